@@ -1,0 +1,97 @@
+"""Every error and warning that E5 Studio raises on purpose.
+
+    E5StudioError
+    ├── UnknownModelError        no model of that name
+    ├── ModelFilesError          files missing, damaged, unsafe, or at odds with what the caller said
+    ├── ModelUnavailableError    not on this machine, and the Hub does not answer
+    ├── OutOfMemoryError         would not fit, or did not fit even one text at a time
+    ├── PromptError              no role, a contradictory prompt, an instruction where none is taken
+    ├── TextError                a text is empty (TextTypeError: or no text at all); `indices` says which
+    ├── NonFiniteError           a back end returned NaN, infinity or a zero vector; `indices` says for which texts
+    ├── FingerprintMismatchError vectors of another model, prompt kind, length or precision
+    ├── FileFormatError          a file of texts or vectors that cannot be read as what it claims to be
+    └── MissingDependencyError   an optional package is not installed
+
+Each message says what was given, what is valid, and what to do next, so that a face
+(command line, Studio, plug-in) may show it as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class E5StudioError(Exception):
+    """Base of all errors that are meant for a person to read."""
+
+
+class UnknownModelError(E5StudioError, ValueError):
+    """The name is no model of the table, no local folder, and no description came with it."""
+
+
+class ModelFilesError(E5StudioError):
+    """A model's files are missing, damaged, unsafe, or contradict the description given."""
+
+
+class ModelUnavailableError(E5StudioError):
+    """The model is not on this machine and cannot be downloaded now."""
+
+
+class OutOfMemoryError(E5StudioError, MemoryError):
+    """A model or a single text does not fit into memory."""
+
+
+class PromptError(E5StudioError, ValueError):
+    """It is not clear, or not possible, which prompt to put in front of the texts."""
+
+
+class TextError(E5StudioError, ValueError):
+    """Some of the texts cannot be embedded.
+
+    Attributes:
+        indices: Positions of the offending texts in the caller's list.
+    """
+
+    def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.indices = tuple(indices)
+
+
+class TextTypeError(TextError, TypeError):
+    """Some of the texts are not strings."""
+
+
+class NonFiniteError(E5StudioError, ArithmeticError):
+    """A back end returned vectors that must not be used.
+
+    Attributes:
+        indices: Positions of the affected texts in the caller's list.
+    """
+
+    def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.indices = tuple(indices)
+
+
+class FingerprintMismatchError(E5StudioError, ValueError):
+    """Vectors that are to be compared were made by different encoders."""
+
+
+class FileFormatError(E5StudioError, ValueError):
+    """A file of texts or vectors cannot be read as what it claims to be."""
+
+
+class MissingDependencyError(E5StudioError, ImportError):
+    """An optional package is needed for this and not installed."""
+
+
+class E5StudioWarning(UserWarning):
+    """Base of all warnings, so that one filter reaches them all."""
+
+
+class TruncationWarning(E5StudioWarning):
+    """Some texts were longer than the model reads."""
+
+
+class PromptWarning(E5StudioWarning):
+    """A prompt was probably applied twice, or a default instruction was used."""

@@ -1,0 +1,220 @@
+"""The table of models: what each checkpoint is and how its card says to use it.
+
+Adding a model is adding a row. Facts follow the model cards, unilm/e5's model_config.py
+and, for revisions, the public mteb metadata. Nothing here touches files or the network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from e5studio.errors import UnknownModelError
+
+PromptKind = Literal["query_passage", "instruct", "none"]
+"""How a model wants its texts introduced; see `e5studio.prompts`."""
+
+Pooling = Literal["mean", "last_token"]
+Group = Literal["English", "Multilingual", "Instruct", "Offline"]
+
+ENGLISH = ("en",)
+XLMR_LANGUAGES = ("100 languages of XLM-RoBERTa",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelMeta:
+    """What must be known of a checkpoint before a single file of it is read.
+
+    Attributes:
+        name: Hub id, or any name for a model of one's own.
+        group: Heading under which pickers list the model.
+        model_type: `model_type` in its config.json: "bert", "xlm-roberta" or "mistral".
+        n_layers: Number of transformer layers.
+        embed_dim: Length of a vector.
+        max_tokens: Tokens that the model reads of a text, prompt and special tokens counted.
+        pooling: How token vectors become one vector.
+        prompt_kind: "query_passage" ("query: ", "passage: "), "instruct" or "none".
+        languages: Languages of the training data.
+        n_parameters: Number of weights, the embedding table counted.
+        temperature: Temperature of the contrastive loss, for the softmax shown beside scores.
+        revision: Pinned commit on the Hub, or None where no public list pins one.
+        stored_dtype: Data type of the weights as published.
+        license: SPDX identifier.
+    """
+
+    name: str
+    group: Group
+    model_type: Literal["bert", "xlm-roberta", "mistral"]
+    n_layers: int
+    embed_dim: int
+    max_tokens: int
+    pooling: Pooling
+    prompt_kind: PromptKind
+    languages: tuple[str, ...]
+    n_parameters: int
+    temperature: float = 0.01
+    revision: str | None = None
+    stored_dtype: Literal["float32", "float16"] = "float32"
+    license: str = "mit"
+
+    @property
+    def download_bytes(self) -> int:
+        """Approximate size of the published weights in bytes."""
+        return self.n_parameters * (2 if self.stored_dtype == "float16" else 4)
+
+
+def _english(name: str, size: str, revision: str | None) -> ModelMeta:
+    n_layers, embed_dim, n_parameters = {
+        "small": (12, 384, 33_000_000),
+        "base": (12, 768, 109_000_000),
+        "large": (24, 1024, 335_000_000),
+    }[size]
+    return ModelMeta(
+        name=f"intfloat/{name}",
+        group="English",
+        model_type="bert",
+        n_layers=n_layers,
+        embed_dim=embed_dim,
+        max_tokens=512,
+        pooling="mean",
+        prompt_kind="query_passage",
+        languages=ENGLISH,
+        n_parameters=n_parameters,
+        revision=revision,
+    )
+
+
+_TABLE: tuple[ModelMeta, ...] = (
+    _english("e5-small-v2", "small", "dca8b1a9dae0d4575df2bf423a5edb485a431236"),
+    _english("e5-base-v2", "base", "1c644c92ad3ba1efdad3f1451a637716616a20e8"),
+    _english("e5-large-v2", "large", "b322e09026e4ea05f42beadf4d661fb4e101d311"),
+    _english("e5-small", "small", "e272f3049e853b47cb5ca3952268c6662abda68f"),
+    _english("e5-base", "base", "b533fe4636f4a2507c08ddab40644d20b0006d6a"),
+    _english("e5-large", "large", "4dc6d853a804b9c8886ede6dda8a073b7dc08a81"),
+    # No public list pins the unsupervised ones; the commit that `main` stands for is
+    # recorded at load and reported in EncoderSpec.revision.
+    _english("e5-small-unsupervised", "small", None),
+    _english("e5-base-unsupervised", "base", None),
+    _english("e5-large-unsupervised", "large", None),
+    ModelMeta(
+        name="intfloat/multilingual-e5-small",
+        group="Multilingual",
+        model_type="bert",
+        n_layers=12,
+        embed_dim=384,
+        max_tokens=512,
+        pooling="mean",
+        prompt_kind="query_passage",
+        languages=XLMR_LANGUAGES,
+        n_parameters=118_000_000,
+        revision="fd1525a9fd15316a2d503bf26ab031a61d056e98",
+    ),
+    ModelMeta(
+        name="intfloat/multilingual-e5-base",
+        group="Multilingual",
+        model_type="xlm-roberta",
+        n_layers=12,
+        embed_dim=768,
+        max_tokens=512,
+        pooling="mean",
+        prompt_kind="query_passage",
+        languages=XLMR_LANGUAGES,
+        n_parameters=278_000_000,
+        revision="d13f1b27baf31030b7fd040960d60d909913633f",
+    ),
+    ModelMeta(
+        name="intfloat/multilingual-e5-large",
+        group="Multilingual",
+        model_type="xlm-roberta",
+        n_layers=24,
+        embed_dim=1024,
+        max_tokens=512,
+        pooling="mean",
+        prompt_kind="query_passage",
+        languages=XLMR_LANGUAGES,
+        n_parameters=560_000_000,
+        revision="ab10c1a7f42e74530fe7ae5be82e6d4f11a719eb",
+    ),
+    ModelMeta(
+        name="intfloat/multilingual-e5-large-instruct",
+        group="Instruct",
+        model_type="xlm-roberta",
+        n_layers=24,
+        embed_dim=1024,
+        max_tokens=512,
+        pooling="mean",
+        prompt_kind="instruct",
+        languages=XLMR_LANGUAGES,
+        n_parameters=560_000_000,
+        revision="baa7be480a7de1539afce709c8f13f833a510e0a",
+        stored_dtype="float16",
+    ),
+    ModelMeta(
+        name="intfloat/e5-mistral-7b-instruct",
+        group="Instruct",
+        model_type="mistral",
+        n_layers=32,
+        embed_dim=4096,
+        max_tokens=4096,
+        pooling="last_token",
+        prompt_kind="instruct",
+        languages=ENGLISH,
+        n_parameters=7_111_000_000,
+        temperature=0.02,
+        revision="07163b72af1488142a360786df853f237b1a3ca1",
+        stored_dtype="float16",
+    ),
+    ModelMeta(
+        name="sentence-transformers/all-MiniLM-L6-v2",
+        group="Offline",
+        model_type="bert",
+        n_layers=6,
+        embed_dim=384,
+        max_tokens=256,
+        pooling="mean",
+        prompt_kind="none",
+        languages=ENGLISH,
+        n_parameters=22_700_000,
+        temperature=0.05,
+        revision="8b3219a92973c328a8e22fadcfa821b5dc75636a",
+        license="apache-2.0",
+    ),
+)
+
+_BY_KEY: dict[str, ModelMeta] = {meta.name.casefold(): meta for meta in _TABLE}
+_SHORT_NAMES: dict[str, str] = {key.split("/")[-1]: key for key in _BY_KEY}
+
+
+def list_models() -> list[ModelMeta]:
+    """All models of the table, English, multilingual, instruct, offline, best first."""
+    return list(_TABLE)
+
+
+def get_model_meta(name: str) -> ModelMeta:
+    """The row of a model.
+
+    Args:
+        name: Hub id ("intfloat/e5-small-v2") or its last part ("e5-small-v2"), in any case.
+
+    Raises:
+        UnknownModelError: No such row; near misses are suggested.
+    """
+    key = name.strip().casefold()
+    meta = _BY_KEY.get(_SHORT_NAMES.get(key, key))
+    if meta is not None:
+        return meta
+    raise UnknownModelError(_unknown_model_message(name))
+
+
+def _unknown_model_message(name: str) -> str:
+    key = re.sub(r"[\s_]+", "-", name.strip().casefold())
+    names = {**{short: _BY_KEY[full].name for short, full in _SHORT_NAMES.items()}}
+    close = difflib.get_close_matches(key.split("/")[-1], names, n=3, cutoff=0.6)
+    hint = f"Did you mean {' or '.join(names[match] for match in close)}? " if close else ""
+    return (
+        f"Unknown model {name!r}. {hint}`e5studio models` lists the known ones. For a model of your own "
+        "(a local folder or another Hub id) say what it is: pass a ModelMeta, or "
+        "prompt_kind='query_passage', 'instruct' or 'none'."
+    )

@@ -1,0 +1,46 @@
+"""EncoderSpec: everything that changes a vector, and the fingerprint that stands for it.
+
+Vectors with equal fingerprints may be compared and cached together; others may not.
+What does not change a vector (device, threads, batch sizes) is not in here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from e5studio.models import Pooling, PromptKind
+
+_FORMAT = 1  # raise when the way of computing a vector changes for the same spec
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """The identity of an encoder; picklable, comparable, hashable.
+
+    Attributes:
+        model: Hub id, or the name that a ModelMeta gave.
+        revision: Commit on the Hub, or "sha256:..." over the files of a local folder.
+        prompt_kind: How texts are introduced.
+        pooling: How token vectors become one.
+        max_tokens: Tokens read of a text, prompt and special tokens counted.
+        backend: "torch", "openvino" or "onnx".
+        dtype: Precision of the computation, such as "float32".
+        embed_dim: Length of the vectors that leave the encoder.
+    """
+
+    model: str
+    revision: str
+    prompt_kind: PromptKind
+    pooling: Pooling
+    max_tokens: int
+    backend: str
+    dtype: str
+    embed_dim: int
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that differ whenever a field differs."""
+        canonical = json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
