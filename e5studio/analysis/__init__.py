@@ -1,0 +1,1 @@
+"""Pure functions over arrays that help to read embeddings."""

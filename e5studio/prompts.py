@@ -1,0 +1,158 @@
+"""Which text goes in front of a text: role, instruction or explicit prompt -> `Prompt`.
+
+Follows the model cards: "query: " and "passage: " for the prefix models, with "query: "
+on every text of a symmetric task; "Instruct: {task}\\nQuery: " on queries, and nothing on
+documents, for the instruct models. Nothing is ever added to or removed from the text itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from e5studio.errors import PromptError
+from e5studio.models import PromptKind
+
+Role = Literal["query", "document"]
+
+WEB_SEARCH_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
+"""The task of the examples on the cards of both instruct models."""
+
+INSTRUCT_TEMPLATE = "Instruct: {instruction}\nQuery: "
+
+_PROMPTS: dict[PromptKind, dict[Role, str]] = {
+    "query_passage": {"query": "query: ", "document": "passage: "},
+    "instruct": {"query": INSTRUCT_TEMPLATE, "document": ""},
+    "none": {"query": "", "document": ""},
+}
+
+_ROLE_ALIASES: dict[str, Role] = {
+    # sentence-transformers, mteb, unilm, Voyage
+    "query": "query",
+    "document": "document",
+    "passage": "document",
+    "corpus": "document",
+    # Cohere
+    "search_query": "query",
+    "search_document": "document",
+    # Jina
+    "retrieval.query": "query",
+    "retrieval.passage": "document",
+    # Elastic
+    "search": "query",
+    "ingest": "document",
+    # Symmetric tasks: the query prompt (or the instruction) on every text, as the cards say.
+    "symmetric": "query",
+    "sts": "query",
+    "text-matching": "query",
+    "classification": "query",
+    "clustering": "query",
+    "separation": "query",
+    "bitext": "query",
+}
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The text put in front of every text of one call, and how it was chosen.
+
+    Attributes:
+        text: What is put in front; "" for nothing.
+        role: The role asked for, or None for an explicit prompt.
+        instruction: The task of an instruct model, where the prompt holds one.
+        is_default_instruction: The caller gave no instruction, so the card's web-search task was taken.
+    """
+
+    text: str
+    role: Role | None = None
+    instruction: str | None = None
+    is_default_instruction: bool = False
+
+
+def resolve_role(name: str) -> Role:
+    """Map a role as any embeddings API calls it to "query" or "document".
+
+    Raises:
+        PromptError: The name is none of them.
+    """
+    role = _ROLE_ALIASES.get(name.strip().casefold())
+    if role is None:
+        known = ", ".join(_ROLE_ALIASES)
+        raise PromptError(f"Unknown prompt name {name!r}. Use 'query' or 'document' (also understood: {known}).")
+    return role
+
+
+def resolve_prompt(
+    kind: PromptKind,
+    *,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    instruction: str | None = None,
+) -> Prompt:
+    """Choose the prompt of a call.
+
+    Args:
+        kind: How the model wants its texts introduced.
+        prompt_name: "query", "document", or a name that `resolve_role` understands.
+        prompt: An explicit text in front; "" for none.
+        instruction: The task, on instruct models; one sentence.
+
+    Raises:
+        PromptError: Nothing was said on a model that has prompts, both were said, or an
+            instruction meets a model or role that takes none.
+    """
+    if prompt is not None:
+        if prompt_name is not None or instruction is not None:
+            raise PromptError(
+                f"Got prompt={prompt!r} together with prompt_name={prompt_name!r} and instruction={instruction!r}. "
+                "An explicit prompt stands alone: give either the prompt or the role."
+            )
+        return Prompt(prompt)
+    if prompt_name is None:
+        if kind != "none":
+            raise PromptError(_no_role_message(kind))
+        prompt_name = "query"
+    role = resolve_role(prompt_name)
+    if kind != "instruct":
+        if instruction is not None:
+            raise PromptError(
+                f"Got instruction={instruction!r}, but this model was not trained with instructions. "
+                "Leave it out, or take an instruct model such as intfloat/multilingual-e5-large-instruct."
+            )
+        return Prompt(_PROMPTS[kind][role], role)
+    if role == "document":
+        if instruction is not None:
+            raise PromptError("Documents take no instruction on instruct models; put it on the queries only.")
+        return Prompt("", role)
+    if instruction is not None and not instruction.strip():
+        raise PromptError("The instruction is empty. Describe the task in one sentence, or pass prompt='' for none.")
+    task = WEB_SEARCH_INSTRUCTION if instruction is None else instruction
+    return Prompt(INSTRUCT_TEMPLATE.format_map({"instruction": task}), role, task, instruction is None)
+
+
+def describe_prompts(kind: PromptKind) -> dict[Role, str]:
+    """The prompt of each role, with `{instruction}` where a task goes."""
+    return dict(_PROMPTS[kind])
+
+
+def already_prompted(texts: Iterable[str], kind: PromptKind) -> list[int]:
+    """Indices of texts that already begin as one of the model's prompts does."""
+    starts = {"query_passage": ("query:", "passage:"), "instruct": ("instruct:",), "none": ()}[kind]
+    if not starts:
+        return []
+    return [index for index, text in enumerate(texts) if text[:16].lstrip().casefold().startswith(starts)]
+
+
+def join_title(title: str | None, text: str) -> str:
+    """A passage with its title, as unilm's evaluation joins them: `(title + " " + text).strip()`."""
+    return f"{title} {text}".strip() if title else text
+
+
+def _no_role_message(kind: PromptKind) -> str:
+    choices = "; ".join(f"prompt_name={role!r} puts {text!r} in front" for role, text in _PROMPTS[kind].items())
+    return (
+        f"This model was trained with prompts, and none was chosen. {choices}. Use encode_query and "
+        "encode_document, or prompt_name='symmetric' for similarity, clustering and classification, "
+        "or prompt='' if you really want none."
+    )
