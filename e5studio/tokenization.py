@@ -1,0 +1,274 @@
+"""Text -> token ids, exactly as the reference tokenizer gives them, and what was lost on the way.
+
+One `tokenizers.Tokenizer` with settings fixed once: a shared tokenizer whose truncation or
+padding is set per call gives one thread another thread's length without an error. Cutting
+and the special tokens at both ends are our own; padding is a back end's affair.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from e5studio.batching import IntArray, TokenBatch
+from e5studio.errors import ModelFilesError
+from e5studio.models import Pooling
+
+_ENCODE_BLOCK = 2_000  # texts tokenised at a time: their Encoding objects are large
+_HEAD_CHARS_PER_TOKEN = 8  # beginnings are cut generously: English has about 5 characters a token
+_WHOLE_UNLESS = 4  # a text of up to so many beginnings is tokenised whole: then all counts are exact
+_WINDOW = 64  # ends tried where no space helps; a Unigram piece has at most 16 characters
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class TokenizedTexts:
+    """Token ids of texts, and what could not be kept.
+
+    Attributes:
+        batch: Ids, special tokens included, cut to the model's length.
+        n_dropped: Tokens cut off each text, (n,) int32.
+        n_dropped_exact: Whether `n_dropped` is exact or "at least", (n,) bool.
+        unknown_share: Share of unknown tokens among those kept, special ones and the prompt apart, (n,) float32.
+    """
+
+    batch: TokenBatch
+    n_dropped: IntArray
+    n_dropped_exact: NDArray[np.bool_]
+    unknown_share: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TokenOffsets:
+    """The tokens of one text as the model reads them.
+
+    Attributes:
+        ids: Token ids, special tokens included, (n,) int32.
+        tokens: The tokens as text.
+        offsets: First and one-past-last character of each token in prompt + text, (n, 2); (0, 0) for special tokens.
+        special: Which tokens were put there by the tokenizer, (n,) bool.
+        unknown: Which tokens stand for something that the vocabulary lacks, (n,) bool.
+    """
+
+    ids: IntArray
+    tokens: tuple[str, ...]
+    offsets: IntArray
+    special: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
+
+
+class Tokenizer:
+    """Turns texts into ids of at most `max_tokens`; safe to share between threads.
+
+    Args:
+        tokenizer: With padding and truncation switched off, for good.
+        first: Ids that begin every text (BOS, [CLS]).
+        last: Ids that end every text, after truncation too (EOS, [SEP]).
+    """
+
+    def __init__(self, tokenizer: tokenizers.Tokenizer, *, first: Sequence[int], last: Sequence[int]) -> None:
+        self._tokenizer = tokenizer
+        self._first = np.array(first, np.int32)
+        self._last = np.array(last, np.int32)
+        self._unknown_id = _unknown_id(tokenizer)
+        self._separated_by_spaces = _separated_by_spaces(tokenizer)
+
+    @classmethod
+    def from_folder(cls, folder: Path, *, pooling: Pooling) -> Tokenizer:
+        """Read `tokenizer.json`.
+
+        Raises:
+            ModelFilesError: It is missing or damaged, or does not say how a text begins and ends.
+        """
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise ModelFilesError(
+                f"No tokenizer.json in {folder}. Save the tokenizer there with "
+                "AutoTokenizer.from_pretrained(...).save_pretrained(folder)."
+            )
+        try:
+            tokenizer = tokenizers.Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise ModelFilesError(f"{path} is damaged ({error}). Delete the file and fetch it again.") from error
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        first, last = _last_token_ends(tokenizer, folder) if pooling == "last_token" else _template_ends(tokenizer)
+        if not last or not first:
+            raise ModelFilesError(
+                f"{path} puts no special token before or after a text, but E5 models were trained with both. "
+                "Save the tokenizer again with its post-processor."
+            )
+        return cls(tokenizer, first=first, last=last)
+
+    @property
+    def n_special(self) -> int:
+        """Special tokens around every text."""
+        return len(self._first) + len(self._last)
+
+    def count(self, texts: Sequence[str]) -> IntArray:
+        """Tokens of each whole text, special tokens not counted, shape (n,)."""
+        counts = np.empty(len(texts), np.int32)
+        for start in range(0, len(texts), _ENCODE_BLOCK):
+            block = self._encode_batch(texts[start : start + _ENCODE_BLOCK])
+            counts[start : start + len(block)] = [len(ids) for ids in block]
+        return counts
+
+    def count_prompt(self, prompt: str) -> int:
+        """Tokens that a prompt takes away from a text; a space at its end belongs to the text's first token."""
+        return len(self._encode_batch([prompt.removesuffix(" ")])[0]) if prompt else 0
+
+    def encode(self, texts: Sequence[str], *, prompt: str, max_tokens: int) -> TokenizedTexts:
+        """Tokenise `prompt + text` for each text.
+
+        A long text is not read to its end: its beginning is tokenised until it is certain
+        that more text would not change the ids that are kept.
+
+        Args:
+            texts: Well-formed strings.
+            prompt: Text in front of each.
+            max_tokens: Ids kept of a text, prompt and special tokens counted.
+        """
+        room = max_tokens - self.n_special
+        n_prompt = self.count_prompt(prompt)
+        parts: list[IntArray] = []
+        rows = np.zeros((len(texts), 3), np.int32)  # kept, dropped, unknown
+        exact = np.ones(len(texts), np.bool_)
+        for start in range(0, len(texts), _ENCODE_BLOCK):
+            block = [prompt + text for text in texts[start : start + _ENCODE_BLOCK]]
+            for row, (ids, is_whole) in enumerate(self._kept_and_more(block, room), start):
+                kept = np.array(ids[:room], np.int32)
+                parts += (self._first, kept, self._last)
+                rows[row] = len(kept) + self.n_special, len(ids) - len(kept), np.sum(kept == self._unknown_id)
+                exact[row] = is_whole
+        flat = np.concatenate(parts) if parts else np.empty(0, np.int32)
+        own = np.maximum(rows[:, 0] - self.n_special - n_prompt, 1)
+        return TokenizedTexts(TokenBatch(flat, rows[:, 0]), rows[:, 1], exact, (rows[:, 2] / own).astype(np.float32))
+
+    def offsets(self, text: str, *, prompt: str, max_tokens: int) -> TokenOffsets:
+        """The tokens of `prompt + text`, cut as `encode` cuts them, with their places in it."""
+        room = max_tokens - self.n_special
+        whole = prompt + text
+        settled = self._settled_beginning(whole, room)
+        encoding = self._tokenizer.encode(whole if settled is None else whole[: settled[1]], add_special_tokens=False)
+        ids = np.concatenate([self._first, np.array(encoding.ids[:room], np.int32), self._last])
+        n_first, n_last = len(self._first), len(self._last)
+        spans = [(0, 0)] * n_first + encoding.offsets[:room] + [(0, 0)] * n_last
+        special = np.ones(len(ids), np.bool_)
+        special[n_first : len(ids) - n_last] = False
+        names = [self._tokenizer.id_to_token(int(token)) or "" for token in ids]
+        return TokenOffsets(ids, tuple(names), np.array(spans, np.int32), special, ids == self._unknown_id)
+
+    def _kept_and_more(self, texts: list[str], room: int) -> list[tuple[list[int], bool]]:
+        """For each text its ids, of the whole text (True) or of enough of it (False)."""
+        limit = self._head_length(room) * _WHOLE_UNLESS
+        beginnings = {
+            row: settled
+            for row, text in enumerate(texts)
+            if len(text) > limit and (settled := self._settled_beginning(text, room)) is not None
+        }
+        rest = iter(self._encode_batch([text for row, text in enumerate(texts) if row not in beginnings]))
+        return [(beginnings[row][0], False) if row in beginnings else (next(rest), True) for row in range(len(texts))]
+
+    def _settled_beginning(self, text: str, room: int) -> tuple[list[int], int] | None:
+        """Ids of a beginning whose first `room` ids are those of the whole text, and its length.
+
+        None where the whole text is as cheap, or must be read.
+        """
+        length = self._head_length(room)
+        while len(text) > _WHOLE_UNLESS * length:
+            cut = _last_space(text, length) if self._separated_by_spaces else 0
+            if cut:
+                [ids] = self._encode_batch([text[:cut]])
+                if len(ids) > room:
+                    return ids, cut
+            elif len(text) > 2 * _WINDOW * length and (ids_at_cut := self._settled_without_space(text, length, room)):
+                return ids_at_cut, length
+            length *= _WHOLE_UNLESS
+        return None
+
+    def _settled_without_space(self, text: str, length: int, room: int) -> list[int] | None:
+        # Viterbi's best path to a place depends on what stands before it alone, and the best
+        # path of the whole text has a border within one piece's length of any place. So where
+        # all ends in a window agree on the first ids, the whole text has them too.
+        [ids, *others] = self._encode_batch([text[: length - back] for back in range(_WINDOW)])
+        agreed = len(ids) > room and all(len(other) > room and other[:room] == ids[:room] for other in others)
+        return ids if agreed else None
+
+    @staticmethod
+    def _head_length(room: int) -> int:
+        return max(room, 16) * _HEAD_CHARS_PER_TOKEN
+
+    def _encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        return [e.ids for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def replace_surrogates(text: str) -> str:
+    """The text with each lone surrogate as U+FFFD: no tokenizer takes them, and JSON lets them in."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
+
+
+def _template_ends(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids that the tokenizer's own template puts around a text."""
+    encoding = tokenizer.encode("a", add_special_tokens=True)
+    content = [place for place, is_special in enumerate(encoding.special_tokens_mask) if not is_special]
+    if not content:
+        return [], []
+    return encoding.ids[: content[0]], encoding.ids[content[-1] + 1 :]
+
+
+def _last_token_ends(tokenizer: tokenizers.Tokenizer, folder: Path) -> tuple[list[int], list[int]]:
+    """BOS and EOS as tokenizer_config.json names them; the template is not asked.
+
+    e5-mistral's template has no EOS (and transformers 5 adds none), but its card appends one.
+    """
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    ends = [_token_text(config.get("bos_token"), "<s>"), _token_text(config.get("eos_token"), "</s>")]
+    ids = [tokenizer.token_to_id(token) for token in ends]
+    if None in ids:
+        raise ModelFilesError(f"The tokenizer in {folder} lacks {ends[ids.index(None)]!r}, which must stand in every text.")
+    return [ids[0]], [ids[1]]
+
+
+def _token_text(entry: object, default: str) -> str:
+    if isinstance(entry, dict):
+        entry = entry.get("content")
+    return entry if isinstance(entry, str) else default
+
+
+def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
+    """Id of the unknown token, or -1 where there is none."""
+    unknown_id = getattr(tokenizer.model, "unk_id", None)
+    if unknown_id is None:
+        token = getattr(tokenizer.model, "unk_token", None)
+        unknown_id = tokenizer.token_to_id(token) if token else None
+    return -1 if unknown_id is None else int(unknown_id)
+
+
+def _separated_by_spaces(tokenizer: tokenizers.Tokenizer) -> bool:
+    """Whether a space between two letters always separates tokens, so that a text may be cut there."""
+    if any(" " in token.content.strip() for token in tokenizer.get_added_tokens_decoder().values()):
+        return False
+    pre_tokenizer = tokenizer.pre_tokenizer
+    if pre_tokenizer is not None and len(pre_tokenizer.pre_tokenize_str("a b")) > 1:
+        return True
+    # Without a pre-tokenizer (Mistral) merges see the whole text; but then no piece of the
+    # vocabulary may contain a space after another character.
+    return not any(re.search("[^▁ ][▁ ]", token) for token in tokenizer.get_vocab(with_added_tokens=False))
+
+
+def _last_space(text: str, end: int) -> int:
+    """Place of the last space between two letters or digits before `end`, or 0."""
+    place = text.rfind(" ", 0, end)
+    while place > end // 2:
+        if text[place - 1].isalnum() and text[place + 1].isalnum():
+            return place
+        place = text.rfind(" ", 0, place)
+    return 0
