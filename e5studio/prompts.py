@@ -1,7 +1,7 @@
 """Which text goes in front of a text: role, instruction or explicit prompt -> `Prompt`.
 
 Follows the model cards: "query: " and "passage: " for the prefix models, with "query: "
-on every text of a symmetric task; "Instruct: {task}\\nQuery: " on queries, and nothing on
+on every text of a symmetric task; `INSTRUCT_TEMPLATE` on queries, and nothing on
 documents, for the instruct models. Nothing is ever added to or removed from the text itself.
 """
 
@@ -87,7 +87,7 @@ def resolve_prompt(
     kind: PromptKind,
     *,
     prompt_name: str | None = None,
-    prompt: str | None = None,
+    prompt: str | Prompt | None = None,
     instruction: str | None = None,
 ) -> Prompt:
     """Choose the prompt of a call.
@@ -95,7 +95,7 @@ def resolve_prompt(
     Args:
         kind: How the model wants its texts introduced.
         prompt_name: "query", "document", or a name that `resolve_role` understands.
-        prompt: An explicit text in front; "" for none.
+        prompt: An explicit text in front; "" for none. A `Prompt` was chosen before and stays.
         instruction: The task, on instruct models; one sentence.
 
     Raises:
@@ -108,7 +108,7 @@ def resolve_prompt(
                 f"Got prompt={prompt!r} together with prompt_name={prompt_name!r} and instruction={instruction!r}. "
                 "An explicit prompt stands alone: give either the prompt or the role."
             )
-        return Prompt(prompt)
+        return prompt if isinstance(prompt, Prompt) else Prompt(prompt)
     if prompt_name is None:
         if kind != "none":
             raise PromptError(_no_role_message(kind))

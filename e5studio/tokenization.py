@@ -231,10 +231,12 @@ def _last_token_ends(tokenizer: tokenizers.Tokenizer, folder: Path) -> tuple[lis
     path = folder / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     ends = [_token_text(config.get("bos_token"), "<s>"), _token_text(config.get("eos_token"), "</s>")]
-    ids = [tokenizer.token_to_id(token) for token in ends]
-    if None in ids:
-        raise ModelFilesError(f"The tokenizer in {folder} lacks {ends[ids.index(None)]!r}, which must stand in every text.")
-    return [ids[0]], [ids[1]]
+    first, last = (tokenizer.token_to_id(token) for token in ends)
+    if first is None or last is None:
+        raise ModelFilesError(
+            f"The tokenizer in {folder} lacks {ends[0]!r} or {ends[1]!r}, which begin and end a text."
+        )
+    return [first], [last]
 
 
 def _token_text(entry: object, default: str) -> str:

@@ -80,6 +80,15 @@ def load_backend(
     return backend
 
 
+def refuse_too_large(name: BackendName, model: str, n_parameters: int, *, device: str, dtype: DType) -> None:
+    """Refuse a model whose weights would not fit on the device, before anything of it is loaded.
+
+    Raises:
+        OutOfMemoryError: With both sizes, and the precision that would fit.
+    """
+    _import_backend("torch" if name == "auto" else name).refuse_too_large(model, n_parameters, device, dtype)
+
+
 def _import_backend(name: str) -> Any:
     try:
         return importlib.import_module(f"e5studio.backends.{name}")

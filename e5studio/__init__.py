@@ -1,0 +1,80 @@
+"""E5 Studio: E5 text embeddings with the recipe exactly right.
+
+Importing this package loads neither torch nor any other heavy package; each public name
+brings its module in when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from e5studio.cache import CachedEncoder, VectorCache
+    from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
+    from e5studio.errors import E5StudioError, E5StudioWarning
+    from e5studio.model_pool import Lease, ModelPool, get_model_pool
+    from e5studio.models import ModelMeta, get_model_meta, list_models
+    from e5studio.prompts import Prompt
+    from e5studio.report import EncodeReport, Truncation
+    from e5studio.similarity import cos_sim, semantic_search
+    from e5studio.spec import EncoderSpec
+    from e5studio.texts import find_bad_texts
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "CachedEncoder": "cache",
+    "E5Encoder": "encoder",
+    "E5StudioError": "errors",
+    "E5StudioWarning": "errors",
+    "EncodeReport": "report",
+    "EncoderSpec": "spec",
+    "Lease": "model_pool",
+    "ModelMeta": "models",
+    "ModelPool": "model_pool",
+    "PreparedTexts": "encoder",
+    "Prompt": "prompts",
+    "TokenEmbeddings": "encoder",
+    "Truncation": "report",
+    "VectorCache": "cache",
+    "cos_sim": "similarity",
+    "find_bad_texts": "texts",
+    "get_model_meta": "models",
+    "get_model_pool": "model_pool",
+    "list_models": "models",
+    "semantic_search": "similarity",
+}
+
+__all__ = [
+    "CachedEncoder",
+    "E5Encoder",
+    "E5StudioError",
+    "E5StudioWarning",
+    "EncodeReport",
+    "EncoderSpec",
+    "Lease",
+    "ModelMeta",
+    "ModelPool",
+    "PreparedTexts",
+    "Prompt",
+    "TokenEmbeddings",
+    "Truncation",
+    "VectorCache",
+    "cos_sim",
+    "find_bad_texts",
+    "get_model_meta",
+    "get_model_pool",
+    "list_models",
+    "semantic_search",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'e5studio' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"e5studio.{_MODULES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

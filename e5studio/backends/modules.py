@@ -1,0 +1,115 @@
+"""The torch module of an E5 model: transformer and pooling in one graph, with token vectors beside.
+
+What other back ends convert is this module, so pooling is written once. It loads weights,
+and checks that they are all there; devices and batches are the back end's affair.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from e5studio.errors import ModelFilesError
+from e5studio.models import ModelMeta
+
+# transformers sets the process-wide default dtype while it loads.
+_load_lock = threading.Lock()
+_transformers_logging: Any = transformers.utils.logging
+
+
+class PooledModel(torch.nn.Module):
+    """Token ids to one vector a text.
+
+    Args:
+        model: A transformers model that gives `last_hidden_state`.
+        pooling: "mean" over the mask, or "last_token" of it, as the model cards do.
+    """
+
+    def __init__(self, model: Any, pooling: str) -> None:
+        super().__init__()
+        self.model = model
+        self.pooling = pooling
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, padded: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pool one batch.
+
+        Args:
+            input_ids: Shape (rows, longest), padded on the right.
+            attention_mask: Same shape; 1 for tokens, 0 for padding.
+            padded: False promises that the mask is all ones, which spares attention from applying it.
+
+        Returns:
+            Pooled vectors (rows, embed_dim) and token vectors (rows, longest, embed_dim), both float32.
+        """
+        output = self.model(input_ids=input_ids, attention_mask=attention_mask if padded else None)
+        tokens = output.last_hidden_state.float()
+        if self.pooling == "last_token":
+            last = attention_mask.sum(dim=1) - 1
+            return tokens[torch.arange(tokens.shape[0], device=tokens.device), last], tokens
+        weights = attention_mask.to(tokens.dtype)
+        # A product rather than masked_fill and sum: no copy of the token vectors is made.
+        summed = torch.bmm(weights.unsqueeze(1), tokens).squeeze(1)
+        return summed / weights.sum(dim=1, keepdim=True), tokens
+
+
+def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledModel:
+    """Load weights from safetensors into the model's architecture.
+
+    Raises:
+        ModelFilesError: Weights are missing, misshapen, or belong to a model with a head.
+    """
+    options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
+    with _load_lock, _QuietLoading():
+        try:
+            model, info = transformers.AutoModel.from_pretrained(
+                folder,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+                **options,
+            )
+        except (OSError, RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise ModelFilesError(f"The weights in {folder} cannot be loaded: {reason}") from error
+    _check_weights(folder, info)
+    return PooledModel(model.eval(), meta.pooling)
+
+
+def _check_weights(folder: Path, info: dict[str, Any]) -> None:
+    missing = sorted(info["missing_keys"])
+    if missing:
+        raise ModelFilesError(
+            f"The weights in {folder} lack {len(missing)} tensors, {missing[0]} first; random numbers would stand "
+            "in their place. Fetch or save the model again."
+        )
+    # Old checkpoints hold the pooler that nobody uses, and a buffer of position numbers.
+    extra = sorted(key for key in info["unexpected_keys"] if "pooler." not in key and not key.endswith("position_ids"))
+    if extra:
+        raise ModelFilesError(
+            f"The weights in {folder} hold {extra[0]}, which no E5 model has: this may be a classifier or a "
+            "cross-encoder. Save the encoder alone."
+        )
+
+
+class _QuietLoading:
+    """Keep transformers' own bar and report away from the terminal: what they say is checked above."""
+
+    def __enter__(self) -> None:
+        self._verbosity = _transformers_logging.get_verbosity()
+        self._had_bar = _transformers_logging.is_progress_bar_enabled()
+        _transformers_logging.set_verbosity_error()
+        _transformers_logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        _transformers_logging.set_verbosity(self._verbosity)
+        if self._had_bar:
+            _transformers_logging.enable_progress_bar()

@@ -1,0 +1,134 @@
+"""The torch back end: any device that torch knows, float32 unless asked otherwise."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from e5studio import memory
+from e5studio.backends import Capabilities, DType, FloatArray
+from e5studio.backends.modules import PooledModel, load_module
+from e5studio.batching import Limits, TokenBatch
+from e5studio.checkpoint import count_parameters
+from e5studio.errors import BackendError, OutOfMemoryError
+from e5studio.models import ModelMeta
+
+_DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# A CPU gains nothing from larger batches once its caches are full; a GPU wants them large.
+_TOKEN_BUDGETS = {"cpu": 2_048, "mps": 16_384, "cuda": 65_536}
+
+
+def load(folder: Path, meta: ModelMeta, *, device: str, dtype: DType) -> TorchBackend:
+    """Load a model; arguments and errors as `e5studio.backends.load_backend` says."""
+    refuse_too_large(meta.name, count_parameters(folder), device, dtype)
+    return TorchBackend(load_module(folder, meta, _torch_dtype(dtype)), choose_device(device))
+
+
+def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
+    """Refuse weights that would not fit; errors as `e5studio.backends.refuse_too_large` says."""
+    place = choose_device(device)
+    memory.check_fits(model, n_parameters, str(_torch_dtype(dtype)).removeprefix("torch."), _available(place))
+
+
+def choose_device(device: str) -> torch.device:
+    """The device asked for, or the best of cuda, mps and cpu for "auto".
+
+    Raises:
+        BackendError: The device is not on this machine.
+    """
+    present = ["cpu"]
+    if torch.backends.mps.is_available():
+        present.insert(0, "mps")
+    if torch.cuda.is_available():
+        present.insert(0, "cuda")
+    if device == "auto":
+        return torch.device(present[0])
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise BackendError(f"Unknown device {device!r}. Here are: {', '.join(present)}.") from error
+    n_devices = torch.cuda.device_count() if chosen.type == "cuda" else 1
+    if chosen.type not in present or (chosen.index or 0) >= n_devices:
+        raise BackendError(f"The device {device!r} is not on this machine. Here are: {', '.join(present)}.")
+    return chosen
+
+
+class TorchBackend:
+    """A model on one device; see `e5studio.backends.Backend`."""
+
+    name = "torch"
+    capabilities = Capabilities(token_embeddings=True)
+
+    def __init__(self, module: PooledModel, device: torch.device) -> None:
+        self._module: Any = module.to(device)
+        self._device = device
+        # One pass at a time: two at once would share the same cores or the same device anyway.
+        self._lock = threading.Lock()
+        self._pad_id = int(module.model.config.pad_token_id or 0)
+        self.device = str(device)
+        self.dtype = str(module.model.dtype).removeprefix("torch.")
+        self.n_bytes = sum(weights.nbytes for weights in module.parameters())
+        self.limits = Limits(_TOKEN_BUDGETS[device.type])
+
+    def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
+        """Pooled vectors of each batch, (rows, embed_dim) float32."""
+        return (self._run(batch, token_vectors=False) for batch in batches)
+
+    def token_embeddings(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
+        """Token vectors of each batch, (sum of lengths, embed_dim) float32."""
+        return (self._run(batch, token_vectors=True) for batch in batches)
+
+    def close(self) -> None:
+        """Free the model."""
+        self._module = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
+        try:
+            return self._forward(batch, token_vectors)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            if len(batch) == 1:
+                raise OutOfMemoryError(
+                    f"A text of {batch.lengths[0]} tokens does not fit into the memory of {self.device}. "
+                    "Take a smaller model, fewer max_tokens, or dtype='bfloat16'."
+                ) from error
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        half = len(batch) // 2
+        parts = (range(half), range(half, len(batch)))
+        return np.concatenate([self._run(batch.select(part), token_vectors=token_vectors) for part in parts])
+
+    def _forward(self, batch: TokenBatch, token_vectors: bool) -> FloatArray:
+        ids, mask = batch.padded(self._pad_id)
+        padded = bool(batch.lengths.min() < mask.shape[1])
+        with self._lock, torch.inference_mode():
+            if self._module is None:
+                raise BackendError("This model was closed. Load it again to use it.")
+            input_ids = torch.from_numpy(ids).to(self._device)
+            attention_mask = torch.from_numpy(mask).to(self._device)
+            pooled, tokens = self._module(input_ids, attention_mask, padded)
+            chosen = tokens[attention_mask.bool()] if token_vectors else pooled
+            vectors: FloatArray = chosen.cpu().numpy()
+        return vectors
+
+
+def _torch_dtype(dtype: DType) -> torch.dtype:
+    if dtype not in _DTYPES:
+        raise BackendError(f"Unknown dtype {dtype!r}. The torch back end computes in {', '.join(_DTYPES)}.")
+    return _DTYPES[dtype]
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
+
+
+def _available(device: torch.device) -> int | None:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.available_bytes()

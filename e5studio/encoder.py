@@ -1,0 +1,501 @@
+"""E5Encoder: texts to vectors, the way the model's card says.
+
+The way of a text: prompt -> tokens -> batches -> back end -> checked, normalised rows in the
+caller's order. The first half is `prepare`, the second `embed_prepared`; everything else
+here is made of the two. No framework's types appear, and no device's.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from e5studio import checkpoint
+from e5studio.backends import BackendName, DType, FloatArray
+from e5studio.batching import IntArray, TokenBatch, plan_batches
+from e5studio.errors import BackendError, NonFiniteError, PromptError
+from e5studio.hub import DownloadProgress
+from e5studio.loading import load_model
+from e5studio.models import ModelMeta, PromptKind
+from e5studio.prompts import Prompt, already_prompted, resolve_prompt
+from e5studio.report import EncodeReport, Truncation, warn
+from e5studio.similarity import scores as score_matrix
+from e5studio.spec import EncoderSpec
+from e5studio.texts import as_texts, checked_types, with_titles
+from e5studio.tokenization import replace_surrogates
+
+Progress = Callable[[int, int], None]
+"""Called with (texts done, texts in all); what it raises stops the work."""
+
+
+@dataclass(frozen=True)
+class PreparedTexts:
+    """Tokenised texts, each different one once.
+
+    Attributes:
+        batch: Token ids of the different texts.
+        rows: For each text of the caller its row in `batch`, (n,).
+        report: What was done to them.
+    """
+
+    batch: TokenBatch
+    rows: NDArray[np.intp]
+    report: EncodeReport
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class TokenEmbeddings:
+    """The vectors of one text's tokens, before pooling.
+
+    Attributes:
+        tokens: The tokens as text, special tokens included.
+        offsets: First and one-past-last character of each token, counted from the start of the
+            text, (n, 2); negative in the prompt.
+        in_prompt: Which tokens belong to the prompt, (n,) bool.
+        special: Which tokens were added by the tokenizer, (n,) bool.
+        unknown: Which tokens stand for something that the vocabulary lacks, (n,) bool.
+        vectors: Shape (n, embed_dim of the model), float32, not normalised.
+    """
+
+    tokens: tuple[str, ...]
+    offsets: IntArray
+    in_prompt: NDArray[np.bool_]
+    special: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
+    vectors: FloatArray
+
+
+class E5Encoder:
+    """A loaded model with its recipe.
+
+    Args:
+        model: A name of the table ("intfloat/e5-small-v2", or "e5-small-v2"), another Hub id, a
+            local folder, or a ModelMeta that describes a model of one's own.
+        path: Folder of the files, where `model` is a name or a ModelMeta.
+        prompt_kind: For a model outside the table: "query_passage", "instruct" or "none".
+        backend: "torch", or "auto" for the fastest exact one that is installed.
+        device: "auto", "cpu", "cuda", "cuda:1", "mps".
+        dtype: "auto" (float32 everywhere), "float32", "bfloat16" or "float16".
+        revision: Commit, tag or branch in place of the pinned one.
+        max_tokens: Tokens read of a text, prompt and special tokens counted; the card's number if None.
+        truncate_dim: Keep the first so many dimensions. E5 was not trained for it; it costs quality.
+        token_budget: Tokens of a batch, padding counted; the back end's own number if None.
+        local_files_only: Never download.
+        show_progress: Bar on stderr for work over 2 seconds; None shows it on a terminal only.
+        on_download: Told (bytes done, bytes in all) of a download, in place of a bar.
+
+    Attributes:
+        meta: What the model is.
+        files: Where its files were found.
+        device: Where it computes.
+
+    Raises:
+        UnknownModelError: The name is unknown, and nothing says what the model is.
+        ModelFilesError: The files are missing, damaged, unsafe, or not what they should be.
+        ModelUnavailableError: Neither here nor on the Hub.
+        OutOfMemoryError: The weights would not fit.
+        BackendError: Back end, device or precision are not to be had here.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | ModelMeta,
+        *,
+        path: str | Path | None = None,
+        prompt_kind: PromptKind | None = None,
+        backend: BackendName = "auto",
+        device: str = "auto",
+        dtype: DType = "auto",
+        revision: str | None = None,
+        max_tokens: int | None = None,
+        truncate_dim: int | None = None,
+        token_budget: int | None = None,
+        local_files_only: bool = False,
+        show_progress: bool | None = None,
+        on_download: DownloadProgress | None = None,
+    ) -> None:
+        loaded = load_model(
+            model,
+            path=path,
+            prompt_kind=prompt_kind,
+            backend=backend,
+            device=device,
+            dtype=dtype,
+            revision=revision,
+            local_files_only=local_files_only,
+            on_download=on_download,
+        )
+        self.meta, self.files = loaded.meta, loaded.files
+        self._tokenizer, self._backend = loaded.tokenizer, loaded.backend
+        self.device = self._backend.device
+        self._max_tokens, self._embed_dim = self.meta.max_tokens, self.meta.embed_dim
+        self._token_budget: int | None = None
+        self._show_progress: bool | None = None
+        self._set_options(max_tokens, truncate_dim, token_budget, show_progress)
+
+    def with_options(
+        self,
+        *,
+        max_tokens: int | None = None,
+        truncate_dim: int | None = None,
+        token_budget: int | None = None,
+        show_progress: bool | None = None,
+    ) -> E5Encoder:
+        """An encoder over the same loaded weights with other options; None keeps what is."""
+        twin = copy.copy(self)
+        twin._set_options(max_tokens, truncate_dim, token_budget, show_progress)
+        return twin
+
+    @property
+    def spec(self) -> EncoderSpec:
+        """What determines this encoder's vectors; `spec.fingerprint` stands for it."""
+        return EncoderSpec(
+            model=self.meta.name,
+            revision=self.files.revision,
+            prompt_kind=self.meta.prompt_kind,
+            pooling=self.meta.pooling,
+            max_tokens=self._max_tokens,
+            backend=self._backend.name,
+            dtype=self._backend.dtype,
+            embed_dim=self._embed_dim,
+        )
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the weights take."""
+        return self._backend.n_bytes
+
+    def encode_query(
+        self,
+        texts: str | Iterable[str],
+        /,
+        *,
+        instruction: str | None = None,
+        normalize: bool = True,
+        on_progress: Progress | None = None,
+    ) -> FloatArray:
+        """Embed queries, with the query prompt or the instruction in front.
+
+        Args:
+            texts: One text or several.
+            instruction: The task in one sentence, on instruct models; the card's web search if None.
+            normalize: Scale vectors to length 1.
+            on_progress: Told of the progress.
+
+        Returns:
+            Float32, (n, embed_dim), or (embed_dim,) for a single text.
+        """
+        return self._encode(texts, self.resolve_prompt("query", instruction=instruction), normalize, on_progress)
+
+    def encode_document(
+        self,
+        texts: str | Iterable[str],
+        /,
+        *,
+        titles: str | Iterable[str | None] | None = None,
+        normalize: bool = True,
+        on_progress: Progress | None = None,
+    ) -> FloatArray:
+        """Embed passages, with the passage prompt in front where the model has one.
+
+        Args:
+            texts: One text or several.
+            titles: A title for each text, put in front of it with a space, as unilm's evaluation does.
+            normalize: Scale vectors to length 1.
+            on_progress: Told of the progress.
+
+        Returns:
+            Float32, (n, embed_dim), or (embed_dim,) for a single text.
+        """
+        if titles is not None:
+            texts = with_titles(titles, texts)
+        return self._encode(texts, self.resolve_prompt("document"), normalize, on_progress)
+
+    def encode(
+        self,
+        texts: str | Iterable[str],
+        /,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | Prompt | None = None,
+        instruction: str | None = None,
+        normalize: bool = True,
+        on_progress: Progress | None = None,
+    ) -> FloatArray:
+        """Embed texts in a role, or with a prompt of one's own.
+
+        Args:
+            texts: One text or several.
+            prompt_name: "query", "document", "symmetric", or what another API calls them.
+            prompt: The text in front, in place of a role; "" for none.
+            instruction: The task, on instruct models in the query role.
+            normalize: Scale vectors to length 1.
+            on_progress: Told of the progress.
+
+        Returns:
+            Float32, (n, embed_dim), or (embed_dim,) for a single text.
+
+        Raises:
+            PromptError: The model has prompts and none was chosen, or the choice contradicts itself.
+            TextError: Some texts are empty; TextTypeError: or no texts.
+        """
+        chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
+        return self._encode(texts, chosen, normalize, on_progress)
+
+    def encode_blocks(
+        self,
+        texts: Iterable[str],
+        /,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | Prompt | None = None,
+        instruction: str | None = None,
+        block_size: int = 4096,
+    ) -> Iterator[FloatArray]:
+        """Embed a stream of texts that need not fit into memory.
+
+        Yields:
+            Float32 (up to block_size, embed_dim), in the order of the texts.
+        """
+        if block_size < 1:
+            raise ValueError(f"block_size={block_size}; it must be at least 1.")
+        chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
+        stream = iter(texts)
+        return (self._encode(block, chosen, True, None) for block in _blocks(stream, block_size))
+
+    def scores(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[str],
+        /,
+        *,
+        instruction: str | None = None,
+        titles: Sequence[str | None] | None = None,
+    ) -> FloatArray:
+        """Cosine of every query with every document, times 100, as the model cards print it.
+
+        Returns:
+            Float32, (n_queries, n_documents).
+        """
+        rows = self.encode_query(list(queries), instruction=instruction)
+        return score_matrix(rows, self.encode_document(list(documents), titles=titles))
+
+    def resolve_prompt(
+        self, prompt_name: str | None = None, *, prompt: str | Prompt | None = None, instruction: str | None = None
+    ) -> Prompt:
+        """The prompt that these choices lead to on this model; errors as `encode`."""
+        return resolve_prompt(self.meta.prompt_kind, prompt_name=prompt_name, prompt=prompt, instruction=instruction)
+
+    def prepare(
+        self,
+        texts: Iterable[str],
+        /,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | Prompt | None = None,
+        instruction: str | None = None,
+    ) -> PreparedTexts:
+        """Check and tokenise texts: all that happens before the model runs. Arguments as `encode`.
+
+        Returns:
+            Token ids, each different text once, and a report of what was cut or unknown.
+        """
+        chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
+        return self._prepare(as_texts(texts), chosen)
+
+    def embed_prepared(
+        self, prepared: PreparedTexts, /, *, normalize: bool = True, on_progress: Progress | None = None
+    ) -> FloatArray:
+        """Run the model over prepared texts.
+
+        Returns:
+            Float32, (n, embed_dim), in the order of the texts given to `prepare`.
+
+        Raises:
+            NonFiniteError: The back end returned NaN, infinity or zero vectors; none leave.
+        """
+        batch = prepared.batch
+        limits = self._backend.limits
+        if self._token_budget is not None:
+            limits = replace(limits, token_budget=self._token_budget)
+        plan = list(plan_batches(batch.lengths, limits))
+        vectors = np.empty((len(batch), self._embed_dim), np.float32)
+        report = _ProgressReport(len(batch), self._show_progress, on_progress)
+        with report:
+            for rows, pooled in zip(plan, self._backend.embed(map(batch.select, plan)), strict=True):
+                vectors[rows] = self._checked(pooled, rows, prepared, normalize)
+                report.advance(len(rows))
+        return vectors if _is_identity(prepared.rows) else vectors[prepared.rows]
+
+    def token_embeddings(
+        self,
+        text: str,
+        /,
+        *,
+        prompt_name: str | None = None,
+        prompt: str | Prompt | None = None,
+        instruction: str | None = None,
+    ) -> TokenEmbeddings:
+        """The vectors of a text's tokens and their places in it. Arguments as `encode`."""
+        if not self._backend.capabilities.token_embeddings:
+            raise BackendError(f"The {self._backend.name} back end gives no token vectors. Take backend='torch'.")
+        chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
+        [text] = as_texts([text])
+        tokens = self._tokenizer.offsets(replace_surrogates(text), prompt=chosen.text, max_tokens=self._max_tokens)
+        [vectors] = self._backend.token_embeddings([TokenBatch(tokens.ids, np.array([len(tokens.ids)], np.int32))])
+        if not np.isfinite(vectors).all():
+            raise NonFiniteError("The back end returned NaN or infinity for this text.", [0])
+        n_prompt = len(chosen.text)
+        offsets = np.where(tokens.special[:, None], 0, tokens.offsets - n_prompt).astype(np.int32)
+        in_prompt = ~tokens.special & (tokens.offsets[:, 1] <= n_prompt)
+        return TokenEmbeddings(tokens.tokens, offsets, in_prompt, tokens.special, tokens.unknown, vectors)
+
+    def count_tokens(self, texts: Iterable[str], /) -> IntArray:
+        """Tokens of each text, however long, without prompt and special tokens, (n,) int32."""
+        return self._tokenizer.count([replace_surrogates(text) for text in checked_types(texts)])
+
+    def max_text_tokens(self, role: str = "document", *, instruction: str | None = None) -> int:
+        """Tokens left for a text beside the prompt of its role and the special tokens."""
+        chosen = self.resolve_prompt(role, instruction=instruction)
+        return self._max_tokens - self._tokenizer.n_special - self._tokenizer.count_prompt(chosen.text)
+
+    def close(self) -> None:
+        """Free the weights, also for encoders made by `with_options`."""
+        self._backend.close()
+
+    def __enter__(self) -> E5Encoder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        spec = self.spec
+        return f"E5Encoder({spec.model!r}, backend={spec.backend!r}, device={self.device!r}, dtype={spec.dtype!r})"
+
+    def _set_options(
+        self, max_tokens: int | None, truncate_dim: int | None, token_budget: int | None, show_progress: bool | None
+    ) -> None:
+        if max_tokens is not None:
+            if max_tokens <= self._tokenizer.n_special:
+                raise ValueError(f"max_tokens={max_tokens} leaves no room for a text beside the special tokens.")
+            checkpoint.check_max_tokens(self.files.folder, max_tokens)
+            self._max_tokens = max_tokens
+        if truncate_dim is not None:
+            if not 1 <= truncate_dim <= self.meta.embed_dim:
+                raise ValueError(f"truncate_dim={truncate_dim}; this model's vectors have 1 to {self.meta.embed_dim}.")
+            self._embed_dim = truncate_dim
+        if token_budget is not None:
+            if token_budget < 1:
+                raise ValueError(f"token_budget={token_budget}; it must be at least 1.")
+            self._token_budget = token_budget
+        if show_progress is not None:
+            self._show_progress = show_progress
+
+    def _encode(
+        self, texts: str | Iterable[str], prompt: Prompt, normalize: bool, on_progress: Progress | None
+    ) -> FloatArray:
+        is_single = isinstance(texts, str)
+        prepared = self._prepare(as_texts([texts] if isinstance(texts, str) else texts), prompt)
+        warn(prepared.report, stacklevel=3)
+        vectors = self.embed_prepared(prepared, normalize=normalize, on_progress=on_progress)
+        return vectors[0] if is_single else vectors
+
+    def _prepare(self, texts: list[str], prompt: Prompt) -> PreparedTexts:
+        if self._max_tokens - self._tokenizer.n_special <= self._tokenizer.count_prompt(prompt.text):
+            raise PromptError(
+                f"The prompt {prompt.text[:80]!r} fills all {self._max_tokens} tokens and leaves no room for a text. "
+                "Shorten the prompt or the instruction, or raise max_tokens."
+            )
+        clean = [replace_surrogates(text) for text in texts]
+        row_of = {text: row for row, text in enumerate(dict.fromkeys(clean))}
+        rows = np.fromiter((row_of[text] for text in clean), np.intp, len(clean))
+        tokenized = self._tokenizer.encode(list(row_of), prompt=prompt.text, max_tokens=self._max_tokens)
+        n_tokens, n_dropped = tokenized.batch.lengths[rows], tokenized.n_dropped[rows]
+        exact = tokenized.n_dropped_exact[rows]
+        report = EncodeReport(
+            model=self.meta.name,
+            prompt=prompt,
+            backend=self._backend.name,
+            device=self.device,
+            dtype=self._backend.dtype,
+            n_texts=len(clean),
+            n_tokens=n_tokens,
+            truncated=tuple(
+                Truncation(int(index), int(n_tokens[index]), int(n_dropped[index]), bool(exact[index]))
+                for index in np.flatnonzero(n_dropped)
+            ),
+            unknown_share=tokenized.unknown_share[rows],
+            n_replaced_surrogates=sum(old is not new for old, new in zip(texts, clean, strict=True)),
+            already_prompted=tuple(already_prompted(clean, self.meta.prompt_kind)) if prompt.text else (),
+        )
+        return PreparedTexts(tokenized.batch, rows, report)
+
+    def _checked(
+        self, pooled: FloatArray, rows: NDArray[np.intp], prepared: PreparedTexts, normalize: bool
+    ) -> FloatArray:
+        """The rows that a back end returned, cut and normalised, if every one of them may be used."""
+        expected = (len(rows), self.meta.embed_dim)
+        if pooled.shape != expected:
+            raise BackendError(
+                f"The {self._backend.name} back end returned vectors of shape {pooled.shape} where {expected} was "
+                "due. The files are not those of this model, or the back end is faulty."
+            )
+        pooled = pooled[:, : self._embed_dim]
+        norms = np.linalg.norm(pooled, axis=1, keepdims=True)
+        good = np.isfinite(norms[:, 0]) & (norms[:, 0] > 0)
+        if not good.all():
+            indices = np.flatnonzero(np.isin(prepared.rows, rows[~good])).tolist()
+            raise NonFiniteError(
+                f"The {self._backend.name} back end returned NaN, infinity or zero for the texts at {indices[:10]} "
+                f"(computing in {self._backend.dtype}). No vectors were returned. Take dtype='float32', or leave "
+                "these texts out.",
+                indices,
+            )
+        return pooled / norms if normalize else pooled
+
+
+class _ProgressReport:
+    """Tells a caller and a bar of the texts done; the bar appears after 2 seconds."""
+
+    def __init__(self, n_texts: int, show: bool | None, on_progress: Progress | None) -> None:
+        self._on_progress = on_progress
+        self._n_texts = n_texts
+        self._done = 0
+        shown = sys.stderr.isatty() if show is None else show
+        self._bar = tqdm(total=n_texts, unit="text", delay=2, disable=not shown)
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def advance(self, n_texts: int) -> None:
+        self._done += n_texts
+        self._bar.update(n_texts)
+        if self._on_progress is not None:
+            self._on_progress(self._done, self._n_texts)
+
+
+def _blocks(stream: Iterator[str], size: int) -> Iterator[list[str]]:
+    while block := list(itertools.islice(stream, size)):
+        yield block
+
+
+def _is_identity(rows: NDArray[np.intp]) -> bool:
+    return bool(np.array_equal(rows, np.arange(len(rows))))

@@ -1,0 +1,68 @@
+"""How much memory is left for a model, and whether it fits; asked before anything is allocated."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from e5studio.errors import OutOfMemoryError
+
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
+_ROOM_FOR_WORK = 300_000_000  # activations of one small batch, and the libraries themselves
+
+
+def available_bytes() -> int | None:
+    """Main memory that this process may still take, a container's limit included; None where unknown."""
+    limits = [limit for limit in (_free_memory(), _container_memory()) if limit is not None]
+    return min(limits) if limits else None
+
+
+def check_fits(name: str, n_parameters: int, dtype: str, available: int | None) -> None:
+    """Refuse a model that would not fit.
+
+    Args:
+        name: For the message.
+        n_parameters: Number of weights.
+        dtype: "float32", "bfloat16" or "float16".
+        available: Bytes to be had; None where unknown, which refuses nothing.
+
+    Raises:
+        OutOfMemoryError: With both sizes, and the precision that would fit.
+    """
+    needed = n_parameters * BYTES_PER_WEIGHT[dtype] + _ROOM_FOR_WORK
+    if available is None or needed <= available:
+        return
+    half = n_parameters * 2 + _ROOM_FOR_WORK
+    advice = (
+        "In dtype='bfloat16' it would fit."
+        if dtype == "float32" and half <= available
+        else "No precision on offer fits: take a smaller model or a machine with more memory."
+    )
+    raise OutOfMemoryError(
+        f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {available / 1e9:.1f} GB are free. {advice}"
+    )
+
+
+def _free_memory() -> int | None:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def _container_memory() -> int | None:
+    group = Path("/sys/fs/cgroup")
+    for limit, usage in (
+        (group / "memory.max", group / "memory.current"),
+        (group / "memory/memory.limit_in_bytes", group / "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return int(limit.read_text()) - int(usage.read_text())
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
+    return None

@@ -1,0 +1,204 @@
+"""Loaded models shared by all who ask in one process: each is loaded once and kept while there is room.
+
+Leases say who still needs a model. What nobody needs stays for the next who asks, until
+another model wants its memory. A load that fails leaves the loaded ones as they were.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from e5studio.backends import BackendName, DType
+from e5studio.encoder import E5Encoder
+from e5studio.errors import UnknownModelError
+from e5studio.hub import DownloadProgress
+from e5studio.models import ModelMeta, PromptKind, get_model_meta
+
+
+@dataclass(frozen=True)
+class _LoadKey:
+    """All that makes loaded weights different; options of an encoder over them are not in here."""
+
+    model: str | ModelMeta
+    path: str | None
+    prompt_kind: PromptKind | None
+    backend: BackendName
+    device: str
+    dtype: DType
+    revision: str | None
+
+
+@dataclass
+class _Entry:
+    """One model of the pool: being loaded while `encoder` is None."""
+
+    n_leases: int = 0
+    encoder: E5Encoder | None = None
+    loading: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Lease:
+    """A claim on a loaded model; released explicitly, at the end of a `with`, or with the object.
+
+    Attributes:
+        encoder: The encoder, with the options asked for.
+    """
+
+    def __init__(self, encoder: E5Encoder, release: Callable[[], None]) -> None:
+        self.encoder = encoder
+        self._release = weakref.finalize(self, release)
+        self._release.atexit = False
+
+    def release(self) -> None:
+        """Give the claim back; a second call does nothing."""
+        self._release()
+
+    def __enter__(self) -> E5Encoder:
+        return self.encoder
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class ModelPool:
+    """Keeps loaded models.
+
+    Args:
+        memory_budget: Bytes that loaded weights may take before the model that was idle
+            longest is freed. None keeps everything.
+    """
+
+    def __init__(self, *, memory_budget: int | None = None) -> None:
+        self._memory_budget = memory_budget
+        self._entries: OrderedDict[_LoadKey, _Entry] = OrderedDict()  # least recently used first
+        self._lock = threading.RLock()  # a lease may be collected, and so released, while the lock is held
+
+    def lease(
+        self,
+        model: str | Path | ModelMeta,
+        *,
+        path: str | Path | None = None,
+        prompt_kind: PromptKind | None = None,
+        backend: BackendName = "auto",
+        device: str = "auto",
+        dtype: DType = "auto",
+        revision: str | None = None,
+        max_tokens: int | None = None,
+        truncate_dim: int | None = None,
+        token_budget: int | None = None,
+        show_progress: bool | None = None,
+        on_download: DownloadProgress | None = None,
+    ) -> Lease:
+        """Get an encoder over a shared model, loading it where nobody has yet.
+
+        Threads that ask for the same model at once wait for one load. Arguments and errors
+        as `E5Encoder`.
+        """
+        key = _LoadKey(_full_name(model), str(path) if path else None, prompt_kind, backend, device, dtype, revision)
+        entry = self._claim(key)
+        try:
+            base = self._loaded(entry, key, model, on_download)
+            encoder = base.with_options(
+                max_tokens=max_tokens,
+                truncate_dim=truncate_dim,
+                token_budget=token_budget,
+                show_progress=show_progress,
+            )
+        except BaseException:
+            self._release(key)
+            raise
+        return Lease(encoder, partial(self._release, key))
+
+    def loaded(self) -> list[E5Encoder]:
+        """The encoders in memory, the most recently used last."""
+        with self._lock:
+            return [entry.encoder for entry in self._entries.values() if entry.encoder is not None]
+
+    def clear(self) -> None:
+        """Free every model that nobody leases."""
+        with self._lock:
+            for key in [key for key, entry in self._entries.items() if entry.n_leases == 0]:
+                self._drop(key)
+
+    def _claim(self, key: _LoadKey) -> _Entry:
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            entry.n_leases += 1
+            self._entries.move_to_end(key)
+            return entry
+
+    def _loaded(
+        self, entry: _Entry, key: _LoadKey, model: str | Path | ModelMeta, on_download: DownloadProgress | None
+    ) -> E5Encoder:
+        with entry.loading:
+            if entry.encoder is None:
+                encoder = E5Encoder(
+                    model,
+                    path=key.path,
+                    prompt_kind=key.prompt_kind,
+                    backend=key.backend,
+                    device=key.device,
+                    dtype=key.dtype,
+                    revision=key.revision,
+                    on_download=on_download,
+                )
+                with self._lock:
+                    entry.encoder = encoder
+                    self._make_room()
+            return entry.encoder
+
+    def _release(self, key: _LoadKey) -> None:
+        with self._lock:
+            entry = self._entries[key]
+            entry.n_leases -= 1
+            if entry.encoder is None and entry.n_leases == 0:
+                del self._entries[key]  # the load failed for all who waited
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if self._memory_budget is None:
+            return
+        idle = [key for key, entry in self._entries.items() if entry.n_leases == 0 and entry.encoder is not None]
+        for key in idle:
+            if sum(encoder.n_bytes for encoder in self.loaded()) <= self._memory_budget:
+                return
+            self._drop(key)
+
+    def _drop(self, key: _LoadKey) -> None:
+        entry = self._entries.pop(key)
+        if entry.encoder is not None:
+            entry.encoder.close()
+
+
+def _full_name(model: str | Path | ModelMeta) -> str | ModelMeta:
+    """One name for what may be called several, so that it is loaded once."""
+    if isinstance(model, ModelMeta):
+        return model
+    if isinstance(model, Path) or Path(model).is_dir():
+        return str(Path(model).resolve())
+    try:
+        return get_model_meta(model).name
+    except UnknownModelError:
+        return model
+
+
+_pool: ModelPool | None = None
+_pool_lock = threading.Lock()
+
+
+def get_model_pool() -> ModelPool:
+    """The pool of this process; plug-ins and the Studio share it."""
+    global _pool
+    with _pool_lock:
+        if _pool is None:
+            _pool = ModelPool()
+        return _pool

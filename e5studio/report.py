@@ -1,0 +1,87 @@
+"""What an encoder tells about a call: the prompt, what was cut, what was unknown; and its warnings."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.batching import IntArray
+from e5studio.errors import PromptWarning, TruncationWarning
+from e5studio.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """One text that was longer than the model reads.
+
+    Attributes:
+        index: Position in the caller's list.
+        n_read: Tokens that were read, prompt and special tokens counted.
+        n_dropped: Tokens that were not.
+        exact: Whether `n_dropped` is exact, or "at least".
+    """
+
+    index: int
+    n_read: int
+    n_dropped: int
+    exact: bool
+
+
+@dataclass(frozen=True)
+class EncodeReport:
+    """What was done to the texts of one call.
+
+    Attributes:
+        model: Name of the model.
+        prompt: What was put in front of each text, and why.
+        backend: Back end that computes.
+        device: Where it computes.
+        dtype: Its precision.
+        n_texts: Number of texts.
+        n_tokens: Tokens read of each, prompt and special tokens counted, (n,) int32.
+        truncated: The texts that were longer than the model reads.
+        unknown_share: Share of each text's tokens that the vocabulary lacks, (n,) float32 in 0..1.
+        n_replaced_surrogates: Texts in which a lone surrogate was read as U+FFFD.
+        already_prompted: Positions of texts that begin with a prompt of their own.
+    """
+
+    model: str
+    prompt: Prompt
+    backend: str
+    device: str
+    dtype: str
+    n_texts: int
+    n_tokens: IntArray
+    truncated: tuple[Truncation, ...]
+    unknown_share: NDArray[np.float32]
+    n_replaced_surrogates: int
+    already_prompted: tuple[int, ...]
+
+
+def warn(report: EncodeReport, *, stacklevel: int) -> None:
+    """Say once a call what a caller would want to know and might not ask for."""
+    if report.truncated:
+        first = report.truncated[0]
+        warnings.warn(
+            f"{len(report.truncated)} of {report.n_texts} texts are longer than the {first.n_read} tokens that "
+            f"{report.model} reads; their ends were left out (text {first.index}: "
+            f"{'' if first.exact else 'at least '}{first.n_dropped} tokens). prepare(...).report lists them.",
+            TruncationWarning,
+            stacklevel=stacklevel + 1,
+        )
+    if report.already_prompted:
+        warnings.warn(
+            f"{len(report.already_prompted)} texts (first at {report.already_prompted[0]}) already begin with a "
+            f"prompt, and {report.prompt.text!r} was put in front of it. Pass the bare text, or prompt=''.",
+            PromptWarning,
+            stacklevel=stacklevel + 1,
+        )
+    if report.prompt.is_default_instruction:
+        warnings.warn(
+            f"No instruction was given; the model card's web-search task was used: {report.prompt.instruction!r}.",
+            PromptWarning,
+            stacklevel=stacklevel + 1,
+        )

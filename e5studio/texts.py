@@ -1,0 +1,80 @@
+"""Which texts can be embedded: checks on what callers pass, and errors that name the positions.
+
+Nothing here changes a text, except that a title may be put in front of it.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+
+from e5studio.errors import TextError, TextTypeError
+from e5studio.prompts import join_title
+
+
+def find_bad_texts(texts: Sequence[object]) -> dict[int, str]:
+    """Positions of texts that cannot be embedded, with the reason: "empty" or "not text: int"."""
+    reasons = {}
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            reasons[index] = f"not text: {type(text).__name__}"
+        elif _is_empty(text):
+            reasons[index] = "empty"
+    return reasons
+
+
+def _is_empty(text: str) -> bool:
+    """Whether nothing can be seen of it: spaces, zero-width and control characters alone."""
+    if text[:1].isalnum():
+        return False
+    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
+
+
+def as_texts(texts: Iterable[str]) -> list[str]:
+    """The texts as a list, each with something in it."""
+    checked = checked_types(texts)
+    empty = [index for index, text in enumerate(checked) if _is_empty(text)]
+    if empty:
+        raise TextError(
+            f"{len(empty)} of {len(checked)} texts are empty (at {_listed(empty)}). An empty text has no meaning to "
+            "embed: leave it out, or give it content.",
+            empty,
+        )
+    return checked
+
+
+def checked_types(texts: Iterable[str]) -> list[str]:
+    """The texts as a list, each of them a string, empty or not."""
+    if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
+        raise TextTypeError(f"Expected a list of texts, got {type(texts).__name__}. Wrap a single text in a list.")
+    listed = list(texts)
+    wrong = [index for index, text in enumerate(listed) if not isinstance(text, str)]
+    if wrong:
+        raise TextTypeError(
+            f"Texts must be str: at {wrong[0]} stands {type(listed[wrong[0]]).__name__} "
+            f"({len(wrong)} of {len(listed)} are no text, at {_listed(wrong)}). Convert or remove them.",
+            wrong,
+        )
+    return listed
+
+
+def _listed(indices: list[int]) -> str:
+    return ", ".join(map(str, indices[:10])) + (", ..." if len(indices) > 10 else "")
+
+
+def with_titles(titles: str | Iterable[str | None], texts: str | Iterable[str]) -> str | list[str]:
+    """Each text with its title in front; one title for one text.
+
+    Raises:
+        TextError: Their numbers differ.
+    """
+    if isinstance(texts, str):
+        if not isinstance(titles, str):
+            raise TextTypeError("A single text takes a single title.", [0])
+        return join_title(titles, texts)
+    bodies = checked_types(texts)
+    heads = [titles] if isinstance(titles, str) else list(titles)
+    if len(heads) != len(bodies):
+        raise TextError(f"Got {len(heads)} titles for {len(bodies)} texts. Give one each, None where there is none.")
+    checked_types([head for head in heads if head is not None])
+    return [join_title(head, body) for head, body in zip(heads, bodies, strict=True)]
