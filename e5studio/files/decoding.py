@@ -1,0 +1,105 @@
+"""Bytes of a file -> text: which encoding, and where it breaks. Nothing is guessed silently."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from e5studio.errors import FileFormatError
+
+_SNIFFED_BYTES = 4096
+_BINARY_MAGIC = {
+    b"PK\x03\x04": "a zip archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an old Excel or Word document",
+    b"PAR1": "a Parquet file",
+    b"\x1f\x8b": "a gzip archive",
+    b"\x28\xb5\x2f\xfd": "a zstd archive",
+    b"\x93NUMPY": "a numpy array",
+    b"%PDF": "a PDF",
+}
+# UTF-32's little-endian mark begins with UTF-16's: longest first.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+
+
+def text_encoding(path: Path, asked: str | None) -> str:
+    """The encoding to read a text file with: the one asked for, its byte order mark's, or UTF-8.
+
+    Raises:
+        FileFormatError: It is empty, no text file, looks like UTF-16 without a mark, or
+            the encoding asked for does not exist.
+    """
+    with path.open("rb") as file:
+        start = file.read(_SNIFFED_BYTES)
+    if not start:
+        raise FileFormatError(f"{path} is empty.")
+    for magic, name in _BINARY_MAGIC.items():
+        if start.startswith(magic):
+            raise FileFormatError(f"{path} is {name}, whatever its name ends in. Save it as CSV, JSONL or plain text.")
+    if asked is not None:
+        return _known_encoding(asked)
+    for mark, encoding in _MARKS.items():
+        if start.startswith(mark):
+            return encoding
+    if start.count(0) > len(start) // 4:
+        raise FileFormatError(
+            f"{path} is full of zero bytes, as UTF-16 without a byte order mark is. Give its encoding: "
+            "--encoding utf-16-le (or utf-16-be)."
+        )
+    return "utf-8"
+
+
+@contextmanager
+def decoded(path: Path, encoding: str, *, newline: str | None) -> Iterator[TextIO]:
+    """Open a text file; a byte that the encoding does not have becomes an error that says where.
+
+    Raises:
+        FileFormatError: Some byte is not of this encoding.
+    """
+    try:
+        with path.open(encoding=encoding, newline=newline) as file:
+            yield file
+    except UnicodeError as error:
+        # Python counts from the start of its own read buffer, so the place is looked up anew.
+        offset = _first_bad_byte(path, encoding)
+        raise FileFormatError(
+            f"{path} is not {encoding}: byte {offset:,} does not fit. Give the encoding it was saved with, "
+            "for example --encoding cp1252."
+        ) from error
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)  # refuses codecs that are not of text, such as base64, as well
+    except LookupError as error:
+        raise FileFormatError(
+            f"Unknown text encoding {name!r}. Use for example utf-8, utf-16, cp1252 or gb18030."
+        ) from error
+    encoding = codecs.lookup(name).name
+    # A mark at the start would otherwise become part of the first column's name.
+    return "utf-8-sig" if encoding == "utf-8" else encoding
+
+
+def _first_bad_byte(path: Path, encoding: str) -> int:
+    decoder = codecs.getincrementaldecoder(encoding)()
+    position = 0
+    with path.open("rb") as file:
+        while True:
+            chunk = file.read(1 << 16)
+            position += len(chunk)
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except UnicodeDecodeError as error:
+                return position - len(error.object) + error.start
+            except UnicodeError:
+                return 0  # the codec wants a mark at the start and found none
+            if not chunk:
+                return position

@@ -1,0 +1,283 @@
+"""Files of vectors (.npy or .parquet) that know which encoder made them.
+
+Written block by block and under their name only when complete. Parquet holds the identity in
+its schema metadata; .npy has no room for it, so `NAME.npy.json` stands beside it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.errors import FileFormatError, FingerprintMismatchError
+from e5studio.files.atomic import atomic_file
+from e5studio.files.parquet import import_pyarrow, open_parquet
+from e5studio.spec import EncoderSpec
+from e5studio.tokenization import replace_surrogates
+
+FloatArray = NDArray[np.float32]
+RowStatus = Literal["ok", "empty", "missing", "bad_type", "bad_row", "failed"]
+"""Why a row has a vector ("ok") or none; "failed" is a text whose vector was not finite."""
+
+VECTOR_ENDINGS = (".npy", ".parquet")
+_FORMAT = 1
+_METADATA_KEY = b"e5studio"
+
+
+@dataclass(frozen=True)
+class VectorManifest:
+    """How the vectors of a file were made.
+
+    Attributes:
+        spec: Identity of the encoder.
+        prompt: Text that stood in front of every text.
+        role: "query" or "document", or None for an explicit prompt.
+        instruction: The task, where an instruct model was given one.
+        source: Name of the file that the texts came from.
+    """
+
+    spec: EncoderSpec
+    prompt: str
+    role: str | None
+    instruction: str | None
+    source: str
+
+
+@dataclass(frozen=True)
+class VectorBlock:
+    """Some rows on their way into a file.
+
+    Attributes:
+        texts: The texts, None where there is none.
+        statuses: What became of each row.
+        vectors: (rows, embed_dim) float32; rows whose status is not "ok" are not looked at.
+    """
+
+    texts: Sequence[str | None]
+    statuses: Sequence[RowStatus]
+    vectors: FloatArray
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """Vectors read from a file.
+
+    Attributes:
+        path: The file.
+        manifest: How they were made.
+        vectors: (rows, embed_dim) float32; rows without a vector are NaN.
+    """
+
+    path: Path
+    manifest: VectorManifest
+    vectors: FloatArray
+
+    def texts(self, rows: Sequence[int]) -> list[str | None]:
+        """The texts of some rows; None where the file has none (.npy never has)."""
+        if self.path.suffix.lower() != ".parquet":
+            return [None] * len(rows)
+        with open_parquet(self.path) as file:
+            column = file.read(columns=["text"]).column("text")
+            return [column[row].as_py() for row in rows]
+
+    def check_made_by(self, spec: EncoderSpec) -> None:
+        """Refuse to be compared with the vectors of another encoder.
+
+        Raises:
+            FingerprintMismatchError: The encoders differ; the message says in what.
+        """
+        if self.manifest.spec.fingerprint == spec.fingerprint:
+            return
+        theirs, ours = asdict(self.manifest.spec), asdict(spec)
+        differing = [f"{name} {theirs[name]!r} and not {ours[name]!r}" for name in ours if theirs[name] != ours[name]]
+        raise FingerprintMismatchError(
+            f"{self.path} was made with {', '.join(differing)}, so its vectors cannot be compared with this encoder's. "
+            "Search with the encoder that made them, or encode the texts again."
+        )
+
+
+def sidecar_path(path: Path) -> Path:
+    """Where the manifest of an .npy file lies."""
+    return path.with_name(path.name + ".json")
+
+
+def check_vector_ending(path: Path) -> None:
+    """Refuse names that end in neither .npy nor .parquet, and Parquet without pyarrow.
+
+    Raises:
+        FileFormatError: Neither ending.
+        MissingDependencyError: Parquet, and pyarrow is not installed.
+    """
+    if path.suffix.lower() not in VECTOR_ENDINGS:
+        raise FileFormatError(f"{path} ends in {path.suffix!r}. Vectors are kept in .npy or .parquet files.")
+    if path.suffix.lower() == ".parquet":
+        import_pyarrow()
+
+
+@contextmanager
+def write_vectors(path: Path, manifest: VectorManifest, n_rows: int) -> Iterator[Callable[[VectorBlock], None]]:
+    """Write vectors block by block; the file appears when the block of code ends without an error.
+
+    Args:
+        path: Ends in .npy or .parquet; replaced where it exists.
+        manifest: How the vectors were made.
+        n_rows: Rows of all blocks together.
+
+    Raises:
+        FileFormatError: Another ending, or another number of rows came.
+        OSError: The disk is full, or the folder is missing or not writable.
+    """
+    check_vector_ending(path)
+    if path.suffix.lower() == ".npy":
+        with _npy_writer(path, manifest, n_rows) as write:
+            yield write
+    else:
+        with atomic_file(path) as file, _parquet_writer(file, manifest, n_rows) as write:
+            yield write
+
+
+def read_vectors(path: Path) -> VectorFile:
+    """Read what `write_vectors` wrote.
+
+    Raises:
+        FileFormatError: It is no such file, is damaged, or its manifest is missing.
+    """
+    check_vector_ending(path)
+    return _read_npy(path) if path.suffix.lower() == ".npy" else _read_parquet(path)
+
+
+@contextmanager
+def _npy_writer(path: Path, manifest: VectorManifest, n_rows: int) -> Iterator[Callable[[VectorBlock], None]]:
+    embed_dim = manifest.spec.embed_dim
+    without_vector: dict[str, list[int]] = {}
+    written = 0
+    with atomic_file(path) as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, embed_dim)}
+        np.lib.format.write_array_header_1_0(file, header)
+
+        def write(block: VectorBlock) -> None:
+            nonlocal written
+            rows = np.array(block.vectors, "<f4").reshape(-1, embed_dim)
+            for place, status in enumerate(block.statuses):
+                if status != "ok":
+                    rows[place] = np.nan
+                    without_vector.setdefault(status, []).append(written + place)
+            file.write(rows.tobytes())
+            written += len(rows)
+
+        yield write
+        _check_row_count(written, n_rows)
+        # In this order a crash in between leaves an array without a manifest, which is refused,
+        # and never an array beside the manifest of another.
+        sidecar_path(path).unlink(missing_ok=True)
+    with atomic_file(sidecar_path(path)) as file:
+        content = {**_to_json(manifest), "n_rows": n_rows, "nan_rows": without_vector}
+        file.write(json.dumps(content, indent=1).encode())
+
+
+@contextmanager
+def _parquet_writer(file: BinaryIO, manifest: VectorManifest, n_rows: int) -> Iterator[Callable[[VectorBlock], None]]:
+    arrow, parquet = import_pyarrow(), import_pyarrow("pyarrow.parquet")
+    embed_dim = manifest.spec.embed_dim
+    schema = arrow.schema(
+        [
+            ("row", arrow.int64()),
+            ("text", arrow.string()),
+            ("status", arrow.string()),
+            ("vector", arrow.list_(arrow.float32(), embed_dim)),
+        ],
+        metadata={_METADATA_KEY: json.dumps(_to_json(manifest))},
+    )
+    written = 0
+    with parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=["status"]) as writer:
+
+        def write(block: VectorBlock) -> None:
+            nonlocal written
+            missing = np.array([status != "ok" for status in block.statuses])
+            flat = np.where(missing[:, None], np.float32(0), block.vectors).astype(np.float32).ravel()
+            columns = [
+                arrow.array(np.arange(written, written + len(missing))),
+                arrow.array([text and replace_surrogates(text) for text in block.texts], arrow.string()),
+                arrow.array(block.statuses, arrow.string()),
+                arrow.FixedSizeListArray.from_arrays(arrow.array(flat), embed_dim, mask=arrow.array(missing)),
+            ]
+            writer.write_batch(arrow.record_batch(columns, schema=schema))
+            written += len(missing)
+
+        yield write
+    _check_row_count(written, n_rows)
+
+
+def _check_row_count(written: int, expected: int) -> None:
+    if written != expected:
+        raise FileFormatError(
+            f"Expected {expected:,} rows and got {written:,}: the file of texts changed while it was read. "
+            "Run it again."
+        )
+
+
+def _read_npy(path: Path) -> VectorFile:
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise FileFormatError(f"{path} cannot be read as a numpy array: {error}") from error
+    sidecar = sidecar_path(path)
+    if not sidecar.is_file():
+        raise FileFormatError(
+            f"{sidecar.name} is missing beside {path}. It says which model made the vectors; without it they cannot "
+            "be searched. Bring it back, or encode the texts again."
+        )
+    manifest = _from_json(sidecar, sidecar.read_bytes())
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or vectors.shape[1] != manifest.spec.embed_dim:
+        raise FileFormatError(
+            f"{path} holds {vectors.dtype} of shape {vectors.shape}, but {sidecar.name} says float32 of "
+            f"{manifest.spec.embed_dim} dimensions. One of the two is of another run; encode the texts again."
+        )
+    return VectorFile(path, manifest, vectors)
+
+
+def _read_parquet(path: Path) -> VectorFile:
+    with open_parquet(path) as file:
+        content = (file.schema_arrow.metadata or {}).get(_METADATA_KEY)
+        if content is None:
+            raise FileFormatError(
+                f"{path} does not say which model made its vectors. Only files that `e5studio encode` wrote "
+                "are searched."
+            )
+        manifest = _from_json(path, content)
+        vectors = np.full((file.metadata.num_rows, manifest.spec.embed_dim), np.nan, np.float32)
+        start = 0
+        for batch in file.iter_batches(columns=["vector"]):
+            column = batch.column(0)
+            present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+            vectors[start + present] = column.flatten().to_numpy().reshape(-1, manifest.spec.embed_dim)
+            start += len(column)
+    return VectorFile(path, manifest, vectors)
+
+
+def _to_json(manifest: VectorManifest) -> dict[str, Any]:
+    return {"format": _FORMAT, "fingerprint": manifest.spec.fingerprint, **asdict(manifest)}
+
+
+def _from_json(path: Path, content: bytes) -> VectorManifest:
+    try:
+        record = json.loads(content)
+        spec = EncoderSpec(**record["spec"])
+        manifest = VectorManifest(spec, **{field.name: record[field.name] for field in fields(VectorManifest)[1:]})
+    except (ValueError, TypeError, KeyError) as error:
+        raise FileFormatError(
+            f"{path} does not describe vectors as this version of E5 Studio does ({error}). Encode the texts again."
+        ) from error
+    if record.get("format") != _FORMAT or record.get("fingerprint") != spec.fingerprint:
+        raise FileFormatError(
+            f"{path} was written by a version of E5 Studio that computed vectors in another way. "
+            "Encode the texts again."
+        )
+    return manifest
