@@ -20,7 +20,7 @@ from e5studio.models import ModelMeta
 
 _DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # A CPU gains nothing from larger batches once its caches are full; a GPU wants them large.
-_TOKEN_BUDGETS = {"cpu": 2_048, "mps": 16_384, "cuda": 65_536}
+_TOKEN_BUDGETS = {"cpu": 1_024, "mps": 16_384, "cuda": 65_536}
 
 
 def load(folder: Path, meta: ModelMeta, *, device: str, dtype: DType) -> TorchBackend:

@@ -1,0 +1,44 @@
+"""Batches keep to their limits, waste little, and lose no text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from e5studio.batching import Limits, TokenBatch, plan_batches
+
+LENGTHS = st.lists(st.integers(2, 512), max_size=200)
+
+
+@given(LENGTHS, st.integers(1, 4096), st.integers(1, 64), st.booleans())
+def test_every_text_once_and_within_limits(lengths: list[int], budget: int, max_rows: int, packed: bool) -> None:
+    sizes = np.array(lengths, np.int32)
+    plan = list(plan_batches(sizes, Limits(budget, max_rows, packed)))
+    assert sorted(np.concatenate(plan).tolist() if plan else []) == list(range(len(lengths)))
+    for rows in plan:
+        cost = sizes[rows].sum() if packed else sizes[rows].max() * len(rows)
+        assert len(rows) <= max_rows
+        assert cost <= budget or len(rows) == 1
+
+
+def test_texts_of_like_length_go_together_longest_first() -> None:
+    plan = list(plan_batches(np.array([5, 100, 5, 90], np.int32), Limits(200)))
+    assert [rows.tolist() for rows in plan] == [[1, 3], [0, 2]]
+
+
+def test_padded() -> None:
+    batch = TokenBatch(np.array([7, 8, 9], np.int32), np.array([1, 2], np.int32))
+    ids, mask = batch.padded(0)
+    assert ids.tolist() == [[7, 0], [8, 9]]
+    assert mask.tolist() == [[1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("rows", [[1, 0], [1], [], [0, 0]])
+def test_select(rows: list[int]) -> None:
+    batch = TokenBatch(np.array([7, 8, 9], np.int32), np.array([1, 2], np.int32))
+    texts = [[7], [8, 9]]
+    selected = batch.select(rows)
+    assert selected.ids.tolist() == sum([texts[row] for row in rows], [])
+    assert selected.lengths.tolist() == [len(texts[row]) for row in rows]

@@ -1,0 +1,56 @@
+"""The table is complete, and names lead to their rows."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from e5studio.errors import UnknownModelError
+from e5studio.models import get_model_meta, list_models
+
+NAMES = [meta.name for meta in list_models()]
+
+
+def test_all_fourteen_e5_checkpoints_and_the_offline_one() -> None:
+    assert len([name for name in NAMES if name.startswith("intfloat/")]) == 14
+    assert NAMES[-1] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert len(set(NAMES)) == 15
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_plausible(name: str) -> None:
+    meta = get_model_meta(name)
+    assert (meta.max_tokens == 512) or meta.name.endswith(("e5-mistral-7b-instruct", "all-MiniLM-L6-v2"))
+    assert meta.prompt_kind == ("instruct" if name.endswith("instruct") else meta.prompt_kind)
+    assert (meta.pooling == "last_token") == (meta.model_type == "mistral")
+    pinned = meta.revision is not None and re.fullmatch("[0-9a-f]{40}", meta.revision)
+    assert pinned or name.endswith("-unsupervised")
+
+
+def test_multilingual_small_is_a_bert() -> None:
+    assert get_model_meta("intfloat/multilingual-e5-small").model_type == "bert"
+
+
+@pytest.mark.parametrize("name", ["e5-small-v2", "E5-Small-v2", "intfloat/e5-small-v2", " Intfloat/E5-small-V2 "])
+def test_short_names_and_any_case(name: str) -> None:
+    assert get_model_meta(name).name == "intfloat/e5-small-v2"
+
+
+@pytest.mark.parametrize(
+    ("name", "suggestion"),
+    [
+        ("e5-smal-v2", "intfloat/e5-small-v2"),
+        ("intfloat/multilingual_e5_large_instruct", "intfloat/multilingual-e5-large-instruct"),
+        ("MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"),
+    ],
+)
+def test_a_near_miss_is_answered_with_a_suggestion(name: str, suggestion: str) -> None:
+    with pytest.raises(UnknownModelError, match=f"Did you mean .*{re.escape(suggestion)}"):
+        get_model_meta(name)
+
+
+def test_a_stranger_is_told_how_to_bring_a_model_of_their_own() -> None:
+    with pytest.raises(UnknownModelError, match=r"prompt_kind=") as caught:
+        get_model_meta("zzz")
+    assert "Did you mean" not in str(caught.value)
