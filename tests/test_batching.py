@@ -40,5 +40,5 @@ def test_select(rows: list[int]) -> None:
     batch = TokenBatch(np.array([7, 8, 9], np.int32), np.array([1, 2], np.int32))
     texts = [[7], [8, 9]]
     selected = batch.select(rows)
-    assert selected.ids.tolist() == sum([texts[row] for row in rows], [])
+    assert selected.ids.tolist() == [token for row in rows for token in texts[row]]
     assert selected.lengths.tolist() == [len(texts[row]) for row in rows]

@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.batching import Limits, TokenBatch
-from e5studio.errors import MissingDependencyError
+from e5studio.errors import BackendError, MissingDependencyError
 from e5studio.models import ModelMeta
 
 FloatArray = NDArray[np.float32]
 BackendName = Literal["auto", "torch"]
+_BACKENDS = ("torch",)
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -75,7 +76,7 @@ def load_backend(
         OutOfMemoryError: The weights would not fit.
         MissingDependencyError: The back end's package is not installed.
     """
-    module = _import_backend("torch" if name == "auto" else name)
+    module = _import_backend(name)
     backend: Backend = module.load(folder, meta, device=device, dtype=dtype)
     return backend
 
@@ -86,10 +87,13 @@ def refuse_too_large(name: BackendName, model: str, n_parameters: int, *, device
     Raises:
         OutOfMemoryError: With both sizes, and the precision that would fit.
     """
-    _import_backend("torch" if name == "auto" else name).refuse_too_large(model, n_parameters, device, dtype)
+    _import_backend(name).refuse_too_large(model, n_parameters, device, dtype)
 
 
 def _import_backend(name: str) -> Any:
+    name = "torch" if name == "auto" else name
+    if name not in _BACKENDS:
+        raise BackendError(f"Unknown back end {name!r}. There are: auto, {', '.join(_BACKENDS)}.")
     try:
         return importlib.import_module(f"e5studio.backends.{name}")
     except ModuleNotFoundError as error:

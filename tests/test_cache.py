@@ -1,0 +1,142 @@
+"""Cached vectors equal computed ones, and never come from another model, role or text."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from e5studio.cache import CachedEncoder, VectorCache, vector_key
+from e5studio.encoder import E5Encoder
+from e5studio.errors import PromptWarning
+from tests.checkpoints import CheckpointName
+
+Encoders = Callable[[CheckpointName], E5Encoder]
+TEXTS = ["summit", "protein", "summit", "mountain"]
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that reached the encoder."""
+    seen: list[str] = []
+    original = E5Encoder.encode
+
+    def counting(self: E5Encoder, texts: list[str], /, **options: object) -> np.ndarray:
+        seen.extend(texts)
+        return original(self, texts, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(E5Encoder, "encode", counting)
+    return seen
+
+
+def test_second_time_nothing_is_computed(encoders: Encoders, computed: list[str]) -> None:
+    cached = CachedEncoder(encoders("e5"), VectorCache())
+    first = cached.encode_query(TEXTS)
+    assert computed == ["summit", "protein", "mountain"]
+    np.testing.assert_array_equal(cached.encode_query(TEXTS), first)
+    assert cached.encode_query("summit").shape == (48,)
+    assert len(computed) == 3
+    np.testing.assert_allclose(first, encoders("e5").encode_query(TEXTS), atol=2e-6)
+
+
+def test_roles_instructions_models_and_dimensions_are_kept_apart(encoders: Encoders) -> None:
+    cache = VectorCache()
+    e5, instruct = encoders("e5"), encoders("multilingual-e5-instruct")
+    vectors = [
+        CachedEncoder(e5, cache).encode_query("summit"),
+        CachedEncoder(e5, cache).encode_document("summit"),
+        CachedEncoder(e5, cache).encode("summit", prompt=""),
+        CachedEncoder(instruct, cache).encode_document("summit"),
+        CachedEncoder(instruct, cache).encode_query("summit", instruction="One."),
+        CachedEncoder(instruct, cache).encode_query("summit", instruction="Two."),
+    ]
+    for index, vector in enumerate(vectors):
+        assert all(abs(vector - other).max() > 1e-3 for other in vectors[:index])
+    assert CachedEncoder(e5.with_options(truncate_dim=8), cache).encode_query("summit").shape == (8,)
+
+
+def test_title_and_text(encoders: Encoders) -> None:
+    cached = CachedEncoder(encoders("e5"), VectorCache())
+    np.testing.assert_array_equal(
+        cached.encode_document(["body"], titles=["Title"]), cached.encode_document(["Title body"])
+    )
+
+
+def test_the_default_instruction_is_still_warned_of(encoders: Encoders) -> None:
+    with pytest.warns(PromptWarning, match="web-search"):
+        CachedEncoder(encoders("multilingual-e5-instruct"), VectorCache()).encode_query("summit")
+
+
+def test_no_texts(encoders: Encoders) -> None:
+    assert CachedEncoder(encoders("e5"), VectorCache()).encode_query([]).shape == (0, 48)
+
+
+def test_disk_outlives_the_process(encoders: Encoders, tmp_path: Path, computed: list[str]) -> None:
+    first_cache = VectorCache(tmp_path)
+    first = CachedEncoder(encoders("e5"), first_cache).encode_query(TEXTS)
+    first_cache.close()
+    again = VectorCache(tmp_path)
+    np.testing.assert_array_equal(CachedEncoder(encoders("e5"), again).encode_query(TEXTS), first)
+    assert len(computed) == 3
+    again.close()
+
+
+def test_two_caches_share_a_folder(tmp_path: Path) -> None:
+    one, two = VectorCache(tmp_path), VectorCache(tmp_path)
+    one.put_many({b"a": np.ones(4, np.float32)})
+    assert two.get_many([b"a", b"b"]).keys() == {b"a"}
+    one.close()
+    two.close()
+
+
+def test_all_of_a_write_or_none(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path)
+    with pytest.raises((sqlite3.Error, TypeError)):
+        cache.put_many({b"a": np.ones(4, np.float32), object(): np.ones(4, np.float32)})  # type: ignore[dict-item]
+    cache.close()
+    fresh = VectorCache(tmp_path)
+    assert fresh.get_many([b"a"]) == {}
+    fresh.close()
+
+
+def test_memory_is_bounded_and_the_oldest_leave() -> None:
+    cache = VectorCache(max_bytes=3 * 16)
+    for name in (b"a", b"b", b"c"):
+        cache.put_many({name: np.ones(4, np.float32)})
+    cache.get_many([b"a"])
+    cache.put_many({b"d": np.ones(4, np.float32)})
+    assert cache.get_many([b"a", b"b", b"c", b"d"]).keys() == {b"a", b"c", b"d"}
+
+
+def test_vectors_cannot_be_changed_in_the_cache() -> None:
+    cache = VectorCache()
+    mine = np.ones(4, np.float32)
+    cache.put_many({b"a": mine})
+    mine[:] = 7
+    kept = cache.get_many([b"a"])[b"a"]
+    assert kept.tolist() == [1, 1, 1, 1]
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0] = 2
+
+
+def test_many_threads_and_keys(tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path, max_bytes=64)
+
+    def work(number: int) -> bool:
+        keys = [f"{number}-{i}".encode() for i in range(1500)]
+        cache.put_many({key: np.full(4, number, np.float32) for key in keys})
+        found = cache.get_many(keys)
+        return len(found) == 1500 and all(vector[0] == number for vector in found.values())
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(8)))
+    cache.close()
+
+
+def test_no_border_can_be_moved() -> None:
+    keys = {vector_key("f", "query: ", "a"), vector_key("f", "query:", " a"), vector_key("fq", "uery: ", "a")}
+    assert len(keys) == 3

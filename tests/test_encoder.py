@@ -1,0 +1,209 @@
+"""What the encoder takes, gives, reports and refuses. (Equality with the cards: test_model_card.)"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from e5studio.encoder import E5Encoder
+from e5studio.errors import PromptError, PromptWarning, TextError, TextTypeError, TruncationWarning
+from e5studio.prompts import WEB_SEARCH_INSTRUCTION
+from tests.checkpoints import CheckpointName
+
+Encoders = Callable[[CheckpointName], E5Encoder]
+PASSAGES = ["The summit is the top of a mountain.", "Women need 46 grams of protein.", "Two words."]
+
+
+@pytest.fixture
+def e5(encoders: Encoders) -> E5Encoder:
+    return encoders("e5")
+
+
+@pytest.fixture
+def instruct(encoders: Encoders) -> E5Encoder:
+    return encoders("multilingual-e5-instruct")
+
+
+class TestRoles:
+    def test_query_and_document_differ(self, e5: E5Encoder) -> None:
+        assert abs(e5.encode_query("summit") - e5.encode_document("summit")).max() > 1e-3
+
+    def test_symmetric_is_the_query_prompt(self, e5: E5Encoder) -> None:
+        np.testing.assert_array_equal(e5.encode(PASSAGES, prompt_name="clustering"), e5.encode_query(PASSAGES))
+
+    def test_encode_without_a_choice_names_the_choices(self, e5: E5Encoder) -> None:
+        with pytest.raises(PromptError, match="prompt_name='query'"):
+            e5.encode(PASSAGES)
+
+    def test_titles(self, e5: E5Encoder) -> None:
+        titled = e5.encode_document(["body", "alone"], titles=["Title", None])
+        np.testing.assert_allclose(titled, e5.encode_document(["Title body", "alone"]), atol=2e-6)
+        np.testing.assert_allclose(e5.encode_document("body", titles="Title"), titled[0], atol=2e-6)
+
+    def test_titles_must_match(self, e5: E5Encoder) -> None:
+        with pytest.raises(TextError, match="Got 1 titles for 3 texts"):
+            e5.encode_document(PASSAGES, titles=["one"])
+
+    def test_default_instruction_is_reported_and_warned_of(self, instruct: E5Encoder) -> None:
+        with pytest.warns(PromptWarning, match="web-search task was used"):
+            vector = instruct.encode_query("summit")
+        report = instruct.prepare(["summit"], prompt_name="query").report
+        assert report.prompt.is_default_instruction
+        np.testing.assert_array_equal(vector, instruct.encode_query("summit", instruction=WEB_SEARCH_INSTRUCTION))
+
+
+class TestShapes:
+    def test_single_many_none(self, e5: E5Encoder) -> None:
+        assert e5.encode_query("summit").shape == (48,)
+        assert e5.encode_query(["summit"]).shape == (1, 48)
+        assert e5.encode_query([]).shape == (0, 48)
+        assert e5.encode_query([]).dtype == np.float32
+
+    @pytest.mark.parametrize("wrap", [list, tuple, iter, np.array])
+    def test_any_iterable(self, e5: E5Encoder, wrap: Callable[[list[str]], Iterator[str]]) -> None:
+        np.testing.assert_array_equal(e5.encode_query(wrap(PASSAGES)), e5.encode_query(PASSAGES))
+
+    def test_normalised_or_not(self, e5: E5Encoder) -> None:
+        raw = e5.encode_query(PASSAGES, normalize=False)
+        unit = e5.encode_query(PASSAGES)
+        assert abs(np.linalg.norm(raw, axis=1) - 1).min() > 0.01
+        np.testing.assert_allclose(raw / np.linalg.norm(raw, axis=1, keepdims=True), unit, atol=1e-6)
+
+    def test_truncate_dim_is_cut_before_normalising(self, e5: E5Encoder) -> None:
+        short = e5.with_options(truncate_dim=16)
+        raw = e5.encode_query(PASSAGES, normalize=False)[:, :16]
+        expected = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+        np.testing.assert_allclose(short.encode_query(PASSAGES), expected, atol=1e-6)
+        assert short.spec.embed_dim == 16
+
+    def test_scores_are_cosines_times_100(self, e5: E5Encoder) -> None:
+        expected = 100 * e5.encode_query(["summit", "protein"]) @ e5.encode_document(PASSAGES).T
+        np.testing.assert_allclose(e5.scores(["summit", "protein"], PASSAGES), expected, atol=1e-4)
+
+
+class TestBlocks:
+    def test_a_stream_in_blocks_equals_the_whole(self, e5: E5Encoder) -> None:
+        texts = [f"text number {number}" for number in range(25)]
+        blocks = list(e5.encode_blocks(iter(texts), prompt_name="document", block_size=10))
+        assert [len(block) for block in blocks] == [10, 10, 5]
+        np.testing.assert_allclose(np.concatenate(blocks), e5.encode_document(texts), atol=2e-6)
+
+    def test_the_stream_is_read_as_it_is_needed(self, e5: E5Encoder) -> None:
+        read: list[int] = []
+
+        def endless() -> Iterator[str]:
+            while True:
+                read.append(1)
+                yield "text"
+
+        next(e5.encode_blocks(endless(), prompt_name="query", block_size=4))
+        assert len(read) == 4
+
+    def test_a_wrong_choice_is_told_at_once(self, e5: E5Encoder) -> None:
+        with pytest.raises(PromptError):
+            e5.encode_blocks(["text"])
+
+
+class TestReport:
+    def test_truncation_is_warned_of_and_listed(self, e5: E5Encoder) -> None:
+        texts = ["short", "long " * 600]
+        with pytest.warns(TruncationWarning, match=r"1 of 2 texts are longer than the 512 tokens") as caught:
+            e5.encode_document(texts)
+        assert caught[0].filename == __file__
+        report = e5.prepare(texts, prompt_name="document").report
+        [cut] = report.truncated
+        assert (cut.index, cut.n_read, cut.exact) == (1, 512, True)
+        assert cut.n_dropped == e5.count_tokens(texts)[1] - e5.max_text_tokens("document")
+
+    def test_a_text_of_max_text_tokens_just_fits(self, encoder: E5Encoder) -> None:
+        room = encoder.max_text_tokens("document")
+        word = next(w for w in ("a", "e", "summit") if encoder.count_tokens([f"{w} {w}"])[0] == 2)
+        fitting, over = " ".join([word] * room), " ".join([word] * (room + 1))
+        assert encoder.count_tokens([fitting])[0] == room
+        assert encoder.prepare([fitting], prompt_name="document").report.truncated == ()
+        assert encoder.prepare([over], prompt_name="document").report.truncated[0].n_dropped == 1
+
+    def test_instruction_takes_its_room(self, instruct: E5Encoder) -> None:
+        short, long = "Find it.", "Retrieve every passage that answers the question at hand."
+        assert instruct.max_text_tokens("query", instruction=long) < instruct.max_text_tokens(
+            "query", instruction=short
+        )
+        assert instruct.max_text_tokens("document") == 510
+
+    def test_repeated_prompt_draws_one_warning(self, e5: E5Encoder) -> None:
+        with pytest.warns(PromptWarning, match=r"2 texts \(first at 0\) already begin with a prompt") as caught:
+            e5.encode_query(["query: summit", "query: protein", "passage"])
+        assert len(caught) == 1
+
+    def test_own_prompts_in_the_text_are_fine_with_none_in_front(self, e5: E5Encoder) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            own = e5.encode("query: summit", prompt="")
+        np.testing.assert_allclose(own, e5.encode_query("summit"), atol=2e-6)
+
+    def test_what_was_unknown_and_what_computed(self, e5: E5Encoder) -> None:
+        report = e5.prepare(["\U0001f600", "summit"], prompt_name="query").report
+        assert report.unknown_share.tolist() == [1.0, 0.0]
+        assert (report.backend, report.device, report.dtype) == ("torch", "cpu", "float32")
+
+
+class TestTokenEmbeddings:
+    def test_pooled_they_are_the_vector(self, encoder: E5Encoder) -> None:
+        tokens = encoder.token_embeddings("The summit.", prompt_name="document")
+        pooled = tokens.vectors[-1] if encoder.meta.pooling == "last_token" else tokens.vectors.mean(axis=0)
+        raw = encoder.encode_document("The summit.", normalize=False)
+        np.testing.assert_allclose(pooled, raw, atol=1e-5)
+
+    def test_offsets_lead_back_to_the_text(self, e5: E5Encoder) -> None:
+        text = "The summit 😀."
+        tokens = e5.token_embeddings(text, prompt_name="query")
+        own = ~tokens.special & ~tokens.in_prompt
+        assert [text[a:b] for a, b in tokens.offsets[own]][-1] == "."
+        assert "".join(text[a:b] for a, b in tokens.offsets[own]) == text.replace(" ", "")
+        assert [text for text, inside in zip(tokens.tokens, tokens.in_prompt, strict=True) if inside] == ["query", ":"]
+        assert tokens.unknown.sum() == 1
+
+
+class TestProgress:
+    def test_is_told_of_every_text_and_can_stop_the_work(self, e5: E5Encoder) -> None:
+        seen: list[tuple[int, int]] = []
+        e5.with_options(token_budget=16).encode_query(PASSAGES, on_progress=lambda done, n: seen.append((done, n)))
+        assert [total for _, total in seen] == [3] * len(seen)
+        assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+        assert seen[-1] == (3, 3)
+
+        def stop(done: int, total: int) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            e5.encode_query(PASSAGES, on_progress=stop)
+
+
+class TestOptions:
+    def test_with_options_leaves_the_original_alone(self, e5: E5Encoder) -> None:
+        short = e5.with_options(max_tokens=8)
+        assert short.prepare(["long " * 20], prompt_name="query").report.truncated
+        assert not e5.prepare(["long " * 20], prompt_name="query").report.truncated
+        assert short.spec.fingerprint != e5.spec.fingerprint
+
+    @pytest.mark.parametrize(
+        "options", [{"truncate_dim": 0}, {"truncate_dim": 49}, {"token_budget": 0}, {"max_tokens": 2}]
+    )
+    def test_impossible_options(self, e5: E5Encoder, options: dict[str, int]) -> None:
+        with pytest.raises(ValueError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
+            e5.with_options(**options)
+
+    def test_a_prompt_that_leaves_no_room(self, e5: E5Encoder) -> None:
+        with pytest.raises(PromptError, match="leaves no room for a text"):
+            e5.encode("text", prompt="word " * 600)
+
+    def test_unknown_arguments_are_refused(self, e5: E5Encoder) -> None:
+        with pytest.raises(TypeError):
+            e5.encode_query("text", batch_size=32)  # type: ignore[call-arg]
+
+    def test_count_tokens_wants_a_list(self, e5: E5Encoder) -> None:
+        with pytest.raises(TextTypeError, match="Wrap a single text in a list"):
+            e5.count_tokens("text")

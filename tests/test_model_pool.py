@@ -1,0 +1,126 @@
+"""Models are loaded once, freed when there is no room, and survive another's failure."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from e5studio import model_pool
+from e5studio.encoder import E5Encoder
+from e5studio.errors import BackendError, ModelUnavailableError
+from e5studio.model_pool import ModelPool, get_model_pool
+from tests.checkpoints import Checkpoint, CheckpointName
+
+Checkpoints = Callable[[CheckpointName], Checkpoint]
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the models loaded, in order."""
+    names: list[str] = []
+
+    class Counting(E5Encoder):
+        def __init__(self, model: object, **options: object) -> None:
+            super().__init__(model, **options)  # type: ignore[arg-type]
+            names.append(self.meta.name)
+
+    monkeypatch.setattr(model_pool, "E5Encoder", Counting)
+    return names
+
+
+def test_eight_threads_load_once(checkpoints: Checkpoints, loads: list[str]) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+    barrier = threading.Barrier(8)
+
+    def ask(_: int) -> np.ndarray:
+        barrier.wait()
+        with pool.lease(made.meta, path=made.folder) as encoder:
+            return encoder.encode_query("summit")
+
+    with ThreadPoolExecutor(8) as threads:
+        vectors = list(threads.map(ask, range(8)))
+    assert loads == ["tiny/e5"]
+    assert all(np.array_equal(vector, vectors[0]) for vector in vectors)
+
+
+def test_options_share_one_load(checkpoints: Checkpoints, loads: list[str]) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+    whole = pool.lease(made.meta, path=made.folder).encoder
+    short = pool.lease(made.meta, path=made.folder, truncate_dim=8, max_tokens=64).encoder
+    assert (whole.encode_query("a").shape, short.encode_query("a").shape) == ((48,), (8,))
+    assert loads == ["tiny/e5"]
+
+
+def test_names_in_any_form_are_one_model(offline_encoder: E5Encoder, loads: list[str]) -> None:
+    pool = ModelPool()
+    pool.lease("all-minilm-l6-v2")
+    pool.lease("sentence-transformers/all-MiniLM-L6-v2")
+    assert len(loads) == 1
+    pool.clear()
+
+
+def test_the_idle_model_makes_room_and_the_leased_one_stays(checkpoints: Checkpoints, loads: list[str]) -> None:
+    small, other, third = (checkpoints(name) for name in ("e5", "multilingual-e5", "multilingual-e5-small"))
+    pool = ModelPool(memory_budget=1)
+    kept = pool.lease(small.meta, path=small.folder)
+    idle = pool.lease(other.meta, path=other.folder)
+    freed = idle.encoder
+    idle.release()
+    pool.lease(third.meta, path=third.folder)
+    assert kept.encoder.encode_query("summit").shape == (48,)
+    with pytest.raises(BackendError, match="was closed"):
+        freed.encode_query("summit")
+    pool.lease(other.meta, path=other.folder)
+    assert loads.count("tiny/multilingual-e5") == 2
+
+
+def test_idle_models_are_kept_while_there_is_room(checkpoints: Checkpoints, loads: list[str]) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+    for _ in range(3):
+        with pool.lease(made.meta, path=made.folder):
+            pass
+    assert loads == ["tiny/e5"]
+
+
+def test_a_forgotten_lease_is_released(checkpoints: Checkpoints) -> None:
+    made, pool = checkpoints("e5"), ModelPool(memory_budget=1)
+    lease = pool.lease(made.meta, path=made.folder)
+    assert len(pool.loaded()) == 1
+    del lease
+    gc.collect()
+    assert pool.loaded() == []
+
+
+def test_releasing_twice_counts_once(checkpoints: Checkpoints) -> None:
+    made, pool = checkpoints("e5"), ModelPool(memory_budget=1)
+    first, second = pool.lease(made.meta, path=made.folder), pool.lease(made.meta, path=made.folder)
+    first.release()
+    first.release()
+    assert second.encoder.encode_query("summit").shape == (48,)
+
+
+def test_a_failing_load_leaves_the_others_serving(checkpoints: Checkpoints) -> None:
+    made, pool = checkpoints("e5"), ModelPool(memory_budget=1)
+    lease = pool.lease(made.meta, path=made.folder)
+    for _ in range(2):
+        with pytest.raises(ModelUnavailableError):
+            pool.lease("intfloat/e5-large-v2")
+    assert lease.encoder.encode_query("summit").shape == (48,)
+    assert len(pool.loaded()) == 1
+
+
+def test_bad_options_do_not_hold_the_model(checkpoints: Checkpoints) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+    with pytest.raises(ValueError, match="truncate_dim=0"):
+        pool.lease(made.meta, path=made.folder, truncate_dim=0)
+    pool.clear()
+    assert pool.loaded() == []
+
+
+def test_the_process_has_one_pool() -> None:
+    assert get_model_pool() is get_model_pool()
