@@ -6,18 +6,17 @@ another model wants its memory. A load that fails leaves the loaded ones as they
 
 from __future__ import annotations
 
+import math
 import threading
 import weakref
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from e5studio.backends import BackendName, DType
 from e5studio.encoder import E5Encoder
-from e5studio.errors import UnknownModelError
+from e5studio.errors import OutOfMemoryError, UnknownModelError
 from e5studio.hub import DownloadProgress
 from e5studio.models import ModelMeta, PromptKind, get_model_meta
 
@@ -51,14 +50,17 @@ class Lease:
         encoder: The encoder, with the options asked for.
     """
 
-    def __init__(self, encoder: E5Encoder, release: Callable[[], None]) -> None:
+    def __init__(self, encoder: E5Encoder, pool: ModelPool, key: _LoadKey) -> None:
         self.encoder = encoder
-        self._release = weakref.finalize(self, release)
-        self._release.atexit = False
+        self._pool = pool
+        # Garbage is collected anywhere, also while the pool holds its lock: so only a note is left.
+        self._return = weakref.finalize(self, pool._returned.append, key)
+        self._return.atexit = False
 
     def release(self) -> None:
         """Give the claim back; a second call does nothing."""
-        self._release()
+        self._return()
+        self._pool._settle()
 
     def __enter__(self) -> E5Encoder:
         return self.encoder
@@ -73,14 +75,15 @@ class ModelPool:
     """Keeps loaded models.
 
     Args:
-        memory_budget: Bytes that loaded weights may take before the model that was idle
-            longest is freed. None keeps everything.
+        memory_budget: Bytes that loaded weights may take before the models that were idle
+            longest are freed. None keeps them until a new one finds no memory.
     """
 
     def __init__(self, *, memory_budget: int | None = None) -> None:
         self._memory_budget = memory_budget
         self._entries: OrderedDict[_LoadKey, _Entry] = OrderedDict()  # least recently used first
-        self._lock = threading.RLock()  # a lease may be collected, and so released, while the lock is held
+        self._returned: deque[_LoadKey] = deque()
+        self._lock = threading.Lock()
 
     def lease(
         self,
@@ -106,7 +109,8 @@ class ModelPool:
         key = _LoadKey(_full_name(model), str(path) if path else None, prompt_kind, backend, device, dtype, revision)
         entry = self._claim(key)
         try:
-            base = self._loaded(entry, key, model, on_download)
+            with entry.loading:
+                base = entry.encoder or self._load(entry, key, on_download)
             encoder = base.with_options(
                 max_tokens=max_tokens,
                 truncate_dim=truncate_dim,
@@ -114,19 +118,22 @@ class ModelPool:
                 show_progress=show_progress,
             )
         except BaseException:
-            self._release(key)
+            self._returned.append(key)
+            self._settle()
             raise
-        return Lease(encoder, partial(self._release, key))
+        return Lease(encoder, self, key)
 
     def loaded(self) -> list[E5Encoder]:
         """The encoders in memory, the most recently used last."""
+        self._settle()
         with self._lock:
-            return [entry.encoder for entry in self._entries.values() if entry.encoder is not None]
+            return self._encoders()
 
     def clear(self) -> None:
         """Free every model that nobody leases."""
+        self._settle()
         with self._lock:
-            for key in [key for key, entry in self._entries.items() if entry.n_leases == 0]:
+            for key in self._idle():
                 self._drop(key)
 
     def _claim(self, key: _LoadKey) -> _Entry:
@@ -136,47 +143,57 @@ class ModelPool:
             self._entries.move_to_end(key)
             return entry
 
-    def _loaded(
-        self, entry: _Entry, key: _LoadKey, model: str | Path | ModelMeta, on_download: DownloadProgress | None
-    ) -> E5Encoder:
-        with entry.loading:
-            if entry.encoder is None:
-                encoder = E5Encoder(
-                    model,
-                    path=key.path,
-                    prompt_kind=key.prompt_kind,
-                    backend=key.backend,
-                    device=key.device,
-                    dtype=key.dtype,
-                    revision=key.revision,
-                    on_download=on_download,
-                )
-                with self._lock:
-                    entry.encoder = encoder
-                    self._make_room()
-            return entry.encoder
-
-    def _release(self, key: _LoadKey) -> None:
+    def _load(self, entry: _Entry, key: _LoadKey, on_download: DownloadProgress | None) -> E5Encoder:
+        try:
+            encoder = _new_encoder(key, on_download)
+        except OutOfMemoryError:
+            if not self.loaded():
+                raise
+            self.clear()  # what nobody needs now makes way for what somebody asks for
+            encoder = _new_encoder(key, on_download)
         with self._lock:
-            entry = self._entries[key]
-            entry.n_leases -= 1
-            if entry.encoder is None and entry.n_leases == 0:
-                del self._entries[key]  # the load failed for all who waited
-            self._make_room()
+            entry.encoder = encoder
+        self._settle()
+        return encoder
 
-    def _make_room(self) -> None:
-        if self._memory_budget is None:
-            return
-        idle = [key for key, entry in self._entries.items() if entry.n_leases == 0 and entry.encoder is not None]
-        for key in idle:
-            if sum(encoder.n_bytes for encoder in self.loaded()) <= self._memory_budget:
-                return
-            self._drop(key)
+    def _settle(self) -> None:
+        """Take back the leases that ended, and keep to the budget."""
+        with self._lock:
+            while self._returned:
+                key = self._returned.popleft()
+                entry = self._entries[key]
+                entry.n_leases -= 1
+                if entry.n_leases == 0 and entry.encoder is None:
+                    del self._entries[key]  # the load failed for all who waited
+            budget = math.inf if self._memory_budget is None else self._memory_budget
+            for key in self._idle():
+                if sum(encoder.n_bytes for encoder in self._encoders()) <= budget:
+                    break
+                self._drop(key)
+
+    def _encoders(self) -> list[E5Encoder]:
+        return [entry.encoder for entry in self._entries.values() if entry.encoder is not None]
+
+    def _idle(self) -> list[_LoadKey]:
+        return [key for key, entry in self._entries.items() if entry.n_leases == 0]
 
     def _drop(self, key: _LoadKey) -> None:
-        entry = self._entries.pop(key)
-        if entry.encoder is not None:
-            entry.encoder.close()
+        encoder = self._entries.pop(key).encoder
+        if encoder is not None:
+            encoder.close()
+
+
+def _new_encoder(key: _LoadKey, on_download: DownloadProgress | None) -> E5Encoder:
+    return E5Encoder(
+        key.model,
+        path=key.path,
+        prompt_kind=key.prompt_kind,
+        backend=key.backend,
+        device=key.device,
+        dtype=key.dtype,
+        revision=key.revision,
+        on_download=on_download,
+    )
 
 
 def _full_name(model: str | Path | ModelMeta) -> str | ModelMeta:

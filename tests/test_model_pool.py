@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from e5studio import model_pool
+from e5studio import memory, model_pool
 from e5studio.encoder import E5Encoder
-from e5studio.errors import BackendError, ModelUnavailableError
+from e5studio.errors import BackendError, ModelUnavailableError, OutOfMemoryError
 from e5studio.model_pool import ModelPool, get_model_pool
 from tests.checkpoints import Checkpoint, CheckpointName
 
@@ -112,6 +112,20 @@ def test_a_failing_load_leaves_the_others_serving(checkpoints: Checkpoints) -> N
             pool.lease("intfloat/e5-large-v2")
     assert lease.encoder.encode_query("summit").shape == (48,)
     assert len(pool.loaded()) == 1
+
+
+def test_a_model_that_finds_no_memory_gets_that_of_the_idle_ones(
+    checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, other = checkpoints("e5"), checkpoints("multilingual-e5")
+    pool = ModelPool()
+    pool.lease(small.meta, path=small.folder).release()
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**12 if not pool._encoders() else 0)
+    lease = pool.lease(other.meta, path=other.folder)
+    with pytest.raises(OutOfMemoryError):
+        pool.lease(small.meta, path=small.folder)
+    assert lease.encoder.encode_query("summit").shape == (48,)
+    assert [encoder.meta.name for encoder in pool.loaded()] == ["tiny/multilingual-e5"]
 
 
 def test_bad_options_do_not_hold_the_model(checkpoints: Checkpoints) -> None:
