@@ -1,0 +1,233 @@
+"""`e5studio encode`: a file of texts becomes a file of vectors, row by row, in flat memory."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from e5studio.backends import FloatArray
+from e5studio.cli.options import (
+    ColumnOption,
+    DelimiterOption,
+    DeviceOption,
+    DTypeOption,
+    EncodingOption,
+    InstructionOption,
+    LocalOption,
+    MaxTokensOption,
+    ModelOption,
+    ModelOptions,
+    PromptKindOption,
+    RevisionOption,
+    TextOptions,
+)
+from e5studio.cli.terminal import progress_bar, say
+from e5studio.encoder import E5Encoder
+from e5studio.errors import FileFormatError, NonFiniteError, TextError
+from e5studio.files import (
+    Row,
+    RowStatus,
+    TextFile,
+    VectorBlock,
+    VectorManifest,
+    check_vector_ending,
+    open_texts,
+    sidecar_path,
+    write_vectors,
+)
+from e5studio.models import PromptKind
+from e5studio.prompts import Prompt
+from e5studio.report import EncodeReport
+from e5studio.texts import find_bad_texts
+
+SOME_ROWS_WITHOUT_VECTOR = 3
+_BLOCK_ROWS = 4096
+_DETAILS_SHOWN = 5
+_WORDS = {"empty": "is empty", "failed": "has a vector that is not finite"}
+
+
+@dataclass
+class _Tally:
+    """What became of the rows, for the closing lines."""
+
+    statuses: Counter[RowStatus] = field(default_factory=Counter)
+    details: list[str] = field(default_factory=list)
+    n_truncated: int = 0
+    first_truncated_line: int = 0
+    n_already_prompted: int = 0
+
+    def count(self, rows: Sequence[Row], statuses: Sequence[RowStatus]) -> None:
+        self.statuses.update(statuses)
+        for row, status in zip(rows, statuses, strict=True):
+            if status != "ok" and len(self.details) < _DETAILS_SHOWN:
+                self.details.append(row.detail or f"line {row.line} {_WORDS[status]}")
+
+    def note(self, report: EncodeReport, lines: Sequence[int]) -> None:
+        if report.truncated and not self.n_truncated:
+            self.first_truncated_line = lines[report.truncated[0].index]
+        self.n_truncated += len(report.truncated)
+        self.n_already_prompted += len(report.already_prompted)
+
+    @property
+    def n_rows(self) -> int:
+        return self.statuses.total()
+
+    @property
+    def n_without_vector(self) -> int:
+        return self.n_rows - self.statuses["ok"]
+
+
+def encode(
+    texts: Annotated[Path, typer.Argument(help="File of texts: .txt, .csv, .tsv, .jsonl or .parquet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File of vectors: .npy or .parquet.")],
+    model: ModelOption = None,
+    role: Annotated[
+        str | None, typer.Option("--role", "-r", help="query, document or symmetric; needed where a model has prompts.")
+    ] = None,
+    prompt: Annotated[str | None, typer.Option(help="Text to put in front, in place of a role; '' for none.")] = None,
+    instruction: InstructionOption = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
+    column: ColumnOption = None,
+    encoding: EncodingOption = None,
+    delimiter: DelimiterOption = None,
+    prompt_kind: PromptKindOption = None,
+    revision: RevisionOption = None,
+    device: DeviceOption = "auto",
+    dtype: DTypeOption = "auto",
+    max_tokens: MaxTokensOption = None,
+    local_files_only: LocalOption = False,
+) -> None:
+    """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
+    if model is None:
+        raise typer.BadParameter("Say which model: vectors of different models cannot be mixed.", param_hint="--model")
+    options = ModelOptions(model, prompt_kind, revision, device, dtype, max_tokens, local_files_only)
+    _check_role(options.known_prompt_kind(), role, prompt)
+    files = TextOptions(column, encoding, delimiter)
+    _check_output(texts, output, overwrite)
+    source = open_texts(texts, column=files.column, encoding=files.encoding, delimiter=files.delimiter)
+    with _removing_what_is_unfinished(), options.load() as encoder:
+        chosen = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
+        tally = _encode_file(encoder, source, output, chosen)
+    _report(tally, encoder, output, chosen)
+    if tally.n_without_vector:
+        raise typer.Exit(SOME_ROWS_WITHOUT_VECTOR)
+
+
+@contextmanager
+def _removing_what_is_unfinished() -> Iterator[None]:
+    """Let SIGTERM end the work as an exception does, so that no half-written file stays."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _check_role(kind: PromptKind | None, role: str | None, prompt: str | None) -> None:
+    if kind in ("query_passage", "instruct") and role is None and prompt is None:
+        raise typer.BadParameter(
+            "This model was trained with prompts, so say what the texts are: query, document, or symmetric "
+            "(similarity, clustering, classification). --prompt '' puts nothing in front.",
+            param_hint="--role",
+        )
+
+
+def _check_output(texts: Path, output: Path, overwrite: bool) -> None:
+    check_vector_ending(output)
+    if output.exists() and texts.exists() and output.samefile(texts):
+        raise FileFormatError(f"{output} is the file of texts. Give the vectors another name.")
+    if not output.parent.is_dir():
+        raise FileFormatError(f"There is no folder {output.parent}. Make it first, or choose another --output.")
+    existing = [path for path in (output, sidecar_path(output)) if path.exists()]
+    if existing and not overwrite:
+        raise FileFormatError(f"{existing[0]} exists already. Choose another --output, or replace it with --overwrite.")
+
+
+def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Prompt) -> _Tally:
+    manifest = VectorManifest(encoder.spec, prompt.text, prompt.role, prompt.instruction, source.path.name)
+    quiet = encoder.with_options(show_progress=False)
+    tally = _Tally()
+    with progress_bar(source.n_rows) as show, write_vectors(output, manifest, source.n_rows) as write:
+        stream = source.rows()
+        while rows := list(islice(stream, _BLOCK_ROWS)):
+            n_before = tally.n_rows
+            statuses, vectors = _embed_rows(quiet, rows, prompt, tally, partial(_show_share, show, n_before, len(rows)))
+            tally.count(rows, statuses)
+            show(tally.n_rows)
+            write(VectorBlock([row.text for row in rows], statuses, vectors))
+        if not tally.statuses["ok"]:
+            raise TextError(f"No row of {source.path} could be embedded: {'; '.join(tally.details)}.")
+    return tally
+
+
+def _show_share(show: Callable[[float], None], n_before: int, n_rows: int, done: int, total: int) -> None:
+    show(n_before + n_rows * done / total)
+
+
+def _embed_rows(
+    encoder: E5Encoder, rows: list[Row], prompt: Prompt, tally: _Tally, on_progress: Callable[[int, int], None]
+) -> tuple[list[RowStatus], FloatArray]:
+    """Vectors of the rows that can be embedded; one that cannot does not disturb its neighbours."""
+    texts = [row.text or "" for row in rows]
+    empty = find_bad_texts(texts)
+    statuses: list[RowStatus] = [row.problem or ("empty" if place in empty else "ok") for place, row in enumerate(rows)]
+    vectors = np.zeros((len(rows), encoder.spec.embed_dim), np.float32)
+    while good := [place for place, status in enumerate(statuses) if status == "ok"]:
+        prepared = encoder.prepare([texts[place] for place in good], prompt=prompt)
+        try:
+            vectors[good] = encoder.embed_prepared(prepared, on_progress=on_progress)
+        except NonFiniteError as error:
+            if not error.indices:
+                raise
+            for index in error.indices:
+                statuses[good[index]] = "failed"
+        else:
+            tally.note(prepared.report, [rows[place].line for place in good])
+            break
+    return statuses, vectors
+
+
+def _report(tally: _Tally, encoder: E5Encoder, output: Path, prompt: Prompt) -> None:
+    spec = encoder.spec
+    say(
+        f"Wrote {tally.statuses['ok']:,} vectors of {spec.embed_dim} dimensions to {output} "
+        f"({spec.model}, prompt {prompt.text!r}, fingerprint {spec.fingerprint})."
+    )
+    if prompt.is_default_instruction:
+        say(f"Warning: no --instruction was given; the model card's was used: {prompt.instruction!r}.", style="yellow")
+    if tally.n_truncated:
+        say(
+            f"Warning: {tally.n_truncated:,} texts are longer than the {spec.max_tokens} tokens that the model reads; "
+            f"their ends were left out (first: line {tally.first_truncated_line}).",
+            style="yellow",
+        )
+    if tally.n_already_prompted:
+        say(
+            f"Warning: {tally.n_already_prompted:,} texts already begin with a prompt, and {prompt.text!r} was put in "
+            "front of it.",
+            style="yellow",
+        )
+    if tally.n_without_vector:
+        counts = ", ".join(f"{count:,} {status}" for status, count in sorted(tally.statuses.items()) if status != "ok")
+        more = "; ..." if tally.n_without_vector > len(tally.details) else ""
+        say(
+            f"Warning: {tally.n_without_vector:,} of {tally.n_rows:,} rows have no vector ({counts}): "
+            f"{'; '.join(tally.details)}{more}.",
+            style="yellow",
+        )

@@ -1,0 +1,140 @@
+"""Options that several commands share, and what they lead to: an encoder, lists of texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from e5studio.backends import DType
+from e5studio.cli.terminal import say
+from e5studio.encoder import E5Encoder
+from e5studio.errors import FileFormatError, UnknownModelError
+from e5studio.files import open_texts
+from e5studio.models import PromptKind, get_model_meta
+from e5studio.studio.catalog import choose_model
+from e5studio.texts import find_bad_texts
+
+_MODEL_PANEL = "Model"
+_FILE_PANEL = "Files of texts (.txt, .csv, .tsv, .jsonl, .parquet)"
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="E5STUDIO_MODEL",
+        help="A model of `e5studio models`, another Hub id, or a local folder.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+PromptKindOption = Annotated[
+    PromptKind | None,
+    typer.Option(help="For a model of your own: how it was trained to be used.", rich_help_panel=_MODEL_PANEL),
+]
+RevisionOption = Annotated[
+    str | None, typer.Option(help="Commit, tag or branch on the Hub.", rich_help_panel=_MODEL_PANEL)
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_MODEL_PANEL)]
+DTypeOption = Annotated[
+    DType, typer.Option("--dtype", help="Precision; auto is float32.", rich_help_panel=_MODEL_PANEL)
+]
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option(min=4, help="Tokens read of a text; the model's own limit if left out.", rich_help_panel=_MODEL_PANEL),
+]
+LocalOption = Annotated[bool, typer.Option("--local-files-only", help="Never download.", rich_help_panel=_MODEL_PANEL)]
+InstructionOption = Annotated[
+    str | None, typer.Option("--instruction", "-i", help="The task in one sentence, for instruct models.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ColumnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--column", "--field", help="Column or field of the texts, if not 'text'.", rich_help_panel=_FILE_PANEL
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Encoding, if neither UTF-8 nor marked.", rich_help_panel=_FILE_PANEL),
+]
+DelimiterOption = Annotated[
+    str | None,
+    typer.Option("--delimiter", help="What separates cells in CSV, if no comma.", rich_help_panel=_FILE_PANEL),
+]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the shared options say of the model."""
+
+    model: str
+    prompt_kind: PromptKind | None
+    revision: str | None
+    device: str
+    dtype: DType
+    max_tokens: int | None
+    local_files_only: bool
+
+    def load(self) -> E5Encoder:
+        """The encoder that they ask for."""
+        return E5Encoder(
+            self.model,
+            prompt_kind=self.prompt_kind,
+            revision=self.revision,
+            device=self.device,
+            dtype=self.dtype,
+            max_tokens=self.max_tokens,
+            local_files_only=self.local_files_only,
+        )
+
+    def known_prompt_kind(self) -> PromptKind | None:
+        """How the model wants its texts introduced, as far as that is known before it is loaded."""
+        try:
+            return get_model_meta(self.model).prompt_kind
+        except UnknownModelError:
+            return self.prompt_kind
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What the shared options say of files of texts."""
+
+    column: str | None
+    encoding: str | None
+    delimiter: str | None
+
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise typer.BadParameter(f"{self.delimiter!r} is not one character.", param_hint="--delimiter")
+
+    def gather(self, arguments: Sequence[str] | None, path: Path | None, name: str) -> list[str]:
+        """The texts given one by one, then those of a file; each must hold something.
+
+        Raises:
+            FileFormatError: The file cannot be read, or some of its rows hold no text.
+        """
+        texts = list(arguments or [])
+        if empty := find_bad_texts(texts):
+            raise typer.BadParameter(f"Number {min(empty) + 1} is empty.", param_hint=f"--{name}")
+        if path is None:
+            return texts
+        for row in open_texts(path, column=self.column, encoding=self.encoding, delimiter=self.delimiter).rows():
+            if row.text is None:
+                raise FileFormatError(f"{path}: {row.detail}. Every row must hold a text here.")
+            if find_bad_texts([row.text]):
+                raise FileFormatError(f"{path}: line {row.line} holds no text. Every row must hold one here.")
+            texts.append(row.text)
+        return texts
+
+
+def model_or_usual(asked: str | None) -> str:
+    """The model asked for, else the one that the Studio would start with, which is said on stderr."""
+    if asked:
+        return asked
+    choice = choose_model(None)
+    say(f"Model: {choice.name} ({choice.reason}).")
+    return choice.name

@@ -1,0 +1,163 @@
+"""`e5studio search`: queries against a file of vectors, with the encoder that made them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import typer
+
+from e5studio.backends import FloatArray
+from e5studio.cli.options import (
+    ColumnOption,
+    DelimiterOption,
+    DeviceOption,
+    EncodingOption,
+    InstructionOption,
+    JsonOption,
+    LocalOption,
+    TextOptions,
+)
+from e5studio.cli.terminal import print_json, print_line, print_table
+from e5studio.encoder import E5Encoder
+from e5studio.errors import FileFormatError, PromptError, UnknownModelError
+from e5studio.files import VectorFile, VectorManifest, read_vectors
+from e5studio.models import get_model_meta
+from e5studio.prompts import Prompt
+from e5studio.similarity import semantic_search
+
+_LOCAL_REVISION = "sha256:"
+
+
+class _Found(NamedTuple):
+    """One text found: cosine x 100, its row in the file, and the text where the file has it."""
+
+    score: float
+    row: int
+    text: str | None
+
+
+def search(
+    vectors: Annotated[Path, typer.Argument(help="File that `e5studio encode` wrote: .npy or .parquet.")],
+    query: Annotated[list[str] | None, typer.Argument(help="Queries.")] = None,
+    queries: Annotated[Path | None, typer.Option(help="File of queries.")] = None,
+    top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Results for each query.")] = 10,
+    instruction: InstructionOption = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Text in front of the queries, in place of the query role; '' for none.")
+    ] = None,
+    as_json: JsonOption = False,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Only for a model of your own: the folder of its files.")
+    ] = None,
+    column: ColumnOption = None,
+    encoding: EncodingOption = None,
+    delimiter: DelimiterOption = None,
+    device: DeviceOption = "auto",
+    local_files_only: LocalOption = False,
+) -> None:
+    """Find the texts nearest to each query. The model is the one that made the vectors; others are refused."""
+    texts = TextOptions(column, encoding, delimiter).gather(query, queries, "queries")
+    if not texts:
+        raise typer.BadParameter("Give at least one query, or a file with --queries.", param_hint="QUERY")
+    found = read_vectors(vectors)
+    _refuse_other_model(found, model)
+    with _encoder_of(found.manifest, model, device, local_files_only) as encoder:
+        found.check_made_by(encoder.spec)
+        chosen = _query_prompt(encoder, found.manifest, instruction, prompt)
+        results = _search(found, encoder.encode(texts, prompt=chosen), top_k)
+    if as_json:
+        print_json(_as_json(found, chosen, texts, results))
+    else:
+        _print_tables(found, texts, results)
+
+
+def _refuse_other_model(found: VectorFile, model: str | None) -> None:
+    """Refuse a model of the table that did not make the vectors before it is loaded, or even downloaded."""
+    try:
+        meta = get_model_meta(model) if model is not None else None
+    except UnknownModelError:
+        return
+    if meta is not None and meta.name != found.manifest.spec.model:
+        found.check_made_by(
+            replace(
+                found.manifest.spec,
+                model=meta.name,
+                prompt_kind=meta.prompt_kind,
+                pooling=meta.pooling,
+                embed_dim=meta.embed_dim,
+            )
+        )
+
+
+def _encoder_of(manifest: VectorManifest, model: str | None, device: str, local_files_only: bool) -> E5Encoder:
+    """The encoder that made the vectors, as far as its files can be found."""
+    spec = manifest.spec
+    is_local = spec.revision.startswith(_LOCAL_REVISION)
+    if is_local and model is None:
+        raise FileFormatError(
+            f"The vectors were made with a model of your own, {spec.model!r}. Say in which folder it lies: "
+            "--model FOLDER."
+        )
+    return E5Encoder(
+        model or spec.model,
+        prompt_kind=spec.prompt_kind,
+        revision=None if is_local else spec.revision,
+        device=device,
+        dtype=spec.dtype,  # type: ignore[arg-type]
+        max_tokens=spec.max_tokens,
+        truncate_dim=spec.embed_dim,
+        local_files_only=local_files_only,
+    )
+
+
+def _query_prompt(encoder: E5Encoder, manifest: VectorManifest, instruction: str | None, prompt: str | None) -> Prompt:
+    if prompt is not None:
+        return encoder.resolve_prompt(prompt=prompt, instruction=instruction)
+    if manifest.role is None and manifest.spec.prompt_kind != "none":
+        raise PromptError(
+            f"The vectors were made with the explicit prompt {manifest.prompt!r}, not in a role. "
+            "Say what goes in front of the queries: --prompt TEXT ('' for nothing)."
+        )
+    # Texts that were encoded like queries (symmetric use) carry a task, and queries must carry the same.
+    return encoder.resolve_prompt("query", instruction=instruction or manifest.instruction)
+
+
+def _search(found: VectorFile, query_vectors: FloatArray, top_k: int) -> list[list[_Found]]:
+    """What is nearest to each query; rows without a vector are never found."""
+    present = np.flatnonzero(~np.isnan(found.vectors[:, 0]))
+    is_whole = len(present) == len(found.vectors)
+    hits = semantic_search(query_vectors, found.vectors if is_whole else found.vectors[present], top_k=top_k)
+    rows = [int(present[hit.corpus_id]) for of_query in hits for hit in of_query]
+    texts = iter(zip(rows, found.texts(rows), strict=True))
+    return [[_Found(hit.score * 100, *next(texts)) for hit in of_query] for of_query in hits]
+
+
+def _as_json(found: VectorFile, prompt: Prompt, queries: list[str], results: list[list[_Found]]) -> dict[str, Any]:
+    return {
+        "vectors": str(found.path),
+        "source": found.manifest.source,
+        "encoder": asdict(found.manifest.spec),
+        "fingerprint": found.manifest.spec.fingerprint,
+        "prompt": prompt.text,
+        "results": [
+            {
+                "query": query,
+                "hits": [{"row": hit.row, "score": round(hit.score, 4), "text": hit.text} for hit in of_query],
+            }
+            for query, of_query in zip(queries, results, strict=True)
+        ],
+    }
+
+
+def _print_tables(found: VectorFile, queries: list[str], results: list[list[_Found]]) -> None:
+    for query, of_query in zip(queries, results, strict=True):
+        rows = [
+            [str(rank), f"{hit.score:.2f}", str(hit.row), hit.text or f"row {hit.row} of {found.manifest.source}"]
+            for rank, hit in enumerate(of_query, 1)
+        ]
+        print_line(query, style="bold")
+        print_table([("rank", "right"), ("score", "right"), ("row", "right"), ("text", "left")], rows)
+        print_line("")

@@ -1,0 +1,27 @@
+"""`e5studio studio`: starts the page in a browser's reach."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Annotated
+
+import typer
+
+from e5studio.errors import MissingDependencyError
+from e5studio.studio.launch import run_studio
+
+
+def studio(
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", envvar="E5STUDIO_MODEL", help="Model to start with.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; 7860 if free.")] = None,
+) -> None:
+    """Open the Studio: a page on which you see what the embeddings say."""
+    missing = [name for name in ("gradio", "plotly", "umap") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"The Studio needs {', '.join(missing)}. Install what it needs with: pip install 'e5studio[studio]'"
+        )
+    run_studio(model, host=host, port=port)

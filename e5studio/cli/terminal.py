@@ -1,0 +1,156 @@
+"""What a terminal is shown: safe text, tables on stdout, sentences on stderr, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TextIO
+
+import typer
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperCommand
+
+from e5studio.errors import E5StudioError, E5StudioWarning
+
+_WIDTH_OF_A_FILE = 120
+# Control characters move the cursor and change colours, and bidirectional ones reorder what
+# stands beside them: a text of a file must not be able to rewrite the screen.
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_TRACEBACK_VARIABLE = "E5STUDIO_TRACEBACK"
+
+
+class PlainCommand(TyperCommand):
+    """A command whose errors and warnings are sentences on stderr."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; errors meant for a person end it with exit code 1."""
+        with _warnings_as_sentences(), _errors_as_sentences():
+            return super().invoke(ctx)
+
+
+def set_up_streams() -> None:
+    """Let text that the terminal's encoding lacks be shown escaped instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def printable(text: str, *, max_chars: int = 500) -> str:
+    """A text on one line, safe to print: control characters are shown as escapes, a long end is left out."""
+    shown = text if len(text) <= max_chars else text[: max_chars - 1] + "…"
+    return _UNPRINTABLE.sub(_escape, shown)
+
+
+def say(sentence: str, *, style: str = "") -> None:
+    """Print a sentence on stderr."""
+    lines = [printable(line, max_chars=4000) for line in sentence.split("\n")]
+    _console(sys.stderr).print(Text("\n".join(lines), style), soft_wrap=True)
+
+
+def print_json(content: Any) -> None:
+    """Print JSON on stdout, in ASCII, so that it is valid whatever the stream's encoding."""
+    typer.echo(json.dumps(content, indent=2, allow_nan=False))
+
+
+def print_line(text: str, *, style: str = "") -> None:
+    """Print one line on stdout."""
+    _console(sys.stdout).print(Text(printable(text), style, no_wrap=True, overflow="ellipsis"))
+
+
+def print_table(
+    columns: Sequence[tuple[str, JustifyMethod]], rows: Sequence[Sequence[str]], *, bold: Sequence[tuple[int, int]] = ()
+) -> None:
+    """Print a table on stdout; the last column takes what width is left and is cut to it.
+
+    Args:
+        columns: Heading and alignment of each.
+        rows: Cells as plain text.
+        bold: (row, column) of cells to stand out.
+    """
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for place, (heading, justify) in enumerate(columns):
+        is_last = place == len(columns) - 1
+        widest = max(cell_len(printable(cells[place])) for cells in ([heading for heading, _ in columns], *rows))
+        table.add_column(
+            Text(heading),
+            justify=justify,
+            no_wrap=True,
+            overflow="ellipsis",
+            min_width=None if is_last else widest,
+            ratio=1 if is_last else None,
+        )
+    stand_out = set(bold)
+    for row, cells in enumerate(rows):
+        styles = ["bold" if (row, column) in stand_out else "" for column in range(len(cells))]
+        table.add_row(*(Text(printable(cell), style) for cell, style in zip(cells, styles, strict=True)))
+    _console(sys.stdout).print(table)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[float], None]]:
+    """A bar on stderr where that is a terminal; the function given is told how much is done."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = _console(sys.stderr)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=total)
+
+        def show(done: float) -> None:
+            progress.update(task, completed=done)
+
+        yield show
+
+
+def _console(stream: TextIO) -> Console:
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = _WIDTH_OF_A_FILE
+    return console
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(character) or (
+        f"\\x{ord(character):02x}" if ord(character) < 256 else f"\\u{ord(character):04x}"
+    )
+
+
+@contextmanager
+def _warnings_as_sentences() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", E5StudioWarning)
+        warnings.showwarning = lambda message, *_, **__: say(f"Warning: {message}", style="yellow")
+        yield
+
+
+@contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    try:
+        yield
+    except (typer.Exit, typer.BadParameter, BrokenPipeError):
+        raise
+    except E5StudioError as error:
+        say(f"Error: {error}", style="red")
+        raise typer.Exit(1) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        say(f"Error: {where}{error.strerror or error}", style="red")
+        raise typer.Exit(1) from error
+    except Exception as error:
+        if os.environ.get(_TRACEBACK_VARIABLE):
+            raise
+        say(
+            f"Error: {type(error).__name__}: {error}. This is a fault in E5 Studio; "
+            f"{_TRACEBACK_VARIABLE}=1 in the environment shows where.",
+            style="red",
+        )
+        raise typer.Exit(1) from error
