@@ -1,0 +1,322 @@
+"""Cosine similarity and exact nearest-vector search over plain numpy arrays.
+
+Vectors need not be normalised: rows of unit length are used as they are, any others are
+scaled block by block, and a zero vector is similar to nothing (0.0, never NaN). Not here:
+approximate indexes, and anything that needs a model.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from e5studio.errors import E5StudioError, FingerprintMismatchError, NonFiniteError
+
+FloatArray = NDArray[np.float32]
+IdArray = NDArray[np.int64]
+_AnyArray = NDArray[np.generic]
+
+# A block of scores (16 MiB) stays in the last-level cache between the product and the maximum.
+_BLOCK_ROWS = 4096
+_BLOCK_QUERIES = 1024
+_GROUP_ROWS = 16
+_MAX_CANDIDATES = 1 << 20
+
+# More than a float32 product errs by: within one of them, equal vectors differ by up to 6e-7.
+_ROUNDING = np.float32(1e-6)
+_SPARE = 8
+
+
+class VectorError(E5StudioError, ValueError):
+    """Arrays that hold no vectors, too few of them, or a number asked of them that makes no sense."""
+
+
+class Hit(NamedTuple):
+    """One vector found.
+
+    Attributes:
+        corpus_id: Its row in the corpus.
+        score: Its cosine with the query, -1 to 1.
+    """
+
+    corpus_id: int
+    score: float
+
+
+class TopK(NamedTuple):
+    """The best vectors of each query, best first.
+
+    Attributes:
+        scores: Cosines, float32, shape (n_queries, k).
+        ids: Rows of the corpus, int64, shape (n_queries, k).
+    """
+
+    scores: FloatArray
+    ids: IdArray
+
+
+def cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """Cosine of every row of `a` with every row of `b`.
+
+    Args:
+        a: Vectors, shape (n, dim), or one vector (dim,), which counts as n = 1.
+        b: Vectors, shape (m, dim) or (dim,).
+
+    Returns:
+        float32, shape (n, m), -1 to 1.
+
+    Raises:
+        VectorError: One of them is no array of real vectors.
+        FingerprintMismatchError: They differ in dimensions.
+        NonFiniteError: A vector holds NaN or infinity.
+    """
+    left, right = _as_pair(a, b, "a", "b")
+    if not len(left) or not len(right):
+        return np.zeros((len(left), len(right)), np.float32)
+    product = unit_rows(left, "a") @ unit_rows(right, "b").T
+    return np.clip(product, -1, 1, out=product)
+
+
+def scores(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """Cosine x 100 of every row of `a` with every row of `b`, as the model cards print it.
+
+    Never rescaled: where a model puts unrelated texts near 70, that is what is shown.
+    Shapes and errors are those of `cos_sim`.
+    """
+    return cos_sim(a, b) * np.float32(100)
+
+
+def semantic_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, top_k: int = 10) -> list[list[Hit]]:
+    """The `top_k` corpus vectors of highest cosine for each query, best first.
+
+    The same as `top_k_search`, which gives arrays and says what exact means, as lists of `Hit`.
+    """
+    found = top_k_search(query_embeddings, corpus_embeddings, top_k=top_k)
+    rows = zip(found.ids.tolist(), found.scores.tolist(), strict=True)
+    return [list(map(Hit, row_ids, row_scores)) for row_ids, row_scores in rows]
+
+
+def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, top_k: int = 10) -> TopK:
+    """The `top_k` corpus vectors of highest cosine for each query, as arrays.
+
+    Exact: every pair is scored, and the best are scored again in float64, so that equal vectors
+    have equal scores; ties go to the lowest id. One limit: where more than 8 further vectors
+    lie within 1e-5 of the last place, all those count as equal there, and the lowest ids stay.
+
+    The corpus is read in blocks, so it may be a memory map, and of any real dtype. Memory beside
+    arguments and result: at most about 100 MB, whatever their sizes (top_k <= 1000).
+
+    Args:
+        query_embeddings: Shape (n_queries, dim), or (dim,) for one query.
+        corpus_embeddings: Shape (n, dim).
+        top_k: Vectors per query; all n where there are fewer.
+
+    Returns:
+        Scores and ids, each of shape (n_queries, min(top_k, n)).
+
+    Raises:
+        VectorError: One of them is no array of real vectors, or top_k is below 1.
+        FingerprintMismatchError: They differ in dimensions.
+        NonFiniteError: A vector holds NaN or infinity; `indices` are its rows in that array.
+    """
+    queries, corpus = _as_pair(query_embeddings, corpus_embeddings, "query_embeddings", "corpus_embeddings")
+    if top_k < 1:
+        raise VectorError(f"top_k is {top_k}, but at least one vector per query must be asked for.")
+    count, size = min(top_k, len(corpus)), min(top_k + _SPARE, len(corpus))
+    found = TopK(np.empty((len(queries), count), np.float32), np.empty((len(queries), count), np.int64))
+    if not count:
+        return found
+    per_query = size + min(size * _GROUP_ROWS, _BLOCK_ROWS)
+    step = max(1, min(_BLOCK_QUERIES, _MAX_CANDIDATES // per_query))
+    for start in range(0, len(queries), step):
+        part = slice(start, start + step)
+        ids = _shortlist(unit_rows(queries[part], "query_embeddings", start), corpus, size)
+        cosines = _score_pairs(queries[part], corpus, ids)
+        # Ids ascend, so a stable order gives ties to the lowest.
+        order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
+        found.scores[part] = np.take_along_axis(cosines, order, axis=1)
+        found.ids[part] = np.take_along_axis(ids, order, axis=1)
+    return found
+
+
+def unit_rows(rows: _AnyArray, name: str = "embeddings", first: int = 0) -> FloatArray:
+    """The rows as float32 of unit length; zero rows stay zero.
+
+    Args:
+        rows: Shape (n, dim). Where they are float32 of unit length already, they are returned as they are.
+        name: What an error calls them.
+        first: Number of the first row, for an error.
+
+    Raises:
+        NonFiniteError: A row holds NaN or infinity.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        block: FloatArray = np.ascontiguousarray(rows, np.float32)
+        squares = np.einsum("ij,ij->i", block, block)
+    if np.all(np.abs(squares - 1) <= _ROUNDING):
+        return block
+    odd = np.flatnonzero(~((squares > 1e-20) & (squares < 1e20)))
+    _require_finite(rows[odd], name, first + odd)
+    squares[odd] = 1
+    block = block / np.sqrt(squares)[:, None]
+    block[odd] = _unit_rows_float64(rows[odd])
+    return block
+
+
+def _unit_rows_float64(rows: _AnyArray) -> NDArray[np.float64]:
+    wide = rows.astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        squares = np.einsum("ij,ij->i", wide, wide)
+    odd = np.flatnonzero(~((squares > 1e-200) & (squares < 1e200)))
+    if len(odd):
+        # Squares of numbers near 1 neither overflow nor vanish.
+        largest = np.abs(wide[odd]).max(axis=1, initial=0)
+        wide[odd] /= np.where(largest > 0, largest, 1)[:, None]
+        squares[odd] = np.maximum(np.einsum("ij,ij->i", wide[odd], wide[odd]), largest == 0)
+    wide /= np.sqrt(squares)[:, None]
+    return wide
+
+
+def _shortlist(queries: FloatArray, corpus: _AnyArray, size: int) -> IdArray:
+    """Ids of the `size` best vectors of each query by the float32 product, ascending, shape (n_queries, size).
+
+    What costs is not the product but sorting its result. So the scores of a block are reduced to
+    maxima of small groups of rows, and only groups whose maximum beats the worst vector of a query's
+    list are looked into: a handful in a million rows, and never more than `size` groups of a block.
+    """
+    best = np.full((len(queries), size), -np.inf, np.float32)
+    ids = np.zeros((len(queries), size), np.int64)
+    step = max(_GROUP_ROWS, min(_BLOCK_ROWS, _round_up(_BLOCK_ROWS * 1024 // max(1, corpus.shape[1]))))
+    buffer = np.empty((min(step, _round_up(len(corpus))), len(queries)), np.float32)
+    for start in range(0, len(corpus), step):
+        rows = unit_rows(corpus[start : start + step], "corpus_embeddings", start)
+        block = buffer[: _round_up(len(rows))]
+        np.matmul(rows, queries.T, out=block[: len(rows)])
+        block[len(rows) :] = -np.inf
+        _update(best, ids, block.reshape(-1, _GROUP_ROWS, len(queries)), start)
+    return ids
+
+
+def _update(best: FloatArray, ids: IdArray, groups: FloatArray, first_id: int) -> None:
+    """Take the vectors of one block into the lists, in place.
+
+    Args:
+        best: Scores of the lists, shape (n_queries, size), in the order of their ids.
+        ids: Their ids.
+        groups: Scores of the block, shape (n_groups, rows of a group, n_queries).
+        first_id: Id of the block's first row.
+    """
+    size = best.shape[1]
+    maxima = groups.max(axis=1)
+    # A later vector must be clearly better: within rounding of the worst it is a tie, and the lower id wins.
+    worth = np.ascontiguousarray((maxima > best.min(axis=1) + _ROUNDING).T)
+    crowded = np.flatnonzero(np.count_nonzero(worth, axis=1) > size)
+    if len(crowded):
+        # Enough even for ties: the groups of highest maximum hold the best vectors, and groups are in order of ids.
+        worth[crowded] &= _largest(np.ascontiguousarray(maxima.T[crowded]), size)
+    changed = np.flatnonzero(worth.any(axis=1))
+    if not len(changed):
+        return
+    new_best, new_ids = _gather(worth[changed], groups, changed)
+    all_best = np.concatenate([best[changed], new_best], axis=1)
+    all_ids = np.concatenate([ids[changed], first_id + new_ids], axis=1)
+    chosen = _largest(all_best, size)
+    best[changed] = all_best[chosen].reshape(-1, size)
+    ids[changed] = all_ids[chosen].reshape(-1, size)
+
+
+def _gather(worth: NDArray[np.bool_], groups: FloatArray, queries: NDArray[np.intp]) -> tuple[FloatArray, IdArray]:
+    """Scores and row numbers of the groups marked for each query, padded with -inf to the longest."""
+    row, group = np.nonzero(worth)
+    counts = np.count_nonzero(worth, axis=1)
+    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    height = groups.shape[1]
+    found = np.full((len(queries), counts.max(), height), -np.inf, np.float32)
+    found[row, place] = groups[group, :, queries[row]]
+    starts = np.zeros(found.shape[:2], np.int64)
+    starts[row, place] = group * height
+    numbers = starts[:, :, None] + np.arange(height)
+    return found.reshape(len(queries), -1), numbers.reshape(len(queries), -1)
+
+
+def _largest(values: FloatArray, count: int) -> NDArray[np.bool_]:
+    """Mark the `count` largest of each row; of those within rounding of the smallest, the leftmost."""
+    place = values.shape[1] - count
+    cut = np.partition(values, place, axis=1)[:, place, None]
+    above = values > cut + _ROUNDING
+    level = (values >= cut - _ROUNDING) & ~above
+    room = count - np.count_nonzero(above, axis=1, keepdims=True)
+    level &= np.cumsum(level, axis=1) <= room
+    return above | level
+
+
+def _score_pairs(queries: _AnyArray, corpus: _AnyArray, ids: IdArray) -> FloatArray:
+    """Cosine of each query with each of its ids, worked out in float64, shape of `ids`.
+
+    A float32 product rounds differently from place to place; here equal vectors get equal scores.
+    """
+    cosines = np.empty(ids.shape, np.float32)
+    wide = _unit_rows_float64(queries)
+    step = max(1, (1 << 20) // max(1, queries.shape[1]))
+    if ids.shape[1] == len(corpus):
+        for start in range(0, len(corpus), step):
+            cosines[:, start : start + step] = _settle(wide @ _unit_rows_float64(corpus[start : start + step]).T)
+        return cosines
+    for start in range(0, ids.size, step):
+        pairs = np.arange(start, min(start + step, ids.size))
+        found = _unit_rows_float64(corpus[ids.ravel()[pairs]])
+        cosines.ravel()[pairs] = _settle(np.einsum("ij,ij->i", wide[pairs // ids.shape[1]], found))
+    return cosines
+
+
+def _settle(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Nine decimals are finer than float32 near 1 and coarser than float64's noise, also near 0; -0.0 becomes 0.0.
+    return np.clip(np.round(cosines, 9), -1, 1) + 0.0
+
+
+def _as_pair(a: ArrayLike, b: ArrayLike, name_a: str, name_b: str) -> tuple[_AnyArray, _AnyArray]:
+    left, right = as_rows(a, name_a), as_rows(b, name_b)
+    if len(left) and len(right) and left.shape[1] != right.shape[1]:
+        raise FingerprintMismatchError(
+            f"{name_a} has {left.shape[1]} dimensions and {name_b} has {right.shape[1]}. "
+            "They come from different models or settings: embed both with the same encoder."
+        )
+    return left, right
+
+
+def as_rows(vectors: ArrayLike, name: str = "embeddings") -> _AnyArray:
+    """The vectors as an array of shape (n, dim), without a copy where they are one.
+
+    Raises:
+        VectorError: They are not real numbers of shape (n, dim) or (dim,).
+    """
+    try:
+        array = np.asarray(vectors)
+    except ValueError as error:
+        raise VectorError(f"{name} is no array, because its rows differ in length. Give shape (n, dim).") from error
+    if array.ndim == 1:
+        array = array[None, :] if array.size else array.reshape(0, 0)
+    if array.ndim != 2 or array.dtype.kind not in "fiu":
+        raise VectorError(
+            f"{name} has shape {array.shape} and dtype {array.dtype}. "
+            "Give real numbers of shape (n, dim), or (dim,) for one vector."
+        )
+    return array
+
+
+def _require_finite(rows: _AnyArray, name: str, numbers: NDArray[np.intp]) -> None:
+    bad = numbers[~np.isfinite(rows.astype(np.float64)).all(axis=1)].tolist()
+    if not bad:
+        return
+    listed = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+    raise NonFiniteError(
+        f"{name} holds NaN or infinity in row {listed} ({len(bad)} in all). "
+        "Such a vector is similar to nothing: embed these texts again, or leave the rows out.",
+        bad,
+    )
+
+
+def _round_up(rows: int) -> int:
+    return -(-rows // _GROUP_ROWS) * _GROUP_ROWS
