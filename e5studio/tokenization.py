@@ -194,12 +194,23 @@ class Tokenizer:
         return None
 
     def _settled_without_space(self, text: str, length: int, room: int) -> list[int] | None:
+        if isinstance(self._tokenizer.model, tokenizers.models.WordPiece):
+            return self._settled_before_last_word(text[:length], room)
         # Viterbi's best path to a place depends on what stands before it alone, and the best
         # path of the whole text has a border within one piece's length of any place. So where
         # all ends in a window agree on the first ids, the whole text has them too.
         [ids, *others] = self._encode_batch([text[: length - back] for back in range(_WINDOW)])
         agreed = len(ids) > room and all(len(other) > room and other[:room] == ids[:room] for other in others)
         return ids if agreed else None
+
+    def _settled_before_last_word(self, beginning: str, room: int) -> list[int] | None:
+        # WordPiece gives one [UNK] for a word of over 100 characters, so a word says nothing until
+        # its end; a special token such as [MASK] that was cut through may look like several words.
+        encoding = self._tokenizer.encode(beginning, add_special_tokens=False)
+        n_settled = encoding.word_ids.index(encoding.word_ids[-1]) if encoding.word_ids else 0
+        added = self._tokenizer.get_added_tokens_decoder().values()
+        n_settled -= max((len(token.content) for token in added), default=0)
+        return encoding.ids[: n_settled + 1] if n_settled >= room else None
 
     @staticmethod
     def _head_length(room: int) -> int:
