@@ -6,41 +6,6 @@ Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 an error 
 
 from __future__ import annotations
 
-import typer
+from e5studio.cli.app import main
 
-from e5studio import __version__
-from e5studio.cli.encode import encode
-from e5studio.cli.models import models
-from e5studio.cli.score import score
-from e5studio.cli.search import search
-from e5studio.cli.studio import studio
-from e5studio.cli.terminal import PlainCommand, set_up_streams
-
-app = typer.Typer(
-    name="e5studio",
-    help="E5 text embeddings with the recipe exactly right.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for _command in (models, score, encode, search, studio):
-    app.command(cls=PlainCommand)(_command)
-
-
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
-        typer.echo(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
-) -> None:
-    pass
-
-
-def main() -> None:
-    """Run the command line of this process."""
-    set_up_streams()
-    app(prog_name="e5studio")
+__all__ = ["main"]

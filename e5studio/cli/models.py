@@ -13,7 +13,7 @@ from e5studio.prompts import describe_prompts
 
 _PROMPT_WORDS: dict[PromptKind, str] = {
     "query_passage": "query: | passage:",
-    "instruct": "Instruct: {instruction} Query: | none",
+    "instruct": "Instruct: ... | none",
     "none": "none",
 }
 

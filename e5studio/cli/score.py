@@ -28,7 +28,7 @@ from e5studio.cli.options import (
     TextOptions,
     model_or_usual,
 )
-from e5studio.cli.terminal import print_json, print_line, print_table
+from e5studio.cli.terminal import Align, print_json, print_line, print_table
 from e5studio.encoder import E5Encoder
 from e5studio.report import EncodeReport, warn
 from e5studio.similarity import scores as score_matrix
@@ -140,7 +140,7 @@ def _truncated(report: EncodeReport) -> list[dict[str, Any]]:
 def _print_tables(scored: _Scored) -> None:
     """Passages as rows, so that any number of them fits; queries as columns, a few to a table."""
     best = scored.best()
-    letter = "Q" if scored.is_self else "P"
+    letter, heading = ("Q", "text") if scored.is_self else ("P", "passage")
     for first in range(0, len(scored.queries), _QUERIES_PER_TABLE):
         shown = range(first, min(first + _QUERIES_PER_TABLE, len(scored.queries)))
         for place in shown:
@@ -151,8 +151,8 @@ def _print_tables(scored: _Scored) -> None:
             for row, text in enumerate(scored.passages)
         ]
         stand_out = [(row, place - first + 1) for place in shown if (row := best[place]) is not None]
-        headings = [(f"Q{place + 1}  ", "right") for place in shown]
-        print_table([("", "right"), *headings, ("text" if scored.is_self else "passage", "left")], rows, bold=stand_out)  # type: ignore[list-item]
+        headings: list[tuple[str, Align]] = [(f"Q{place + 1}  ", "right") for place in shown]
+        print_table([("", "right"), *headings, (heading, "left")], rows, bold=stand_out)
         print_line("")
 
 

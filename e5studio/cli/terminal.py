@@ -7,22 +7,23 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import typer
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console, JustifyMethod
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 from typer.core import TyperCommand
 
 from e5studio.errors import E5StudioError, E5StudioWarning
 
+Align = Literal["left", "right"]
+
 _WIDTH_OF_A_FILE = 120
+_NARROWEST_TEXT = 20
+_GAP = "  "
 # Control characters move the cursor and change colours, and bidirectional ones reorder what
 # stands beside them: a text of a file must not be able to rewrite the screen.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -68,7 +69,7 @@ def print_line(text: str, *, style: str = "") -> None:
 
 
 def print_table(
-    columns: Sequence[tuple[str, JustifyMethod]], rows: Sequence[Sequence[str]], *, bold: Sequence[tuple[int, int]] = ()
+    columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]], *, bold: Collection[tuple[int, int]] = ()
 ) -> None:
     """Print a table on stdout; the last column takes what width is left and is cut to it.
 
@@ -77,23 +78,20 @@ def print_table(
         rows: Cells as plain text.
         bold: (row, column) of cells to stand out.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for place, (heading, justify) in enumerate(columns):
-        is_last = place == len(columns) - 1
-        widest = max(cell_len(printable(cells[place])) for cells in ([heading for heading, _ in columns], *rows))
-        table.add_column(
-            Text(heading),
-            justify=justify,
-            no_wrap=True,
-            overflow="ellipsis",
-            min_width=None if is_last else widest,
-            ratio=1 if is_last else None,
-        )
-    stand_out = set(bold)
-    for row, cells in enumerate(rows):
-        styles = ["bold" if (row, column) in stand_out else "" for column in range(len(cells))]
-        table.add_row(*(Text(printable(cell), style) for cell, style in zip(cells, styles, strict=True)))
-    _console(sys.stdout).print(table)
+    console = _console(sys.stdout)
+    headings = [heading for heading, _ in columns]
+    cells = [[Text(printable(cell)) for cell in row] for row in (headings, *rows)]
+    widths = [max(line[place].cell_len for line in cells) for place in range(len(columns))]
+    room = console.width - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
+    widths[-1] = min(widths[-1], max(room, _NARROWEST_TEXT))
+    for number, line in enumerate(cells, -1):
+        for place, (cell, (_, align), width) in enumerate(zip(line, columns, widths, strict=True)):
+            cell.truncate(width, overflow="ellipsis")
+            if place < len(widths) - 1:
+                cell.align(align, width)
+            if number < 0 or (number, place) in bold:
+                cell.stylize("bold")
+        console.print(Text(_GAP).join(line), soft_wrap=True)
 
 
 @contextmanager
