@@ -1,0 +1,352 @@
+"""Numbers and texts -> figures for `components.plotly_view`, as plain dictionaries.
+
+A figure is what plotly.js takes (`data`, `layout`) plus what our component adds: `themes` and
+`narrow` are laid over it in the light or dark theme and on a phone, `hover` holds the texts
+that a pointer brings up, `label` is what a screen reader says. Pure; no Gradio, no plotly.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.studio.boxes import shown
+
+Figure = dict[str, Any]
+FloatArray = NDArray[np.float32]
+
+# Equal steps of lightness in OKLab, so that equal steps of score look equal; in each theme the
+# low end lies near the page and the high end away from it.
+_LIGHT_SCALE = ("#ecfaf9", "#bce9eb", "#8cd6e4", "#5ebfdf", "#37a7d9", "#238cd0", "#2770c1", "#3155ac", "#343a94")
+_DARK_SCALE = ("#24263f", "#2e3b5f", "#32537f", "#2f6d9c", "#2b89b4", "#30a5c6", "#4bc1d3", "#73dcdd", "#a0f4e8")
+
+_INK = {"light": "#1f2733", "dark": "#e6eaf0"}
+_FAINT = {"light": "#e6eaf0", "dark": "#262e3a"}
+_LINK = {"light": "#a9b4c4", "dark": "#5b6880"}
+_SURFACE = {"light": "#ffffff", "dark": "#181d25"}
+_QUERY_COLOUR = {"light": "#c2410c", "dark": "#fb923c"}
+_PASSAGE_COLOUR = {"light": "#1d6fb8", "dark": "#5ab4f0"}
+_BEST_COLOUR = {"light": "#c2410c", "dark": "#ffb45e"}
+
+MAX_CELLS_WITH_NUMBERS = 400
+_MAX_ROWS_WITH_OUTLINES = 64
+_MAX_LABELLED_POINTS = 60
+_SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that mean nothing in full colour
+
+Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
+
+
+def typed(array: NDArray[Any]) -> Any:
+    """An array as plotly.js reads it: a list while small, base64 where JSON would be slow."""
+    if array.size <= 256:
+        return array.astype(float).round(4).tolist()
+    codes = {"f": "f4", "i": "i4"}
+    plain = np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
+    packed: dict[str, Any] = {"dtype": codes[plain.dtype.kind], "bdata": base64.b64encode(plain.tobytes()).decode()}
+    if plain.ndim > 1:
+        packed["shape"] = ", ".join(map(str, plain.shape))
+    return packed
+
+
+def plot_text(text: str, limit: int = 120, width: int = 0) -> str:
+    """A text for plotly's labels, which read some HTML and, between dollars, TeX: shown as it is, and short."""
+    short = textwrap.shorten(shown(text, 4 * limit), limit, placeholder="…") or shown(text, limit).strip()[:limit]
+    if len(short) > limit:
+        short = short[: limit - 1] + "…"
+    lines = textwrap.wrap(short, width) if width else [short]
+    return "<br>".join(html.escape(line, quote=False).replace("$", "&#36;") for line in lines)
+
+
+def heat_map(
+    scores: FloatArray,
+    queries: Sequence[str],
+    passages: Sequence[str],
+    query_labels: Sequence[str],
+    passage_labels: Sequence[str],
+    best: Sequence[int | None],
+    names: tuple[str, str] = ("Queries", "Passages"),
+) -> Figure:
+    """The score matrix as colours and numbers.
+
+    Args:
+        scores: Cosine x 100, shape (n_queries, n_passages).
+        queries: Texts of the rows.
+        passages: Texts of the columns.
+        query_labels: Short names of the rows.
+        passage_labels: Short names of the columns.
+        best: Column of the best passage of each row, or None.
+        names: What rows and columns are called.
+    """
+    n_rows, n_columns = scores.shape
+    low, high = colour_range(scores)
+    trace = {
+        "type": "heatmap",
+        "z": typed(scores),
+        "zmin": low,
+        "zmax": high,
+        "xgap": 2 if n_columns <= 40 else 0,
+        "ygap": 2 if n_rows <= 40 else 0,
+        "hoverinfo": "none",
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}},
+    }
+    step = _tick_step(n_rows)
+    row_ticks = [f"<b>{label}</b>  {plot_text(text, 26)}" for label, text in zip(query_labels, queries, strict=True)]
+    numbers = [_numbers(scores, best)] if scores.size <= MAX_CELLS_WITH_NUMBERS else []
+    return {
+        "data": [trace, *numbers],
+        "layout": _heat_layout(row_ticks, passage_labels, names),
+        "themes": {theme: _heat_theme(theme, scores if numbers else None, best) for theme in THEMES},
+        "narrow": {
+            "data": [{"showscale": False}, *({"textfont": {"size": 11 if n_columns <= 8 else 9}} for _ in numbers)],
+            "layout": {"yaxis": {"ticktext": [f"<b>{html.escape(label)}</b>" for label in query_labels[::step]]}},
+        },
+        "hover": {
+            "kind": "cells",
+            "rows": _named(query_labels, queries),
+            "columns": _named(passage_labels, passages),
+            "unit": "cosine \N{MULTIPLICATION SIGN} 100",
+        },
+        "height": int(np.clip(96 + 46 * n_rows, 240, 640)),
+        "width": int(min(260 + 34 * n_columns, 900)),
+        "zoom": scores.size > MAX_CELLS_WITH_NUMBERS,
+        "label": _heat_label(scores, names),
+    }
+
+
+def colour_range(scores: FloatArray) -> tuple[float, float]:
+    """Lowest and highest score of the colours: the data's own, but never a sliver."""
+    low, high = float(scores.min()), float(scores.max())
+    missing = max(0.0, _SMALLEST_SPAN - (high - low)) / 2
+    return round(low - missing, 3), round(high + missing, 3)
+
+
+def _heat_layout(row_ticks: list[str], column_ticks: Sequence[str], names: tuple[str, str]) -> Figure:
+    n_rows, n_columns = len(row_ticks), len(column_ticks)
+    step_x, step_y = _tick_step(n_columns), _tick_step(n_rows)
+    axis = {"showgrid": False, "zeroline": False, "ticks": "", "automargin": True, "tickfont": {"size": 12}}
+    return {
+        "xaxis": {
+            **axis,
+            "side": "top",
+            "tickvals": list(range(0, n_columns, step_x)),
+            "ticktext": [f"<b>{html.escape(label)}</b>" for label in column_ticks[::step_x]],
+            "range": [-0.5, n_columns - 0.5],
+            "title": {"text": names[1], "standoff": 8, "font": {"size": 12}},
+            "tickangle": 0 if n_columns <= 20 else -90,
+        },
+        "yaxis": {
+            **axis,
+            "tickvals": list(range(0, n_rows, step_y)),
+            "ticktext": row_ticks[::step_y],
+            "range": [n_rows - 0.5, -0.5],
+        },
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+    }
+
+
+def _tick_step(n_ticks: int) -> int:
+    """Every so many rows or columns get a name where there is no room for all."""
+    return max(1, -(-n_ticks // 40))
+
+
+def _numbers(scores: FloatArray, best: Sequence[int | None]) -> Figure:
+    """The numbers as a layer of text: the heat map's own has one colour for dark and bright cells."""
+    n_rows, n_columns = scores.shape
+    tenths = np.round(scores, 1) + np.float32(0)  # no "-0.0"
+    plain = [[f"{score:.1f}".replace("-", "\N{MINUS SIGN}") for score in row] for row in tenths]
+    texts = [f"<b>{text}</b>" if best[i] == j else text for i, row in enumerate(plain) for j, text in enumerate(row)]
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": list(range(n_columns)) * n_rows,
+        "y": np.repeat(np.arange(n_rows), n_columns).tolist(),
+        "text": texts,
+        "textfont": {"size": 16 if n_columns <= 5 else 13 if n_columns <= 10 else 10},
+        "hoverinfo": "skip",
+        "cliponaxis": True,
+    }
+
+
+def _heat_theme(theme: Theme, numbered: FloatArray | None, best: Sequence[int | None]) -> Figure:
+    scale = _LIGHT_SCALE if theme == "light" else _DARK_SCALE
+    stops = [[index / (len(scale) - 1), colour] for index, colour in enumerate(scale)]
+    patch = _theme_layout(theme)
+    patch["shapes"] = _outlines(best, theme)
+    data: list[Figure] = [{"colorscale": stops}]
+    if numbered is not None:
+        data.append({"textfont": {"color": _readable(numbered, scale)}})
+    return {"data": data, "layout": patch}
+
+
+def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
+    """For each cell black or white, whichever stands out more from its colour."""
+    low, high = colour_range(scores)
+    stops = np.array([[int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)] for colour in scale])
+    at = (scores.ravel() - low) / (high - low) * (len(scale) - 1)
+    rgb = np.stack([np.interp(at, np.arange(len(scale)), stops[:, channel]) for channel in range(3)], axis=1)
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    # The contrasts with white, 1.05 / (L + 0.05), and with the ink, (L + 0.05) / 0.06, meet here.
+    return ["#ffffff" if dark else "#10141a" for dark in luminance < 0.2]
+
+
+def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
+    if len(best) > _MAX_ROWS_WITH_OUTLINES:
+        return []
+    line = {"color": _BEST_COLOUR[theme], "width": 3}
+    return [
+        {"type": "rect", "x0": j - 0.47, "x1": j + 0.47, "y0": i - 0.46, "y1": i + 0.46, "line": line}
+        for i, j in enumerate(best)
+        if j is not None
+    ]
+
+
+def _heat_label(scores: FloatArray, names: tuple[str, str]) -> str:
+    return (
+        f"Heat map of {scores.shape[0]} {names[0].lower()} by {scores.shape[1]} {names[1].lower()}, scores from "
+        f"{scores.min():.1f} to {scores.max():.1f}. The table holds the same numbers."
+    )
+
+
+def scatter_map(
+    points: FloatArray,
+    n_queries: int,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    links: Sequence[tuple[int, int]] = (),
+    names: tuple[str, str] = ("Queries", "Passages"),
+    axis_names: Sequence[str] = (),
+) -> Figure:
+    """Texts as points of a plane or of space.
+
+    Args:
+        points: Coordinates, shape (n, 2) or (n, 3); queries first.
+        n_queries: How many of them are queries.
+        texts: What each point stands for.
+        labels: Short names, such as "Q1".
+        links: Pairs of points to join with a line.
+        names: What the two sides are called.
+        axis_names: Titles of the axes; none are shown where they mean nothing.
+    """
+    three_d = points.shape[1] == 3
+    sides = [(names[0], slice(0, n_queries), "circle"), (names[1], slice(n_queries, len(points)), "diamond")]
+    sides = [side for side in sides if points[side[1]].size]
+    traces = [_points(points[part], labels[part], name, symbol) for name, part, symbol in sides]
+    if links:
+        traces.insert(0, _lines(points, links))
+    colours = [_QUERY_COLOUR if name == names[0] else _PASSAGE_COLOUR for name, _, _ in sides]
+    return {
+        "data": traces,
+        "layout": _map_layout(three_d, axis_names),
+        "themes": {theme: _map_theme(theme, colours, bool(links), three_d) for theme in THEMES},
+        "narrow": {},
+        "hover": {
+            "kind": "points",
+            "traces": ([[]] if links else []) + [_named(labels[part], texts[part]) for _, part, _ in sides],
+        },
+        "height": 560,
+        "width": 0,
+        "zoom": True,
+        "label": f"Map of {len(points)} texts, {names[0].lower()} as circles and {names[1].lower()} as diamonds.",
+    }
+
+
+def _points(points: FloatArray, labels: Sequence[str], name: str, symbol: str) -> Figure:
+    three_d = points.shape[1] == 3
+    labelled = len(points) <= _MAX_LABELLED_POINTS
+    trace: Figure = {
+        "type": "scatter3d" if three_d else "scattergl" if len(points) > 2000 else "scatter",
+        "mode": "markers+text" if labelled else "markers",
+        "name": name,
+        "x": typed(points[:, 0]),
+        "y": typed(points[:, 1]),
+        "text": [html.escape(label) for label in labels] if labelled else [],
+        "textposition": "top center",
+        "textfont": {"size": 11},
+        "hoverinfo": "none",
+        "marker": {
+            "symbol": symbol,
+            "size": _marker_size(len(points), symbol, three_d),
+            "line": {"width": 1},
+        },
+    }
+    if three_d:
+        trace["z"] = typed(points[:, 2])
+    return trace
+
+
+def _marker_size(n_points: int, symbol: str, three_d: bool) -> float:
+    if three_d:  # where a diamond of the same size looks larger than a circle
+        return (8 if symbol == "circle" else 6) if n_points <= 500 else 3
+    return 11 if n_points <= 500 else 6
+
+
+def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
+    """All links as one trace, broken by gaps."""
+    gap = np.full(points.shape[1], np.nan, dtype=np.float32)
+    ends = np.vstack([np.vstack([points[a], points[b], gap]) for a, b in links])
+    columns = [[None if np.isnan(v) else round(float(v), 4) for v in ends[:, k]] for k in range(ends.shape[1])]
+    return {
+        "type": "scatter3d" if len(columns) == 3 else "scatter",
+        "mode": "lines",
+        **dict(zip("xyz", columns, strict=False)),
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "line": {"width": 1.5},
+    }
+
+
+def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
+    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}, "itemsizing": "constant"}
+    layout: Figure = {"legend": legend, "margin": {"l": 12, "r": 12, "t": 36, "b": 12}, "dragmode": "pan"}
+    titles = list(axis_names) or [""] * (3 if three_d else 2)
+    if three_d:
+        layout["scene"] = {
+            f"{letter}axis": {"title": {"text": title, "font": {"size": 11}}, "showticklabels": False}
+            for letter, title in zip("xyz", titles, strict=True)
+        }
+        layout["scene"]["camera"] = {"eye": {"x": 1.2, "y": 1.2, "z": 0.7}}
+        layout["dragmode"] = "orbit"
+        return layout
+    for letter, title in zip("xy", titles, strict=True):
+        axis = {"showticklabels": False, "zeroline": False, "automargin": True, "ticks": ""}
+        if letter == "y":
+            axis["scaleanchor"] = "x"  # a distance is a distance in both directions
+        layout[f"{letter}axis"] = {**axis, "title": {"text": title, "standoff": 6, "font": {"size": 12}}}
+    return layout
+
+
+def _map_theme(theme: Theme, colours: Sequence[dict[str, str]], with_links: bool, three_d: bool) -> Figure:
+    patch = _theme_layout(theme)
+    axis = {"gridcolor": _FAINT[theme], "linecolor": _FAINT[theme]}
+    if three_d:
+        wall = {**axis, "backgroundcolor": _SURFACE[theme], "showbackground": True, "zerolinecolor": _FAINT[theme]}
+        patch["scene"] = {f"{letter}axis": wall for letter in "xyz"}
+    else:
+        patch["xaxis"], patch["yaxis"] = axis, axis
+    data: list[Figure] = [
+        {
+            "marker": {"color": colour[theme], "line": {"color": _SURFACE[theme]}},
+            "textfont": {"color": _INK[theme]},
+        }
+        for colour in colours
+    ]
+    if with_links:
+        data.insert(0, {"line": {"color": _LINK[theme]}})
+    return {"data": data, "layout": patch}
+
+
+def _theme_layout(theme: Theme) -> Figure:
+    return {"font": {"color": _INK[theme]}}
+
+
+def _named(labels: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
+    return [[label, shown(text, 300)] for label, text in zip(labels, texts, strict=True)]

@@ -1,0 +1,208 @@
+"""What the Studio does, without Gradio: plain data in, frozen dataclasses out.
+
+Layout modules call these and show what comes back; programs reach the same functions
+through `e5studio.studio.api`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.encoder import E5Encoder
+from e5studio.errors import TextError
+from e5studio.hub import find_local
+from e5studio.model_pool import Lease, ModelPool
+from e5studio.models import ModelMeta
+from e5studio.report import EncodeReport
+from e5studio.similarity import scores as score_matrix
+from e5studio.studio.boxes import Limits, Separator, TextList, check_limits, read_box
+from e5studio.studio.catalog import offered
+from e5studio.studio.uses import PromptArguments, Side, Use, prompt_arguments, valid_use, wording
+
+FloatArray = NDArray[np.float32]
+OnStage = Callable[[float | None, str], None]
+"""Called with (share done or None, what is being done); what it raises stops the work."""
+
+Method = Literal["pca", "umap"]
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What the page holds when Score is pressed."""
+
+    model: str
+    use: str
+    queries: str
+    passages: str
+    instruction: str = ""
+    separator: Separator = "line"
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """Scores and all that is said of them.
+
+    Attributes:
+        meta: The model that made them.
+        use: How the texts were used.
+        queries: Rows.
+        passages: Columns; the rows again where `is_self`.
+        is_self: The texts were compared with each other.
+        scores: Cosine x 100, shape (n_queries, n_passages).
+        best: For each query the position of its best passage (never the text itself).
+        vectors: Queries, then passages (unless `is_self`), shape (n, embed_dim).
+        reports: What the model read of queries and of passages.
+        seconds: How long it took, without loading the model.
+    """
+
+    meta: ModelMeta
+    use: Use
+    queries: TextList
+    passages: TextList
+    is_self: bool
+    scores: FloatArray
+    best: tuple[int | None, ...]
+    vectors: FloatArray
+    reports: tuple[EncodeReport, ...]
+    seconds: float
+
+    @property
+    def points(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Labels and texts of the rows of `vectors`."""
+        if self.is_self:
+            return self.queries.labels, self.queries.texts
+        return self.queries.labels + self.passages.labels, self.queries.texts + self.passages.texts
+
+
+@dataclass(frozen=True)
+class Handlers:
+    """The Studio's work over a pool of models.
+
+    Attributes:
+        pool: Where encoders come from.
+        limits: How much is taken at once.
+    """
+
+    pool: ModelPool
+    limits: Limits = field(default_factory=Limits)
+
+    def score(self, request: ScoreRequest, on_stage: OnStage | None = None) -> ScoreResult:
+        """Score every query against every passage.
+
+        Raises:
+            E5StudioError: Anything that a person can put right; the message says how.
+            StoppedError: `on_stage` asked to stop.
+        """
+        stage = on_stage or _no_stage
+        meta = offered(request.model)
+        use = valid_use(meta.prompt_kind, request.use)
+        queries, passages, is_self = self._read(request, use)
+        with self._lease(meta, stage) as encoder:
+            started = time.perf_counter()
+            sides: list[tuple[Side, TextList]] = [("query", queries)]
+            if not is_self:
+                sides.append(("passage", passages))
+            arguments = [prompt_arguments(meta.prompt_kind, use, side, request.instruction) for side, _ in sides]
+            vectors, reports = _embed_sides(encoder, [box.texts for _, box in sides], arguments, stage)
+        columns = vectors if is_self else vectors[len(queries) :]
+        scores = score_matrix(vectors[: len(queries)], columns)
+        seconds = time.perf_counter() - started
+        best = best_passages(scores, is_self)
+        return ScoreResult(meta, use, queries, passages, is_self, scores, best, vectors, reports, seconds)
+
+    def embed(self, model: str, texts: Sequence[str], arguments: PromptArguments) -> FloatArray:
+        """Embed texts for a program; one row each, in order.
+
+        Raises:
+            E5StudioError: As `score`; an empty text is an error here.
+        """
+        check_limits(texts, self.limits, "texts")
+        with self._lease(offered(model), _no_stage) as encoder:
+            vectors, _ = _embed_sides(encoder, [texts], [arguments], _no_stage)
+        return vectors
+
+    def load(self, model: str, on_stage: OnStage | None = None) -> None:
+        """Have a model ready for the next call: loaded, and run once, which is slow the first time."""
+        with self._lease(offered(model), on_stage or _no_stage) as encoder:
+            encoder.encode(["Is it warm?"], prompt="")
+
+    def _read(self, request: ScoreRequest, use: Use) -> tuple[TextList, TextList, bool]:
+        words = wording(use)
+        queries = read_box(request.queries, words.left_letter, request.separator)
+        passages = read_box(request.passages, words.right_letter, request.separator)
+        check_limits(queries.texts, self.limits, words.left.lower())
+        check_limits(passages.texts, self.limits, words.right.lower())
+        is_self = use == "symmetric" and not passages
+        _check_there(queries, passages, is_self, words.left, words.right)
+        return queries, queries if is_self else passages, is_self
+
+    def _lease(self, meta: ModelMeta, stage: OnStage) -> Lease:
+        short = meta.name.rsplit("/", 1)[-1]
+        stage(None, f"Loading {short}" if find_local(meta) else f"Downloading {short}")
+        return self.pool.lease(
+            meta.name,
+            show_progress=False,
+            on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
+        )
+
+
+def best_passages(scores: FloatArray, is_self: bool) -> tuple[int | None, ...]:
+    """The highest column of each row; where texts meet themselves, the diagonal doesn't count."""
+    compared = scores.copy()
+    if is_self:
+        np.fill_diagonal(compared, -np.inf)
+    return tuple(int(column) for column in compared.argmax(axis=1))
+
+
+def ranks(scores: FloatArray) -> NDArray[np.int32]:
+    """The rank of each score in its row, 1 the highest; equal scores by position."""
+    order = np.argsort(-scores, axis=1, kind="stable")
+    ranked = np.empty(scores.shape, np.int32)
+    np.put_along_axis(ranked, order, np.arange(1, scores.shape[1] + 1, dtype=np.int32)[None, :], axis=1)
+    return ranked
+
+
+def softmax(scores: FloatArray, temperature: float) -> FloatArray:
+    """Each row's cosines as shares of 100 %, at the temperature of the model's training."""
+    logits = scores.astype(np.float64) / 100 / temperature
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: FloatArray = (100 * weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+def _embed_sides(
+    encoder: E5Encoder, sides: Sequence[Sequence[str]], arguments: Sequence[PromptArguments], stage: OnStage
+) -> tuple[FloatArray, tuple[EncodeReport, ...]]:
+    """Vectors of all sides below each other, and a report of each."""
+    total = sum(map(len, sides))
+    rows: list[FloatArray] = []
+    reports: list[EncodeReport] = []
+    for texts, prompt in zip(sides, arguments, strict=True):
+        done_before = sum(map(len, rows))
+
+        def tell(done: int, of: int, before: int = done_before, share: int = len(texts)) -> None:
+            stage((before + done / of * share) / total, "Reading the texts")
+
+        prepared = encoder.prepare(texts, **prompt)
+        reports.append(prepared.report)
+        rows.append(encoder.embed_prepared(prepared, on_progress=tell))
+    return np.vstack(rows), tuple(reports)
+
+
+def _check_there(queries: TextList, passages: TextList, is_self: bool, left: str, right: str) -> None:
+    if not queries:
+        raise TextError(f"There is nothing to read in {left}. Write one text per line, or take an example.")
+    if is_self and len(queries) == 1:
+        raise TextError(f"There is one text only. Write a second line in {left}, or something in {right}.")
+    if not is_self and not passages:
+        raise TextError(f"There is nothing to read in {right}. Write one text per line, or take an example.")
+
+
+def _no_stage(share: float | None, words: str) -> None:
+    return None

@@ -1,0 +1,169 @@
+"""Results -> sentences on the page, as nodes for `components.text_tree`: [tag, class, ...children]. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from e5studio.models import PromptKind
+from e5studio.prompts import Prompt
+from e5studio.report import EncodeReport, Truncation
+from e5studio.studio.boxes import TextList, shown
+from e5studio.studio.catalog import ModelCard, ModelChoice
+from e5studio.studio.handlers import ScoreResult, ranks
+from e5studio.studio.uses import Use, prompts_in_front, takes_instruction, uses_of, wording
+
+Node = list[Any]
+
+_MAX_ITEMS = 8
+_UNKNOWN_WORTH_SAYING = 0.05
+
+
+def error(message: str) -> list[Node]:
+    """A sentence that says what went wrong and what to do."""
+    return [["p", "e5-error", shown(message, 900)]]
+
+
+def hint(message: str) -> list[Node]:
+    """A quiet sentence."""
+    return [["p", "e5-hint", message]]
+
+
+def chosen_model(choice: ModelChoice, card: ModelCard) -> list[Node]:
+    """Which model the page starts with, and why."""
+    return hint(f"Started with {card.short_name}: {choice.reason}.")
+
+
+def prompts(kind: PromptKind, use: Use) -> list[Node]:
+    """What is put in front of each side, and when this use is right."""
+    words = wording(use)
+    explanation = next(choice.explanation for choice in uses_of(kind) if choice.use == use)
+    nodes: list[Node] = [["p", "e5-hint", explanation]]
+    if use == "none":
+        return nodes
+    instruction = "{instruction}" if takes_instruction(kind, use) else None
+    left, right = prompts_in_front(kind, use, instruction)
+    if use == "symmetric":
+        return [*nodes, ["p", "e5-prompts", ["span", "", "every text ", _prompt_code(left.text)]]]
+    sides = [
+        ["span", "", f"{words.left.lower()} ", _prompt_code(left.text)],
+        ["span", "", f"{words.right.lower()} ", _prompt_code(right.text)],
+    ]
+    return [*nodes, ["p", "e5-prompts", *sides]]
+
+
+def summary(result: ScoreResult) -> list[Node]:
+    """One line: what was scored, by which model, how fast."""
+    short = result.meta.name.rsplit("/", 1)[-1]
+    n = len(result.queries)
+    size = f"{n} texts with each other" if result.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(result.passages)}"
+    return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}."]]
+
+
+def reading_help(result: ScoreResult) -> list[Node]:
+    """How to read the numbers, in one sentence."""
+    text = "Cosine \N{MULTIPLICATION SIGN} 100. Compare within a row: the outlined cell is its best."
+    if result.meta.prompt_kind != "none":
+        text += " E5 scores usually lie between 70 and 100, so their order says more than their height."
+    return hint(text)
+
+
+def notes(result: ScoreResult) -> list[Node]:
+    """What the model read: prompts in front, what was cut, unknown, empty or suspicious."""
+    boxes = [result.queries] if result.is_self else [result.queries, result.passages]
+    words = wording(result.use)
+    names = [words.left, words.right]
+    warnings: list[str] = []
+    for name, box, report in zip(names, boxes, result.reports, strict=False):
+        warnings += _warnings(name.lower(), box, report)
+    front = [_front(name, report.prompt) for name, report in zip(names, result.reports, strict=False)]
+    listed: list[Node] = [["li", "e5-warning", text] for text in warnings]
+    listed = listed or [["li", "", f"Every text was read whole ({_token_range(result.reports)})."]]
+    return [["h3", "", "What the model read"], ["ul", "", *front, *listed]]
+
+
+def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
+    """One pair in full: both texts, score and rank."""
+    if not (0 <= row < len(result.queries) and 0 <= column < len(result.passages)):
+        return []
+    rank = int(ranks(result.scores)[row, column])
+    score = f"{float(result.scores[row, column]):.1f}"
+    place = f" rank {rank} of {len(result.passages)}" if not result.is_self else ""
+    return [
+        [
+            "div",
+            "e5-pair-head",
+            ["strong", "", score],
+            ["span", "", f"cosine \N{MULTIPLICATION SIGN} 100{',' if place else ''}{place}"],
+        ],
+        ["dl", "e5-pair", *_entry(result.queries, row), *_entry(result.passages, column)],
+    ]
+
+
+def point(result: ScoreResult, label: str) -> list[Node]:
+    """One text of the map in full."""
+    labels, texts = result.points
+    if label not in labels:
+        return []
+    index = labels.index(label)
+    return [["dl", "e5-pair", ["dt", "", label], ["dd", "", shown(texts[index])]]]
+
+
+def _entry(box: TextList, index: int) -> list[Node]:
+    return [["dt", "", box.labels[index]], ["dd", "", shown(box.texts[index])]]
+
+
+def _front(name: str, prompt: Prompt) -> Node:
+    if not prompt.text:
+        return ["li", "", f"In front of {name.lower()}: nothing."]
+    tail = " (no instruction was given, so the cards' web search was taken)" if prompt.is_default_instruction else ""
+    return ["li", "", f"In front of {name.lower()}: ", _prompt_code(prompt.text), tail]
+
+
+def _prompt_code(text: str) -> Node:
+    # A line break inside a prompt matters and must be seen.
+    return ["code", "e5-prompt", shown(text, 300).replace("\n", "↵") or "nothing"]
+
+
+def _warnings(name: str, box: TextList, report: EncodeReport) -> list[str]:
+    found: list[str] = []
+    if box.empty:
+        lines = _some(map(str, box.empty))
+        found.append(f"Nothing to read in line {lines} of {name}: left out, the others were scored.")
+    found += [_truncated(box.labels[cut.index], cut) for cut in report.truncated[:_MAX_ITEMS]]
+    if len(report.truncated) > _MAX_ITEMS:
+        found.append(f"{len(report.truncated) - _MAX_ITEMS} more {name} were too long.")
+    unknown = [
+        f"{label} ({share:.0%})"
+        for label, share in zip(box.labels, report.unknown_share, strict=True)
+        if share >= _UNKNOWN_WORTH_SAYING
+    ]
+    if unknown:
+        found.append(f"Partly unknown to this model (share of tokens): {_some(unknown)}. Is it made for this language?")
+    if report.already_prompted:
+        labels = _some(box.labels[index] for index in report.already_prompted)
+        found.append(f"{labels} already begin with a prompt; the model's own was put in front of it all the same.")
+    if report.n_replaced_surrogates:
+        found.append(f"Broken characters in {report.n_replaced_surrogates} {name} were replaced by �.")
+    return found
+
+
+def _truncated(label: str, cut: Truncation) -> str:
+    total = f"{cut.n_read + cut.n_dropped:,}" if cut.exact else f"at least {cut.n_read + cut.n_dropped:,}"
+    return f"{label} is too long: the model read the first {cut.n_read:,} of {total} tokens, and nothing after that."
+
+
+def _token_range(reports: Sequence[EncodeReport]) -> str:
+    counts = [int(n) for report in reports for n in report.n_tokens]
+    low, high = min(counts), max(counts)
+    return f"{low} tokens each" if low == high else f"{low} to {high} tokens each"
+
+
+def _some(items: Iterable[str]) -> str:
+    listed = list(items)
+    more = len(listed) - _MAX_ITEMS
+    return ", ".join(listed[:_MAX_ITEMS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.95 else f"{seconds:.1f} s"
