@@ -1,0 +1,63 @@
+// Lists props.models in groups and keeps the chosen name in props.value. Given by Gradio: element, trigger, props, watch.
+const details = element.querySelector(".e5-models");
+const chosen = element.querySelector(".e5-models-chosen");
+const list = element.querySelector(".e5-models-list");
+
+function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.append(...children);
+  return node;
+}
+
+function describe(model) {
+  const place = make("span", model.is_here ? "e5-here" : "e5-away", model.is_here ? "here" : model.download + " to download");
+  const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), place);
+  const size = [model.n_layers + " layers", model.embed_dim + " dimensions", model.parameters + " weights"];
+  const words = [model.languages, "prompts: " + model.prompts];
+  return [head, ...[size, words].map((facts) => make("span", "e5-model-facts", facts.join(" \u00b7 ")))];
+}
+
+function option(model) {
+  const radio = make("input");
+  radio.type = "radio";
+  radio.name = element.id + "-model";
+  radio.value = model.name;
+  radio.checked = model.name === props.value;
+  radio.addEventListener("change", () => {
+    props.value = model.name;
+    show();
+    trigger("choose");
+  });
+  // A click on a mouse closes the list; arrow keys walk through it, so they must not.
+  radio.addEventListener("click", (event) => event.detail > 0 && close());
+  radio.addEventListener("keydown", (event) => ["Enter", "Escape"].includes(event.key) && close());
+  return make("label", "e5-model", radio, ...describe(model));
+}
+
+function close() {
+  details.open = false;
+  chosen.focus();
+}
+
+function show() {
+  const model = props.models.find((candidate) => candidate.name === props.value);
+  chosen.replaceChildren();
+  if (model) chosen.append(...describe(model));
+  for (const radio of list.querySelectorAll("input")) radio.checked = radio.value === props.value;
+}
+
+function write() {
+  const groups = [...new Set(props.models.map((model) => model.group))];
+  list.replaceChildren(
+    ...groups.map((group) => {
+      const options = props.models.filter((model) => model.group === group).map(option);
+      return make("fieldset", "e5-model-group", make("legend", "", group), ...options);
+    }),
+  );
+  show();
+}
+
+watch("models", write);
+watch("value", show);
+write();

@@ -1,0 +1,165 @@
+// Draws props.value with plotly.js. Given by Gradio: element, trigger, props, watch.
+const Plotly = window.Plotly; // captured: another component of the page may load another plotly.js
+const drawing = element.querySelector(".e5-plot-drawing");
+const tip = element.querySelector(".e5-plot-tip");
+const pointer = { x: 0, y: 0, isMouse: false };
+let figure = null;
+let revision = 0;
+let isNarrow = null;
+let cell = null;
+
+const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
+
+function overlay(base, patch) {
+  if (!isObject(base) || !isObject(patch)) return patch === undefined ? base : patch;
+  const merged = { ...base };
+  for (const key of Object.keys(patch)) merged[key] = overlay(base[key], patch[key]);
+  return merged;
+}
+
+function build() {
+  const theme = figure.themes[document.body.classList.contains("dark") ? "dark" : "light"];
+  const narrow = isNarrow ? figure.narrow : {};
+  const page = {
+    autosize: true,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: getComputedStyle(element).fontFamily },
+    hovermode: "closest",
+    uirevision: revision,
+  };
+  const fixed = figure.zoom ? {} : { dragmode: false, xaxis: { fixedrange: true }, yaxis: { fixedrange: true } };
+  const layers = [page, fixed, theme.layout, narrow.layout];
+  const patches = [theme.data || [], narrow.data || []];
+  const data = figure.data.map((trace, index) => patches.reduce((merged, patch) => overlay(merged, patch[index]), trace));
+  // Plotly writes into what it is given.
+  return JSON.parse(JSON.stringify({ data, layout: layers.reduce(overlay, figure.layout) }));
+}
+
+function config() {
+  return {
+    responsive: false, // the observer below does it, for hidden tabs too
+    displaylogo: false,
+    showSendToCloud: false,
+    plotlyServerURL: "",
+    displayModeBar: figure.zoom ? "hover" : false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "resetCameraLastSave3d", "hoverClosest3d"],
+    toImageButtonOptions: { format: "svg", filename: "e5-studio" },
+  };
+}
+
+// Room for texts beside the cells, or for their short names alone.
+const isTight = () => drawing.clientWidth < 460;
+
+async function draw() {
+  hideTip();
+  element.classList.toggle("e5-plot-empty", !figure);
+  if (!figure || !drawing.isConnected || drawing.clientWidth === 0) return;
+  isNarrow = isTight();
+  drawing.style.height = figure.height + "px";
+  drawing.style.minWidth = `min(${figure.width}px, 100cqw)`;
+  drawing.setAttribute("aria-label", figure.label);
+  const { data, layout } = build();
+  const isFirst = !drawing.on;
+  await Plotly.react(drawing, data, layout, config());
+  drawing.dataset.drawn = String(revision);
+  if (isFirst) listen();
+}
+
+function listen() {
+  drawing.on("plotly_hover", (event) => showTip(event.points[0], event.event));
+  drawing.on("plotly_unhover", hideTip);
+  drawing.on("plotly_click", (event) => {
+    const place = placeOf(event.points[0]);
+    if (place) trigger("pick", place);
+  });
+}
+
+function placeOf(point) {
+  const index = point.pointNumber;
+  if (figure.hover.kind === "cells") return { kind: "cell", row: index[0], column: index[1] };
+  const known = (figure.hover.traces[point.curveNumber] || [])[index];
+  return known ? { kind: "point", label: known[0] } : null;
+}
+
+function line(className, ...parts) {
+  const node = document.createElement("div");
+  node.className = className;
+  for (const part of parts) node.append(part);
+  return node;
+}
+
+function named([label, text]) {
+  const name = document.createElement("b");
+  name.textContent = label;
+  return line("e5-plot-tip-text", name, " " + text);
+}
+
+function tipLines(point) {
+  const place = placeOf(point);
+  if (!place) return [];
+  if (place.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
+  const { rows, columns, unit } = figure.hover;
+  const score = document.createElement("strong");
+  score.textContent = Number(point.z).toFixed(1).replace("-", "\u2212");
+  return [line("e5-plot-tip-score", score, " " + unit), named(rows[place.row]), named(columns[place.column])];
+}
+
+function showTip(point, event) {
+  const lines = tipLines(point);
+  if (!lines.length) return hideTip();
+  tip.replaceChildren(...lines);
+  tip.hidden = false;
+  const at = event && event.clientX !== undefined ? { x: event.clientX, y: event.clientY } : anchor(point);
+  const { width, height } = tip.getBoundingClientRect();
+  const left = at.x + 16 + width > innerWidth ? at.x - 16 - width : at.x + 16;
+  const top = at.y + 16 + height > innerHeight ? at.y - 16 - height : at.y + 16;
+  tip.style.left = Math.max(8, Math.min(left, innerWidth - width - 8)) + "px";
+  tip.style.top = Math.max(8, top) + "px";
+}
+
+function anchor(point) {
+  if (pointer.isMouse || !point.bbox) return pointer;
+  const frame = drawing.getBoundingClientRect();
+  return { x: frame.left + (point.bbox.x0 + point.bbox.x1) / 2, y: frame.top + (point.bbox.y0 + point.bbox.y1) / 2 };
+}
+
+function hideTip() {
+  tip.hidden = true;
+}
+
+const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+function walk(event) {
+  if (!figure || figure.hover.kind !== "cells") return;
+  const { rows, columns } = figure.hover;
+  if (event.key === "Enter" && cell) trigger("pick", { kind: "cell", row: cell[0], column: cell[1] });
+  const step = STEPS[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const from = cell || [step[0] < 0 ? rows.length : -step[0], step[1] < 0 ? columns.length : -step[1]];
+  const clamp = (value, size) => Math.max(0, Math.min(size - 1, value));
+  cell = [clamp(from[0] + step[0], rows.length), clamp(from[1] + step[1], columns.length)];
+  pointer.isMouse = false;
+  Plotly.Fx.hover(drawing, [{ curveNumber: 0, pointNumber: cell }]);
+}
+
+function update() {
+  figure = props.value && props.value.data ? props.value : null;
+  revision += 1;
+  cell = null;
+  draw();
+}
+
+element.addEventListener("pointermove", (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY, isMouse: true }));
+drawing.addEventListener("keydown", walk);
+drawing.addEventListener("blur", hideTip);
+addEventListener("scroll", hideTip, { passive: true });
+new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+new ResizeObserver(() => {
+  if (!figure || drawing.clientWidth === 0) return;
+  if (!drawing.on || isNarrow !== isTight()) draw();
+  else Plotly.Plots.resize(drawing);
+}).observe(element);
+watch("value", update);
+update();

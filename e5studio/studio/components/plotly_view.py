@@ -1,0 +1,37 @@
+"""A plot that keeps its place: plotly.js from the plotly package, updated in one living node.
+
+`gr.Plot` has no selection events and rebuilds the plot at each update (losing the zoom and
+leaking WebGL contexts). This component draws the dictionaries of `e5studio.studio.figures`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import plotly
+
+_PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_TEMPLATE = (
+    '<figure class="e5-plot"><div class="e5-plot-drawing" tabindex="0" role="img"></div>'
+    '<div class="e5-plot-tip" role="status" hidden></div></figure>'
+)
+
+
+def plotly_view(elem_id: str) -> gr.HTML:
+    """An empty place for a figure; its `pick` event tells which cell or point was clicked.
+
+    The value is a figure, or None for an empty place. It is only ever read by our script: no
+    template holds it, so no text in it can become code.
+    """
+    gr.set_static_paths([_PLOTLY_JS])
+    return gr.HTML(
+        None,
+        html_template=_TEMPLATE,
+        # Relative, so that it also works under a root path: Gradio's page sets <base href>.
+        head=f'<script src="gradio_api/file={_PLOTLY_JS}"></script>',
+        js_on_load=_SCRIPT,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
