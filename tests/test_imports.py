@@ -1,0 +1,199 @@
+"""The order of the rooms: who may import whom, and where each heavy package may appear."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "e5studio"
+
+# A room imports from its own row and the rows above it, never from one below.
+ROWS = [
+    ["errors", "models", "spec"],
+    ["prompts", "batching", "similarity", "analysis", "texts", "report", "memory", "checkpoint"],
+    ["tokenization", "hub"],
+    ["backends", "files"],
+    ["loading"],
+    ["encoder", "cache"],
+    ["model_pool"],
+    ["evaluation", "studio"],
+    ["cli"],
+    ["", "__main__"],  # e5studio itself names everything, lazily
+]
+ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
+
+# Modules of the Studio that may know Gradio; all others are plain Python and can be tested as such.
+LAYOUT = (
+    "studio.app",
+    "studio.api",
+    "studio.inputs",
+    "studio.theme",
+    "studio.launch",
+    "studio.tabs",
+    "studio.components",
+)
+
+# Where each third-party package may be imported; a name stands for everything below it too.
+PLACES = {
+    "torch": ("backends.modules", "backends.torch"),
+    "transformers": ("backends.modules", "backends.torch"),
+    "safetensors": ("backends.modules", "backends.torch", "checkpoint"),
+    "openvino": ("backends.openvino",),
+    "onnxruntime": ("backends.onnx",),
+    "tokenizers": ("tokenization",),
+    "huggingface_hub": ("hub",),
+    "gradio": LAYOUT,
+    "gradio_client": (),
+    "spaces": ("studio.zero_gpu",),
+    "starlette": ("studio.launch", "studio.guard"),
+    "plotly": ("studio.components.plotly_view",),
+    "umap": ("analysis.projection",),
+    "sklearn": ("analysis.projection",),
+    "scipy": ("analysis",),
+    "pandas": (),
+    "pyarrow": ("files",),
+    "typer": ("cli",),
+    "rich": ("cli",),
+    "sentence_transformers": (),
+    "langchain_core": (),
+    "llama_index": (),
+    "integrations": (),
+    "tests": (),
+    "benchmarks": (),
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import statement: by which module, of which, and whether inside a function."""
+
+    by: str
+    of: str
+    line: int
+    is_inside: bool
+
+    @property
+    def where(self) -> str:
+        return f"e5studio.{self.by}:{self.line} imports {self.of}"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_of(name: str, path: Path) -> Iterator[Import]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inside = {id(child) for function in functions for child in ast.walk(function)}
+    for node in ast.walk(tree):
+        for target in targets(node):
+            yield Import(name, target, node.lineno, id(node) in inside)
+
+
+def targets(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative imports hide the order"
+        source = node.module or ""
+        return [
+            f"{source}.{alias.name}" if f"{source}.{alias.name}".removeprefix("e5studio.") in MODULES else source
+            for alias in node.names
+        ]
+    is_call = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "import_pyarrow"))
+    if is_call and node.args and isinstance(node.args[0], ast.Constant):
+        return [str(node.args[0].value)]
+    return []
+
+
+IMPORTS = [found for name, path in MODULES.items() for found in imports_of(name, path)]
+OWN = [found for found in IMPORTS if found.of.split(".")[0] == "e5studio"]
+
+
+def room(module: str) -> str:
+    return module.removeprefix("e5studio").removeprefix(".").split(".")[0]
+
+
+def is_in(module: str, places: tuple[str, ...]) -> bool:
+    return any(module == place or module.startswith(place + ".") for place in places)
+
+
+def test_every_room_has_its_row():
+    assert {room(name) for name in MODULES} <= ROW_OF.keys()
+
+
+def test_no_import_looks_upward():
+    # `from e5studio import hub` names a module, and `from e5studio import __version__` the package itself.
+    upward = [
+        found.where for found in OWN if room(found.of) and found.by and ROW_OF[room(found.of)] > ROW_OF[room(found.by)]
+    ]
+    assert not upward
+
+
+def test_there_is_no_cycle():
+    graph: dict[str, set[str]] = {name: set() for name in MODULES}
+    for found in OWN:
+        target = found.of.removeprefix("e5studio").removeprefix(".")
+        if found.by and target:
+            graph[found.by].add(target)
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_no_import_hides_in_a_function():
+    # `studio.launch` asks the Hub while it imports Gradio, and switches telemetry off before that.
+    hidden = [found.where for found in OWN if found.is_inside and found.by not in ("studio.launch", "")]
+    assert not hidden
+
+
+@pytest.mark.parametrize("package", PLACES)
+def test_package_stays_in_its_place(package):
+    astray = [found.where for found in IMPORTS if is_in(found.of, (package,)) and not is_in(found.by, PLACES[package])]
+    assert not astray
+
+
+def test_what_knows_no_gradio_knows_no_module_that_does():
+    plain = [name for name in MODULES if name.startswith("studio.") and not is_in(name, LAYOUT)]
+    astray = [found.where for found in OWN if found.by in plain and is_in(found.of.removeprefix("e5studio."), LAYOUT)]
+    assert not astray
+
+
+def test_no_module_has_a_name_that_says_nothing():
+    assert not {"utils", "util", "helpers", "common", "core", "misc"} & {
+        part for name in MODULES for part in name.split(".")
+    }
+
+
+HEAVY = "torch transformers gradio sklearn scipy pandas umap numba plotly pyarrow onnxruntime openvino".split()
+
+
+def loaded_by(statement: str) -> set[str]:
+    code = f"import sys\n{statement}\nprint(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return set(found.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert not loaded_by("import e5studio") & {*HEAVY, "numpy", "tokenizers", "huggingface_hub", "rich", "typer"}
+
+
+@pytest.mark.parametrize(
+    "statement", ["from e5studio import E5Encoder", "import e5studio.cli", "import e5studio.studio.handlers"]
+)
+def test_these_load_nothing_heavy(statement):
+    assert not loaded_by(statement) & {*HEAVY}

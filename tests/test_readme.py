@@ -1,0 +1,62 @@
+"""The README's examples run as they stand, with small models in place of those that must be downloaded."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import e5studio
+from e5studio.cli.app import app
+from e5studio.encoder import E5Encoder
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "corpus.txt").write_text("one\ntwo\n")
+    (tmp_path / "faq.csv").write_text("question,answer\nhow?,so\nwhy?,therefore\n")
+    return tmp_path
+
+
+def test_python(folder, checkpoints, monkeypatch):
+    small = checkpoints("multilingual-e5-small")
+    (folder / "models").mkdir()
+    (folder / "models/my-e5").symlink_to(checkpoints("e5").folder)
+
+    def encoder(model, **options):
+        return E5Encoder(model, **options) if "prompt_kind" in options else E5Encoder(small.meta, path=small.folder)
+
+    monkeypatch.setattr(e5studio, "E5Encoder", encoder, raising=False)
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        if "gradio_client" not in block:
+            exec(block, names)
+    assert names["queries"].shape == (1, small.meta.embed_dim)
+    assert names["scores"].shape == (1, 1)
+    assert names["report"].prompt.text == "query: "
+    assert len(names["block"]) == 2
+    assert names["hits"][0].corpus_id in (0, 1)
+
+
+def test_command_line(folder, offline_folder, monkeypatch):
+    calls = []
+    monkeypatch.setattr("e5studio.cli.studio.run_studio", lambda *arguments, **options: calls.append(arguments))
+    [commands] = [block for block in blocks("sh") if "e5studio models" in block]
+    for command in commands.splitlines():
+        program, *arguments = shlex.split(command)
+        assert program == "e5studio"
+        if "studio" not in arguments:
+            arguments = [argument.replace("e5-base-v2", "all-MiniLM-L6-v2") for argument in arguments]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    assert calls == [("e5-base-v2",)]
