@@ -1,0 +1,302 @@
+"""Vectors -> points in two or three dimensions (PCA, UMAP), and how far such a map can be trusted.
+
+Holds no figures. The only module that imports umap, and only once a UMAP is asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from e5studio.analysis.neighbours import nearest_neighbours
+from e5studio.errors import MissingDependencyError
+from e5studio.similarity import FloatArray, RealArray, TopK, VectorError, as_rows, require_finite, unit_rows
+
+MIN_UMAP_POINTS = 5
+"""UMAP balances neighbours against the rest; with fewer points there is no rest."""
+
+_BLOCK_CELLS = 1 << 21
+_ROUNDING = 1e-6
+
+# numba ends the process when two threads run its parallel code on its fallback threading layer.
+_umap_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Points on a map, and how they came about.
+
+    Attributes:
+        coordinates: float32, shape (n, n_components).
+        method: "pca" or "umap".
+        explained_variance: PCA: the share of the variance along each axis, 0 to 1. UMAP: None.
+        n_neighbors: UMAP: the neighbourhood used, the point itself included; less than asked for in a small set.
+        min_dist: UMAP: how close points may lie.
+        seed: UMAP: the seed, or None where another run gives another map.
+    """
+
+    coordinates: FloatArray
+    method: Literal["pca", "umap"]
+    explained_variance: tuple[float, ...] | None = None
+    n_neighbors: int | None = None
+    min_dist: float | None = None
+    seed: int | None = None
+
+
+def pca(embeddings: ArrayLike, n_components: int) -> Projection:
+    """The axes along which the vectors differ most.
+
+    The same vectors always give the same map: of each axis, the component of largest size points up.
+    Axes that the vectors don't fill (one or two points, copies) hold zeros.
+
+    Args:
+        embeddings: Shape (n, dim); used as they are, only centred. n may be 0 or 1.
+        n_components: Axes, at least 1.
+
+    Raises:
+        VectorError: `embeddings` is no array of real vectors, or n_components is below 1.
+        NonFiniteError: A vector holds NaN or infinity; `indices` says which.
+    """
+    rows = as_rows(embeddings)
+    _check_components(n_components)
+    require_finite(rows)
+    coordinates = np.zeros((len(rows), n_components), np.float32)
+    shares = np.zeros(n_components)
+    mean = rows.mean(axis=0, dtype=np.float64) if len(rows) else np.zeros(rows.shape[1])
+    axes, variances, total = _principal_axes(rows, mean, n_components)
+    for part in _parts(len(rows), rows.shape[1]):
+        coordinates[part, : axes.shape[1]] = (rows[part] - mean) @ axes
+    shares[: axes.shape[1]] = variances / total
+    return Projection(coordinates, "pca", explained_variance=tuple(shares.tolist()))
+
+
+def umap(
+    embeddings: ArrayLike,
+    n_components: int,
+    *,
+    n_neighbors: int = 15,
+    min_dist: float = 0.1,
+    seed: int | None = None,
+    neighbours: TopK | None = None,
+) -> Projection:
+    """A map that keeps neighbours together, by cosine. Distances between far points mean little on it.
+
+    Exact neighbours and a start from PCA stand in for UMAP's own approximate search and spectral
+    start, which take most of its time. One UMAP runs at a time in a process; others wait.
+
+    Args:
+        embeddings: Shape (n, dim), n at least 5; need not be normalised.
+        n_components: Axes, at least 1 and at most dim.
+        n_neighbors: Size of a neighbourhood, the point itself included; at least 2. Reduced to n - 1.
+        min_dist: How close points may lie, 0 to 1.
+        seed: Makes the map reproducible, and UMAP use one thread.
+        neighbours: From `nearest_neighbours` on the same vectors, with n_neighbors - 1 of each or more,
+            where they are at hand.
+
+    Raises:
+        VectorError: Too few points, or an argument out of its range.
+        NonFiniteError: A vector holds NaN or infinity; `indices` says which.
+        MissingDependencyError: umap-learn is not installed.
+    """
+    rows = unit_rows(as_rows(embeddings))
+    _check_components(n_components)
+    _check_umap_arguments(rows.shape, n_components, n_neighbors, min_dist, seed)
+    n_neighbors = min(n_neighbors, len(rows) - 1)
+    if neighbours is None:
+        neighbours = nearest_neighbours(rows, n_neighbors=n_neighbors - 1)
+    knn = _precomputed_knn(neighbours, len(rows), n_neighbors)
+    coordinates = _fit_umap(rows, knn, n_components=n_components, min_dist=min_dist, seed=seed)
+    return Projection(coordinates, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
+
+
+def warm_umap() -> threading.Thread:
+    """Import and compile UMAP in the background, which takes seconds, so that the first map needn't wait for it.
+
+    Returns:
+        The thread, started. It ends quietly where umap-learn is not installed; `umap` says so when asked.
+    """
+    thread = threading.Thread(target=_compile_umap, name="e5studio-warm-umap", daemon=True)
+    thread.start()
+    return thread
+
+
+def trustworthiness(embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: int) -> float:
+    """How far neighbours on the map are neighbours in truth, 0 to 1 (Venna and Kaski, 2001).
+
+    1 - 2 / (n k (2n - 3k - 1)) * sum of (r(i, j) - k) over the k nearest points j of i on the map
+    whose rank r(i, j) by cosine exceeds k. Vectors of equal cosine share the best of their ranks.
+    Exact; compares all pairs, in blocks.
+
+    Args:
+        embeddings: Shape (n, dim).
+        coordinates: The map of the same vectors, shape (n, n_components).
+        n_neighbors: k, at least 1 and less than n / 2.
+
+    Raises:
+        VectorError: n_neighbors is out of range, or the arrays don't belong together.
+        NonFiniteError: One of them holds NaN or infinity; `indices` says where.
+    """
+    rows, points = unit_rows(as_rows(embeddings)), as_rows(coordinates, "coordinates").astype(np.float64)
+    require_finite(points, "coordinates")
+    n = len(rows)
+    if len(points) != n:
+        raise VectorError(f"There are {n} embeddings and {len(points)} coordinates; each vector needs its point.")
+    if not 1 <= n_neighbors < n / 2:
+        raise VectorError(
+            f"n_neighbors is {n_neighbors}, but trustworthiness of {n} points is defined from 1 neighbour "
+            f"to fewer than {n / 2:g}."
+        )
+    excess = sum(_excess_of_ranks(rows, points, part, n_neighbors) for part in _parts(n, n))
+    return 1 - 2 * excess / (n * n_neighbors * (2 * n - 3 * n_neighbors - 1))
+
+
+def _principal_axes(
+    rows: RealArray, mean: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Unit axes (dim, up to count), the sum of squares along each, and in all."""
+    wide = len(rows) <= rows.shape[1]
+    products = np.zeros((min(rows.shape),) * 2)
+    size = 0.0
+    if wide:
+        centred = rows - mean
+        products += centred @ centred.T
+        size = float(np.square(rows, dtype=np.float64).sum())
+    else:
+        for part in _parts(len(rows), rows.shape[1]):
+            centred = rows[part] - mean
+            products += centred.T @ centred
+            size += float(np.square(rows[part], dtype=np.float64).sum())
+    total = float(np.trace(products))
+    # What is left of equal float32 vectors after centring is rounding, not variance.
+    if total <= 1e-14 * size:
+        return np.empty((rows.shape[1], 0)), np.empty(0), 1.0
+    values, vectors = np.linalg.eigh(products)
+    order = np.argsort(-values)[:count]
+    order = order[values[order] > 1e-12 * values[order[0]]]
+    axes = centred.T @ vectors[:, order] / np.sqrt(values[order]) if wide else vectors[:, order]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=0)[None], axis=0)
+    return axes * np.sign(largest), values[order], total
+
+
+def _precomputed_knn(neighbours: TopK, n: int, n_neighbors: int) -> tuple[NDArray[np.int64], FloatArray]:
+    """Ids and cosine distances as umap wants them: shape (n, n_neighbors), every point its own first neighbour."""
+    if neighbours.ids.shape[0] != n or neighbours.ids.shape[1] < n_neighbors - 1:
+        raise VectorError(
+            f"neighbours has shape {neighbours.ids.shape}, but {n} points with n_neighbors={n_neighbors} need "
+            f"({n}, {n_neighbors - 1}): the point itself counts as one."
+        )
+    ids = np.column_stack([np.arange(n), neighbours.ids[:, : n_neighbors - 1]])
+    distances = np.zeros(ids.shape, np.float32)
+    np.clip(1 - neighbours.scores[:, : n_neighbors - 1], 0, None, out=distances[:, 1:])
+    return ids, distances
+
+
+def _fit_umap(
+    rows: FloatArray,
+    knn: tuple[NDArray[np.int64], FloatArray],
+    *,
+    n_components: int,
+    min_dist: float,
+    seed: int | None,
+) -> FloatArray:
+    with _umap_lock:
+        umap_learn = _import_umap()
+        if (rows == rows[0]).all():
+            # Equal vectors belong on one spot, and a start from PCA would divide by their spread.
+            return np.zeros((len(rows), n_components), np.float32)
+        model: Any = umap_learn.UMAP(
+            n_components=n_components,
+            n_neighbors=knn[0].shape[1],
+            min_dist=min_dist,
+            metric="cosine",
+            init="pca",
+            precomputed_knn=knn,
+            random_state=seed,
+            # umap warns when it overrides n_jobs because of a seed.
+            n_jobs=-1 if seed is None else 1,
+            # By default opposite vectors are cut off, and their coordinates are NaN.
+            disconnection_distance=np.inf,
+        )
+        with warnings.catch_warnings():
+            # Said of neighbours without a search index, which only `transform` would need.
+            warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\)", UserWarning)
+            coordinates: FloatArray = np.ascontiguousarray(model.fit_transform(rows), np.float32)
+    return coordinates
+
+
+def _import_umap() -> ModuleType:
+    try:
+        with warnings.catch_warnings():
+            # umap says at its import that it has no use of tensorflow.
+            warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
+            import umap as umap_learn
+    except ModuleNotFoundError as error:
+        if error.name != "umap":
+            raise
+        raise MissingDependencyError(
+            "UMAP needs the package umap-learn, which is not installed. "
+            'Run: pip install "e5studio[studio]". PCA works without it.'
+        ) from error
+    module: ModuleType = umap_learn
+    return module
+
+
+def _compile_umap() -> None:
+    rows = np.eye(8, dtype=np.float32)
+    try:
+        # numba compiles by type, not by shape: this covers 2 and 3 axes, with and without a seed.
+        for seed in (0, None):
+            umap(rows, 2, seed=seed)
+    except MissingDependencyError:
+        return
+
+
+def _excess_of_ranks(rows: FloatArray, points: NDArray[np.float64], part: slice, k: int) -> int:
+    """Sum of (rank by cosine - k), where positive, over the k nearest on the map of the points of one block."""
+    own = np.arange(len(rows))[part]
+    each = np.arange(len(own))
+    apart = np.zeros((len(own), len(rows)))
+    for axis in points.T:
+        apart += np.square(axis[part, None] - axis)
+    apart[each, own] = np.inf
+    nearest = np.argpartition(apart, k - 1, axis=1)[:, :k]
+    cosines = rows[part] @ rows.T
+    cosines[each, own] = -np.inf
+    excess = 0
+    for column in nearest.T:
+        level = cosines[each, column] + np.float32(_ROUNDING)
+        ranks = 1 + np.count_nonzero(cosines > level[:, None], axis=1)
+        excess += int(np.maximum(ranks - k, 0).sum())
+    return excess
+
+
+def _parts(n: int, columns: int) -> list[slice]:
+    step = max(1, _BLOCK_CELLS // max(1, columns))
+    return [slice(start, start + step) for start in range(0, n, step)]
+
+
+def _check_components(n_components: int) -> None:
+    if n_components < 1:
+        raise VectorError(f"n_components is {n_components}, but a map needs at least one axis.")
+
+
+def _check_umap_arguments(
+    shape: tuple[int, ...], n_components: int, n_neighbors: int, min_dist: float, seed: int | None
+) -> None:
+    n, dim = shape
+    if n < MIN_UMAP_POINTS:
+        raise VectorError(f"UMAP needs at least {MIN_UMAP_POINTS} points and got {n}. Add texts, or use PCA.")
+    if n_components > dim:
+        raise VectorError(f"n_components is {n_components}, but the vectors have only {dim} dimensions.")
+    if n_neighbors < 2:
+        raise VectorError(f"n_neighbors is {n_neighbors}; it counts the point itself, so give at least 2.")
+    if not 0 <= min_dist <= 1:
+        raise VectorError(f"min_dist is {min_dist}; give a number from 0 (dense) to 1 (even).")
+    if seed is not None and not 0 <= seed < 2**32:
+        raise VectorError(f"seed is {seed}; give a whole number from 0 to {2**32 - 1}, or None.")
