@@ -7,7 +7,7 @@ approximate indexes, and anything that needs a model.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +16,7 @@ from e5studio.errors import E5StudioError, FingerprintMismatchError, NonFiniteEr
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
-_AnyArray = NDArray[np.generic]
+RealArray = NDArray[Any]  # of any real dtype
 
 # A block of scores (16 MiB) stays in the last-level cache between the product and the maximum.
 _BLOCK_ROWS = 4096
@@ -141,7 +141,7 @@ def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, t
     return found
 
 
-def unit_rows(rows: _AnyArray, name: str = "embeddings", first: int = 0) -> FloatArray:
+def unit_rows(rows: RealArray, name: str = "embeddings", first: int = 0) -> FloatArray:
     """The rows as float32 of unit length; zero rows stay zero.
 
     Args:
@@ -158,14 +158,14 @@ def unit_rows(rows: _AnyArray, name: str = "embeddings", first: int = 0) -> Floa
     if np.all(np.abs(squares - 1) <= _ROUNDING):
         return block
     odd = np.flatnonzero(~((squares > 1e-20) & (squares < 1e20)))
-    _require_finite(rows[odd], name, first + odd)
+    require_finite(rows[odd], name, first + odd)
     squares[odd] = 1
     block = block / np.sqrt(squares)[:, None]
     block[odd] = _unit_rows_float64(rows[odd])
     return block
 
 
-def _unit_rows_float64(rows: _AnyArray) -> NDArray[np.float64]:
+def _unit_rows_float64(rows: RealArray) -> NDArray[np.float64]:
     wide = rows.astype(np.float64)
     with np.errstate(over="ignore", under="ignore"):
         squares = np.einsum("ij,ij->i", wide, wide)
@@ -179,7 +179,7 @@ def _unit_rows_float64(rows: _AnyArray) -> NDArray[np.float64]:
     return wide
 
 
-def _shortlist(queries: FloatArray, corpus: _AnyArray, size: int) -> IdArray:
+def _shortlist(queries: FloatArray, corpus: RealArray, size: int) -> IdArray:
     """Ids of the `size` best vectors of each query by the float32 product, ascending, shape (n_queries, size).
 
     What costs is not the product but sorting its result. So the scores of a block are reduced to
@@ -252,7 +252,7 @@ def _largest(values: FloatArray, count: int) -> NDArray[np.bool_]:
     return above | level
 
 
-def _score_pairs(queries: _AnyArray, corpus: _AnyArray, ids: IdArray) -> FloatArray:
+def _score_pairs(queries: RealArray, corpus: RealArray, ids: IdArray) -> FloatArray:
     """Cosine of each query with each of its ids, worked out in float64, shape of `ids`.
 
     A float32 product rounds differently from place to place; here equal vectors get equal scores.
@@ -276,7 +276,7 @@ def _settle(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(np.round(cosines, 9), -1, 1) + 0.0
 
 
-def _as_pair(a: ArrayLike, b: ArrayLike, name_a: str, name_b: str) -> tuple[_AnyArray, _AnyArray]:
+def _as_pair(a: ArrayLike, b: ArrayLike, name_a: str, name_b: str) -> tuple[RealArray, RealArray]:
     left, right = as_rows(a, name_a), as_rows(b, name_b)
     if len(left) and len(right) and left.shape[1] != right.shape[1]:
         raise FingerprintMismatchError(
@@ -286,7 +286,7 @@ def _as_pair(a: ArrayLike, b: ArrayLike, name_a: str, name_b: str) -> tuple[_Any
     return left, right
 
 
-def as_rows(vectors: ArrayLike, name: str = "embeddings") -> _AnyArray:
+def as_rows(vectors: ArrayLike, name: str = "embeddings") -> RealArray:
     """The vectors as an array of shape (n, dim), without a copy where they are one.
 
     Raises:
@@ -306,10 +306,21 @@ def as_rows(vectors: ArrayLike, name: str = "embeddings") -> _AnyArray:
     return array
 
 
-def _require_finite(rows: _AnyArray, name: str, numbers: NDArray[np.intp]) -> None:
-    bad = numbers[~np.isfinite(rows.astype(np.float64)).all(axis=1)].tolist()
-    if not bad:
+def require_finite(rows: RealArray, name: str = "embeddings", numbers: NDArray[np.intp] | None = None) -> None:
+    """Refuse NaN and infinity.
+
+    Args:
+        rows: Shape (n, dim).
+        name: What the error calls them.
+        numbers: What it calls each row; its place where there are none.
+
+    Raises:
+        NonFiniteError: A row holds one; `indices` are the numbers of those rows.
+    """
+    places = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if not len(places):
         return
+    bad = (places if numbers is None else numbers[places]).tolist()
     listed = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
     raise NonFiniteError(
         f"{name} holds NaN or infinity in row {listed} ({len(bad)} in all). "
