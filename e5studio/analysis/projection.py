@@ -223,19 +223,17 @@ def _fit_umap(
             # By default opposite vectors are cut off, and their coordinates are NaN.
             disconnection_distance=np.inf,
         )
-        with warnings.catch_warnings():
-            # Said of neighbours without a search index, which only `transform` would need.
-            warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\)", UserWarning)
-            coordinates: FloatArray = np.ascontiguousarray(model.fit_transform(rows), np.float32)
+        coordinates: FloatArray = np.ascontiguousarray(model.fit_transform(rows), np.float32)
     return coordinates
 
 
 def _import_umap() -> ModuleType:
+    # These two say nothing to our users: umap has no use of tensorflow here, and only its `transform` would need a
+    # search index beside the neighbours. The filters stay: taking them back would undo other threads' changes.
+    warnings.filterwarnings("ignore", "Tensorflow not installed; ParametricUMAP", ImportWarning)
+    warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\) is not", UserWarning)
     try:
-        with warnings.catch_warnings():
-            # umap says at its import that it has no use of tensorflow.
-            warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
-            import umap as umap_learn
+        import umap as umap_learn
     except ModuleNotFoundError as error:
         if error.name != "umap":
             raise
