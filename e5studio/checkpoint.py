@@ -18,6 +18,8 @@ from e5studio.models import ModelMeta, Pooling, PromptKind
 _MODEL_TYPES = ("bert", "xlm-roberta", "mistral")
 # Fields of config.json through which files of a model have run, or may run, code of their own.
 _UNSAFE_FIELDS = ("auto_map", "_attn_implementation_internal", "quantization_config", "transformers_weights")
+_SAFE_IMPLEMENTATIONS = (None, "eager", "sdpa")  # any other name is fetched from the Hub and run
+_NUMBERS = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "vocab_size")
 _MODULES = ("Transformer", "Pooling", "Normalize")
 _POOLING_FLAGS: dict[str, Pooling] = {"pooling_mode_mean_tokens": "mean", "pooling_mode_lasttoken": "last_token"}
 _POOLING_MODES: dict[str, Pooling] = {"mean": "mean", "lasttoken": "last_token"}
@@ -42,14 +44,14 @@ def describe(folder: Path, *, name: str, prompt_kind: PromptKind) -> ModelMeta:
             "Pass a ModelMeta with pooling='mean' (E5 encoders) or 'last_token' (e5-mistral) and path=."
         )
     limit = _position_limit(config)
-    stated = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
+    stated = _stated_length(folder)
     return ModelMeta(
         name=name,
         group="Multilingual" if config["model_type"] == "xlm-roberta" else "English",
         model_type=config["model_type"],
-        n_layers=int(config["num_hidden_layers"]),
-        embed_dim=int(config["hidden_size"]),
-        max_tokens=min(int(stated), limit) if stated else limit,
+        n_layers=config["num_hidden_layers"],
+        embed_dim=config["hidden_size"],
+        max_tokens=min(stated, limit) if stated else limit,
         pooling=pooling,
         prompt_kind=prompt_kind,
         languages=(),
@@ -68,8 +70,8 @@ def check(folder: Path, meta: ModelMeta) -> None:
     _check_modules(folder)
     found = {
         "model_type": config["model_type"],
-        "embed_dim": config.get("hidden_size"),
-        "n_layers": config.get("num_hidden_layers"),
+        "embed_dim": config["hidden_size"],
+        "n_layers": config["num_hidden_layers"],
         "pooling": _read_pooling(folder) or meta.pooling,
     }
     for field, value in found.items():
@@ -80,8 +82,8 @@ def check(folder: Path, meta: ModelMeta) -> None:
                 "Correct the ModelMeta, or give the right folder."
             )
     check_max_tokens(folder, meta.max_tokens)
-    stated = _read_json(folder / "sentence_bert_config.json").get("max_seq_length")
-    if stated and meta.max_tokens > int(stated):
+    stated = _stated_length(folder)
+    if stated and meta.max_tokens > stated:
         raise ModelFilesError(
             f"{folder}: sentence_bert_config.json says {stated} tokens, the description {meta.max_tokens}. "
             f"Correct the ModelMeta; for longer texts than the files say, pass max_tokens= to the encoder."
@@ -100,6 +102,20 @@ def check_max_tokens(folder: Path, max_tokens: int) -> None:
         raise ModelFilesError(f"max_tokens={max_tokens}, but the model in {folder} has {limit} usable positions.")
 
 
+def check_vocabulary(folder: Path, n_ids: int) -> None:
+    """Refuse a tokenizer that gives ids which the model has no vectors for.
+
+    Raises:
+        ModelFilesError: They were not made for each other.
+    """
+    n_rows = _read_config(folder)["vocab_size"]
+    if n_ids > n_rows:
+        raise ModelFilesError(
+            f"{folder}: tokenizer.json has {n_ids} tokens, and config.json says the model knows {n_rows}. They belong "
+            "to different models. Save both again from the same one."
+        )
+
+
 def count_parameters(folder: Path) -> int:
     """Number of weights, from the headers of the safetensors files, which must be whole.
 
@@ -112,7 +128,7 @@ def count_parameters(folder: Path) -> int:
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         n_parameters += sum(math.prod(entry["shape"]) for entry in tensors)
     for shard in set(_read_json(folder / "model.safetensors.index.json").get("weight_map", {}).values()):
-        if not (folder / shard).is_file():
+        if not (folder / shard).is_file() or Path(shard).name != shard:
             raise ModelFilesError(f"{folder} lacks {shard}, which its index names. Fetch the model again.")
     return n_parameters
 
@@ -132,7 +148,8 @@ def _read_header(path: Path) -> dict[str, Any]:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ModelFilesError(f"{path} is damaged: its header is unreadable. Fetch it again.") from error
     if end != size:
-        raise ModelFilesError(f"{path} is incomplete: {size:,} of {end:,} bytes. Delete it and fetch it again.")
+        state = "incomplete" if size < end else "damaged"
+        raise ModelFilesError(f"{path} is {state}: {size:,} bytes in place of {end:,}. Delete it and fetch it again.")
     return header
 
 
@@ -142,13 +159,26 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise ModelFilesError(f"No config.json in {folder}. Give the folder of a model saved with save_pretrained.")
     config = _read_json(path)
     unsafe = [field for field in _UNSAFE_FIELDS if config.get(field) is not None]
+    unsafe += [key for key, value in config.items() if "_implementation" in key and value not in _SAFE_IMPLEMENTATIONS]
     if unsafe:
         raise ModelFilesError(f"{path} has {unsafe[0]!r}, which can bring in code or formats that are never run here.")
     if config.get("model_type") not in _MODEL_TYPES:
         raise ModelFilesError(
             f"{path} says model_type {config.get('model_type')!r}. E5 models are {', '.join(_MODEL_TYPES)}."
         )
+    for field in _NUMBERS:
+        if not isinstance(config.get(field), int) or config[field] < 1:
+            raise ModelFilesError(f"{path} says {field} {config.get(field)!r}, where a number is due. Fetch it again.")
     return config
+
+
+def _stated_length(folder: Path) -> int | None:
+    """The length that the model was trained with, where the folder tells it."""
+    path = folder / "sentence_bert_config.json"
+    stated = _read_json(path).get("max_seq_length")
+    if stated is not None and not isinstance(stated, int):
+        raise ModelFilesError(f"{path} says max_seq_length {stated!r}, where a number is due. Fetch it again.")
+    return stated
 
 
 def _read_pooling(folder: Path) -> Pooling | None:
@@ -167,10 +197,8 @@ def _read_pooling(folder: Path) -> Pooling | None:
 def _check_modules(folder: Path) -> None:
     """Refuse a model with steps after pooling that are not run here: its vectors would be others."""
     path = folder / "modules.json"
-    if not path.is_file():
-        return
-    modules = json.loads(path.read_text(encoding="utf-8"))
-    for module in modules if isinstance(modules, list) else []:
+    modules = _parse(path) if path.is_file() else []
+    for module in modules if isinstance(modules, list) else [modules]:
         kind = str(module.get("type", "") if isinstance(module, dict) else module)
         if not kind.startswith("sentence_transformers.") or kind.rsplit(".", 1)[-1] not in _MODULES:
             raise ModelFilesError(f"{path} names the module {kind!r}. E5 models have {', '.join(_MODULES)} only.")
@@ -179,16 +207,20 @@ def _check_modules(folder: Path) -> None:
 def _position_limit(config: dict[str, Any]) -> int:
     # RoBERTa counts positions from pad_token_id + 1, so 514 of them are good for 512 tokens.
     reserved = int(config.get("pad_token_id") or 1) + 1 if config["model_type"] == "xlm-roberta" else 0
-    return int(config.get("max_position_embeddings", 512)) - reserved
+    return int(config["max_position_embeddings"]) - reserved
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelFilesError(f"{path} is not valid JSON ({error}). Fetch the file again.") from error
+    content = _parse(path)
     if not isinstance(content, dict):
         raise ModelFilesError(f"{path} holds no JSON object. Fetch the file again.")
     return content
+
+
+def _parse(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelFilesError(f"{path} is not valid JSON ({error}). Fetch the file again.") from error

@@ -61,6 +61,7 @@ def load_model(
         meta = _described(files.folder, name, prompt_kind)
     checkpoint.check(files.folder, meta)
     tokenizer = Tokenizer.from_folder(files.folder, pooling=meta.pooling)
+    checkpoint.check_vocabulary(files.folder, tokenizer.n_ids)
     return LoadedModel(meta, files, tokenizer, load_backend(backend, files.folder, meta, device=device, dtype=dtype))
 
 

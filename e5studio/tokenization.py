@@ -108,6 +108,11 @@ class Tokenizer:
         return cls(tokenizer, first=first, last=last)
 
     @property
+    def n_ids(self) -> int:
+        """Size of the vocabulary, special tokens counted: ids are below it."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    @property
     def n_special(self) -> int:
         """Special tokens around every text."""
         return len(self._first) + len(self._last)
@@ -240,7 +245,10 @@ def _last_token_ends(tokenizer: tokenizers.Tokenizer, folder: Path) -> tuple[lis
     e5-mistral's template has no EOS (and transformers 5 adds none), but its card appends one.
     """
     path = folder / "tokenizer_config.json"
-    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    try:
+        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise ModelFilesError(f"{path} is not valid JSON ({error}). Fetch the file again.") from error
     ends = [_token_text(config.get("bos_token"), "<s>"), _token_text(config.get("eos_token"), "</s>")]
     first, last = (tokenizer.token_to_id(token) for token in ends)
     if first is None or last is None:

@@ -77,11 +77,19 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
                 output_loading_info=True,
                 **options,
             )
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ModelFilesError(f"The weights in {folder} cannot be loaded: {reason}") from error
+        except (MemoryError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # transformers, safetensors and their validators have a dozen kinds
+            raise ModelFilesError(f"The weights in {folder} cannot be loaded: {_reason(error)}") from error
     _check_weights(folder, info)
     return PooledModel(model.eval(), meta.pooling)
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    if "ignore_mismatched_sizes" in text:  # its own words point to a report that is not shown
+        return "their shapes are not those that config.json gives. The files are not of one model: fetch it again."
+    return text.splitlines()[0] if text else type(error).__name__
 
 
 def _check_weights(folder: Path, info: dict[str, Any]) -> None:
