@@ -22,7 +22,7 @@ from tqdm import tqdm
 from e5studio import checkpoint
 from e5studio.backends import BackendName, DType, FloatArray
 from e5studio.batching import IntArray, TokenBatch, plan_batches
-from e5studio.errors import BackendError, NonFiniteError, PromptError
+from e5studio.errors import BackendError, NonFiniteError, PromptError, TextError
 from e5studio.hub import DownloadProgress
 from e5studio.loading import load_model
 from e5studio.models import ModelMeta, PromptKind
@@ -30,7 +30,7 @@ from e5studio.prompts import Prompt, already_prompted, resolve_prompt
 from e5studio.report import EncodeReport, Truncation, warn
 from e5studio.similarity import scores as score_matrix
 from e5studio.spec import EncoderSpec
-from e5studio.texts import as_texts, checked_types, with_titles
+from e5studio.texts import as_texts, checked_container, checked_types, with_titles
 from e5studio.tokenization import replace_surrogates
 
 Progress = Callable[[int, int], None]
@@ -268,12 +268,14 @@ class E5Encoder:
 
         Yields:
             Float32 (up to block_size, embed_dim), in the order of the texts.
+
+        Raises:
+            TextError, NonFiniteError: As `encode`; `indices` count from the beginning of the stream.
         """
         if block_size < 1:
             raise ValueError(f"block_size={block_size}; it must be at least 1.")
         chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
-        stream = iter(texts)
-        return (self._encode(block, chosen, True, None) for block in _blocks(stream, block_size))
+        return self._encode_blocks(iter(checked_container(texts)), chosen, block_size)
 
     def scores(
         self,
@@ -289,8 +291,8 @@ class E5Encoder:
         Returns:
             Float32, (n_queries, n_documents).
         """
-        rows = self.encode_query(list(queries), instruction=instruction)
-        return score_matrix(rows, self.encode_document(list(documents), titles=titles))
+        rows = self.encode_query(checked_container(queries), instruction=instruction)
+        return score_matrix(rows, self.encode_document(checked_container(documents), titles=titles))
 
     def resolve_prompt(
         self, prompt_name: str | None = None, *, prompt: str | Prompt | None = None, instruction: str | None = None
@@ -415,6 +417,16 @@ class E5Encoder:
         vectors = self.embed_prepared(prepared, normalize=normalize, on_progress=on_progress)
         return vectors[0] if is_single else vectors
 
+    def _encode_blocks(self, stream: Iterator[str], prompt: Prompt, block_size: int) -> Iterator[FloatArray]:
+        first = 0
+        while block := list(itertools.islice(stream, block_size)):
+            try:
+                yield self._encode(block, prompt, True, None)
+            except (TextError, NonFiniteError) as error:
+                message = f"In the block that begins at text {first}: {error}"
+                raise type(error)(message, [first + index for index in error.indices]) from error
+            first += len(block)
+
     def _prepare(self, texts: list[str], prompt: Prompt) -> PreparedTexts:
         if self._max_tokens - self._tokenizer.n_special <= self._tokenizer.count_prompt(prompt.text):
             raise PromptError(
@@ -490,11 +502,6 @@ class _ProgressReport:
         self._bar.update(n_texts)
         if self._on_progress is not None:
             self._on_progress(self._done, self._n_texts)
-
-
-def _blocks(stream: Iterator[str], size: int) -> Iterator[list[str]]:
-    while block := list(itertools.islice(stream, size)):
-        yield block
 
 
 def _is_identity(rows: NDArray[np.intp]) -> bool:

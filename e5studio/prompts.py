@@ -102,6 +102,7 @@ def resolve_prompt(
         PromptError: Nothing was said on a model that has prompts, both were said, or an
             instruction meets a model or role that takes none.
     """
+    _refuse_unusable(prompt_name=prompt_name, prompt=prompt, instruction=instruction)
     if prompt is not None:
         if prompt_name is not None or instruction is not None:
             raise PromptError(
@@ -147,6 +148,18 @@ def already_prompted(texts: Iterable[str], kind: PromptKind) -> list[int]:
 def join_title(title: str | None, text: str) -> str:
     """A passage with its title, as unilm's evaluation joins them: `(title + " " + text).strip()`."""
     return f"{title} {text}".strip() if title else text
+
+
+def _refuse_unusable(**given: object) -> None:
+    for name, value in given.items():
+        if value is None or isinstance(value, Prompt):
+            continue
+        if not isinstance(value, str):
+            raise PromptError(f"{name}={value!r} is no text but {type(value).__name__}. Pass a str.")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise PromptError(
+                f"{name}={value!r} holds half of a character (a lone surrogate). Correct it at its source."
+            )
 
 
 def _no_role_message(kind: PromptKind) -> str:

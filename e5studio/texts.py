@@ -43,11 +43,24 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return checked
 
 
-def checked_types(texts: Iterable[str]) -> list[str]:
-    """The texts as a list, each of them a string, empty or not."""
+def checked_container(texts: Iterable[str]) -> Iterable[str]:
+    """What was given for a list of texts, unless going through it would give something else.
+
+    Raises:
+        TextTypeError: It is a single text, a mapping, a table, or has no order.
+    """
     if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
         raise TextTypeError(f"Expected a list of texts, got {type(texts).__name__}. Wrap a single text in a list.")
-    listed = list(texts)
+    if isinstance(texts, set | frozenset):
+        raise TextTypeError("Expected a list of texts, got a set, which has no order that rows could follow.")
+    if getattr(texts, "ndim", 1) != 1:  # a table gives its column names when it is iterated
+        raise TextTypeError(f"Expected a list of texts, got a {type(texts).__name__}. Give one column of it.")
+    return texts
+
+
+def checked_types(texts: Iterable[str]) -> list[str]:
+    """The texts as a list, each of them a string, empty or not."""
+    listed = list(checked_container(texts))
     wrong = [index for index, text in enumerate(listed) if not isinstance(text, str)]
     if wrong:
         raise TextTypeError(
