@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import pytest
 
 from e5studio.backends import Capabilities, FloatArray
 from e5studio.batching import Limits, TokenBatch
+from e5studio.encoder import E5Encoder
+from tests.checkpoints import Checkpoint
 
 Spoil = Callable[[FloatArray, TokenBatch], FloatArray]
 
@@ -48,6 +51,13 @@ class FakeBackend:
 
     def close(self) -> None:
         self.is_closed = True
+
+
+def encoder_over(checkpoint: Checkpoint, backend: FakeBackend) -> E5Encoder:
+    """An encoder with the checkpoint's tokenizer and prompts, and `backend` in place of its weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("e5studio.loading.load_backend", lambda *_, **__: backend)
+        return E5Encoder(checkpoint.meta, path=checkpoint.folder)
 
 
 def paper_vector(ids: Iterable[int], embed_dim: int) -> FloatArray:

@@ -20,7 +20,7 @@ from e5studio.encoder import E5Encoder, PreparedTexts
 from e5studio.texts import find_bad_texts
 from tests import corpus
 from tests.checkpoints import Checkpoint, CheckpointName
-from tests.fakes import FakeBackend, paper_vector, token_rows
+from tests.fakes import FakeBackend, encoder_over, paper_vector, token_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore::e5studio.errors.E5StudioWarning")
 
@@ -173,12 +173,6 @@ class TestWithoutAModel:
     def made(request: pytest.FixtureRequest, checkpoints: Callable[[CheckpointName], Checkpoint]) -> Checkpoint:
         return checkpoints(request.param)
 
-    @staticmethod
-    def load(made: Checkpoint, backend: FakeBackend) -> E5Encoder:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("e5studio.loading.load_backend", lambda *_, **__: backend)
-            return E5Encoder(made.meta, path=made.folder)
-
     def test_the_fake_is_what_it_says(self) -> None:
         batch = TokenBatch(np.array([2, 5, 3, 1], np.int32), np.array([3, 1], np.int32))
         [vectors] = FakeBackend(4).embed([batch])
@@ -193,7 +187,7 @@ class TestWithoutAModel:
         self, made: Checkpoint, texts: list[str], limits: Limits
     ) -> None:
         backend = FakeBackend(48, limits=limits)
-        vectors = self.load(made, backend).encode_query(texts, normalize=False)
+        vectors = encoder_over(made, backend).encode_query(texts, normalize=False)
         tokenizer = made.raw_tokenizer()
         for text, vector in zip(texts, vectors, strict=True):
             ids = tokenizer.encode("query: " + text).ids
@@ -206,20 +200,20 @@ class TestWithoutAModel:
 
     def test_duplicates_are_computed_once(self, made: Checkpoint) -> None:
         backend = FakeBackend(48)
-        vectors = self.load(made, backend).encode_query(["a", "b", "a", "a", "b", "c"] * 50)
+        vectors = encoder_over(made, backend).encode_query(["a", "b", "a", "a", "b", "c"] * 50)
         assert sum(len(batch) for batch in backend.seen) == 3
         assert len(vectors) == 300
 
     def test_batches_hold_texts_of_like_length(self, made: Checkpoint) -> None:
         backend = FakeBackend(48)
         texts = ["a " * (1 + number * 37 % 200) + str(number) for number in range(400)]
-        self.load(made, backend).encode_query(texts)
+        encoder_over(made, backend).encode_query(texts)
         padded = sum(len(batch) * int(batch.lengths.max()) for batch in backend.seen)
         assert padded < 1.1 * sum(int(batch.lengths.sum()) for batch in backend.seen)
 
     def test_progress_reaches_the_end(self, made: Checkpoint) -> None:
         told: list[tuple[int, int]] = []
-        encoder = self.load(made, FakeBackend(48, limits=Limits(50)))
+        encoder = encoder_over(made, FakeBackend(48, limits=Limits(50)))
         encoder.encode_query([f"text {number}" for number in range(40)], on_progress=lambda *now: told.append(now))
         done = [now for now, _ in told]
         assert done == sorted(done)
@@ -232,7 +226,7 @@ class TestWithoutAModel:
                 raise KeyboardInterrupt
 
         backend = FakeBackend(48, limits=Limits(50))
-        encoder = self.load(made, backend)
+        encoder = encoder_over(made, backend)
         with pytest.raises(KeyboardInterrupt):
             encoder.encode_query([f"text {number}" for number in range(40)], on_progress=stop)
         assert sum(len(batch) for batch in backend.seen) < 20
