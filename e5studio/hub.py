@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import queue
 import shutil
-import urllib.error
+import threading
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -124,10 +125,20 @@ def hub_answers(timeout: float = 3.0) -> bool:
 
     if constants.HF_HUB_OFFLINE:
         return False
+    answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout):
+                answer.put(True)
+        except (OSError, ValueError):
+            answer.put(False)
+
+    # Looking up a name can take longer than any timeout of a connection, so it may not hold us up.
+    threading.Thread(target=ask, name="e5studio-hub", daemon=True).start()
     try:
-        with urllib.request.urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout):
-            return True
-    except (urllib.error.URLError, OSError, ValueError):
+        return answer.get(timeout=timeout)
+    except queue.Empty:
         return False
 
 

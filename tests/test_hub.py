@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,8 +95,35 @@ class TestUnavailable:
         with pytest.raises(ModelUnavailableError, match="downloads are switched off"):
             hub.locate(E5_SMALL, local_files_only=True)
 
-    def test_hub_does_not_answer(self) -> None:
+
+class TestHubAnswers:
+    @pytest.fixture
+    def server(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+        """A port of this machine in the Hub's place, which takes connections and says nothing."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+            monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{listening.getsockname()[1]}")
+            yield listening
+
+    def test_offline_mode_asks_nobody(self) -> None:
         assert hub.hub_answers() is False
+
+    def test_it_does(self, server: socket.socket) -> None:
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n[]")
+
+        threading.Thread(target=answer, daemon=True).start()
+        assert hub.hub_answers(timeout=30) is True
+
+    def test_it_refuses(self, server: socket.socket) -> None:
+        server.close()
+        assert hub.hub_answers(timeout=30) is False
+
+    def test_it_is_silent(self, server: socket.socket) -> None:
+        assert hub.hub_answers(timeout=0.05) is False
 
 
 class FakeHub:
