@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import queue
 import shutil
 import threading
@@ -129,8 +130,8 @@ def hub_answers(timeout: float = 3.0) -> bool:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout):
-                answer.put(True)
+            with urllib.request.urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout) as reply:
+                answer.put(isinstance(json.load(reply), list))  # and no login page of a hotel
         except (OSError, ValueError):
             answer.put(False)
 
@@ -189,14 +190,13 @@ def _download(model: ModelMeta | str, revision: str | None, progress: DownloadPr
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         _check_downloadable(name, sizes)
         bar: Any = _progress_bar(progress) if progress is not None else None
-        folder = Path(
-            snapshot_download(name, revision=info.sha or wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar)
-        )
+        # By the name of the branch where nothing is pinned: so the cache remembers what it stood for.
+        folder = Path(snapshot_download(name, revision=wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar))
     except (RepositoryNotFoundError, HFValidationError) as error:
         raise ModelUnavailableError(
             f"The Hub has no model {name!r} (or it is private). Check the name; {_at_hand()}"
         ) from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, transport_error, OSError) as error:
+    except (HfHubHTTPError, OfflineModeIsEnabled, transport_error, OSError, ValueError, KeyError, TypeError) as error:
         reason = f"the Hub does not answer ({type(error).__name__})"
         raise ModelUnavailableError(_unavailable_message(model, reason)) from error
     return ModelFiles(folder, "hub", info.sha or folder.name)
@@ -252,9 +252,18 @@ class _Nowhere:
 
 def _missing_files(folder: Path) -> list[str]:
     missing = [name for name in _NEEDED_FILES if not (folder / name).is_file()]
-    if not any(folder.glob("model*.safetensors")):
-        missing.append("model.safetensors")
-    return missing
+    return missing + [name for name in _weight_files(folder) if not (folder / name).is_file()]
+
+
+def _weight_files(folder: Path) -> list[str]:
+    """The files that the weights are in: one, or those that the index of a large model names."""
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return ["model.safetensors"]
+    try:
+        return sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelFilesError(f"{index} is damaged. Delete it and fetch it again.") from error
 
 
 def _check_complete(folder: Path) -> None:
