@@ -57,9 +57,9 @@ def typed(array: NDArray[Any]) -> Any:
 
 def plot_text(text: str, limit: int = 120, width: int = 0) -> str:
     """A text for plotly's labels, which read some HTML and, between dollars, TeX: shown as it is, and short."""
-    short = textwrap.shorten(shown(text, 4 * limit), limit, placeholder="…") or shown(text, limit).strip()[:limit]
+    short = " ".join(shown(text, 4 * limit).split())
     if len(short) > limit:
-        short = short[: limit - 1] + "…"
+        short = short[: limit - 1].rstrip() + "…"
     lines = textwrap.wrap(short, width) if width else [short]
     return "<br>".join(html.escape(line, quote=False).replace("$", "&#36;") for line in lines)
 
