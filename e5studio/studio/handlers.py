@@ -24,6 +24,7 @@ from e5studio.similarity import scores as score_matrix
 from e5studio.studio.boxes import Limits, Separator, TextList, check_limits, read_box
 from e5studio.studio.catalog import offered
 from e5studio.studio.uses import PromptArguments, Side, Use, prompt_arguments, valid_use, wording
+from e5studio.texts import checked_types
 
 FloatArray = NDArray[np.float32]
 OnStage = Callable[[float | None, str], None]
@@ -122,7 +123,7 @@ class Handlers:
         Raises:
             E5StudioError: As `score`; an empty text is an error here.
         """
-        check_limits(texts, self.limits, "texts")
+        check_limits(checked_types(texts), self.limits, "texts")
         with self._lease(offered(model), _no_stage) as encoder:
             vectors, _ = _embed_sides(encoder, [texts], [arguments], _no_stage)
         return vectors
@@ -138,7 +139,8 @@ class Handlers:
         passages = read_box(request.passages, words.right_letter, request.separator)
         check_limits(queries.texts, self.limits, words.left.lower())
         check_limits(passages.texts, self.limits, words.right.lower())
-        is_self = use == "symmetric" and not passages
+        # Under one prompt for both sides, or none, the texts themselves can stand on both.
+        is_self = use in ("symmetric", "none") and not passages
         _check_there(queries, passages, is_self, words.left, words.right)
         return queries, queries if is_self else passages, is_self
 

@@ -74,7 +74,8 @@ def wording(use: Use) -> Wording:
     """What the boxes are called."""
     if use == "symmetric":
         return Wording("Texts", "Compare with", "A", "B", "Leave empty to compare the texts with each other")
-    return Wording("Queries", "Passages", "Q", "P", "")
+    hint = "Leave empty to compare the queries with each other" if use == "none" else ""
+    return Wording("Queries", "Passages", "Q", "P", hint)
 
 
 def takes_instruction(kind: PromptKind, use: Use) -> bool:

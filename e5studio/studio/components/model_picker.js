@@ -31,7 +31,11 @@ function option(model) {
   });
   // A click on a mouse closes the list; arrow keys walk through it, so they must not.
   radio.addEventListener("click", (event) => event.detail > 0 && close());
-  radio.addEventListener("keydown", (event) => ["Enter", "Escape"].includes(event.key) && close());
+  radio.addEventListener("keydown", (event) => {
+    if (!["Enter", "Escape"].includes(event.key)) return;
+    event.preventDefault(); // or the key would go on to the summary and open the list again
+    close();
+  });
   return make("label", "e5-model", radio, ...describe(model));
 }
 

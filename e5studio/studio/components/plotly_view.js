@@ -2,7 +2,7 @@
 const Plotly = window.Plotly; // captured: another component of the page may load another plotly.js
 const drawing = element.querySelector(".e5-plot-drawing");
 const tip = element.querySelector(".e5-plot-tip");
-const pointer = { x: 0, y: 0, isMouse: false };
+const pointer = { x: 0, y: 0 };
 let figure = null;
 let revision = 0;
 let isNarrow = null;
@@ -110,7 +110,7 @@ function showTip(point, event) {
   if (!lines.length) return hideTip();
   tip.replaceChildren(...lines);
   tip.hidden = false;
-  const at = event && event.clientX !== undefined ? { x: event.clientX, y: event.clientY } : anchor(point);
+  const at = event && event.clientX !== undefined ? { x: event.clientX, y: event.clientY } : pointer;
   const { width, height } = tip.getBoundingClientRect();
   const left = at.x + 16 + width > innerWidth ? at.x - 16 - width : at.x + 16;
   const top = at.y + 16 + height > innerHeight ? at.y - 16 - height : at.y + 16;
@@ -118,10 +118,11 @@ function showTip(point, event) {
   tip.style.top = Math.max(8, top) + "px";
 }
 
-function anchor(point) {
-  if (pointer.isMouse || !point.bbox) return pointer;
+// Plotly tells nothing of a hover that a program makes, so the keyboard's tip finds its place by itself.
+function middleOf([row, column]) {
+  const { xaxis, yaxis } = drawing._fullLayout;
   const frame = drawing.getBoundingClientRect();
-  return { x: frame.left + (point.bbox.x0 + point.bbox.x1) / 2, y: frame.top + (point.bbox.y0 + point.bbox.y1) / 2 };
+  return { clientX: frame.left + xaxis._offset + xaxis.d2p(column), clientY: frame.top + yaxis._offset + yaxis.d2p(row) };
 }
 
 function hideTip() {
@@ -140,8 +141,7 @@ function walk(event) {
   const from = cell || [step[0] < 0 ? rows.length : -step[0], step[1] < 0 ? columns.length : -step[1]];
   const clamp = (value, size) => Math.max(0, Math.min(size - 1, value));
   cell = [clamp(from[0] + step[0], rows.length), clamp(from[1] + step[1], columns.length)];
-  pointer.isMouse = false;
-  Plotly.Fx.hover(drawing, [{ curveNumber: 0, pointNumber: cell }]);
+  showTip({ pointNumber: cell, z: drawing._fullData[0].z[cell[0]][cell[1]] }, middleOf(cell));
 }
 
 function update() {
@@ -151,7 +151,7 @@ function update() {
   draw();
 }
 
-element.addEventListener("pointermove", (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY, isMouse: true }));
+element.addEventListener("pointermove", (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY }));
 drawing.addEventListener("keydown", walk);
 drawing.addEventListener("blur", hideTip);
 addEventListener("scroll", hideTip, { passive: true });

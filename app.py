@@ -1,0 +1,8 @@
+"""The Space's entry and `python app.py`: starts the Studio, nothing else."""
+
+from __future__ import annotations
+
+from e5studio.studio.launch import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Lays out the Studio's page and connects it to the handlers; building it has no side effects."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from e5studio.studio import words
+from e5studio.studio.api import publish
+from e5studio.studio.catalog import ModelChoice
+from e5studio.studio.failures import explain
+from e5studio.studio.handlers import Handlers, ScoreRequest, ScoreResult
+from e5studio.studio.inputs import Inputs, listen_inputs, picker_models, render_inputs
+from e5studio.studio.state import StopFlags, StoppedError
+from e5studio.studio.tabs.map import MapTab, first_map, listen_map, render_map, warm_once
+from e5studio.studio.tabs.scores import ScoresTab, listen_scores, render_scores, show_scores
+from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
+
+_HERE = Path(__file__).parent
+_HEADER = f"""
+<header class="e5-header">
+  {(_HERE / "favicon.svg").read_text(encoding="utf-8")}
+  <h1>E5 Studio</h1>
+  <p>What E5 embeddings say about your texts</p>
+  <button type="button" class="e5-theme" aria-label="Switch between light and dark" title="Light or dark">◐</button>
+</header>
+"""
+_SWITCH_THEME = """
+element.querySelector(".e5-theme").addEventListener("click", () => document.body.classList.toggle("dark"));
+"""
+_PROGRESS = gr.Progress()
+_SESSION_SECONDS = 3600
+_WARM_AFTER_SECONDS = 10
+
+
+def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
+    """The page.
+
+    Args:
+        handlers: Does the work.
+        choice: The model that the page starts with, and why.
+    """
+    demo: gr.Blocks = gr.Blocks(title="E5 Studio", analytics_enabled=False, delete_cache=(1800, 3600))
+    with demo:
+        publish(handlers, choice.name)  # first: of two events with one name, the later gets another
+        gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
+        result = gr.State(None, time_to_live=_SESSION_SECONDS)
+        with gr.Row(elem_id="e5-main"):
+            inputs = render_inputs(choice)
+            with gr.Column(elem_id="e5-results", elem_classes="e5-panel"), gr.Tabs(elem_id="e5-tabs"):
+                with gr.Tab("Scores", id="scores"):
+                    scores = render_scores()
+                with gr.Tab("Map", id="map") as map_page:
+                    chart = render_map()
+        listen_inputs(inputs)
+        listen_scores(scores, result)
+        listen_map(chart, result)
+        _listen_score(handlers, inputs, scores, chart, result)
+        quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        map_page.select(_warm, **quiet)
+        demo.load(_first_paint, None, [inputs.picker], **quiet)
+    return demo
+
+
+def _warm() -> None:
+    warm_once()
+
+
+def _first_paint() -> Any:
+    """Freshen what is said of the models' files, and see to it that UMAP is compiled soon."""
+    _warm_soon()
+    return gr.update(models=picker_models())
+
+
+@functools.cache
+def _warm_soon() -> threading.Timer:
+    # Compiling takes both cores for seconds, and the first thing that people do is press Score.
+    timer = threading.Timer(_WARM_AFTER_SECONDS, warm_once)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _listen_score(handlers: Handlers, inputs: Inputs, scores: ScoresTab, chart: MapTab, result: gr.State) -> None:
+    flags = StopFlags()
+    busy = [inputs.score, inputs.stop, inputs.status]
+    shown = [result, *scores.outputs, *chart.outputs]
+    inputs.score.click(
+        _scorer(handlers, flags, len(shown)),
+        [inputs.picker, inputs.use, inputs.queries, inputs.passages, inputs.instruction, inputs.separator],
+        [*busy, *shown],
+        concurrency_limit=1,
+        concurrency_id="encode",
+        show_progress_on=[inputs.status],
+        trigger_mode="once",
+        api_visibility="private",
+    )
+
+    def stop(request: gr.Request) -> None:
+        flags.stop(str(request.session_hash))
+
+    inputs.stop.click(stop, queue=False, show_progress="hidden", api_visibility="private")
+
+
+def _scorer(handlers: Handlers, flags: StopFlags, n_shown: int) -> Any:
+    """The work behind the Score button: says that it runs, then shows the result or what went wrong."""
+    gpu_score = on_gpu(handlers.score)
+    kept = [gr.skip()] * n_shown
+
+    def work(request: ScoreRequest, session: str, progress: gr.Progress) -> ScoreResult:
+        flag = flags.start(session)
+
+        def stage(share: float | None, doing: str) -> None:
+            if flag.is_set():
+                raise StoppedError
+            progress(share, desc=doing)
+
+        try:
+            # A lent GPU works in another process, where nothing can be told or stopped.
+            return gpu_score(request) if is_zero_gpu() else handlers.score(request, stage)
+        finally:
+            flags.end(session)
+
+    def score(
+        model: str,
+        use: str,
+        queries: str,
+        passages: str,
+        instruction: str,
+        separator: str,
+        request: gr.Request,
+        progress: gr.Progress = _PROGRESS,
+    ) -> Iterator[list[Any]]:
+        yield [gr.update(interactive=False), gr.update(visible=True), gr.skip(), *kept]
+        idle = [gr.update(interactive=True), gr.update(visible=False)]
+        asked = ScoreRequest(
+            model, use, queries, passages, instruction, "blank_line" if separator == "blank_line" else "line"
+        )
+        try:
+            found = work(asked, str(request.session_hash), progress)
+            shown = [found, *show_scores(found), *first_map(found)]
+        except Exception as error:
+            yield [*idle, words.error(explain(error)), *kept]
+            return
+        yield [*idle, words.summary(found), *shown]
+
+    return score

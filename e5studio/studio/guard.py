@@ -1,0 +1,84 @@
+"""Refuses, before Gradio sees them, requests that nobody using the page makes.
+
+Gradio streams any public URL through `/gradio_api/file=http...`, which would make a public
+Studio an anonymous proxy, and it sets no limit on the size of a request's body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+MAX_BODY_BYTES = 8_000_000
+
+
+class _BodyTooLargeError(Exception):
+    """More bytes came than are taken."""
+
+
+class RequestGuard:
+    """ASGI middleware; holds no state between requests.
+
+    Args:
+        app: What is guarded.
+        max_body_bytes: Most bytes of a request's body.
+    """
+
+    def __init__(self, app: App, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 403 or 413."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        if _asks_for_foreign_file(scope["path"]):
+            return await _refuse(send, 403, b"The Studio fetches nothing from elsewhere.")
+        if _announced_length(scope) > self._max_body_bytes:
+            return await _refuse(send, 413, b"The request is too large.")
+        await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        received = 0
+        has_answered = False
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_body_bytes:
+                raise _BodyTooLargeError
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal has_answered
+            has_answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, counted, watched)
+        except _BodyTooLargeError:
+            if not has_answered:
+                await _refuse(send, 413, b"The request is too large.")
+
+
+def _asks_for_foreign_file(path: str) -> bool:
+    _, marker, target = path.partition("/file=")
+    return (bool(marker) and "://" in target) or target.lower().startswith(("http:", "https:", "//"))
+
+
+def _announced_length(scope: Scope) -> int:
+    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
+    return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
+
+
+async def _refuse(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,152 @@
+"""The left side of the page: model, use, texts, examples and the two buttons."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gradio as gr
+
+from e5studio.models import get_model_meta
+from e5studio.prompts import WEB_SEARCH_INSTRUCTION
+from e5studio.studio import words
+from e5studio.studio.catalog import ModelCard, ModelChoice, model_cards, offered
+from e5studio.studio.components.model_picker import model_picker
+from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.examples import EXAMPLES, Example
+from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
+
+_FIRST = EXAMPLES[0]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The components that other parts of the page listen to or write to."""
+
+    picker: gr.HTML
+    start: gr.HTML
+    use: gr.Radio
+    prompts: gr.HTML
+    instruction: gr.Textbox
+    queries: gr.Textbox
+    passages: gr.Textbox
+    separator: gr.Radio
+    examples: tuple[tuple[gr.Button, Example], ...]
+    score: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+
+
+def picker_models() -> list[dict[str, Any]]:
+    """What the picker lists, as plain data."""
+    return [asdict(card) | {"parameters": card.parameters} for card in model_cards()]
+
+
+def start_words(choice: ModelChoice) -> list[words.Node]:
+    """Which model the page starts with, and why."""
+    return words.chosen_model(choice, _card(choice.name))
+
+
+def render_inputs(choice: ModelChoice) -> Inputs:
+    """Lay out the panel."""
+    kind = get_model_meta(choice.name).prompt_kind
+    use = uses_of(kind)[0].use
+    with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
+        gr.HTML('<h2 class="e5-heading">Model</h2>', apply_default_css=False)
+        picker = model_picker(choice.name, picker_models(), elem_id="e5-model")
+        start = text_tree(start_words(choice), elem_id="e5-start")
+        radio = gr.Radio(_use_choices(kind), value=use, label="How the texts are used", elem_id="e5-use")
+        prompts = text_tree(words.prompts(kind, use), elem_id="e5-prompts")
+        instruction = gr.Textbox(
+            WEB_SEARCH_INSTRUCTION,
+            label="Instruction",
+            info="The task in one sentence",
+            lines=2,
+            max_lines=4,
+            visible=takes_instruction(kind, use),
+            elem_id="e5-instruction",
+        )
+        with gr.Row(elem_id="e5-examples"):
+            gr.HTML('<span class="e5-examples-label">Try</span>', apply_default_css=False)
+            buttons = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
+        queries = gr.Textbox("\n".join(_FIRST.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(use))
+        passages = gr.Textbox("\n".join(_FIRST.passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(use))
+        separator = gr.Radio(
+            [("Each line is a text", "line"), ("Blank lines between texts", "blank_line")],
+            value="line",
+            label="Where a text ends",
+            show_label=False,
+            container=False,
+            elem_id="e5-separator",
+        )
+        with gr.Column(elem_id="e5-actions"):
+            status = text_tree(words.hint("Ctrl + Enter scores, too."), elem_id="e5-status", live="polite")
+            with gr.Row(elem_id="e5-buttons"):
+                score = gr.Button("Score", variant="primary", elem_id="e5-score")
+                stop = gr.Button("Stop", elem_id="e5-stop", visible=False)
+    examples = tuple(zip(buttons, EXAMPLES, strict=True))
+    return Inputs(
+        picker, start, radio, prompts, instruction, queries, passages, separator, examples, score, stop, status
+    )
+
+
+def listen_inputs(inputs: Inputs) -> None:
+    """React to the choice of a model, a use or an example."""
+    adapted = [inputs.use, inputs.prompts, inputs.instruction, inputs.queries, inputs.passages]
+    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+    chosen = [inputs.picker, inputs.use]
+    inputs.picker.choose(_take_model, chosen, adapted, **quiet)
+    inputs.use.input(_adapt, chosen, adapted, **quiet)
+    for button, example in inputs.examples:
+        button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **quiet)
+
+
+def _take_model(model: str, use: str) -> tuple[Any, ...]:
+    """Another model is used in its usual way: "no prompt" must not be carried over from a model that knows no other."""
+    return _adapt(model, "" if use == "none" else use)
+
+
+def _adapt(model: str, use: str) -> tuple[Any, ...]:
+    """Offer what the model knows, and call the boxes what they are under this use."""
+    kind = offered(model).prompt_kind
+    known = valid_use(kind, use)
+    return (
+        gr.update(choices=_use_choices(kind), value=known),
+        words.prompts(kind, known),
+        gr.update(visible=takes_instruction(kind, known)),
+        gr.update(**_left(known)),
+        gr.update(**_right(known)),
+    )
+
+
+def _filler(example: Example) -> Any:
+    def fill(model: str) -> tuple[Any, ...]:
+        radio, prompts, instruction, queries, passages = _adapt(model, example.use)
+        return (
+            radio,
+            prompts,
+            {**instruction, "value": example.instruction},
+            {**queries, "value": "\n".join(example.queries)},
+            {**passages, "value": "\n".join(example.passages)},
+            "line",
+            words.hint(example.hint + "."),
+        )
+
+    return fill
+
+
+def _use_choices(kind: Any) -> list[tuple[str, str]]:
+    return [(choice.label, choice.use) for choice in uses_of(kind)]
+
+
+def _left(use: Use) -> dict[str, Any]:
+    return {"label": wording(use).left, "placeholder": "One text per line"}
+
+
+def _right(use: Use) -> dict[str, Any]:
+    names = wording(use)
+    return {"label": names.right, "placeholder": names.right_hint or "One text per line"}
+
+
+def _card(name: str) -> ModelCard:
+    return next(card for card in model_cards() if card.name == name)

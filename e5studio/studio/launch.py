@@ -1,0 +1,128 @@
+"""Starts the Studio: `run_studio` for the command line and app.py, `launch_app` for who holds a Blocks already.
+
+Importing this module loads neither Gradio nor torch. Telemetry is switched off before either is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e5studio.errors import E5StudioError
+from e5studio.memory import available_bytes
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+    from e5studio.studio.handlers import Handlers
+
+_log = logging.getLogger(__name__)
+_HERE = Path(__file__).parent
+_WAITING_VISITORS = 32
+_SHARE_OF_MEMORY = 0.6  # for loaded models; the rest is for work, UMAP and everything else
+
+
+def run_studio(model: str | None = None, *, host: str | None = None, port: int | None = None) -> None:
+    """Serve the page until interrupted.
+
+    Args:
+        model: Name of a model of the table to start with; E5STUDIO_MODEL or the usual choice if None.
+        host: Address to listen on; Gradio's default (this machine only, or GRADIO_SERVER_NAME) if None.
+        port: Port to listen on; the first free one from 7860 (or GRADIO_SERVER_PORT) if None.
+
+    Raises:
+        UnknownModelError: `model` is not in the table.
+    """
+    switch_off_telemetry()
+    from e5studio.studio.catalog import choose_model
+
+    with ThreadPoolExecutor(1) as thread:
+        # Asking the Hub may take its 3 seconds while Gradio is being imported.
+        choosing = thread.submit(choose_model, model or os.environ.get("E5STUDIO_MODEL"))
+        from e5studio.studio.app import build_app
+        from e5studio.studio.handlers import Handlers
+
+        choice = choosing.result()
+    handlers = Handlers(_model_pool())
+    load_in_background(handlers, choice.name)
+    launch_app(build_app(handlers, choice), host=host, port=port)
+
+
+def launch_app(
+    demo: gr.Blocks, *, host: str | None = None, port: int | None = None, wait: bool = True, quiet: bool = False
+) -> str:
+    """Serve a page with the Studio's look and limits; returns its address where `wait` is False."""
+    from starlette.middleware import Middleware
+
+    from e5studio.studio.guard import RequestGuard
+    from e5studio.studio.theme import studio_theme
+
+    demo.queue(max_size=_WAITING_VISITORS, default_concurrency_limit=8, api_open=False)
+    _, address, _ = demo.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=not wait,
+        quiet=quiet,
+        theme=studio_theme(),
+        css_paths=[_HERE / "studio.css"],
+        js=(_HERE / "page.js").read_text(encoding="utf-8"),
+        favicon_path=_HERE / "favicon.svg",
+        footer_links=["api", "settings"],
+        app_kwargs={"middleware": [Middleware(RequestGuard)]},
+        max_file_size="1mb",
+        state_session_capacity=100,
+        share=False,
+        show_error=False,
+        ssr_mode=False,
+        run_history=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+    )
+    return str(address)
+
+
+def switch_off_telemetry() -> None:
+    """Nothing is told to anybody; must run before Gradio or the Hub's client is imported."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def load_in_background(handlers: Handlers, model: str) -> threading.Thread:
+    """Load a model while the page is already served; a failure is told again when Score is pressed."""
+
+    def load() -> None:
+        try:
+            handlers.load(model)
+        except E5StudioError as error:
+            _log.warning("%s", error)
+
+    thread = threading.Thread(target=load, name="e5studio-load", daemon=True)
+    thread.start()
+    return thread
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python app.py`: read the command line and serve."""
+    parser = argparse.ArgumentParser(description="E5 Studio: see what E5 embeddings say about your texts.")
+    parser.add_argument("--model", help="model to start with, such as e5-base-v2 (also: E5STUDIO_MODEL)")
+    parser.add_argument("--host", help="address to listen on; 0.0.0.0 for all (also: GRADIO_SERVER_NAME)")
+    parser.add_argument("--port", type=int, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
+    asked = parser.parse_args(arguments)
+    try:
+        run_studio(asked.model, host=asked.host, port=asked.port)
+    except (E5StudioError, OSError) as error:  # OSError: the port is taken, or the address is not this machine's
+        parser.exit(2, f"{error}\n")
+
+
+def _model_pool() -> Any:
+    from e5studio.model_pool import ModelPool
+
+    free = available_bytes()
+    return ModelPool(memory_budget=int(free * _SHARE_OF_MEMORY) if free else None)
