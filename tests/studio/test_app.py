@@ -1,0 +1,156 @@
+"""The page's contract with Gradio: endpoints by name, no other way in, no warnings; launched with our limits."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from e5studio.errors import ModelUnavailableError
+from e5studio.studio import launch
+from e5studio.studio.app import build_app
+from e5studio.studio.catalog import ModelChoice
+from e5studio.studio.launch import launch_app, load_in_background, main
+from e5studio.studio.zero_gpu import on_gpu
+from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT
+
+# Gradio and its client leave event loops and sockets to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),  # Gradio sets an option that pandas 3 deprecates
+    pytest.mark.usefixtures("gradio_litter"),
+]
+
+
+@pytest.fixture(scope="module")
+def demo(handlers):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+
+
+@pytest.fixture(scope="module")
+def address(demo):
+    yield launch_app(demo, port=None, wait=False, quiet=True)
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    client = Client(address, verbose=False)
+    yield client
+    client.close()
+
+
+def test_only_the_endpoints_for_programs_are_public(demo):
+    events = demo.get_config_file()["dependencies"]
+    public = {event["api_name"] for event in events if event["api_visibility"] != "private"}
+    assert public == {"models", "score", "embed"}
+    assert len(events) > len(public)
+
+
+def test_encoding_happens_one_at_a_time(demo):
+    encoding = [fn for fn in demo.fns.values() if fn.concurrency_id == "encode"]
+    assert len(encoding) == 3
+    assert {fn.concurrency_limit for fn in encoding} == {1}
+
+
+def test_models_lists_the_table(client):
+    models = client.predict(api_name="/models")
+    assert len(models) == 15
+    by_name = {model["name"]: model for model in models}
+    assert by_name[ENGLISH]["is_default"]
+    assert by_name[ENGLISH]["dimensions"] == 384
+    assert by_name[ENGLISH]["prompts"] == "query and passage"
+
+
+def test_score_gives_the_encoders_scores(client, encoders):
+    queries, passages = ["protein", "summit"], ["one", "two", "three"]
+    scores = client.predict(queries, passages, api_name="/score")
+    assert scores == pytest.approx(encoders("e5").scores(queries, passages), abs=1e-3)
+    named = client.predict(queries=queries, passages=passages, model="E5-small-v2", api_name="/score")
+    assert named == scores
+
+
+def test_score_with_an_instruction(client, encoders):
+    scores = client.predict(["protein"], ["one"], INSTRUCT, "Find it", api_name="/score")
+    expected = encoders("multilingual-e5-instruct").scores(["protein"], ["one"], instruction="Find it")
+    assert scores == pytest.approx(expected, abs=1e-3)
+
+
+def test_embed_gives_the_encoders_vectors(client, encoders):
+    rows = client.predict(texts=["one", "two"], role="passage", api_name="/embed")
+    assert rows == pytest.approx(encoders("e5").encode_document(["one", "two"]), abs=1e-6)
+    bare = client.predict(texts=["one"], prompt="", api_name="/embed")
+    assert bare == pytest.approx(encoders("e5").encode(["one"], prompt=""), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "words"),
+    [
+        ("/embed", {"texts": ["one"]}, "none was chosen"),
+        ("/embed", {"texts": ["one", ""], "role": "query"}, "1 of 2 texts are empty"),
+        ("/embed", {"texts": ["one", 2], "role": "query"}, "Texts must be str"),
+        ("/embed", {"texts": ["one"] * 65, "role": "query"}, "65 texts are more than the 64"),
+        ("/embed", {"texts": ["x" * 20_001], "role": "query"}, "20,001 characters"),
+        ("/embed", {"texts": ["one"], "role": "query", "model": "/etc"}, "Unknown model"),
+        ("/embed", {"texts": ["one"], "role": "query", "model": "<b>bold</b>"}, "&lt;b&gt;"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "model": ABSENT}, "does not answer"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "instruction": "Find"}, "not trained with instructions"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "model": FAULTY}, "inside the Studio (RuntimeError)"),
+    ],
+)
+def test_a_programs_mistake_is_answered_with_a_sentence(client, endpoint, arguments, words):
+    with pytest.raises(AppError) as caught:
+        client.predict(**arguments, api_name=endpoint)
+    assert words in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert "nobody foresaw" not in str(caught.value)
+
+
+def test_the_page_is_served_with_the_guard_before_it(address):
+    import httpx
+
+    assert httpx.get(address).status_code == 200
+    assert httpx.get(f"{address}gradio_api/file=http://169.254.169.254/x").status_code == 403
+    assert httpx.get(f"{address}gradio_api/file=/etc/passwd").status_code in (403, 404)
+    assert httpx.get(f"{address}monitoring/summary").status_code in (401, 403, 404)
+    assert httpx.post(f"{address}gradio_api/queue/join", content=b"x" * 8_000_001).status_code == 413
+    assert httpx.post(f"{address}gradio_api/upload", files={"files": b"x" * 1_100_000}).status_code == 413
+
+
+def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(handlers, caplog):
+    load_in_background(handlers, ABSENT).join(10)
+    assert "does not answer" in caplog.text
+    with pytest.raises(ModelUnavailableError):
+        handlers.load(ABSENT)
+
+
+def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(launch, "run_studio", lambda model, **address: told.append((model, address)))
+    main(["--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999"])
+    assert told == [("e5-base-v2", {"host": "0.0.0.0", "port": 7999})]
+
+
+def test_an_unknown_model_ends_with_a_sentence_not_a_trace(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--model", "e5-smal-v2"])
+    assert caught.value.code == 2
+    assert "Did you mean" in capsys.readouterr().err
+
+
+def test_zero_gpu_wraps_only_where_it_is(monkeypatch, tmp_path):
+    def work():
+        return "done"
+
+    assert on_gpu(work) is work
+    (tmp_path / "spaces.py").write_text("def GPU(duration):\n    return lambda f: lambda: (duration, f())\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert on_gpu(work)() == (30, "done")
+    sys.modules.pop("spaces")

@@ -1,0 +1,377 @@
+"""The page in a real browser: what a person sees and clicks, and that nothing leaves the machine."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import pytest
+
+from e5studio.analysis.projection import pca
+from e5studio.studio.app import build_app
+from e5studio.studio.catalog import ModelChoice
+from e5studio.studio.launch import launch_app
+from tests.studio.conftest import OFFLINE
+
+pytestmark = [
+    pytest.mark.browser,
+    # Gradio leaves event loops and sockets to the garbage collector, and sets an option that pandas 3 deprecates.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),
+    pytest.mark.usefixtures("gradio_litter"),
+]
+
+NASTY = [
+    "${alert(1)}",
+    "{{x}} {{{y}}}",
+    "<img src=x onerror=alert(1)>",
+    "`${alert(1)}` and $\\href{javascript:alert(1)}{x}$",
+    "C:\\users \\x3cscript\\x3e",
+    "</script><script>alert(1)</script>",
+    "<b>bold</b> &amp; <a href='https://example.com'>link</a>",
+    "\u202eright to left\u202c עברית",
+]
+
+
+def missing(reason):
+    """A browser is needed where every change is checked, and nowhere else."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        missing("the browser tests need playwright: pip install playwright")
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    path = next(filter(None, found), None)
+    if path is None:
+        missing("the browser tests need chromium on the PATH")
+    # Software WebGL: the map in three dimensions must be drawn on machines without a graphics card, too.
+    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=flags)
+        yield started
+        started.close()
+
+
+def quick_umap(vectors, n_components, *, seed):
+    """A stand-in: the real one compiles for seconds, and has tests of its own."""
+    return replace(pca(vectors, n_components), method="umap", explained_variance=None, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def address(handlers, offline_encoder):
+    patch = pytest.MonkeyPatch()
+    patch.setattr("e5studio.studio.mapping.umap", quick_umap)
+    patch.setattr("e5studio.studio.tabs.map.warm_umap", lambda: None)
+    demo = build_app(handlers, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
+    yield launch_app(demo, wait=False, quiet=True)
+    demo.close()
+    patch.undo()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Opens the page; at the end nothing may have left the machine, failed in the console or popped up."""
+    contexts, faults = [], []
+
+    def guard(route):
+        if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost"):
+            return route.continue_()
+        faults.append(f"request to {route.request.url}")
+        return route.abort()
+
+    def dismiss(dialog):
+        faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open_(width=1440, height=900, theme="light", *, touch=False):
+        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch)
+        contexts.append(context)
+        context.route("**/*", guard)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"page: {error}"))
+        page.on("dialog", dismiss)
+        page.goto(f"{address}?__theme={theme}")
+        page.locator("#e5-score").wait_for()
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not faults, faults
+
+
+def expect(locator):
+    from playwright.sync_api import expect as expect_
+
+    return expect_(locator)
+
+
+def write(page, queries, passages):
+    page.locator("#e5-queries textarea").fill("\n".join(queries))
+    page.locator("#e5-passages textarea").fill("\n".join(passages))
+
+
+def score(page):
+    page.locator("#e5-score").click()
+    expect(page.locator("#e5-status .e5-done")).to_be_visible()
+
+
+def example(page, title):
+    page.get_by_role("button", name=title, exact=True).click()
+    expect(page.locator("#e5-status")).not_to_contain_text("Ctrl")
+
+
+def take_model(page, name):
+    page.locator(".e5-models-chosen").click()
+    page.locator(".e5-model", has=page.locator(f"input[value='{name}']")).click()
+    expect(page.locator(".e5-models-chosen")).to_contain_text(name.split("/")[-1])
+
+
+def open_map(page):
+    page.get_by_role("tab", name="Map").click()
+    expect(page.locator("#e5-map .js-plotly-plot")).to_be_visible()
+
+
+def cell(page, row, column):
+    """The middle of a cell of the heat map, on the screen."""
+    place = page.evaluate(
+        """([row, column]) => {
+            const plot = document.querySelector("#e5-heat .js-plotly-plot");
+            const { xaxis, yaxis } = plot._fullLayout;
+            const frame = plot.getBoundingClientRect();
+            return [frame.left + xaxis._offset + xaxis.d2p(column), frame.top + yaxis._offset + yaxis.d2p(row)];
+        }""",
+        [row, column],
+    )
+    return {"x": place[0], "y": place[1]}
+
+
+def test_a_person_sees_scores_hovers_picks_and_sorts(open_page, handlers):
+    page = open_page()
+    expect(page.locator("#e5-start")).to_contain_text("offline copy, because these are tests")
+    score(page)
+
+    cells = page.locator("#e5-heat .textpoint")
+    expect(cells).to_have_count(4)
+    numbers = [float(text.replace("\N{MINUS SIGN}", "-")) for text in cells.all_text_contents()]
+    assert numbers[0] > numbers[1]
+    assert numbers[3] > numbers[2]
+
+    page.mouse.move(**cell(page, 1, 1))
+    tip = page.locator("#e5-heat .e5-plot-tip")
+    expect(tip).to_contain_text("Q2 summit define")
+    expect(tip).to_contain_text("P2 Definition of summit")
+    expect(tip).to_contain_text(f"{numbers[3]:.1f}")
+    page.mouse.move(**cell(page, 0, 1))
+    expect(tip).to_contain_text("Q1 how much")
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#e5-pair")).to_contain_text("rank 2 of 2")
+    expect(page.locator("#e5-pair")).to_contain_text("meetings between the leaders of two or more governments.")
+
+    rows = page.locator("#e5-scores tbody tr")
+    expect(rows).to_have_count(4)
+    expect(page.locator("#e5-scores .e5-best")).to_have_count(2)
+    page.get_by_role("button", name="Score", exact=True).last.click()
+    expect(page.locator("#e5-scores th").nth(2)).to_have_attribute("aria-sort", "descending")
+    shown = [float(t.replace("\N{MINUS SIGN}", "-")) for t in page.locator("#e5-scores .e5-score").all_text_contents()]
+    assert shown == sorted(numbers, reverse=True)
+    rows.first.click()
+    expect(page.locator("#e5-pair")).to_contain_text("rank 1 of 2")
+    expect(page.locator("#e5-notes")).to_contain_text("In front of queries: nothing")
+
+
+def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions(open_page):
+    page = open_page()
+    example(page, "Eight questions")
+    score(page)
+    open_map(page)
+    expect(page.locator("#e5-map-caption")).to_contain_text("PCA shows")
+    expect(page.locator("#e5-map .scatterlayer .points path")).to_have_count(16)
+    page.locator("#e5-map .textpoint", has_text=re.compile("^Q3$")).wait_for()
+
+    page.locator("#e5-method").get_by_text("UMAP").click()
+    expect(page.locator("#e5-map-caption")).to_contain_text("UMAP keeps")
+    page.locator("#e5-dims").get_by_text("3D").click()
+    expect(page.locator("#e5-map .gl-container canvas").first).to_be_visible()
+    page.locator("#e5-method").get_by_text("PCA").click()
+    expect(page.locator("#e5-map-caption")).to_contain_text("PCA shows")
+    page.locator("#e5-dims").get_by_text("2D").click()
+
+    point = page.locator("#e5-map .scatterlayer .points path").first
+    point.wait_for()
+    box = point.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#e5-map .e5-plot-tip")).to_contain_text("Q1 why is the sky blue")
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#e5-point")).to_contain_text("why is the sky blue")
+
+
+def test_an_error_is_a_sentence_and_what_was_shown_stays(open_page):
+    page = open_page()
+    score(page)
+    take_model(page, "intfloat/e5-large-v2")
+    page.locator("#e5-score").click()
+    error = page.locator("#e5-status .e5-error")
+    expect(error).to_contain_text("intfloat/e5-large-v2 is not on this machine, and the Hub does not answer.")
+    expect(page.locator("#e5-heat .textpoint")).to_have_count(4)
+
+    take_model(page, "intfloat/e5-base-v2")
+    page.locator("#e5-score").click()
+    expect(error).to_contain_text("Something went wrong inside the Studio (RuntimeError)")
+    expect(page.locator("body")).not_to_contain_text("nobody foresaw")
+    expect(page.locator("body")).not_to_contain_text("Traceback")
+
+    write(page, [""], ["a passage"])
+    page.locator("#e5-score").click()
+    expect(error).to_contain_text("nothing to read in Queries")
+
+    take_model(page, OFFLINE)
+    write(page, ["back again"], ["a passage", "", "another"])
+    score(page)
+    expect(page.locator("#e5-notes")).to_contain_text("line 2 of passages")
+    expect(page.locator("#e5-scores")).to_contain_text("P3 another")
+
+
+def test_long_work_shows_progress_and_can_be_stopped(open_page):
+    page = open_page()
+    expect(page.locator("#e5-stop")).to_have_count(0)
+    take_model(page, "intfloat/multilingual-e5-base")
+    page.locator("#e5-score").click()
+    expect(page.locator("#e5-status")).to_contain_text("Downloading multilingual-e5-base")
+    page.locator("#e5-stop").click()
+    expect(page.locator("#e5-status .e5-error")).to_contain_text("Stopped.")
+    expect(page.locator("#e5-stop")).to_have_count(0)
+    take_model(page, OFFLINE)
+    score(page)
+
+
+def test_the_page_offers_what_the_model_knows(open_page):
+    page = open_page()
+    uses = page.locator("#e5-use label")
+    expect(uses).to_have_text(["No prompt"])
+    page.locator(".e5-models-chosen").click()
+    expect(page.locator(".e5-model-group legend")).to_have_text(["English", "Multilingual", "Instruct", "Offline"])
+    small = page.locator(".e5-model", has_text="multilingual-e5-small")
+    expect(small).to_contain_text("472 MB to download")
+    expect(small).to_contain_text("12 layers · 384 dimensions · 118 M weights")
+    expect(small).to_contain_text("100 languages · prompts: query and passage")
+    page.locator(".e5-models-chosen").click()
+
+    take_model(page, "intfloat/e5-small-v2")
+    expect(uses).to_have_text(["Query → passage", "Symmetric", "No prompt"])
+    expect(page.locator("#e5-prompts")).to_contain_text("passages passage:")
+    expect(page.locator("#e5-instruction")).to_have_count(0)
+
+    take_model(page, "intfloat/multilingual-e5-large-instruct")
+    expect(page.locator("#e5-instruction textarea")).to_have_value(re.compile("^Given a web search query"))
+    expect(page.locator("#e5-prompts")).to_contain_text("Instruct: {instruction}↵Query:")
+    uses.filter(has_text="Symmetric").click()
+    expect(page.locator("#e5-passages")).to_contain_text("Compare with")
+    example(page, "Instruct")
+    expect(page.locator("#e5-passages")).to_contain_text("Passages")
+    expect(page.locator("#e5-queries textarea")).to_have_value(re.compile("南瓜的家常做法"))
+    score(page)
+    expect(page.locator("#e5-notes")).to_contain_text("Given a web search query")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_stay_texts_in_every_view(open_page, theme):
+    page = open_page(theme=theme)
+    write(page, NASTY, reversed(NASTY))
+    score(page)
+    rows = page.locator("#e5-scores tbody tr")
+    expect(rows).to_have_count(len(NASTY) ** 2)
+    for text in NASTY:
+        expect(page.locator("#e5-scores .e5-clip").filter(has_text=text).first).to_be_visible()
+    labels = page.locator("#e5-heat .ytick")
+    expect(labels).to_have_count(len(NASTY))
+    expect(labels.nth(0)).to_contain_text("${alert(1)}")
+    expect(labels.nth(2)).to_contain_text("<img src=x onerror=alert(")
+    page.mouse.move(**cell(page, 2, 3))
+    expect(page.locator("#e5-heat .e5-plot-tip")).to_contain_text(NASTY[2])
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#e5-pair")).to_contain_text(NASTY[2])
+    open_map(page)
+    assert page.locator("img[src='x'], a[href*='example.com']").count() == 0
+
+
+def test_the_keyboard_reaches_everything(open_page):
+    page = open_page()
+    box = page.locator("#e5-queries textarea")
+    box.fill("a question\nanother one")
+    box.press("Control+Enter")
+    expect(page.locator("#e5-status .e5-done")).to_contain_text("2 × 2")
+    plot = page.locator("#e5-heat .e5-plot-drawing")
+    expect(plot).to_have_attribute("aria-label", re.compile("^Heat map of 2 queries by 2 passages"))
+    plot.focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#e5-heat .e5-plot-tip")).to_contain_text("Q1 a question")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator("#e5-heat .e5-plot-tip")).to_contain_text("Q2 another one")
+    page.keyboard.press("Enter")
+    expect(page.locator("#e5-pair")).to_contain_text("another one")
+
+    page.locator(".e5-models-chosen").focus()
+    page.keyboard.press("Enter")
+    page.locator(".e5-model input:checked").focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".e5-models-chosen")).to_contain_text("e5-mistral-7b-instruct")
+    expect(page.locator("#e5-use label").first).to_have_text("Instruction + query")
+    page.keyboard.press("Enter")
+    expect(page.locator(".e5-models-list")).to_be_hidden()
+
+
+def test_the_plot_follows_the_theme_without_being_rebuilt(open_page):
+    page = open_page()
+    score(page)
+    plot = page.locator("#e5-heat .js-plotly-plot")
+    read = "plot => [plot._fullLayout.font.color, plot._fullData[0].colorscale[0][1]]"
+    light = plot.evaluate(read)
+    plot.evaluate("plot => { plot.isTheOne = true; }")
+    page.locator(".e5-theme").click()
+    page.wait_for_function(
+        "light => document.querySelector('#e5-heat .js-plotly-plot')._fullLayout.font.color !== light", arg=light[0]
+    )
+    dark = plot.evaluate(read)
+    assert dark[1] != light[1]
+    assert plot.evaluate("plot => plot.isTheOne")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_scrolls_down_only(open_page, theme):
+    page = open_page(390, 844, theme, touch=True)
+
+    def assert_fits():
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+    assert_fits()
+    expect(page.locator("#e5-score")).to_be_in_viewport()
+    page.locator(".e5-models-chosen").tap()
+    assert_fits()
+    page.locator(".e5-models-chosen").tap()
+    example(page, "Eight questions")
+    score(page)
+    assert_fits()
+    expect(page.locator("#e5-heat .textpoint")).to_have_count(64)
+    point = cell(page, 0, 0)
+    page.evaluate("y => window.scrollBy(0, y - 300)", point["y"])
+    page.touchscreen.tap(**cell(page, 0, 0))
+    expect(page.locator("#e5-pair")).to_contain_text("why is the sky blue")
+    open_map(page)
+    assert_fits()

@@ -1,0 +1,145 @@
+"""Figures: the data they carry, colours that can be read, and texts that stay texts."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import numpy as np
+import pytest
+
+from e5studio.studio.figures import (
+    _DARK_SCALE,
+    _LIGHT_SCALE,
+    MAX_CELLS_WITH_NUMBERS,
+    _readable,
+    colour_range,
+    heat_map,
+    plot_text,
+    scatter_map,
+    typed,
+)
+
+NASTY = ["<img src=x onerror=alert(1)>", "${alert(1)} and $\\href{x}$", "{{x}} & `code` C:\\users"]
+
+
+def figure_of(scores, best=None):
+    n, m = scores.shape
+    texts = [[f"{letter}{i}" for i in range(size)] for letter, size in (("q", n), ("p", m))]
+    return heat_map(scores, *texts, *texts, best or [None] * n)
+
+
+def lightness(colour):
+    rgb = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    lms = np.cbrt(np.array([[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]) @ linear)
+    return float(np.array([0.2105, 0.7936, -0.0041]) @ lms)
+
+
+def contrast(one, other):
+    def luminance(colour):
+        rgb = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scale", [_LIGHT_SCALE, _DARK_SCALE], ids=["light", "dark"])
+def test_equal_steps_of_score_are_equal_steps_of_lightness(scale):
+    steps = np.diff([lightness(colour) for colour in scale])
+    assert (np.sign(steps) == np.sign(steps[0])).all()
+    np.testing.assert_allclose(steps, steps.mean(), rtol=0.08)
+
+
+@pytest.mark.parametrize("scale", [_LIGHT_SCALE, _DARK_SCALE], ids=["light", "dark"])
+def test_numbers_stand_out_from_every_colour_of_the_scale(scale):
+    scores = np.linspace(0, 100, len(scale), dtype=np.float32)[None]
+    assert all(contrast(ink, cell) >= 4.3 for ink, cell in zip(_readable(scores, scale), scale, strict=True))
+
+
+def test_the_heat_map_shows_one_decimal_and_outlines_the_best():
+    figure = figure_of(np.array([[91.93, -0.04], [70.38, 92.13]], np.float32), [0, 1])
+    assert figure["data"][1]["text"] == ["<b>91.9</b>", "0.0", "70.4", "<b>92.1</b>"]
+    for theme in ("light", "dark"):
+        shapes = figure["themes"][theme]["layout"]["shapes"]
+        assert [(round(s["x0"]), round(s["y0"])) for s in shapes] == [(0, 0), (1, 1)]
+    json.dumps(figure)
+
+
+def test_the_colours_span_the_data_but_never_a_sliver():
+    assert colour_range(np.array([[70, 95]], np.float32)) == (70, 95)
+    assert colour_range(np.array([[80, 80.5]], np.float32)) == (79.25, 81.25)
+    low, high = colour_range(np.array([[83]], np.float32))
+    assert high - low == 2
+
+
+def test_a_large_matrix_drops_its_numbers_and_packs_its_data():
+    scores = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    figure = figure_of(scores)
+    assert scores.size > MAX_CELLS_WITH_NUMBERS
+    assert len(figure["data"]) == 1
+    packed = figure["data"][0]["z"]
+    assert packed["shape"] == "64, 64"
+    sent = np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"]).reshape(64, 64)
+    np.testing.assert_array_equal(sent, scores)
+    assert len(figure["layout"]["yaxis"]["ticktext"]) <= 40
+    assert figure["zoom"]
+
+
+def test_small_arrays_stay_readable():
+    assert typed(np.array([1.23456789], np.float32)) == [1.2346]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_labels_of_the_plot_hold_no_markup_and_no_formulas(text):
+    label = plot_text(text)
+    assert "<" not in label
+    assert "$" not in label
+    assert ">" not in label.replace("<br>", "")
+
+
+def test_labels_are_short_and_one_word_is_cut_too():
+    assert len(plot_text("x" * 500, 26)) == 26
+    assert plot_text("  many   spaces \n and lines ", 26) == "many spaces and lines"
+    assert plot_text("one two three four", 120, width=9) == "one two<br>three<br>four"
+
+
+def test_hover_texts_are_data_and_complete_beside_short_labels():
+    figure = heat_map(np.zeros((1, 1), np.float32), [NASTY[0]], ["long " * 20], ["Q1"], ["P1"], [0])
+    assert figure["hover"]["rows"] == [["Q1", NASTY[0]]]
+    assert figure["hover"]["columns"] == [["P1", "long " * 20]]
+    assert "<img" not in json.dumps([figure["data"], figure["layout"], figure["themes"], figure["narrow"]])
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_the_map_tells_queries_and_passages_apart_by_colour_and_shape(n_dims):
+    points = np.arange(5 * n_dims, dtype=np.float32).reshape(5, n_dims)
+    figure = scatter_map(points, 2, list("abcde"), ["Q1", "Q2", "P1", "P2", "P3"], links=[(0, 2), (1, 4)])
+    lines, queries, passages = figure["data"]
+    assert (queries["marker"]["symbol"], passages["marker"]["symbol"]) == ("circle", "diamond")
+    for theme in figure["themes"].values():
+        colours = {patch["marker"]["color"] for patch in theme["data"][1:]}
+        assert len(colours) == 2
+    assert len(lines["x"]) == 6
+    assert lines["x"][2] is None
+    assert [len(named) for named in figure["hover"]["traces"]] == [0, 2, 3]
+    assert ("z" in queries) == (n_dims == 3)
+    json.dumps(figure)
+
+
+def test_texts_of_one_side_make_one_kind_of_point():
+    figure = scatter_map(np.zeros((3, 2), np.float32), 3, list("abc"), ["A1", "A2", "A3"])
+    assert len(figure["data"]) == 1
+    assert len(figure["themes"]["dark"]["data"]) == 1
+
+
+def test_many_points_lose_their_labels_not_their_texts():
+    n = 3000
+    figure = scatter_map(np.zeros((n, 2), np.float32), n, ["t"] * n, [f"A{i}" for i in range(n)])
+    [points] = figure["data"]
+    assert points["type"] == "scattergl"
+    assert points["mode"] == "markers"
+    assert set(points["x"]) == {"dtype", "bdata"}
+    assert len(figure["hover"]["traces"][0]) == n

@@ -1,0 +1,78 @@
+"""Requests that nobody using the page makes never reach Gradio."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from e5studio.studio.guard import RequestGuard
+
+
+async def echo(scope, receive, send):
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": body})
+
+
+def request(path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10):
+    sent, waiting = [], list(chunks)
+
+    async def receive():
+        return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "headers": list(headers)}
+    asyncio.run(RequestGuard(echo, limit)(scope, receive, send))
+    return sent[0]["status"], sent[-1]["body"]
+
+
+def test_what_the_page_sends_passes():
+    assert request(chunks=[b"12345", b"67890"]) == (200, b"1234567890")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=http://169.254.169.254/latest/meta-data",
+        "/gradio_api/file=https:/example.com",
+        "/gradio_api/file=HTTPS://example.com",
+        "/gradio_api/file=//example.com/x",
+        "/studio/gradio_api/file=ftp://example.com/x",
+    ],
+)
+def test_it_is_no_proxy_for_other_places(path):
+    assert request(path)[0] == 403
+
+
+@pytest.mark.parametrize("path", ["/", "/gradio_api/file=/usr/lib/plotly.min.js", "/http://x"])
+def test_its_own_files_are_served(path):
+    assert request(path)[0] == 200
+
+
+def test_a_body_too_large_is_refused_by_its_announced_length():
+    assert request(headers=[(b"content-length", b"11")])[0] == 413
+    assert request(headers=[(b"content-length", b"10")], chunks=[b"1234567890"])[0] == 200
+
+
+def test_a_body_too_large_is_refused_while_it_arrives():
+    status, body = request(chunks=[b"12345", b"67890", b"1"])
+    assert status == 413
+    assert b"too large" in body
+
+
+def test_other_protocols_pass():
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.append(scope["type"])
+
+    asyncio.run(RequestGuard(app)({"type": "lifespan"}, None, None))
+    assert seen == ["lifespan"]

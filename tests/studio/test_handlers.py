@@ -1,0 +1,152 @@
+"""The Studio's work: scores as the encoder gives them, the right prompts, nothing lost, stopping."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from e5studio.errors import ModelUnavailableError, PromptError, TextError, UnknownModelError
+from e5studio.studio.boxes import LimitError
+from e5studio.studio.examples import EXAMPLES
+from e5studio.studio.handlers import ScoreRequest, best_passages, ranks, softmax
+from e5studio.studio.state import StopFlags, StoppedError
+from tests.studio.conftest import ABSENT, ENGLISH, INSTRUCT, OFFLINE
+
+QUERIES = "how much protein\nsummit define"
+PASSAGES = "about protein\nthe top of a mountain\na third passage"
+
+
+def ask(model=ENGLISH, use="retrieval", queries=QUERIES, passages=PASSAGES, **more):
+    return ScoreRequest(model, use, queries, passages, **more)
+
+
+def test_scores_are_those_of_the_encoder(handlers, encoders):
+    result = handlers.score(ask())
+    expected = encoders("e5").scores(QUERIES.split("\n"), PASSAGES.split("\n"))
+    np.testing.assert_allclose(result.scores, expected, atol=1e-4)
+    assert result.best == tuple(expected.argmax(axis=1).tolist())
+    assert result.vectors.shape == (5, 48)
+
+
+def test_the_reports_say_which_prompt_was_put_in_front(handlers):
+    assert [r.prompt.text for r in handlers.score(ask()).reports] == ["query: ", "passage: "]
+    assert [r.prompt.text for r in handlers.score(ask(use="symmetric")).reports] == ["query: ", "query: "]
+    assert [r.prompt.text for r in handlers.score(ask(use="none")).reports] == ["", ""]
+    instruct = handlers.score(ask(INSTRUCT, instruction="Find the passage"))
+    assert [r.prompt.text for r in instruct.reports] == ["Instruct: Find the passage\nQuery: ", ""]
+    assert handlers.score(ask(INSTRUCT, instruction=" ")).reports[0].prompt.is_default_instruction
+
+
+def test_a_use_that_the_model_does_not_know_is_not_forced_on_it(handlers):
+    result = handlers.score(ask(OFFLINE, "retrieval", instruction="left over from another model"))
+    assert result.use == "none"
+    assert [r.prompt.text for r in result.reports] == ["", ""]
+
+
+def test_texts_alone_are_compared_with_each_other_and_never_with_themselves(handlers):
+    result = handlers.score(ask(use="symmetric", queries="a cat\na dog\na cat", passages=" \n"))
+    assert result.is_self
+    assert result.scores.shape == (3, 3)
+    assert result.best[0] == 2
+    assert result.best[2] == 0
+    assert len(result.vectors) == 3
+    assert result.points == (("A1", "A2", "A3"), ("a cat", "a dog", "a cat"))
+
+
+def test_an_empty_line_is_left_out_and_its_neighbours_are_unharmed(handlers):
+    whole = handlers.score(ask())
+    holed = handlers.score(ask(queries="how much protein\n\u200b\nsummit define"))
+    assert (holed.queries.labels, holed.queries.empty) == (("Q1", "Q3"), (2,))
+    np.testing.assert_array_equal(holed.scores, whole.scores)
+
+
+def test_a_lone_surrogate_is_read_as_replacement_and_told(handlers):
+    result = handlers.score(ask(queries="broken \ud800 text\nsound text"))
+    assert result.reports[0].n_replaced_surrogates == 1
+    assert np.isfinite(result.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (ask(queries=" \n\n"), TextError, "Queries"),
+        (ask(passages=""), TextError, "Passages"),
+        (ask(use="symmetric", queries="only one", passages=""), TextError, "second line"),
+        (ask(model="no/such-model"), UnknownModelError, "Unknown model"),
+        (ask(model="/etc/passwd"), UnknownModelError, "Unknown model"),
+        (ask(model=ABSENT), ModelUnavailableError, "does not answer"),
+        (ask(queries="\n".join(["text"] * 65)), LimitError, "65 queries"),
+        (ask(passages="x" * 20_001), LimitError, "20,001 characters"),
+    ],
+)
+def test_what_cannot_be_scored_is_a_sentence(handlers, request_, error, words):
+    with pytest.raises(error, match=words):
+        handlers.score(request_)
+
+
+def test_models_are_given_back_whatever_happens(handlers, stand_in_pool):
+    handlers.score(ask())
+    with pytest.raises(StoppedError):
+        handlers.score(ask(), stop_at("Reading the texts"))
+    assert stand_in_pool.n_leased == stand_in_pool.n_released
+
+
+def stop_at(stage):
+    def tell(share, words):
+        if words == stage:
+            raise StoppedError
+
+    return tell
+
+
+def test_progress_goes_from_the_model_to_the_last_text(handlers):
+    told = []
+    handlers.score(ask(), lambda share, words: told.append((share, words)))
+    assert told[0] == (None, "Downloading e5-small-v2")
+    assert (0.5, "Downloading e5-small-v2") in told
+    shares = [share for share, words in told if words == "Reading the texts"]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_embedding_for_programs_is_strict_about_prompts_and_empty_texts(handlers, encoders):
+    rows = handlers.embed(ENGLISH, ["one", "two"], {"prompt_name": "passage"})
+    np.testing.assert_array_equal(rows, encoders("e5").encode_document(["one", "two"]))
+    with pytest.raises(PromptError, match="none was chosen"):
+        handlers.embed(ENGLISH, ["one"], {})
+    with pytest.raises(TextError) as caught:
+        handlers.embed(ENGLISH, ["one", " "], {"prompt_name": "query"})
+    assert caught.value.indices == (1,)
+
+
+def test_ranks_and_best_take_the_first_of_equal_scores():
+    scores = np.array([[1, 3, 3], [2, 1, 0]], np.float32)
+    assert ranks(scores).tolist() == [[3, 1, 2], [1, 2, 3]]
+    assert best_passages(scores, is_self=False) == (1, 0)
+
+
+def test_softmax_is_that_of_the_training():
+    shares = softmax(np.array([[90.0, 89.0]], np.float32), 0.01)
+    np.testing.assert_allclose(shares, [[100 / (1 + np.exp(-1)), 100 / (1 + np.exp(1))]], rtol=1e-5)
+
+
+def test_stop_reaches_the_visitors_own_work_only():
+    flags = StopFlags()
+    mine, other = flags.start("me"), flags.start("other")
+    flags.stop("me")
+    assert (mine.is_set(), other.is_set()) == (True, False)
+    flags.end("me")
+    flags.stop("me")  # nothing runs: nothing happens
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.title in ("English", "Eight questions")])
+def test_each_english_query_of_the_examples_finds_its_passage_with_the_offline_model(handlers, example):
+    result = handlers.score(ask(OFFLINE, "none", "\n".join(example.queries), "\n".join(example.passages)))
+    assert result.best == tuple(range(len(example.queries)))
+
+
+def test_similar_sentences_find_their_twins_with_the_offline_model(handlers):
+    [example] = [e for e in EXAMPLES if e.title == "Similar sentences"]
+    result = handlers.score(ask(OFFLINE, "symmetric", "\n".join(example.queries), ""))
+    assert (result.use, result.is_self) == ("none", True)
+    assert result.best == (1, 0, 3, 2, 5, 4, 7, 6)

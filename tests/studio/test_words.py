@@ -1,0 +1,121 @@
+"""What the page says of a result, and the table beside it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from e5studio.studio import words
+from e5studio.studio.handlers import ScoreRequest
+from e5studio.studio.mapping import draw_map
+from e5studio.studio.tables import MAX_ROWS, score_table
+from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
+
+
+def said(nodes):
+    """All texts of a tree."""
+    if isinstance(nodes, str):
+        return nodes
+    return "".join(said(child) for child in (nodes if not nodes or isinstance(nodes[0], list) else nodes[2:]))
+
+
+@pytest.fixture
+def score(handlers):
+    def ask(queries, passages, model=ENGLISH, use="retrieval", **more):
+        return handlers.score(ScoreRequest(model, use, queries, passages, **more))
+
+    return ask
+
+
+def test_a_clean_result_says_which_prompts_and_that_nothing_was_lost(score):
+    text = said(words.notes(score("protein", "a guideline")))
+    assert "In front of queries: query:" in text
+    assert "In front of passages: passage:" in text
+    assert "read whole" in text
+
+
+def test_a_line_break_in_a_prompt_can_be_seen(score):
+    text = said(words.notes(score("protein", "a guideline", INSTRUCT, instruction="Find it")))
+    assert "Instruct: Find it↵Query:" in text
+    assert "In front of passages: nothing" in text
+
+
+def test_a_default_instruction_is_confessed(score):
+    assert "no instruction was given" in said(words.notes(score("protein", "a guideline", INSTRUCT)))
+
+
+def test_what_was_cut_is_named_with_both_numbers(score):
+    text = said(words.notes(score("protein", "short\n" + "word " * 700, OFFLINE, "none")))
+    assert "P2 is too long: the model read the first 256 of 702 tokens" in text
+
+
+def test_empty_lines_unknown_tokens_and_prompts_in_the_text_are_told(score):
+    text = said(words.notes(score("query: protein\n\nधन्यवाद 漢字 한국어", "a guideline")))
+    assert "line 2 of queries" in text
+    assert "Partly unknown" in text
+    assert "Q3" in text
+    assert "Q1 already begin" in text
+
+
+def test_broken_characters_are_told(score):
+    assert "Broken characters in 1 queries" in said(words.notes(score("a \ud800 b", "a guideline")))
+
+
+def test_a_pair_shows_both_texts_and_only_pairs_that_exist(score):
+    result = score("protein\nsummit", "one\ntwo\nthree")
+    text = said(words.pair(result, 1, 2))
+    assert "Q2summit" in text
+    assert "P3three" in text
+    assert "of 3" in text
+    assert words.pair(result, 2, 0) == []
+    assert words.pair(result, -1, 0) == []
+    assert said(words.point(result, "P2")) == "P2two"
+    assert words.point(result, "<b>") == []
+
+
+def test_errors_are_short_enough_to_read_and_can_be_sent():
+    text = said(words.error("\ud800" + "x" * 5000))
+    assert len(text) < 1000
+    text.encode()
+
+
+def test_the_table_has_every_pair_of_the_heat_map_and_marks_the_best(score):
+    result = score("protein\nsummit", "one\ntwo\nthree")
+    table = score_table(result)
+    assert {(row[0], row[1]) for row in table["rows"]} == {(i, j) for i in range(2) for j in range(3)}
+    for i, j, score_, rank, _ in table["rows"]:
+        assert score_ == pytest.approx(float(result.scores[i, j]), abs=0.006)
+        assert (rank == 1) == (result.best[i] == j)
+    assert sum(row[4] for row in table["rows"]) == pytest.approx(200, abs=0.1)
+    json.dumps(table)
+
+
+def test_the_table_of_texts_among_themselves_leaves_out_the_diagonal(score):
+    table = score_table(score("a\nb\nc", "", use="symmetric"))
+    assert len(table["rows"]) == 6
+    assert all(i != j for i, j, *_ in table["rows"])
+
+
+def test_a_table_too_large_for_a_page_keeps_the_best_and_says_so(score):
+    lines = [f"text number {i}" for i in range(60)]
+    result = score("\n".join(lines), "\n".join(lines))
+    table = score_table(result)
+    assert len(table["rows"]) <= MAX_ROWS
+    assert {(row[0], row[1]) for row in table["rows"]} >= set(enumerate(result.best))
+    assert "best 25 of 60" in table["caption"]
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_the_map_says_what_it_is_worth(score, n_dims):
+    result = score("protein\nsummit\ntop", "one\ntwo\nthree")
+    figure, caption = draw_map(result, "pca", n_dims)
+    assert "% of the variance" in caption
+    assert "Trustworthiness" in caption
+    assert len(figure["data"]) == 3
+
+
+@pytest.mark.parametrize("texts", ["a\nb", "same\nsame"])
+def test_two_points_make_a_map_too(score, texts):
+    figure, _ = draw_map(score(texts, "", use="symmetric"), "pca", 3)
+    json.dumps(figure, allow_nan=False)
