@@ -58,7 +58,7 @@ class TopK(NamedTuple):
 
 
 def cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
-    """Cosine of every row of `a` with every row of `b`.
+    """Cosine of every row of `a` with every row of `b`, the same numbers that the search gives.
 
     Args:
         a: Vectors, shape (n, dim), or one vector (dim,), which counts as n = 1.
@@ -73,10 +73,9 @@ def cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
         NonFiniteError: A vector holds NaN or infinity.
     """
     left, right = _as_pair(a, b, "a", "b")
-    if not len(left) or not len(right):
-        return np.zeros((len(left), len(right)), np.float32)
-    product = unit_rows(left, "a") @ unit_rows(right, "b").T
-    return np.clip(product, -1, 1, out=product)
+    require_finite(left, "a")
+    require_finite(right, "b")
+    return _score_all(left, right)
 
 
 def scores(a: ArrayLike, b: ArrayLike) -> FloatArray:
@@ -133,7 +132,8 @@ def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, t
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
         ids = _shortlist(unit_rows(queries[part], "query_embeddings", start), corpus, size)
-        cosines = _score_pairs(queries[part], corpus, ids)
+        complete = size == len(corpus)
+        cosines = _score_all(queries[part], corpus) if complete else _score_pairs(queries[part], corpus, ids)
         # Ids ascend, so a stable order gives ties to the lowest.
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
         found.scores[part] = np.take_along_axis(cosines, order, axis=1)
@@ -259,15 +259,24 @@ def _score_pairs(queries: RealArray, corpus: RealArray, ids: IdArray) -> FloatAr
     """
     cosines = np.empty(ids.shape, np.float32)
     wide = _unit_rows_float64(queries)
-    step = max(1, (1 << 20) // max(1, queries.shape[1]))
-    if ids.shape[1] == len(corpus):
-        for start in range(0, len(corpus), step):
-            cosines[:, start : start + step] = _settle(wide @ _unit_rows_float64(corpus[start : start + step]).T)
-        return cosines
+    step = _rows_at_once(queries.shape[1])
     for start in range(0, ids.size, step):
         pairs = np.arange(start, min(start + step, ids.size))
         found = _unit_rows_float64(corpus[ids.ravel()[pairs]])
         cosines.ravel()[pairs] = _settle(np.einsum("ij,ij->i", wide[pairs // ids.shape[1]], found))
+    return cosines
+
+
+def _score_all(a: RealArray, b: RealArray) -> FloatArray:
+    """Cosine of every row of `a` with every row of `b`, to the same digits as `_score_pairs`."""
+    cosines = np.empty((len(a), len(b)), np.float32)
+    step = _rows_at_once(a.shape[1])
+    for top in range(0, len(a) if len(b) else 0, _BLOCK_QUERIES):
+        rows = slice(top, top + _BLOCK_QUERIES)
+        wide = _unit_rows_float64(a[rows])
+        for left in range(0, len(b), step):
+            columns = slice(left, left + step)
+            cosines[rows, columns] = _settle(wide @ _unit_rows_float64(b[columns]).T)
     return cosines
 
 
@@ -327,6 +336,10 @@ def require_finite(rows: RealArray, name: str = "embeddings", numbers: NDArray[n
         "Such a vector is similar to nothing: embed these texts again, or leave the rows out.",
         bad,
     )
+
+
+def _rows_at_once(dimensions: int) -> int:
+    return max(1, min(_BLOCK_ROWS, (1 << 20) // max(1, dimensions)))
 
 
 def _round_up(rows: int) -> int:

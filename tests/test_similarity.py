@@ -74,6 +74,14 @@ class TestCosSim:
         rows = random_unit(np.random.default_rng(0), 300, 384)
         assert np.abs(cos_sim(rows, rows)).max() == 1
 
+    def test_gives_the_numbers_of_the_search_and_the_same_for_copies(self) -> None:
+        rng = np.random.default_rng(8)
+        queries = alike(rng, 1100, 384, random_unit(rng, 1, 384))
+        corpus = np.repeat(alike(rng, 1000, 384, queries[:1]), 3, axis=0)
+        found, cosines = top_k_search(queries, corpus), cos_sim(queries, corpus)
+        np.testing.assert_array_equal(found.scores, np.take_along_axis(cosines, found.ids, axis=1))
+        np.testing.assert_array_equal(cosines[:, 0::3], cosines[:, 2::3])
+
     @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.int8])
     def test_takes_any_real_dtype(self, dtype: type[np.generic]) -> None:
         rows = (100 * random_unit(np.random.default_rng(0), 20, 16)).astype(dtype)
