@@ -173,9 +173,11 @@ def _from_cache(model: ModelMeta | str, revision: str | None) -> ModelFiles | No
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
     folder = Path(path)
-    if _missing_files(folder):
+    try:
+        is_complete = not _missing_files(folder)
+    except ModelFilesError:  # `locate` says so; a list of what is at hand goes on
         return None
-    return ModelFiles(folder, "cache", folder.name)
+    return ModelFiles(folder, "cache", folder.name) if is_complete else None
 
 
 def _download(model: ModelMeta | str, revision: str | None, progress: DownloadProgress | None) -> ModelFiles:

@@ -55,14 +55,16 @@ def _free_memory() -> int | None:
         return None
 
 
-def _container_memory() -> int | None:
-    group = Path("/sys/fs/cgroup")
-    for limit, usage in (
-        (group / "memory.max", group / "memory.current"),
-        (group / "memory/memory.limit_in_bytes", group / "memory/memory.usage_in_bytes"),
+def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> int | None:
+    for folder, limit, usage, cache in (
+        (root, "memory.max", "memory.current", "inactive_file"),
+        (root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ):
         try:
-            return int(limit.read_text()) - int(usage.read_text())
-        except (OSError, ValueError):  # no such file, or "max"
+            used = int((folder / usage).read_text())
+            # Pages of files read before count as used, and leave when something needs the room.
+            cached = next(line for line in (folder / "memory.stat").read_text().splitlines() if line.startswith(cache))
+            return int((folder / limit).read_text()) - used + int(cached.split()[1])
+        except (OSError, ValueError, StopIteration):  # no such file, or "max"
             continue
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from e5studio import memory
@@ -30,3 +32,27 @@ def test_where_nothing_fits_it_says_so() -> None:
 
 def test_unknown_memory_refuses_nothing() -> None:
     memory.check_fits("m", 7_111_000_000, "float32", None)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"memory.max": "8000", "memory.current": "7000", "memory.stat": "anon 2000\ninactive_file 5000\n"},
+        {
+            "memory/memory.limit_in_bytes": "8000",
+            "memory/memory.usage_in_bytes": "7000",
+            "memory/memory.stat": "cache 5000\ntotal_inactive_file 5000\n",
+        },
+    ],
+    ids=["version 2", "version 1"],
+)
+def test_files_that_a_container_read_before_take_no_memory(files: dict[str, str], tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert memory._container_memory(tmp_path) == 6000
+
+
+def test_a_container_without_a_limit(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory._container_memory(tmp_path) is None
