@@ -424,11 +424,20 @@ class TestParquetVectors:
         import pyarrow.parquet
 
         table = pyarrow.parquet.read_table(path)
-        assert str(table.schema.field("vector").type).startswith("fixed_size_list<")
-        assert table["vector"].to_pylist()[1] is None
+        assert str(table.schema.field("vector").type).startswith("list<")
+        assert table["vector"].to_pylist()[:2] == [[0, 1, 2, 3], None]
         assert table["status"].to_pylist() == ["ok", "empty", "ok", "missing", "ok"]
         assert table["row"].to_pylist() == [0, 1, 2, 3, 4]
         assert json.loads(table.schema.metadata[b"e5studio"])["fingerprint"] == SPEC.fingerprint
+
+    def test_vectors_cut_by_another_program_are_refused(self, path):
+        import pyarrow.parquet
+
+        table = pyarrow.parquet.read_table(path)
+        cut = pyarrow.array([[1.0], None, [1.0], None, [1.0]], pyarrow.list_(pyarrow.float32()))
+        pyarrow.parquet.write_table(table.set_column(3, table.schema.field("vector"), cut), path)
+        with pytest.raises(FileFormatError, match="do not have 4 dimensions each"):
+            read_vectors(path)
 
     def test_files_of_others_are_refused(self, path):
         import pyarrow.parquet

@@ -97,9 +97,13 @@ def print_table(
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[float], None]]:
     """A bar on stderr where that is a terminal; the function given is told how much is done."""
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = _console(sys.stderr)
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with Progress(
+        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
+    ) as progress:
         task = progress.add_task("", total=total)
 
         def show(done: float) -> None:

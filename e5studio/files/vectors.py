@@ -191,7 +191,8 @@ def _parquet_writer(file: BinaryIO, manifest: VectorManifest, n_rows: int) -> It
             ("row", arrow.int64()),
             ("text", arrow.string()),
             ("status", arrow.string()),
-            ("vector", arrow.list_(arrow.float32(), embed_dim)),
+            # Not a list of fixed size: Arrow before version 26 can neither write nor read one with nulls.
+            ("vector", arrow.list_(arrow.float32())),
         ],
         metadata={_METADATA_KEY: json.dumps(_to_json(manifest))},
     )
@@ -201,12 +202,14 @@ def _parquet_writer(file: BinaryIO, manifest: VectorManifest, n_rows: int) -> It
         def write(block: VectorBlock) -> None:
             nonlocal written
             missing = np.array([status != "ok" for status in block.statuses])
-            flat = np.where(missing[:, None], np.float32(0), block.vectors).astype(np.float32).ravel()
+            present = np.ascontiguousarray(block.vectors[~missing], np.float32).ravel()
+            ends = np.cumsum(np.where(missing, 0, embed_dim), dtype=np.int32)
+            starts_and_end = arrow.array(np.concatenate([np.zeros(1, np.int32), ends]))
             columns = [
                 arrow.array(np.arange(written, written + len(missing))),
                 arrow.array([text and replace_surrogates(text) for text in block.texts], arrow.string()),
                 arrow.array(block.statuses, arrow.string()),
-                arrow.FixedSizeListArray.from_arrays(arrow.array(flat), embed_dim, mask=arrow.array(missing)),
+                arrow.ListArray.from_arrays(starts_and_end, arrow.array(present), mask=arrow.array(missing)),
             ]
             writer.write_batch(arrow.record_batch(columns, schema=schema))
             written += len(missing)
@@ -246,7 +249,7 @@ def _read_npy(path: Path) -> VectorFile:
 def _read_parquet(path: Path) -> VectorFile:
     with open_parquet(path) as file:
         content = (file.schema_arrow.metadata or {}).get(_METADATA_KEY)
-        if content is None:
+        if content is None or "vector" not in file.schema_arrow.names:
             raise FileFormatError(
                 f"{path} does not say which model made its vectors. Only files that `e5studio encode` wrote "
                 "are searched."
@@ -257,7 +260,13 @@ def _read_parquet(path: Path) -> VectorFile:
         for batch in file.iter_batches(columns=["vector"]):
             column = batch.column(0)
             present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-            vectors[start + present] = column.flatten().to_numpy().reshape(-1, manifest.spec.embed_dim)
+            values = column.flatten().to_numpy(zero_copy_only=False)
+            if values.size != len(present) * manifest.spec.embed_dim:
+                raise FileFormatError(
+                    f"{path} holds vectors that do not have {manifest.spec.embed_dim} dimensions each, so it was changed "
+                    "after it was written. Encode the texts again."
+                )
+            vectors[start + present] = values.reshape(-1, manifest.spec.embed_dim)
             start += len(column)
     return VectorFile(path, manifest, vectors)
 
