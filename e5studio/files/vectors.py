@@ -263,8 +263,8 @@ def _read_parquet(path: Path) -> VectorFile:
             values = column.flatten().to_numpy(zero_copy_only=False)
             if values.size != len(present) * manifest.spec.embed_dim:
                 raise FileFormatError(
-                    f"{path} holds vectors that do not have {manifest.spec.embed_dim} dimensions each, so it was changed "
-                    "after it was written. Encode the texts again."
+                    f"{path} holds vectors that do not have {manifest.spec.embed_dim} dimensions each, so it was "
+                    "changed after it was written. Encode the texts again."
                 )
             vectors[start + present] = values.reshape(-1, manifest.spec.embed_dim)
             start += len(column)
