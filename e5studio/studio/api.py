@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 import gradio as gr
 from gradio.events import api as endpoint
 
+from e5studio.similarity import scores as score_matrix
 from e5studio.studio.boxes import check_limits
 from e5studio.studio.catalog import model_cards
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.uses import PromptArguments
+from e5studio.studio.zero_gpu import on_gpu
 from e5studio.texts import checked_types
 
 Result = TypeVar("Result")
@@ -25,6 +27,8 @@ Result = TypeVar("Result")
 
 def publish(handlers: Handlers, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
+
+    gpu_embed = on_gpu(handlers.embed)
 
     def models() -> list[dict]:  # type: ignore[type-arg]  # Gradio reads the hint and knows plain types only
         """List the models, with what is known of each and whether its files are here."""
@@ -52,7 +56,16 @@ def publish(handlers: Handlers, default_model: str) -> None:
 
         Queries and passages get the model's own prompts; `instruction` is for instruct models.
         """
-        return _answer(lambda: _scores(handlers, queries, passages, model or default_model, instruction))
+
+        def work() -> list[list[float]]:
+            for texts, what in ((queries, "queries"), (passages, "passages")):
+                check_limits(checked_types(texts), handlers.limits, what)
+            asked: PromptArguments = {"prompt_name": "query", "instruction": instruction}
+            left = gpu_embed(model or default_model, queries, asked)
+            right = gpu_embed(model or default_model, passages, {"prompt_name": "document"})
+            return _rows(score_matrix(left, right))
+
+        return _answer(work)
 
     def embed(
         texts: list[str],
@@ -66,24 +79,11 @@ def publish(handlers: Handlers, default_model: str) -> None:
         `role` is "query", "passage" or "symmetric"; `prompt` puts a text of your own in front instead.
         """
         arguments: PromptArguments = {"prompt_name": role, "prompt": prompt, "instruction": instruction}
-        return _answer(lambda: _rows(handlers.embed(model or default_model, texts, arguments)))
+        return _answer(lambda: _rows(gpu_embed(model or default_model, texts, arguments)))
 
     endpoint(models, api_name="models", queue=False)
     for function in (score, embed):
         endpoint(function, api_name=function.__name__, concurrency_limit=1, concurrency_id="encode")
-
-
-def _scores(
-    handlers: Handlers, queries: list[str], passages: list[str], model: str, instruction: str | None
-) -> list[list[float]]:
-    check_limits(checked_types(queries), handlers.limits, "queries")
-    check_limits(checked_types(passages), handlers.limits, "passages")
-    role: PromptArguments = {"prompt_name": "query"}
-    if instruction is not None:
-        role["instruction"] = instruction
-    left = handlers.embed(model, queries, role)
-    right = handlers.embed(model, passages, {"prompt_name": "document"})
-    return _rows(100 * left @ right.T)
 
 
 def _rows(array: Any) -> list[list[float]]:

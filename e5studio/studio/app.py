@@ -12,11 +12,12 @@ import gradio as gr
 
 from e5studio.studio import words
 from e5studio.studio.api import publish
+from e5studio.studio.boxes import Separator
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import Inputs, listen_inputs, picker_models, render_inputs
-from e5studio.studio.state import StopFlags, StoppedError
+from e5studio.studio.state import RunningWork, Work
 from e5studio.studio.tabs.map import MapTab, first_map, listen_map, render_map, warm_once
 from e5studio.studio.tabs.scores import ScoresTab, listen_scores, render_scores, show_scores
 from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
@@ -33,7 +34,6 @@ _HEADER = f"""
 _SWITCH_THEME = """
 element.querySelector(".e5-theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 """
-_PROGRESS = gr.Progress()
 _SESSION_SECONDS = 3600
 _WARM_AFTER_SECONDS = 10
 
@@ -87,66 +87,53 @@ def _warm_soon() -> threading.Timer:
 
 
 def _listen_score(handlers: Handlers, inputs: Inputs, scores: ScoresTab, chart: MapTab, result: gr.State) -> None:
-    flags = StopFlags()
+    running = RunningWork()
     busy = [inputs.score, inputs.stop, inputs.status]
     shown = [result, *scores.outputs, *chart.outputs]
     inputs.score.click(
-        _scorer(handlers, flags, len(shown)),
+        _scorer(handlers, running, len(shown)),
         [inputs.picker, inputs.use, inputs.queries, inputs.passages, inputs.instruction, inputs.separator],
         [*busy, *shown],
         concurrency_limit=1,
         concurrency_id="encode",
-        show_progress_on=[inputs.status],
+        show_progress="hidden",  # the status tells it in words
         trigger_mode="once",
         api_visibility="private",
     )
 
     def stop(request: gr.Request) -> None:
-        flags.stop(str(request.session_hash))
+        running.stop(str(request.session_hash))
 
     inputs.stop.click(stop, queue=False, show_progress="hidden", api_visibility="private")
 
 
-def _scorer(handlers: Handlers, flags: StopFlags, n_shown: int) -> Any:
-    """The work behind the Score button: says that it runs, then shows the result or what went wrong."""
+def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
+    """The work behind the Score button: tells what is done, then shows the result or what went wrong."""
     gpu_score = on_gpu(handlers.score)
     kept = [gr.skip()] * n_shown
+    busy = [gr.update(interactive=False), gr.update(visible=True)]
+    idle = [gr.update(interactive=True), gr.update(visible=False)]
 
-    def work(request: ScoreRequest, session: str, progress: gr.Progress) -> ScoreResult:
-        flag = flags.start(session)
-
-        def stage(share: float | None, doing: str) -> None:
-            if flag.is_set():
-                raise StoppedError
-            progress(share, desc=doing)
-
-        try:
-            # A lent GPU works in another process, where nothing can be told or stopped.
-            return gpu_score(request) if is_zero_gpu() else handlers.score(request, stage)
-        finally:
-            flags.end(session)
+    def start(asked: ScoreRequest) -> Work[ScoreResult]:
+        if is_zero_gpu():  # it works in another process, where nothing can be told or stopped
+            return Work(lambda _: gpu_score(asked))
+        return Work(lambda tell: handlers.score(asked, tell))
 
     def score(
-        model: str,
-        use: str,
-        queries: str,
-        passages: str,
-        instruction: str,
-        separator: str,
-        request: gr.Request,
-        progress: gr.Progress = _PROGRESS,
+        model: str, use: str, queries: str, passages: str, instruction: str, separator: str, request: gr.Request
     ) -> Iterator[list[Any]]:
-        yield [gr.update(interactive=False), gr.update(visible=True), gr.skip(), *kept]
-        idle = [gr.update(interactive=True), gr.update(visible=False)]
-        asked = ScoreRequest(
-            model, use, queries, passages, instruction, "blank_line" if separator == "blank_line" else "line"
-        )
+        yield [*busy, words.progress(None, "Starting"), *kept]
+        session = str(request.session_hash)
+        ending: Separator = "blank_line" if separator == "blank_line" else "line"
+        work = running.start(session, start(ScoreRequest(model, use, queries, passages, instruction, ending)))
         try:
-            found = work(asked, str(request.session_hash), progress)
-            shown = [found, *show_scores(found), *first_map(found)]
+            for stage in work.stages():
+                yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]
+            found = work.result()
+            yield [*idle, words.summary(found), found, *show_scores(found), *first_map(found)]
         except Exception as error:
             yield [*idle, words.error(explain(error)), *kept]
-            return
-        yield [*idle, words.summary(found), *shown]
+        finally:
+            running.end(session)  # also where the visitor has closed the page
 
     return score

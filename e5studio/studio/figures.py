@@ -46,12 +46,14 @@ THEMES: tuple[Theme, ...] = ("light", "dark")
 def typed(array: NDArray[Any]) -> Any:
     """An array as plotly.js reads it: a list while small, base64 where JSON would be slow."""
     if array.size <= 256:
-        return array.astype(float).round(4).tolist()
+        plain = array.astype(float).round(4).astype(object)
+        plain[np.isnan(array)] = None
+        return plain.tolist()
     codes = {"f": "f4", "i": "i4"}
-    plain = np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
-    packed: dict[str, Any] = {"dtype": codes[plain.dtype.kind], "bdata": base64.b64encode(plain.tobytes()).decode()}
-    if plain.ndim > 1:
-        packed["shape"] = ", ".join(map(str, plain.shape))
+    whole = np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
+    packed: dict[str, Any] = {"dtype": codes[whole.dtype.kind], "bdata": base64.b64encode(whole.tobytes()).decode()}
+    if whole.ndim > 1:
+        packed["shape"] = ", ".join(map(str, whole.shape))
     return packed
 
 
@@ -76,7 +78,7 @@ def heat_map(
     """The score matrix as colours and numbers.
 
     Args:
-        scores: Cosine x 100, shape (n_queries, n_passages).
+        scores: Cosine x 100, shape (n_queries, n_passages); NaN leaves a cell blank.
         queries: Texts of the rows.
         passages: Texts of the columns.
         query_labels: Short names of the rows.
@@ -86,13 +88,14 @@ def heat_map(
     """
     n_rows, n_columns = scores.shape
     low, high = colour_range(scores)
+    gap = 2 if max(scores.shape) <= 24 else 1 if max(scores.shape) <= 48 else 0
     trace = {
         "type": "heatmap",
         "z": typed(scores),
         "zmin": low,
         "zmax": high,
-        "xgap": 2 if n_columns <= 40 else 0,
-        "ygap": 2 if n_rows <= 40 else 0,
+        "xgap": gap,
+        "ygap": gap,
         "hoverinfo": "none",
         "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}},
     }
@@ -122,7 +125,7 @@ def heat_map(
 
 def colour_range(scores: FloatArray) -> tuple[float, float]:
     """Lowest and highest score of the colours: the data's own, but never a sliver."""
-    low, high = float(scores.min()), float(scores.max())
+    low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
     missing = max(0.0, _SMALLEST_SPAN - (high - low)) / 2
     return round(low - missing, 3), round(high + missing, 3)
 
@@ -160,7 +163,9 @@ def _numbers(scores: FloatArray, best: Sequence[int | None]) -> Figure:
     """The numbers as a layer of text: the heat map's own has one colour for dark and bright cells."""
     n_rows, n_columns = scores.shape
     tenths = np.round(scores, 1) + np.float32(0)  # no "-0.0"
-    plain = [[f"{score:.1f}".replace("-", "\N{MINUS SIGN}") for score in row] for row in tenths]
+    plain = [
+        ["" if np.isnan(score) else f"{score:.1f}".replace("-", "\N{MINUS SIGN}") for score in row] for row in tenths
+    ]
     texts = [f"<b>{text}</b>" if best[i] == j else text for i, row in enumerate(plain) for j, text in enumerate(row)]
     return {
         "type": "scatter",
@@ -168,7 +173,7 @@ def _numbers(scores: FloatArray, best: Sequence[int | None]) -> Figure:
         "x": list(range(n_columns)) * n_rows,
         "y": np.repeat(np.arange(n_rows), n_columns).tolist(),
         "text": texts,
-        "textfont": {"size": 16 if n_columns <= 5 else 13 if n_columns <= 10 else 10},
+        "textfont": {"size": 16 if n_columns <= 5 else 13 if n_columns <= 12 else 10},
         "hoverinfo": "skip",
         "cliponaxis": True,
     }
@@ -189,7 +194,7 @@ def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
     """For each cell black or white, whichever stands out more from its colour."""
     low, high = colour_range(scores)
     stops = np.array([[int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)] for colour in scale])
-    at = (scores.ravel() - low) / (high - low) * (len(scale) - 1)
+    at = (np.nan_to_num(scores.ravel(), nan=low) - low) / (high - low) * (len(scale) - 1)
     rgb = np.stack([np.interp(at, np.arange(len(scale)), stops[:, channel]) for channel in range(3)], axis=1)
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
@@ -200,7 +205,7 @@ def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
 def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
     if len(best) > _MAX_ROWS_WITH_OUTLINES:
         return []
-    line = {"color": _BEST_COLOUR[theme], "width": 3}
+    line = {"color": _BEST_COLOUR[theme], "width": 3 if len(best) <= 16 else 2}
     return [
         {"type": "rect", "x0": j - 0.47, "x1": j + 0.47, "y0": i - 0.46, "y1": i + 0.46, "line": line}
         for i, j in enumerate(best)
@@ -211,7 +216,7 @@ def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
 def _heat_label(scores: FloatArray, names: tuple[str, str]) -> str:
     return (
         f"Heat map of {scores.shape[0]} {names[0].lower()} by {scores.shape[1]} {names[1].lower()}, scores from "
-        f"{scores.min():.1f} to {scores.max():.1f}. The table holds the same numbers."
+        f"{np.nanmin(scores):.1f} to {np.nanmax(scores):.1f}. The table holds the same numbers."
     )
 
 
@@ -269,7 +274,8 @@ def _points(points: FloatArray, labels: Sequence[str], name: str, symbol: str) -
         "x": typed(points[:, 0]),
         "y": typed(points[:, 1]),
         "text": [html.escape(label) for label in labels] if labelled else [],
-        "textposition": "top center",
+        # Above and below, so that the names of a query and its passage beside it do not cover each other.
+        "textposition": "top center" if symbol == "circle" else "bottom center",
         "textfont": {"size": 11},
         "hoverinfo": "none",
         "marker": {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,8 +28,6 @@ from e5studio.texts import checked_types
 FloatArray = NDArray[np.float32]
 OnStage = Callable[[float | None, str], None]
 """Called with (share done or None, what is being done); what it raises stops the work."""
-
-Method = Literal["pca", "umap"]
 
 
 @dataclass(frozen=True)

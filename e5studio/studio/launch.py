@@ -12,14 +12,16 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from e5studio.errors import E5StudioError
 from e5studio.memory import available_bytes
+from e5studio.studio.zero_gpu import import_before_torch
 
 if TYPE_CHECKING:
     import gradio as gr
 
+    from e5studio.model_pool import ModelPool
     from e5studio.studio.handlers import Handlers
 
 _log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ def run_studio(model: str | None = None, *, host: str | None = None, port: int |
         UnknownModelError: `model` is not in the table.
     """
     switch_off_telemetry()
+    import_before_torch()
     from e5studio.studio.catalog import choose_model
 
     with ThreadPoolExecutor(1) as thread:
@@ -121,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"{error}\n")
 
 
-def _model_pool() -> Any:
+def _model_pool() -> ModelPool:
     from e5studio.model_pool import ModelPool
 
     free = available_bytes()

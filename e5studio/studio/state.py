@@ -1,35 +1,100 @@
-"""What is remembered of a visitor while work runs: whether Stop was pressed."""
+"""Work in progress: what is told of it while it runs, and whether its visitor asked to stop."""
 
 from __future__ import annotations
 
+import contextvars
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+_SECONDS_BETWEEN_NEWS = 0.2
 
 
 class StoppedError(Exception):
     """The person pressed Stop."""
 
 
-class StopFlags:
-    """Which visitors asked to stop; asked by the work between batches."""
+@dataclass(frozen=True)
+class Stage:
+    """What is being done, and the share that is done where it is known."""
+
+    share: float | None
+    doing: str
+
+
+class Work(Generic[Result]):
+    """A function that runs in a thread while its stages are shown.
+
+    Args:
+        function: Called with a function to tell its stages to, which raises StoppedError once `stop` was called.
+    """
+
+    def __init__(self, function: Callable[[Callable[[float | None, str], None]], Result]) -> None:
+        self._function = function
+        self._future: Future[Result] = Future()
+        self._latest: Stage | None = None
+        self._is_stopped = threading.Event()
+        self._done = threading.Event()
+        # Gradio and ZeroGPU keep in context variables whose request this is.
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._run,), name="e5studio-work", daemon=True).start()
+
+    def stages(self) -> Iterator[Stage]:
+        """The news, a few times a second, until the work has ended."""
+        shown = None
+        while not self._done.wait(_SECONDS_BETWEEN_NEWS):
+            if self._latest is not None and self._latest != shown:
+                shown = self._latest
+                yield shown
+
+    def result(self) -> Result:
+        """What the function returned, or raises what it raised."""
+        return self._future.result()
+
+    def stop(self) -> None:
+        """Have the work end the next time that it tells its stage."""
+        self._is_stopped.set()
+
+    def _tell(self, share: float | None, doing: str) -> None:
+        if self._is_stopped.is_set():
+            raise StoppedError
+        self._latest = Stage(share, doing)
+
+    def _run(self) -> None:
+        try:
+            self._future.set_result(self._function(self._tell))
+        except BaseException as error:  # whoever asks for the result gets it
+            self._future.set_exception(error)
+        finally:
+            self._done.set()
+
+
+class RunningWork:
+    """The work of each visitor, so that a Stop button finds its own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: dict[str, threading.Event] = {}
+        self._works: dict[str, Work[object]] = {}
 
-    def start(self, session: str) -> threading.Event:
-        """The flag of a visitor's new work."""
+    def start(self, session: str, work: Work[Result]) -> Work[Result]:
+        """Remember a visitor's work."""
         with self._lock:
-            flag = self._running[session] = threading.Event()
-        return flag
+            self._works[session] = work  # type: ignore[assignment]  # only stopped here, never read
+        return work
 
     def stop(self, session: str) -> None:
-        """Ask a visitor's work to stop; nothing happens where none runs."""
+        """Stop a visitor's work; nothing happens where none runs."""
         with self._lock:
-            flag = self._running.get(session)
-        if flag is not None:
-            flag.set()
+            work = self._works.get(session)
+        if work is not None:
+            work.stop()
 
     def end(self, session: str) -> None:
-        """Forget a visitor's work."""
+        """Stop and forget a visitor's work."""
+        self.stop(session)
         with self._lock:
-            self._running.pop(session, None)
+            self._works.pop(session, None)

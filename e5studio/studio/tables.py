@@ -33,14 +33,15 @@ def score_table(result: ScoreResult) -> dict[str, Any]:
         for j in np.argsort(ranked[i])[:n_kept]
     ]
     words = wording(result.use)
-    one, other = ("Text", "Compared with") if result.use == "symmetric" else ("Query", "Passage")
+    is_alike = result.is_self or result.use == "symmetric"
+    one, other = ("Text", "Compared with") if is_alike else ("Query", "Passage")
     return {
         "queries": _texts(result.queries),
         "passages": _texts(result.passages),
         "rows": rows,
         "headings": [
             [one, f"Sort by {words.left.lower()}"],
-            [other, f"Sort by the other {'text' if result.use == 'symmetric' else 'side'}"],
+            [other, f"Sort by the other {'text' if is_alike else 'side'}"],
             ["Score", "Cosine \N{MULTIPLICATION SIGN} 100; sort by it"],
             ["Rank", "Place among all that this row's text was compared with"],
             ["Softmax", f"Share at temperature {result.meta.temperature}, as in training; compare within one query"],

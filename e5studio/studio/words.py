@@ -24,6 +24,15 @@ def error(message: str) -> list[Node]:
     return [["p", "e5-error", shown(message, 900)]]
 
 
+def progress(share: float | None, doing: str) -> list[Node]:
+    """What is being done; a bar that only moves to and fro where the share is not known."""
+    percent = "" if share is None else f" {share:.0%}"
+    return [
+        ["p", "e5-hint", f"{doing}…{percent}"],
+        ["progress", "e5-progress", *([] if share is None else [f"{share}"])],
+    ]
+
+
 def hint(message: str) -> list[Node]:
     """A quiet sentence."""
     return [["p", "e5-hint", message]]

@@ -18,6 +18,12 @@ def is_zero_gpu() -> bool:
     return bool(os.environ.get("SPACES_ZERO_GPU")) and importlib.util.find_spec("spaces") is not None
 
 
+def import_before_torch() -> None:
+    """Have `spaces` in place before torch looks for a GPU, as it asks; does nothing elsewhere."""
+    if is_zero_gpu():
+        importlib.import_module("spaces")
+
+
 def on_gpu(function: Function) -> Function:
     """The function, wrapped where a GPU is lent that way and as it is elsewhere.
 

@@ -9,7 +9,7 @@ from e5studio.errors import ModelUnavailableError, PromptError, TextError, Unkno
 from e5studio.studio.boxes import LimitError
 from e5studio.studio.examples import EXAMPLES
 from e5studio.studio.handlers import ScoreRequest, best_passages, ranks, softmax
-from e5studio.studio.state import StopFlags, StoppedError
+from e5studio.studio.state import StoppedError
 from tests.studio.conftest import ABSENT, ENGLISH, INSTRUCT, OFFLINE
 
 QUERIES = "how much protein\nsummit define"
@@ -128,15 +128,6 @@ def test_ranks_and_best_take_the_first_of_equal_scores():
 def test_softmax_is_that_of_the_training():
     shares = softmax(np.array([[90.0, 89.0]], np.float32), 0.01)
     np.testing.assert_allclose(shares, [[100 / (1 + np.exp(-1)), 100 / (1 + np.exp(1))]], rtol=1e-5)
-
-
-def test_stop_reaches_the_visitors_own_work_only():
-    flags = StopFlags()
-    mine, other = flags.start("me"), flags.start("other")
-    flags.stop("me")
-    assert (mine.is_set(), other.is_set()) == (True, False)
-    flags.end("me")
-    flags.stop("me")  # nothing runs: nothing happens
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.title in ("English", "Eight questions")])

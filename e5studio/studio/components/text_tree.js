@@ -1,5 +1,6 @@
-// Writes props.value, a list of [tag, class, ...children], with text nodes only. Given by Gradio: element, props, watch.
-const TAGS = new Set(["b", "code", "dd", "details", "div", "dl", "dt", "h3", "li", "p", "pre", "span", "strong", "summary", "ul"]);
+// Writes props.value, a list of [tag, class, ...children], with text nodes only; a progress bar's child is its share.
+// Given by Gradio: element, props, watch.
+const TAGS = new Set(["b", "code", "dd", "details", "div", "dl", "dt", "h3", "li", "p", "pre", "progress", "span", "strong", "summary", "ul"]);
 const place = element.querySelector(".e5-words");
 
 function build(node) {
@@ -7,7 +8,8 @@ function build(node) {
   const [tag, className, ...children] = node;
   const made = document.createElement(TAGS.has(tag) ? tag : "span");
   if (className) made.className = className;
-  made.append(...children.map(build));
+  if (tag === "progress") children.forEach((share) => (made.value = Number(share)));
+  else made.append(...children.map(build));
   return made;
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +17,6 @@ from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.mapping import Method, draw_map
-
-_PROGRESS = gr.Progress()
 
 
 @dataclass(frozen=True)
@@ -77,23 +76,24 @@ def listen_map(tab: MapTab, result: gr.State) -> None:
             [tab.plot, tab.caption],
             concurrency_limit=1,
             concurrency_id="project",
-            show_progress_on=[tab.caption],
+            show_progress="hidden",  # the caption tells it in words
             trigger_mode="always_last",
             api_visibility="private",
         )
     tab.plot.pick(_point, [result], [tab.point], queue=False, show_progress="hidden", api_visibility="private")
 
 
-def _redraw(result: ScoreResult | None, method: str, n_dims: int, progress: gr.Progress = _PROGRESS) -> tuple[Any, Any]:
+def _redraw(result: ScoreResult | None, method: str, n_dims: int) -> Iterator[tuple[Any, Any]]:
     if result is None:
-        return gr.skip(), gr.skip()
+        return
     kind: Method = "umap" if method == "umap" else "pca"
-    progress(None, desc="Placing the texts")
+    yield gr.skip(), words.progress(None, "Placing the texts")
     try:
         figure, caption = draw_map(result, kind, 3 if n_dims == 3 else 2)
     except Exception as error:
-        return gr.skip(), words.error(explain(error))
-    return figure, words.hint(caption)
+        yield gr.skip(), words.error(explain(error))
+    else:
+        yield figure, words.hint(caption)
 
 
 def _point(result: ScoreResult | None, event: gr.EventData) -> list[words.Node]:

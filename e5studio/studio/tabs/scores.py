@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+import numpy as np
 
 from e5studio.studio import words
 from e5studio.studio.components.plotly_view import plotly_view
@@ -43,9 +44,9 @@ def render_scores() -> ScoresTab:
         with gr.Column(elem_id="e5-matrix-heat", min_width=0):
             heat = plotly_view(elem_id="e5-heat")
             reading = text_tree(invitation, elem_id="e5-reading")
+            pair = text_tree(elem_id="e5-pair", live="polite")
         with gr.Column(elem_id="e5-matrix-table", min_width=0):
             table = score_table_view(elem_id="e5-scores")
-    pair = text_tree(elem_id="e5-pair", live="polite")
     notes = text_tree(elem_id="e5-notes")
     return ScoresTab(heat, table, reading, pair, notes)
 
@@ -53,8 +54,11 @@ def render_scores() -> ScoresTab:
 def show_scores(result: ScoreResult) -> list[Any]:
     """A result as the values of `ScoresTab.outputs`."""
     names = wording(result.use)
+    scores = result.scores.copy()
+    if result.is_self:
+        np.fill_diagonal(scores, np.nan)  # a text is always 100 to itself, which would drown the rest
     figure = heat_map(
-        result.scores,
+        scores,
         result.queries.texts,
         result.passages.texts,
         result.queries.labels,
