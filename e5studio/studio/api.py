@@ -27,7 +27,6 @@ Result = TypeVar("Result")
 
 def publish(handlers: Handlers, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
-
     gpu_embed = on_gpu(handlers.embed)
 
     def models() -> list[dict]:  # type: ignore[type-arg]  # Gradio reads the hint and knows plain types only
