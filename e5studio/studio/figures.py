@@ -117,7 +117,7 @@ def heat_map(
             "unit": "cosine \N{MULTIPLICATION SIGN} 100",
         },
         "height": int(np.clip(96 + 46 * n_rows, 240, 640)),
-        "width": int(min(260 + 34 * n_columns, 900)),
+        "width": int(min(260 + 40 * n_columns, 900)),
         "zoom": scores.size > MAX_CELLS_WITH_NUMBERS,
         "label": _heat_label(scores, names),
     }
@@ -207,7 +207,7 @@ def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
         return []
     line = {"color": _BEST_COLOUR[theme], "width": 3 if len(best) <= 16 else 2}
     return [
-        {"type": "rect", "x0": j - 0.47, "x1": j + 0.47, "y0": i - 0.46, "y1": i + 0.46, "line": line}
+        {"type": "rect", "x0": j - 0.5, "x1": j + 0.5, "y0": i - 0.5, "y1": i + 0.5, "line": line}
         for i, j in enumerate(best)
         if j is not None
     ]

@@ -64,7 +64,7 @@ def test_the_heat_map_shows_one_decimal_and_outlines_the_best():
     assert figure["data"][1]["text"] == ["<b>91.9</b>", "0.0", "70.4", "<b>92.1</b>"]
     for theme in ("light", "dark"):
         shapes = figure["themes"][theme]["layout"]["shapes"]
-        assert [(round(s["x0"]), round(s["y0"])) for s in shapes] == [(0, 0), (1, 1)]
+        assert [((s["x0"] + s["x1"]) / 2, (s["y0"] + s["y1"]) / 2) for s in shapes] == [(0, 0), (1, 1)]
     json.dumps(figure)
 
 
