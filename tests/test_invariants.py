@@ -8,15 +8,19 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from e5studio import encoder as encoder_module
 from e5studio.batching import Limits, TokenBatch
 from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.model_pool import ModelPool
 from e5studio.texts import find_bad_texts
 from tests import corpus
 from tests.checkpoints import Checkpoint, CheckpointName
@@ -302,3 +306,32 @@ class TestThreads:
             results = list(pool.map(work, range(self.N_THREADS)))
         assert sum(done for done, _ in results) >= self.N_VECTORS
         assert sum(wrong for _, wrong in results) == 0
+
+
+def test_8_threads_ask_for_two_cold_models(
+    checkpoints: Callable[[CheckpointName], Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is loaded once, all succeed, and the default dtype of the process is left alone."""
+    loads: list[str] = []
+    load_model = encoder_module.load_model
+
+    def counted(model: Any, **options: Any) -> Any:
+        loads.append(model.name)
+        return load_model(model, **options)
+
+    monkeypatch.setattr(encoder_module, "load_model", counted)
+    made = [checkpoints("e5"), checkpoints("multilingual-e5-instruct")]
+    pool, ready = ModelPool(), threading.Barrier(8)
+
+    def ask(thread: int) -> bytes:
+        ready.wait()
+        chosen = made[thread % 2]
+        with pool.lease(chosen.meta, path=chosen.folder, device="cpu") as encoder:
+            return encoder.encode("summit", prompt="").tobytes()
+
+    with ThreadPoolExecutor(8) as threads:
+        vectors = list(threads.map(ask, range(8)))
+    assert sorted(loads) == sorted(checkpoint.meta.name for checkpoint in made)
+    assert len(set(vectors)) == 2
+    assert torch.get_default_dtype() is torch.float32
+    pool.clear()
