@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import warnings
 
@@ -128,6 +129,13 @@ def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(handlers, 
     assert "does not answer" in caplog.text
     with pytest.raises(ModelUnavailableError):
         handlers.load(ABSENT)
+
+
+@pytest.mark.parametrize("module", ["launch", "handlers", "figures", "tables", "words", "mapping", "catalog", "guard"])
+def test_what_is_not_layout_loads_no_gradio(module):
+    code = f"import sys, e5studio.studio.{module}; print([m for m in ('gradio', 'torch', 'umap') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
 
 
 def test_python_app_py_passes_on_what_it_was_told(monkeypatch):

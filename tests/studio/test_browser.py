@@ -145,7 +145,13 @@ def open_map(page):
 
 
 def cell(page, row, column):
-    """The middle of a cell of the heat map, on the screen."""
+    """The middle of a cell of the heat map, on the screen, once it has its size."""
+    page.wait_for_function(
+        """() => {
+            const plot = document.querySelector("#e5-heat .js-plotly-plot");
+            return plot && plot._fullLayout.width === plot.clientWidth;
+        }"""
+    )
     place = page.evaluate(
         """([row, column]) => {
             const plot = document.querySelector("#e5-heat .js-plotly-plot");

@@ -148,7 +148,7 @@ function update() {
   figure = props.value && props.value.data ? props.value : null;
   revision += 1;
   cell = null;
-  draw();
+  requestAnimationFrame(draw); // when what stands beside it has taken its room
 }
 
 element.addEventListener("pointermove", (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY }));
