@@ -195,7 +195,11 @@ def _read_pooling(folder: Path) -> Pooling | None:
 
 
 def _check_modules(folder: Path) -> None:
-    """Refuse a model with steps after pooling that are not run here: its vectors would be others."""
+    """Refuse a model with steps that are not run here: its vectors would be others."""
+    if (folder / "adapter_config.json").is_file():
+        raise ModelFilesError(
+            f"{folder} holds an adapter (PEFT), not a model. Merge it (merge_and_unload) and save that."
+        )
     path = folder / "modules.json"
     modules = _parse(path) if path.is_file() else []
     for module in modules if isinstance(modules, list) else [modules]:

@@ -105,6 +105,12 @@ def test_steps_after_pooling_are_refused(folder: Path) -> None:
         E5Encoder(folder, prompt_kind="query_passage")
 
 
+def test_an_adapter_is_refused(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelFilesError, match="Merge it"):
+        E5Encoder(folder, prompt_kind="query_passage")
+
+
 def test_a_name_of_the_table_with_the_files_in_a_folder_is_checked(folder: Path) -> None:
     with pytest.raises(ModelFilesError, match=r"is not intfloat/e5-small-v2: its files say embed_dim 48"):
         E5Encoder("e5-small-v2", path=folder)
