@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _WAITING_VISITORS = 32
+_HEAD_START_SECONDS = 2
 _SHARE_OF_MEMORY = 0.6  # for loaded models; the rest is for work, UMAP and everything else
 
 
@@ -53,8 +54,11 @@ def run_studio(model: str | None = None, *, host: str | None = None, port: int |
 
         choice = choosing.result()
     handlers = Handlers(_model_pool())
-    load_in_background(handlers, choice.name)
-    launch_app(build_app(handlers, choice), host=host, port=port)
+    loading = load_in_background(handlers, choice.name)
+    demo = build_app(handlers, choice)
+    # One interpreter imports torch and serves the page: better a little later than there but deaf.
+    loading.join(_HEAD_START_SECONDS)
+    launch_app(demo, host=host, port=port)
 
 
 def launch_app(
