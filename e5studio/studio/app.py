@@ -37,6 +37,13 @@ element.querySelector(".e5-theme").addEventListener("click", () => document.body
 _SESSION_SECONDS = 3600
 _WARM_AFTER_SECONDS = 10
 
+# Where the columns stand below each other, a result would appear out of sight.
+_SHOW_RESULTS = """() => {
+  const results = document.querySelector("#e5-results");
+  const isBelow = results && results.getBoundingClientRect().top > window.innerHeight * 0.8;
+  if (isBelow && document.querySelector(".e5-done")) results.scrollIntoView();
+}"""
+
 
 def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
     """The page.
@@ -90,7 +97,7 @@ def _listen_score(handlers: Handlers, inputs: Inputs, scores: ScoresTab, chart: 
     running = RunningWork()
     busy = [inputs.score, inputs.stop, inputs.status]
     shown = [result, *scores.outputs, *chart.outputs]
-    inputs.score.click(
+    scored = inputs.score.click(
         _scorer(handlers, running, len(shown)),
         [inputs.picker, inputs.use, inputs.queries, inputs.passages, inputs.instruction, inputs.separator],
         [*busy, *shown],
@@ -100,6 +107,8 @@ def _listen_score(handlers: Handlers, inputs: Inputs, scores: ScoresTab, chart: 
         trigger_mode="once",
         api_visibility="private",
     )
+
+    scored.then(None, js=_SHOW_RESULTS, queue=False, show_progress="hidden", api_visibility="private")
 
     def stop(request: gr.Request) -> None:
         running.stop(str(request.session_hash))

@@ -71,7 +71,8 @@ def summary(result: ScoreResult) -> list[Node]:
 
 def reading_help(result: ScoreResult) -> list[Node]:
     """How to read the numbers, in one sentence."""
-    text = "Cosine \N{MULTIPLICATION SIGN} 100. Compare within a row: the outlined cell is its best."
+    short = result.meta.name.rsplit("/", 1)[-1]  # stays true when another model is picked above
+    text = f"Cosine \N{MULTIPLICATION SIGN} 100 with {short}. Compare within a row: the outlined cell is its best."
     if result.meta.prompt_kind != "none":
         text += " E5 scores usually lie between 70 and 100, so their order says more than their height."
     return hint(text)

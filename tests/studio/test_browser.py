@@ -375,6 +375,7 @@ def test_a_phone_scrolls_down_only(open_page, theme):
     score(page)
     assert_fits()
     expect(page.locator("#e5-heat .textpoint")).to_have_count(64)
+    expect(page.locator("#e5-heat")).to_be_in_viewport(ratio=0.5)
     point = cell(page, 0, 0)
     page.evaluate("y => window.scrollBy(0, y - 300)", point["y"])
     page.touchscreen.tap(**cell(page, 0, 0))
