@@ -419,9 +419,12 @@ class E5Encoder:
 
     def _encode_blocks(self, stream: Iterator[str], prompt: Prompt, block_size: int) -> Iterator[FloatArray]:
         first = 0
+        told: set[str] = set()
         while block := list(itertools.islice(stream, block_size)):
             try:
-                yield self._encode(block, prompt, True, None)
+                prepared = self._prepare(as_texts(block), prompt)
+                warn(prepared.report, stacklevel=2, told=told)
+                yield self.embed_prepared(prepared)
             except (TextError, NonFiniteError) as error:
                 message = f"In the block that begins at text {first}: {error}"
                 raise type(error)(message, [first + index for index in error.indices]) from error

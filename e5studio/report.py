@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.batching import IntArray
-from e5studio.errors import PromptWarning, TruncationWarning
+from e5studio.errors import E5StudioWarning, PromptWarning, TruncationWarning
 from e5studio.prompts import Prompt
 
 
@@ -61,27 +61,40 @@ class EncodeReport:
     already_prompted: tuple[int, ...]
 
 
-def warn(report: EncodeReport, *, stacklevel: int) -> None:
-    """Say once a call what a caller would want to know and might not ask for."""
+def warn(report: EncodeReport, *, stacklevel: int, told: set[str] | None = None) -> None:
+    """Say once a call what a caller would want to know and might not ask for.
+
+    Args:
+        report: Of the call.
+        stacklevel: As `warnings.warn` counts, from the caller of this function.
+        told: What was said before in the same stream and is not repeated; what is said now is added.
+    """
+    told = set() if told is None else told
+    for kind, (category, sentence) in _advice(report).items():
+        if kind not in told:
+            warnings.warn(sentence, category, stacklevel=stacklevel + 1)
+            told.add(kind)
+
+
+def _advice(report: EncodeReport) -> dict[str, tuple[type[E5StudioWarning], str]]:
+    advice: dict[str, tuple[type[E5StudioWarning], str]] = {}
     if report.truncated:
         first = report.truncated[0]
-        warnings.warn(
+        advice["truncated"] = (
+            TruncationWarning,
             f"{len(report.truncated)} of {report.n_texts} texts are longer than the {first.n_read} tokens that "
             f"{report.model} reads; their ends were left out (text {first.index}: "
             f"{'' if first.exact else 'at least '}{first.n_dropped} tokens). prepare(...).report lists them.",
-            TruncationWarning,
-            stacklevel=stacklevel + 1,
         )
     if report.already_prompted:
-        warnings.warn(
+        advice["already prompted"] = (
+            PromptWarning,
             f"{len(report.already_prompted)} texts (first at {report.already_prompted[0]}) already begin with a "
             f"prompt, and {report.prompt.text!r} was put in front of it. Pass the bare text, or prompt=''.",
-            PromptWarning,
-            stacklevel=stacklevel + 1,
         )
     if report.prompt.is_default_instruction:
-        warnings.warn(
-            f"No instruction was given; the model card's web-search task was used: {report.prompt.instruction!r}.",
+        advice["default instruction"] = (
             PromptWarning,
-            stacklevel=stacklevel + 1,
+            f"No instruction was given; the model card's web-search task was used: {report.prompt.instruction!r}.",
         )
+    return advice

@@ -102,6 +102,12 @@ class TestBlocks:
         next(e5.encode_blocks(endless(), prompt_name="query", block_size=4))
         assert len(read) == 4
 
+    def test_what_is_left_out_is_told_once_a_stream(self, e5: E5Encoder) -> None:
+        texts = ["short", *["long " * 600] * 3]
+        with pytest.warns(TruncationWarning) as caught:
+            list(e5.encode_blocks(texts, prompt_name="document", block_size=1))
+        assert [(len(caught), caught[0].filename)] == [(1, __file__)]
+
     def test_a_wrong_choice_is_told_at_once(self, e5: E5Encoder) -> None:
         with pytest.raises(PromptError):
             e5.encode_blocks(["text"])
