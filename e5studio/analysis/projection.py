@@ -87,8 +87,8 @@ def umap(
 ) -> Projection:
     """A map that keeps neighbours together, by cosine. Distances between far points mean little on it.
 
-    Exact neighbours and a start from PCA stand in for UMAP's own approximate search and spectral
-    start, which take most of its time. One UMAP runs at a time in a process; others wait.
+    Exact neighbours and a start from PCA stand in for UMAP's own approximate search and spectral start:
+    compiling those is most of a first map's time. One UMAP runs at a time in a process; others wait.
 
     Args:
         embeddings: Shape (n, dim), n at least 5; need not be normalised.
