@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from e5studio.cache import CachedEncoder, VectorCache
     from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
-    from e5studio.errors import E5StudioError, E5StudioWarning
+    from e5studio.errors import E5StudioError, E5StudioWarning, NonFiniteError, PromptError, TextError
     from e5studio.model_pool import Lease, ModelPool, get_model_pool
     from e5studio.models import ModelMeta, get_model_meta, list_models
     from e5studio.prompts import Prompt
@@ -33,8 +33,11 @@ _MODULES = {
     "Lease": "model_pool",
     "ModelMeta": "models",
     "ModelPool": "model_pool",
+    "NonFiniteError": "errors",
     "PreparedTexts": "encoder",
     "Prompt": "prompts",
+    "PromptError": "errors",
+    "TextError": "errors",
     "TokenEmbeddings": "encoder",
     "Truncation": "report",
     "VectorCache": "cache",
@@ -56,8 +59,11 @@ __all__ = [
     "Lease",
     "ModelMeta",
     "ModelPool",
+    "NonFiniteError",
     "PreparedTexts",
     "Prompt",
+    "PromptError",
+    "TextError",
     "TokenEmbeddings",
     "Truncation",
     "VectorCache",

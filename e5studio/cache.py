@@ -17,7 +17,9 @@ import numpy as np
 
 from e5studio.backends import FloatArray
 from e5studio.encoder import E5Encoder, Progress
+from e5studio.errors import FileFormatError
 from e5studio.prompts import Prompt
+from e5studio.report import warn
 from e5studio.spec import EncoderSpec
 from e5studio.texts import as_texts, with_titles
 from e5studio.tokenization import replace_surrogates
@@ -140,16 +142,22 @@ class CachedEncoder:
 
     def _encode(self, texts: str | Iterable[str], prompt: Prompt, on_progress: Progress | None) -> FloatArray:
         listed = as_texts([texts] if isinstance(texts, str) else texts)
-        fingerprint = self.spec.fingerprint
-        keys = [vector_key(fingerprint, prompt.text, text) for text in listed]
+        # All are tokenised, which costs little, so that what was cut is told of cached texts too.
+        prepared = self.encoder.prepare(listed, prompt=prompt)
+        warn(prepared.report, stacklevel=3)
+        spec = self.spec
+        _, first_places = np.unique(prepared.rows, return_index=True)
+        keys = [vector_key(spec.fingerprint, prompt.text, listed[place]) for place in first_places]
         found = self.cache.get_many(keys)
-        missing = {key: text for key, text in zip(keys, listed, strict=True) if key not in found}
-        if missing:
-            computed = self.encoder.encode(list(missing.values()), prompt=prompt, on_progress=on_progress)
-            fresh = dict(zip(missing, computed, strict=True))
+        missing = np.array([row for row, key in enumerate(keys) if key not in found], np.intp)
+        if len(missing):
+            computed = self.encoder.embed_rows(prepared, missing, on_progress=on_progress)
+            fresh = {keys[row]: vector for row, vector in zip(missing, computed, strict=True)}
             self.cache.put_many(fresh)
             found |= fresh
-        vectors = np.stack([found[key] for key in keys]) if keys else np.empty((0, self.spec.embed_dim), np.float32)
+        if not keys:
+            return np.empty((0, spec.embed_dim), np.float32)
+        vectors = np.stack([found[key] for key in keys])[prepared.rows]
         return vectors[0] if isinstance(texts, str) else vectors
 
 
@@ -163,11 +171,18 @@ def vector_key(fingerprint: str, prompt: str, text: str) -> bytes:
 
 
 def _open_database(folder: Path) -> sqlite3.Connection:
+    if folder.exists() and not folder.is_dir():
+        raise FileFormatError(f"{folder} is a file. Give a folder for the vectors.")
     folder.mkdir(parents=True, exist_ok=True)
-    database = sqlite3.connect(folder / "vectors.sqlite3", timeout=30, check_same_thread=False)
-    database.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time, across processes
-    with database:
-        database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+    path = folder / "vectors.sqlite3"
+    database = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    try:
+        database.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time, across processes
+        with database:
+            database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
+    except sqlite3.DatabaseError as error:
+        database.close()
+        raise FileFormatError(f"{path} cannot be used ({error}). Delete it: it only saves work.") from error
     return database
 
 

@@ -123,14 +123,32 @@ def count_parameters(folder: Path) -> int:
         ModelFilesError: A file is incomplete, or no safetensors file at all.
     """
     n_parameters = 0
-    for path in sorted(folder.glob("model*.safetensors")):
+    for name in weight_files(folder):
+        path = folder / name
+        if not path.is_file() or Path(name).name != name:
+            raise ModelFilesError(f"{folder} lacks {name}, which holds weights. Fetch the model again.")
         header = _read_header(path)
         tensors = [entry for name, entry in header.items() if name != "__metadata__"]
         n_parameters += sum(math.prod(entry["shape"]) for entry in tensors)
-    for shard in set(_read_json(folder / "model.safetensors.index.json").get("weight_map", {}).values()):
-        if not (folder / shard).is_file() or Path(shard).name != shard:
-            raise ModelFilesError(f"{folder} lacks {shard}, which its index names. Fetch the model again.")
     return n_parameters
+
+
+def weight_files(folder: Path) -> list[str]:
+    """Names of the files that the weights are in: one, or those that the index of a large model names.
+
+    Raises:
+        ModelFilesError: The index is damaged.
+    """
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file() or not index.is_file():
+        return ["model.safetensors"]
+    try:
+        names = set(_read_json(index)["weight_map"].values())
+    except (KeyError, TypeError, AttributeError):
+        names = set()
+    if not names or not all(isinstance(name, str) for name in names):
+        raise ModelFilesError(f"{index} is damaged. Delete it and fetch it again.")
+    return sorted(names)
 
 
 def _read_header(path: Path) -> dict[str, Any]:
@@ -176,7 +194,7 @@ def _stated_length(folder: Path) -> int | None:
     """The length that the model was trained with, where the folder tells it."""
     path = folder / "sentence_bert_config.json"
     stated = _read_json(path).get("max_seq_length")
-    if stated is not None and not isinstance(stated, int):
+    if stated is not None and (not isinstance(stated, int) or stated < 1):
         raise ModelFilesError(f"{path} says max_seq_length {stated!r}, where a number is due. Fetch it again.")
     return stated
 
@@ -210,7 +228,8 @@ def _check_modules(folder: Path) -> None:
 
 def _position_limit(config: dict[str, Any]) -> int:
     # RoBERTa counts positions from pad_token_id + 1, so 514 of them are good for 512 tokens.
-    reserved = int(config.get("pad_token_id") or 1) + 1 if config["model_type"] == "xlm-roberta" else 0
+    pad_id = config.get("pad_token_id", 1)
+    reserved = (1 if pad_id is None else int(pad_id)) + 1 if config["model_type"] == "xlm-roberta" else 0
     return int(config["max_position_embeddings"]) - reserved
 
 
@@ -226,5 +245,5 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _parse(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelFilesError(f"{path} is not valid JSON ({error}). Fetch the file again.") from error

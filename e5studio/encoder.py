@@ -328,18 +328,47 @@ class E5Encoder:
         Raises:
             NonFiniteError: The back end returned NaN, infinity or zero vectors; none leave.
         """
+        vectors = self.embed_rows(
+            prepared, np.arange(len(prepared.batch)), normalize=normalize, on_progress=on_progress
+        )
+        return vectors if _is_identity(prepared.rows) else vectors[prepared.rows]
+
+    def embed_rows(
+        self,
+        prepared: PreparedTexts,
+        rows: NDArray[np.intp],
+        /,
+        *,
+        normalize: bool = True,
+        on_progress: Progress | None = None,
+    ) -> FloatArray:
+        """Run the model over some of the different texts among prepared ones.
+
+        Args:
+            prepared: From `prepare`.
+            rows: Rows of `prepared.batch`, (n,).
+            normalize: Scale vectors to length 1.
+            on_progress: Told of the progress.
+
+        Returns:
+            Float32, (n, embed_dim), in the order of `rows`.
+
+        Raises:
+            NonFiniteError: As `embed_prepared`; `indices` are positions in the caller's texts.
+        """
         batch = prepared.batch
         limits = self._backend.limits
         if self._token_budget is not None:
             limits = replace(limits, token_budget=self._token_budget)
-        plan = list(plan_batches(batch.lengths, limits))
-        vectors = np.empty((len(batch), self._embed_dim), np.float32)
-        report = _ProgressReport(len(batch), self._show_progress, on_progress)
+        plan = list(plan_batches(batch.lengths[rows], limits))
+        batches = (batch.select(rows[places]) for places in plan)
+        vectors = np.empty((len(rows), self._embed_dim), np.float32)
+        report = _ProgressReport(len(rows), self._show_progress, on_progress)
         with report:
-            for rows, pooled in zip(plan, self._backend.embed(map(batch.select, plan)), strict=True):
-                vectors[rows] = self._checked(pooled, rows, prepared, normalize)
-                report.advance(len(rows))
-        return vectors if _is_identity(prepared.rows) else vectors[prepared.rows]
+            for places, pooled in zip(plan, self._backend.embed(batches), strict=True):
+                vectors[places] = self._checked(pooled, rows[places], prepared, normalize)
+                report.advance(len(places))
+        return vectors
 
     def token_embeddings(
         self,
@@ -392,6 +421,7 @@ class E5Encoder:
     def _set_options(
         self, max_tokens: int | None, truncate_dim: int | None, token_budget: int | None, show_progress: bool | None
     ) -> None:
+        _check_whole_numbers(max_tokens=max_tokens, truncate_dim=truncate_dim, token_budget=token_budget)
         if max_tokens is not None:
             if max_tokens <= self._tokenizer.n_special:
                 raise ValueError(f"max_tokens={max_tokens} leaves no room for a text beside the special tokens.")
@@ -505,6 +535,12 @@ class _ProgressReport:
         self._bar.update(n_texts)
         if self._on_progress is not None:
             self._on_progress(self._done, self._n_texts)
+
+
+def _check_whole_numbers(**options: object) -> None:
+    for name, value in options.items():
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+            raise TypeError(f"{name}={value!r} is {type(value).__name__}; a whole number is due.")
 
 
 def _is_identity(rows: NDArray[np.intp]) -> bool:

@@ -9,6 +9,7 @@
     ├── PromptError              no role, a contradictory prompt, an instruction where none is taken
     ├── TextError                a text is empty (TextTypeError: or no text at all); `indices` says which
     ├── NonFiniteError           a back end returned NaN, infinity or a zero vector; `indices` says for which texts
+    ├── VectorError              arrays that hold no vectors, or a number asked of them that makes no sense
     ├── FingerprintMismatchError vectors of another model, prompt kind, length or precision
     ├── FileFormatError          a file of texts or vectors that cannot be read as what it claims to be
     └── MissingDependencyError   an optional package is not installed
@@ -76,6 +77,10 @@ class NonFiniteError(E5StudioError, ArithmeticError):
     def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.indices = tuple(indices)
+
+
+class VectorError(E5StudioError, ValueError):
+    """Arrays that hold no vectors, too few of them, or a number asked of them that makes no sense."""
 
 
 class FingerprintMismatchError(E5StudioError, ValueError):

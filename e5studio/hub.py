@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from e5studio.checkpoint import weight_files
 from e5studio.errors import ModelFilesError, ModelUnavailableError
 from e5studio.models import ModelMeta, list_models
 
@@ -182,7 +183,7 @@ def _from_cache(model: ModelMeta | str, revision: str | None) -> ModelFiles | No
 
 def _download(model: ModelMeta | str, revision: str | None, progress: DownloadProgress | None) -> ModelFiles:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, RepositoryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
     name, wanted = _name(model), revision or _pinned(model)
     # The Hub's client has changed its HTTP library before; its own error names the one in use.
@@ -194,19 +195,14 @@ def _download(model: ModelMeta | str, revision: str | None, progress: DownloadPr
         bar: Any = _progress_bar(progress) if progress is not None else None
         # By the name of the branch where nothing is pinned: so the cache remembers what it stood for.
         folder = Path(snapshot_download(name, revision=wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar))
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelUnavailableError(
-            f"The Hub has no model {name!r} (or it is private). Check the name; {_at_hand()}"
-        ) from error
-    except (HfHubHTTPError, OfflineModeIsEnabled, transport_error, OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"the Hub does not answer ({type(error).__name__})"
-        raise ModelUnavailableError(_unavailable_message(model, reason)) from error
+    except (transport_error, OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelUnavailableError(_unavailable_message(model, _reason(error, wanted))) from error
     return ModelFiles(folder, "hub", info.sha or folder.name)
 
 
 def _check_downloadable(model: str, sizes: dict[str, int]) -> None:
     weights = [name for name in sizes if name.startswith("model") and name.endswith(".safetensors")]
-    if not weights:
+    if not {"model.safetensors", "model.safetensors.index.json"} & sizes.keys():
         raise ModelFilesError(
             f"{model} has no safetensors at this revision, only formats that can run code when they are opened. "
             "E5 Studio does not read those: choose a revision with safetensors, or convert the weights yourself."
@@ -254,18 +250,7 @@ class _Nowhere:
 
 def _missing_files(folder: Path) -> list[str]:
     missing = [name for name in _NEEDED_FILES if not (folder / name).is_file()]
-    return missing + [name for name in _weight_files(folder) if not (folder / name).is_file()]
-
-
-def _weight_files(folder: Path) -> list[str]:
-    """The files that the weights are in: one, or those that the index of a large model names."""
-    index = folder / "model.safetensors.index.json"
-    if (folder / "model.safetensors").is_file() or not index.is_file():
-        return ["model.safetensors"]
-    try:
-        return sorted({str(name) for name in json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelFilesError(f"{index} is damaged. Delete it and fetch it again.") from error
+    return missing + [name for name in weight_files(folder) if not (folder / name).is_file()]
 
 
 def _check_complete(folder: Path) -> None:
@@ -294,6 +279,24 @@ def _check_sha256(folder: Path, expected: dict[str, str]) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _reason(error: Exception, revision: str | None) -> str:
+    """Why a download failed, to stand after "is not on this machine, and"."""
+    from huggingface_hub import constants
+    from huggingface_hub import errors as hub_errors
+
+    if isinstance(error, hub_errors.GatedRepoError):
+        return "its owner wants its terms accepted first: accept them on its page on the Hub, then `hf auth login`"
+    if isinstance(error, hub_errors.RevisionNotFoundError):
+        return f"the Hub has no revision {revision or 'main'!r} of it: check the commit, tag or branch"
+    if isinstance(error, hub_errors.RepositoryNotFoundError | hub_errors.HFValidationError):
+        return "the Hub has no model of that name, or it is private: check the name, which may also be that of a folder"
+    if isinstance(error, hub_errors.HfHubHTTPError) and getattr(error, "response", None) is not None:
+        return f"the Hub answers with an error (HTTP {error.response.status_code}): try again later"
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError) and error.errno is not None:
+        return f"its files cannot be stored under {constants.HF_HUB_CACHE} ({error.strerror})"
+    return f"the Hub does not answer ({type(error).__name__})"
 
 
 def _unavailable_message(model: ModelMeta | str, reason: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from e5studio import checkpoint, hub
 from e5studio.backends import Backend, BackendName, DType, load_backend, refuse_too_large
 from e5studio.errors import PromptError, UnknownModelError
-from e5studio.models import ModelMeta, PromptKind, get_model_meta
+from e5studio.models import PROMPT_KINDS, ModelMeta, PromptKind, get_model_meta
 from e5studio.tokenization import Tokenizer
 
 
@@ -42,6 +42,7 @@ def load_model(
     on_download: hub.DownloadProgress | None = None,
 ) -> LoadedModel:
     """Find, check and load a model; arguments and errors as `e5studio.encoder.E5Encoder` says."""
+    _check_arguments(model, prompt_kind)
     known = _known(model, prompt_kind)
     folder = _local_folder(model, path)
     if folder is not None:
@@ -65,6 +66,13 @@ def load_model(
     return LoadedModel(meta, files, tokenizer, load_backend(backend, files.folder, meta, device=device, dtype=dtype))
 
 
+def _check_arguments(model: object, prompt_kind: object) -> None:
+    if not isinstance(model, str | Path | ModelMeta) or not str(model).strip():
+        raise UnknownModelError(f"model={model!r} is no model. Give a name, a Hub id, a folder or a ModelMeta.")
+    if prompt_kind is not None and prompt_kind not in PROMPT_KINDS:
+        raise PromptError(f"prompt_kind={prompt_kind!r} is unknown. It is one of {', '.join(map(repr, PROMPT_KINDS))}.")
+
+
 def _known(model: str | Path | ModelMeta, prompt_kind: PromptKind | None) -> ModelMeta | None:
     """The description that came with the call or stands in the table."""
     if isinstance(model, Path):
@@ -86,7 +94,12 @@ def _local_folder(model: str | Path | ModelMeta, path: str | Path | None) -> Pat
         return Path(path)
     if isinstance(model, ModelMeta):
         return None
-    return Path(model) if isinstance(model, Path) or Path(model).is_dir() else None
+    return Path(model) if isinstance(model, Path) or _means_folder(model) else None
+
+
+def _means_folder(name: str) -> bool:
+    """Whether a name can only be a path: no Hub id begins like one, or has two slashes."""
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or Path(name).is_dir()
 
 
 def _described(folder: Path, name: str, prompt_kind: PromptKind | None) -> ModelMeta:

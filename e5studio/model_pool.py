@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from e5studio.backends import BackendName, DType
+from e5studio.backends import BackendName, DType, resolve_choices
 from e5studio.encoder import E5Encoder
 from e5studio.errors import OutOfMemoryError, UnknownModelError
 from e5studio.hub import DownloadProgress
@@ -106,7 +106,9 @@ class ModelPool:
         Threads that ask for the same model at once wait for one load. Arguments and errors
         as `E5Encoder`.
         """
-        key = _LoadKey(_full_name(model), str(path) if path else None, prompt_kind, backend, device, dtype, revision)
+        backend, device, dtype = resolve_choices(backend, device=device, dtype=dtype)
+        name, revision = _identity(model, revision)
+        key = _LoadKey(name, str(path) if path else None, prompt_kind, backend, device, dtype, revision)
         entry = self._claim(key)
         try:
             with entry.loading:
@@ -196,16 +198,17 @@ def _new_encoder(key: _LoadKey, on_download: DownloadProgress | None) -> E5Encod
     )
 
 
-def _full_name(model: str | Path | ModelMeta) -> str | ModelMeta:
-    """One name for what may be called several, so that it is loaded once."""
-    if isinstance(model, ModelMeta):
-        return model
-    if isinstance(model, Path) or Path(model).is_dir():
-        return str(Path(model).resolve())
+def _identity(model: str | Path | ModelMeta, revision: str | None) -> tuple[str | ModelMeta, str | None]:
+    """One name and revision for what may be called in several ways, so that it is loaded once."""
+    if isinstance(model, Path) or (isinstance(model, str) and model and Path(model).is_dir()):
+        return str(Path(model).resolve()), revision
     try:
-        return get_model_meta(model).name
+        meta = get_model_meta(model.name if isinstance(model, ModelMeta) else model)
     except UnknownModelError:
-        return model
+        return model, revision
+    if isinstance(model, ModelMeta) and model != meta:
+        return model, revision
+    return meta.name, None if revision == meta.revision else revision
 
 
 _pool: ModelPool | None = None

@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from e5studio.errors import UnknownModelError
 
 PromptKind = Literal["query_passage", "instruct", "none"]
 """How a model wants its texts introduced; see `e5studio.prompts`."""
+
+PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 
 Pooling = Literal["mean", "last_token"]
 Group = Literal["English", "Multilingual", "Instruct", "Offline"]

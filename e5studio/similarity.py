@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from e5studio.errors import E5StudioError, FingerprintMismatchError, NonFiniteError
+from e5studio.errors import FingerprintMismatchError, NonFiniteError, VectorError
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
@@ -27,10 +27,6 @@ _MAX_CANDIDATES = 1 << 20
 # More than a float32 product errs by: within one of them, equal vectors differ by up to 6e-7.
 _ROUNDING = np.float32(1e-6)
 _SPARE = 8
-
-
-class VectorError(E5StudioError, ValueError):
-    """Arrays that hold no vectors, too few of them, or a number asked of them that makes no sense."""
 
 
 class Hit(NamedTuple):

@@ -133,9 +133,9 @@ class TestDamagedWeights:
 
     def test_missing_or_damaged_index(self, copy: Copy, load: Callable[[Path], E5Encoder]) -> None:
         folder = copy("e5-mistral-instruct")
-        for damage in ("{", "[]", '{"weight_map": []}', "{}"):
+        for damage in ("{", "[" * 100_000, "[]", '{"weight_map": [1]}', '{"weight_map": {"a": 1}}', "{}"):
             (folder / "model.safetensors.index.json").write_text(damage)
-            refused(load, folder, "index.json is damaged")
+            refused(load, folder, r"index\.json (is damaged|is not valid JSON|holds no JSON object)")
         (folder / "model.safetensors.index.json").unlink()
         refused(load, folder, f"Missing in .*{WEIGHTS}")
 

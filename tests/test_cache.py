@@ -10,36 +10,39 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from e5studio.batching import TokenBatch
 from e5studio.cache import CachedEncoder, VectorCache, vector_key
-from e5studio.encoder import E5Encoder
-from e5studio.errors import PromptWarning
-from tests.checkpoints import CheckpointName
+from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.errors import FileFormatError, NonFiniteError, PromptWarning, TruncationWarning
+from tests.checkpoints import Checkpoint, CheckpointName
+from tests.fakes import FakeBackend
 
 Encoders = Callable[[CheckpointName], E5Encoder]
+Checkpoints = Callable[[CheckpointName], Checkpoint]
 TEXTS = ["summit", "protein", "summit", "mountain"]
 
 
 @pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that reached the encoder."""
-    seen: list[str] = []
-    original = E5Encoder.encode
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many texts the model ran over, call by call."""
+    seen: list[int] = []
+    original = E5Encoder.embed_rows
 
-    def counting(self: E5Encoder, texts: list[str], /, **options: object) -> np.ndarray:
-        seen.extend(texts)
-        return original(self, texts, **options)  # type: ignore[arg-type]
+    def counting(self: E5Encoder, prepared: PreparedTexts, rows: np.ndarray, /, **options: object) -> np.ndarray:
+        seen.append(len(rows))
+        return original(self, prepared, rows, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(E5Encoder, "encode", counting)
+    monkeypatch.setattr(E5Encoder, "embed_rows", counting)
     return seen
 
 
-def test_second_time_nothing_is_computed(encoders: Encoders, computed: list[str]) -> None:
+def test_second_time_nothing_is_computed(encoders: Encoders, computed: list[int]) -> None:
     cached = CachedEncoder(encoders("e5"), VectorCache())
     first = cached.encode_query(TEXTS)
-    assert computed == ["summit", "protein", "mountain"]
+    assert computed == [3]
     np.testing.assert_array_equal(cached.encode_query(TEXTS), first)
     assert cached.encode_query("summit").shape == (48,)
-    assert len(computed) == 3
+    assert computed == [3]
     np.testing.assert_allclose(first, encoders("e5").encode_query(TEXTS), atol=2e-6)
 
 
@@ -71,17 +74,60 @@ def test_the_default_instruction_is_still_warned_of(encoders: Encoders) -> None:
         CachedEncoder(encoders("multilingual-e5-instruct"), VectorCache()).encode_query("summit")
 
 
+def test_only_what_is_new_is_computed(encoders: Encoders, computed: list[int]) -> None:
+    cached = CachedEncoder(encoders("e5"), VectorCache())
+    cached.encode_query(["summit", "protein"])
+    mixed = cached.encode_query(["mountain", "protein", "mountain", "summit", "valley"])
+    assert computed == [2, 2]
+    expected = encoders("e5").encode_query(["mountain", "protein", "mountain", "summit", "valley"])
+    np.testing.assert_allclose(mixed, expected, atol=2e-6)
+
+
+def test_what_was_cut_is_told_of_cached_texts_too(encoders: Encoders) -> None:
+    cached = CachedEncoder(encoders("e5"), VectorCache())
+    for _ in range(2):
+        with pytest.warns(TruncationWarning, match=r"1 of 2 texts .*text 1:") as caught:
+            cached.encode_document(["short", "long " * 600])
+        assert caught[0].filename == __file__
+
+
+def test_a_failing_text_is_named_by_its_place_and_not_kept(checkpoints: Checkpoints) -> None:
+    made = checkpoints("e5")
+    encoder = E5Encoder(made.meta, path=made.folder, device="cpu")
+    cached = CachedEncoder(encoder, VectorCache())
+    cached.encode_query(["summit", "protein"])
+
+    def spoil(vectors: np.ndarray, batch: TokenBatch) -> np.ndarray:
+        return np.full_like(vectors, np.nan)
+
+    fake = FakeBackend(48, spoil=spoil)
+    fake.name = "torch"  # the fingerprint stays
+    encoder._backend = fake
+    with pytest.raises(NonFiniteError) as caught:
+        cached.encode_query(["summit", "new", "protein", "new"])
+    assert caught.value.indices == (1, 3)
+    np.testing.assert_array_equal(cached.encode_query("summit"), cached.encode_query(["protein", "summit"])[1])
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "vectors.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(FileFormatError, match="Delete it: it only saves work"):
+        VectorCache(tmp_path)
+    with pytest.raises(FileFormatError, match="is a file"):
+        VectorCache(tmp_path / "vectors.sqlite3")
+
+
 def test_no_texts(encoders: Encoders) -> None:
     assert CachedEncoder(encoders("e5"), VectorCache()).encode_query([]).shape == (0, 48)
 
 
-def test_disk_outlives_the_process(encoders: Encoders, tmp_path: Path, computed: list[str]) -> None:
+def test_disk_outlives_the_process(encoders: Encoders, tmp_path: Path, computed: list[int]) -> None:
     first_cache = VectorCache(tmp_path)
     first = CachedEncoder(encoders("e5"), first_cache).encode_query(TEXTS)
     first_cache.close()
     again = VectorCache(tmp_path)
     np.testing.assert_array_equal(CachedEncoder(encoders("e5"), again).encode_query(TEXTS), first)
-    assert len(computed) == 3
+    assert computed == [3]
     again.close()
 
 

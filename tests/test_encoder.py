@@ -202,6 +202,12 @@ class TestOptions:
         with pytest.raises(ValueError, match=f"{next(iter(options))}={next(iter(options.values()))}"):
             e5.with_options(**options)
 
+    @pytest.mark.parametrize("value", [2.5, "8", True])
+    @pytest.mark.parametrize("option", ["max_tokens", "truncate_dim", "token_budget"])
+    def test_options_that_are_no_whole_numbers(self, e5: E5Encoder, option: str, value: object) -> None:
+        with pytest.raises(TypeError, match=f"{option}=.* a whole number is due"):
+            e5.with_options(**{option: value})  # type: ignore[arg-type]
+
     def test_a_prompt_that_leaves_no_room(self, e5: E5Encoder) -> None:
         with pytest.raises(PromptError, match="leaves no room for a text"):
             e5.encode("text", prompt="word " * 600)

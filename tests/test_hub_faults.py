@@ -154,18 +154,21 @@ def test_a_download_cut_in_the_middle_is_not_taken_for_a_model(server: LoopbackH
 
 
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "reason"),
     [
-        b"HTTP/1.0 503 Service Unavailable\r\n\r\n",
-        b"HTTP/1.0 429 Too Many Requests\r\nRetry-After: 60\r\n\r\n",
-        b"HTTP/1.0 500 Internal Server Error\r\n\r\n",
-        b"HTTP/1.0 200 OK\r\n\r\n<html>Please log in to the Wi-Fi</html>",
-        b"HTTP/1.0 200 OK\r\n\r\n{}",
-        b"",
+        (b"HTTP/1.0 503 Service Unavailable\r\n\r\n", r"the Hub answers with an error \(HTTP 503\): try again later"),
+        (b"HTTP/1.0 429 Too Many Requests\r\nRetry-After: 60\r\n\r\n", r"an error \(HTTP 429\)"),
+        (b"HTTP/1.0 500 Internal Server Error\r\n\r\n", r"an error \(HTTP 500\)"),
+        (b"HTTP/1.0 404 Not Found\r\nX-Error-Code: RevisionNotFound\r\n\r\n", "has no revision 'main'"),
+        (b"HTTP/1.0 404 Not Found\r\nX-Error-Code: RepoNotFound\r\n\r\n", "the Hub has no model of that name"),
+        (b"HTTP/1.0 403 Forbidden\r\nX-Error-Code: GatedRepo\r\n\r\n", "wants its terms accepted first"),
+        (b"HTTP/1.0 200 OK\r\n\r\n<html>Please log in to the Wi-Fi</html>", "the Hub does not answer"),
+        (b"HTTP/1.0 200 OK\r\n\r\n{}", "the Hub does not answer"),
+        (b"", "the Hub does not answer"),
     ],
-    ids=["503", "429", "500", "login page", "nonsense", "hangs up"],
+    ids=["503", "429", "500", "no revision", "no repository", "gated", "login page", "nonsense", "hangs up"],
 )
-def test_no_answer_of_use(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_answer_of_use(answer: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Useless(BaseHTTPRequestHandler):
         def handle(self) -> None:
             self.rfile.readline()
@@ -175,7 +178,7 @@ def test_no_answer_of_use(answer: bytes, monkeypatch: pytest.MonkeyPatch) -> Non
     with ThreadingHTTPServer(("127.0.0.1", 0), Useless) as running:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{running.server_port}")
         threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
-        with pytest.raises(ModelUnavailableError, match="is not on this machine, and the Hub does not answer"):
+        with pytest.raises(ModelUnavailableError, match=f"is not on this machine, and .*{reason}"):
             hub.locate(MODEL)
         assert hub.hub_answers() is False
         running.shutdown()

@@ -14,6 +14,7 @@ from e5studio import memory, model_pool
 from e5studio.encoder import E5Encoder
 from e5studio.errors import BackendError, ModelUnavailableError, OutOfMemoryError
 from e5studio.model_pool import ModelPool, get_model_pool
+from e5studio.models import get_model_meta
 from tests.checkpoints import Checkpoint, CheckpointName
 
 Checkpoints = Callable[[CheckpointName], Checkpoint]
@@ -58,8 +59,12 @@ def test_options_share_one_load(checkpoints: Checkpoints, loads: list[str]) -> N
 
 def test_names_in_any_form_are_one_model(offline_encoder: E5Encoder, loads: list[str]) -> None:
     pool = ModelPool()
+    meta = get_model_meta("all-minilm-l6-v2")
     pool.lease("all-minilm-l6-v2")
-    pool.lease("sentence-transformers/all-MiniLM-L6-v2")
+    pool.lease(meta.name)
+    pool.lease(meta)
+    pool.lease(meta.name, revision=meta.revision)
+    pool.lease(meta.name, device="cpu", dtype="float32", backend="torch")
     assert len(loads) == 1
     pool.clear()
 

@@ -43,6 +43,36 @@ def test_folder_as_a_string(folder: Path) -> None:
     assert E5Encoder(str(folder), prompt_kind="none").encode("summit").shape == (48,)
 
 
+@pytest.mark.parametrize("name", ["./my-e5", "/nowhere/my-e5", "a/b/my-e5", "~/my-e5"])
+def test_a_path_that_leads_nowhere_is_not_asked_of_the_hub(name: str) -> None:
+    with pytest.raises(ModelFilesError, match="There is no folder"):
+        E5Encoder(name, prompt_kind="query_passage")
+
+
+@pytest.mark.parametrize("model", ["", "  ", None, 5])
+def test_no_model(model: object) -> None:
+    with pytest.raises(UnknownModelError, match="is no model"):
+        E5Encoder(model)  # type: ignore[arg-type]
+
+
+def test_unknown_prompt_kind(folder: Path) -> None:
+    with pytest.raises(PromptError, match=r"prompt_kind='foo' is unknown\. It is one of 'query_passage'"):
+        E5Encoder(folder, prompt_kind="foo")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stated", [-5, 0, 2.5, "512"])
+def test_a_stated_length_that_is_none(folder: Path, stated: object) -> None:
+    rewrite(folder / "sentence_bert_config.json", max_seq_length=stated)
+    with pytest.raises(ModelFilesError, match="max_seq_length"):
+        E5Encoder(folder, prompt_kind="query_passage")
+
+
+def test_other_weights_in_the_folder_do_not_count(folder: Path) -> None:
+    n_parameters = E5Encoder(folder, prompt_kind="query_passage").meta.n_parameters
+    (folder / "model.fp16.safetensors").write_bytes(b"xx")
+    assert E5Encoder(folder, prompt_kind="query_passage").meta.n_parameters == n_parameters
+
+
 def test_folder_alone_is_not_guessed(folder: Path) -> None:
     with pytest.raises(PromptError, match="Pass prompt_kind='query_passage'"):
         E5Encoder(folder)

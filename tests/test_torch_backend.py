@@ -120,4 +120,5 @@ def test_best_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert torch_backend.choose_device("auto").type == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert torch_backend.choose_device("auto").type == "cuda"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert torch_backend.choose_device("auto") == torch_backend.choose_device("cuda") == torch.device("cuda:0")

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from e5studio.similarity import TopK, VectorError, as_rows, top_k_search
+from e5studio.errors import VectorError
+from e5studio.similarity import TopK, as_rows, top_k_search
 
 
 def nearest_neighbours(embeddings: ArrayLike, *, n_neighbors: int) -> TopK:

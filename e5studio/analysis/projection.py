@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from e5studio.analysis.neighbours import nearest_neighbours
-from e5studio.errors import MissingDependencyError
-from e5studio.similarity import FloatArray, RealArray, TopK, VectorError, as_rows, require_finite, unit_rows
+from e5studio.errors import MissingDependencyError, VectorError
+from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, require_finite, unit_rows
 
 MIN_UMAP_POINTS = 5
 """UMAP balances neighbours against the rest; with fewer points there is no rest."""

@@ -90,6 +90,17 @@ def refuse_too_large(name: BackendName, model: str, n_parameters: int, *, device
     _import_backend(name).refuse_too_large(model, n_parameters, device, dtype)
 
 
+def resolve_choices(name: BackendName, *, device: str, dtype: DType) -> tuple[BackendName, str, DType]:
+    """What "auto" and abbreviations stand for on this machine, so that equal choices are equal.
+
+    Raises:
+        BackendError: One of them is not to be had here.
+    """
+    module = _import_backend(name)
+    device, dtype = module.resolve_choices(device, dtype)
+    return "torch" if name == "auto" else name, device, dtype
+
+
 def _import_backend(name: str) -> Any:
     name = "torch" if name == "auto" else name
     if name not in _BACKENDS:

@@ -35,6 +35,11 @@ def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -
     memory.check_fits(model, n_parameters, str(_torch_dtype(dtype)).removeprefix("torch."), _available(place))
 
 
+def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:
+    """What "auto" stands for; see `e5studio.backends.resolve_choices`."""
+    return str(choose_device(device)), str(_torch_dtype(dtype)).removeprefix("torch.")
+
+
 def choose_device(device: str) -> torch.device:
     """The device asked for, or the best of cuda, mps and cpu for "auto".
 
@@ -46,16 +51,14 @@ def choose_device(device: str) -> torch.device:
         present.insert(0, "mps")
     if torch.cuda.is_available():
         present.insert(0, "cuda")
-    if device == "auto":
-        return torch.device(present[0])
     try:
-        chosen = torch.device(device)
+        chosen = torch.device(present[0] if device == "auto" else device)
     except RuntimeError as error:
         raise BackendError(f"Unknown device {device!r}. Here are: {', '.join(present)}.") from error
     n_devices = torch.cuda.device_count() if chosen.type == "cuda" else 1
     if chosen.type not in present or (chosen.index or 0) >= n_devices:
         raise BackendError(f"The device {device!r} is not on this machine. Here are: {', '.join(present)}.")
-    return chosen
+    return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else torch.device(chosen.type)
 
 
 class TorchBackend:
