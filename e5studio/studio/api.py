@@ -60,8 +60,9 @@ def publish(handlers: Handlers, default_model: str) -> None:
             for texts, what in ((queries, "queries"), (passages, "passages")):
                 check_limits(checked_types(texts), handlers.limits, what)
             asked: PromptArguments = {"prompt_name": "query", "instruction": instruction}
-            left = gpu_embed(model or default_model, queries, asked)
-            right = gpu_embed(model or default_model, passages, {"prompt_name": "document"})
+            name = default_model if model is None else model
+            left = gpu_embed(name, queries, asked)
+            right = gpu_embed(name, passages, {"prompt_name": "document"})
             return _rows(score_matrix(left, right))
 
         return _answer(work)
@@ -77,8 +78,10 @@ def publish(handlers: Handlers, default_model: str) -> None:
 
         `role` is "query", "passage" or "symmetric"; `prompt` puts a text of your own in front instead.
         """
+        name = default_model if model is None else model
+        role = None if role is None else str(role)
         arguments: PromptArguments = {"prompt_name": role, "prompt": prompt, "instruction": instruction}
-        return _answer(lambda: _rows(gpu_embed(model or default_model, texts, arguments)))
+        return _answer(lambda: _rows(gpu_embed(name, texts, arguments)))
 
     endpoint(models, api_name="models", queue=False)
     for function in (score, embed):

@@ -83,15 +83,26 @@ def model_cards() -> list[ModelCard]:
     return [describe(meta) for meta in list_models()]
 
 
-def offered(name: str) -> ModelMeta:
+def model_here() -> str | None:
+    """Short name of a model whose files are on this machine, the first of the table; None where there is none."""
+    found = next((meta for meta in list_models() if find_local(meta) is not None), None)
+    return found.name.rsplit("/", 1)[-1] if found else None
+
+
+def offered(name: object) -> ModelMeta:
     """The model that a browser or a program asked for.
 
     Raises:
         UnknownModelError: Not in the table; local folders and other Hub ids are refused here.
     """
+    if not isinstance(name, str):
+        raise UnknownModelError(
+            f"A model is asked for by its name, such as 'e5-small-v2', not by {type(name).__name__}. "
+            "Ask /models for the known ones."
+        )
     if len(name) > 200:
         raise UnknownModelError("The model's name is longer than any model's name. Ask /models for the known ones.")
-    return get_model_meta(name)
+    return _in_table(name)
 
 
 def choose_model(asked: str | None, *, hub_is_there: Callable[[], bool] = hub_answers) -> ModelChoice:
@@ -105,7 +116,7 @@ def choose_model(asked: str | None, *, hub_is_there: Callable[[], bool] = hub_an
         UnknownModelError: `asked` is no model of the table.
     """
     if asked:
-        return ModelChoice(get_model_meta(asked).name, "chosen at the start")
+        return ModelChoice(_in_table(asked).name, "chosen at the start")
     preferred = get_model_meta(PREFERRED_MODEL)
     if find_local(preferred) is not None:
         return ModelChoice(preferred.name, "the usual choice, and on this machine already")
@@ -115,6 +126,15 @@ def choose_model(asked: str | None, *, hub_is_there: Callable[[], bool] = hub_an
     short = preferred.name.rsplit("/", 1)[-1]
     why = f"{short} is not on this machine and the Hugging Face Hub does not answer"
     return ModelChoice(OFFLINE_MODEL, f"the offline copy, because {why}")
+
+
+def _in_table(name: str) -> ModelMeta:
+    try:
+        return get_model_meta(name)
+    except UnknownModelError as error:
+        # What the library says of models of one's own does not hold here.
+        known, _, _ = str(error).partition(" For a model of your own")
+        raise UnknownModelError(f"{known} The Studio takes no others.") from error
 
 
 def _languages(meta: ModelMeta) -> str:

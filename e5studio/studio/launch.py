@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from e5studio.errors import E5StudioError
+from e5studio.errors import E5StudioError, UnknownModelError
 from e5studio.memory import available_bytes
 from e5studio.studio.zero_gpu import import_before_torch
 
@@ -27,8 +27,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _WAITING_VISITORS = 32
+_LAST_PORT = 65_535
 _HEAD_START_SECONDS = 2
 _SHARE_OF_MEMORY = 0.6  # for loaded models; the rest is for work, UMAP and everything else
+
+
+class AddressError(E5StudioError, OSError):
+    """The page cannot be served at the address or port asked for."""
 
 
 def run_studio(model: str | None = None, *, host: str | None = None, port: int | None = None) -> None:
@@ -41,6 +46,7 @@ def run_studio(model: str | None = None, *, host: str | None = None, port: int |
 
     Raises:
         UnknownModelError: `model` is not in the table.
+        AddressError: The port is taken or is no port, or the address is not this machine's.
     """
     switch_off_telemetry()
     import_before_torch()
@@ -64,34 +70,41 @@ def run_studio(model: str | None = None, *, host: str | None = None, port: int |
 def launch_app(
     demo: gr.Blocks, *, host: str | None = None, port: int | None = None, wait: bool = True, quiet: bool = False
 ) -> str:
-    """Serve a page with the Studio's look and limits; returns its address where `wait` is False."""
+    """Serve a page with the Studio's look and limits; returns its address where `wait` is False.
+
+    Raises:
+        AddressError: As `run_studio`.
+    """
     from starlette.middleware import Middleware
 
     from e5studio.studio.guard import RequestGuard
     from e5studio.studio.theme import studio_theme
 
     demo.queue(max_size=_WAITING_VISITORS, default_concurrency_limit=8, api_open=False)
-    _, address, _ = demo.launch(
-        server_name=host,
-        server_port=port,
-        prevent_thread_lock=not wait,
-        quiet=quiet,
-        theme=studio_theme(),
-        css_paths=[_HERE / "studio.css"],
-        js=(_HERE / "page.js").read_text(encoding="utf-8"),
-        favicon_path=_HERE / "favicon.svg",
-        footer_links=["api", "settings"],
-        app_kwargs={"middleware": [Middleware(RequestGuard)]},
-        max_file_size="1mb",
-        state_session_capacity=100,
-        share=False,
-        show_error=False,
-        ssr_mode=False,
-        run_history=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-    )
+    try:
+        _, address, _ = demo.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=not wait,
+            quiet=quiet,
+            theme=studio_theme(),
+            css_paths=[_HERE / "studio.css"],
+            js=(_HERE / "page.js").read_text(encoding="utf-8"),
+            favicon_path=_HERE / "favicon.svg",
+            footer_links=["api", "settings"],
+            app_kwargs={"middleware": [Middleware(RequestGuard)]},
+            max_file_size="1mb",
+            state_session_capacity=100,
+            share=False,
+            show_error=False,
+            ssr_mode=False,
+            run_history=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+        )
+    except (OSError, OverflowError) as error:  # OverflowError: GRADIO_SERVER_PORT is no port
+        raise AddressError(_address_message(host, port)) from error
     return str(address)
 
 
@@ -118,14 +131,34 @@ def load_in_background(handlers: Handlers, model: str) -> threading.Thread:
 def main(arguments: Sequence[str] | None = None) -> None:
     """`python app.py`: read the command line and serve."""
     parser = argparse.ArgumentParser(description="E5 Studio: see what E5 embeddings say about your texts.")
-    parser.add_argument("--model", help="model to start with, such as e5-base-v2 (also: E5STUDIO_MODEL)")
+    parser.add_argument("--model", help="model to start with, such as e5-base-v2 (also: E5STUDIO_MODEL)", type=_name)
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for all (also: GRADIO_SERVER_NAME)")
-    parser.add_argument("--port", type=int, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
+    parser.add_argument("--port", type=_port, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
     asked = parser.parse_args(arguments)
     try:
         run_studio(asked.model, host=asked.host, port=asked.port)
-    except (E5StudioError, OSError) as error:  # OSError: the port is taken, or the address is not this machine's
-        parser.exit(2, f"{error}\n")
+    except (E5StudioError, OSError) as error:
+        parser.exit(2 if isinstance(error, UnknownModelError) else 1, f"{error}\n")
+
+
+def _name(given: str) -> str:
+    if not given.strip():
+        raise argparse.ArgumentTypeError("it is empty; name a model, or leave it out for the usual one")
+    return given
+
+
+def _port(given: str) -> int:
+    if not (given.isdecimal() and 1 <= int(given) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{given!r} is no port; give a number from 1 to {_LAST_PORT}")
+    return int(given)
+
+
+def _address_message(host: str | None, port: int | None) -> str:
+    asked = port or os.environ.get("GRADIO_SERVER_PORT")
+    place = f" at {host}" if host else ""
+    if asked:
+        return f"Port {asked} cannot be used{place}: it is taken, or not open to you. Choose another with --port."
+    return f"There is no free port{place}. Choose one with --port, or another address with --host."
 
 
 def _model_pool() -> ModelPool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import warnings
@@ -99,6 +100,9 @@ def test_embed_gives_the_encoders_vectors(client, encoders):
         ("/embed", {"texts": ["one"] * 65, "role": "query"}, "65 texts are more than the 64"),
         ("/embed", {"texts": ["x" * 20_001], "role": "query"}, "20,001 characters"),
         ("/embed", {"texts": ["one"], "role": "query", "model": "/etc"}, "Unknown model"),
+        ("/embed", {"texts": ["one"], "role": "query", "model": 5}, "not by int"),
+        ("/embed", {"texts": ["one"], "role": 5}, "Unknown prompt name"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "model": ""}, "Unknown model"),
         ("/embed", {"texts": ["one"], "role": "query", "model": "<b>bold</b>"}, "&lt;b&gt;"),
         ("/score", {"queries": ["one"], "passages": ["two"], "model": ABSENT}, "does not answer"),
         ("/score", {"queries": ["one"], "passages": ["two"], "instruction": "Find"}, "not trained with instructions"),
@@ -145,11 +149,37 @@ def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
     assert told == [("e5-base-v2", {"host": "0.0.0.0", "port": 7999})]
 
 
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--port", "0"], ["--port", "x"], ["--model", " "]])
+def test_wrong_usage_of_app_py_names_the_option(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert f"argument {arguments[0]}: " in capsys.readouterr().err
+
+
+def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, handlers):
+    demo = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        monkeypatch.setattr(launch, "run_studio", lambda _, **where: launch_app(demo, **where, wait=False, quiet=True))
+        with pytest.raises(SystemExit) as caught:
+            main(["--port", str(port)])
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"Port {port} cannot be used")
+    assert told.endswith("with --port.\n")
+
+
 def test_an_unknown_model_ends_with_a_sentence_not_a_trace(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--model", "e5-smal-v2"])
     assert caught.value.code == 2
-    assert "Did you mean" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "Did you mean" in told
+    assert "The Studio takes no others." in told
+    assert "prompt_kind" not in told
 
 
 def test_zero_gpu_wraps_only_where_it_is(monkeypatch, tmp_path):
