@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 
-from e5studio.errors import E5StudioError
+from e5studio.errors import E5StudioError, ModelUnavailableError, OutOfMemoryError
+from e5studio.studio.catalog import model_here
 from e5studio.studio.state import StoppedError
+
+_UNREACHABLE = re.compile(r"(?:\S+/)?(\S+) is not on this machine, and the Hub does not answer")
+_FIRST_SENTENCE = re.compile(r".*?\.(?=\s|$)", re.DOTALL)
 
 _log = logging.getLogger(__name__)
 
@@ -13,11 +18,31 @@ _log = logging.getLogger(__name__)
 def explain(error: Exception) -> str:
     """A sentence that says what to do. Unforeseen errors keep their details for the log."""
     if isinstance(error, StoppedError):
-        return "Stopped. What was shown before is still shown."
+        return "Stopped."
+    if isinstance(error, (ModelUnavailableError, OutOfMemoryError)):
+        _log.warning("%s", error)  # in full: it advises whoever runs this page
+        return _for_visitors(error)
     if isinstance(error, E5StudioError):
         return str(error)
     _log.error("Unforeseen error in the Studio", exc_info=error)
     return (
         f"Something went wrong inside the Studio ({type(error).__name__}). Try again or take another model; "
         "if it stays, the details are in the log of the program that runs this page."
+    )
+
+
+def _for_visitors(error: ModelUnavailableError | OutOfMemoryError) -> str:
+    """What can be done on the page, which offers neither folders nor a precision."""
+    message = str(error)
+    if isinstance(error, OutOfMemoryError):
+        fact = _FIRST_SENTENCE.match(message)
+        return f"{fact.group() if fact else message} Pick a smaller model, or shorten texts that are very long."
+    unreachable = _UNREACHABLE.match(message)
+    if unreachable is None:
+        return message
+    here = model_here()
+    other = f", or pick a model marked 'here', such as {here}" if here else ""
+    return (
+        f"{unreachable.group(1)} is not on this machine, and the Hugging Face Hub does not answer. "
+        f"Connect and try again{other}."
     )
