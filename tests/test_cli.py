@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from e5studio.cli.app import app
 from e5studio.encoder import E5Encoder
-from e5studio.errors import NonFiniteError
+from e5studio.errors import NonFiniteError, OutOfMemoryError
 from e5studio.files import read_vectors, sidecar_path
 from e5studio.models import list_models
 
@@ -168,6 +168,29 @@ class TestScore:
         result = run("score", "-q", "a", "-p", "b", "-m", "e5-smal-v2")
         assert result.exit_code == 1
         assert "Did you mean" in result.stderr
+        assert "--prompt-kind" in result.stderr
+        assert "ModelMeta" not in result.stderr
+
+    @pytest.mark.parametrize("model", ["someone/their-model", None])
+    def test_model_of_ones_own_must_say_how_it_was_trained(self, run, folder, model):
+        result = run("score", "-q", "a", "-p", "b", "-m", model or folder)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "--prompt-kind" in result.stderr
+
+    @pytest.mark.parametrize("option", ["--model", "--instruction"])
+    def test_empty_option_is_wrong_usage(self, run, option):
+        result = run("score", "-q", "a", "-p", "b", option, "")
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert option in result.stderr
+
+    def test_advice_names_options_and_not_arguments(self, run, monkeypatch):
+        def too_large(*_, **__):
+            raise OutOfMemoryError("It needs 9 GB. In dtype='bfloat16' it would fit.")
+
+        monkeypatch.setattr("e5studio.cli.options.E5Encoder", too_large)
+        result = run("score", "-q", "a", "-p", "b", "-m", OFFLINE)
+        assert result.exit_code == 1
+        assert "In --dtype bfloat16 it would fit." in result.stderr
 
     def test_model_that_is_nowhere(self, run):
         result = run("score", "-q", "a", "-p", "b", "-m", "e5-small-v2")
@@ -218,8 +241,9 @@ class TestEncode:
         assert run("encode", clean, "-o", tmp_path / "clean.npy", "-r", "document", *own).exit_code == 0
         result = run("encode", mixed, "-o", output, "-r", "document", *own)
         assert result.exit_code == 3
-        assert "4 of 6 rows have no vector (1 bad_row, 1 bad_type, 1 empty, 1 missing)" in result.stderr
+        assert "4 of 6 rows have no vector (1 empty, 1 without a value, 1 not text, 1 unreadable)" in result.stderr
         assert "line 2 is empty" in result.stderr
+        assert "line 3: the value of 'text' is null" in result.stderr
         vectors = read_vectors(output).vectors
         np.testing.assert_allclose(vectors[[0, 5]], read_vectors(tmp_path / "clean.npy").vectors, atol=2e-6)
         assert np.isnan(vectors[1:5]).all()
@@ -235,7 +259,7 @@ class TestEncode:
         monkeypatch.setattr(E5Encoder, "embed_prepared", spoiled)
         result = run("encode", faq, "-o", output, "-r", "document", *own)
         assert result.exit_code == 3
-        assert "1 failed" in result.stderr
+        assert "1 with a vector that is not finite" in result.stderr
         assert "line 3 has a vector that is not finite" in result.stderr
         assert np.isnan(read_vectors(output).vectors[:, 0]).tolist() == [False, True, False]
 
@@ -264,6 +288,11 @@ class TestEncode:
         assert result.exit_code == 2
         assert "symmetric" in result.stderr
         assert run("encode", faq, "-o", output, "-m", "e5-small-v2").exit_code == 2, "before anything is downloaded"
+
+    def test_role_and_prompt_exclude_each_other(self, run, own, faq, output):
+        result = run("encode", faq, "-o", output, "-r", "query", "--prompt", "x", *own)
+        assert result.exit_code == 2
+        assert "--role" in result.stderr
 
     def test_explicit_prompt_takes_the_place_of_a_role(self, run, own, faq, output):
         assert run("encode", faq, "-o", output, "--prompt", "", *own).exit_code == 0

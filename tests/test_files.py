@@ -273,6 +273,16 @@ class TestParquet:
             open_texts(write("a.parquet", b"PAR1"))
 
 
+def test_a_folder_is_called_one(tmp_path):
+    with pytest.raises(FileFormatError, match="is a folder"):
+        open_texts(tmp_path)
+
+
+def test_standard_input_is_not_read():
+    with pytest.raises(FileFormatError, match="not read from standard input"):
+        open_texts(Path("-"))
+
+
 def test_unknown_ending(write):
     with pytest.raises(FileFormatError, match=r"\.csv, \.jsonl"):
         open_texts(write("a.xlsx", b"PK\x03\x04"))

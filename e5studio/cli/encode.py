@@ -56,6 +56,13 @@ SOME_ROWS_WITHOUT_VECTOR = 3
 _BLOCK_ROWS = 4096
 _DETAILS_SHOWN = 5
 _WORDS = {"empty": "is empty", "failed": "has a vector that is not finite"}
+_KINDS: dict[RowStatus, str] = {
+    "empty": "empty",
+    "missing": "without a value",
+    "bad_type": "not text",
+    "bad_row": "unreadable",
+    "failed": "with a vector that is not finite",
+}
 
 
 @dataclass
@@ -140,6 +147,8 @@ def _removing_what_is_unfinished() -> Iterator[None]:
 
 
 def _check_role(kind: PromptKind | None, role: str | None, prompt: str | None) -> None:
+    if prompt is not None and role is not None:
+        raise typer.BadParameter("It takes the place of a --role: give one of the two.", param_hint="--prompt")
     if kind in ("query_passage", "instruct") and role is None and prompt is None:
         raise typer.BadParameter(
             "This model was trained with prompts, so say what the texts are: query, document, or symmetric "
@@ -224,7 +233,9 @@ def _report(tally: _Tally, encoder: E5Encoder, output: Path, prompt: Prompt) -> 
             style="yellow",
         )
     if tally.n_without_vector:
-        counts = ", ".join(f"{count:,} {status}" for status, count in sorted(tally.statuses.items()) if status != "ok")
+        counts = ", ".join(
+            f"{tally.statuses[status]:,} {kind}" for status, kind in _KINDS.items() if tally.statuses[status]
+        )
         more = "; ..." if tally.n_without_vector > len(tally.details) else ""
         say(
             f"Warning: {tally.n_without_vector:,} of {tally.n_rows:,} rows have no vector ({counts}): "

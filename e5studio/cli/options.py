@@ -21,11 +21,20 @@ from e5studio.texts import find_bad_texts
 _MODEL_PANEL = "Model"
 _FILE_PANEL = "Files of texts (.txt, .csv, .tsv, .jsonl, .parquet)"
 
+
+def not_blank(given: str | None) -> str | None:
+    """Refuse an option that was given with nothing in it."""
+    if given is not None and not given.strip():
+        raise typer.BadParameter("it is empty. Write something there, or leave the option out.")
+    return given
+
+
 ModelOption = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
+        callback=not_blank,
         envvar="E5STUDIO_MODEL",
         help="A model of `e5studio models`, another Hub id, or a local folder.",
         rich_help_panel=_MODEL_PANEL,
@@ -48,7 +57,8 @@ MaxTokensOption = Annotated[
 ]
 LocalOption = Annotated[bool, typer.Option("--local-files-only", help="Never download.", rich_help_panel=_MODEL_PANEL)]
 InstructionOption = Annotated[
-    str | None, typer.Option("--instruction", "-i", help="The task in one sentence, for instruct models.")
+    str | None,
+    typer.Option("--instruction", "-i", callback=not_blank, help="The task in one sentence, for instruct models."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 ColumnOption = Annotated[
@@ -78,6 +88,15 @@ class ModelOptions:
     dtype: DType
     max_tokens: int | None
     local_files_only: bool
+
+    def __post_init__(self) -> None:
+        """Ask for what a model of one's own needs before anything is read or downloaded."""
+        if self.prompt_kind is None and self.known_prompt_kind() is None and _is_own(self.model):
+            raise typer.BadParameter(
+                f"{self.model!r} is no model of `e5studio models`, so say how it was trained to be used: "
+                "query_passage (query: / passage:), instruct or none.",
+                param_hint="--prompt-kind",
+            )
 
     def load(self) -> E5Encoder:
         """The encoder that they ask for."""
@@ -133,8 +152,13 @@ class TextOptions:
 
 def model_or_usual(asked: str | None) -> str:
     """The model asked for, else the one that the Studio would start with, which is said on stderr."""
-    if asked:
+    if asked is not None:
         return asked
     choice = choose_model(None)
     say(f"Model: {choice.name} ({choice.reason}).")
     return choice.name
+
+
+def _is_own(model: str) -> bool:
+    """A folder, or a Hub id with its owner; any other name is one of the table's, mistyped."""
+    return "/" in model or Path(model).is_dir()

@@ -19,6 +19,7 @@ from e5studio.cli.options import (
     JsonOption,
     LocalOption,
     TextOptions,
+    not_blank,
 )
 from e5studio.cli.terminal import print_json, print_line, print_table
 from e5studio.encoder import E5Encoder
@@ -50,7 +51,10 @@ def search(
     ] = None,
     as_json: JsonOption = False,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Only for a model of your own: the folder of its files.")
+        str | None,
+        typer.Option(
+            "--model", "-m", callback=not_blank, help="Only for a model of your own: the folder of its files."
+        ),
     ] = None,
     column: ColumnOption = None,
     encoding: EncodingOption = None,

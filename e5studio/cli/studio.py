@@ -7,13 +7,15 @@ from typing import Annotated
 
 import typer
 
+from e5studio.cli.options import not_blank
 from e5studio.errors import MissingDependencyError
 from e5studio.studio.launch import run_studio
 
 
 def studio(
     model: Annotated[
-        str | None, typer.Option("--model", "-m", envvar="E5STUDIO_MODEL", help="Model to start with.")
+        str | None,
+        typer.Option("--model", "-m", envvar="E5STUDIO_MODEL", callback=not_blank, help="Model to start with."),
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; 7860 if free.")] = None,

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemaining
 from rich.text import Text
 from typer.core import TyperCommand
 
-from e5studio.errors import E5StudioError, E5StudioWarning
+from e5studio.errors import E5StudioError, E5StudioWarning, UnknownModelError
 
 Align = Literal["left", "right"]
 
@@ -27,6 +27,8 @@ _GAP = "  "
 # Control characters move the cursor and change colours, and bidirectional ones reorder what
 # stands beside them: a text of a file must not be able to rewrite the screen.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_DTYPE_ARGUMENT = re.compile(r"\bdtype='(\w+)'")
+_OWN_MODELS = "For a model of your own"
 _TRACEBACK_VARIABLE = "E5STUDIO_TRACEBACK"
 
 
@@ -141,7 +143,7 @@ def _errors_as_sentences() -> Iterator[None]:
     except (typer.Exit, typer.BadParameter, BrokenPipeError):
         raise
     except E5StudioError as error:
-        say(f"Error: {error}", style="red")
+        say(f"Error: {_in_options(error)}", style="red")
         raise typer.Exit(1) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -156,3 +158,13 @@ def _errors_as_sentences() -> Iterator[None]:
             style="red",
         )
         raise typer.Exit(1) from error
+
+
+def _in_options(error: E5StudioError) -> str:
+    """The message, with options of this program where the library names arguments in Python."""
+    message = _DTYPE_ARGUMENT.sub(r"--dtype \1", str(error))
+    if not isinstance(error, UnknownModelError):
+        return message
+    known, is_for_python, _ = message.partition(_OWN_MODELS)
+    advice = " give its folder or Hub id as --model, and --prompt-kind."
+    return f"{known}{_OWN_MODELS}{advice}" if is_for_python else known

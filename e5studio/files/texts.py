@@ -86,6 +86,10 @@ def open_texts(
     kind = path.suffix.lower()
     if kind in _PARQUET:
         return _open_parquet_texts(path, column)
+    if str(path) == "-":
+        raise FileFormatError("Texts are not read from standard input. Give a file.")
+    if path.is_dir():
+        raise FileFormatError(f"{path} is a folder. Give a file of texts in it.")
     known = {*_LINES, *_DELIMITERS, *_JSON_LINES, *_PARQUET}
     if kind not in known:
         raise FileFormatError(f"{path} ends in {kind or 'nothing'!r}. Texts are read from {', '.join(sorted(known))}.")
@@ -152,6 +156,8 @@ def _json_row(line: int, content: str, field: str) -> Row:
         return Row(line, value)
     if value is not None:
         return Row(line, None, "bad_type", f"line {line}: {field!r} is not text but {type(value).__name__}")
+    if field in record:
+        return Row(line, None, "missing", f"line {line}: the value of {field!r} is null")
     fields = ", ".join(repr(name) for name in list(record)[:20])
     return Row(line, None, "missing", f"line {line} has no {field!r}, but {fields or 'no field at all'}")
 
