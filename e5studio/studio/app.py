@@ -58,7 +58,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
         result = gr.State(None, time_to_live=_SESSION_SECONDS)
         with gr.Row(elem_id="e5-main"):
-            inputs = render_inputs(choice)
+            inputs = render_inputs(choice, handlers.limits)
             with gr.Column(elem_id="e5-results", elem_classes="e5-panel"), gr.Tabs(elem_id="e5-tabs"):
                 with gr.Tab("Scores", id="scores"):
                     scores = render_scores()
@@ -99,7 +99,7 @@ def _listen_score(handlers: Handlers, inputs: Inputs, scores: ScoresTab, chart: 
     shown = [result, *scores.outputs, *chart.outputs]
     scored = inputs.score.click(
         _scorer(handlers, running, len(shown)),
-        [inputs.picker, inputs.use, inputs.queries, inputs.passages, inputs.instruction, inputs.separator],
+        [inputs.picker, inputs.use, inputs.queries, inputs.passages, inputs.instruction, inputs.separator, result],
         [*busy, *shown],
         concurrency_limit=1,
         concurrency_id="encode",
@@ -129,7 +129,14 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
         return Work(lambda tell: handlers.score(asked, tell))
 
     def score(
-        model: str, use: str, queries: str, passages: str, instruction: str, separator: str, request: gr.Request
+        model: str,
+        use: str,
+        queries: str,
+        passages: str,
+        instruction: str,
+        separator: str,
+        before: ScoreResult | None,
+        request: gr.Request,
     ) -> Iterator[list[Any]]:
         yield [*busy, words.progress(None, "Starting"), *kept]
         session = str(request.session_hash)
@@ -141,7 +148,7 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
             found = work.result()
             yield [*idle, words.summary(found), found, *show_scores(found), *first_map(found)]
         except Exception as error:
-            yield [*idle, words.error(explain(error)), *kept]
+            yield [*idle, words.error(explain(error), is_result_left=before is not None), *kept]
         finally:
             running.end(session)  # also where the visitor has closed the page
 

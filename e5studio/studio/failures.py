@@ -39,7 +39,7 @@ def _for_visitors(error: ModelUnavailableError | OutOfMemoryError) -> str:
         return f"{fact.group() if fact else message} Pick a smaller model, or shorten texts that are very long."
     unreachable = _UNREACHABLE.match(message)
     if unreachable is None:
-        return message
+        return message.partition(" Looked in ")[0]
     here = model_here()
     other = f", or pick a model marked 'here', such as {here}" if here else ""
     return (

@@ -35,7 +35,7 @@ _PASSAGE_COLOUR = {"light": "#1d6fb8", "dark": "#5ab4f0"}
 _BEST_COLOUR = {"light": "#c2410c", "dark": "#ffb45e"}
 
 MAX_CELLS_WITH_NUMBERS = 400
-_MAX_ROWS_WITH_OUTLINES = 64
+MAX_ROWS_WITH_OUTLINES = 64
 _MAX_LABELLED_POINTS = 60
 _SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that mean nothing in full colour
 
@@ -203,7 +203,7 @@ def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
 
 
 def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
-    if len(best) > _MAX_ROWS_WITH_OUTLINES:
+    if len(best) > MAX_ROWS_WITH_OUTLINES:
         return []
     line = {"color": _BEST_COLOUR[theme], "width": 3 if len(best) <= 16 else 2}
     return [

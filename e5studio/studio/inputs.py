@@ -10,6 +10,7 @@ import gradio as gr
 from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio import words
+from e5studio.studio.boxes import Limits
 from e5studio.studio.catalog import ModelCard, ModelChoice, model_cards, offered
 from e5studio.studio.components.model_picker import model_picker
 from e5studio.studio.components.text_tree import text_tree
@@ -47,7 +48,7 @@ def start_words(choice: ModelChoice) -> list[words.Node]:
     return words.chosen_model(choice, _card(choice.name))
 
 
-def render_inputs(choice: ModelChoice) -> Inputs:
+def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
     """Lay out the panel."""
     kind = get_model_meta(choice.name).prompt_kind
     use = uses_of(kind)[0].use
@@ -80,7 +81,8 @@ def render_inputs(choice: ModelChoice) -> Inputs:
             elem_id="e5-separator",
         )
         with gr.Column(elem_id="e5-actions"):
-            status = text_tree(words.hint("Ctrl + Enter scores, too."), elem_id="e5-status", live="polite")
+            start_hint = f"Up to {limits.max_texts} texts in a box. Ctrl + Enter scores, too."
+            status = text_tree(words.hint(start_hint), elem_id="e5-status", live="polite")
             with gr.Row(elem_id="e5-buttons"):
                 score = gr.Button("Score", variant="primary", elem_id="e5-score")
                 stop = gr.Button("Stop", elem_id="e5-stop", visible=False)

@@ -27,7 +27,9 @@ def draw_map(result: ScoreResult, method: Method, n_dims: int) -> tuple[Figure, 
     Raises:
         E5StudioError: Too few texts for the method.
     """
-    points, caption, axis_names = _project(result.vectors, method, n_dims)
+    points, words, axis_names = _project(result.vectors, method, n_dims)
+    short = result.meta.name.rsplit("/", 1)[-1]
+    caption = f"Vectors of {short}. {words}"  # stays true when another model is picked beside it
     labels, texts = result.points
     names = wording(result.use)
     n_left = len(result.queries)

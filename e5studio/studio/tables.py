@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from e5studio.studio.boxes import TextList, shown
+from e5studio.studio.figures import MAX_ROWS_WITH_OUTLINES
 from e5studio.studio.handlers import ScoreResult, ranks, softmax
 from e5studio.studio.uses import wording
 
@@ -18,7 +19,7 @@ def score_table(result: ScoreResult) -> dict[str, Any]:
     """The table's content: texts once, then rows of (query, passage, score, rank, share).
 
     Where the matrix has more cells than a page can hold, the best of each query are kept and
-    the caption says so.
+    the caption says so. Where the heat map outlines nothing, the best alone are shown at first.
     """
     scores = result.scores.copy()
     if result.is_self:
@@ -47,6 +48,7 @@ def score_table(result: ScoreResult) -> dict[str, Any]:
             ["Softmax", f"Share at temperature {result.meta.temperature}, as in training; compare within one query"],
         ],
         "caption": _caption(result, n_kept),
+        "best_only": n_rows > MAX_ROWS_WITH_OUTLINES,
     }
 
 

@@ -10,6 +10,7 @@ from e5studio.prompts import Prompt
 from e5studio.report import EncodeReport, Truncation
 from e5studio.studio.boxes import TextList, shown
 from e5studio.studio.catalog import ModelCard, ModelChoice
+from e5studio.studio.figures import MAX_ROWS_WITH_OUTLINES
 from e5studio.studio.handlers import ScoreResult, ranks
 from e5studio.studio.uses import Use, prompts_in_front, takes_instruction, uses_of, wording
 
@@ -17,11 +18,14 @@ Node = list[Any]
 
 _MAX_ITEMS = 8
 _UNKNOWN_WORTH_SAYING = 0.05
+_LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made of
+_LONG_WORDS = f" Or is it the length of a word? Many models know none of more than {_LONGEST_WORD} characters."
 
 
-def error(message: str) -> list[Node]:
-    """A sentence that says what went wrong and what to do."""
-    return [["p", "e5-error", shown(message, 900)]]
+def error(message: str, *, is_result_left: bool = False) -> list[Node]:
+    """A sentence that says what went wrong and what to do, and one where an earlier result is still in sight."""
+    left = " Shown is still the result before." if is_result_left else ""
+    return [["p", "e5-error", shown(message, 900) + left]]
 
 
 def progress(share: float | None, doing: str) -> list[Node]:
@@ -72,7 +76,9 @@ def summary(result: ScoreResult) -> list[Node]:
 def reading_help(result: ScoreResult) -> list[Node]:
     """How to read the numbers, in one sentence."""
     short = result.meta.name.rsplit("/", 1)[-1]  # stays true when another model is picked above
-    text = f"Cosine \N{MULTIPLICATION SIGN} 100 with {short}. Compare within a row: the outlined cell is its best."
+    is_outlined = len(result.queries) <= MAX_ROWS_WITH_OUTLINES
+    best = "the outlined cell is its best" if is_outlined else "the table marks the best of each"
+    text = f"Cosine \N{MULTIPLICATION SIGN} 100 with {short}. Compare within a row: {best}."
     if result.meta.prompt_kind != "none":
         text += " E5 scores usually lie between 70 and 100, so their order says more than their height."
     return hint(text)
@@ -143,19 +149,24 @@ def _warnings(name: str, box: TextList, report: EncodeReport) -> list[str]:
     found += [_truncated(box.labels[cut.index], cut) for cut in report.truncated[:_MAX_ITEMS]]
     if len(report.truncated) > _MAX_ITEMS:
         found.append(f"{len(report.truncated) - _MAX_ITEMS} more {name} were too long.")
-    unknown = [
-        f"{label} ({share:.0%})"
-        for label, share in zip(box.labels, report.unknown_share, strict=True)
-        if share >= _UNKNOWN_WORTH_SAYING
-    ]
+    places = [place for place, share in enumerate(report.unknown_share) if share >= _UNKNOWN_WORTH_SAYING]
+    unknown = [f"{box.labels[place]} ({report.unknown_share[place]:.0%})" for place in places]
+    unknown_texts = [box.texts[place] for place in places]
     if unknown:
-        found.append(f"Partly unknown to this model (share of tokens): {_some(unknown)}. Is it made for this language?")
+        found.append(
+            f"Partly unknown to this model (share of tokens): {_some(unknown)}. Is it made for this language?"
+            + (_LONG_WORDS if any(map(_has_long_word, unknown_texts)) else "")
+        )
     if report.already_prompted:
         labels = _some(box.labels[index] for index in report.already_prompted)
         found.append(f"{labels} already begin with a prompt; the model's own was put in front of it all the same.")
     if report.n_replaced_surrogates:
         found.append(f"Broken characters in {report.n_replaced_surrogates} {name} were replaced by �.")
     return found
+
+
+def _has_long_word(text: str) -> bool:
+    return any(len(word) > _LONGEST_WORD for word in text.split())
 
 
 def _truncated(label: str, cut: Truncation) -> str:

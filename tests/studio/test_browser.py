@@ -196,6 +196,11 @@ def test_a_person_sees_scores_hovers_picks_and_sorts(open_page, handlers):
     assert shown == sorted(numbers, reverse=True)
     rows.first.click()
     expect(page.locator("#e5-pair")).to_contain_text("rank 1 of 2")
+    page.get_by_label("Best of each only").check()
+    expect(rows).to_have_count(2)
+    expect(page.locator("#e5-scores .e5-best")).to_have_count(2)
+    page.get_by_label("Best of each only").uncheck()
+    expect(rows).to_have_count(4)
     expect(page.locator("#e5-notes")).to_contain_text("In front of queries: nothing")
 
 
@@ -232,7 +237,8 @@ def test_an_error_is_a_sentence_and_what_was_shown_stays(open_page):
     take_model(page, "intfloat/e5-large-v2")
     page.locator("#e5-score").click()
     error = page.locator("#e5-status .e5-error")
-    expect(error).to_contain_text("intfloat/e5-large-v2 is not on this machine, and the Hub does not answer.")
+    expect(error).to_contain_text("e5-large-v2 is not on this machine, and the Hugging Face Hub does not answer.")
+    expect(error).to_contain_text("such as all-MiniLM-L6-v2. Shown is still the result before.")
     expect(page.locator("#e5-heat .textpoint")).to_have_count(4)
 
     take_model(page, "intfloat/e5-base-v2")
@@ -357,6 +363,17 @@ def test_the_plot_follows_the_theme_without_being_rebuilt(open_page):
     dark = plot.evaluate(read)
     assert dark[1] != light[1]
     assert plot.evaluate("plot => plot.isTheOne")
+
+
+@pytest.mark.parametrize("height", [700, 900, 1000])
+def test_the_bar_with_the_score_button_covers_nothing_that_cannot_be_scrolled_clear_of_it(open_page, height):
+    page = open_page(height=height)
+    places = """() => ["#e5-separator", "#e5-actions"].map((id) => document.querySelector(id).getBoundingClientRect())
+        .map((box) => [box.top, box.bottom])"""
+    expect(page.locator("#e5-start")).to_contain_text("offline copy")
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    (_, end), (bar, _) = page.evaluate(places)
+    assert end <= bar
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -29,6 +29,8 @@ def test_no_model_is_advised_where_none_is_here(monkeypatch):
 
 def test_other_reasons_are_told_as_they_are():
     assert explain(ModelUnavailableError("Its disk is full. Free some.")) == "Its disk is full. Free some."
+    long = "a/b is not on this machine, and the Hub has no such model. Looked in the Hub cache for config.json."
+    assert explain(ModelUnavailableError(long)) == "a/b is not on this machine, and the Hub has no such model."
 
 
 def test_a_model_too_large_is_not_met_with_a_precision_that_the_page_does_not_offer():

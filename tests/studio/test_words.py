@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -58,6 +59,27 @@ def test_empty_lines_unknown_tokens_and_prompts_in_the_text_are_told(score):
     assert "Q1 already begin" in text
 
 
+def test_a_word_too_long_for_the_tokenizer_is_not_taken_for_another_language_alone(score):
+    assert "length of a word" in said(words.notes(score("x" * 101, "a guideline", OFFLINE, "none")))
+    assert "length of a word" not in said(words.notes(score("धन्यवाद 漢字 한국어", "a guideline")))
+
+
+def test_the_caption_promises_outlines_only_where_they_are_drawn(score):
+    few, many = ("\n".join(f"text {number}" for number in range(count)) for count in (3, 64))
+    assert "outlined" in said(words.reading_help(score(few, few)))
+    assert not score_table(score(few, few))["best_only"]
+    result = score(many, few)
+    assert "outlined" in said(words.reading_help(result))
+    crowded = replace(result, queries=replace(result.queries, texts=("one more",) * 65))
+    assert "outlined" not in said(words.reading_help(crowded))
+    assert "the table marks the best" in said(words.reading_help(crowded))
+
+
+def test_an_error_says_so_where_an_earlier_result_is_still_in_sight():
+    assert said(words.error("It failed.")) == "It failed."
+    assert said(words.error("It failed.", is_result_left=True)) == "It failed. Shown is still the result before."
+
+
 def test_broken_characters_are_told(score):
     assert "Broken characters in 1 queries" in said(words.notes(score("a \ud800 b", "a guideline")))
 
@@ -111,6 +133,7 @@ def test_the_map_says_what_it_is_worth(score, n_dims):
     result = score("protein\nsummit\ntop", "one\ntwo\nthree")
     figure, caption = draw_map(result, "pca", n_dims)
     assert "% of the variance" in caption
+    assert caption.startswith("Vectors of e5-small-v2.")
     assert "Trustworthiness" in caption
     assert len(figure["data"]) == 3
 

@@ -1,5 +1,7 @@
 // Writes props.value as a sortable table. Given by Gradio: element, trigger, props, watch.
 const place = element.querySelector(".e5-table");
+const bestOnly = element.querySelector(".e5-best-only");
+const isBestOnly = bestOnly.querySelector("input");
 let table = null;
 let sorting = { column: 0, isDescending: false };
 
@@ -43,16 +45,18 @@ function textCell([label, text]) {
 
 const tenths = (score) => (Math.round(score * 10) / 10 + 0).toFixed(1).replace("-", "\u2212");
 
-function scoreCell(score, isBest) {
+function scoreCell(score, isMarked) {
   const cell = make("td", "e5-number", make("span", "e5-score", tenths(score)));
-  if (isBest) cell.append(make("span", "e5-best", "best"));
+  if (isMarked) cell.append(make("span", "e5-best", "best"));
   return cell;
 }
 
-function row([query, passage, score, rank, share]) {
-  const isBest = rank === 1;
-  const node = make("tr", isBest ? "e5-row-best" : "");
-  node.append(textCell(table.queries[query]), textCell(table.passages[passage]), scoreCell(score, isBest));
+const isBest = (cells) => cells[3] === 1;
+
+function row(cells) {
+  const [query, passage, score, rank, share] = cells;
+  const node = make("tr", isBest(cells) ? "e5-row-best" : "");
+  node.append(textCell(table.queries[query]), textCell(table.passages[passage]), scoreCell(score, isBest(cells)));
   node.append(make("td", "e5-number", String(rank)), make("td", "e5-number", share.toFixed(share < 9.95 ? 1 : 0) + " %"));
   node.addEventListener("click", () => trigger("pick", { kind: "cell", row: query, column: passage }));
   return node;
@@ -61,18 +65,21 @@ function row([query, passage, score, rank, share]) {
 function write() {
   place.replaceChildren();
   place.hidden = !table;
+  bestOnly.hidden = !table || table.rows.every(isBest);
   if (!table) return;
   place.setAttribute("aria-label", table.caption);
   const head = make("tr", "", ...table.headings.map(([title, hint], column) => heading(title, hint, column)));
-  const body = make("tbody", "", ...[...table.rows].sort(compare).map(row));
+  const body = make("tbody", "", ...table.rows.filter((cells) => !isBestOnly.checked || isBest(cells)).sort(compare).map(row));
   place.append(make("table", "", make("caption", "e5-hidden", table.caption), make("thead", "", head), body));
 }
 
 function update() {
   table = props.value && props.value.rows ? props.value : null;
   sorting = { column: 0, isDescending: false };
+  isBestOnly.checked = Boolean(table && table.best_only);
   write();
 }
 
+isBestOnly.addEventListener("change", write);
 watch("value", update);
 update();

@@ -13,7 +13,10 @@ def score_table_view(elem_id: str) -> gr.HTML:
     """An empty place for what `e5studio.studio.tables.score_table` makes; `pick` tells which row was clicked."""
     return gr.HTML(
         None,
-        html_template='<div class="e5-table" tabindex="0" role="region"></div>',
+        html_template=(
+            '<label class="e5-best-only" hidden><input type="checkbox"> Best of each only</label>'
+            '<div class="e5-table" tabindex="0" role="region"></div>'
+        ),
         js_on_load=_SCRIPT,
         elem_id=elem_id,
         apply_default_css=False,
