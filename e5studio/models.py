@@ -210,13 +210,16 @@ def get_model_meta(name: str) -> ModelMeta:
     raise UnknownModelError(_unknown_model_message(name))
 
 
-def _unknown_model_message(name: str) -> str:
+def did_you_mean(name: str) -> str:
+    """A question with the names that were perhaps meant, and a space; "" for a stranger."""
     key = re.sub(r"[\s_]+", "-", name.strip().casefold())
-    names = {**{short: _BY_KEY[full].name for short, full in _SHORT_NAMES.items()}}
-    close = difflib.get_close_matches(key.split("/")[-1], names, n=3, cutoff=0.6)
-    hint = f"Did you mean {' or '.join(names[match] for match in close)}? " if close else ""
+    close = difflib.get_close_matches(key.split("/")[-1], _SHORT_NAMES, n=3, cutoff=0.6)
+    return f"Did you mean {' or '.join(_BY_KEY[_SHORT_NAMES[match]].name for match in close)}? " if close else ""
+
+
+def _unknown_model_message(name: str) -> str:
     return (
-        f"Unknown model {name!r}. {hint}`e5studio models` lists the known ones. For a model of your own "
+        f"Unknown model {name!r}. {did_you_mean(name)}`e5studio models` lists the known ones. For a model of your own "
         "(a local folder or another Hub id) say what it is: pass a ModelMeta, or "
         "prompt_kind='query_passage', 'instruct' or 'none'."
     )

@@ -519,3 +519,10 @@ def test_a_fault_of_ours_is_one_sentence_and_can_be_traced(run, monkeypatch):
 def test_wrong_usage(run, arguments):
     result = run(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_mistyped_name_is_answered_with_a_suggestion(run):
+    for name in ("e5-smal-v2", "intfloat/e5-smal-v2"):
+        result = run("score", "-q", "a", "-p", "b", "--model", name, COLUMNS="400")
+        assert result.exit_code in (1, 2)
+        assert "Did you mean intfloat/e5-small-v2" in result.output

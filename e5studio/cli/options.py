@@ -14,7 +14,7 @@ from e5studio.cli.terminal import say
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, UnknownModelError
 from e5studio.files import open_texts
-from e5studio.models import PromptKind, get_model_meta
+from e5studio.models import PromptKind, did_you_mean, get_model_meta
 from e5studio.studio.catalog import choose_model
 from e5studio.texts import find_bad_texts
 
@@ -93,8 +93,8 @@ class ModelOptions:
         """Ask for what a model of one's own needs before anything is read or downloaded."""
         if self.prompt_kind is None and self.known_prompt_kind() is None and _is_own(self.model):
             raise typer.BadParameter(
-                f"{self.model!r} is no model of `e5studio models`, so say how it was trained to be used: "
-                "query_passage (query: / passage:), instruct or none.",
+                f"{self.model!r} is no model of `e5studio models`. {did_you_mean(self.model)}For one of your own say "
+                "how it was trained to be used: query_passage (query: / passage:), instruct or none.",
                 param_hint="--prompt-kind",
             )
 
