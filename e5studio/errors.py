@@ -24,7 +24,19 @@ from collections.abc import Sequence
 
 
 class E5StudioError(Exception):
-    """Base of all errors that are meant for a person to read."""
+    """Base of all errors that are meant for a person to read.
+
+    Args:
+        fact: What is wrong.
+        advice: What to do about it in Python; a face with other means gives its own in its place.
+
+    Attributes:
+        fact: As given; the message is both.
+    """
+
+    def __init__(self, fact: str, advice: str = "") -> None:
+        super().__init__(f"{fact} {advice}".rstrip())
+        self.fact = fact
 
 
 class UnknownModelError(E5StudioError, ValueError):

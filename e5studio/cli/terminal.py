@@ -28,7 +28,6 @@ _GAP = "  "
 # stands beside them: a text of a file must not be able to rewrite the screen.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _DTYPE_ARGUMENT = re.compile(r"\bdtype='(\w+)'")
-_OWN_MODELS = "For a model of your own"
 _TRACEBACK_VARIABLE = "E5STUDIO_TRACEBACK"
 
 
@@ -162,9 +161,9 @@ def _errors_as_sentences() -> Iterator[None]:
 
 def _in_options(error: E5StudioError) -> str:
     """The message, with options of this program where the library names arguments in Python."""
-    message = _DTYPE_ARGUMENT.sub(r"--dtype \1", str(error))
-    if not isinstance(error, UnknownModelError):
-        return message
-    known, is_for_python, _ = message.partition(_OWN_MODELS)
-    advice = " give its folder or Hub id as --model, and --prompt-kind."
-    return f"{known}{_OWN_MODELS}{advice}" if is_for_python else known
+    if isinstance(error, UnknownModelError):
+        return (
+            f"{error.fact} `e5studio models` lists the known ones; for one of your own give its folder or Hub id as "
+            "--model, and --prompt-kind."
+        )
+    return _DTYPE_ARGUMENT.sub(r"--dtype \1", str(error))

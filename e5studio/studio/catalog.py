@@ -133,7 +133,7 @@ def _in_table(name: str) -> ModelMeta:
         return get_model_meta(name)
     except UnknownModelError as error:
         # What the library says of models of one's own does not hold here.
-        known, _, _ = str(error).partition(" For a model of your own")
+        known = error.fact
         raise UnknownModelError(f"{known} The Studio takes no others.") from error
 
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 
 from e5studio.errors import E5StudioError, ModelUnavailableError, OutOfMemoryError
 from e5studio.studio.catalog import model_here
 from e5studio.studio.state import StoppedError
-
-_UNREACHABLE = re.compile(r"(?:\S+/)?(\S+) is not on this machine, and the Hub does not answer")
-_FIRST_SENTENCE = re.compile(r".*?\.(?=\s|$)", re.DOTALL)
 
 _log = logging.getLogger(__name__)
 
@@ -33,16 +29,8 @@ def explain(error: Exception) -> str:
 
 def _for_visitors(error: ModelUnavailableError | OutOfMemoryError) -> str:
     """What can be done on the page, which offers neither folders nor a precision."""
-    message = str(error)
     if isinstance(error, OutOfMemoryError):
-        fact = _FIRST_SENTENCE.match(message)
-        return f"{fact.group() if fact else message} Pick a smaller model, or shorten texts that are very long."
-    unreachable = _UNREACHABLE.match(message)
-    if unreachable is None:
-        return message.partition(" Looked in ")[0]
+        return f"{error.fact} Pick a smaller model, or shorten texts that are very long."
     here = model_here()
     other = f", or pick a model marked 'here', such as {here}" if here else ""
-    return (
-        f"{unreachable.group(1)} is not on this machine, and the Hugging Face Hub does not answer. "
-        f"Connect and try again{other}."
-    )
+    return f"{error.fact} Try again later{other}."

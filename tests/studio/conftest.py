@@ -33,7 +33,9 @@ class StandInPool:
 
     def lease(self, model, *, on_download=None, **_):
         if model == ABSENT:
-            raise ModelUnavailableError(f"{model} is not on this machine, and the Hub does not answer. At hand: none.")
+            raise ModelUnavailableError(
+                f"{model} is not on this machine, and the Hub does not answer.", "At hand: none."
+            )
         if model == FAULTY:
             raise RuntimeError("a bug nobody foresaw, with <b>mark-up</b>")
         if on_download is not None:
