@@ -368,12 +368,14 @@ def test_the_plot_follows_the_theme_without_being_rebuilt(open_page):
 @pytest.mark.parametrize("height", [700, 900, 1000])
 def test_the_bar_with_the_score_button_covers_nothing_that_cannot_be_scrolled_clear_of_it(open_page, height):
     page = open_page(height=height)
-    places = """() => ["#e5-separator", "#e5-actions"].map((id) => document.querySelector(id).getBoundingClientRect())
-        .map((box) => [box.top, box.bottom])"""
-    expect(page.locator("#e5-start")).to_contain_text("offline copy")
-    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
-    (_, end), (bar, _) = page.evaluate(places)
-    assert end <= bar
+    # Asked again while the page is still being laid out, which moves both.
+    page.wait_for_function(
+        """() => {
+            window.scrollTo(0, document.documentElement.scrollHeight);
+            const [texts, bar] = ["#e5-separator", "#e5-actions"].map((id) => document.querySelector(id));
+            return texts && bar && texts.getBoundingClientRect().bottom <= bar.getBoundingClientRect().top;
+        }"""
+    )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
