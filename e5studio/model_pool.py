@@ -7,6 +7,7 @@ another model wants its memory. A load that fails leaves the loaded ones as they
 from __future__ import annotations
 
 import math
+import os
 import threading
 import weakref
 from collections import OrderedDict, deque
@@ -99,6 +100,7 @@ class ModelPool:
         truncate_dim: int | None = None,
         token_budget: int | None = None,
         show_progress: bool | None = None,
+        local_files_only: bool = False,
         on_download: DownloadProgress | None = None,
     ) -> Lease:
         """Get an encoder over a shared model, loading it where nobody has yet.
@@ -112,7 +114,7 @@ class ModelPool:
         entry = self._claim(key)
         try:
             with entry.loading:
-                base = entry.encoder or self._load(entry, key, on_download)
+                base = entry.encoder or self._load(entry, key, local_files_only, on_download)
             encoder = base.with_options(
                 max_tokens=max_tokens,
                 truncate_dim=truncate_dim,
@@ -145,14 +147,16 @@ class ModelPool:
             self._entries.move_to_end(key)
             return entry
 
-    def _load(self, entry: _Entry, key: _LoadKey, on_download: DownloadProgress | None) -> E5Encoder:
+    def _load(
+        self, entry: _Entry, key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None
+    ) -> E5Encoder:
         try:
-            encoder = _new_encoder(key, on_download)
+            encoder = _new_encoder(key, local_files_only, on_download)
         except OutOfMemoryError:
             if not self.loaded():
                 raise
             self.clear()  # what nobody needs now makes way for what somebody asks for
-            encoder = _new_encoder(key, on_download)
+            encoder = _new_encoder(key, local_files_only, on_download)
         with self._lock:
             entry.encoder = encoder
         self._settle()
@@ -173,6 +177,15 @@ class ModelPool:
                     break
                 self._drop(key)
 
+    def _take_over(self) -> None:
+        """In a forked process: forget the threads of the parent, and what they were loading."""
+        self._lock = threading.Lock()
+        self._settle()
+        for key in [key for key, entry in self._entries.items() if entry.encoder is None]:
+            del self._entries[key]
+        for entry in self._entries.values():
+            entry.loading = threading.Lock()
+
     def _encoders(self) -> list[E5Encoder]:
         return [entry.encoder for entry in self._entries.values() if entry.encoder is not None]
 
@@ -185,7 +198,7 @@ class ModelPool:
             encoder.close()
 
 
-def _new_encoder(key: _LoadKey, on_download: DownloadProgress | None) -> E5Encoder:
+def _new_encoder(key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> E5Encoder:
     return E5Encoder(
         key.model,
         path=key.path,
@@ -194,6 +207,7 @@ def _new_encoder(key: _LoadKey, on_download: DownloadProgress | None) -> E5Encod
         device=key.device,
         dtype=key.dtype,
         revision=key.revision,
+        local_files_only=local_files_only,
         on_download=on_download,
     )
 
@@ -222,3 +236,14 @@ def get_model_pool() -> ModelPool:
         if _pool is None:
             _pool = ModelPool()
         return _pool
+
+
+def _take_over() -> None:
+    global _pool_lock
+    _pool_lock = threading.Lock()
+    if _pool is not None:
+        _pool._take_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_take_over)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from e5studio.models import ModelMeta
 _DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # A CPU gains nothing from larger batches once its caches are full; a GPU wants them large.
 _TOKEN_BUDGETS = {"cpu": 1_024, "mps": 16_384, "cuda": 65_536}
+_alive: weakref.WeakSet[TorchBackend] = weakref.WeakSet()
 
 
 def load(folder: Path, meta: ModelMeta, *, device: str, dtype: DType) -> TorchBackend:
@@ -77,6 +80,8 @@ class TorchBackend:
         self.dtype = str(module.model.dtype).removeprefix("torch.")
         self.n_bytes = sum(weights.nbytes for weights in module.parameters())
         self.limits = Limits(_TOKEN_BUDGETS[device.type])
+        self._process = os.getpid()
+        _alive.add(self)
 
     def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
         """Pooled vectors of each batch, (rows, embed_dim) float32."""
@@ -115,12 +120,39 @@ class TorchBackend:
         with self._lock, torch.inference_mode():
             if self._module is None:
                 raise BackendError("This model was closed. Load it again to use it.")
+            self._refuse_after_fork()
             input_ids = torch.from_numpy(ids).to(self._device)
             attention_mask = torch.from_numpy(mask).to(self._device)
             pooled, tokens = self._module(input_ids, attention_mask, padded)
             chosen = tokens[attention_mask.bool()] if token_vectors else pooled
             vectors: FloatArray = chosen.cpu().numpy()
         return vectors
+
+    def _refuse_after_fork(self) -> None:
+        if self._device.type != "cpu" and self._process != os.getpid():
+            raise BackendError(
+                f"This process was forked from the one that loaded the model on {self.device}, and no driver allows "
+                "that. Start processes with multiprocessing's 'spawn' or 'forkserver', or take device='cpu'."
+            )
+
+    def _take_over(self) -> None:
+        self._lock = threading.Lock()  # whoever held it did not come along
+
+
+def _continue_alone() -> None:
+    """Make the models that a forked process inherits usable in it.
+
+    The threads that share a computation's work stayed in the parent: an operation that waits for
+    them would wait forever. One thread waits for nobody, and forked processes share the cores anyway.
+    """
+    torch.set_num_threads(1)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers does so after a fork, with a warning
+    for backend in _alive:
+        backend._take_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_continue_alone)
 
 
 def _torch_dtype(dtype: DType) -> torch.dtype:

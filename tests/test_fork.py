@@ -1,0 +1,109 @@
+"""A forked process takes over the models of its parent: it neither waits for ever nor gives other vectors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import e5studio.backends.torch as torch_backend
+from e5studio.encoder import E5Encoder
+from e5studio.errors import BackendError
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+# In a process of its own: the tests' one computes with one thread, and shows nothing of what threads do to a fork.
+PREPARE = """
+import asyncio, os, sys, threading
+import numpy as np
+import torch
+from e5studio import E5Encoder, EmbeddingsProvider, ProviderOptions, get_model_pool
+
+torch.set_num_threads(2)
+options = ProviderOptions(model=sys.argv[1], prompt_kind="query_passage", device="cpu", token_budget=8192)
+provider = EmbeddingsProvider(options)
+texts = [f"text {i} " + "summit define " * (i % 50) for i in range(96)]
+expected = provider.embed(texts, "document")
+
+def in_child(check):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            status = 0 if check() else 1
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+def same(vectors):
+    return np.abs(vectors - expected).max() <= 1e-6
+"""
+
+CHECKS = {
+    "with the parent's weights": "assert in_child(lambda: same(provider.embed(texts, 'document'))) == 0",
+    "in threads of its own": """
+asyncio.run(provider.aembed(texts, 'document'))
+assert in_child(lambda: same(asyncio.run(provider.aembed(texts, 'document')))) == 0
+""",
+    "with a model that it loads": """
+def load():
+    get_model_pool()
+    with E5Encoder(sys.argv[1], prompt_kind="query_passage", device="cpu", token_budget=8192) as own:
+        return same(own.encode_document(texts))
+assert in_child(load) == 0
+""",
+    "while the parent goes on": """
+is_done = threading.Event()
+def embed():
+    while not is_done.is_set():
+        provider.embed(texts, "document")
+threads = [threading.Thread(target=embed) for _ in range(2)]
+for thread in threads:
+    thread.start()
+try:
+    assert [in_child(lambda: same(provider.embed(texts, 'document'))) for _ in range(10)] == [0] * 10
+finally:
+    is_done.set()
+    for thread in threads:
+        thread.join()
+""",
+    "while the parent loads another": """
+pool = get_model_pool()
+with pool._lock:
+    assert in_child(lambda: same(pool.lease(
+        sys.argv[1], prompt_kind="query_passage", device="cpu").encoder.encode_document(texts))) == 0
+""",
+    "while the parent is computing": """
+with provider.encoder._backend._lock:
+    assert in_child(lambda: same(provider.embed(texts, 'document'))) == 0
+""",
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_a_forked_process_embeds(checkpoints, name):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment.pop("TOKENIZERS_PARALLELISM", None)
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", PREPARE + CHECKS[name]]
+    ended = subprocess.run(
+        [*command, str(checkpoints("e5").folder)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert not ended.stderr
+
+
+def test_a_gpu_stays_with_the_process_that_loaded_the_model(checkpoints, monkeypatch):
+    checkpoint = checkpoints("e5")
+    with E5Encoder(checkpoint.meta, path=checkpoint.folder, device="cpu") as encoder:
+        monkeypatch.setattr(encoder._backend, "_device", torch_backend.torch.device("cuda"))
+        monkeypatch.setattr(torch_backend.os, "getpid", lambda: -1)
+        with pytest.raises(BackendError, match=r"forked.*spawn"):
+            encoder.encode_query("a")
