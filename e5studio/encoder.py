@@ -397,9 +397,16 @@ class E5Encoder:
         """Tokens of each text, however long, without prompt and special tokens, (n,) int32."""
         return self._tokenizer.count([replace_surrogates(text) for text in checked_types(texts)])
 
-    def max_text_tokens(self, role: str = "document", *, instruction: str | None = None) -> int:
-        """Tokens left for a text beside the prompt of its role and the special tokens."""
-        chosen = self.resolve_prompt(role, instruction=instruction)
+    def token_spans(self, text: str, /) -> IntArray:
+        """First and one-past-last character of each token that `count_tokens` counts, (n, 2) int32."""
+        [text] = checked_types([text])
+        return self._tokenizer.spans(replace_surrogates(text))
+
+    def max_text_tokens(
+        self, role: str = "document", *, prompt: str | Prompt | None = None, instruction: str | None = None
+    ) -> int:
+        """Tokens left for a text beside the special tokens and the prompt of its role, or another `prompt`."""
+        chosen = self.resolve_prompt(role if prompt is None else None, prompt=prompt, instruction=instruction)
         return self._max_tokens - self._tokenizer.n_special - self._tokenizer.count_prompt(chosen.text)
 
     def close(self) -> None:

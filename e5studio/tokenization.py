@@ -125,6 +125,11 @@ class Tokenizer:
             counts[start : start + len(block)] = [len(ids) for ids in block]
         return counts
 
+    def spans(self, text: str) -> IntArray:
+        """First and one-past-last character of each token of a whole text, special tokens left out, (n, 2)."""
+        offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return np.array(offsets, np.int32).reshape(-1, 2)
+
     def count_prompt(self, prompt: str) -> int:
         """Tokens that a prompt takes away from a text; a space at its end belongs to the text's first token."""
         return len(self._encode_batch([prompt.removesuffix(" ")])[0]) if prompt else 0

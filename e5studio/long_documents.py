@@ -1,0 +1,128 @@
+"""Texts longer than the model reads: cut into parts that fit, and pooled into one vector.
+
+The model itself reads a beginning; this is the explicit way to embed all of a text. What it
+gives is an average over parts that did not see each other, not what a longer model would give.
+"""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.backends import FloatArray
+from e5studio.batching import IntArray
+from e5studio.encoder import E5Encoder, Progress
+from e5studio.errors import NonFiniteError
+from e5studio.prompts import Prompt
+from e5studio.texts import find_bad_texts
+
+
+def encode_long_documents(
+    encoder: E5Encoder, texts: list[str], *, prompt: str | Prompt, on_progress: Progress | None = None
+) -> FloatArray:
+    """Embed all of every text, however long.
+
+    A text that fits is embedded as `E5Encoder.encode` does. A longer one is cut by `split_to_fit`;
+    its vector is the mean of its parts' vectors (each of length 1, each with the prompt in front),
+    weighted by their tokens and scaled to length 1.
+
+    Args:
+        encoder: Computes the vectors.
+        texts: The texts.
+        prompt: What goes in front of every part.
+        on_progress: Told of the progress, counted in parts.
+
+    Returns:
+        Float32, (n, embed_dim), in the order of the texts.
+
+    Raises:
+        TextError: Some texts are empty; TextTypeError: or no texts.
+        NonFiniteError: The parts of a text cancel each other out.
+    """
+    prepared = encoder.prepare(texts, prompt=prompt)
+    too_long = {cut.index for cut in prepared.report.truncated}
+    if not too_long:
+        return encoder.embed_prepared(prepared, on_progress=on_progress)
+    parts = [
+        split_to_fit(encoder, text, prompt=prompt) if index in too_long else [text] for index, text in enumerate(texts)
+    ]
+    flat = encoder.prepare([part for parts_of_text in parts for part in parts_of_text], prompt=prompt)
+    vectors = encoder.embed_prepared(flat, on_progress=on_progress)
+    return _pooled(vectors, flat.report.n_tokens - _overhead(encoder, prompt), [len(part) for part in parts])
+
+
+def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list[str]:
+    """Cut a text into the fewest parts that the model reads whole, of about equal length.
+
+    Cuts are made between words or after punctuation; inside a word only where none of these is
+    near. Nothing is lost but spaces at the cuts.
+
+    Args:
+        encoder: Its tokenizer counts.
+        text: Of any length.
+        prompt: What will stand in front of every part.
+    """
+    if _fits(encoder, text, prompt):
+        return [text]
+    starts = encoder.token_spans(text)[:, 0]
+    room = encoder.max_text_tokens(prompt=prompt)
+    parts: list[str] = []
+    done, place = 0, 0
+    while done < len(starts):
+        for limit in range(room, 0, -1):  # beside the prompt a part may take a token more than inside the text
+            cut = _next_cut(text, starts, done, limit)
+            end = int(starts[cut]) if cut < len(starts) else len(text)
+            part = text[place:end].strip()
+            if find_bad_texts([part]) or _fits(encoder, part, prompt):
+                break
+        if not find_bad_texts([part]):
+            parts.append(part)
+        done, place = cut, end
+    return parts
+
+
+def _fits(encoder: E5Encoder, text: str, prompt: str | Prompt) -> bool:
+    return not encoder.prepare([text], prompt=prompt).report.truncated
+
+
+def _next_cut(text: str, starts: IntArray, done: int, limit: int) -> int:
+    """The token before which to cut, so that at most `limit` tokens lie between it and `done`."""
+    n_left = len(starts) - done
+    if n_left <= limit:
+        return len(starts)
+    wanted = done + math.ceil(n_left / math.ceil(n_left / limit))
+    near = sorted(
+        range(wanted - limit // 4, min(wanted + limit // 4, done + limit) + 1), key=lambda cut: abs(cut - wanted)
+    )
+    cut = next((cut for cut in near if cut > done and _begins_word(text, int(starts[cut]))), wanted)
+    # Several tokens may stand for one character, which stays whole.
+    first = int(np.searchsorted(starts, starts[cut]))
+    return first if first > done else int(np.searchsorted(starts, starts[cut], side="right"))
+
+
+def _begins_word(text: str, place: int) -> bool:
+    before, after = text[place - 1], text[place]
+    # Chinese and Japanese have no spaces, but punctuation of their own, which never stands inside a word.
+    return before.isspace() or after.isspace() or (ord(before) > 127 and unicodedata.category(before)[0] == "P")
+
+
+def _overhead(encoder: E5Encoder, prompt: str | Prompt) -> int:
+    """Tokens of a text's input that are not its own."""
+    return encoder.spec.max_tokens - encoder.max_text_tokens(prompt=prompt)
+
+
+def _pooled(vectors: FloatArray, weights: IntArray, n_parts: list[int]) -> FloatArray:
+    counts = np.array(n_parts)
+    starts: NDArray[np.intp] = np.cumsum(counts) - counts
+    sums = np.add.reduceat(vectors * np.maximum(weights, 1)[:, None].astype(np.float32), starts, axis=0)
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    if not (norms > 0).all():
+        indices = np.flatnonzero(norms[:, 0] == 0).tolist()
+        raise NonFiniteError(f"The parts of the texts at {indices[:10]} cancel each other out.", indices)
+    pooled: FloatArray = sums / norms
+    whole = counts == 1
+    pooled[whole] = vectors[starts[whole]]
+    return pooled
