@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from e5studio.cache import CachedEncoder, VectorCache
     from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
     from e5studio.errors import E5StudioError, E5StudioWarning, NonFiniteError, PromptError, TextError
+    from e5studio.long_documents import encode_long_documents, split_to_fit
     from e5studio.model_pool import Lease, ModelPool, get_model_pool
     from e5studio.models import ModelMeta, get_model_meta, list_models
     from e5studio.prompts import Prompt
+    from e5studio.provider import EmbeddingsProvider, ProviderOptions
     from e5studio.report import EncodeReport, Truncation
     from e5studio.similarity import cos_sim, semantic_search
     from e5studio.spec import EncoderSpec
@@ -28,6 +30,7 @@ _MODULES = {
     "E5Encoder": "encoder",
     "E5StudioError": "errors",
     "E5StudioWarning": "errors",
+    "EmbeddingsProvider": "provider",
     "EncodeReport": "report",
     "EncoderSpec": "spec",
     "Lease": "model_pool",
@@ -37,16 +40,19 @@ _MODULES = {
     "PreparedTexts": "encoder",
     "Prompt": "prompts",
     "PromptError": "errors",
+    "ProviderOptions": "provider",
     "TextError": "errors",
     "TokenEmbeddings": "encoder",
     "Truncation": "report",
     "VectorCache": "cache",
     "cos_sim": "similarity",
+    "encode_long_documents": "long_documents",
     "find_bad_texts": "texts",
     "get_model_meta": "models",
     "get_model_pool": "model_pool",
     "list_models": "models",
     "semantic_search": "similarity",
+    "split_to_fit": "long_documents",
 }
 
 __all__ = [
@@ -54,6 +60,7 @@ __all__ = [
     "E5Encoder",
     "E5StudioError",
     "E5StudioWarning",
+    "EmbeddingsProvider",
     "EncodeReport",
     "EncoderSpec",
     "Lease",
@@ -63,16 +70,19 @@ __all__ = [
     "PreparedTexts",
     "Prompt",
     "PromptError",
+    "ProviderOptions",
     "TextError",
     "TokenEmbeddings",
     "Truncation",
     "VectorCache",
     "cos_sim",
+    "encode_long_documents",
     "find_bad_texts",
     "get_model_meta",
     "get_model_pool",
     "list_models",
     "semantic_search",
+    "split_to_fit",
 ]
 
 

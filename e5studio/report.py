@@ -61,22 +61,29 @@ class EncodeReport:
     already_prompted: tuple[int, ...]
 
 
-def warn(report: EncodeReport, *, stacklevel: int, told: set[str] | None = None) -> None:
+def warn(
+    report: EncodeReport,
+    *,
+    stacklevel: int,
+    told: set[str] | None = None,
+    details: str = "prepare(...).report lists them.",
+) -> None:
     """Say once a call what a caller would want to know and might not ask for.
 
     Args:
         report: Of the call.
         stacklevel: As `warnings.warn` counts, from the caller of this function.
         told: What was said before in the same stream and is not repeated; what is said now is added.
+        details: Where the caller finds which texts were cut, or how to keep them whole.
     """
     told = set() if told is None else told
-    for kind, (category, sentence) in _advice(report).items():
+    for kind, (category, sentence) in _advice(report, details).items():
         if kind not in told:
             warnings.warn(sentence, category, stacklevel=stacklevel + 1)
             told.add(kind)
 
 
-def _advice(report: EncodeReport) -> dict[str, tuple[type[E5StudioWarning], str]]:
+def _advice(report: EncodeReport, details: str) -> dict[str, tuple[type[E5StudioWarning], str]]:
     advice: dict[str, tuple[type[E5StudioWarning], str]] = {}
     if report.truncated:
         first = report.truncated[0]
@@ -84,7 +91,7 @@ def _advice(report: EncodeReport) -> dict[str, tuple[type[E5StudioWarning], str]
             TruncationWarning,
             f"{len(report.truncated)} of {report.n_texts} texts are longer than the {first.n_read} tokens that "
             f"{report.model} reads; their ends were left out (text {first.index}: "
-            f"{'' if first.exact else 'at least '}{first.n_dropped} tokens). prepare(...).report lists them.",
+            f"{'' if first.exact else 'at least '}{first.n_dropped} tokens). {details}",
         )
     if report.already_prompted:
         advice["already prompted"] = (

@@ -24,7 +24,8 @@ ROWS = [
     ["backends", "files"],
     ["loading"],
     ["encoder", "cache"],
-    ["model_pool"],
+    ["model_pool", "long_documents"],
+    ["provider"],
     ["evaluation", "studio"],
     ["cli"],
     ["", "__main__"],  # e5studio itself names everything, lazily

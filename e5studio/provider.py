@@ -1,0 +1,287 @@
+"""What an embedding class of a RAG framework stands on: options in, vectors by role out, sync or async.
+
+The model is shared with everybody in the process who asks for the same one (`model_pool`), so
+a provider is light: it pickles and copies as its options. No framework's types appear here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast, get_args
+
+from e5studio.backends import BackendName, DType, FloatArray
+from e5studio.cache import vector_key
+from e5studio.encoder import E5Encoder, Progress
+from e5studio.errors import FingerprintMismatchError, PromptWarning
+from e5studio.long_documents import encode_long_documents
+from e5studio.model_pool import Lease, get_model_pool
+from e5studio.models import PromptKind
+from e5studio.prompts import Prompt, Role
+from e5studio.report import EncodeReport, warn
+from e5studio.texts import as_texts, with_titles
+
+LongDocuments = Literal["truncate", "chunk-and-pool"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderOptions:
+    """How a provider embeds; what `E5Encoder` takes means the same here.
+
+    Attributes:
+        model: A name of the table, another Hub id, or a local folder.
+        path: Folder of the files, where `model` is a name.
+        prompt_kind: For a model outside the table: "query_passage", "instruct" or "none".
+        backend: "torch", or "auto".
+        device: "auto", "cpu", "cuda", ...
+        dtype: "auto" (float32), "float32", "bfloat16" or "float16".
+        revision: Commit, tag or branch in place of the pinned one.
+        max_tokens: Tokens read of a text.
+        truncate_dim: Keep the first so many dimensions.
+        token_budget: Tokens of a batch.
+        local_files_only: Never download.
+        instruction: The task of an instruct model; the card's web search if None.
+        symmetric: Put the query prompt or the instruction on documents too, as the cards ask
+            for similarity, clustering and classification.
+        long_documents: "truncate" reads the beginning of a document that is too long and says so;
+            "chunk-and-pool" reads all of it, see `e5studio.long_documents`. Queries are always truncated.
+        show_progress: A bar on stderr for long work; None shows it on a terminal only.
+    """
+
+    model: str
+    path: str | None = None
+    prompt_kind: PromptKind | None = None
+    backend: BackendName = "auto"
+    device: str = "auto"
+    dtype: DType = "auto"
+    revision: str | None = None
+    max_tokens: int | None = None
+    truncate_dim: int | None = None
+    token_budget: int | None = None
+    local_files_only: bool = False
+    instruction: str | None = None
+    symmetric: bool = False
+    long_documents: LongDocuments = "truncate"
+    show_progress: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.long_documents not in get_args(LongDocuments):
+            choices = " or ".join(map(repr, get_args(LongDocuments)))
+            raise ValueError(f"long_documents={self.long_documents!r} is unknown. It is {choices}.")
+
+
+class EmbeddingsProvider:
+    """Embeds queries and documents with one model; safe to share between threads and event loops.
+
+    Args:
+        options: What to embed with.
+        fingerprint: The identity that the vectors must have, where others like them exist already.
+
+    Raises:
+        FingerprintMismatchError: These options give other vectors today.
+        E5StudioError: Whatever `E5Encoder` raises, and a prompt that the model does not take.
+    """
+
+    def __init__(self, options: ProviderOptions, *, fingerprint: str | None = None) -> None:
+        self._fingerprint = fingerprint
+        self._options = options
+        self._lease: Lease | None = None
+        self._lock = threading.Lock()
+        self._load()
+
+    @property
+    def options(self) -> ProviderOptions:
+        """What it embeds with; what was "auto", or left to a default that may change, is filled in."""
+        return self._options
+
+    @property
+    def fingerprint(self) -> str:
+        """What stands for the encoder: `EncoderSpec.fingerprint`."""
+        return self.encoder.spec.fingerprint
+
+    @property
+    def encoder(self) -> E5Encoder:
+        """The encoder, loaded again where a process has just unpickled this."""
+        lease = self._lease
+        return lease.encoder if lease is not None else self._load()
+
+    def embed(
+        self,
+        texts: list[str],
+        role: Role,
+        *,
+        titles: list[str | None] | None = None,
+        on_progress: Progress | None = None,
+    ) -> FloatArray:
+        """Embed texts in a role.
+
+        Args:
+            texts: The texts, all of them at once: the core sorts them by length.
+            role: "query" or "document".
+            titles: A title for each document, put in front of it with a space.
+            on_progress: Told of the progress.
+
+        Returns:
+            Float32 (n, embed_dim), of length 1, in the order of the texts.
+        """
+        encoder, prompt = self.encoder, self.prompt(role)
+        texts = as_texts(texts if titles is None else with_titles(titles, texts))
+        if role == "document" and self._options.long_documents == "chunk-and-pool":
+            return encode_long_documents(encoder, texts, prompt=prompt, on_progress=on_progress)
+        prepared = encoder.prepare(texts, prompt=prompt)
+        warn(prepared.report, stacklevel=3, details=_DETAILS[role])
+        return encoder.embed_prepared(prepared, on_progress=on_progress)
+
+    async def aembed(self, texts: list[str], role: Role, *, titles: list[str | None] | None = None) -> FloatArray:
+        """As `embed`, in a thread of its own; the work ends soon after the task is cancelled."""
+        return await _in_thread(_executor(role), functools.partial(self.embed, texts, role, titles=titles))
+
+    def prompt(self, role: Role) -> Prompt:
+        """What goes in front of a text of this role."""
+        options = self._options
+        if role == "document" and not options.symmetric:
+            return self.encoder.resolve_prompt("document")
+        return self.encoder.resolve_prompt("query", instruction=options.instruction)
+
+    def report(self, texts: list[str], role: Role = "document") -> EncodeReport:
+        """What embedding these texts would do to them: prompt, tokens, what is cut. Runs no model."""
+        return self.encoder.prepare(texts, prompt=self.prompt(role)).report
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, without prompt and special tokens: what a splitter counts."""
+        return int(self.encoder.count_tokens([text])[0])
+
+    def tokenize(self, text: str) -> list[str]:
+        """The pieces of a text that `count_tokens` counts."""
+        return [text[start:end] for start, end in self.encoder.token_spans(text).tolist()]
+
+    def max_text_tokens(self, role: Role = "document") -> int:
+        """Tokens that fit beside the prompt of a role: what a splitter may fill."""
+        return self.encoder.max_text_tokens(prompt=self.prompt(role))
+
+    def vector_key(self, text: str, role: Role) -> str:
+        """64 hexadecimal digits that stand for this text's vector in this role, and for no other vector."""
+        is_pooled = role == "document" and self._options.long_documents == "chunk-and-pool"
+        identity = self.fingerprint + (" chunk-and-pool" if is_pooled else "")
+        return vector_key(identity, self.prompt(role).text, text).hex()
+
+    def _load(self) -> E5Encoder:
+        with self._lock:
+            if self._lease is None:
+                options = self._options
+                lease = get_model_pool().lease(
+                    options.model,
+                    path=options.path,
+                    prompt_kind=options.prompt_kind,
+                    backend=options.backend,
+                    device=options.device,
+                    dtype=options.dtype,
+                    revision=options.revision,
+                    max_tokens=options.max_tokens,
+                    truncate_dim=options.truncate_dim,
+                    token_budget=options.token_budget,
+                    show_progress=options.show_progress,
+                    local_files_only=options.local_files_only,
+                )
+                self._check(lease.encoder)
+                self._options = _settled(options, lease.encoder)
+                self._fingerprint = lease.encoder.spec.fingerprint
+                self._lease = lease
+            return self._lease.encoder
+
+    def _check(self, encoder: E5Encoder) -> None:
+        found = encoder.spec.fingerprint
+        if self._fingerprint not in (None, found):
+            spec = encoder.spec
+            raise FingerprintMismatchError(
+                f"The fingerprint {self._fingerprint} is asked for, but {spec.model} at {spec.revision} has {found} "
+                f"({spec.backend}, {spec.dtype}, {spec.max_tokens} tokens, {spec.embed_dim} dimensions). Their vectors "
+                "must not be mixed: bring back the model or the setting that changed, or leave the fingerprint out and "
+                "embed everything anew."
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, EmbeddingsProvider) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[ProviderOptions, str | None]:
+        return self._options, self._fingerprint
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"options": self._options, "fingerprint": self._fingerprint}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._options = state["options"]
+        self._fingerprint = state["fingerprint"]
+        self._lease = None
+        self._lock = threading.Lock()
+
+
+_DETAILS: dict[Role, str] = {
+    "query": "Shorten them.",
+    "document": "report(texts) lists them; long_documents='chunk-and-pool' reads all of a text.",
+}
+
+
+class _StoppedError(Exception):
+    """Ends work whose result nobody waits for any more."""
+
+
+async def _in_thread(executor: Executor, embed: Callable[..., FloatArray]) -> FloatArray:
+    is_stopped = threading.Event()
+
+    def stop_when_asked(done: int, total: int) -> None:
+        if is_stopped.is_set():
+            raise _StoppedError
+
+    call = functools.partial(contextvars.copy_context().run, embed, on_progress=stop_when_asked)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, call)
+    except asyncio.CancelledError:
+        is_stopped.set()
+        raise
+
+
+@functools.cache
+def _executor(role: Role) -> Executor:
+    """Threads apart from the event loop's own, which the rest of a program needs for files and names of hosts.
+
+    Queries have theirs, so that they don't queue behind documents: a back end computes a batch at a
+    time, and a query waits for a batch of a long job and not for its end. More threads would only wait.
+    """
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"e5studio-{role}")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_executor.cache_clear)
+
+
+def _settled(options: ProviderOptions, encoder: E5Encoder) -> ProviderOptions:
+    """The options with all that could come out differently elsewhere or later filled in."""
+    spec = encoder.spec
+    prompt = encoder.resolve_prompt("query", instruction=options.instruction)
+    encoder.prepare([], prompt=prompt)  # refuses an instruction that leaves no room for a text
+    if prompt.is_default_instruction:
+        warnings.warn(
+            f"No instruction was given; queries take the model card's web-search task: {prompt.instruction!r}. "
+            "Say with instruction= what your queries are for.",
+            PromptWarning,
+            stacklevel=5,
+        )
+    return replace(
+        options,
+        backend=cast(BackendName, spec.backend),
+        dtype=cast(DType, spec.dtype),
+        max_tokens=spec.max_tokens,
+        revision=options.revision if spec.revision.startswith("sha256:") else spec.revision,
+        instruction=prompt.instruction,
+    )
