@@ -7,8 +7,10 @@ depends on. Only normalised vectors are kept. Several processes may share a fold
 from __future__ import annotations
 
 import hashlib
+import os
 import sqlite3
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -24,6 +26,8 @@ from e5studio.spec import EncoderSpec
 from e5studio.texts import as_texts, with_titles
 from e5studio.tokenization import replace_surrogates
 
+_alive: weakref.WeakSet[VectorCache] = weakref.WeakSet()
+_left_behind: list[sqlite3.Connection] = []  # of a parent process: to close one would release the parent's locks
 _SQL_VARIABLES = 900  # SQLite allows 999 in old builds
 
 
@@ -40,7 +44,10 @@ class VectorCache:
         self._n_bytes = 0
         self._vectors: OrderedDict[bytes, FloatArray] = OrderedDict()
         self._lock = threading.Lock()
-        self._database = _open_database(Path(folder)) if folder is not None else None
+        self._folder = Path(folder) if folder is not None else None
+        self._database: sqlite3.Connection | None = None
+        self._connection()
+        _alive.add(self)
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, FloatArray]:
         """The vectors that are there, by key; each of shape (embed_dim,), read-only."""
@@ -58,26 +65,40 @@ class VectorCache:
         copies = {key: _read_only(vector.copy()) for key, vector in vectors.items()}
         with self._lock:
             self._remember(copies)
-            if self._database is not None:
+            database = self._connection()
+            if database is not None:
                 rows = [(key, vector.tobytes()) for key, vector in copies.items()]
-                with self._database:
-                    self._database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+                with database:
+                    database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             if self._database is not None:
                 self._database.close()
-                self._database = None
+            self._database = self._folder = None
+
+    def _take_over(self) -> None:
+        """In a forked process: SQLite allows no connection to be used in two."""
+        self._lock = threading.Lock()
+        if self._database is not None:
+            _left_behind.append(self._database)
+            self._database = None
+
+    def _connection(self) -> sqlite3.Connection | None:
+        if self._database is None and self._folder is not None:
+            self._database = _open_database(self._folder)
+        return self._database
 
     def _read(self, keys: list[bytes]) -> dict[bytes, FloatArray]:
-        if self._database is None:
+        database = self._connection()
+        if database is None:
             return {}
         rows: list[tuple[bytes, bytes]] = []
         for start in range(0, len(keys), _SQL_VARIABLES):
             part = keys[start : start + _SQL_VARIABLES]
             marks = ",".join("?" * len(part))
-            rows += self._database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
+            rows += database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
         return {key: _read_only(np.frombuffer(vector, np.float32)) for key, vector in rows}
 
     def _remember(self, vectors: dict[bytes, FloatArray]) -> None:
@@ -189,3 +210,12 @@ def _open_database(folder: Path) -> sqlite3.Connection:
 def _read_only(vector: FloatArray) -> FloatArray:
     vector.flags.writeable = False
     return vector
+
+
+def _take_over() -> None:
+    for cache in _alive:
+        cache._take_over()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_take_over)

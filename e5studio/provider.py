@@ -15,12 +15,15 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
+
 from e5studio.backends import BackendName, DType, FloatArray
-from e5studio.cache import vector_key
+from e5studio.cache import VectorCache, vector_key
 from e5studio.encoder import E5Encoder, Progress
-from e5studio.errors import FingerprintMismatchError, PromptWarning
+from e5studio.errors import FingerprintMismatchError, NonFiniteError, PromptWarning
 from e5studio.long_documents import encode_long_documents
 from e5studio.model_pool import Lease, get_model_pool
 from e5studio.models import PromptKind
@@ -52,6 +55,9 @@ class ProviderOptions:
             for similarity, clustering and classification.
         long_documents: "truncate" reads the beginning of a document that is too long and says so;
             "chunk-and-pool" reads all of it, see `e5studio.long_documents`. Queries are always truncated.
+        cache_folder: Keep vectors in this folder and compute each text once; keyed by all that a vector
+            depends on, so that models, roles and settings may share it. What was cut off a text is said
+            when it is computed, and not again.
         show_progress: A bar on stderr for long work; None shows it on a terminal only.
     """
 
@@ -69,6 +75,7 @@ class ProviderOptions:
     instruction: str | None = None
     symmetric: bool = False
     long_documents: LongDocuments = "truncate"
+    cache_folder: str | None = None
     show_progress: bool | None = None
 
     def __post_init__(self) -> None:
@@ -131,13 +138,26 @@ class EmbeddingsProvider:
         Returns:
             Float32 (n, embed_dim), of length 1, in the order of the texts.
         """
-        encoder, prompt = self.encoder, self.prompt(role)
         texts = as_texts(texts if titles is None else with_titles(titles, texts))
-        if role == "document" and self._options.long_documents == "chunk-and-pool":
-            return encode_long_documents(encoder, texts, prompt=prompt, on_progress=on_progress)
-        prepared = encoder.prepare(texts, prompt=prompt)
-        warn(prepared.report, stacklevel=3, details=_DETAILS[role])
-        return encoder.embed_prepared(prepared, on_progress=on_progress)
+        if self._options.cache_folder is None:
+            return self._compute(texts, role, on_progress)
+        cache = _vector_cache(Path(self._options.cache_folder).resolve())
+        keys = [self._key(text, role) for text in texts]
+        vectors = cache.get_many(list(dict.fromkeys(keys)))
+        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
+        if missing:
+            try:
+                computed = self._compute(list(missing.values()), role, on_progress)
+            except NonFiniteError as error:
+                bad = {list(missing)[index] for index in error.indices}
+                indices = [index for index, key in enumerate(keys) if key in bad]
+                raise NonFiniteError(f"{error} (Of all texts given: {indices}.)", indices) from error
+            fresh = dict(zip(missing, computed, strict=True))
+            cache.put_many(fresh)
+            vectors |= fresh
+        return (
+            np.stack([vectors[key] for key in keys]) if keys else np.empty((0, self.encoder.spec.embed_dim), np.float32)
+        )
 
     async def aembed(self, texts: list[str], role: Role, *, titles: list[str | None] | None = None) -> FloatArray:
         """As `embed`, in a thread of its own; the work ends soon after the task is cancelled."""
@@ -168,9 +188,22 @@ class EmbeddingsProvider:
 
     def vector_key(self, text: str, role: Role) -> str:
         """64 hexadecimal digits that stand for this text's vector in this role, and for no other vector."""
-        is_pooled = role == "document" and self._options.long_documents == "chunk-and-pool"
-        identity = self.fingerprint + (" chunk-and-pool" if is_pooled else "")
-        return vector_key(identity, self.prompt(role).text, text).hex()
+        return self._key(text, role).hex()
+
+    def _key(self, text: str, role: Role) -> bytes:
+        identity = self.fingerprint + (" chunk-and-pool" if self._pools(role) else "")
+        return vector_key(identity, self.prompt(role).text, text)
+
+    def _pools(self, role: Role) -> bool:
+        return role == "document" and self._options.long_documents == "chunk-and-pool"
+
+    def _compute(self, texts: list[str], role: Role, on_progress: Progress | None) -> FloatArray:
+        encoder, prompt = self.encoder, self.prompt(role)
+        if self._pools(role):
+            return encode_long_documents(encoder, texts, prompt=prompt, on_progress=on_progress)
+        prepared = encoder.prepare(texts, prompt=prompt)
+        warn(prepared.report, stacklevel=4, details=_DETAILS[role])
+        return encoder.embed_prepared(prepared, on_progress=on_progress)
 
     def _load(self) -> E5Encoder:
         with self._lock:
@@ -249,6 +282,11 @@ async def _in_thread(executor: Executor, embed: Callable[..., FloatArray]) -> Fl
     except asyncio.CancelledError:
         is_stopped.set()
         raise
+
+
+@functools.cache
+def _vector_cache(folder: Path) -> VectorCache:
+    return VectorCache(folder)
 
 
 @functools.cache

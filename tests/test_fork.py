@@ -70,6 +70,16 @@ finally:
     for thread in threads:
         thread.join()
 """,
+    "with a cache on disk": """
+import dataclasses, tempfile
+options = dataclasses.replace(options, cache_folder=tempfile.mkdtemp())
+provider = EmbeddingsProvider(options)
+provider.embed(texts[:40], "document")
+def same_twice():
+    return same(provider.embed(texts, "document")) and same(provider.embed(texts, "document"))
+assert in_child(same_twice) == 0
+assert EmbeddingsProvider(options).embed(texts, "document").shape == expected.shape
+""",
     "while the parent loads another": """
 pool = get_model_pool()
 with pool._lock:

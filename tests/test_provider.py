@@ -18,6 +18,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import (
     E5StudioError,
     FingerprintMismatchError,
+    NonFiniteError,
     PromptError,
     PromptWarning,
     TextError,
@@ -211,8 +212,45 @@ def test_every_option_that_changes_a_vector_changes_its_key(checkpoints):
     assert same.vector_key("text", "query") == keys[0][0]
 
 
+def test_a_cache_computes_each_text_once_and_mixes_nothing(checkpoints, tmp_path, monkeypatch):
+    computed = []
+    compute = EmbeddingsProvider._compute
+
+    def counted(self, texts, role, on_progress):
+        if self.options.cache_folder is not None:
+            computed.extend(texts)
+        return compute(self, texts, role, on_progress)
+
+    monkeypatch.setattr(EmbeddingsProvider, "_compute", counted)
+    folder = str(tmp_path / "vectors")
+    options = options_for(checkpoints("multilingual-e5-instruct"), cache_folder=folder)
+    others = [options, replace(options, instruction="Another task"), replace(options, max_tokens=64)]
+    others += [replace(options, model=str(checkpoints("e5").folder), prompt_kind="query_passage", instruction=None)]
+    for _ in range(2):
+        for other in others:
+            cached, plain = EmbeddingsProvider(other), EmbeddingsProvider(replace(other, cache_folder=None))
+            for role in ("query", "document"):
+                texts = ["one", "two", "one"]
+                np.testing.assert_allclose(cached.embed(texts, role), plain.embed(texts, role), atol=1e-6)
+    assert sorted(computed) == ["one"] * 7 + ["two"] * 7  # the documents of the two tasks are the same
+    assert cached.embed([], "query").shape == (0, cached.encoder.spec.embed_dim)
+
+
+def test_a_faulty_vector_is_named_by_its_place_beside_cached_ones(checkpoints, tmp_path, monkeypatch):
+    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
+    provider.embed(["good"], "document")
+
+    def spoil(*_):
+        raise NonFiniteError("NaN", [0])
+
+    monkeypatch.setattr(provider, "_compute", spoil)
+    with pytest.raises(NonFiniteError) as caught:
+        provider.embed(["good", "bad", "good", "bad"], "document")
+    assert caught.value.indices == (1, 3)
+
+
 def test_options_are_those_of_the_encoder():
-    own = {"model", "instruction", "symmetric", "long_documents"}
+    own = {"model", "instruction", "symmetric", "long_documents", "cache_folder"}
     taken = set(E5Encoder.__init__.__kwdefaults__) - {"on_download"}
     assert {field.name for field in fields(ProviderOptions)} - own == taken
 

@@ -72,6 +72,8 @@ class E5Embeddings(BaseModel, Embeddings):
     long_documents: LongDocuments = "truncate"
     """A document that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
     parts that fit and takes the mean of their vectors, weighted by tokens."""
+    cache_folder: str | None = None
+    """Keep vectors in this folder, and compute each text once; models, roles and settings may share it."""
     backend: BackendName = "auto"
     """What computes."""
     device: str = "auto"
