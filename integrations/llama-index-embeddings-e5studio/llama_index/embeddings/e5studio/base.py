@@ -1,0 +1,274 @@
+"""E5Embedding: LlamaIndex's `BaseEmbedding` over an `EmbeddingsProvider` of E5 Studio.
+
+It names the options, and replaces what LlamaIndex's base class does wrongly for E5: the cache's
+keys, which know neither role nor model. Prompts, length, order and precision are the core's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Self
+
+import llama_index.core.instrumentation as instrument
+from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
+from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.callbacks.schema import CBEventType, EventPayload
+from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
+from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.embeddings.e5studio import cache
+
+from e5studio import EmbeddingsProvider, EncodeReport, ProviderOptions
+from e5studio.backends import BackendName, DType
+from e5studio.models import PromptKind
+from e5studio.prompts import Role
+from e5studio.provider import LongDocuments
+from e5studio.texts import as_texts
+
+dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]  # it is meant to be there
+
+_OPTIONS = [field.name for field in fields(ProviderOptions) if field.name != "model"]
+# Their overrides below get a span of their own; with the wrapped ones each call would have two.
+_get_batch: Callable[..., list[Embedding]] = inspect.unwrap(BaseEmbedding.get_text_embedding_batch)
+_aget_batch: Callable[..., Awaitable[list[Embedding]]] = inspect.unwrap(BaseEmbedding.aget_text_embedding_batch)
+
+
+class E5Embedding(BaseEmbedding):
+    """Embeddings of the E5 family, used exactly as the model cards say.
+
+    Examples:
+        `pip install llama-index-embeddings-e5studio`
+
+        ```python
+        from llama_index.core import Settings
+        from llama_index.embeddings.e5studio import E5Embedding
+
+        Settings.embed_model = E5Embedding(model_name="intfloat/multilingual-e5-small")
+        ```
+
+    The model is loaded here, and shared with everything in the process that asks for the same
+    one. Options of the model can't be changed afterwards; make another object, it costs next to nothing.
+
+    `embeddings_cache` keeps vectors under a key made of fingerprint, prompt and text. LlamaIndex's own
+    key is the text alone, and gives a query the vector of a passage, or of another model; entries under
+    such keys are neither read nor written.
+
+    Raises:
+        e5studio.E5StudioError: The model, or what was asked of it, is not to be had; the
+            message is a sentence for a person.
+    """
+
+    model_config = ConfigDict(
+        arbitrary_types_allowed=True,
+        extra="forbid",
+        protected_namespaces=("pydantic_model_",),
+        use_attribute_docstrings=True,
+    )
+
+    model_name: str = Field(frozen=True)
+    """A model of E5 Studio's table ("intfloat/e5-small-v2", or "e5-small-v2"), another Hub id, or a local folder."""
+    path: str | None = Field(default=None, frozen=True)
+    """Folder of the files, where `model_name` is a name."""
+    prompt_kind: PromptKind | None = Field(default=None, frozen=True)
+    """For a model outside the table: "query_passage" (query: / passage:), "instruct" or "none"."""
+    instruction: str | None = Field(default=None, frozen=True)
+    """What the queries are for, in one sentence, on instruct models; the card's web search if None, with a warning."""
+    symmetric: bool = Field(default=False, frozen=True)
+    """Embed texts as queries too, as the cards ask for similarity, clustering and classification."""
+    long_documents: LongDocuments = Field(default="truncate", frozen=True)
+    """A text that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
+    parts that fit and takes the mean of their vectors, weighted by tokens."""
+    cache_folder: str | None = Field(default=None, frozen=True)
+    """Keep vectors in this folder, and compute each text once; models, roles and settings may share it."""
+    backend: BackendName = Field(default="auto", frozen=True)
+    """What computes."""
+    device: str = Field(default="auto", frozen=True)
+    """"cpu", "cuda", "cuda:1", "mps", or the best that is there."""
+    dtype: DType = Field(default="auto", frozen=True)
+    """Precision; "auto" is float32 everywhere."""
+    revision: str | None = Field(default=None, frozen=True)
+    """Commit, tag or branch in place of the pinned one."""
+    max_tokens: int | None = Field(default=None, frozen=True)
+    """Tokens read of a text, prompt and special tokens counted; the card's number if None."""
+    truncate_dim: int | None = Field(default=None, frozen=True)
+    """Keep the first so many dimensions. E5 was not trained for it; it costs quality."""
+    token_budget: int | None = Field(default=None, frozen=True)
+    """Tokens of a batch, padding counted; the back end's own number if None."""
+    local_files_only: bool = Field(default=False, frozen=True)
+    """Never download."""
+    show_progress: bool | None = Field(default=None, frozen=True)
+    """A bar on stderr for long work; None shows it on a terminal only."""
+    fingerprint: str | None = Field(default=None, frozen=True)
+    """What stands for model, revision, length, precision and dimensions. Given, it is checked: a model that
+    gives other vectors is refused. `to_dict` writes it, so that `from_dict` can't restore another model."""
+    embeddings_cache: Any | None = Field(default=None, exclude=True)
+    """A `BaseKVStore` for vectors that were computed before; its keys are safe, see above."""
+    embed_batch_size: int = Field(default=2048, gt=0, le=2048)
+    """Texts that LlamaIndex hands over at a time, an event each. It costs no memory: batches for the model are made
+    below it, by length, so small numbers only slow things down."""
+
+    _provider: EmbeddingsProvider = PrivateAttr()
+
+    if not TYPE_CHECKING:  # checkers and editors see the arguments that pydantic makes of the fields
+
+        def __init__(self, **options: Any) -> None:
+            """Load the model, or share it where it is loaded."""
+            super().__init__(**options)  # what follows is outside, where pydantic doesn't wrap errors in its own
+            chosen = {name: getattr(self, name) for name in _OPTIONS}
+            self._provider = EmbeddingsProvider(
+                ProviderOptions(model=self.model_name, **chosen), fingerprint=self.fingerprint
+            )
+            # What was "auto" is settled now, so that to_dict says what these vectors are made with.
+            settled = {name: getattr(self._provider.options, name) for name in _OPTIONS}
+            self.__dict__.update(settled, fingerprint=self._provider.fingerprint)
+
+    @classmethod
+    def class_name(cls) -> str:
+        """The name under which LlamaIndex stores this class."""
+        return "E5Embedding"
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Another object with some options changed; pydantic's own would keep the old model."""
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**given, **(update or {})})
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text without prompt and special tokens."""
+        return self._provider.count_tokens(text)
+
+    def tokenize(self, text: str) -> list[str]:
+        """The tokens that `count_tokens` counts: a splitter's `tokenizer`."""
+        return self._provider.tokenize(text)
+
+    def max_text_tokens(self, role: Role = "document") -> int:
+        """Tokens that fit beside the prompt of a role: a splitter's `chunk_size`."""
+        return self._provider.max_text_tokens(role)
+
+    def report(self, texts: list[str], role: Role = "document") -> EncodeReport:
+        """What embedding would do to texts: the prompt, their tokens, what is cut off. Runs no model."""
+        return self._provider.report(texts, role)
+
+    def get_query_embedding(self, query: str) -> Embedding:
+        """Embed a query, with the query prompt or the instruction in front.
+
+        Raises:
+            e5studio.TextError: It is empty or no string.
+        """
+        return self._get_one(query, "query")
+
+    async def aget_query_embedding(self, query: str) -> Embedding:
+        """As `get_query_embedding`, in a thread that does not queue behind texts."""
+        return await self._aget_one(query, "query")
+
+    def get_text_embedding(self, text: str) -> Embedding:
+        """Embed a text, with the document prompt in front; errors as `get_query_embedding`."""
+        return self._get_one(text, "document")
+
+    async def aget_text_embedding(self, text: str) -> Embedding:
+        """As `get_text_embedding`, in a thread."""
+        return await self._aget_one(text, "document")
+
+    def get_text_embedding_batch(self, texts: list[str], show_progress: bool = False, **kwargs: Any) -> list[Embedding]:
+        """Embed texts, `embed_batch_size` of them at a time.
+
+        Raises:
+            e5studio.TextError: Some are empty or no strings; the message and `indices` say which. None is embedded.
+        """
+        return _get_batch(self, as_texts(texts), show_progress, **kwargs)
+
+    async def aget_text_embedding_batch(
+        self, texts: list[str], show_progress: bool = False, **kwargs: Any
+    ) -> list[Embedding]:
+        """As `get_text_embedding_batch`, in threads; cancelling it ends the work."""
+        return await _aget_batch(self, as_texts(texts), show_progress, **kwargs)
+
+    def _get_query_embedding(self, query: str) -> Embedding:
+        return self._embed([query], "query")[0]
+
+    async def _aget_query_embedding(self, query: str) -> Embedding:
+        return (await self._aembed([query], "query"))[0]
+
+    def _get_text_embedding(self, text: str) -> Embedding:
+        return self._embed([text], "document")[0]
+
+    async def _aget_text_embedding(self, text: str) -> Embedding:
+        return (await self._aembed([text], "document"))[0]
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return self._embed(texts, "document")
+
+    async def _aget_text_embeddings(self, texts: list[str]) -> list[Embedding]:
+        return await self._aembed(texts, "document")
+
+    def _get_text_embeddings_cached(self, texts: list[str]) -> list[Embedding]:
+        keys = self._keys(texts, "document")
+        vectors = cache.read(self.embeddings_cache, keys)
+        missing = cache.missing(texts, keys, vectors)
+        if missing:
+            computed = dict(zip(missing, self._get_text_embeddings(list(missing.values())), strict=True))
+            cache.write(self.embeddings_cache, computed)
+            vectors |= computed
+        return [vectors[key] for key in keys]
+
+    async def _aget_text_embeddings_cached(self, texts: list[str]) -> list[Embedding]:
+        keys = self._keys(texts, "document")
+        vectors = await cache.aread(self.embeddings_cache, keys)
+        missing = cache.missing(texts, keys, vectors)
+        if missing:
+            rows = await self._aget_text_embeddings_rate_limited(list(missing.values()))
+            computed = dict(zip(missing, rows, strict=True))
+            await cache.awrite(self.embeddings_cache, computed)
+            vectors |= computed
+        return [vectors[key] for key in keys]
+
+    def _get_one(self, text: str, role: Role) -> Embedding:
+        with self._observed(text) as observe:
+            [key] = self._keys([text], role)
+            vector = cache.read(self.embeddings_cache, [key]).get(key)
+            if vector is None:
+                if self.rate_limiter is not None:
+                    self.rate_limiter.acquire()
+                vector = self._get_query_embedding(text) if role == "query" else self._get_text_embedding(text)
+                cache.write(self.embeddings_cache, {key: vector})
+            observe(vector)
+        return vector
+
+    async def _aget_one(self, text: str, role: Role) -> Embedding:
+        with self._observed(text) as observe:
+            [key] = self._keys([text], role)
+            vector = (await cache.aread(self.embeddings_cache, [key])).get(key)
+            if vector is None:
+                if self.rate_limiter is not None:
+                    await self.rate_limiter.async_acquire()
+                is_query = role == "query"
+                vector = await (self._aget_query_embedding(text) if is_query else self._aget_text_embedding(text))
+                await cache.awrite(self.embeddings_cache, {key: vector})
+            observe(vector)
+        return vector
+
+    @contextmanager
+    def _observed(self, text: str) -> Iterator[Callable[[Embedding], None]]:
+        """Tell listeners of one text's embedding as the base class does; the function given takes the vector."""
+        payload = self.to_payload()
+        found: list[Embedding] = []
+        dispatcher.event(EmbeddingStartEvent(model_dict=payload))
+        with self.callback_manager.event(CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}) as event:
+            yield found.append
+            event.on_end(payload={EventPayload.CHUNKS: [text], EventPayload.EMBEDDINGS: found})
+        dispatcher.event(EmbeddingEndEvent(chunks=[text], embeddings=found))
+
+    def _keys(self, texts: list[str], role: Role) -> list[str]:
+        return [self._provider.vector_key(text, role) for text in as_texts(texts)]
+
+    def _embed(self, texts: list[str], role: Role) -> list[Embedding]:
+        vectors: list[Embedding] = self._provider.embed(texts, role).tolist()
+        return vectors
+
+    async def _aembed(self, texts: list[str], role: Role) -> list[Embedding]:
+        vectors: list[Embedding] = (await self._provider.aembed(texts, role)).tolist()
+        return vectors
+
+
+RECOGNIZED_EMBEDDINGS[E5Embedding.class_name()] = E5Embedding
