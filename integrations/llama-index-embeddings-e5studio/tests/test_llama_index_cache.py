@@ -6,6 +6,7 @@ import pytest
 from llama_index.core import MockEmbedding
 from llama_index.core.storage.kvstore import SimpleKVStore
 
+from e5studio import E5Encoder
 from tests.corpus import PROTEIN_PASSAGE, PROTEIN_QUERY, SUMMIT_PASSAGE
 
 TEXTS = [PROTEIN_PASSAGE, PROTEIN_QUERY, SUMMIT_PASSAGE]
@@ -125,3 +126,27 @@ def test_other_things_are_refused(embedding, e5):
     for other in ({}, "folder", object()):
         with pytest.raises(TypeError, match="BaseKVStore"):
             embedding(e5, embeddings_cache=other)
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Texts that went through the model."""
+    texts = []
+    embed = E5Encoder.embed_prepared
+
+    def spy(self, prepared, **options):
+        texts.append(len(prepared))
+        return embed(self, prepared, **options)
+
+    monkeypatch.setattr(E5Encoder, "embed_prepared", spy)
+    return texts
+
+
+async def test_a_folder_keeps_vectors_too(embedding, core, e5, call, passes, tmp_path):
+    expected = core(e5).encode_document(TEXTS).tolist(), core(e5).encode_query(TEXTS[1]).tolist()
+    passes.clear()
+    for _ in range(2):
+        model = embedding(e5, cache_folder=str(tmp_path))
+        rows = await call(model, "get_text_embedding_batch", TEXTS), await call(model, "get_query_embedding", TEXTS[1])
+        assert rows == expected
+    assert passes == [3, 1]

@@ -64,6 +64,15 @@ async def test_in_a_pool_of_processes(embedding, core, e5):
     assert_right(await pipeline.arun(nodes=nodes(), num_workers=2), core(e5))
 
 
+async def test_processes_share_a_folder_of_vectors(embedding, core, e5, tmp_path):
+    model = embedding(e5, cache_folder=str(tmp_path))
+    first = model.get_text_embedding(LINES[0])
+    for _ in range(2):
+        pipeline = IngestionPipeline(transformations=[model], disable_cache=True)
+        assert_right(await pipeline.arun(nodes=nodes(), num_workers=2), core(e5))
+    assert model.get_text_embedding(LINES[0]) == first
+
+
 async def test_options_reach_other_processes(embedding, core, instruct):
     task = "Identify the topic of the given article"
     model = embedding(instruct, instruction=task, symmetric=True, truncate_dim=16, max_tokens=64)

@@ -132,6 +132,8 @@ class E5Embedding(BaseEmbedding):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Another object with some options changed; pydantic's own would keep the old model."""
         given = {name: getattr(self, name) for name in self.model_fields_set}
+        if update and not update.keys().isdisjoint(["model_name", *_OPTIONS]):
+            given.pop("fingerprint", None)  # it stands for the old ones
         return type(self)(**{**given, **(update or {})})
 
     def count_tokens(self, text: str) -> int:
