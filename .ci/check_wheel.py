@@ -1,4 +1,7 @@
-"""Compare a wheel with the package's files under version control: none missing, none too many."""
+"""Compare a wheel with the files of a folder under version control: none missing, none too many.
+
+    check_wheel.py WHEEL FOLDER PACKAGE: PACKAGE is the folder inside FOLDER that the wheel holds.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import zipfile
 
 def main() -> None:
     """Exit with a message where the two differ."""
-    tracked = subprocess.run(["git", "ls-files", "-z", "e5studio"], capture_output=True, text=True, check=True).stdout
+    wheel_path, folder, package = sys.argv[1:]
+    command = ["git", "-C", folder, "ls-files", "-z", package]
+    tracked = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     expected = set(tracked.split("\0")) - {""}
-    with zipfile.ZipFile(sys.argv[1]) as wheel:
+    with zipfile.ZipFile(wheel_path) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     if packed != expected:
         sys.exit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 import e5studio
 from e5studio.cli.app import app
 from e5studio.encoder import E5Encoder
+from e5studio.model_pool import ModelPool
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -36,7 +38,11 @@ def test_python(folder, checkpoints, monkeypatch):
     def encoder(model, **options):
         return E5Encoder(model, **options) if "prompt_kind" in options else E5Encoder(small.meta, path=small.folder)
 
+    def lease(pool, model, **options):
+        return SimpleNamespace(encoder=encoder(model))
+
     monkeypatch.setattr(e5studio, "E5Encoder", encoder, raising=False)
+    monkeypatch.setattr(ModelPool, "lease", lease)
     names: dict[str, object] = {}
     for block in blocks("python"):
         if "gradio_client" not in block:
@@ -45,6 +51,7 @@ def test_python(folder, checkpoints, monkeypatch):
     assert names["scores"].shape == (1, 1)
     assert names["report"].prompt.text == "query: "
     assert len(names["block"]) == 2
+    assert names["embeddings"].embed_query("a") == names["embed_model"].get_query_embedding("a")
     assert names["hits"][0].corpus_id in (0, 1)
 
 
