@@ -1,6 +1,6 @@
 """Compare a wheel with the files of a folder under version control: none missing, none too many.
 
-    check_wheel.py WHEEL FOLDER PACKAGE: PACKAGE is the folder inside FOLDER that the wheel holds.
+Usage: check_wheel.py WHEEL FOLDER PACKAGE, where PACKAGE is the folder inside FOLDER that the wheel holds.
 """
 
 from __future__ import annotations

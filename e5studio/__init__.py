@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from e5studio.cache import CachedEncoder, VectorCache
     from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
-    from e5studio.errors import E5StudioError, E5StudioWarning, NonFiniteError, PromptError, TextError
+    from e5studio.errors import (
+        E5StudioError,
+        E5StudioWarning,
+        FingerprintMismatchError,
+        NonFiniteError,
+        PromptError,
+        PromptWarning,
+        TextError,
+        TextTypeError,
+        TruncationWarning,
+    )
     from e5studio.long_documents import encode_long_documents, split_to_fit
     from e5studio.model_pool import Lease, ModelPool, get_model_pool
     from e5studio.models import ModelMeta, get_model_meta, list_models
@@ -33,6 +43,7 @@ _MODULES = {
     "EmbeddingsProvider": "provider",
     "EncodeReport": "report",
     "EncoderSpec": "spec",
+    "FingerprintMismatchError": "errors",
     "Lease": "model_pool",
     "ModelMeta": "models",
     "ModelPool": "model_pool",
@@ -40,10 +51,13 @@ _MODULES = {
     "PreparedTexts": "encoder",
     "Prompt": "prompts",
     "PromptError": "errors",
+    "PromptWarning": "errors",
     "ProviderOptions": "provider",
     "TextError": "errors",
+    "TextTypeError": "errors",
     "TokenEmbeddings": "encoder",
     "Truncation": "report",
+    "TruncationWarning": "errors",
     "VectorCache": "cache",
     "cos_sim": "similarity",
     "encode_long_documents": "long_documents",
@@ -63,6 +77,7 @@ __all__ = [
     "EmbeddingsProvider",
     "EncodeReport",
     "EncoderSpec",
+    "FingerprintMismatchError",
     "Lease",
     "ModelMeta",
     "ModelPool",
@@ -70,10 +85,13 @@ __all__ = [
     "PreparedTexts",
     "Prompt",
     "PromptError",
+    "PromptWarning",
     "ProviderOptions",
     "TextError",
+    "TextTypeError",
     "TokenEmbeddings",
     "Truncation",
+    "TruncationWarning",
     "VectorCache",
     "cos_sim",
     "encode_long_documents",

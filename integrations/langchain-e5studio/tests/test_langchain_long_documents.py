@@ -102,6 +102,9 @@ async def test_pooled_vectors_of_long_texts(name, make, cores):
         mean = weights @ encoder.encode_document(parts).astype(np.float64)
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), rtol=0, atol=1e-6)
         assert (len(parts) > 1) == bool(embeddings.report([text]).truncated)
+    flat = [part for text in texts for part in split_to_fit(encoder, text, prompt=prompt)]
+    alone = encoder.encode_document(flat)  # to the bit, where a text is its only part
+    assert [vectors[0], vectors[3]] == [alone[flat.index(texts[place])].tolist() for place in (0, 3)]
     with warnings.catch_warnings(action="ignore", category=TruncationWarning):
         cut = make(name).embed_documents(texts)
     alike = [np.dot(one, other) for one, other in zip(vectors, cut, strict=True)]

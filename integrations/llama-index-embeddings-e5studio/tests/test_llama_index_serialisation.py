@@ -81,6 +81,15 @@ def test_the_offline_copy_is_restored():
     assert vectors(E5Embedding.from_dict(written)) == vectors(model)
 
 
+def test_a_copy_with_another_model_leaves_the_restored_revision_behind(e5):
+    restored = E5Embedding.from_dict(E5Embedding(model_name="all-MiniLM-L6-v2", device="cpu").to_dict())
+    other = restored.model_copy(update={"model_name": str(e5.folder), "prompt_kind": "query_passage"})
+    assert other.revision is None
+    assert vectors(other) == vectors(
+        E5Embedding(model_name=str(e5.folder), prompt_kind="query_passage", device="cpu", max_tokens=256)
+    )
+
+
 @pytest.fixture
 def retrained(e5, tmp_path):
     """A folder of a model, and what puts other weights into it."""

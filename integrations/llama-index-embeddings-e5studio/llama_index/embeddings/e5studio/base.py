@@ -134,6 +134,8 @@ class E5Embedding(BaseEmbedding):
         given = {name: getattr(self, name) for name in self.model_fields_set}
         if update and not update.keys().isdisjoint(["model_name", *_OPTIONS]):
             given.pop("fingerprint", None)  # it stands for the old ones
+        if update and "model_name" in update:
+            given.pop("revision", None)  # a commit of the other model
         return type(self)(**{**given, **(update or {})})
 
     def count_tokens(self, text: str) -> int:
