@@ -50,7 +50,12 @@ def encode_long_documents(
         split_to_fit(encoder, text, prompt=prompt) if index in too_long else [text] for index, text in enumerate(texts)
     ]
     flat = encoder.prepare([part for parts_of_text in parts for part in parts_of_text], prompt=prompt)
-    vectors = encoder.embed_prepared(flat, on_progress=on_progress)
+    try:
+        vectors = encoder.embed_prepared(flat, on_progress=on_progress)
+    except NonFiniteError as error:
+        text_of_part = np.repeat(np.arange(len(texts)), [len(part) for part in parts])
+        indices = sorted({int(text_of_part[index]) for index in error.indices})
+        raise NonFiniteError(f"In parts of the texts at {indices[:10]}: {error}", indices) from error
     return _pooled(vectors, flat.report.n_tokens - _overhead(encoder, prompt), [len(part) for part in parts])
 
 

@@ -27,7 +27,7 @@ from e5studio.errors import FingerprintMismatchError, NonFiniteError, PromptWarn
 from e5studio.long_documents import encode_long_documents
 from e5studio.model_pool import Lease, get_model_pool
 from e5studio.models import PromptKind
-from e5studio.prompts import Prompt, Role
+from e5studio.prompts import Prompt, Role, resolve_role
 from e5studio.report import EncodeReport, warn
 from e5studio.texts import as_texts, with_titles
 
@@ -142,7 +142,7 @@ class EmbeddingsProvider:
         if self._options.cache_folder is None:
             return self._compute(texts, role, on_progress)
         cache = _vector_cache(Path(self._options.cache_folder).resolve())
-        keys = [self._key(text, role) for text in texts]
+        keys = self.vector_keys(texts, role)
         vectors = cache.get_many(list(dict.fromkeys(keys)))
         missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
         if missing:
@@ -164,9 +164,9 @@ class EmbeddingsProvider:
         return await _in_thread(_executor(role), functools.partial(self.embed, texts, role, titles=titles))
 
     def prompt(self, role: Role) -> Prompt:
-        """What goes in front of a text of this role."""
+        """What goes in front of a text of this role; other APIs' names for it are understood."""
         options = self._options
-        if role == "document" and not options.symmetric:
+        if resolve_role(role) == "document" and not options.symmetric:
             return self.encoder.resolve_prompt("document")
         return self.encoder.resolve_prompt("query", instruction=options.instruction)
 
@@ -186,13 +186,11 @@ class EmbeddingsProvider:
         """Tokens that fit beside the prompt of a role: what a splitter may fill."""
         return self.encoder.max_text_tokens(prompt=self.prompt(role))
 
-    def vector_key(self, text: str, role: Role) -> str:
-        """64 hexadecimal digits that stand for this text's vector in this role, and for no other vector."""
-        return self._key(text, role).hex()
-
-    def _key(self, text: str, role: Role) -> bytes:
+    def vector_keys(self, texts: list[str], role: Role) -> list[bytes]:
+        """For each text 32 bytes that stand for its vector in this role, and for no other vector."""
         identity = self.fingerprint + (" chunk-and-pool" if self._pools(role) else "")
-        return vector_key(identity, self.prompt(role).text, text)
+        prompt = self.prompt(role).text
+        return [vector_key(identity, prompt, text) for text in as_texts(texts)]
 
     def _pools(self, role: Role) -> bool:
         return role == "document" and self._options.long_documents == "chunk-and-pool"

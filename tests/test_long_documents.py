@@ -14,7 +14,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import NonFiniteError, TextError
 from e5studio.long_documents import encode_long_documents, split_to_fit
 from tests.corpus import MULTILINGUAL_TEXTS, ORDINARY_TEXTS, PROTEIN_PASSAGE, PUMPKIN_PASSAGE, SUMMIT_PASSAGE
-from tests.fakes import FakeBackend, encoder_over
+from tests.fakes import FakeBackend, encoder_over, token_rows
 
 LONG_ENGLISH = " ".join(f"{PROTEIN_PASSAGE} {SUMMIT_PASSAGE}".split() * 12)
 LONG_CHINESE = PUMPKIN_PASSAGE.replace(" ", "") * 12
@@ -114,6 +114,21 @@ def test_an_empty_text_is_refused_by_its_index(encoder):
     with pytest.raises(TextError) as caught:
         encode_long_documents(encoder, ["a", " "], prompt="")
     assert caught.value.indices == (1,)
+
+
+def test_a_faulty_part_names_its_text(checkpoints):
+    checkpoint = checkpoints("e5")
+    summit = int(checkpoint.raw_tokenizer().encode("summit", add_special_tokens=False).ids[0])
+
+    def spoil(vectors, batch):
+        vectors += 1
+        vectors[[summit in ids for ids in token_rows(batch)]] = np.nan
+        return vectors
+
+    encoder = encoder_over(checkpoint, FakeBackend(checkpoint.meta.embed_dim, spoil=spoil)).with_options(max_tokens=32)
+    with pytest.raises(NonFiniteError) as caught:
+        encode_long_documents(encoder, ["a", "a female eat " * 30, "define " * 60 + "summit"], prompt="")
+    assert caught.value.indices == (2,)
 
 
 def test_parts_that_cancel_out_are_refused(checkpoints):

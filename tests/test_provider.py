@@ -159,6 +159,14 @@ def test_tokens_and_room(checkpoint):
     )
 
 
+def test_roles_have_the_names_of_other_apis_too(checkpoints):
+    provider = EmbeddingsProvider(options_for(checkpoints("multilingual-e5-instruct")))
+    assert provider.max_text_tokens("passage") == provider.max_text_tokens("document")
+    assert provider.max_text_tokens("passage") > provider.max_text_tokens("query")
+    with pytest.raises(PromptError, match="Unknown prompt name"):
+        provider.report(["a"], "documnet")
+
+
 def test_one_model_serves_all(checkpoints):
     options = options_for(checkpoints("e5"))
     providers = [EmbeddingsProvider(replace(options, max_tokens=n)) for n in (None, 64, 128)]
@@ -205,11 +213,13 @@ def test_every_option_that_changes_a_vector_changes_its_key(checkpoints):
         {"model": str(checkpoints("multilingual-e5").folder), "prompt_kind": "none", "instruction": None},
     ]
     providers = [EmbeddingsProvider(replace(options, **other)) for other in [{}, *others]]
-    keys = [(provider.vector_key("text", "query"), provider.vector_key("text", "document")) for provider in providers]
+    keys = [
+        provider.vector_keys(["text"], "query") + provider.vector_keys(["text"], "document") for provider in providers
+    ]
     assert keys[0][0] != keys[0][1]
     assert all(key != keys[0] for key in keys[1:])
     same = EmbeddingsProvider(replace(options, token_budget=64, show_progress=False))
-    assert same.vector_key("text", "query") == keys[0][0]
+    assert same.vector_keys(["text"], "query") == keys[0][:1]
 
 
 def test_a_cache_computes_each_text_once_and_mixes_nothing(checkpoints, tmp_path, monkeypatch):

@@ -264,7 +264,7 @@ class E5Embedding(BaseEmbedding):
         dispatcher.event(EmbeddingEndEvent(chunks=[text], embeddings=found))
 
     def _keys(self, texts: list[str], role: Role) -> list[str]:
-        return [self._provider.vector_key(text, role) for text in as_texts(texts)]
+        return [key.hex() for key in self._provider.vector_keys(texts, role)]
 
     def _embed(self, texts: list[str], role: Role) -> list[Embedding]:
         vectors: list[Embedding] = self._provider.embed(texts, role).tolist()
