@@ -186,8 +186,8 @@ def table(result: dict[str, Any], framework: str) -> str:
     peer = f"{PEERS[framework]} {result['versions'][framework]['peer']}"
     lines = [
         "Right means equal to the model card's script, on small checkpoints in the exact architectures. "
-        f"Texts per second: {result['texts']} docstrings of mixed length, {result['model']}, {result['machine']['cores']} cores, "
-        f"{result['rounds']} rounds in turn (`benchmarks/integrations.py`).\n",
+        f"Texts per second: {result['texts']} docstrings of mixed length, {result['model']}, "
+        f"{result['machine']['cores']} cores, {result['rounds']} rounds in turn (`benchmarks/integrations.py`).\n",
         f"| | {OURS[framework]} | {peer}, as it comes | {peer}, set by hand |",
         "| --- | --- | --- | --- |",
     ]
