@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from e5studio.cache import CachedEncoder, VectorCache
     from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
     from e5studio.errors import (
+        CacheError,
+        CacheWarning,
         E5StudioError,
         E5StudioWarning,
         FingerprintMismatchError,
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "CacheError": "errors",
+    "CacheWarning": "errors",
     "CachedEncoder": "cache",
     "E5Encoder": "encoder",
     "E5StudioError": "errors",
@@ -70,6 +74,8 @@ _MODULES = {
 }
 
 __all__ = [
+    "CacheError",
+    "CacheWarning",
     "CachedEncoder",
     "E5Encoder",
     "E5StudioError",

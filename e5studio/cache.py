@@ -1,7 +1,8 @@
 """A cache of vectors, in memory and on disk, that cannot mix models, roles or precisions.
 
 The key is the encoder's fingerprint, the prompt's text and the text: all that a vector
-depends on. Only normalised vectors are kept. Several processes may share a folder.
+depends on. Only normalised vectors are kept. Several processes may share a folder. A file
+that fails later costs a warning, and never a vector that was computed.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import hashlib
 import os
 import sqlite3
 import threading
+import warnings
 import weakref
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e5studio.backends import FloatArray
 from e5studio.encoder import E5Encoder, Progress
-from e5studio.errors import FileFormatError
+from e5studio.errors import CacheError, CacheWarning
 from e5studio.prompts import Prompt
 from e5studio.report import warn
 from e5studio.spec import EncoderSpec
@@ -35,8 +38,12 @@ class VectorCache:
     """Vectors by key.
 
     Args:
-        folder: Where to keep them between runs, in a SQLite file; None for memory alone.
+        folder: Where to keep them between runs, in a SQLite file; None for memory alone. One that
+            can't be written is read.
         max_bytes: Memory for vectors; the least recently used leave first.
+
+    Raises:
+        CacheError: The folder can't be used.
     """
 
     def __init__(self, folder: str | Path | None = None, *, max_bytes: int = 256_000_000) -> None:
@@ -49,27 +56,47 @@ class VectorCache:
         self._connection()
         _alive.add(self)
 
-    def get_many(self, keys: Sequence[bytes]) -> dict[bytes, FloatArray]:
+    def get_or_compute(
+        self, keys: Sequence[bytes], embed_dim: int, compute: Callable[[NDArray[np.intp]], FloatArray]
+    ) -> FloatArray:
+        """The vectors of all keys, computing and keeping what is missing.
+
+        Args:
+            keys: One for each row; the same key may come more than once.
+            embed_dim: Dimensions of the vectors.
+            compute: Given places in `keys`, one for each different missing key, gives a row for each.
+
+        Returns:
+            Float32, (n, embed_dim).
+        """
+        if not keys:
+            return np.empty((0, embed_dim), np.float32)
+        places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))  # the first of each
+        found = self.get_many(list(places), embed_dim)
+        missing = np.array(sorted(place for key, place in places.items() if key not in found), np.intp)
+        if len(missing):
+            fresh = {keys[place]: vector for place, vector in zip(missing, compute(missing), strict=True)}
+            self.put_many(fresh)
+            found |= fresh
+        return np.stack([found[key] for key in keys])
+
+    def get_many(self, keys: Sequence[bytes], embed_dim: int) -> dict[bytes, FloatArray]:
         """The vectors that are there, by key; each of shape (embed_dim,), read-only."""
         with self._lock:
             found = {key: self._vectors[key] for key in keys if key in self._vectors}
             for key in found:
                 self._vectors.move_to_end(key)
             missing = [key for key in keys if key not in found]
-            stored = self._read(missing) if missing else {}
+            stored = self._read(missing, embed_dim) if missing else {}
             self._remember(stored)
         return found | stored
 
     def put_many(self, vectors: dict[bytes, FloatArray]) -> None:
-        """Keep vectors; all of them reach the disk, or none."""
+        """Keep vectors; all of them reach the disk, or none and a warning says why."""
         copies = {key: _read_only(vector.copy()) for key, vector in vectors.items()}
         with self._lock:
             self._remember(copies)
-            database = self._connection()
-            if database is not None:
-                rows = [(key, vector.tobytes()) for key, vector in copies.items()]
-                with database:
-                    database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+            self._write(copies)
 
     def close(self) -> None:
         """Close the file."""
@@ -90,16 +117,31 @@ class VectorCache:
             self._database = _open_database(self._folder)
         return self._database
 
-    def _read(self, keys: list[bytes]) -> dict[bytes, FloatArray]:
-        database = self._connection()
-        if database is None:
-            return {}
+    def _read(self, keys: list[bytes], embed_dim: int) -> dict[bytes, FloatArray]:
         rows: list[tuple[bytes, bytes]] = []
-        for start in range(0, len(keys), _SQL_VARIABLES):
-            part = keys[start : start + _SQL_VARIABLES]
-            marks = ",".join("?" * len(part))
-            rows += database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
-        return {key: _read_only(np.frombuffer(vector, np.float32)) for key, vector in rows}
+        try:
+            database = self._connection()
+            if database is None:
+                return {}
+            for start in range(0, len(keys), _SQL_VARIABLES):
+                part = keys[start : start + _SQL_VARIABLES]
+                marks = ",".join("?" * len(part))
+                rows += database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
+        except (CacheError, sqlite3.Error) as error:
+            warnings.warn(f"Vectors kept in {self._folder} can't be read: {error}", CacheWarning, stacklevel=4)
+        n_bytes = embed_dim * np.dtype(np.float32).itemsize
+        sound = {key: np.frombuffer(vector, np.float32) for key, vector in rows if len(vector) == n_bytes}
+        return {key: _read_only(vector) for key, vector in sound.items()}
+
+    def _write(self, vectors: dict[bytes, FloatArray]) -> None:
+        rows = [(key, vector.tobytes()) for key, vector in vectors.items()]
+        try:
+            database = self._connection()
+            if database is not None:
+                with database:
+                    database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
+        except (CacheError, sqlite3.Error) as error:
+            warnings.warn(f"Vectors can't be kept in {self._folder}: {error}", CacheWarning, stacklevel=4)
 
     def _remember(self, vectors: dict[bytes, FloatArray]) -> None:
         for key, vector in vectors.items():
@@ -169,16 +211,9 @@ class CachedEncoder:
         spec = self.spec
         _, first_places = np.unique(prepared.rows, return_index=True)
         keys = [vector_key(spec.fingerprint, prompt.text, listed[place]) for place in first_places]
-        found = self.cache.get_many(keys)
-        missing = np.array([row for row, key in enumerate(keys) if key not in found], np.intp)
-        if len(missing):
-            computed = self.encoder.embed_rows(prepared, missing, on_progress=on_progress)
-            fresh = {keys[row]: vector for row, vector in zip(missing, computed, strict=True)}
-            self.cache.put_many(fresh)
-            found |= fresh
-        if not keys:
-            return np.empty((0, spec.embed_dim), np.float32)
-        vectors = np.stack([found[key] for key in keys])[prepared.rows]
+        vectors = self.cache.get_or_compute(
+            keys, spec.embed_dim, lambda rows: self.encoder.embed_rows(prepared, rows, on_progress=on_progress)
+        )[prepared.rows]
         return vectors[0] if isinstance(texts, str) else vectors
 
 
@@ -192,19 +227,33 @@ def vector_key(fingerprint: str, prompt: str, text: str) -> bytes:
 
 
 def _open_database(folder: Path) -> sqlite3.Connection:
-    if folder.exists() and not folder.is_dir():
-        raise FileFormatError(f"{folder} is a file. Give a folder for the vectors.")
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "vectors.sqlite3"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_writable = not path.exists() or (os.access(path, os.W_OK) and os.access(folder, os.W_OK))
+        return _open_to_write(path) if is_writable else _open_to_read(path)
+    except (OSError, sqlite3.Error) as error:
+        raise CacheError(
+            f"Vectors can't be kept in {folder} ({error}). Give a folder that can be written; where {path.name} is "
+            "damaged, delete it: it only saves work."
+        ) from error
+
+
+def _open_to_write(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=30, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode=WAL")  # readers and one writer at a time, across processes
         with database:
             database.execute("CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID")
-    except sqlite3.DatabaseError as error:
+    except BaseException:
         database.close()
-        raise FileFormatError(f"{path} cannot be used ({error}). Delete it: it only saves work.") from error
+        raise
     return database
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    # "immutable" does without the files beside it that SQLite would make even to read.
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 
 def _read_only(vector: FloatArray) -> FloatArray:

@@ -11,6 +11,7 @@
     ├── NonFiniteError           a back end returned NaN, infinity or a zero vector; `indices` says for which texts
     ├── VectorError              arrays that hold no vectors, or a number asked of them that makes no sense
     ├── FingerprintMismatchError vectors of another model, prompt kind, length or precision
+    ├── CacheError               a folder in which vectors can't be kept
     ├── FileFormatError          a file of texts or vectors that cannot be read as what it claims to be
     └── MissingDependencyError   an optional package is not installed
 
@@ -99,6 +100,10 @@ class FingerprintMismatchError(E5StudioError, ValueError):
     """Vectors that are to be compared were made by different encoders."""
 
 
+class CacheError(E5StudioError, OSError):
+    """Vectors can't be kept in the folder given."""
+
+
 class FileFormatError(E5StudioError, ValueError):
     """A file of texts or vectors cannot be read as what it claims to be."""
 
@@ -113,6 +118,10 @@ class E5StudioWarning(UserWarning):
 
 class TruncationWarning(E5StudioWarning):
     """Some texts were longer than the model reads."""
+
+
+class CacheWarning(E5StudioWarning):
+    """Vectors that were to be kept could not be, or not be read again; they are computed all the same."""
 
 
 class PromptWarning(E5StudioWarning):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 from e5studio.batching import TokenBatch
 from e5studio.cache import CachedEncoder, VectorCache, vector_key
 from e5studio.encoder import E5Encoder, PreparedTexts
-from e5studio.errors import FileFormatError, NonFiniteError, PromptWarning, TruncationWarning
+from e5studio.errors import CacheError, CacheWarning, NonFiniteError, PromptWarning, TruncationWarning
 from tests.checkpoints import Checkpoint, CheckpointName
 from tests.fakes import FakeBackend
 
@@ -111,10 +112,49 @@ def test_a_failing_text_is_named_by_its_place_and_not_kept(checkpoints: Checkpoi
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "vectors.sqlite3").write_bytes(b"no database" * 1000)
-    with pytest.raises(FileFormatError, match="Delete it: it only saves work"):
+    with pytest.raises(CacheError, match="delete it: it only saves work"):
         VectorCache(tmp_path)
-    with pytest.raises(FileFormatError, match="is a file"):
+    with pytest.raises(CacheError, match=r"File exists|already exists"):
         VectorCache(tmp_path / "vectors.sqlite3")
+
+
+def test_a_file_that_fails_later_costs_a_warning_and_no_vector(encoders: Encoders, tmp_path: Path) -> None:
+    cache = VectorCache(tmp_path, max_bytes=0)
+    cached = CachedEncoder(encoders("e5"), cache)
+    first = cached.encode_query(TEXTS)
+    with sqlite3.connect(tmp_path / "vectors.sqlite3") as database:
+        database.execute("DROP TABLE vectors")
+    database.close()
+    with pytest.warns(CacheWarning) as caught:
+        np.testing.assert_allclose(cached.encode_query(TEXTS), first, atol=2e-6)
+    assert [str(warning.message).split(":")[0].replace(str(tmp_path), "F") for warning in caught] == [
+        "Vectors kept in F can't be read",
+        "Vectors can't be kept in F",
+    ]
+    cache.close()
+
+
+def test_a_folder_that_cannot_be_written_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = VectorCache(tmp_path)
+    kept.put_many({b"a": np.ones(4, np.float32)})
+    kept.close()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    cache = VectorCache(tmp_path)
+    assert cache.get_many([b"a", b"b"], 4).keys() == {b"a"}
+    with pytest.warns(CacheWarning, match="readonly"):
+        cache.put_many({b"b": np.zeros(4, np.float32)})
+    assert cache.get_many([b"b"], 4).keys() == {b"b"}
+    cache.close()
+
+
+def test_a_row_of_another_length_is_computed_again(tmp_path: Path) -> None:
+    kept = VectorCache(tmp_path)
+    kept.put_many({b"a": np.ones(3, np.float32), b"b": np.ones(4, np.float32)})
+    kept.close()
+    cache = VectorCache(tmp_path)
+    asked = cache.get_or_compute([b"b", b"a", b"b"], 4, lambda places: np.full((len(places), 4), 2, np.float32))
+    np.testing.assert_array_equal(asked[:, 0], [1, 2, 1])
+    cache.close()
 
 
 def test_no_texts(encoders: Encoders) -> None:
@@ -134,18 +174,18 @@ def test_disk_outlives_the_process(encoders: Encoders, tmp_path: Path, computed:
 def test_two_caches_share_a_folder(tmp_path: Path) -> None:
     one, two = VectorCache(tmp_path), VectorCache(tmp_path)
     one.put_many({b"a": np.ones(4, np.float32)})
-    assert two.get_many([b"a", b"b"]).keys() == {b"a"}
+    assert two.get_many([b"a", b"b"], 4).keys() == {b"a"}
     one.close()
     two.close()
 
 
 def test_all_of_a_write_or_none(tmp_path: Path) -> None:
     cache = VectorCache(tmp_path)
-    with pytest.raises((sqlite3.Error, TypeError)):
+    with pytest.warns(CacheWarning):
         cache.put_many({b"a": np.ones(4, np.float32), object(): np.ones(4, np.float32)})  # type: ignore[dict-item]
     cache.close()
     fresh = VectorCache(tmp_path)
-    assert fresh.get_many([b"a"]) == {}
+    assert fresh.get_many([b"a"], 4) == {}
     fresh.close()
 
 
@@ -153,9 +193,9 @@ def test_memory_is_bounded_and_the_oldest_leave() -> None:
     cache = VectorCache(max_bytes=3 * 16)
     for name in (b"a", b"b", b"c"):
         cache.put_many({name: np.ones(4, np.float32)})
-    cache.get_many([b"a"])
+    cache.get_many([b"a"], 4)
     cache.put_many({b"d": np.ones(4, np.float32)})
-    assert cache.get_many([b"a", b"b", b"c", b"d"]).keys() == {b"a", b"c", b"d"}
+    assert cache.get_many([b"a", b"b", b"c", b"d"], 4).keys() == {b"a", b"c", b"d"}
 
 
 def test_vectors_cannot_be_changed_in_the_cache() -> None:
@@ -163,7 +203,7 @@ def test_vectors_cannot_be_changed_in_the_cache() -> None:
     mine = np.ones(4, np.float32)
     cache.put_many({b"a": mine})
     mine[:] = 7
-    kept = cache.get_many([b"a"])[b"a"]
+    kept = cache.get_many([b"a"], 4)[b"a"]
     assert kept.tolist() == [1, 1, 1, 1]
     with pytest.raises(ValueError, match="read-only"):
         kept[0] = 2
@@ -175,7 +215,7 @@ def test_many_threads_and_keys(tmp_path: Path) -> None:
     def work(number: int) -> bool:
         keys = [f"{number}-{i}".encode() for i in range(1500)]
         cache.put_many({key: np.full(4, number, np.float32) for key in keys})
-        found = cache.get_many(keys)
+        found = cache.get_many(keys, 4)
         return len(found) == 1500 and all(vector[0] == number for vector in found.values())
 
     with ThreadPoolExecutor(8) as threads:
