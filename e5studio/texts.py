@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from e5studio.errors import TextError, TextTypeError
 from e5studio.prompts import join_title
+
+T = TypeVar("T")
 
 
 def find_bad_texts(texts: Sequence[object]) -> dict[int, str]:
@@ -43,18 +46,18 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     return checked
 
 
-def checked_container(texts: Iterable[str]) -> Iterable[str]:
-    """What was given for a list of texts, unless going through it would give something else.
+def checked_container(texts: Iterable[T], what: str = "text") -> Iterable[T]:
+    """What was given for a list of texts (or of another `what`), unless going through it would give something else.
 
     Raises:
         TextTypeError: It is a single text, a mapping, a table, or has no order.
     """
     if isinstance(texts, str | bytes | Mapping) or not isinstance(texts, Iterable):
-        raise TextTypeError(f"Expected a list of texts, got {type(texts).__name__}. Wrap a single text in a list.")
+        raise TextTypeError(f"Expected a list of {what}s, got {type(texts).__name__}. Wrap a single {what} in a list.")
     if isinstance(texts, set | frozenset):
-        raise TextTypeError("Expected a list of texts, got a set, which has no order that rows could follow.")
+        raise TextTypeError(f"Expected a list of {what}s, got a set, which has no order that rows could follow.")
     if getattr(texts, "ndim", 1) != 1:  # a table gives its column names when it is iterated
-        raise TextTypeError(f"Expected a list of texts, got a {type(texts).__name__}. Give one column of it.")
+        raise TextTypeError(f"Expected a list of {what}s, got a {type(texts).__name__}. Give one column of it.")
     return texts
 
 
@@ -79,15 +82,21 @@ def with_titles(titles: str | Iterable[str | None], texts: str | Iterable[str]) 
     """Each text with its title in front; one title for one text.
 
     Raises:
-        TextError: Their numbers differ.
+        TextError: Their numbers differ. TextTypeError: Some are neither text nor, of titles, None.
     """
     if isinstance(texts, str):
         if not isinstance(titles, str):
             raise TextTypeError("A single text takes a single title.", [0])
         return join_title(titles, texts)
     bodies = checked_types(texts)
-    heads = [titles] if isinstance(titles, str) else list(titles)
+    heads = [titles] if isinstance(titles, str) else list(checked_container(titles, "title"))
     if len(heads) != len(bodies):
         raise TextError(f"Got {len(heads)} titles for {len(bodies)} texts. Give one each, None where there is none.")
-    checked_types([head for head in heads if head is not None])
+    wrong = [index for index, head in enumerate(heads) if not (head is None or isinstance(head, str))]
+    if wrong:
+        raise TextTypeError(
+            f"Titles must be str or None: at {wrong[0]} stands {type(heads[wrong[0]]).__name__} "
+            f"({len(wrong)} of {len(heads)} are neither, at {_listed(wrong)}). Convert or remove them.",
+            wrong,
+        )
     return [join_title(head, body) for head, body in zip(heads, bodies, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,20 @@ class TestRoles:
         titled = e5.encode_document(["body", "alone"], titles=["Title", None])
         np.testing.assert_allclose(titled, e5.encode_document(["Title body", "alone"]), atol=2e-6)
         np.testing.assert_allclose(e5.encode_document("body", titles="Title"), titled[0], atol=2e-6)
+
+    @pytest.mark.parametrize(
+        ("titles", "said", "indices"),
+        [
+            ([None, None, float("nan")], "at 2 stands float", (2,)),
+            ([1, None, "a"], "at 0 stands int", (0,)),
+            ({"a": 1, "b": 2, "c": 3}, "Expected a list of titles, got dict", ()),
+            ({"a", "b", "c"}, "Expected a list of titles, got a set", ()),
+        ],
+    )
+    def test_titles_that_are_none_are_named(self, e5: E5Encoder, titles: Any, said: str, indices: Any) -> None:
+        with pytest.raises(TextTypeError, match=said) as caught:
+            e5.encode_document(PASSAGES, titles=titles)
+        assert caught.value.indices == indices
 
     def test_titles_must_match(self, e5: E5Encoder) -> None:
         with pytest.raises(TextError, match="Got 1 titles for 3 texts"):
