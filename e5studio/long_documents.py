@@ -33,7 +33,7 @@ def encode_long_documents(
         encoder: Computes the vectors.
         texts: The texts.
         prompt: What goes in front of every part.
-        on_progress: Told of the progress, counted in parts.
+        on_progress: Told of the progress: of texts while they are cut, then of parts.
 
     Returns:
         Float32, (n, embed_dim), in the order of the texts.
@@ -46,9 +46,11 @@ def encode_long_documents(
     too_long = {cut.index for cut in prepared.report.truncated}
     if not too_long:
         return encoder.embed_prepared(prepared, on_progress=on_progress)
-    parts = [
-        split_to_fit(encoder, text, prompt=prompt) if index in too_long else [text] for index, text in enumerate(texts)
-    ]
+    parts = []
+    for index, text in enumerate(texts):
+        if on_progress is not None:
+            on_progress(0, len(texts))  # cutting takes long enough to be stopped
+        parts.append(split_to_fit(encoder, text, prompt=prompt) if index in too_long else [text])
     flat = encoder.prepare([part for parts_of_text in parts for part in parts_of_text], prompt=prompt)
     try:
         vectors = encoder.embed_prepared(flat, on_progress=on_progress)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e5studio.backends import BackendName, DType, FloatArray
 from e5studio.cache import VectorCache, vector_key
@@ -82,6 +83,8 @@ class ProviderOptions:
         if self.long_documents not in get_args(LongDocuments):
             choices = " or ".join(map(repr, get_args(LongDocuments)))
             raise ValueError(f"long_documents={self.long_documents!r} is unknown. It is {choices}.")
+        if self.cache_folder is not None and not self.cache_folder.strip():
+            raise ValueError("cache_folder is empty. Name a folder, or leave it None to keep no vectors.")
 
 
 class EmbeddingsProvider:
@@ -89,7 +92,7 @@ class EmbeddingsProvider:
 
     Args:
         options: What to embed with.
-        fingerprint: The identity that the vectors must have, where others like them exist already.
+        fingerprint: The identity that vectors of documents must have, where such exist already.
 
     Raises:
         FingerprintMismatchError: These options give other vectors today.
@@ -99,6 +102,7 @@ class EmbeddingsProvider:
     def __init__(self, options: ProviderOptions, *, fingerprint: str | None = None) -> None:
         self._fingerprint = fingerprint
         self._options = options
+        self._cache: VectorCache | None = None
         self._lease: Lease | None = None
         self._lock = threading.Lock()
         self._load()
@@ -110,8 +114,8 @@ class EmbeddingsProvider:
 
     @property
     def fingerprint(self) -> str:
-        """What stands for the encoder: `EncoderSpec.fingerprint`."""
-        return self.encoder.spec.fingerprint
+        """What stands for the vectors of documents: the encoder, and a prompt or pooling other than usual."""
+        return _fingerprint(self.encoder, self._options)
 
     @property
     def encoder(self) -> E5Encoder:
@@ -138,36 +142,33 @@ class EmbeddingsProvider:
         Returns:
             Float32 (n, embed_dim), of length 1, in the order of the texts.
         """
+        role = resolve_role(role)
         texts = as_texts(texts if titles is None else with_titles(titles, texts))
-        if self._options.cache_folder is None:
-            return self._compute(texts, role, on_progress)
-        cache = _vector_cache(Path(self._options.cache_folder).resolve())
+        if self._cache is None:
+            return self._compute(texts, role, on_progress, stacklevel=4)
         keys = self.vector_keys(texts, role)
-        vectors = cache.get_many(list(dict.fromkeys(keys)))
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
-        if missing:
+
+        def compute(places: NDArray[np.intp]) -> FloatArray:
             try:
-                computed = self._compute(list(missing.values()), role, on_progress)
+                return self._compute([texts[place] for place in places], role, on_progress, stacklevel=6)
             except NonFiniteError as error:
-                bad = {list(missing)[index] for index in error.indices}
+                bad = {keys[places[index]] for index in error.indices}
                 indices = [index for index, key in enumerate(keys) if key in bad]
                 raise NonFiniteError(f"{error} (Of all texts given: {indices}.)", indices) from error
-            fresh = dict(zip(missing, computed, strict=True))
-            cache.put_many(fresh)
-            vectors |= fresh
-        return (
-            np.stack([vectors[key] for key in keys]) if keys else np.empty((0, self.encoder.spec.embed_dim), np.float32)
-        )
+
+        return self._cache.get_or_compute(keys, self.encoder.spec.embed_dim, compute)
 
     async def aembed(self, texts: list[str], role: Role, *, titles: list[str | None] | None = None) -> FloatArray:
         """As `embed`, in a thread of its own; the work ends soon after the task is cancelled."""
-        return await _in_thread(_executor(role), functools.partial(self.embed, texts, role, titles=titles))
+        return await _in_thread(
+            _executor(resolve_role(role)), functools.partial(self.embed, texts, role, titles=titles)
+        )
 
     def prompt(self, role: Role) -> Prompt:
         """What goes in front of a text of this role; other APIs' names for it are understood."""
         options = self._options
-        if resolve_role(role) == "document" and not options.symmetric:
-            return self.encoder.resolve_prompt("document")
+        if resolve_role(role) == "document":
+            return _document_prompt(self.encoder, options)
         return self.encoder.resolve_prompt("query", instruction=options.instruction)
 
     def report(self, texts: list[str], role: Role = "document") -> EncodeReport:
@@ -188,19 +189,20 @@ class EmbeddingsProvider:
 
     def vector_keys(self, texts: list[str], role: Role) -> list[bytes]:
         """For each text 32 bytes that stand for its vector in this role, and for no other vector."""
-        identity = self.fingerprint + (" chunk-and-pool" if self._pools(role) else "")
+        identity = self.encoder.spec.fingerprint + (" chunk-and-pool" if self._pools(role) else "")
         prompt = self.prompt(role).text
         return [vector_key(identity, prompt, text) for text in as_texts(texts)]
 
     def _pools(self, role: Role) -> bool:
-        return role == "document" and self._options.long_documents == "chunk-and-pool"
+        return resolve_role(role) == "document" and self._options.long_documents == "chunk-and-pool"
 
-    def _compute(self, texts: list[str], role: Role, on_progress: Progress | None) -> FloatArray:
+    def _compute(self, texts: list[str], role: Role, on_progress: Progress | None, *, stacklevel: int) -> FloatArray:
         encoder, prompt = self.encoder, self.prompt(role)
         if self._pools(role):
             return encode_long_documents(encoder, texts, prompt=prompt, on_progress=on_progress)
         prepared = encoder.prepare(texts, prompt=prompt)
-        warn(prepared.report, stacklevel=4, details=_DETAILS[role])
+        # Of many texts these may be those that no cache has, or a group that a framework made.
+        warn(prepared.report, stacklevel=stacklevel, details=_DETAILS[role], has_callers_order=False)
         return encoder.embed_prepared(prepared, on_progress=on_progress)
 
     def _load(self) -> E5Encoder:
@@ -223,19 +225,21 @@ class EmbeddingsProvider:
                 )
                 self._check(lease.encoder)
                 self._options = _settled(options, lease.encoder)
-                self._fingerprint = lease.encoder.spec.fingerprint
+                self._fingerprint = _fingerprint(lease.encoder, self._options)
+                self._cache = _vector_cache(self._options.cache_folder)
                 self._lease = lease
             return self._lease.encoder
 
     def _check(self, encoder: E5Encoder) -> None:
-        found = encoder.spec.fingerprint
+        found = _fingerprint(encoder, self._options)
         if self._fingerprint not in (None, found):
             spec = encoder.spec
             raise FingerprintMismatchError(
                 f"The fingerprint {self._fingerprint} is asked for, but {spec.model} at {spec.revision} has {found} "
-                f"({spec.backend}, {spec.dtype}, {spec.max_tokens} tokens, {spec.embed_dim} dimensions). Their vectors "
-                "must not be mixed: bring back the model or the setting that changed, or leave the fingerprint out and "
-                "embed everything anew."
+                f"({spec.backend}, {spec.dtype}, {spec.max_tokens} tokens, {spec.embed_dim} dimensions, "
+                f"symmetric={self._options.symmetric}, long_documents={self._options.long_documents!r}). Their "
+                "vectors must not be mixed: bring back the model or the setting that changed, or leave the "
+                "fingerprint out and embed everything anew."
             )
 
     def __eq__(self, other: object) -> bool:
@@ -253,6 +257,7 @@ class EmbeddingsProvider:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._options = state["options"]
         self._fingerprint = state["fingerprint"]
+        self._cache = None
         self._lease = None
         self._lock = threading.Lock()
 
@@ -282,8 +287,12 @@ async def _in_thread(executor: Executor, embed: Callable[..., FloatArray]) -> Fl
         raise
 
 
+def _vector_cache(folder: str | None) -> VectorCache | None:
+    return None if folder is None else _cache_in(Path(folder).expanduser().resolve())
+
+
 @functools.cache
-def _vector_cache(folder: Path) -> VectorCache:
+def _cache_in(folder: Path) -> VectorCache:
     return VectorCache(folder)
 
 
@@ -299,6 +308,19 @@ def _executor(role: Role) -> Executor:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_executor.cache_clear)
+
+
+def _fingerprint(encoder: E5Encoder, options: ProviderOptions) -> str:
+    prompt = _document_prompt(encoder, options).text
+    if prompt == encoder.resolve_prompt("document").text and options.long_documents == "truncate":
+        return encoder.spec.fingerprint
+    return vector_key(encoder.spec.fingerprint, prompt, options.long_documents).hex()[: len(encoder.spec.fingerprint)]
+
+
+def _document_prompt(encoder: E5Encoder, options: ProviderOptions) -> Prompt:
+    if options.symmetric:
+        return encoder.resolve_prompt("query", instruction=options.instruction)
+    return encoder.resolve_prompt("document")
 
 
 def _settled(options: ProviderOptions, encoder: E5Encoder) -> ProviderOptions:

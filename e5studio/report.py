@@ -67,6 +67,7 @@ def warn(
     stacklevel: int,
     told: set[str] | None = None,
     details: str = "prepare(...).report lists them.",
+    has_callers_order: bool = True,
 ) -> None:
     """Say once a call what a caller would want to know and might not ask for.
 
@@ -75,29 +76,34 @@ def warn(
         stacklevel: As `warnings.warn` counts, from the caller of this function.
         told: What was said before in the same stream and is not repeated; what is said now is added.
         details: Where the caller finds which texts were cut, or how to keep them whole.
+        has_callers_order: Whether positions in the report mean something to the caller and may be named.
     """
     told = set() if told is None else told
-    for kind, (category, sentence) in _advice(report, details).items():
+    for kind, (category, sentence) in _advice(report, details, has_callers_order).items():
         if kind not in told:
             warnings.warn(sentence, category, stacklevel=stacklevel + 1)
             told.add(kind)
 
 
-def _advice(report: EncodeReport, details: str) -> dict[str, tuple[type[E5StudioWarning], str]]:
+def _advice(
+    report: EncodeReport, details: str, has_callers_order: bool
+) -> dict[str, tuple[type[E5StudioWarning], str]]:
     advice: dict[str, tuple[type[E5StudioWarning], str]] = {}
     if report.truncated:
         first = report.truncated[0]
+        where = f"text {first.index}" if has_callers_order else "the first"
         advice["truncated"] = (
             TruncationWarning,
             f"{len(report.truncated)} of {report.n_texts} texts are longer than the {first.n_read} tokens that "
-            f"{report.model} reads; their ends were left out (text {first.index}: "
+            f"{report.model} reads; their ends were left out ({where}: "
             f"{'' if first.exact else 'at least '}{first.n_dropped} tokens). {details}",
         )
     if report.already_prompted:
+        where = f" (first at {report.already_prompted[0]})" if has_callers_order else ""
         advice["already prompted"] = (
             PromptWarning,
-            f"{len(report.already_prompted)} texts (first at {report.already_prompted[0]}) already begin with a "
-            f"prompt, and {report.prompt.text!r} was put in front of it. Pass the bare text, or prompt=''.",
+            f"{len(report.already_prompted)} texts{where} already begin with a prompt, and "
+            f"{report.prompt.text!r} was put in front of it. Pass the bare text, or prompt=''.",
         )
     if report.prompt.is_default_instruction:
         advice["default instruction"] = (

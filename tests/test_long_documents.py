@@ -98,6 +98,19 @@ def test_a_long_text_is_the_mean_of_its_parts_weighted_by_tokens(small):
         np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=2e-6)
 
 
+def test_it_can_be_stopped_while_it_cuts(small, monkeypatch):
+    class Stopped(Exception):
+        pass
+
+    def stop(done: int, total: int) -> None:
+        assert (done, total) == (0, 50)
+        raise Stopped
+
+    monkeypatch.setattr(small, "embed_prepared", None)
+    with pytest.raises(Stopped):
+        encode_long_documents(small, [PROTEIN_PASSAGE * 20] * 50, prompt="passage: ", on_progress=stop)
+
+
 def test_the_end_of_a_long_text_counts(small):
     prompt = small.resolve_prompt("document")
     one, other = encode_long_documents(

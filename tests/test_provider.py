@@ -16,6 +16,7 @@ import pytest
 
 from e5studio.encoder import E5Encoder
 from e5studio.errors import (
+    CacheError,
     E5StudioError,
     FingerprintMismatchError,
     NonFiniteError,
@@ -226,10 +227,10 @@ def test_a_cache_computes_each_text_once_and_mixes_nothing(checkpoints, tmp_path
     computed = []
     compute = EmbeddingsProvider._compute
 
-    def counted(self, texts, role, on_progress):
+    def counted(self, texts, role, on_progress, **told):
         if self.options.cache_folder is not None:
             computed.extend(texts)
-        return compute(self, texts, role, on_progress)
+        return compute(self, texts, role, on_progress, **told)
 
     monkeypatch.setattr(EmbeddingsProvider, "_compute", counted)
     folder = str(tmp_path / "vectors")
@@ -250,7 +251,7 @@ def test_a_faulty_vector_is_named_by_its_place_beside_cached_ones(checkpoints, t
     provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
     provider.embed(["good"], "document")
 
-    def spoil(*_):
+    def spoil(*_, **__):
         raise NonFiniteError("NaN", [0])
 
     monkeypatch.setattr(provider, "_compute", spoil)
@@ -316,13 +317,61 @@ async def test_a_cancelled_task_stops_the_work(checkpoints, monkeypatch):
     assert n_batches <= 2
 
 
-def test_warnings_point_at_the_caller(checkpoints):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5")))
+def plugin(provider: EmbeddingsProvider, texts: list[str]) -> None:
+    exec(compile("provider.embed(texts, 'document')", "plugin.py", "exec"))
 
-    def plugin() -> None:
-        provider.embed([LONG_TEXT], "document")
 
+@pytest.mark.parametrize("is_cached", [False, True])
+def test_warnings_point_at_the_caller_of_the_plugin(checkpoints, tmp_path, is_cached):
+    folder = str(tmp_path) if is_cached else None
+    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=folder))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        plugin()
+        plugin(provider, [LONG_TEXT])
     assert caught[0].filename == __file__
+
+
+def test_a_warning_names_no_place_where_a_cache_leaves_out_texts(checkpoints, tmp_path):
+    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
+    provider.embed(["a", "b"], "document")
+    with pytest.warns(TruncationWarning, match=r"left out \(the first: \d+ tokens\)"):
+        provider.embed(["a", "b", LONG_TEXT], "document")
+
+
+@pytest.mark.parametrize("name", ["passage", "document", "corpus"])
+def test_roles_are_called_as_elsewhere(checkpoints, name):
+    provider = EmbeddingsProvider(options_for(checkpoints("e5"), long_documents="chunk-and-pool"))
+    texts = ["a", LONG_TEXT]
+    assert np.array_equal(provider.embed(texts, name), provider.embed(texts, "document"))
+    assert np.array_equal(asyncio.run(provider.aembed(texts, name)), provider.embed(texts, "document"))
+    assert provider.vector_keys(texts, name) == provider.vector_keys(texts, "document")
+
+
+def test_a_fingerprint_stands_for_what_documents_get(checkpoints):
+    options = options_for(checkpoints("multilingual-e5-instruct"))
+    usual = EmbeddingsProvider(options).fingerprint
+    assert EmbeddingsProvider(replace(options, instruction="Another task")).fingerprint == usual
+    others = [
+        replace(options, symmetric=True),
+        replace(options, symmetric=True, instruction="Another task"),
+        replace(options, long_documents="chunk-and-pool"),
+        replace(options, max_tokens=64),
+    ]
+    prints = [EmbeddingsProvider(other).fingerprint for other in others]
+    assert len({usual, *prints}) == 5
+    for other, fingerprint in zip(others, prints, strict=True):
+        assert EmbeddingsProvider(other, fingerprint=fingerprint).fingerprint == fingerprint
+        with pytest.raises(FingerprintMismatchError, match="symmetric="):
+            EmbeddingsProvider(other, fingerprint=usual)
+
+
+def test_a_cache_folder_is_opened_early(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder="~/vectors"))
+    provider.embed(["a"], "document")
+    assert (tmp_path / "vectors" / "vectors.sqlite3").exists()
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CacheError, match="file"):
+        EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=str(tmp_path / "file")))
+    with pytest.raises(ValueError, match="cache_folder is empty"):
+        options_for(checkpoints("e5"), cache_folder="")
