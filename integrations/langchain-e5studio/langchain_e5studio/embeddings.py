@@ -6,17 +6,28 @@ order and precision are the core's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from e5studio import EmbeddingsProvider, EncodeReport, ProviderOptions
 from e5studio.backends import BackendName, DType, FloatArray
 from e5studio.models import PromptKind
 from e5studio.prompts import Role
 from e5studio.provider import LongDocuments
+
+
+def _path_as_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+_PathText = Annotated[str, BeforeValidator(_path_as_text)]
+
+
+_OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # what no other model may be loaded with
 
 
 class E5Embeddings(BaseModel, Embeddings):
@@ -59,9 +70,9 @@ class E5Embeddings(BaseModel, Embeddings):
         extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=(), use_attribute_docstrings=True
     )
 
-    model_name: str = Field(alias="model")
+    model_name: _PathText = Field(alias="model")
     """A model of E5 Studio's table ("intfloat/e5-small-v2", or "e5-small-v2"), another Hub id, or a local folder."""
-    path: str | None = None
+    path: _PathText | None = None
     """Folder of the files, where `model` is a name."""
     prompt_kind: PromptKind | None = None
     """For a model outside the table: "query_passage" (query: / passage:), "instruct" or "none"."""
@@ -72,7 +83,7 @@ class E5Embeddings(BaseModel, Embeddings):
     long_documents: LongDocuments = "truncate"
     """A document that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
     parts that fit and takes the mean of their vectors, weighted by tokens."""
-    cache_folder: str | None = None
+    cache_folder: _PathText | None = None
     """Keep vectors in this folder, and compute each text once; models, roles and settings may share it."""
     backend: BackendName = "auto"
     """What computes."""
@@ -108,7 +119,13 @@ class E5Embeddings(BaseModel, Embeddings):
         changes = dict(update or {})
         if "model" in changes:
             changes["model_name"] = changes.pop("model")
-        return type(self)(**{**self.model_dump(), **changes})
+        kept = self.model_dump(exclude=_OF_ONE_MODEL if "model_name" in changes else None)
+        return type(self)(**{**kept, **changes})
+
+    @property
+    def model(self) -> str:
+        """As `model_name`."""
+        return self.model_name
 
     def embed_documents(self, texts: list[str], *, titles: list[str | None] | None = None) -> list[list[float]]:
         """Embed documents.
@@ -155,7 +172,10 @@ class E5Embeddings(BaseModel, Embeddings):
 
     @property
     def fingerprint(self) -> str:
-        """What stands for model, revision, length, precision and dimensions: store it beside the vectors."""
+        """What stands for the vectors of documents; store it beside them.
+
+        Model, revision, length, precision, dimensions, and `symmetric` and `long_documents` where they matter.
+        """
         return self._provider.fingerprint
 
 

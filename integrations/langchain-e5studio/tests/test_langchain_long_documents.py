@@ -33,7 +33,7 @@ async def test_truncation_is_said_once_a_call_with_where_to_look(name, make):
     [warning] = caught
     assert warning.filename == __file__
     assert "2 of 4 texts are longer" in str(warning.message)
-    assert "text 1:" in str(warning.message)
+    assert "(the first:" in str(warning.message)
     assert "report(texts) lists them; long_documents='chunk-and-pool' reads all" in str(warning.message)
     with pytest.warns(TruncationWarning) as caught:
         assert await embeddings.aembed_documents(texts) == vectors

@@ -186,9 +186,31 @@ def test_model_copy_gives_vectors_of_the_changed_option(name, change, make):
 @pytest.mark.parametrize("key", ["model", "model_name"])
 def test_model_copy_changes_the_model_by_both_names(key, checkpoints, make):
     other = checkpoints("multilingual-e5")
-    changed = make("e5").model_copy(update={key: str(other.folder)})
-    assert changed.model_name == str(other.folder)
+    changed = make("e5").model_copy(update={key: str(other.folder), "prompt_kind": "query_passage"})
+    assert changed.model_name == changed.model == str(other.folder)
     assert changed.embed_query("a") != make("e5").embed_query("a")
+
+
+def test_a_copy_with_another_model_reads_none_of_the_old_files(checkpoints):
+    old, other = checkpoints("e5"), checkpoints("multilingual-e5")
+    named = E5Embeddings(
+        model="tiny", path=old.folder, prompt_kind="query_passage", revision="main", max_tokens=64, device="cpu"
+    )
+    changed = named.model_copy(update={"model": other.folder, "prompt_kind": "query_passage"})
+    assert (changed.path, changed.revision, changed.max_tokens) == (None, None, 64)
+    expected = E5Embeddings(model=other.folder, prompt_kind="query_passage", max_tokens=64, device="cpu")
+    assert changed.embed_documents(TEXTS) == expected.embed_documents(TEXTS)
+    with pytest.raises(E5StudioError, match="prompt_kind"):
+        named.model_copy(update={"model": other.folder})  # how the old one is prompted says nothing of it
+
+
+def test_folders_may_be_paths(checkpoints, tmp_path):
+    made = checkpoints("e5")
+    given = {"path": made.folder, "prompt_kind": "query_passage", "device": "cpu"}
+    embeddings = E5Embeddings(model="tiny", cache_folder=tmp_path / "vectors", **given)
+    assert embeddings.path == str(made.folder)
+    embeddings.embed_query("a")
+    assert (tmp_path / "vectors").is_dir()
 
 
 def test_model_copy_refuses_what_the_constructor_refuses(make):
@@ -199,6 +221,13 @@ def test_model_copy_refuses_what_the_constructor_refuses(make):
 
 
 def test_the_fingerprint_tells_encoders_apart(make):
-    assert make("e5").fingerprint == make("e5", symmetric=True).fingerprint  # one encoder, used otherwise
-    others = [make("e5"), make("e5", truncate_dim=8), make("e5", max_tokens=64), make("instruct"), make("offline")]
+    others = [
+        make("e5"),
+        make("e5", symmetric=True),
+        make("e5", long_documents="chunk-and-pool"),
+        make("e5", truncate_dim=8),
+        make("e5", max_tokens=64),
+        make("instruct"),
+        make("offline"),
+    ]
     assert len({embeddings.fingerprint for embeddings in others}) == len(others)

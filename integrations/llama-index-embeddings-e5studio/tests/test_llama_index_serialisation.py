@@ -21,7 +21,7 @@ from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.embeddings.e5studio import E5Embedding
 
 from e5studio import get_model_pool
-from e5studio.errors import FingerprintMismatchError
+from e5studio.errors import E5StudioError, FingerprintMismatchError
 from tests.corpus import PROTEIN_PASSAGE, PROTEIN_QUERY
 
 NODES = [TextNode(text=PROTEIN_PASSAGE)]
@@ -85,9 +85,20 @@ def test_a_copy_with_another_model_leaves_the_restored_revision_behind(e5):
     restored = E5Embedding.from_dict(E5Embedding(model_name="all-MiniLM-L6-v2", device="cpu").to_dict())
     other = restored.model_copy(update={"model_name": str(e5.folder), "prompt_kind": "query_passage"})
     assert other.revision is None
-    assert vectors(other) == vectors(
-        E5Embedding(model_name=str(e5.folder), prompt_kind="query_passage", device="cpu", max_tokens=256)
+    assert other.max_tokens == 512  # the offline copy's 256 stays with it
+    assert vectors(other) == vectors(E5Embedding(model_name=e5.folder, prompt_kind="query_passage", device="cpu"))
+
+
+def test_a_copy_with_another_model_reads_none_of_the_old_files(e5, instruct):
+    given = {"prompt_kind": "query_passage", "device": "cpu", "max_tokens": 64}
+    named = E5Embedding(model_name="tiny", path=e5.folder, **given)
+    other = named.model_copy(
+        update={"model_name": instruct.folder, "prompt_kind": "instruct", "instruction": "Find the title"}
     )
+    assert (other.path, other.max_tokens) == (None, 64)
+    assert other.fingerprint != named.fingerprint
+    with pytest.raises(E5StudioError, match="prompt_kind"):
+        named.model_copy(update={"model_name": instruct.folder})
 
 
 @pytest.fixture

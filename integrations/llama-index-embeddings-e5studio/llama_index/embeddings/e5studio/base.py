@@ -7,14 +7,15 @@ keys, which know neither role nor model. Prompts, length, order and precision ar
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import llama_index.core.instrumentation as instrument
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
@@ -30,9 +31,17 @@ from e5studio.texts import as_texts
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]  # it is meant to be there
 
 _OPTIONS = [field.name for field in fields(ProviderOptions) if field.name != "model"]
+_OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # what no other model may be loaded with
 # Their overrides below get a span of their own; with the wrapped ones each call would have two.
 _get_batch: Callable[..., list[Embedding]] = inspect.unwrap(BaseEmbedding.get_text_embedding_batch)
 _aget_batch: Callable[..., Awaitable[list[Embedding]]] = inspect.unwrap(BaseEmbedding.aget_text_embedding_batch)
+
+
+def _path_as_text(value: object) -> object:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+_PathText = Annotated[str, BeforeValidator(_path_as_text)]
 
 
 class E5Embedding(BaseEmbedding):
@@ -67,9 +76,9 @@ class E5Embedding(BaseEmbedding):
         use_attribute_docstrings=True,
     )
 
-    model_name: str = Field(frozen=True)
+    model_name: _PathText = Field(frozen=True)
     """A model of E5 Studio's table ("intfloat/e5-small-v2", or "e5-small-v2"), another Hub id, or a local folder."""
-    path: str | None = Field(default=None, frozen=True)
+    path: _PathText | None = Field(default=None, frozen=True)
     """Folder of the files, where `model_name` is a name."""
     prompt_kind: PromptKind | None = Field(default=None, frozen=True)
     """For a model outside the table: "query_passage" (query: / passage:), "instruct" or "none"."""
@@ -80,7 +89,7 @@ class E5Embedding(BaseEmbedding):
     long_documents: LongDocuments = Field(default="truncate", frozen=True)
     """A text that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
     parts that fit and takes the mean of their vectors, weighted by tokens."""
-    cache_folder: str | None = Field(default=None, frozen=True)
+    cache_folder: _PathText | None = Field(default=None, frozen=True)
     """Keep vectors in this folder, and compute each text once; models, roles and settings may share it."""
     backend: BackendName = Field(default="auto", frozen=True)
     """What computes."""
@@ -101,8 +110,9 @@ class E5Embedding(BaseEmbedding):
     show_progress: bool | None = Field(default=None, frozen=True)
     """A bar on stderr for long work; None shows it on a terminal only."""
     fingerprint: str | None = Field(default=None, frozen=True)
-    """What stands for model, revision, length, precision and dimensions. Given, it is checked: a model that
-    gives other vectors is refused. `to_dict` writes it, so that `from_dict` can't restore another model."""
+    """What stands for the vectors of texts: model, revision, length, precision, dimensions, and `symmetric` and
+    `long_documents` where they matter. Given, it is checked: a model that gives other vectors is refused. `to_dict`
+    writes it, so that `from_dict` can't restore another model."""
     embeddings_cache: Any | None = Field(default=None, exclude=True)
     """A `BaseKVStore` for vectors that were computed before; its keys are safe, see above."""
     embed_batch_size: int = Field(default=2048, gt=0, le=2048)
@@ -135,7 +145,10 @@ class E5Embedding(BaseEmbedding):
         if update and not update.keys().isdisjoint(["model_name", *_OPTIONS]):
             given.pop("fingerprint", None)  # it stands for the old ones
         if update and "model_name" in update:
-            given.pop("revision", None)  # a commit of the other model
+            for name in _OF_ONE_MODEL:
+                given.pop(name, None)
+            if given.get("max_tokens") == self._provider.encoder.meta.max_tokens:
+                given.pop("max_tokens")  # the card's number, which another card may not allow
         return type(self)(**{**given, **(update or {})})
 
     def count_tokens(self, text: str) -> int:
