@@ -34,7 +34,7 @@ CELLS = {
     "newlines": "newlines reach the model",
     "end_token": "e5-mistral's text begins with BOS and ends with EOS",
     "normalized": "vectors of length 1, also where the repository names no Normalize module",
-    "cache": "a cache that keeps roles and models apart",
+    "cache": "one cache for queries and documents of two models, without mixing",
     "length": "512 tokens of a longer text",
     "float32": "float32 on a checkpoint stored in float16",
 }

@@ -33,7 +33,6 @@ ASKED = {
     "template": ("instruct", [f"{TEMPLATE}{QUERY}", PASSAGE]),
     "end_token": ("mistral", [f"{TEMPLATE}{QUERY}", PASSAGE]),
     "length": ("e5", [f"passage: {LONG}"]),
-    "cache": ("e5", [f"query: {PASSAGE}", f"passage: {PASSAGE}"]),
 }
 
 
@@ -50,7 +49,24 @@ class System:
     embed_documents: Callable[[list[str]], list[list[float]]]
 
 
-def ours(framework: str, model: str, *, kind: str = "query_passage", cached: bool = False, **options: Any) -> System:
+class Store:
+    """Where caches of vectors are, shared by all classes that are given it, as each framework has it."""
+
+    def __init__(self, framework: str) -> None:
+        self.folder = tempfile.mkdtemp()
+        if framework == "langchain":
+            from langchain_core.stores import InMemoryByteStore
+
+            self.documents, self.queries = InMemoryByteStore(), InMemoryByteStore()
+        else:
+            from llama_index.core.storage.kvstore import SimpleKVStore
+
+            self.vectors = SimpleKVStore()
+
+
+def ours(
+    framework: str, model: str, *, kind: str = "query_passage", store: Store | None = None, **options: Any
+) -> System:
     """Our class, with what its README says to say."""
     given = {"prompt_kind": kind, "device": "cpu", **options}
     if kind == "instruct":
@@ -58,15 +74,14 @@ def ours(framework: str, model: str, *, kind: str = "query_passage", cached: boo
     if framework == "langchain":
         from langchain_e5studio import E5Embeddings
 
-        if cached:
-            given["cache_folder"] = tempfile.mkdtemp()
+        if store is not None:
+            given["cache_folder"] = store.folder
         made = E5Embeddings(model=model, **given)
         return System(made.embed_query, made.embed_documents)
-    from llama_index.core.storage.kvstore import SimpleKVStore
     from llama_index.embeddings.e5studio import E5Embedding
 
-    if cached:
-        given["embeddings_cache"] = SimpleKVStore()
+    if store is not None:
+        given["embeddings_cache"] = store.vectors
     made = E5Embedding(model_name=model, **given)
     return System(made.get_query_embedding, made.get_text_embedding_batch)
 
@@ -79,7 +94,7 @@ def peer(framework: str, model: str, *, kind: str = "query_passage", by_hand: bo
 
 
 def _langchain_peer(
-    model: str, prompts: dict[str, str] | None, *, cached: bool = False, dtype: str | None = None
+    model: str, prompts: dict[str, str] | None, *, store: Store | None = None, dtype: str | None = None
 ) -> System:
     from langchain_huggingface import HuggingFaceEmbeddings
 
@@ -91,20 +106,23 @@ def _langchain_peer(
         given["query_encode_kwargs"] = {"prompt": prompts["query"], "normalize_embeddings": True}
         given["model_kwargs"] |= {"model_kwargs": {"dtype": "float32"}, "tokenizer_kwargs": _both_ends(model)}
     made: Any = HuggingFaceEmbeddings(**given)
-    if cached:
+    if store is not None:
         from langchain_classic.embeddings import CacheBackedEmbeddings
-        from langchain_core.stores import InMemoryByteStore
 
+        by_hand = prompts is not None
         made = CacheBackedEmbeddings.from_bytes_store(
-            made, InMemoryByteStore(), namespace=model, query_embedding_cache=True, key_encoder="sha256"
+            made,
+            store.documents,
+            namespace=model if by_hand else "",
+            query_embedding_cache=store.queries if by_hand else False,
+            key_encoder="sha256",
         )
     return System(made.embed_query, made.embed_documents)
 
 
 def _llama_index_peer(
-    model: str, prompts: dict[str, str] | None, *, cached: bool = False, dtype: str | None = None
+    model: str, prompts: dict[str, str] | None, *, store: Store | None = None, dtype: str | None = None
 ) -> System:
-    from llama_index.core.storage.kvstore import SimpleKVStore
     from llama_index.embeddings.huggingface import HuggingFaceEmbedding
 
     given: dict[str, Any] = {"model_name": model, "device": "cpu"}
@@ -114,8 +132,8 @@ def _llama_index_peer(
         given |= {"query_instruction": prompts["query"], "text_instruction": prompts["document"]}
         given |= {"model_kwargs": {"dtype": "float32"}, "tokenizer_kwargs": _both_ends(model)}
     made: Any = HuggingFaceEmbedding(**given)
-    if cached:
-        made.embeddings_cache = SimpleKVStore()
+    if store is not None:
+        made.embeddings_cache = store.vectors
     return System(made.get_query_embedding, made.get_text_embedding_batch)
 
 
@@ -124,13 +142,11 @@ def _both_ends(model: str) -> dict[str, bool]:
 
 
 def cells(
-    make: Callable[..., System], models: dict[str, str], expected: dict[str, list[list[float]]]
+    make: Callable[..., System], models: dict[str, str], expected: dict[str, list[list[float]]], framework: str
 ) -> dict[str, bool]:
     """Which cells of the table are right for one class."""
     e5, instruct = make(models["e5"]), make(models["instruct"], kind="instruct")
     mistral, plain = make(models["mistral"], kind="instruct"), make(models["without_modules"])
-    cached = make(models["e5"], cached=True)
-    cached_rows = [cached.embed_documents([PASSAGE])[0], cached.embed_query(PASSAGE)][::-1]
     lines, spaces = mistral.embed_documents([LINES, LINES.replace("\n", " ")])
     norms = np.linalg.norm(plain.embed_documents([QUERY, PASSAGE]), axis=1)
     return {
@@ -142,16 +158,26 @@ def cells(
         "newlines": not _same([lines], [spaces], 1e-3),
         "end_token": _same(mistral.embed_documents([PASSAGE]), expected["end_token"][1:], 2e-2),
         "normalized": bool(np.abs(norms - 1).max() <= 1e-5),
-        "cache": _same(cached_rows, expected["cache"], 1e-4),
+        "cache": _cache_is_right(make, models, Store(framework)),
         "length": _same(e5.embed_documents([LONG]), expected["length"], 1e-4)
         or _same(e5.embed_documents([f"passage: {LONG}"]), expected["length"], 1e-4),
         "float32": _same(instruct.embed_documents([PASSAGE]), expected["template"][1:], 1e-4),
     }
 
 
+def _cache_is_right(make: Callable[..., System], models: dict[str, str], store: Store) -> bool:
+    """Whether two models over one store give, for one text in both roles, what they give without a store."""
+    is_right = True
+    for model, kind in ((models["e5"], "query_passage"), (models["instruct"], "instruct")):
+        plain, cached = make(model, kind=kind), make(model, kind=kind, store=store)
+        rows = [[*system.embed_documents([PASSAGE]), system.embed_query(PASSAGE)] for system in (cached, plain)]
+        is_right &= np.shape(rows[0]) == np.shape(rows[1]) and _same(*rows, 1e-4)
+    return is_right
+
+
 def _same(found: list[list[float]], wanted: list[list[float]], tolerance: float) -> bool:
-    rows = np.array(found) / np.linalg.norm(found, axis=1, keepdims=True)
-    return bool(np.abs(rows - np.array(wanted)).max() <= tolerance)
+    rows, expected = (np.array(given) / np.linalg.norm(given, axis=1, keepdims=True) for given in (found, wanted))
+    return bool(np.abs(rows - expected).max() <= tolerance)
 
 
 class Server:
@@ -181,7 +207,7 @@ class Server:
             "peer": lambda model, **given: peer(self._framework, model, **given),
             "by_hand": lambda model, **given: peer(self._framework, model, by_hand=True, **given),
         }
-        return {who: cells(make, models, expected) for who, make in makers.items()}
+        return {who: cells(make, models, expected, self._framework) for who, make in makers.items()}
 
     def versions(self) -> dict[str, str]:
         """What is installed."""
