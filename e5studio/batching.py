@@ -5,7 +5,7 @@ Pure functions over numpy arrays. No padding and no mask here: those belong to t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,15 +53,17 @@ class Limits:
         token_budget: Tokens of a batch: rows x longest where it pads, their sum where it packs.
         max_rows: Texts of a batch.
         packed: Whether padding costs nothing.
+        overhead: What a batch costs beside its tokens, in tokens; the larger, the fewer batches and the more padding.
     """
 
     token_budget: int
     max_rows: int = 4096
     packed: bool = False
+    overhead: int = 0
 
 
-def plan_batches(lengths: IntArray, limits: Limits) -> Iterator[NDArray[np.intp]]:
-    """Group texts of similar length under a back end's limits.
+def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
+    """Group texts of similar length under a back end's limits, for the least cost of padding and of batches.
 
     Longest first, so that memory runs out at the start or not at all, and the progress
     shown errs on the careful side. A text longer than the budget is a batch of its own.
@@ -70,15 +72,59 @@ def plan_batches(lengths: IntArray, limits: Limits) -> Iterator[NDArray[np.intp]
         lengths: Tokens of each text, shape (n,).
         limits: What a batch may cost.
 
-    Yields:
-        Row numbers of one batch; together every row exactly once.
+    Returns:
+        Row numbers of each batch; together every row exactly once.
     """
     order = np.argsort(-lengths, kind="stable")
     sizes = lengths[order].astype(np.int64)
-    start = 0
+    if not len(order):
+        return []
+    if limits.packed:
+        return _pack(order, sizes, limits)
+    ends = _cheapest_groups(sizes, limits)
+    starts = [0, *ends[:-1]]
+    return [rows for start, end in zip(starts, ends, strict=True) for rows in _cut(order, sizes, start, end, limits)]
+
+
+def _pack(order: NDArray[np.intp], sizes: NDArray[np.int64], limits: Limits) -> list[NDArray[np.intp]]:
+    batches, start = [], 0
     while start < len(order):
-        window = sizes[start : start + limits.max_rows]
-        costs = np.cumsum(window) if limits.packed else window[0] * np.arange(1, len(window) + 1)
+        costs = np.cumsum(sizes[start : start + limits.max_rows])
         rows = max(1, int(np.searchsorted(costs, limits.token_budget, side="right")))
-        yield order[start : start + rows]
+        batches.append(order[start : start + rows])
         start += rows
+    return batches
+
+
+def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
+    """Where to cut the sorted lengths into groups that are padded alike, each group's end.
+
+    Texts of one length always stay together, so the choice is among the different lengths, of which there
+    are few: the cheapest way to the end of each follows from the cheapest ways to those before it.
+    """
+    borders = np.flatnonzero(np.diff(sizes, prepend=-1)).astype(np.int64)  # first text of each length
+    ends = np.append(borders[1:], len(sizes))
+    longest = sizes[borders]
+    room = np.clip(limits.token_budget // np.maximum(longest, 1), 1, limits.max_rows)
+    cost = np.zeros(len(ends) + 1, np.float64)
+    came_from = np.zeros(len(ends) + 1, np.int64)
+    for group, end in enumerate(ends, 1):
+        rows = end - borders[:group]
+        ways = cost[:group] + rows * longest[:group] + -(-rows // room[:group]) * limits.overhead
+        came_from[group] = int(np.argmin(ways))
+        cost[group] = ways[came_from[group]]
+    cuts: list[int] = []
+    group = len(ends)
+    while group > 0:
+        cuts.append(int(ends[group - 1]))
+        group = int(came_from[group])
+    return cuts[::-1]
+
+
+def _cut(
+    order: NDArray[np.intp], sizes: NDArray[np.int64], start: int, end: int, limits: Limits
+) -> list[NDArray[np.intp]]:
+    """A group as batches within the limits, of about equal numbers of texts."""
+    room = int(np.clip(limits.token_budget // max(int(sizes[start]), 1), 1, limits.max_rows))
+    n_batches = -(-(end - start) // room)
+    return np.array_split(order[start:end], n_batches)

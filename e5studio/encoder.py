@@ -360,7 +360,7 @@ class E5Encoder:
         limits = self._backend.limits
         if self._token_budget is not None:
             limits = replace(limits, token_budget=self._token_budget)
-        plan = list(plan_batches(batch.lengths[rows], limits))
+        plan = plan_batches(batch.lengths[rows], limits)
         batches = (batch.select(rows[places]) for places in plan)
         vectors = np.empty((len(rows), self._embed_dim), np.float32)
         report = _ProgressReport(len(rows), self._show_progress, on_progress)

@@ -12,10 +12,12 @@ from e5studio.batching import Limits, TokenBatch, plan_batches
 LENGTHS = st.lists(st.integers(2, 512), max_size=200)
 
 
-@given(LENGTHS, st.integers(1, 4096), st.integers(1, 64), st.booleans())
-def test_every_text_once_and_within_limits(lengths: list[int], budget: int, max_rows: int, packed: bool) -> None:
+@given(LENGTHS, st.integers(1, 4096), st.integers(1, 64), st.booleans(), st.integers(0, 100))
+def test_every_text_once_and_within_limits(
+    lengths: list[int], budget: int, max_rows: int, packed: bool, overhead: int
+) -> None:
     sizes = np.array(lengths, np.int32)
-    plan = list(plan_batches(sizes, Limits(budget, max_rows, packed)))
+    plan = plan_batches(sizes, Limits(budget, max_rows, packed, overhead))
     assert sorted(np.concatenate(plan).tolist() if plan else []) == list(range(len(lengths)))
     for rows in plan:
         cost = sizes[rows].sum() if packed else sizes[rows].max() * len(rows)
@@ -24,8 +26,29 @@ def test_every_text_once_and_within_limits(lengths: list[int], budget: int, max_
 
 
 def test_texts_of_like_length_go_together_longest_first() -> None:
-    plan = list(plan_batches(np.array([5, 100, 5, 90], np.int32), Limits(200)))
+    plan = plan_batches(np.array([5, 100, 5, 90], np.int32), Limits(200, overhead=20))
     assert [rows.tolist() for rows in plan] == [[1, 3], [0, 2]]
+
+
+def test_without_overhead_nothing_is_padded() -> None:
+    lengths = np.array([5, 100, 5, 90, 7], np.int32)
+    for rows in plan_batches(lengths, Limits(2000)):
+        assert len(set(lengths[rows].tolist())) == 1
+
+
+def cost_of(plan: list[np.ndarray], lengths: np.ndarray, limits: Limits) -> int:
+    return sum(len(rows) * int(lengths[rows].max()) + limits.overhead for rows in plan)
+
+
+@given(st.lists(st.integers(2, 40), min_size=1, max_size=60), st.integers(40, 400), st.integers(0, 60))
+def test_neither_padding_nothing_nor_padding_freely_is_cheaper(lengths: list[int], budget: int, overhead: int) -> None:
+    sizes = np.array(lengths, np.int32)
+    limits = Limits(budget, overhead=overhead)
+    cost = cost_of(plan_batches(sizes, limits), sizes, limits)
+    each_length_alone = plan_batches(sizes, Limits(budget))
+    assert cost <= cost_of(each_length_alone, sizes, limits)
+    n_full = -(-len(sizes) // (budget // int(sizes.max())))
+    assert cost <= len(sizes) * int(sizes.max()) + n_full * overhead
 
 
 def test_padded() -> None:
