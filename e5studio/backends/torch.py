@@ -6,30 +6,31 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from e5studio import memory
+from e5studio import cores, memory
 from e5studio.backends import Capabilities, DType, FloatArray
 from e5studio.backends.modules import PooledModel, load_module
 from e5studio.batching import Limits, TokenBatch
 from e5studio.checkpoint import count_parameters
 from e5studio.errors import BackendError, OutOfMemoryError
+from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 
 _DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # A CPU gains nothing from larger batches once its caches are full; a GPU wants them large.
 _TOKEN_BUDGETS = {"cpu": 1_024, "mps": 16_384, "cuda": 65_536}
+_OVERHEADS = {"cpu": 60, "mps": 1_000, "cuda": 2_000}  # what starting a batch costs, in tokens
 _alive: weakref.WeakSet[TorchBackend] = weakref.WeakSet()
 
 
-def load(folder: Path, meta: ModelMeta, *, device: str, dtype: DType) -> TorchBackend:
+def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> TorchBackend:
     """Load a model; arguments and errors as `e5studio.backends.load_backend` says."""
-    refuse_too_large(meta.name, count_parameters(folder), device, dtype)
-    return TorchBackend(load_module(folder, meta, _torch_dtype(dtype)), choose_device(device))
+    refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
+    return TorchBackend(load_module(files.folder, meta, _torch_dtype(dtype)), choose_device(device))
 
 
 def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
@@ -41,6 +42,11 @@ def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -
 def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:
     """What "auto" stands for; see `e5studio.backends.resolve_choices`."""
     return str(choose_device(device)), str(_torch_dtype(dtype)).removeprefix("torch.")
+
+
+def needed_to_make(dtype: DType) -> tuple[str, ...]:
+    """Packages without which a model can't be made: none, weights are loaded as they are."""
+    return ()
 
 
 def choose_device(device: str) -> torch.device:
@@ -73,13 +79,14 @@ class TorchBackend:
     def __init__(self, module: PooledModel, device: torch.device) -> None:
         self._module: Any = module.to(device)
         self._device = device
-        # One pass at a time: two at once would share the same cores or the same device anyway.
-        self._lock = threading.Lock()
+        self._device_lock = threading.Lock()  # one pass at a time: two at once would share the device anyway
         self._pad_id = int(module.model.config.pad_token_id or 0)
         self.device = str(device)
         self.dtype = str(module.model.dtype).removeprefix("torch.")
         self.n_bytes = sum(weights.nbytes for weights in module.parameters())
-        self.limits = Limits(_TOKEN_BUDGETS[device.type])
+        self.limits = Limits(_TOKEN_BUDGETS[device.type], overhead=_OVERHEADS[device.type])
+        if device.type == "cpu" and cores.n_threads() < torch.get_num_threads():
+            torch.set_num_threads(cores.n_threads())  # it does not know of a container's quota
         self._process = os.getpid()
         _alive.add(self)
 
@@ -117,7 +124,7 @@ class TorchBackend:
     def _forward(self, batch: TokenBatch, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id)
         padded = bool(batch.lengths.min() < mask.shape[1])
-        with self._lock, torch.inference_mode():
+        with self._turn(), torch.inference_mode():
             if self._module is None:
                 raise BackendError("This model was closed. Load it again to use it.")
             self._refuse_after_fork()
@@ -128,6 +135,9 @@ class TorchBackend:
             vectors: FloatArray = chosen.cpu().numpy()
         return vectors
 
+    def _turn(self) -> threading.Lock:
+        return cores.turn() if self._device.type == "cpu" else self._device_lock
+
     def _refuse_after_fork(self) -> None:
         if self._device.type != "cpu" and self._process != os.getpid():
             raise BackendError(
@@ -136,7 +146,7 @@ class TorchBackend:
             )
 
     def _take_over(self) -> None:
-        self._lock = threading.Lock()  # whoever held it did not come along
+        self._device_lock = threading.Lock()  # whoever held it did not come along
 
 
 def _continue_alone() -> None:
@@ -157,7 +167,9 @@ if hasattr(os, "register_at_fork"):
 
 def _torch_dtype(dtype: DType) -> torch.dtype:
     if dtype not in _DTYPES:
-        raise BackendError(f"Unknown dtype {dtype!r}. The torch back end computes in {', '.join(_DTYPES)}.")
+        choices = ", ".join(name for name in _DTYPES if name != "auto")
+        advice = "Take backend='openvino' for int8." if dtype == "int8" else ""
+        raise BackendError(f"The torch back end computes in {choices}, not in {dtype!r}. {advice}".rstrip())
     return _DTYPES[dtype]
 
 

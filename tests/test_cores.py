@@ -1,0 +1,67 @@
+"""How many cores a process may use, and that computing takes turns."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from e5studio import cores
+from e5studio.encoder import E5Encoder
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "max 100000\n"}, None),
+        ({"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, None),
+        ({"cpu.max": "nonsense"}, None),
+        ({}, None),
+    ],
+)
+def test_a_container_s_share_counts(tmp_path, files, expected):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert cores._quota(tmp_path) == expected
+
+
+def test_threads_are_the_cores_that_may_be_used(monkeypatch):
+    monkeypatch.delenv("E5STUDIO_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(64)), raising=False)
+    monkeypatch.setattr(cores, "_quota", lambda: None)
+    assert cores.n_threads() == 64
+    monkeypatch.setattr(cores, "_quota", lambda: 2)
+    assert cores.n_threads() == 2
+
+
+@pytest.mark.parametrize(("given", "expected"), [("3", 3), ("0", 2), ("many", 2), ("", 2)])
+def test_the_environment_decides(monkeypatch, given, expected):
+    monkeypatch.setenv("E5STUDIO_THREADS", given)
+    monkeypatch.setattr(cores, "_quota", lambda: 2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert cores.n_threads() == expected
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_models_take_turns(checkpoints, monkeypatch, tmp_path, backend):
+    pytest.importorskip(backend)
+    monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path))
+    made = checkpoints("e5")
+    encoder = E5Encoder(made.meta, path=made.folder, backend=backend, device="cpu")
+    n_turns = 0
+
+    class Counted:
+        def __enter__(self) -> None:
+            nonlocal n_turns
+            n_turns += 1
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    monkeypatch.setattr(cores, "_turn", Counted())
+    encoder.with_options(token_budget=4).encode_query(["a", "b", "c d e f"])
+    assert n_turns == 3
