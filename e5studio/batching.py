@@ -37,9 +37,10 @@ class TokenBatch:
         ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
         return TokenBatch(ids, self.lengths[np.asarray(rows, np.intp)])
 
-    def padded(self, pad_id: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Ids and mask, both (rows, longest), padded on the right."""
-        mask = (np.arange(self.lengths.max(initial=0)) < self.lengths[:, None]).astype(np.int64)
+    def padded(self, pad_id: int, length: int | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids and mask, both (rows, longest) or (rows, length), padded on the right."""
+        length = int(self.lengths.max(initial=0)) if length is None else length
+        mask = (np.arange(length) < self.lengths[:, None]).astype(np.int64)
         ids = np.full(mask.shape, pad_id, np.int64)
         ids[mask.astype(bool)] = self.ids
         return ids, mask
@@ -54,12 +55,23 @@ class Limits:
         max_rows: Texts of a batch.
         packed: Whether padding costs nothing.
         overhead: What a batch costs beside its tokens, in tokens; the larger, the fewer batches and the more padding.
+        shape_cost: What a batch of new shape (rows x longest) costs beyond that, in tokens. Where it is above 0
+            lengths are rounded up by `rounded`, so that shapes come back.
     """
 
     token_budget: int
     max_rows: int = 4096
     packed: bool = False
     overhead: int = 0
+    shape_cost: int = 0
+
+
+def rounded(lengths: IntArray) -> IntArray:
+    """Lengths rounded up by at most a 32nd: few different ones, and little padding."""
+    exponents = np.floor(np.log2(np.maximum(lengths, 1))).astype(np.int32)
+    steps = 1 << np.maximum(exponents - 5, 0)
+    longer: IntArray = (-(-lengths // steps) * steps).astype(np.int32)
+    return longer
 
 
 def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
@@ -76,7 +88,7 @@ def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
         Row numbers of each batch; together every row exactly once.
     """
     order = np.argsort(-lengths, kind="stable")
-    sizes = lengths[order].astype(np.int64)
+    sizes = (rounded(lengths) if limits.shape_cost else lengths)[order].astype(np.int64)
     if not len(order):
         return []
     if limits.packed:
@@ -110,7 +122,8 @@ def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
     came_from = np.zeros(len(ends) + 1, np.int64)
     for group, end in enumerate(ends, 1):
         rows = end - borders[:group]
-        ways = cost[:group] + rows * longest[:group] + -(-rows // room[:group]) * limits.overhead
+        n_batches = -(-rows // room[:group])
+        ways = cost[:group] + rows * longest[:group] + n_batches * limits.overhead + limits.shape_cost
         came_from[group] = int(np.argmin(ways))
         cost[group] = ways[came_from[group]]
     cuts: list[int] = []
@@ -124,7 +137,6 @@ def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
 def _cut(
     order: NDArray[np.intp], sizes: NDArray[np.int64], start: int, end: int, limits: Limits
 ) -> list[NDArray[np.intp]]:
-    """A group as batches within the limits, of about equal numbers of texts."""
+    """A group as batches that are full but for the last."""
     room = int(np.clip(limits.token_budget // max(int(sizes[start]), 1), 1, limits.max_rows))
-    n_batches = -(-(end - start) // room)
-    return np.array_split(order[start:end], n_batches)
+    return [order[first : min(first + room, end)] for first in range(start, end, room)]

@@ -63,7 +63,7 @@ def load_model(
     checkpoint.check(files.folder, meta)
     tokenizer = Tokenizer.from_folder(files.folder, pooling=meta.pooling)
     checkpoint.check_vocabulary(files.folder, tokenizer.n_ids)
-    return LoadedModel(meta, files, tokenizer, load_backend(backend, files.folder, meta, device=device, dtype=dtype))
+    return LoadedModel(meta, files, tokenizer, load_backend(backend, files, meta, device=device, dtype=dtype))
 
 
 def _check_arguments(model: object, prompt_kind: object) -> None:

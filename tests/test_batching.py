@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from e5studio.batching import Limits, TokenBatch, plan_batches
+from e5studio.batching import IntArray, Limits, TokenBatch, plan_batches, rounded
 
 LENGTHS = st.lists(st.integers(2, 512), max_size=200)
 
@@ -49,6 +50,28 @@ def test_neither_padding_nothing_nor_padding_freely_is_cheaper(lengths: list[int
     assert cost <= cost_of(each_length_alone, sizes, limits)
     n_full = -(-len(sizes) // (budget // int(sizes.max())))
     assert cost <= len(sizes) * int(sizes.max()) + n_full * overhead
+
+
+def test_rounded_lengths_are_few_and_hardly_longer() -> None:
+    lengths = np.arange(1, 8193, dtype=np.int32)
+    found = rounded(lengths)
+    assert (found >= lengths).all()
+    assert (found <= lengths * (1 + 1 / 32)).all()
+    assert len(set(found[:512].tolist())) == 160
+    assert np.array_equal(rounded(found), found)
+
+
+def test_a_cost_of_shapes_makes_few_and_full_ones() -> None:
+    lengths = np.random.default_rng(0).integers(8, 512, 3000).astype(np.int32)
+    free = plan_batches(lengths, Limits(1024, overhead=20))
+    costly = plan_batches(lengths, Limits(1024, overhead=20, shape_cost=250))
+
+    def n_shapes(plan: list[NDArray[np.intp]], longest: IntArray) -> int:
+        return len({(len(rows), int(longest[rows].max())) for rows in plan})
+
+    assert n_shapes(costly, rounded(lengths)) < 0.6 * n_shapes(free, lengths)
+    tokens = sum(len(rows) * int(rounded(lengths[rows]).max()) for rows in costly)
+    assert tokens < 1.04 * lengths.sum()
 
 
 def test_padded() -> None:

@@ -6,23 +6,29 @@ Everything below (padding, masks, position ids, devices, pooling) is a back end'
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import importlib.metadata
+import importlib.util
+import platform
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.batching import Limits, TokenBatch
 from e5studio.errors import BackendError, MissingDependencyError
+from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 
 FloatArray = NDArray[np.float32]
-BackendName = Literal["auto", "torch"]
-_BACKENDS = ("torch",)
-DType = Literal["auto", "float32", "bfloat16", "float16"]
+BackendName = Literal["auto", "torch", "openvino", "onnx"]
+DType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
+
+_PACKAGES = {"openvino": "openvino", "torch": "torch"}  # fastest on a CPU first
 
 
 @dataclass(frozen=True)
@@ -60,24 +66,24 @@ class Backend(Protocol):
 
 
 def load_backend(
-    name: BackendName, folder: Path, meta: ModelMeta, *, device: str = "auto", dtype: DType = "auto"
+    name: BackendName, files: ModelFiles, meta: ModelMeta, *, device: str = "auto", dtype: DType = "auto"
 ) -> Backend:
     """Load a model's weights into a back end.
 
     Args:
-        name: "torch", or "auto" for the fastest exact one that is installed.
-        folder: Folder with config.json and model.safetensors.
+        name: A back end, or "auto"; see `resolve_choices`.
+        files: Where config.json and the weights are.
         meta: What the model is.
         device: "auto", "cpu", "cuda", "cuda:1", "mps", ...
-        dtype: Precision of the computation; "auto" is float32 on every device.
+        dtype: Precision of the computation; "auto" is float32 everywhere.
 
     Raises:
         ModelFilesError: The files are not what `meta` says.
         OutOfMemoryError: The weights would not fit.
         MissingDependencyError: The back end's package is not installed.
     """
-    module = _import_backend(name)
-    backend: Backend = module.load(folder, meta, device=device, dtype=dtype)
+    name, device, dtype = resolve_choices(name, device=device, dtype=dtype)
+    backend: Backend = _import_backend(name).load(files, meta, device=device, dtype=dtype)
     return backend
 
 
@@ -87,24 +93,106 @@ def refuse_too_large(name: BackendName, model: str, n_parameters: int, *, device
     Raises:
         OutOfMemoryError: With both sizes, and the precision that would fit.
     """
+    name, device, dtype = resolve_choices(name, device=device, dtype=dtype)
     _import_backend(name).refuse_too_large(model, n_parameters, device, dtype)
 
 
 def resolve_choices(name: BackendName, *, device: str, dtype: DType) -> tuple[BackendName, str, DType]:
     """What "auto" and abbreviations stand for on this machine, so that equal choices are equal.
 
+    A back end of "auto" is torch on a GPU, and on a CPU the fastest one that is installed and computes
+    in the precision asked for.
+
     Raises:
         BackendError: One of them is not to be had here.
     """
-    module = _import_backend(name)
-    device, dtype = module.resolve_choices(device, dtype)
-    return "torch" if name == "auto" else name, device, dtype
+    if name == "auto":
+        name = _fastest(device, dtype)
+    device, dtype = _import_backend(name).resolve_choices(device, dtype)
+    return name, device, dtype
+
+
+@dataclass(frozen=True)
+class BackendStatus:
+    """What a back end can do on this machine.
+
+    Attributes:
+        name: As `backend=` takes it.
+        version: Of the package behind it, or None where that is not installed.
+        device: What device="auto" stands for, or None.
+        refused: For each precision None, or a sentence that says why it is not to be had.
+        is_auto: Whether "auto" chooses it.
+    """
+
+    name: str
+    version: str | None
+    device: str | None
+    refused: dict[str, str | None]
+    is_auto: bool
+
+
+def backend_statuses() -> list[BackendStatus]:
+    """All back ends, and what they can do here."""
+    chosen = _fastest("auto", "auto")
+    return [_status(name, is_auto=name == chosen) for name in _PACKAGES]
+
+
+def _status(name: str, *, is_auto: bool) -> BackendStatus:
+    refused: dict[str, str | None] = {}
+    device = None
+    for dtype in get_args(DType)[1:]:
+        try:
+            module = _import_backend(name)
+            device, _ = module.resolve_choices("auto", dtype)
+            missing = [package for package in module.needed_to_make(dtype) if not _is_installed(package)]
+            command = f"pip install {' '.join(missing)}"
+            refused[dtype] = f"It is made with {' and '.join(missing)}: {command}" if missing else None
+        except (BackendError, MissingDependencyError) as error:
+            refused[dtype] = str(error)
+    version = importlib.metadata.version(_PACKAGES[name]) if _is_installed(_PACKAGES[name]) else None
+    return BackendStatus(name, version, device, refused, is_auto)
+
+
+def _fastest(device: str, dtype: DType) -> BackendName:
+    if device not in ("auto", "cpu") or (device == "auto" and _has_accelerator()):
+        return "torch"
+    for name, package in _PACKAGES.items():
+        if _is_installed(package):
+            try:
+                _import_backend(name).resolve_choices("cpu", dtype)
+            except (BackendError, MissingDependencyError):
+                continue
+            return cast(BackendName, name)
+    return "torch"  # says what is wrong
+
+
+def _has_accelerator() -> bool:
+    """Whether torch finds a device that is faster than the CPU; it is asked only where there may be one."""
+    if not (_is_apple_silicon() or _has_library("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")):
+        return False
+    device, _ = _import_backend("torch").resolve_choices("auto", "float32")
+    return bool(device != "cpu")
+
+
+def _is_apple_silicon() -> bool:
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def _has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
+    return True
+
+
+def _is_installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _import_backend(name: str) -> Any:
-    name = "torch" if name == "auto" else name
-    if name not in _BACKENDS:
-        raise BackendError(f"Unknown back end {name!r}. There are: auto, {', '.join(_BACKENDS)}.")
+    if name not in _PACKAGES:
+        raise BackendError(f"Unknown back end {name!r}. There are: auto, {', '.join(_PACKAGES)}.")
     try:
         return importlib.import_module(f"e5studio.backends.{name}")
     except ModuleNotFoundError as error:

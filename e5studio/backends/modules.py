@@ -65,7 +65,7 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
         ModelFilesError: Weights are missing, misshapen, or belong to a model with a head.
     """
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
-    with _load_lock, _QuietLoading():
+    with _load_lock, QuietTransformers():
         try:
             model, info = transformers.AutoModel.from_pretrained(
                 folder,
@@ -108,8 +108,8 @@ def _check_weights(folder: Path, info: dict[str, Any]) -> None:
         )
 
 
-class _QuietLoading:
-    """Keep transformers' own bar and report away from the terminal: what they say is checked above."""
+class QuietTransformers:
+    """Keep transformers' own bars and reports away from the terminal: what they say is checked here."""
 
     def __enter__(self) -> None:
         self._verbosity = _transformers_logging.get_verbosity()

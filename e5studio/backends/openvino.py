@@ -1,0 +1,219 @@
+"""The OpenVINO back end: CPUs, in float32, bfloat16 and int8, converted from the torch module with its pooling.
+
+A converted model is kept on disk, and a start from there imports neither torch nor NNCF. Precision is always said
+outright: left alone, OpenVINO lowers it on chips that have bfloat16.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openvino
+
+from e5studio import cores, memory
+from e5studio.backends import Capabilities, DType, FloatArray, calibration, converted
+from e5studio.batching import Limits, TokenBatch, rounded
+from e5studio.checkpoint import count_parameters
+from e5studio.errors import BackendError
+from e5studio.hub import ModelFiles
+from e5studio.models import ModelMeta
+
+_FORMAT = 1  # raise when a conversion comes out differently
+_DTYPES = ("float32", "bfloat16", "int8")
+_TOKEN_BUDGET = 1_024
+# Of a batch, and of one whose shape is new and has its kernels compiled (7 ms in float32, 20 ms in int8); in tokens.
+_OVERHEAD = 20
+_SHAPE_COSTS = {"float32": 40, "bfloat16": 60, "int8": 250}
+_SINGLE_STEP = 8  # lengths of texts that come alone are rounded up to a multiple, for the same reason
+_POOLED, _TOKENS = "pooled", "tokens"
+_the_core: Any = None
+_alive: weakref.WeakSet[OpenVinoBackend] = weakref.WeakSet()
+
+
+def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> OpenVinoBackend:
+    """Load a model, converting it where that was not done before; see `e5studio.backends.load_backend`."""
+    device, dtype = resolve_choices(device, dtype)
+    refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
+    graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
+    return OpenVinoBackend(graph, dtype, meta.max_tokens)
+
+
+def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
+    """Refuse weights that would not fit; errors as `e5studio.backends.refuse_too_large` says."""
+    device, dtype = resolve_choices(device, dtype)
+    memory.check_fits(model, n_parameters, "float32", memory.available_bytes())
+
+
+def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
+    """What "auto" stands for; see `e5studio.backends.resolve_choices`."""
+    if device not in ("auto", "cpu"):
+        raise BackendError(
+            f"The openvino back end computes on the CPU, not on {device!r}. Take backend='torch' for it."
+        )
+    chosen: DType = "float32" if dtype == "auto" else dtype
+    if chosen not in _DTYPES:
+        raise BackendError(f"The openvino back end computes in {', '.join(_DTYPES)}, not in {dtype!r}.")
+    if chosen == "bfloat16" and not has_bfloat16():
+        raise BackendError("This processor has no bfloat16 of its own; float32 is faster here. Take dtype='float32'.")
+    return "cpu", chosen
+
+
+def needed_to_make(dtype: DType) -> tuple[str, ...]:
+    """Packages without which a model that is not on disk yet can't be made."""
+    return ("nncf",) if dtype == "int8" else ()
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor computes in bfloat16 natively."""
+    return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+class OpenVinoBackend:
+    """A compiled model; see `e5studio.backends.Backend`.
+
+    Args:
+        graph: From ids and mask to pooled vectors and token vectors.
+        dtype: Precision to compute in.
+        max_length: Tokens up to which texts may be padded.
+    """
+
+    name = "openvino"
+    device = "cpu"
+    capabilities = Capabilities(token_embeddings=True)
+
+    def __init__(self, graph: Any, dtype: DType, max_length: int) -> None:
+        self.dtype: str = dtype
+        self.limits = Limits(_TOKEN_BUDGET, overhead=_OVERHEAD, shape_cost=_SHAPE_COSTS[dtype])
+        self.n_bytes = sum(op.data.nbytes for op in graph.get_ops() if op.get_type_name() == "Constant")
+        self._pad_id = int(graph.get_rt_info("pad_id").value)
+        self._max_length = max_length
+        self._graph = graph
+        self._compiled: dict[str, Any] = {}
+        self._requests: dict[str, Any] = {}
+        with cores.turn():
+            self._request(_POOLED)
+        _alive.add(self)
+
+    def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
+        """Pooled vectors of each batch, (rows, embed_dim) float32."""
+        return (self._run(batch, _POOLED) for batch in batches)
+
+    def token_embeddings(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
+        """Token vectors of each batch, (sum of lengths, embed_dim) float32."""
+        return (self._run(batch, _TOKENS) for batch in batches)
+
+    def close(self) -> None:
+        """Free the model."""
+        with cores.turn():
+            self._graph = None
+            self._compiled, self._requests = {}, {}
+
+    def _run(self, batch: TokenBatch, output: str) -> FloatArray:
+        ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
+        with cores.turn():  # a request serves one caller at a time, too
+            request = self._request(output)
+            request.infer([ids, mask], share_inputs=True)
+            found = request.get_output_tensor(0).data
+            vectors: FloatArray = found[mask.astype(bool)] if output == _TOKENS else found.copy()
+        return vectors
+
+    def _padded_length(self, batch: TokenBatch) -> int:
+        longest = int(batch.lengths.max())
+        length = -(-longest // _SINGLE_STEP) * _SINGLE_STEP if len(batch) == 1 else int(rounded(batch.lengths).max())
+        return max(longest, min(length, self._max_length))  # the model has no more positions
+
+    def _request(self, output: str) -> Any:
+        if self._graph is None:
+            raise BackendError("This model was closed. Load it again to use it.")
+        if output not in self._compiled:
+            self._compiled[output] = _compile(self._graph, output, self.dtype)
+        if output not in self._requests:
+            self._requests[output] = self._compiled[output].create_infer_request()
+        return self._requests[output]
+
+    def _let_go(self) -> None:
+        """Give up what holds threads; it is made again when it is needed."""
+        self._compiled, self._requests = {}, {}
+
+
+def _compile(graph: Any, output: str, dtype: str) -> Any:
+    """The graph with one of its outputs: what nobody asks for is not computed."""
+    part = openvino.Model([graph.output(output)], graph.get_parameters(), output)
+    # One stream: all threads work on one batch.
+    options = {"INFERENCE_PRECISION_HINT": _hint(dtype), "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": cores.n_threads()}
+    return _core().compile_model(part, "CPU", options)
+
+
+def _core() -> Any:
+    """The one Core: with it, and with all that was made by it, OpenVINO's threads end."""
+    global _the_core
+    if _the_core is None:
+        _the_core = openvino.Core()
+        _the_core.set_property({"FORCE_TBB_TERMINATE": True})
+    return _the_core
+
+
+def _end_threads() -> None:
+    # A forked process would wait for ever for the threads of its parent, so there are none when it is made.
+    global _the_core
+    for backend in _alive:
+        backend._let_go()
+    _the_core = None
+
+
+cores.before_fork(_end_threads)
+
+
+def _hint(dtype: str) -> str:
+    """What OpenVINO computes in where a graph leaves it the choice: all of a float graph, the rest of an int8 one."""
+    if dtype == "float32":
+        return "f32"
+    return "bf16" if has_bfloat16() else "f32"
+
+
+def _converted(files: ModelFiles, meta: ModelMeta) -> Any:
+    return _kept(_identity(files, meta), lambda: _convert(files.folder, meta))
+
+
+def _quantized(files: ModelFiles, meta: ModelMeta) -> Any:
+    identity = {**_identity(files, meta), "dtype": "int8", "calibration": calibration.digest()}
+    return _kept(identity, lambda: _quantize(_converted(files, meta), files.folder, meta))
+
+
+def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:
+    """All that decides what a conversion gives."""
+    version = openvino.__version__.split("-")[0]
+    told = {"format": _FORMAT, "model": meta.name, "revision": files.revision, "pooling": meta.pooling}
+    return {**told, "openvino": version}
+
+
+def _kept(identity: dict[str, object], make: Callable[[], Any]) -> Any:
+    """A graph from disk, or made now."""
+    folder = converted.place("openvino", identity)
+    path = folder / "model.xml"
+    if path.is_file():
+        try:
+            return _core().read_model(path)
+        except RuntimeError:
+            converted.forget(folder)
+    graph = make()
+    if converted.keep(folder, lambda into: openvino.save_model(graph, into / path.name, compress_to_fp16=False)):
+        return _core().read_model(path)  # maps the file in place of holding a copy
+    return graph
+
+
+def _convert(folder: Path, meta: ModelMeta) -> Any:
+    # torch is needed here alone.
+    from e5studio.backends.openvino_conversion import convert
+
+    return convert(folder, meta)
+
+
+def _quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
+    # NNCF is needed here alone.
+    from e5studio.backends.openvino_quantization import quantize
+
+    return quantize(graph, folder, meta)

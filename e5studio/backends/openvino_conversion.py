@@ -1,0 +1,50 @@
+"""From the torch module to an OpenVINO graph. Imported only when there is something to convert: it brings torch."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from openvino.frontend import FrontEndManager
+from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+from e5studio.backends.modules import PooledModel, QuietTransformers, load_module
+from e5studio.models import ModelMeta
+
+
+class _PaddedModel(torch.nn.Module):
+    """The model as it runs on padded batches."""
+
+    def __init__(self, module: PooledModel) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        pooled, tokens = self.module(input_ids, attention_mask, True)
+        return pooled, tokens
+
+
+def convert(folder: Path, meta: ModelMeta) -> Any:
+    """Trace the module in float32, pooling included.
+
+    Returns:
+        An `openvino.Model`: (rows, longest) ids and mask in; pooled vectors and token vectors out.
+    """
+    module = load_module(folder, meta, torch.float32)
+    ids = torch.ones((2, 8), dtype=torch.long)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    with warnings.catch_warnings(), QuietTransformers(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # the tracer's, on branches that both lead to the same
+        decoder = TorchScriptPythonDecoder(
+            _PaddedModel(module), example_input={"input_ids": ids, "attention_mask": mask}
+        )
+    # The front end itself: `openvino.convert_model` around it sends telemetry.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    graph = frontend.convert(frontend.load(decoder))
+    for name, output in zip(("pooled", "tokens"), graph.outputs, strict=True):
+        output.get_tensor().set_names({name})
+    graph.set_rt_info(str(int(module.model.config.pad_token_id or 0)), "pad_id")
+    return graph
