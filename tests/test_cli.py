@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,6 +73,15 @@ class TestModels:
         here = {row["name"]: row["here"] for row in run_json("models")}
         assert here.pop(OFFLINE) == "offline"
         assert set(here.values()) == {None}
+
+    def test_backends_say_what_they_compute_and_why_not(self, run, run_json):
+        rows = {row["name"]: row for row in run_json("models", "--backends")}
+        assert rows["torch"]["refused"]["float32"] is None
+        assert "not in 'int8'" in rows["torch"]["refused"]["int8"]
+        assert [row["is_auto"] for row in rows.values()].count(True) == 1
+        output = run("models", "--backends", COLUMNS="200").stdout
+        assert re.search(r"^torch .* yes +yes +yes +no$", output, re.MULTILINE)
+        assert "torch int8: The torch back end computes in float32, bfloat16, float16, not in 'int8'." in output
 
     def test_table_shows_whole_names(self, run):
         output = run("models", COLUMNS="80").stdout

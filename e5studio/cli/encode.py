@@ -19,6 +19,7 @@ import typer
 
 from e5studio.backends import FloatArray
 from e5studio.cli.options import (
+    BackendOption,
     ColumnOption,
     DelimiterOption,
     DeviceOption,
@@ -112,6 +113,7 @@ def encode(
     prompt_kind: PromptKindOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     dtype: DTypeOption = "auto",
     max_tokens: MaxTokensOption = None,
     local_files_only: LocalOption = False,
@@ -119,7 +121,7 @@ def encode(
     """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
     if model is None:
         raise typer.BadParameter("Say which model: vectors of different models cannot be mixed.", param_hint="--model")
-    options = ModelOptions(model, prompt_kind, revision, device, dtype, max_tokens, local_files_only)
+    options = ModelOptions(model, prompt_kind, revision, backend, device, dtype, max_tokens, local_files_only)
     _check_role(options.known_prompt_kind(), role, prompt)
     files = TextOptions(column, encoding, delimiter)
     _check_output(texts, output, overwrite)

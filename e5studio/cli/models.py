@@ -1,12 +1,15 @@
-"""`e5studio models`: the table of models."""
+"""`e5studio models`: the table of models, and of what computes them on this machine."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from e5studio.backends import BackendStatus, backend_statuses
 from e5studio.cli.options import JsonOption
-from e5studio.cli.terminal import print_json, print_table
+from e5studio.cli.terminal import print_json, print_line, print_table
 from e5studio.hub import find_local
 from e5studio.models import ModelMeta, PromptKind, list_models
 from e5studio.prompts import describe_prompts
@@ -18,8 +21,16 @@ _PROMPT_WORDS: dict[PromptKind, str] = {
 }
 
 
-def models(as_json: JsonOption = False) -> None:
+def models(
+    backends: Annotated[
+        bool, typer.Option("--backends", help="List what computes here, in which precisions, and why not.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the models: size, length, prompts, and whether they are on this machine."""
+    if backends:
+        _list_backends(backend_statuses(), as_json)
+        return
     rows = [_record(meta) for meta in list_models()]
     if as_json:
         print_json(rows)
@@ -37,6 +48,38 @@ def models(as_json: JsonOption = False) -> None:
         ],
         [_cells(row) for row in rows],
     )
+
+
+def _list_backends(statuses: list[BackendStatus], as_json: bool) -> None:
+    if as_json:
+        print_json([asdict(status) for status in statuses])
+        return
+    dtypes = list(statuses[0].refused)
+    headings = ["backend", "version", "device", *dtypes]
+    print_table(
+        [(heading, "left") for heading in headings],
+        [
+            [
+                status.name + (" (auto)" if status.is_auto else ""),
+                status.version or "not installed",
+                status.device or "",
+                *("no" if status.refused[dtype] else "yes" for dtype in dtypes),
+            ]
+            for status in statuses
+        ],
+    )
+    for status in statuses:
+        for reason, refused in _reasons(status).items():
+            print_line(f"{status.name} {', '.join(refused)}: {reason}")
+
+
+def _reasons(status: BackendStatus) -> dict[str, list[str]]:
+    """The precisions that are not to be had, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for dtype, reason in status.refused.items():
+        if reason:
+            reasons.setdefault(reason, []).append(dtype)
+    return reasons
 
 
 def _record(meta: ModelMeta) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from e5studio.backends import DType
+from e5studio.backends import BackendName, DType
 from e5studio.cli.terminal import say
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, UnknownModelError
@@ -48,6 +48,10 @@ RevisionOption = Annotated[
     str | None, typer.Option(help="Commit, tag or branch on the Hub.", rich_help_panel=_MODEL_PANEL)
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_MODEL_PANEL)]
+BackendOption = Annotated[
+    BackendName,
+    typer.Option("--backend", help="What computes; see `e5studio models --backends`.", rich_help_panel=_MODEL_PANEL),
+]
 DTypeOption = Annotated[
     DType, typer.Option("--dtype", help="Precision; auto is float32.", rich_help_panel=_MODEL_PANEL)
 ]
@@ -84,6 +88,7 @@ class ModelOptions:
     model: str
     prompt_kind: PromptKind | None
     revision: str | None
+    backend: BackendName
     device: str
     dtype: DType
     max_tokens: int | None
@@ -104,6 +109,7 @@ class ModelOptions:
             self.model,
             prompt_kind=self.prompt_kind,
             revision=self.revision,
+            backend=self.backend,
             device=self.device,
             dtype=self.dtype,
             max_tokens=self.max_tokens,

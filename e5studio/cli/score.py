@@ -12,6 +12,7 @@ import typer
 
 from e5studio.backends import FloatArray
 from e5studio.cli.options import (
+    BackendOption,
     ColumnOption,
     DelimiterOption,
     DeviceOption,
@@ -75,6 +76,7 @@ def score(
     prompt_kind: PromptKindOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     dtype: DTypeOption = "auto",
     max_tokens: MaxTokensOption = None,
     local_files_only: LocalOption = False,
@@ -90,7 +92,7 @@ def score(
             "Give at least one --passage, or a file with --passages, or --symmetric.", param_hint="--passage"
         )
     name = model_or_usual(model)
-    options = ModelOptions(name, prompt_kind, revision, device, dtype, max_tokens, local_files_only)
+    options = ModelOptions(name, prompt_kind, revision, backend, device, dtype, max_tokens, local_files_only)
     with options.load() as encoder:
         scored = _score(encoder, left, right, instruction, symmetric)
     if as_json:

@@ -109,6 +109,7 @@ def _encoder_of(manifest: VectorManifest, model: str | None, device: str, local_
         model or spec.model,
         prompt_kind=spec.prompt_kind,
         revision=None if is_local else spec.revision,
+        backend=spec.backend,  # type: ignore[arg-type]
         device=device,
         dtype=spec.dtype,  # type: ignore[arg-type]
         max_tokens=spec.max_tokens,

@@ -27,7 +27,7 @@ _GAP = "  "
 # Control characters move the cursor and change colours, and bidirectional ones reorder what
 # stands beside them: a text of a file must not be able to rewrite the screen.
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_DTYPE_ARGUMENT = re.compile(r"\bdtype='(\w+)'")
+_ARGUMENT = re.compile(r"\b(dtype|backend)='(\w+)'")
 _TRACEBACK_VARIABLE = "E5STUDIO_TRACEBACK"
 
 
@@ -166,4 +166,4 @@ def _in_options(error: E5StudioError) -> str:
             f"{error.fact} `e5studio models` lists the known ones; for one of your own give its folder or Hub id as "
             "--model, and --prompt-kind."
         )
-    return _DTYPE_ARGUMENT.sub(r"--dtype \1", str(error))
+    return _ARGUMENT.sub(r"--\1 \2", str(error))

@@ -1,0 +1,79 @@
+"""Which back end "auto" means, and what is said of those that are not to be had."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from e5studio import backends
+from e5studio.backends import backend_statuses, resolve_choices
+from e5studio.errors import BackendError, MissingDependencyError
+
+INSTALLED = {"openvino": "openvino", "torch": "torch"}
+
+
+@pytest.fixture(autouse=True)
+def _usual_order(monkeypatch):
+    monkeypatch.setattr(backends, "_PACKAGES", dict(INSTALLED))
+
+
+def hide(monkeypatch, package):
+    """As if a package were not installed."""
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.delitem(sys.modules, f"e5studio.backends.{package}", raising=False)
+    is_installed = backends._is_installed
+    monkeypatch.setattr(backends, "_is_installed", lambda name: name != package and is_installed(name))
+
+
+def test_auto_is_the_fastest_on_a_cpu():
+    pytest.importorskip("openvino")
+    assert resolve_choices("auto", device="cpu", dtype="auto") == ("openvino", "cpu", "float32")
+    assert resolve_choices("auto", device="cpu", dtype="int8") == ("openvino", "cpu", "int8")
+
+
+def test_auto_is_what_computes_in_the_precision_asked_for():
+    assert resolve_choices("auto", device="cpu", dtype="float16") == ("torch", "cpu", "float16")
+
+
+def test_auto_is_torch_where_nothing_else_is_installed(monkeypatch):
+    hide(monkeypatch, "openvino")
+    assert resolve_choices("auto", device="auto", dtype="auto")[0] == "torch"
+    with pytest.raises(BackendError, match=r"not in 'int8'\. Take backend='openvino'"):
+        resolve_choices("auto", device="cpu", dtype="int8")
+    with pytest.raises(MissingDependencyError, match="pip install openvino"):
+        resolve_choices("openvino", device="cpu", dtype="auto")
+
+
+def test_auto_is_torch_where_it_finds_a_faster_device(monkeypatch):
+    monkeypatch.setattr(backends, "_has_library", lambda name: True)
+    monkeypatch.setattr("e5studio.backends.torch.resolve_choices", lambda device, dtype: ("cuda:0", "float32"))
+    assert resolve_choices("auto", device="auto", dtype="auto") == ("torch", "cuda:0", "float32")
+
+
+def test_a_driver_alone_is_no_device(monkeypatch):
+    pytest.importorskip("openvino")
+    monkeypatch.setattr(backends, "_has_library", lambda name: True)
+    assert resolve_choices("auto", device="auto", dtype="auto")[0] == "openvino"
+
+
+def test_an_unknown_back_end_names_the_known():
+    with pytest.raises(BackendError, match="There are: auto, openvino, torch"):
+        resolve_choices("tensorrt", device="auto", dtype="auto")
+
+
+def test_statuses(monkeypatch):
+    hide(monkeypatch, "openvino")
+    openvino, torch = backend_statuses()
+    assert (openvino.version, openvino.device, openvino.is_auto) == (None, None, False)
+    assert "pip install openvino" in openvino.refused["float32"]
+    assert (torch.device, torch.is_auto, torch.refused["float32"]) == ("cpu", True, None)
+
+
+def test_int8_is_refused_where_nothing_could_make_it(monkeypatch):
+    pytest.importorskip("openvino")
+    is_installed = backends._is_installed
+    monkeypatch.setattr(backends, "_is_installed", lambda name: name != "nncf" and is_installed(name))
+    status = backend_statuses()[0]
+    assert status.refused["float32"] is None
+    assert status.refused["int8"] == "It is made with nncf: pip install nncf"
