@@ -85,9 +85,11 @@ class E5Encoder:
             local folder, or a ModelMeta that describes a model of one's own.
         path: Folder of the files, where `model` is a name or a ModelMeta.
         prompt_kind: For a model outside the table: "query_passage", "instruct" or "none".
-        backend: "torch", or "auto" for the fastest exact one that is installed.
+        backend: "torch", "openvino" or "onnx"; "auto" is torch on a GPU, and on a CPU the fastest one that
+            is installed and computes in this precision.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto" (float32 everywhere), "float32", "bfloat16" or "float16".
+        dtype: "auto" (float32 everywhere), "float32", "bfloat16", "float16" or "int8"; what a back end can do
+            here, `e5studio models --backends` says.
         revision: Commit, tag or branch in place of the pinned one.
         max_tokens: Tokens read of a text, prompt and special tokens counted; the card's number if None.
         truncate_dim: Keep the first so many dimensions. E5 was not trained for it; it costs quality.

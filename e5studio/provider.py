@@ -43,9 +43,9 @@ class ProviderOptions:
         model: A name of the table, another Hub id, or a local folder.
         path: Folder of the files, where `model` is a name.
         prompt_kind: For a model outside the table: "query_passage", "instruct" or "none".
-        backend: "torch", or "auto".
+        backend: "auto", "torch", "openvino" or "onnx".
         device: "auto", "cpu", "cuda", ...
-        dtype: "auto" (float32), "float32", "bfloat16" or "float16".
+        dtype: "auto" (float32), "float32", "bfloat16", "float16" or "int8".
         revision: Commit, tag or branch in place of the pinned one.
         max_tokens: Tokens read of a text.
         truncate_dim: Keep the first so many dimensions.

@@ -52,7 +52,7 @@ def test_an_instruction_is_refused_where_the_model_takes_none(name, make):
         make(name, instruction="Find it.")
 
 
-@pytest.mark.parametrize("given", [{"dtype": "int8"}, {"backend": "tensorflow"}, {"long_documents": "pool"}])
+@pytest.mark.parametrize("given", [{"dtype": "float8"}, {"backend": "tensorflow"}, {"long_documents": "pool"}])
 def test_a_choice_that_does_not_exist_is_refused(given, make):
     [option] = given
     with pytest.raises(ValidationError, match=rf"{option}\s+Input should be '"):
