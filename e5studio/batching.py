@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +30,14 @@ class TokenBatch:
     def __len__(self) -> int:
         return len(self.lengths)
 
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        return np.cumsum(self.lengths, dtype=np.int64)
+
     def select(self, rows: Sequence[int] | NDArray[np.intp]) -> TokenBatch:
         """The batch of some of the rows, in the order given."""
-        ends = np.cumsum(self.lengths)
-        starts = ends - self.lengths
-        parts = [self.ids[starts[row] : ends[row]] for row in rows]
+        ends = self._ends
+        parts = [self.ids[ends[row] - self.lengths[row] : ends[row]] for row in rows]
         ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
         return TokenBatch(ids, self.lengths[np.asarray(rows, np.intp)])
 
@@ -96,6 +100,15 @@ def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
     ends = _cheapest_groups(sizes, limits)
     starts = [0, *ends[:-1]]
     return [rows for start, end in zip(starts, ends, strict=True) for rows in _cut(order, sizes, start, end, limits)]
+
+
+def padding_share(lengths: IntArray, limits: Limits) -> float:
+    """Share of padding among the tokens that the batches of `plan_batches` come to, 0 to 1."""
+    if limits.packed or not len(lengths):
+        return 0.0
+    padded = rounded(lengths) if limits.shape_cost else lengths
+    computed = sum(len(rows) * int(padded[rows].max()) for rows in plan_batches(lengths, limits))
+    return 1 - int(lengths.sum()) / computed
 
 
 def _pack(order: NDArray[np.intp], sizes: NDArray[np.int64], limits: Limits) -> list[NDArray[np.intp]]:

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from e5studio import checkpoint
 from e5studio.backends import BackendName, DType, FloatArray
-from e5studio.batching import IntArray, TokenBatch, plan_batches
+from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
 from e5studio.errors import BackendError, NonFiniteError, PromptError, TextError
 from e5studio.hub import DownloadProgress
 from e5studio.loading import load_model
@@ -359,10 +359,7 @@ class E5Encoder:
             NonFiniteError: As `embed_prepared`; `indices` are positions in the caller's texts.
         """
         batch = prepared.batch
-        limits = self._backend.limits
-        if self._token_budget is not None:
-            limits = replace(limits, token_budget=self._token_budget)
-        plan = plan_batches(batch.lengths[rows], limits)
+        plan = plan_batches(batch.lengths[rows], self._limits())
         batches = (batch.select(rows[places]) for places in plan)
         vectors = np.empty((len(rows), self._embed_dim), np.float32)
         report = _ProgressReport(len(rows), self._show_progress, on_progress)
@@ -371,6 +368,10 @@ class E5Encoder:
                 vectors[places] = self._checked(pooled, rows[places], prepared, normalize)
                 report.advance(len(places))
         return vectors
+
+    def padding_share(self, prepared: PreparedTexts, /) -> float:
+        """Share of padding among the tokens that `embed_prepared` computes, 0 to 1."""
+        return padding_share(prepared.batch.lengths, self._limits())
 
     def token_embeddings(
         self,
@@ -498,6 +499,10 @@ class E5Encoder:
             already_prompted=tuple(already_prompted(clean, self.meta.prompt_kind)) if prompt.text else (),
         )
         return PreparedTexts(tokenized.batch, rows, report)
+
+    def _limits(self) -> Limits:
+        limits = self._backend.limits
+        return limits if self._token_budget is None else replace(limits, token_budget=self._token_budget)
 
     def _checked(
         self, pooled: FloatArray, rows: NDArray[np.intp], prepared: PreparedTexts, normalize: bool

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from e5studio.batching import IntArray, Limits, TokenBatch, plan_batches, rounded
+from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches, rounded
 
 LENGTHS = st.lists(st.integers(2, 512), max_size=200)
 
@@ -72,6 +72,15 @@ def test_a_cost_of_shapes_makes_few_and_full_ones() -> None:
     assert n_shapes(costly, rounded(lengths)) < 0.6 * n_shapes(free, lengths)
     tokens = sum(len(rows) * int(rounded(lengths[rows]).max()) for rows in costly)
     assert tokens < 1.04 * lengths.sum()
+
+
+def test_padding_is_told() -> None:
+    lengths = np.array([10, 20, 20], np.int32)
+    assert padding_share(lengths, Limits(1024)) == 0
+    assert padding_share(lengths, Limits(1024, overhead=100)) == pytest.approx(10 / 60)
+    assert padding_share(lengths, Limits(1024, packed=True)) == 0
+    assert padding_share(np.array([65], np.int32), Limits(1024, shape_cost=1)) == pytest.approx(1 / 66)
+    assert padding_share(lengths[:0], Limits(1024)) == 0
 
 
 def test_padded() -> None:

@@ -231,6 +231,12 @@ class TestOptions:
         with pytest.raises(TypeError):
             e5.encode_query("text", batch_size=32)  # type: ignore[call-arg]
 
+    def test_padding_is_told(self, e5: E5Encoder) -> None:
+        prepared = e5.prepare(["a", "a b c d e f g h", "a"], prompt_name="query")
+        n_tokens = int(prepared.batch.lengths.sum())
+        assert e5.with_options(token_budget=1).padding_share(prepared) == 0
+        assert e5.padding_share(prepared) == pytest.approx(1 - n_tokens / (2 * int(prepared.batch.lengths.max())))
+
     def test_count_tokens_wants_a_list(self, e5: E5Encoder) -> None:
         with pytest.raises(TextTypeError, match="Wrap a single text in a list"):
             e5.count_tokens("text")
