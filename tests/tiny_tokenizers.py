@@ -10,6 +10,7 @@ import io
 import json
 import string
 from collections import Counter
+from collections.abc import Sequence
 
 import sentencepiece
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -58,14 +59,14 @@ def _wordpiece_vocabulary() -> dict[str, int]:
     return {piece: index for index, piece in enumerate(pieces)}
 
 
-def unigram() -> Tokenizer:
+def unigram(lines: Sequence[str] = _LINES, vocab_size: int = 1600) -> Tokenizer:
     """The Unigram of XLM-RoBERTa, learnt by SentencePiece, with its nmt_nfkc map of characters."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(_LINES),
+        sentence_iterator=iter(lines),
         model_writer=model,
         model_type="unigram",
-        vocab_size=1600,
+        vocab_size=vocab_size,
         hard_vocab_limit=False,
         character_coverage=1.0,
         normalization_rule_name="nmt_nfkc",
