@@ -1,6 +1,6 @@
-"""Export a model as sentence-transformers' users do: ONNX, OpenVINO, and both in int8. Runs in the peers' environment.
+"""Export a model as sentence-transformers' users do: ONNX, OpenVINO, and both in int8.
 
-    python benchmarks/export_peers.py MODEL_FOLDER FOLDER_WITH_TRAIN_JSONL
+Runs in the peers' environment; given a folder with the model and one with train.jsonl, the calibration texts.
 """
 
 from __future__ import annotations

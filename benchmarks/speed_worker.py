@@ -84,9 +84,7 @@ def load_card(model: dict[str, Any]) -> System:
         rows = []
         for start in range(0, len(texts), batch_size or 32):
             part = texts[start : start + (batch_size or 32)]
-            batch = tokenizer(
-                part, max_length=model["max_tokens"], padding=True, truncation=True, return_tensors="pt"
-            )
+            batch = tokenizer(part, max_length=model["max_tokens"], padding=True, truncation=True, return_tensors="pt")
             pooled = average_pool(network(**batch).last_hidden_state, batch["attention_mask"])
             rows.append(torch.nn.functional.normalize(pooled, p=2, dim=1))
         return torch.cat(rows).numpy()
@@ -121,7 +119,7 @@ def load_sentence_transformers(
     runs_in = dtype or "float32"
     if backend == "openvino":
         made.encode("compiles it")
-        runs_in = str(made[0].auto_model.request.get_property("INFERENCE_PRECISION_HINT"))
+        runs_in = str(made[0].auto_model.request.get_property("INFERENCE_PRECISION_HINT")).split("'")[1]
     return System(many, lambda text: made.encode(text, normalize_embeddings=True), runs_in)
 
 
@@ -157,9 +155,9 @@ def load_infinity(model: dict[str, Any]) -> System:
         if batch_size not in engines:
             arguments = EngineArgs(
                 model_name_or_path=model["folder"],
-                engine="torch",  # type: ignore[arg-type]
-                device="cpu",  # type: ignore[arg-type]
-                dtype="float32",  # type: ignore[arg-type]
+                engine="torch",
+                device="cpu",
+                dtype="float32",
                 batch_size=batch_size,
                 model_warmup=False,
             )
@@ -210,7 +208,7 @@ class Server:
 
     def load(self, kind: str, model: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
         """Load the system; `model` tells folders, name, size and length."""
-        self._model = model
+        self._model, self._takes_prompt = model, kind != "ours"
         started = time.perf_counter()
         self._system = KINDS[kind](model, **options)
         return {
@@ -222,8 +220,7 @@ class Server:
     def corpus(self, role: str, prompt: str, texts: list[str]) -> None:
         """Take the texts of the requests that follow; peers get the prompt in front of each."""
         self._model["role"] = role
-        is_ours = "e5studio" in sys.modules
-        self._texts = texts if is_ours else [prompt + text for text in texts]
+        self._texts = [prompt + text for text in texts] if self._takes_prompt else texts
 
     def time(self, rows: list[int] | None = None, batch_size: int | None = None) -> dict[str, float]:
         """Seconds to embed the texts, or some of them, and the processor time that this process took for it."""
