@@ -19,6 +19,7 @@ from workers import Worker, WorkerError
 N_CHECKED = 64
 N_WARM_UP = 20
 _RESERVE = 0.2  # of the machine's memory, kept free when processes are loaded side by side
+_LEAST = 32  # texts, the batch that most take by themselves
 _LONG = 4.0  # seconds
 _TRIES = 3  # of a call that other programs disturbed
 
@@ -146,18 +147,21 @@ def measure_one_by_one(entries: list[Entry], work: Work, conduct: Conduct) -> di
 
 def _get_ready(entry: Entry, work: Work, conduct: Conduct) -> None:
     """Warm up, choose texts and batch size, compare vectors."""
+    system = entry.system
     _give_corpus(entry, work)
-    found = np.array(entry.worker.call("vectors", rows=work.checked))
+    is_whole = system.sorts and not system.best_batch  # then comparing warms up too
+    found = np.array(entry.worker.call("vectors", rows=None if is_whole else work.checked))
+    found = found[work.checked] if is_whole else found
     cosines = (found * work.reference).sum(axis=1) / np.linalg.norm(found, axis=1)
     entry.lowest_cosine = float(cosines.min())
-    if not entry.system.sorts:
+    if not system.sorts:
         entry.rows = _fewer_rows(entry, work, conduct)
-    if entry.system.best_batch:
+    if system.best_batch:
         entry.batch_size = _best_batch(entry, conduct)
-    else:
+    elif not is_whole:
         entry.worker.call("time", rows=entry.rows)
-    sweep = ", ".join(f"{size}: {seconds:.2f} s" for size, seconds in sorted(entry.sweep.items()))
-    conduct.log(f"  {entry.system.name}: lowest cosine {entry.lowest_cosine:.6f} {sweep}")
+    sweep = ", ".join(f"{size}: {seconds:.2f} s" for size, seconds in entry.sweep.items())
+    conduct.log(f"  {system.name}: lowest cosine {entry.lowest_cosine:.6f} {sweep}")
 
 
 def _give_corpus(entry: Entry, work: Work) -> None:
@@ -167,7 +171,7 @@ def _give_corpus(entry: Entry, work: Work) -> None:
 def _fewer_rows(entry: Entry, work: Work, conduct: Conduct) -> list[int] | None:
     """Rows that the system embeds in about the time it may take, or None for all."""
     n_texts = len(work.lengths)
-    sample = spread_rows(work.lengths, max(1, n_texts // 8))
+    sample = spread_rows(work.lengths, min(_LEAST, n_texts))
     seconds = entry.worker.call("time", rows=sample)["seconds"] * n_texts / len(sample)
     if seconds <= conduct.longest:
         return None
@@ -175,8 +179,7 @@ def _fewer_rows(entry: Entry, work: Work, conduct: Conduct) -> list[int] | None:
 
 
 def _best_batch(entry: Entry, conduct: Conduct) -> int:
-    """Batch size of the least time: downhill from 8, so that not all need be run."""
-    sizes = list(BATCH_SIZES)
+    """Batch size of the least time: from the smallest on until it gets slower, so that not all need be run."""
 
     def seconds(size: int) -> float:
         if size not in entry.sweep:
@@ -186,11 +189,12 @@ def _best_batch(entry: Entry, conduct: Conduct) -> int:
             entry.sweep[size] = first if first > _LONG else min(first, _undisturbed(entry, conduct, ask)["seconds"])
         return entry.sweep[size]
 
-    place = sizes.index(8)
-    for step in (1, -1):
-        while 0 <= place + step < len(sizes) and seconds(sizes[place + step]) < seconds(sizes[place]):
-            place += step
-    return sizes[place]
+    best = BATCH_SIZES[0]
+    for size in BATCH_SIZES[1:]:
+        if seconds(size) >= seconds(best):
+            break
+        best = size
+    return best
 
 
 def _timed(entry: Entry, conduct: Conduct) -> float:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from workers import serve
 
 PACKAGES = (
     "torch",
@@ -240,9 +240,9 @@ class Server:
             taken.append(time.perf_counter() - started)
         return {"each": taken, "seconds": sum(taken), "cpu": time.process_time() - cpu}
 
-    def vectors(self, rows: list[int], batch_size: int | None = None) -> list[list[float]]:
-        """The vectors of some of the texts."""
-        vectors = self._system.many([self._texts[row] for row in rows], batch_size)
+    def vectors(self, rows: list[int] | None) -> list[list[float]]:
+        """The vectors of all texts, or of some."""
+        vectors = self._system.many(self._texts if rows is None else [self._texts[row] for row in rows], None)
         return [np.asarray(vector, np.float64).tolist() for vector in vectors]
 
 
@@ -260,17 +260,7 @@ def main() -> None:
     for name in ("HF_HUB_OFFLINE", "DO_NOT_TRACK"):
         os.environ[name] = "1"
     os.environ["INFINITY_ANONYMOUS_USAGE_STATS"] = "0"
-    server = Server()
-    answers = sys.stdout
-    for line in sys.stdin:
-        request = json.loads(line)
-        answer: dict[str, Any]
-        with contextlib.redirect_stdout(sys.stderr):
-            try:
-                answer = {"answer": getattr(server, request.pop("do"))(**request)}
-            except Exception as error:
-                answer = {"failed": f"{type(error).__name__}: {error}".split("\n")[0]}
-        print(json.dumps(answer), file=answers, flush=True)
+    serve(Server())
 
 
 if __name__ == "__main__":

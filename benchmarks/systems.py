@@ -95,7 +95,7 @@ SYSTEMS: tuple[System, ...] = (
     _exported("onnx int8", "int8", backend="onnx", file_name="onnx/model_qint8_avx512_vnni.onnx"),
     System("model card's script", "ours", "card", sorts=False),
     System("fastembed", "fastembed", "fastembed", sorts=False),
-    System("fastembed, best batch", "fastembed", "fastembed", best_batch=True, sorts=False),
+    System("fastembed, best batch", "fastembed", "fastembed", best_batch=True, sorts=False, is_main=False),
     System("infinity", "infinity", "infinity", is_main=False),
     System("infinity with BetterTransformer", "infinity-bettertransformer", "infinity", is_main=False),
     System("langchain-huggingface", "langchain", "langchain", is_main=False),

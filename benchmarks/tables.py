@@ -1,5 +1,251 @@
-"""stub"""
+"""The tables of benchmarks/README.md, made from results/*.json and written between their marks.
+
+    python benchmarks/tables.py
+
+What was not measured has no table. The root README's short table is written where it has the marks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
+CORPORA = ("mixed", "passages", "queries")
+PRECISIONS = ("float32", "bfloat16", "int8")
 
 
 def write() -> None:
-    pass
+    """Put each table between its marks; a file without the marks is left alone."""
+    makers: dict[str, Callable[[dict[str, Any]], str]] = {
+        "speed": speed,
+        "limit": limit,
+        "quality": quality,
+        "stream": stream,
+    }
+    found = {name: json.loads(path.read_text()) for name in makers if (path := RESULTS / f"{name}.json").is_file()}
+    for name, make in makers.items():
+        _replace(FOLDER / "README.md", name, make(found[name]) if name in found else "")
+    if "speed" in found:
+        _replace(FOLDER.parent / "README.md", "speed", short(found["speed"], found.get("quality")))
+
+
+def speed(result: dict[str, Any]) -> str:
+    """Tokens per second of every system, model and corpus; then ours beside the fastest peer."""
+    machine = result["machine"]
+    parts = [
+        f"{machine['cpu']}, {machine['cores']} cores. Tokens per second, median of the rounds; behind it the ratio to "
+        f"{result['baseline']} at its defaults in the same round, median (least to most). p50 and p99 in milliseconds, "
+        "for one short query at a time. Cosine: the lowest to the vectors of the model card's script, over 64 texts."
+    ]
+    for model, corpora in result.get("corpora", {}).items():
+        parts += [f"### {model}", _corpora_line(corpora), _speed_table(result, model, corpora)]
+        parts += [_not_measured(result.get("not_measured", {}).get(model, {}))]
+        parts += [_beside_peers(corpora[corpus], corpus) for corpus in CORPORA if corpus in corpora]
+    return _paragraphs(parts)
+
+
+def short(result: dict[str, Any], quality_result: dict[str, Any] | None) -> str:
+    """What our back ends gain on the mixed corpus with the shape of e5-small, and what precision costs."""
+    corpus = result.get("corpora", {}).get("e5-small-v2", {}).get("mixed")
+    if corpus is None:
+        return ""
+    rows = [
+        (
+            "back end",
+            "tokens per second",
+            f"against {result['baseline']}",
+            "one query, ms",
+            "SciFact with all-MiniLM-L6-v2",
+        ),
+    ]
+    alone = result.get("one_by_one", {}).get("e5-small-v2", {})
+    for name, row in corpus["systems"].items():
+        if not name.startswith("e5studio"):
+            continue
+        known = (quality_result or {}).get("systems", {}).get(name.removeprefix("e5studio "), {})
+        worth = f"{known['scifact_ndcg_at_10']:.4f}" if known else ""
+        latency = f"{alone[name]['p50_ms']:.1f}" if name in alone else ""
+        rows.append((name.removeprefix("e5studio "), f"{_rate(row):,.0f}", _ratio(row), latency, worth))
+    return _table(rows)
+
+
+def limit(result: dict[str, Any]) -> str:
+    """Peaks, the share of them that encoding reaches, and where the time goes."""
+    machine = result["machine"]
+    about = (
+        f"{machine['cpu']}, {machine['cores']} cores; the shape of {result['model']}, {result['texts']} texts of the "
+        f"mixed corpus, {result['rounds']} rounds. G is 10^9 additions and multiplications a second."
+    )
+    peaks: list[tuple[str, ...]] = [("precision", "fastest product, G", "all linear layers alone, G")]
+    for precision, row in result["peaks"].items():
+        peaks.append((precision, f"{row['peak'] / 1e9:.0f}", f"{row['linear_layers'] / 1e9:.0f}"))
+    shares: list[tuple[str, ...]] = [
+        ("back end", "tokens/s", "share of the peak", "share of linear layers alone", "best shape", "share of it")
+    ]
+    for name, row in result["systems"].items():
+        cells = [f"{row['tokens_per_second']['median']:,.0f}", f"{row['share_of_peak']:.0%}"]
+        cells += [f"{row['share_of_bound']:.0%}", row["best_shape"], _percent(row["share_of_best_shape"])]
+        shares.append((name, *cells))
+    return _paragraphs([about, _table(peaks), _table(shares), _where(result["systems"]), _shapes(result["systems"])])
+
+
+def quality(result: dict[str, Any]) -> str:
+    """What each back end and precision does to the vectors' worth."""
+    rows: list[tuple[str, ...]] = [
+        ("back end", "SciFact nDCG@10", "STS Benchmark, Spearman", "lowest cosine to float32", "mean cosine")
+    ]
+    for name, row in result["systems"].items():
+        cosines = [f"{row[key]:.5f}" if key in row else "" for key in ("lowest_cosine", "mean_cosine")]
+        rows.append((name, f"{row['scifact_ndcg_at_10']:.5f}", f"{row['sts_spearman']:.5f}", *cosines))
+    about = f"{result['model']}; {result['documents']:,} documents, {result['queries']} queries."
+    return _paragraphs([about, _table(rows), _not_measured(result["not_measured"])])
+
+
+def stream(result: dict[str, Any]) -> str:
+    """Resident memory while texts stream through."""
+    rows: list[tuple[str, ...]] = [("back end", "loaded", "first block", "last block", "most", "growth", "seconds")]
+    for name, row in result["systems"].items():
+        sizes = [f"{row[f'{key}_mb']:.0f} MB" for key in ("loaded", "first_block", "last_block", "peak", "growth")]
+        rows.append((name, *sizes, f"{row['seconds']:.0f}"))
+    about = f"{result['texts']:,} short texts, {result['model']}; growth is counted from the first block."
+    return _paragraphs([about, _table(rows)])
+
+
+def _speed_table(result: dict[str, Any], model: str, corpora: dict[str, Any]) -> str:
+    present = [corpus for corpus in CORPORA if corpus in corpora]
+    alone = result.get("one_by_one", {}).get(model, {})
+    rows: list[tuple[str, ...]] = [("system", "precision", *present, "p50", "p99", "cosine")]
+    names = dict.fromkeys(name for corpus in present for name in _ordered(corpora[corpus]["systems"]))
+    for name in names:
+        found = [corpora[corpus]["systems"].get(name) for corpus in present]
+        cells = [f"{_rate(row):,.0f}, {_ratio(row)}" if row else "" for row in found]
+        latency = alone.get(name.removesuffix(", best batch"), {}) if not _is_second(name, names) else {}
+        times = [f"{latency[key]:.1f}" if latency else "" for key in ("p50_ms", "p99_ms")]
+        [first, *_] = [row for row in found if row]
+        lowest = min(row["lowest_cosine"] for row in found if row)
+        size = f" ({first['batch_size']})" if "batch_size" in first else ""
+        rows.append((name + size, first["precision"], *cells, *times, f"{lowest:.6f}"))
+    return _table(rows)
+
+
+def _is_second(name: str, names: Iterable[str]) -> bool:
+    """Whether the same process is in the table at its default batch size already."""
+    return name.endswith(", best batch") and name.removesuffix(", best batch") in names
+
+
+def _corpora_line(corpora: dict[str, Any]) -> str:
+    told = []
+    for name in CORPORA:
+        if name in corpora:
+            corpus = corpora[name]
+            mean = corpus["tokens"] / corpus["texts"]
+            told.append(f"{name}: {corpus['texts']} texts of {mean:.0f} tokens on average")
+    parts = {
+        f"{system} {row['texts']} ({corpus})"
+        for corpus, rows in corpora.items()
+        for system, row in rows["systems"].items()
+        if row["texts"] < rows["texts"]
+    }
+    fewer = f" Slow systems that don't sort had fewer texts, spread alike: {', '.join(sorted(parts))}." if parts else ""
+    return f"{'; '.join(told)}.{fewer}"
+
+
+def _beside_peers(corpus: dict[str, Any], name: str) -> str:
+    """Ours at its fastest beside the fastest peer, for each precision."""
+    rows: list[tuple[str, ...]] = [(f"{name}, precision", "ours", "fastest peer", "ours against it")]
+    for precision in PRECISIONS:
+        having = {key: row for key, row in corpus["systems"].items() if row["precision"] == precision}
+        ours = {key: row for key, row in having.items() if key.startswith("e5studio")}
+        peers = {key: row for key, row in having.items() if key not in ours}
+        if ours and peers:
+            best, peer = (max(given, key=lambda key: _ratio_of(given[key])) for given in (ours, peers))
+            times = _ratio_of(ours[best]) / _ratio_of(peers[peer])
+            rows.append((precision, best.removeprefix("e5studio "), peer, f"{times:.2f} x"))
+    return _table(rows) if len(rows) > 1 else ""
+
+
+def _where(systems: dict[str, Any]) -> str:
+    """Shares of the time of one pass: layers by OpenVINO's own count, the rest by timing it alone."""
+    counted = {name: row for name, row in systems.items() if "layers" in row}
+    if not counted:
+        return ""
+    groups = list(next(iter(counted.values()))["layers"]["groups"])
+    parts = list(next(iter(counted.values()))["seconds_of_parts"])
+    rows: list[tuple[str, ...]] = [("back end", *groups, *parts, "tokens computed for one")]
+    for name, row in counted.items():
+        layers, all_layers = row["layers"]["groups"], sum(row["layers"]["groups"].values())
+        beside, whole = row["seconds_of_parts"], row["seconds_of_all"]
+        cells = [f"{layers[group] / all_layers:.1%}" for group in groups]
+        cells += [f"{beside[part] / whole:.1%}" for part in parts]
+        rows.append((name, *cells, f"{row['computed_per_token']['own']:.3f}"))
+    about = (
+        "Where the time goes: layers as shares of all layers; what happens beside them, timed alone, as shares of "
+        "whole encoding."
+    )
+    return f"{about}\n\n{_table(rows)}"
+
+
+def _shapes(systems: dict[str, Any]) -> str:
+    """The sweep: tokens a second of the back end alone, fed with batches made before."""
+    if not systems:
+        return ""
+    ways = list(dict.fromkeys(way for row in systems.values() for way in row["prepared_tokens_per_second"]))
+    rows: list[tuple[str, ...]] = [("batches made before, tokens/s", *systems)]
+    for way in ways:
+        found = [row["prepared_tokens_per_second"].get(way) for row in systems.values()]
+        rows.append((way, *(f"{spread['median']:,.0f}" if spread else "" for spread in found)))
+    return _table(rows)
+
+
+def _ordered(systems: dict[str, Any]) -> list[str]:
+    """Ours first, then peers, the fastest first."""
+    return sorted(systems, key=lambda name: (not name.startswith("e5studio"), -_ratio_of(systems[name])))
+
+
+def _rate(row: dict[str, Any]) -> float:
+    return float(row["tokens_per_second"]["median"])
+
+
+def _ratio_of(row: dict[str, Any]) -> float:
+    return float(row["ratio"]["median"])
+
+
+def _ratio(row: dict[str, Any]) -> str:
+    ratio = row["ratio"]
+    return f"{ratio['median']:.2f} x ({ratio['min']:.2f} to {ratio['max']:.2f})"
+
+
+def _percent(spread: dict[str, float]) -> str:
+    return f"{spread['median']:.1%} ({spread['min']:.1%} to {spread['max']:.1%})"
+
+
+def _not_measured(reasons: dict[str, str]) -> str:
+    return "Not measured: " + "; ".join(f"{name} ({reasons[name]})" for name in sorted(reasons)) if reasons else ""
+
+
+def _table(rows: list[tuple[str, ...]]) -> str:
+    head, *body = rows
+    lines = [head, tuple("---" for _ in head), *body]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def _paragraphs(parts: list[str]) -> str:
+    return "\n\n".join(part for part in parts if part)
+
+
+def _replace(path: Path, name: str, content: str) -> None:
+    begin, end = f"<!-- {name} table: begin -->", f"<!-- {name} table: end -->"
+    text = path.read_text(encoding="utf-8")
+    if begin not in text:
+        return
+    head, rest = text.split(begin)
+    inner = f"\n{content}\n" if content else "\n"
+    path.write_text(f"{head}{begin}{inner}{end}{rest.split(end)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write()

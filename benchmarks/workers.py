@@ -1,10 +1,15 @@
-"""Processes that serve a benchmark: one line of JSON asks, one answers."""
+"""Processes that serve a benchmark: one line of JSON asks, one answers.
+
+Needs Python alone, because peers' environments import it too.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -90,3 +95,20 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def serve(server: Any) -> None:
+    """Answer requests on stdin with the server's methods until it ends; for the process that a Worker starts.
+
+    What a method raises is answered with its sentence. What is printed meanwhile goes to stderr.
+    """
+    answers = sys.stdout
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer: dict[str, Any]
+        with contextlib.redirect_stdout(sys.stderr):
+            try:
+                answer = {"answer": getattr(server, request.pop("do"))(**request)}
+            except Exception as error:
+                answer = {"failed": f"{type(error).__name__}: {error}".split("\n")[0]}
+        print(json.dumps(answer), file=answers, flush=True)
