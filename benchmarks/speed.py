@@ -66,7 +66,7 @@ class Plan:
 
 
 PLANS = {
-    "e5-small-v2": {"mixed": Plan(320, 3, has_all=True), "passages": Plan(256, 3), "queries": Plan(512, 3)},
+    "e5-small-v2": {"mixed": Plan(256, 3, has_all=True), "passages": Plan(256, 3), "queries": Plan(512, 3)},
     "all-MiniLM-L6-v2": {"mixed": Plan(256, 3), "passages": Plan(256, 3), "queries": Plan(512, 3)},
     "multilingual-e5-base": {"mixed": Plan(80, 2), "passages": Plan(80, 2), "queries": Plan(128, 2)},
 }

@@ -18,7 +18,7 @@ from workers import Worker, WorkerError
 
 N_CHECKED = 64
 N_WARM_UP = 20
-_RESERVE = 0.2  # of the machine's memory, kept free when processes are loaded side by side
+_RESERVE = 0.3  # of the machine's memory, kept free when processes are loaded side by side
 _LEAST = 32  # texts, the batch that most take by themselves
 _LONG = 4.0  # seconds
 _TRIES = 3  # of a call that other programs disturbed
@@ -124,24 +124,35 @@ def measure(entries: list[Entry], work: Work, conduct: Conduct) -> dict[str, str
     for number in range(conduct.rounds):
         if conduct.is_calm:
             wait_for_quiet()
-        for entry in entries:
-            entry.seconds.append(_timed(entry, conduct))
+        for entry in list(entries):
+            try:
+                entry.seconds.append(_timed(entry, conduct))
+            except WorkerError as error:
+                failed[entry.system.name] = str(error)
+                entries.remove(entry)
         conduct.log(f"  round {number + 1} of {conduct.rounds}")
     return failed
 
 
 def measure_one_by_one(entries: list[Entry], work: Work, conduct: Conduct) -> dict[str, list[float]]:
-    """Seconds of each text alone, in blocks of which the processes take turns; the first texts only warm up."""
-    alone = {entry.system.process: entry for entry in reversed(entries)}.values()
-    taken: dict[str, list[float]] = {}
+    """Seconds of each text alone, in blocks of which the processes take turns; the first texts only warm up.
+
+    A process that fails is left out: whatever else it was to measure said why.
+    """
+    alone = {entry.system.process: entry for entry in reversed(entries)}
+    taken: dict[str, list[float]] = {entry.system.alone: [] for entry in alone.values()}
     rows = list(range(len(work.lengths)))
-    for entry in alone:
-        _give_corpus(entry, work)
-        entry.worker.call("one_by_one", rows=rows[:N_WARM_UP])
-    for block in np.array_split(rows[N_WARM_UP:], 4):
-        for entry in alone:
-            ask = functools.partial(entry.worker.call, "one_by_one", rows=block.tolist())
-            taken.setdefault(entry.system.alone, []).extend(_undisturbed(entry, conduct, ask)["each"])
+    blocks = [rows[:N_WARM_UP], *(block.tolist() for block in np.array_split(rows[N_WARM_UP:], 4))]
+    for number, block in enumerate(blocks):
+        for process, entry in list(alone.items()):
+            try:
+                _give_corpus(entry, work)
+                ask = functools.partial(entry.worker.call, "one_by_one", rows=block)
+                each = _undisturbed(entry, conduct, ask)["each"]
+            except WorkerError:
+                del taken[entry.system.alone], alone[process]
+                continue
+            taken[entry.system.alone] += each if number else []
     return taken
 
 
@@ -191,7 +202,7 @@ def _best_batch(entry: Entry, conduct: Conduct) -> int:
 
     best = BATCH_SIZES[0]
     for size in BATCH_SIZES[1:]:
-        if seconds(size) >= seconds(best):
+        if seconds(best) <= seconds(size):
             break
         best = size
     return best
