@@ -133,6 +133,13 @@ def count_parameters(folder: Path) -> int:
     return n_parameters
 
 
+def pad_id(folder: Path) -> int:
+    """The id that fills up the shorter rows of a batch; XLM-RoBERTa tells from it where positions end."""
+    config = _read_config(folder)
+    stated = config.get("pad_token_id")
+    return int(stated) if stated is not None else int(config["model_type"] == "xlm-roberta")
+
+
 def weight_files(folder: Path) -> list[str]:
     """Names of the files that the weights are in: one, or those that the index of a large model names.
 

@@ -172,6 +172,7 @@ class E5Encoder:
             backend=self._backend.name,
             dtype=self._backend.dtype,
             embed_dim=self._embed_dim,
+            quantization=self._backend.quantization,
         )
 
     @property

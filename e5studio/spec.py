@@ -28,6 +28,7 @@ class EncoderSpec:
         backend: "torch", "openvino" or "onnx".
         dtype: Precision of the computation, such as "float32".
         embed_dim: Length of the vectors that leave the encoder.
+        quantization: How an int8 model was made, for two ways give two sets of vectors; None for float models.
     """
 
     model: str
@@ -38,9 +39,11 @@ class EncoderSpec:
     backend: str
     dtype: str
     embed_dim: int
+    quantization: str | None = None
 
     @property
     def fingerprint(self) -> str:
         """32 hexadecimal digits that differ whenever a field differs."""
-        canonical = json.dumps({"format": _FORMAT, **asdict(self)}, sort_keys=True, ensure_ascii=True)
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
+        canonical = json.dumps({"format": _FORMAT, **fields}, sort_keys=True, ensure_ascii=True)
         return hashlib.sha256(canonical.encode()).hexdigest()[:32]

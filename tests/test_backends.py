@@ -10,7 +10,7 @@ from e5studio import backends
 from e5studio.backends import backend_statuses, resolve_choices
 from e5studio.errors import BackendError, MissingDependencyError
 
-INSTALLED = {"openvino": "openvino", "torch": "torch"}
+INSTALLED = {"openvino": "openvino", "torch": "torch", "onnx": "onnxruntime"}
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,8 @@ def _usual_order(monkeypatch):
 def hide(monkeypatch, package):
     """As if a package were not installed."""
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"e5studio.backends.{package}", raising=False)
+    for name in [name for name in sys.modules if name.startswith("e5studio.backends.o")]:
+        monkeypatch.delitem(sys.modules, name)
     is_installed = backends._is_installed
     monkeypatch.setattr(backends, "_is_installed", lambda name: name != package and is_installed(name))
 
@@ -39,10 +40,17 @@ def test_auto_is_what_computes_in_the_precision_asked_for():
 def test_auto_is_torch_where_nothing_else_is_installed(monkeypatch):
     hide(monkeypatch, "openvino")
     assert resolve_choices("auto", device="auto", dtype="auto")[0] == "torch"
+    hide(monkeypatch, "onnxruntime")
     with pytest.raises(BackendError, match=r"not in 'int8'\. Take backend='openvino'"):
         resolve_choices("auto", device="cpu", dtype="int8")
     with pytest.raises(MissingDependencyError, match="pip install openvino"):
         resolve_choices("openvino", device="cpu", dtype="auto")
+
+
+def test_auto_is_onnx_for_int8_alone(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    hide(monkeypatch, "openvino")
+    assert resolve_choices("auto", device="cpu", dtype="int8") == ("onnx", "cpu", "int8")
 
 
 def test_auto_is_torch_where_it_finds_a_faster_device(monkeypatch):
@@ -58,13 +66,13 @@ def test_a_driver_alone_is_no_device(monkeypatch):
 
 
 def test_an_unknown_back_end_names_the_known():
-    with pytest.raises(BackendError, match="There are: auto, openvino, torch"):
+    with pytest.raises(BackendError, match="There are: auto, openvino, torch, onnx"):
         resolve_choices("tensorrt", device="auto", dtype="auto")
 
 
 def test_statuses(monkeypatch):
     hide(monkeypatch, "openvino")
-    openvino, torch = backend_statuses()
+    openvino, torch, _ = backend_statuses()
     assert (openvino.version, openvino.device, openvino.is_auto) == (None, None, False)
     assert "pip install openvino" in openvino.refused["float32"]
     assert (torch.device, torch.is_auto, torch.refused["float32"]) == ("cpu", True, None)

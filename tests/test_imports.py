@@ -45,12 +45,13 @@ LAYOUT = (
 
 # Where each third-party package may be imported; a name stands for everything below it too.
 PLACES = {
-    "torch": ("backends.modules", "backends.torch", "backends.openvino_conversion"),
-    "transformers": ("backends.modules", "backends.torch"),
-    "safetensors": ("backends.modules", "backends.torch", "checkpoint"),
+    "torch": ("backends.modules", "backends.torch", "backends.openvino_conversion", "backends.onnx_conversion"),
+    "transformers": ("backends.modules", "backends.torch", "backends.onnx_conversion"),
+    "safetensors": ("backends.modules", "backends.torch", "backends.onnx_files", "checkpoint"),
     "openvino": ("backends.openvino", "backends.openvino_conversion"),
     "nncf": ("backends.openvino_quantization",),
-    "onnxruntime": ("backends.onnx",),
+    "onnxruntime": ("backends.onnx_graph",),
+    "onnx": ("backends.onnx_conversion", "backends.onnx_quantization"),
     "tokenizers": ("tokenization",),
     "huggingface_hub": ("hub",),
     "gradio": LAYOUT,
@@ -180,7 +181,7 @@ def test_no_module_has_a_name_that_says_nothing():
     }
 
 
-HEAVY = "torch transformers gradio sklearn scipy pandas umap numba plotly pyarrow onnxruntime openvino".split()
+HEAVY = "torch transformers gradio sklearn scipy pandas umap numba plotly pyarrow onnx onnxruntime openvino".split()
 
 
 def loaded_by(statement: str) -> set[str]:

@@ -65,7 +65,7 @@ def test_constraints_hold_plain_pins_only():
 def test_everything_imported_is_declared():
     modules = {found.of.split(".")[0] for found in IMPORTS} - sys.stdlib_module_names - {"e5studio", "__future__"}
     packages = {"huggingface_hub": "huggingface-hub", "sklearn": "scikit-learn", "umap": "umap-learn"}
-    extras = [name for extra in ("parquet", "openvino", "int8") for name in requirements_of(EXTRAS[extra])]
+    extras = [name for extra in ("parquet", "openvino", "onnx", "int8") for name in requirements_of(EXTRAS[extra])]
     declared = {*REQUIREMENTS, *extras, "starlette", "spaces"}  # Gradio's and a Space's own
     assert {packages.get(module, module) for module in modules} <= declared
 

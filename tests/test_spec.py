@@ -32,6 +32,7 @@ SPEC = EncoderSpec(
         {"backend": "onnx"},
         {"dtype": "bfloat16"},
         {"embed_dim": 128},
+        {"quantization": "dynamic-8-1"},
     ],
 )
 def test_each_field_counts(change: dict[str, object]) -> None:

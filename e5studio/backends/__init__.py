@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float32]
 BackendName = Literal["auto", "torch", "openvino", "onnx"]
 DType = Literal["auto", "float32", "bfloat16", "float16", "int8"]
 
-_PACKAGES = {"openvino": "openvino", "torch": "torch"}  # fastest on a CPU first
+_PACKAGES = {"openvino": "openvino", "torch": "torch", "onnx": "onnxruntime"}  # fastest on a CPU first
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Backend(Protocol):
     name: str
     device: str
     dtype: str
+    quantization: str | None  # what else decides the vectors: how an int8 model was made
     n_bytes: int
     limits: Limits
     capabilities: Capabilities

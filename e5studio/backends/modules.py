@@ -6,6 +6,7 @@ and checks that they are all there; devices and batches are the back end's affai
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,17 @@ from e5studio.models import ModelMeta
 # transformers sets the process-wide default dtype while it loads.
 _load_lock = threading.Lock()
 _transformers_logging: Any = transformers.utils.logging
+
+
+def _compute_alone() -> None:
+    """Let a forked process compute: the threads that shared the work stayed in the parent, and an operation
+    that waits for them would wait for ever. One thread waits for nobody, and such processes share the cores anyway.
+    """
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_compute_alone)
 
 
 class PooledModel(torch.nn.Module):

@@ -38,7 +38,7 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> Op
     device, dtype = resolve_choices(device, dtype)
     refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
     graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
-    return OpenVinoBackend(graph, dtype, meta.max_tokens)
+    return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(dtype))
 
 
 def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
@@ -78,14 +78,16 @@ class OpenVinoBackend:
         graph: From ids and mask to pooled vectors and token vectors.
         dtype: Precision to compute in.
         max_length: Tokens up to which texts may be padded.
+        quantization: How the graph was made int8, if it was.
     """
 
     name = "openvino"
     device = "cpu"
     capabilities = Capabilities(token_embeddings=True)
 
-    def __init__(self, graph: Any, dtype: DType, max_length: int) -> None:
+    def __init__(self, graph: Any, dtype: DType, max_length: int, quantization: str | None) -> None:
         self.dtype: str = dtype
+        self.quantization = quantization
         self.limits = Limits(_TOKEN_BUDGET, overhead=_OVERHEAD, shape_cost=_SHAPE_COSTS[dtype])
         self.n_bytes = sum(op.data.nbytes for op in graph.get_ops() if op.get_type_name() == "Constant")
         self._pad_id = int(graph.get_rt_info("pad_id").value)
@@ -179,8 +181,12 @@ def _converted(files: ModelFiles, meta: ModelMeta) -> Any:
 
 
 def _quantized(files: ModelFiles, meta: ModelMeta) -> Any:
-    identity = {**_identity(files, meta), "dtype": "int8", "calibration": calibration.digest()}
+    identity = {**_identity(files, meta), "quantization": _quantization("int8")}
     return _kept(identity, lambda: _quantize(_converted(files, meta), files.folder, meta))
+
+
+def _quantization(dtype: str) -> str | None:
+    return f"calibrated-{calibration.digest()}-{_FORMAT}" if dtype == "int8" else None
 
 
 def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:

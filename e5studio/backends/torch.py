@@ -74,6 +74,7 @@ class TorchBackend:
     """A model on one device; see `e5studio.backends.Backend`."""
 
     name = "torch"
+    quantization = None
     capabilities = Capabilities(token_embeddings=True)
 
     def __init__(self, module: PooledModel, device: torch.device) -> None:
@@ -150,12 +151,7 @@ class TorchBackend:
 
 
 def _continue_alone() -> None:
-    """Make the models that a forked process inherits usable in it.
-
-    The threads that share a computation's work stayed in the parent: an operation that waits for
-    them would wait forever. One thread waits for nobody, and forked processes share the cores anyway.
-    """
-    torch.set_num_threads(1)
+    """Make the models that a forked process inherits usable in it."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers does so after a fork, with a warning
     for backend in _alive:
         backend._take_over()

@@ -1,0 +1,143 @@
+"""One ONNX graph in an ONNX Runtime session: what it asks for is read from the file, and so is what it gives.
+
+Which file, how many rows at a time, and who may run it when, is the back end's affair.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# ONNX Runtime sends telemetry, from a thread of its own for which a forked process would wait at its end. Only this,
+# and before the import, keeps all of it away; what a person has set stands.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
+
+from e5studio import cores
+from e5studio.backends import FloatArray
+from e5studio.backends.onnx_files import files_of
+from e5studio.checkpoint import pad_id
+from e5studio.errors import ModelFilesError, OutOfMemoryError
+from e5studio.models import ModelMeta
+
+onnxruntime.disable_telemetry_events()  # most of it, where the import was somebody else's
+
+VERSION = str(onnxruntime.__version__)
+_INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+_INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+_TOKEN_VECTORS = ("tokens", "last_hidden_state", "token_embeddings")  # ours, transformers', sentence-transformers'
+
+
+class Graph:
+    """A graph that is ready to run, by one caller at a time.
+
+    Args:
+        path: The file; others with weights may lie beside it.
+        folder: Holds the model's config.json.
+        meta: What the model is.
+
+    Attributes:
+        n_bytes: Of its files.
+
+    Raises:
+        ModelFilesError: The file is damaged.
+        OutOfMemoryError: It does not fit.
+    """
+
+    def __init__(self, path: Path, folder: Path, meta: ModelMeta) -> None:
+        self.path = path
+        self.session = _session(path)
+        self.n_bytes = sum(file.stat().st_size for file in files_of(path))
+        self.pad_id = pad_id(folder)
+        self._pooling = meta.pooling
+        self._is_roberta = meta.model_type == "xlm-roberta"
+        self._inputs = {each.name: each for each in self.session.get_inputs()}
+        outputs = {each.name for each in self.session.get_outputs() if each.type == "tensor(float)"}
+        self._tokens = next((name for name in _TOKEN_VECTORS if name in outputs), None)
+        self._pools = "pooled" in outputs
+
+    def serves(self) -> bool:
+        """Whether all that it asks for is known and of any size, and float32 vectors of tokens come out."""
+        return (
+            {"input_ids", "attention_mask"} <= self._inputs.keys() <= _INPUTS
+            and all(each.type in _INTEGERS for each in self._inputs.values())
+            and not any(isinstance(size, int) for each in self._inputs.values() for size in each.shape)
+            and self._tokens is not None
+        )
+
+    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], *, token_vectors: bool) -> FloatArray:
+        """Compute one batch.
+
+        Args:
+            ids: Shape (rows, longest), padded on the right.
+            mask: Same shape; 1 for tokens, 0 for padding.
+            token_vectors: Whether vectors of tokens are wanted, (sum of lengths, embed_dim), or of rows.
+        """
+        by_itself = self._pools and not token_vectors
+        [found] = self.session.run(["pooled" if by_itself else self._tokens], self._feed(ids, mask))
+        vectors: FloatArray = found[mask.astype(bool)] if token_vectors else found
+        return vectors if token_vectors or by_itself else _pool(vectors, mask, self._pooling)
+
+    def _feed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        feed = {"input_ids": ids, "attention_mask": mask}
+        if "token_type_ids" in self._inputs:
+            feed["token_type_ids"] = np.zeros_like(ids)
+        if "position_ids" in self._inputs:
+            feed["position_ids"] = self._positions(ids)
+        return {name: array.astype(_INTEGERS[self._inputs[name].type], copy=False) for name, array in feed.items()}
+
+    def _positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        if not self._is_roberta:
+            return np.broadcast_to(np.arange(ids.shape[1]), ids.shape).copy()
+        # Counted from one past the padding's id, which a text may hold as well: positions pass over it there too.
+        is_counted = ids != self.pad_id
+        positions: NDArray[np.int64] = np.cumsum(is_counted, axis=1) * is_counted + self.pad_id
+        return positions
+
+
+def _session(path: Path) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = cores.n_threads()
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # a plan for every shape of batch, all of them kept
+    options.log_severity_level = 4  # what it would print comes as an exception as well
+    try:
+        return onnxruntime.InferenceSession(
+            path,
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["SkipLayerNormFusion"],  # slower than the two operations that it stands for
+        )
+    except Exception as error:  # its kinds have no base
+        if _is_out_of_memory(error):
+            raise OutOfMemoryError(f"{path} does not fit into memory.", "Take a smaller model.") from error
+        raise ModelFilesError(
+            f"{path} is damaged, or newer than ONNX Runtime {VERSION}: {_reason(error)} Fetch it again, or delete "
+            "it, and the model is converted from its safetensors in its place."
+        ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether ONNX Runtime ran out of memory."""
+    return any(sign in str(error) for sign in ("Failed to allocate memory", "bad_alloc", "bad allocation"))
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0].rstrip(".") + "." if text else type(error).__name__ + "."
+
+
+def _pool(tokens: FloatArray, mask: NDArray[np.int64], pooling: str) -> FloatArray:
+    """Vectors of rows, (rows, embed_dim), from those of tokens, (rows, longest, embed_dim), as the model cards do."""
+    lengths = mask.sum(axis=1)
+    pooled: FloatArray
+    if pooling == "last_token":
+        pooled = tokens[np.arange(len(tokens)), lengths - 1]
+    else:  # by no matrix product: threads of numpy's own would share in that, beside those of ONNX Runtime
+        pooled = np.einsum("rl,rld->rd", mask.astype(np.float32), tokens) / lengths[:, None].astype(np.float32)
+    return pooled
