@@ -45,7 +45,13 @@ LAYOUT = (
 
 # Where each third-party package may be imported; a name stands for everything below it too.
 PLACES = {
-    "torch": ("backends.modules", "backends.torch", "backends.openvino_conversion", "backends.onnx_conversion"),
+    "torch": (
+        "backends.modules",
+        "backends.torch",
+        "backends.packed_linear",
+        "backends.openvino_conversion",
+        "backends.onnx_conversion",
+    ),
     "transformers": ("backends.modules", "backends.torch", "backends.onnx_conversion"),
     "safetensors": ("backends.modules", "backends.torch", "backends.onnx_files", "checkpoint"),
     "openvino": ("backends.openvino", "backends.openvino_conversion"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from e5studio import memory
+from e5studio.backends import DType, packed_linear
 from e5studio.backends import torch as torch_backend
 from e5studio.encoder import E5Encoder
 from e5studio.errors import BackendError, OutOfMemoryError
@@ -122,3 +123,40 @@ def test_best_device_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert torch_backend.choose_device("auto") == torch_backend.choose_device("cuda") == torch.device("cuda:0")
+
+
+class TestPackedLinearLayers:
+    @pytest.fixture
+    def load(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., E5Encoder]:
+        def loaded(made: Checkpoint, *, is_intel: bool, dtype: DType) -> E5Encoder:
+            monkeypatch.setattr(packed_linear, "_is_intel", lambda: is_intel)
+            monkeypatch.setattr(packed_linear, "_is_x86", lambda: True)
+            return E5Encoder(made.meta, path=made.folder, device="cpu", dtype=dtype)
+
+        return loaded
+
+    def test_vectors_stay_the_same(self, checkpoint: Checkpoint, load: Callable[..., E5Encoder]) -> None:
+        usual, packed = (load(checkpoint, is_intel=is_intel, dtype="float32") for is_intel in (True, False))
+        np.testing.assert_allclose(packed.encode_document(TEXTS), usual.encode_document(TEXTS), atol=2e-6)
+
+    @pytest.mark.skipif(
+        not (torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()), reason="needs MKL and oneDNN"
+    )
+    def test_all_are_packed_but_where_mkl_is_at_its_best(
+        self, checkpoints: Checkpoints, load: Callable[..., E5Encoder]
+    ) -> None:
+        made = checkpoints("e5")
+        assert count_linear(load(made, is_intel=False, dtype="float32")) == 0
+        assert count_linear(load(made, is_intel=True, dtype="float32")) > 0
+        assert count_linear(load(made, is_intel=False, dtype="float16")) > 0
+
+    def test_bfloat16_stays_the_same(self, checkpoints: Checkpoints, load: Callable[..., E5Encoder]) -> None:
+        made = checkpoints("e5")
+        packed = load(made, is_intel=True, dtype="bfloat16").encode_document(TEXTS)
+        exact = load(made, is_intel=True, dtype="float32").encode_document(TEXTS)
+        assert (packed * exact).sum(axis=1).min() > 0.999
+
+
+def count_linear(encoder: E5Encoder) -> int:
+    module: Any = encoder._backend._module  # type: ignore[attr-defined]
+    return sum(isinstance(each, torch.nn.Linear) for each in module.modules())

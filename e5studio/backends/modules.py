@@ -23,8 +23,10 @@ _transformers_logging: Any = transformers.utils.logging
 
 
 def _compute_alone() -> None:
-    """Let a forked process compute: the threads that shared the work stayed in the parent, and an operation
-    that waits for them would wait for ever. One thread waits for nobody, and such processes share the cores anyway.
+    """Let a forked process compute.
+
+    The threads that share a computation's work stayed in the parent: an operation that waits for them would wait
+    for ever. One thread waits for nobody, and forked processes share the cores anyway.
     """
     torch.set_num_threads(1)
 

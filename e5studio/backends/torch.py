@@ -14,6 +14,7 @@ import torch
 from e5studio import cores, memory
 from e5studio.backends import Capabilities, DType, FloatArray
 from e5studio.backends.modules import PooledModel, load_module
+from e5studio.backends.packed_linear import pack
 from e5studio.batching import Limits, TokenBatch
 from e5studio.checkpoint import count_parameters
 from e5studio.errors import BackendError, OutOfMemoryError
@@ -86,8 +87,10 @@ class TorchBackend:
         self.dtype = str(module.model.dtype).removeprefix("torch.")
         self.n_bytes = sum(weights.nbytes for weights in module.parameters())
         self.limits = Limits(_TOKEN_BUDGETS[device.type], overhead=_OVERHEADS[device.type])
-        if device.type == "cpu" and cores.n_threads() < torch.get_num_threads():
-            torch.set_num_threads(cores.n_threads())  # it does not know of a container's quota
+        if device.type == "cpu":
+            pack(module)
+            if cores.n_threads() < torch.get_num_threads():
+                torch.set_num_threads(cores.n_threads())  # it does not know of a container's quota
         self._process = os.getpid()
         _alive.add(self)
 
