@@ -10,53 +10,114 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-_turn = threading.Lock()
+from e5studio.errors import BackendError
+
+# Held again by a signal's handler that interrupts its holder, so both may be taken twice.
+_turn = threading.RLock()
+_making = threading.RLock()
 _is_held_by_fork = False
+_is_forked = False
 _preparations: list[Callable[[], None]] = []
 
 
-def turn() -> threading.Lock:
+def turn() -> threading.RLock:
     """The lock that is held while a batch is computed on the CPU."""
     return _turn
 
 
-def n_threads() -> int:
-    """Threads that a forward pass may use: E5STUDIO_THREADS, or all cores that this process may run on.
+def making() -> threading.RLock:
+    """The lock that is held while a model is read or converted, by libraries that set things for the whole process.
 
-    A container's share of the processor counts: of 64 cores with a quota of 2, 64 threads would
-    spend most of their time stopped.
+    Others compute meanwhile. It is taken before `turn`, never the other way round.
     """
-    chosen = os.environ.get("E5STUDIO_THREADS", "")
-    if chosen.isdigit() and int(chosen) > 0:
-        return int(chosen)
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _making
+
+
+def n_threads() -> int:
+    """Threads that a forward pass may use: E5STUDIO_THREADS, or the cores that this process may run on.
+
+    Two threads of one core count as one, as for the libraries that compute: they share what multiplies. A
+    container's share of the processor counts: of 64 cores with a quota of 2, 64 threads would spend most of their
+    time stopped. A forked process, whose siblings have the other cores, has one.
+
+    Raises:
+        BackendError: E5STUDIO_THREADS is no number.
+    """
+    chosen = chosen_threads()
+    if chosen is not None:
+        return chosen
+    if _is_forked:
+        return 1
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    n_cores = _n_cores(cpus)
     return min(n_cores, _quota() or n_cores)
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Cores that a container's quota comes to, rounded up; None without one."""
+def chosen_threads() -> int | None:
+    """What E5STUDIO_THREADS says, if it is set.
+
+    Raises:
+        BackendError: It is no number.
+    """
+    told = os.environ.get("E5STUDIO_THREADS", "").strip()
+    if not told:
+        return None
+    if not (told.isdecimal() and int(told) > 0):
+        raise BackendError(f"E5STUDIO_THREADS={told!r} is no number of threads. Set it to 1 or more, or unset it.")
+    return int(told)
+
+
+def _n_cores(cpus: Collection[int], root: Path = Path("/sys/devices/system/cpu")) -> int:
+    """Cores that the processors belong to; all count where the system does not tell."""
     try:
-        if (root / "cpu.max").is_file():
-            quota, period = (root / "cpu.max").read_text().split()
+        siblings = {(root / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text() for cpu in cpus}
+    except OSError:
+        return len(cpus)
+    return len(siblings)
+
+
+def _quota(root: Path = Path("/sys/fs/cgroup"), told: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Cores that the quota of this process's control group comes to, rounded up; None without one."""
+    found = [share for folder in _groups(root, told) if (share := _share(folder)) is not None]
+    return max(1, math.ceil(min(found))) if found else None
+
+
+def _groups(root: Path, told: Path) -> Iterator[Path]:
+    """Folders of the control group and of those above it, of which each may set a quota."""
+    try:
+        lines = told.read_text().splitlines()
+    except OSError:
+        lines = []
+    own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    folder = root / own
+    yield from (each for each in (folder, *folder.parents) if each.is_relative_to(root))
+    yield root / "cpu"
+
+
+def _share(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
         else:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text()
-        return max(1, math.ceil(int(quota) / int(period))) if int(quota) > 0 else None
+            quota = (folder / "cpu.cfs_quota_us").read_text()
+            period = (folder / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 else None
     except (OSError, ValueError, ZeroDivisionError):  # no such file, or "max"
         return None
 
 
 def before_fork(prepare: Callable[[], None]) -> None:
-    """Have something done before this process is forked, while nothing computes."""
+    """Have something done before this process is forked, while nothing computes and no model is made."""
     _preparations.append(prepare)
 
 
 def _prepare_fork() -> None:
     global _is_held_by_fork
     # A copy of a library halfway through its work would wait for ever for threads that did not come along.
+    _making.acquire()
     _turn.acquire()
     _is_held_by_fork = True
     for prepare in _preparations:
@@ -68,11 +129,12 @@ def _go_on() -> None:
     if _is_held_by_fork:  # not, where another thread was forking while this module was imported
         _is_held_by_fork = False
         _turn.release()
+        _making.release()
 
 
 def _take_over() -> None:
-    global _turn, _is_held_by_fork
-    _turn, _is_held_by_fork = threading.Lock(), False
+    global _turn, _making, _is_held_by_fork, _is_forked
+    _turn, _making, _is_held_by_fork, _is_forked = threading.RLock(), threading.RLock(), False, True
 
 
 if hasattr(os, "register_at_fork"):

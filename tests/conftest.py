@@ -16,7 +16,7 @@ _HOME = tempfile.TemporaryDirectory(prefix="e5studio-tests-")
 os.environ["HF_HOME"] = _HOME.name
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XDG_CACHE_HOME"] = _HOME.name
-for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "E5STUDIO_MODEL"):
+for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN", "E5STUDIO_MODEL", "E5STUDIO_CACHE", "E5STUDIO_THREADS"):
     os.environ.pop(_name, None)
 
 import hypothesis

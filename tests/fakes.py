@@ -30,6 +30,7 @@ class FakeBackend:
     name = "fake"
     device = "paper"
     dtype = "float32"
+    quantization = None
     n_bytes = 0
     capabilities = Capabilities(token_embeddings=False)
 

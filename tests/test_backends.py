@@ -14,8 +14,10 @@ INSTALLED = {"openvino": "openvino", "torch": "torch", "onnx": "onnxruntime"}
 
 
 @pytest.fixture(autouse=True)
-def _usual_order(monkeypatch):
+def _usual_machine(monkeypatch):
     monkeypatch.setattr(backends, "_PACKAGES", dict(INSTALLED))
+    monkeypatch.setattr(backends, "_has_library", lambda name: False)
+    monkeypatch.setattr(backends, "_is_apple_silicon", lambda: False)
 
 
 def hide(monkeypatch, package):
@@ -62,12 +64,45 @@ def test_auto_is_torch_where_it_finds_a_faster_device(monkeypatch):
 def test_a_driver_alone_is_no_device(monkeypatch):
     pytest.importorskip("openvino")
     monkeypatch.setattr(backends, "_has_library", lambda name: True)
+    monkeypatch.setattr("e5studio.backends.torch.resolve_choices", lambda device, dtype: ("cpu", "float32"))
     assert resolve_choices("auto", device="auto", dtype="auto")[0] == "openvino"
 
 
 def test_an_unknown_back_end_names_the_known():
     with pytest.raises(BackendError, match="There are: auto, openvino, torch, onnx"):
         resolve_choices("tensorrt", device="auto", dtype="auto")
+
+
+def test_auto_is_what_can_make_the_precision(monkeypatch):
+    pytest.importorskip("onnx")
+    pytest.importorskip("openvino")
+    is_installed = backends._is_installed
+    monkeypatch.setattr(backends, "_is_installed", lambda name: name != "nncf" and is_installed(name))
+    assert resolve_choices("auto", device="cpu", dtype="int8")[0] == "onnx"
+    monkeypatch.setattr(backends, "_is_installed", lambda name: name not in ("nncf", "onnx") and is_installed(name))
+    assert resolve_choices("auto", device="cpu", dtype="int8")[0] == "openvino", "it may be on disk"
+
+
+def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
+    (tmp_path / "anything").mkdir()  # repositories of models have folders "openvino" and "onnx"
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not backends._is_installed("anything")
+
+
+@pytest.mark.parametrize("error", [ImportError("no libtbb.so.12"), OSError("wrong ELF class")])
+def test_a_broken_package_is_passed_over(monkeypatch, error):
+    imported = backends.importlib.import_module
+
+    def broken(name):
+        if name == "e5studio.backends.openvino":
+            raise error
+        return imported(name)
+
+    monkeypatch.setattr(backends.importlib, "import_module", broken)
+    assert resolve_choices("auto", device="cpu", dtype="auto")[0] == "torch"
+    assert str(error) in backend_statuses()[0].refused["float32"]
+    with pytest.raises(BackendError, match=r"does not start: .* Install openvino again"):
+        resolve_choices("openvino", device="cpu", dtype="auto")
 
 
 def test_statuses(monkeypatch):

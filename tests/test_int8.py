@@ -124,3 +124,10 @@ def test_calibration_shares_nothing_with_evaluations():
     for name in ("scifact/corpus.jsonl", "scifact/queries.jsonl", "stsbenchmark/stsbenchmark.tsv"):
         theirs = (EVALUATIONS / name).read_text(encoding="utf-8").casefold()
         assert not [text for text in texts if len(text) > 20 and text.casefold() in theirs]
+
+
+def test_calibrated_otherwise_is_another_model(checkpoints):
+    meta = checkpoints("e5").meta
+    others = [replace(meta, languages=("en",)), replace(meta, prompt_kind="none"), replace(meta, max_tokens=128)]
+    assert len({calibration.digest(each) for each in [meta, *others]}) == 4
+    assert calibration.digest(replace(meta, name="another")) == calibration.digest(meta)

@@ -196,7 +196,11 @@ def run(code: str, checkpoint: Checkpoint, *, n: int = 1) -> list[str]:
         )
         for _ in range(n)
     ]
-    told = [process.communicate(timeout=120) for process in running]
+    try:
+        told = [process.communicate(timeout=120) for process in running]
+    finally:
+        for process in running:
+            process.kill()
     assert [process.returncode for process in running] == [0] * n, told
     assert not any(errors for _, errors in told), told
     return [output.strip() for output, _ in told]
@@ -308,7 +312,9 @@ def test_a_graph_that_does_not_serve_is_left(checkpoints, encoders, load, cache,
     assert (cache / "onnx").is_dir()
 
 
-@pytest.mark.parametrize("moved", ["output.LayerNorm.weight", "attention.self.value.weight"])
+@pytest.mark.parametrize(
+    "moved", ["output.LayerNorm.weight", "attention.self.value.weight", "attention.self.key.weight"]
+)
 def test_a_graph_of_other_weights_is_left(checkpoints, load, tmp_path, moved):
     published = publish(checkpoints("e5"), tmp_path)
     path = published.folder / "model.safetensors"

@@ -94,7 +94,11 @@ def run(code: str, checkpoint: Checkpoint, *, n: int = 1) -> list[str]:
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(n)
     ]
-    told = [process.communicate(timeout=120) for process in running]
+    try:
+        told = [process.communicate(timeout=120) for process in running]
+    finally:
+        for process in running:
+            process.kill()
     assert [process.returncode for process in running] == [0] * n, told
     assert not any(errors for _, errors in told), told
     return [output.strip() for output, _ in told]
@@ -108,11 +112,35 @@ def test_a_start_from_disk_needs_no_torch(checkpoints, load, cache):
     assert second == first.replace("True", "False")
 
 
+def test_nothing_is_sent_to_anybody(checkpoints):
+    code = "load()\nprint([name for name in sys.modules if name.startswith('openvino_telemetry')])"
+    assert run(code, checkpoints("e5")) == ["[]"]
+
+
 def test_two_processes_may_convert_at_once(checkpoints, cache):
     rows = run("print(load().encode_query('summit define')[:4].tolist())", checkpoints("e5"), n=3)
     assert len(set(rows)) == 1
     [kept] = (cache / "openvino").iterdir()
     assert sorted(path.name for path in kept.iterdir()) == ["model.bin", "model.xml"]
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model.bin"])
+def test_a_lost_file_is_made_again(checkpoints, load, cache, name):
+    expected = load(checkpoints("e5")).encode_query(ORDINARY_TEXTS)
+    [kept] = (cache / "openvino").iterdir()
+    (kept / name).unlink()
+    assert np.array_equal(load(checkpoints("e5")).encode_query(ORDINARY_TEXTS), expected)
+    assert sorted(path.name for path in kept.iterdir()) == ["model.bin", "model.xml"]
+
+
+def test_what_killed_conversions_left_is_removed(checkpoints, load, cache):
+    old, new = (cache / "openvino" / f".making-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    load(checkpoints("e5"))
+    assert not old.exists()
+    assert new.exists()
 
 
 @pytest.mark.parametrize("name", ["model.xml", "model.bin"])
@@ -176,6 +204,29 @@ def test_a_closed_model_says_so(checkpoints, load):
     encoder.close()
     with pytest.raises(BackendError, match="closed"):
         encoder.encode_query("a")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_forked_while_a_model_is_made_loads_and_embeds(checkpoints):
+    code = """
+import os, threading, e5studio.backends.openvino_conversion
+from e5studio.backends import openvino
+convert, has_begun = openvino._convert, threading.Event()
+def convert_slowly(*given):
+    has_begun.set()
+    return convert(*given)
+openvino._convert = convert_slowly
+loading = threading.Thread(target=load)
+loading.start()
+has_begun.wait()
+pid = os.fork()
+if pid == 0:
+    assert load().encode_query("a").shape == (48,)
+    sys.exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+loading.join()
+"""
+    assert run(code, checkpoints("e5")) == ["0"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

@@ -82,6 +82,7 @@ def load_backend(
         ModelFilesError: The files are not what `meta` says.
         OutOfMemoryError: The weights would not fit.
         MissingDependencyError: The back end's package is not installed.
+        BackendError: The back end, the device or the precision is not to be had here.
     """
     name, device, dtype = resolve_choices(name, device=device, dtype=dtype)
     backend: Backend = _import_backend(name).load(files, meta, device=device, dtype=dtype)
@@ -145,31 +146,42 @@ def _status(name: str, *, is_auto: bool) -> BackendStatus:
         try:
             module = _import_backend(name)
             device, _ = module.resolve_choices("auto", dtype)
-            missing = [package for package in module.needed_to_make(dtype) if not _is_installed(package)]
+            missing = _missing_to_make(name, dtype)
             command = f"pip install {' '.join(missing)}"
             refused[dtype] = f"It is made with {' and '.join(missing)}: {command}" if missing else None
         except (BackendError, MissingDependencyError) as error:
             refused[dtype] = str(error)
-    version = importlib.metadata.version(_PACKAGES[name]) if _is_installed(_PACKAGES[name]) else None
+    version = _version(_PACKAGES[name]) if _is_installed(_PACKAGES[name]) else None
     return BackendStatus(name, version, device, refused, is_auto)
 
 
 def _fastest(device: str, dtype: DType) -> BackendName:
     if device not in ("auto", "cpu") or (device == "auto" and _has_accelerator()):
         return "torch"
-    for name, package in _PACKAGES.items():
-        if _is_installed(package):
-            try:
-                _import_backend(name).resolve_choices("cpu", dtype)
-            except (BackendError, MissingDependencyError):
-                continue
-            return cast(BackendName, name)
-    return "torch"  # says what is wrong
+    candidates = [name for name in _PACKAGES if _computes_in(name, dtype)]
+    # One that may have to make a model and could not is the last choice: it serves where the model is on disk.
+    candidates.sort(key=lambda name: bool(_missing_to_make(name, dtype)))
+    return cast(BackendName, candidates[0] if candidates else "torch")  # torch says what is wrong
+
+
+def _computes_in(name: str, dtype: DType) -> bool:
+    if not _is_installed(_PACKAGES[name]):
+        return False
+    try:
+        _import_backend(name).resolve_choices("cpu", dtype)
+    except (BackendError, MissingDependencyError):
+        return False
+    return True
+
+
+def _missing_to_make(name: str, dtype: DType) -> list[str]:
+    return [package for package in _import_backend(name).needed_to_make(dtype) if not _is_installed(package)]
 
 
 def _has_accelerator() -> bool:
     """Whether torch finds a device that is faster than the CPU; it is asked only where there may be one."""
-    if not (_is_apple_silicon() or _has_library("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")):
+    drivers = ("nvcuda.dll",) if sys.platform == "win32" else ("libcuda.so.1", "libamdhip64.so")
+    if not (_is_apple_silicon() or any(map(_has_library, drivers))):
         return False
     device, _ = _import_backend("torch").resolve_choices("auto", "float32")
     return bool(device != "cpu")
@@ -188,12 +200,23 @@ def _has_library(name: str) -> bool:
 
 
 def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None  # a mere folder of that name has none
+
+
+def _version(package: str) -> str | None:
+    """Of the distribution that brings the package: onnxruntime comes in several."""
+    names = importlib.metadata.packages_distributions().get(package, [])
+    return importlib.metadata.version(names[0]) if names else None
 
 
 def _import_backend(name: str) -> Any:
     if name not in _PACKAGES:
         raise BackendError(f"Unknown back end {name!r}. There are: auto, {', '.join(_PACKAGES)}.")
+    if not _is_installed(_PACKAGES[name]):
+        raise MissingDependencyError(
+            f"The {name} back end needs the package {_PACKAGES[name]!r}. Install it with: pip install {_PACKAGES[name]}"
+        )
     try:
         return importlib.import_module(f"e5studio.backends.{name}")
     except ModuleNotFoundError as error:
@@ -201,4 +224,8 @@ def _import_backend(name: str) -> Any:
             raise
         raise MissingDependencyError(
             f"The {name} back end needs the package {error.name!r}. Install it with: pip install {error.name}"
+        ) from error
+    except (ImportError, OSError) as error:  # the package is there, and broken
+        raise BackendError(
+            f"The {name} back end does not start: {error}. Install {_PACKAGES[name]} again, or take another back end."
         ) from error

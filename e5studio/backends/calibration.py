@@ -19,9 +19,10 @@ _FILE = Path(__file__).with_name("calibration.tsv")
 _MAX_TOKENS = 512
 
 
-def digest() -> str:
-    """What stands for the texts: quantised models made from others are other models."""
-    return hashlib.sha256(_FILE.read_bytes()).hexdigest()[:16]
+def digest(meta: ModelMeta) -> str:
+    """What stands for a model's inputs: quantised models made from others are other models."""
+    told = [*_prompts(meta), str(min(meta.max_tokens, _MAX_TOKENS)), *calibration_texts(meta)]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
 
 
 def calibration_inputs(folder: Path, meta: ModelMeta) -> list[TokenBatch]:
@@ -33,9 +34,9 @@ def calibration_inputs(folder: Path, meta: ModelMeta) -> list[TokenBatch]:
     """
     tokenizer = Tokenizer.from_folder(folder, pooling=meta.pooling)
     texts = calibration_texts(meta)
-    prompts = {resolve_prompt(meta.prompt_kind, prompt_name=role).text for role in ("query", "document")}
+    prompts = _prompts(meta)
     batches = []
-    for place, prompt in enumerate(sorted(prompts)):
+    for place, prompt in enumerate(prompts):
         chosen = texts[place :: len(prompts)]
         batch = tokenizer.encode(chosen, prompt=prompt, max_tokens=min(meta.max_tokens, _MAX_TOKENS)).batch
         batches += [batch.select([row]) for row in range(len(batch))]
@@ -47,3 +48,7 @@ def calibration_texts(meta: ModelMeta) -> list[str]:
     rows = [line.split("\t", 1) for line in _FILE.read_text(encoding="utf-8").splitlines()]
     texts = [text for language, text in rows if meta.languages != ENGLISH or language in ENGLISH]
     return [*texts, " ".join(texts[::3])]
+
+
+def _prompts(meta: ModelMeta) -> list[str]:
+    return sorted({resolve_prompt(meta.prompt_kind, prompt_name=role).text for role in ("query", "document")})

@@ -7,18 +7,16 @@ and checks that they are all there; devices and batches are the back end's affai
 from __future__ import annotations
 
 import os
-import threading
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 
+from e5studio import cores
 from e5studio.errors import ModelFilesError
 from e5studio.models import ModelMeta
 
-# transformers sets the process-wide default dtype while it loads.
-_load_lock = threading.Lock()
 _transformers_logging: Any = transformers.utils.logging
 
 
@@ -79,7 +77,7 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
         ModelFilesError: Weights are missing, misshapen, or belong to a model with a head.
     """
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
-    with _load_lock, QuietTransformers():
+    with cores.making(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
         try:
             model, info = transformers.AutoModel.from_pretrained(
                 folder,

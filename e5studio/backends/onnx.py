@@ -22,7 +22,7 @@ from e5studio.backends import Capabilities, DType, FloatArray, converted, onnx_f
 from e5studio.backends.onnx_graph import VERSION, Graph
 from e5studio.batching import Limits, TokenBatch
 from e5studio.checkpoint import count_parameters
-from e5studio.errors import BackendError, MissingDependencyError, ModelFilesError
+from e5studio.errors import BackendError, MissingDependencyError, ModelFilesError, OutOfMemoryError
 from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 
@@ -38,13 +38,17 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> On
     """Load a model, converting it where that is due and was not done before; see `e5studio.backends.load_backend`."""
     device, dtype = resolve_choices(device, dtype)
     refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
-    return OnnxBackend(functools.partial(_open, files, meta, dtype), dtype)
+    with cores.making():
+        return OnnxBackend(functools.partial(_open, files, meta, dtype), dtype)
 
 
 def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
     """Refuse weights that would not fit; errors as `e5studio.backends.refuse_too_large` says."""
     resolve_choices(device, dtype)
-    memory.check_fits(model, n_parameters, "float32", memory.available_bytes())  # int8 is made from it
+    try:
+        memory.check_fits(model, n_parameters, "float32", memory.available_bytes())  # int8 is made from it
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(error.fact, "Take backend='torch' with dtype='bfloat16', or a smaller model.") from error
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
@@ -80,10 +84,9 @@ class OnnxBackend:
         self._open_graph = open_graph
         self.quantization = _quantization(dtype)
         self.limits = Limits(_TOKEN_BUDGET, max_rows=1 if dtype == "int8" else 4096, overhead=_OVERHEAD)
-        graph = open_graph()
-        self.n_bytes = graph.n_bytes
-        self._graph: Graph | None = graph
         self._is_closed = False
+        self._graph: Graph | None = None
+        self.n_bytes = self._open().n_bytes
         _alive.add(self)
 
     def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
@@ -101,16 +104,18 @@ class OnnxBackend:
             self._graph = None
 
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
-        with cores.turn():
-            graph = self._ready()
-            return graph.run(*batch.padded(graph.pad_id), token_vectors=token_vectors)
+        while True:
+            with cores.turn():
+                if self._is_closed:
+                    raise BackendError("This model was closed. Load it again to use it.")
+                if self._graph is not None:
+                    return self._graph.run(batch, token_vectors=token_vectors)
+            self._open()
 
-    def _ready(self) -> Graph:
-        if self._is_closed:
-            raise BackendError("This model was closed. Load it again to use it.")
-        if self._graph is None:
+    def _open(self) -> Graph:
+        with cores.making():
             self._graph = self._open_graph()
-        return self._graph
+            return self._graph
 
     def _let_go(self) -> None:
         """Give up what holds threads; it is opened again when it is needed."""
@@ -154,15 +159,15 @@ def _converted(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
     path = folder / _NAME
     if path.is_file():
         try:
-            return Graph(path, files.folder, meta)
+            return Graph(path, files.folder, meta, is_own=True)
         except ModelFilesError:
             converted.forget(folder)
     write = functools.partial(_write, files, meta, dtype)
     if converted.keep(folder, write):
-        return Graph(path, files.folder, meta)
+        return Graph(path, files.folder, meta, is_own=True)
     with tempfile.TemporaryDirectory() as made:
         write(Path(made))
-        return Graph(Path(made) / _NAME, files.folder, meta)
+        return Graph(Path(made) / _NAME, files.folder, meta, is_own=True)
 
 
 def _quantization(dtype: str) -> str | None:

@@ -61,7 +61,7 @@ def _attend(
     """Attention as transformers calls it: heads apart, (rows, heads, longest, width of a head)."""
     n_heads, width = layer.num_attention_heads, layer.attention_head_size
     flat = [each.transpose(1, 2).reshape(each.shape[0], -1, n_heads * width) for each in (query, key, value)]
-    bias = torch.zeros(3 * n_heads * width)
+    bias = torch.zeros(3 * n_heads * width, dtype=query.dtype)
     run: Any = _Attention.apply
     output = run(*flat, bias, attention_mask.to(torch.int32), n_heads, scaling)
     return output.reshape(output.shape[0], -1, n_heads, width), None

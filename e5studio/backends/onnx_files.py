@@ -49,16 +49,18 @@ def holds_weights_of(path: Path, folder: Path) -> bool:
     """Whether a graph was made from the weights that lie in the folder.
 
     A model that was trained further may still have the graph of the old one beside it. Told from the last layer,
-    which any training moves: a gain, and a row of the matrix of values (a column where the exporter turned it), for
-    training of low rank moves that and leaves gains.
+    which any training moves: of each of its matrices a row (a column where the exporter turned it), for training of
+    low rank may move one kind alone, and of each vector all.
     """
     try:
-        gain, matrix = _from_last_layer(folder)
+        tensors = _last_layer(folder)
     except (ValueError, TypeError, OSError, safetensors.SafetensorError):  # numpy has no bfloat16, for one
         return False
-    wanted = [[gain], [matrix[0], matrix[:, 0]]]
+    wanted = [[each[0], each[:, 0]] if each.ndim == 2 else [each] for each in tensors]
     files = files_of(path)
-    return all(any(_contains(file, row.tobytes()) for row in rows for file in files) for rows in wanted)
+    return bool(wanted) and all(
+        any(_contains(file, row.tobytes()) for row in rows for file in files) for rows in wanted
+    )
 
 
 def _has_vnni() -> bool:
@@ -70,15 +72,10 @@ def _has_vnni() -> bool:
     return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
-def _from_last_layer(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A gain of the highest layer, and its matrix of values."""
+def _last_layer(folder: Path) -> list[NDArray[np.float32]]:
     files = {name: file for file in weight_files(folder) for name in _names(folder / file)}
-    names = [name for name in sorted(files) if name.endswith(".weight") and _LAYER.search(name)]
-    last = max(_layer(name) for name in names)
-    gains = [name for name in names if _layer(name) == last and "norm" in name.lower()]
-    matrices = [name for name in names if _layer(name) == last and ("value" in name or "v_proj" in name)]
-    gain, matrix = (_read(folder / files[each[-1]], each[-1]) for each in (gains, matrices))
-    return gain, matrix
+    last = max(map(_layer, files))
+    return [_read(folder / file, name) for name, file in files.items() if _layer(name) == last >= 0]
 
 
 def _layer(name: str) -> int:

@@ -21,6 +21,7 @@ import onnxruntime
 from e5studio import cores
 from e5studio.backends import FloatArray
 from e5studio.backends.onnx_files import files_of
+from e5studio.batching import TokenBatch
 from e5studio.checkpoint import pad_id
 from e5studio.errors import ModelFilesError, OutOfMemoryError
 from e5studio.models import ModelMeta
@@ -40,6 +41,7 @@ class Graph:
         path: The file; others with weights may lie beside it.
         folder: Holds the model's config.json.
         meta: What the model is.
+        is_own: Whether we converted it; its pooled vectors are known to be those of the model card then.
 
     Attributes:
         n_bytes: Of its files.
@@ -49,17 +51,16 @@ class Graph:
         OutOfMemoryError: It does not fit.
     """
 
-    def __init__(self, path: Path, folder: Path, meta: ModelMeta) -> None:
-        self.path = path
+    def __init__(self, path: Path, folder: Path, meta: ModelMeta, *, is_own: bool = False) -> None:
         self.session = _session(path)
         self.n_bytes = sum(file.stat().st_size for file in files_of(path))
-        self.pad_id = pad_id(folder)
+        self._pad_id = pad_id(folder)
         self._pooling = meta.pooling
         self._is_roberta = meta.model_type == "xlm-roberta"
         self._inputs = {each.name: each for each in self.session.get_inputs()}
         outputs = {each.name for each in self.session.get_outputs() if each.type == "tensor(float)"}
         self._tokens = next((name for name in _TOKEN_VECTORS if name in outputs), None)
-        self._pools = "pooled" in outputs
+        self._pools = is_own
 
     def serves(self) -> bool:
         """Whether all that it asks for is known and of any size, and float32 vectors of tokens come out."""
@@ -70,14 +71,9 @@ class Graph:
             and self._tokens is not None
         )
 
-    def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64], *, token_vectors: bool) -> FloatArray:
-        """Compute one batch.
-
-        Args:
-            ids: Shape (rows, longest), padded on the right.
-            mask: Same shape; 1 for tokens, 0 for padding.
-            token_vectors: Whether vectors of tokens are wanted, (sum of lengths, embed_dim), or of rows.
-        """
+    def run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
+        """Vectors of the tokens of a batch, (sum of lengths, embed_dim), or of its rows, (rows, embed_dim)."""
+        ids, mask = batch.padded(self._pad_id)
         by_itself = self._pools and not token_vectors
         [found] = self.session.run(["pooled" if by_itself else self._tokens], self._feed(ids, mask))
         vectors: FloatArray = found[mask.astype(bool)] if token_vectors else found
@@ -95,8 +91,8 @@ class Graph:
         if not self._is_roberta:
             return np.broadcast_to(np.arange(ids.shape[1]), ids.shape).copy()
         # Counted from one past the padding's id, which a text may hold as well: positions pass over it there too.
-        is_counted = ids != self.pad_id
-        positions: NDArray[np.int64] = np.cumsum(is_counted, axis=1) * is_counted + self.pad_id
+        is_counted = ids != self._pad_id
+        positions: NDArray[np.int64] = np.cumsum(is_counted, axis=1) * is_counted + self._pad_id
         return positions
 
 

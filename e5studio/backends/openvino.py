@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import openvino
+import numpy as np
+from numpy.typing import NDArray
 
 from e5studio import cores, memory
 from e5studio.backends import Capabilities, DType, FloatArray, calibration, converted
+from e5studio.backends.openvino_package import openvino
 from e5studio.batching import Limits, TokenBatch, rounded
 from e5studio.checkpoint import count_parameters
-from e5studio.errors import BackendError
+from e5studio.errors import BackendError, OutOfMemoryError
 from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 
@@ -37,14 +39,21 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> Op
     """Load a model, converting it where that was not done before; see `e5studio.backends.load_backend`."""
     device, dtype = resolve_choices(device, dtype)
     refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
-    graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
-    return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(dtype))
+    with cores.making():
+        graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
+        return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(meta) if dtype == "int8" else None)
 
 
 def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
     """Refuse weights that would not fit; errors as `e5studio.backends.refuse_too_large` says."""
-    device, dtype = resolve_choices(device, dtype)
-    memory.check_fits(model, n_parameters, "float32", memory.available_bytes())
+    resolve_choices(device, dtype)
+    try:
+        memory.check_fits(model, n_parameters, "float32", memory.available_bytes())  # what the others are made from
+    except OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{error.fact} The openvino back end converts from it.",
+            "Take backend='torch', with dtype='bfloat16' if need be, or a smaller model.",
+        ) from error
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
@@ -95,9 +104,9 @@ class OpenVinoBackend:
         self._graph = graph
         self._compiled: dict[str, Any] = {}
         self._requests: dict[str, Any] = {}
+        _alive.add(self)
         with cores.turn():
             self._request(_POOLED)
-        _alive.add(self)
 
     def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
         """Pooled vectors of each batch, (rows, embed_dim) float32."""
@@ -116,10 +125,13 @@ class OpenVinoBackend:
     def _run(self, batch: TokenBatch, output: str) -> FloatArray:
         ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
         with cores.turn():  # a request serves one caller at a time, too
-            request = self._request(output)
-            request.infer([ids, mask], share_inputs=True)
-            found = request.get_output_tensor(0).data
-            vectors: FloatArray = found[mask.astype(bool)] if output == _TOKENS else found.copy()
+            return self._infer(ids, mask, output)
+
+    def _infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str) -> FloatArray:
+        request = self._request(output)
+        request.infer([ids, mask], share_inputs=True)
+        found = request.get_output_tensor(0).data
+        vectors: FloatArray = found[mask.astype(bool)] if output == _TOKENS else found.copy()
         return vectors
 
     def _padded_length(self, batch: TokenBatch) -> int:
@@ -152,10 +164,11 @@ def _compile(graph: Any, output: str, dtype: str) -> Any:
 def _core() -> Any:
     """The one Core: with it, and with all that was made by it, OpenVINO's threads end."""
     global _the_core
-    if _the_core is None:
-        _the_core = openvino.Core()
-        _the_core.set_property({"FORCE_TBB_TERMINATE": True})
-    return _the_core
+    with cores.turn():
+        if _the_core is None:
+            _the_core = openvino.Core()
+            _the_core.set_property({"FORCE_TBB_TERMINATE": True})
+        return _the_core
 
 
 def _end_threads() -> None:
@@ -181,12 +194,13 @@ def _converted(files: ModelFiles, meta: ModelMeta) -> Any:
 
 
 def _quantized(files: ModelFiles, meta: ModelMeta) -> Any:
-    identity = {**_identity(files, meta), "quantization": _quantization("int8")}
+    identity = {**_identity(files, meta), "quantization": _quantization(meta)}
     return _kept(identity, lambda: _quantize(_converted(files, meta), files.folder, meta))
 
 
-def _quantization(dtype: str) -> str | None:
-    return f"calibrated-{calibration.digest()}-{_FORMAT}" if dtype == "int8" else None
+def _quantization(meta: ModelMeta) -> str:
+    """What decides the numbers of an int8 model: what it was calibrated with, and what is not int8 in it."""
+    return f"calibrated-{calibration.digest(meta)}-{_hint('int8')}-{_FORMAT}"
 
 
 def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:
@@ -206,9 +220,16 @@ def _kept(identity: dict[str, object], make: Callable[[], Any]) -> Any:
         except RuntimeError:
             converted.forget(folder)
     graph = make()
-    if converted.keep(folder, lambda into: openvino.save_model(graph, into / path.name, compress_to_fp16=False)):
+    if converted.keep(folder, lambda into: _save(graph, into / path.name)):
         return _core().read_model(path)  # maps the file in place of holding a copy
     return graph
+
+
+def _save(graph: Any, path: Path) -> None:
+    try:
+        openvino.save_model(graph, path, compress_to_fp16=False)
+    except RuntimeError as error:  # its one kind
+        raise OSError(str(error)) from error
 
 
 def _convert(folder: Path, meta: ModelMeta) -> Any:

@@ -7,7 +7,6 @@ fixed here, so that a text's vector depends on nothing but the text. The rest st
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,6 @@ from e5studio.models import ModelMeta
 # Scales are moved from activations to weights by so much (SmoothQuant). NNCF's own 0.95 spoils more vectors than it
 # saves: measured with all-MiniLM-L6-v2 on unrelated text, mean cosine to float32 0.9931 at 0.95, 0.9966 at 0.8.
 _SMOOTHING = 0.8
-_lock = threading.Lock()
 
 
 def quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
@@ -38,7 +36,7 @@ def quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
     pad_id = graph.get_rt_info("pad_id").value
     samples = [list(batch.padded(0)) for batch in calibration_inputs(folder, meta)]
     smoothing = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
-    with _lock, _quiet(nncf):
+    with _quiet(nncf):
         quantized = nncf.quantize(
             graph,
             nncf.Dataset(samples),

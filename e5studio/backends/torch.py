@@ -6,6 +6,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -89,8 +90,9 @@ class TorchBackend:
         self.limits = Limits(_TOKEN_BUDGETS[device.type], overhead=_OVERHEADS[device.type])
         if device.type == "cpu":
             pack(module)
-            if cores.n_threads() < torch.get_num_threads():
-                torch.set_num_threads(cores.n_threads())  # it does not know of a container's quota
+            n_threads = cores.chosen_threads() or min(cores.n_threads(), torch.get_num_threads())
+            if n_threads != torch.get_num_threads():  # which does not know of a container's quota
+                torch.set_num_threads(n_threads)
         self._process = os.getpid()
         _alive.add(self)
 
@@ -139,7 +141,7 @@ class TorchBackend:
             vectors: FloatArray = chosen.cpu().numpy()
         return vectors
 
-    def _turn(self) -> threading.Lock:
+    def _turn(self) -> AbstractContextManager[Any]:
         return cores.turn() if self._device.type == "cpu" else self._device_lock
 
     def _refuse_after_fork(self) -> None:
