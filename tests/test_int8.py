@@ -53,7 +53,7 @@ def test_neighbours_do_not_matter(int8):
     together = int8.encode(TEXTS)
     alone = np.stack([int8.encode(text) for text in TEXTS])
     # What is not quantised is bfloat16 on chips that have it, whose kernels round differently from shape to shape.
-    assert (together * alone).sum(axis=1).min() > 0.999
+    assert (together * alone).sum(axis=1).min() > 0.9998
 
 
 def test_it_makes_the_weights_smaller(int8, cache):
@@ -128,6 +128,6 @@ def test_calibration_shares_nothing_with_evaluations():
 
 def test_calibrated_otherwise_is_another_model(checkpoints):
     meta = checkpoints("e5").meta
-    others = [replace(meta, languages=("en",)), replace(meta, prompt_kind="none"), replace(meta, max_tokens=128)]
+    others = [replace(meta, languages=("fr",)), replace(meta, prompt_kind="none"), replace(meta, max_tokens=128)]
     assert len({calibration.digest(each) for each in [meta, *others]}) == 4
     assert calibration.digest(replace(meta, name="another")) == calibration.digest(meta)
