@@ -63,9 +63,10 @@ def short(result: dict[str, Any], quality_result: dict[str, Any] | None) -> str:
         ),
     ]
     alone = result.get("one_by_one", {}).get("e5-small-v2", {})
-    for name, row in corpus["systems"].items():
+    for name in _ordered(corpus["systems"]):
         if not name.startswith("e5studio"):
             continue
+        row = corpus["systems"][name]
         known = (quality_result or {}).get("systems", {}).get(name.removeprefix("e5studio "), {})
         worth = f"{known['scifact_ndcg_at_10']:.4f}" if known else ""
         latency = f"{alone[name]['p50_ms']:.1f}" if name in alone else ""

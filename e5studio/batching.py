@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 IntArray = NDArray[np.int32]
+_LONG_PLAN = 16  # batches
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Limits:
         packed: Whether padding costs nothing.
         overhead: What a batch costs beside its tokens, in tokens; the larger, the fewer batches and the more padding.
         shape_cost: What a batch of new shape (rows x longest) costs beyond that, in tokens. Where it is above 0
-            lengths are rounded up by `rounded`, so that shapes come back.
+            lengths are rounded up by `rounded` and batches are filled, so that shapes come back: each that a back
+            end has met costs it memory as well.
     """
 
     token_budget: int
@@ -97,9 +99,7 @@ def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
         return []
     if limits.packed:
         return _pack(order, sizes, limits)
-    ends = _cheapest_groups(sizes, limits)
-    starts = [0, *ends[:-1]]
-    return [rows for start, end in zip(starts, ends, strict=True) for rows in _cut(order, sizes, start, end, limits)]
+    return _cut(order, sizes, _cheapest_groups(sizes, limits), limits)
 
 
 def padding_share(lengths: IntArray, limits: Limits) -> float:
@@ -147,9 +147,40 @@ def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
     return cuts[::-1]
 
 
-def _cut(
-    order: NDArray[np.intp], sizes: NDArray[np.int64], start: int, end: int, limits: Limits
-) -> list[NDArray[np.intp]]:
-    """A group as batches that are full but for the last."""
-    room = int(np.clip(limits.token_budget // max(int(sizes[start]), 1), 1, limits.max_rows))
-    return [order[first : min(first + room, end)] for first in range(start, end, room)]
+def _cut(order: NDArray[np.intp], sizes: NDArray[np.int64], ends: list[int], limits: Limits) -> list[NDArray[np.intp]]:
+    """The groups as batches that are full but for the last of each."""
+    batches: list[NDArray[np.intp]] = []
+    start = 0
+    for end in ends:
+        while start < end:
+            room = int(np.clip(limits.token_budget // max(int(sizes[start]), 1), 1, limits.max_rows))
+            stop = start + room
+            if stop <= end or (limits.shape_cost and _is_worth_filling(sizes, start, end, stop, limits)):
+                batches.append(order[start:stop])
+                start = stop
+                continue
+            for rows in _familiar_sizes(end - start, len(batches), limits):
+                batches.append(order[start : start + rows])
+                start += rows
+    return batches
+
+
+def _is_worth_filling(sizes: NDArray[np.int64], start: int, end: int, stop: int, limits: Limits) -> bool:
+    """Whether the last batch of a group had better be filled with shorter texts of the next.
+
+    It is full then, as others of its length are, so that its shape is not new.
+    """
+    if stop > len(sizes):
+        return False
+    padding = (stop - end) * int(sizes[start]) - int(sizes[end:stop].sum())
+    return padding <= limits.overhead + limits.shape_cost
+
+
+def _familiar_sizes(rows: int, n_batches: int, limits: Limits) -> list[int]:
+    """The rows of a batch that is not full, or, where a few more batches cost nothing, powers of two.
+
+    A stream ends each of its blocks with such a batch. Were its size any number, there would be new shapes to the end.
+    """
+    if not limits.shape_cost or n_batches < _LONG_PLAN:
+        return [rows]
+    return [1 << place for place in range(rows.bit_length() - 1, -1, -1) if rows >> place & 1]

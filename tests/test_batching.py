@@ -13,12 +13,15 @@ from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_
 LENGTHS = st.lists(st.integers(2, 512), max_size=200)
 
 
-@given(LENGTHS, st.integers(1, 4096), st.integers(1, 64), st.booleans(), st.integers(0, 100))
+@given(
+    LENGTHS, st.integers(1, 4096), st.integers(1, 64), st.booleans(), st.integers(0, 100), st.sampled_from([0, 40, 250])
+)
 def test_every_text_once_and_within_limits(
-    lengths: list[int], budget: int, max_rows: int, packed: bool, overhead: int
+    lengths: list[int], budget: int, max_rows: int, packed: bool, overhead: int, shape_cost: int
 ) -> None:
     sizes = np.array(lengths, np.int32)
-    plan = plan_batches(sizes, Limits(budget, max_rows, packed, overhead))
+    plan = plan_batches(sizes, Limits(budget, max_rows, packed, overhead, shape_cost))
+    sizes = rounded(sizes) if shape_cost and not packed else sizes
     assert sorted(np.concatenate(plan).tolist() if plan else []) == list(range(len(lengths)))
     for rows in plan:
         cost = sizes[rows].sum() if packed else sizes[rows].max() * len(rows)
@@ -72,6 +75,18 @@ def test_a_cost_of_shapes_makes_few_and_full_ones() -> None:
     assert n_shapes(costly, rounded(lengths)) < 0.6 * n_shapes(free, lengths)
     tokens = sum(len(rows) * int(rounded(lengths[rows]).max()) for rows in costly)
     assert tokens < 1.04 * lengths.sum()
+
+
+def test_a_stream_soon_has_met_its_shapes() -> None:
+    random = np.random.default_rng(0)
+    shapes: list[set[tuple[int, int]]] = []
+    for _ in range(20):
+        lengths = random.integers(6, 24, 4096).astype(np.int32)
+        plan = plan_batches(lengths, Limits(1024, overhead=20, shape_cost=40))
+        shapes.append({(len(rows), int(rounded(lengths[rows]).max())) for rows in plan})
+        assert sum(len(rows) * int(lengths[rows].max()) for rows in plan) < 1.05 * lengths.sum()
+    early = set().union(*shapes[:5])
+    assert len(set().union(*shapes) - early) < 0.6 * len(early)
 
 
 def test_padding_is_told() -> None:

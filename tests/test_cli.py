@@ -226,6 +226,9 @@ class TestEncode:
     def test_equals_the_encoder(self, run, own, folder, faq, output, role, prompt):
         result = run("encode", faq, "-o", output, "--role", role, *own)
         assert (result.exit_code, result.stdout) == (0, "")
+        assert re.search(
+            r"\n\d+ tokens in [\d.]+ s \([\d,]+ a second\) by torch in float32; padding was \d+\.\d% of", result.stderr
+        )
         found = read_vectors(output)
         with E5Encoder(folder, prompt_kind="query_passage") as encoder:
             expected = encoder.encode(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,9 @@ class _Tally:
     n_truncated: int = 0
     first_truncated_line: int = 0
     n_already_prompted: int = 0
+    n_tokens: int = 0
+    n_padding: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
 
     def count(self, rows: Sequence[Row], statuses: Sequence[RowStatus]) -> None:
         self.statuses.update(statuses)
@@ -87,6 +91,10 @@ class _Tally:
             self.first_truncated_line = lines[report.truncated[0].index]
         self.n_truncated += len(report.truncated)
         self.n_already_prompted += len(report.already_prompted)
+
+    def note_cost(self, n_tokens: int, padding_share: float) -> None:
+        self.n_tokens += n_tokens
+        self.n_padding += n_tokens * padding_share / (1 - padding_share)
 
     @property
     def n_rows(self) -> int:
@@ -210,6 +218,7 @@ def _embed_rows(
                 statuses[good[index]] = "failed"
         else:
             tally.note(prepared.report, [rows[place].line for place in good])
+            tally.note_cost(int(prepared.batch.lengths.sum()), encoder.padding_share(prepared))
             break
     return statuses, vectors
 
@@ -219,6 +228,11 @@ def _report(tally: _Tally, encoder: E5Encoder, output: Path, prompt: Prompt) -> 
     say(
         f"Wrote {tally.statuses['ok']:,} vectors of {spec.embed_dim} dimensions to {output} "
         f"({spec.model}, prompt {prompt.text!r}, fingerprint {spec.fingerprint})."
+    )
+    seconds = time.perf_counter() - tally.started
+    say(
+        f"{tally.n_tokens:,} tokens in {seconds:.1f} s ({tally.n_tokens / seconds:,.0f} a second) by {spec.backend} in "
+        f"{spec.dtype}; padding was {tally.n_padding / (tally.n_tokens + tally.n_padding):.1%} of what was computed."
     )
     if prompt.is_default_instruction:
         say(f"Warning: no --instruction was given; the model card's was used: {prompt.instruction!r}.", style="yellow")
