@@ -70,6 +70,19 @@ class PooledModel(torch.nn.Module):
         return summed / weights.sum(dim=1, keepdim=True), tokens
 
 
+class PaddedModel(torch.nn.Module):
+    """The model as it is traced for other back ends: any batch may hold padding."""
+
+    def __init__(self, module: PooledModel) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pooled vectors (rows, embed_dim) and token vectors (rows, longest, embed_dim), both float32."""
+        pooled, tokens = self.module(input_ids, attention_mask, True)
+        return pooled, tokens
+
+
 def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledModel:
     """Load weights from safetensors into the model's architecture.
 

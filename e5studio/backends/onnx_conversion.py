@@ -11,23 +11,11 @@ import torch
 import transformers
 from transformers.masking_utils import AttentionMaskInterface
 
-from e5studio.backends.modules import PooledModel, QuietTransformers, load_module
+from e5studio.backends.modules import PaddedModel, QuietTransformers, load_module
 from e5studio.models import ModelMeta
 
 _OPSET = 17  # the first with layer normalisation as one operation
 _FUSED = "e5studio_onnx"
-
-
-class _PaddedModel(torch.nn.Module):
-    """The model as it runs on padded batches."""
-
-    def __init__(self, module: PooledModel) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        pooled, tokens = self.module(input_ids, attention_mask, True)
-        return pooled, tokens
 
 
 class _Attention(torch.autograd.Function):
@@ -96,7 +84,7 @@ def export(folder: Path, meta: ModelMeta, path: Path) -> None:
     with warnings.catch_warnings(), QuietTransformers(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the tracer's, on branches that both lead to the same
         torch.onnx.export(
-            _PaddedModel(module).eval(),
+            PaddedModel(module).eval(),
             (ids, mask),
             str(path),
             input_names=["input_ids", "attention_mask"],

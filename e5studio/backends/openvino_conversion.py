@@ -10,20 +10,8 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-from e5studio.backends.modules import PooledModel, QuietTransformers, load_module
+from e5studio.backends.modules import PaddedModel, QuietTransformers, load_module
 from e5studio.models import ModelMeta
-
-
-class _PaddedModel(torch.nn.Module):
-    """The model as it runs on padded batches."""
-
-    def __init__(self, module: PooledModel) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        pooled, tokens = self.module(input_ids, attention_mask, True)
-        return pooled, tokens
 
 
 def convert(folder: Path, meta: ModelMeta) -> Any:
@@ -39,7 +27,7 @@ def convert(folder: Path, meta: ModelMeta) -> Any:
     with warnings.catch_warnings(), QuietTransformers(), torch.inference_mode():
         warnings.simplefilter("ignore")  # the tracer's, on branches that both lead to the same
         decoder = TorchScriptPythonDecoder(
-            _PaddedModel(module), example_input={"input_ids": ids, "attention_mask": mask}
+            PaddedModel(module), example_input={"input_ids": ids, "attention_mask": mask}
         )
     # The front end itself: `openvino.convert_model` around it sends telemetry.
     frontend = FrontEndManager().load_by_framework("pytorch")
