@@ -152,7 +152,7 @@ class TestCsv:
     def test_cell_beyond_the_limit(self, write, monkeypatch):
         import csv
 
-        monkeypatch.setattr("e5studio.files.texts.MAX_CELL_CHARS", 1000)
+        monkeypatch.setattr("e5studio.files.delimited.MAX_CELL_CHARS", 1000)
         before = csv.field_size_limit(1000)
         try:
             with pytest.raises(FileFormatError, match="from line 2: field larger than field limit"):

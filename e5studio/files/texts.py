@@ -6,9 +6,7 @@ aligned. What concerns the whole file (encoding, header, an unclosed quote) is a
 
 from __future__ import annotations
 
-import csv
 import functools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +14,14 @@ from typing import Literal
 
 from e5studio.errors import FileFormatError
 from e5studio.files.decoding import decoded, text_encoding
+from e5studio.files.delimited import DELIMITERS, csv_header, csv_records
+from e5studio.files.json_lines import json_object
 from e5studio.files.parquet import open_parquet, text_columns
 
 RowProblem = Literal["missing", "bad_type", "bad_row"]
 Rows = Iterator["Row"]
 
 DEFAULT_COLUMN = "text"
-MAX_CELL_CHARS = 16 * 1024 * 1024
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _LINES = {".txt"}
 _JSON_LINES = {".jsonl", ".ndjson"}
 _PARQUET = {".parquet"}
@@ -90,7 +88,7 @@ def open_texts(
         raise FileFormatError("Texts are not read from standard input. Give a file.")
     if path.is_dir():
         raise FileFormatError(f"{path} is a folder. Give a file of texts in it.")
-    known = {*_LINES, *_DELIMITERS, *_JSON_LINES, *_PARQUET}
+    known = {*_LINES, *DELIMITERS, *_JSON_LINES, *_PARQUET}
     if kind not in known:
         raise FileFormatError(f"{path} ends in {kind or 'nothing'!r}. Texts are read from {', '.join(sorted(known))}.")
     if kind in _LINES and column is not None:
@@ -101,8 +99,8 @@ def open_texts(
     if kind in _JSON_LINES:
         column = column or DEFAULT_COLUMN
         return _checked(path, column, functools.partial(_json_rows, path, encoding, column))
-    separator = delimiter or _DELIMITERS[kind]
-    column = _choose_column(path, _csv_header(path, encoding, separator), column)
+    separator = delimiter or DELIMITERS[kind]
+    column = _choose_column(path, csv_header(path, encoding, separator), column)
     return _checked(path, column, functools.partial(_csv_rows, path, encoding, separator, column))
 
 
@@ -146,11 +144,9 @@ def _json_rows(path: Path, encoding: str, field: str) -> Rows:
 
 def _json_row(line: int, content: str, field: str) -> Row:
     try:
-        record = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        return Row(line, None, "bad_row", f"line {line} is not JSON ({error})")
-    if not isinstance(record, dict):
-        return Row(line, None, "bad_row", f"line {line} is not an object but {type(record).__name__}")
+        record = json_object(content)
+    except ValueError as error:
+        return Row(line, None, "bad_row", f"line {line} is {error}")
     value = record.get(field)
     if isinstance(value, str):
         return Row(line, value)
@@ -162,22 +158,8 @@ def _json_row(line: int, content: str, field: str) -> Row:
     return Row(line, None, "missing", f"line {line} has no {field!r}, but {fields or 'no field at all'}")
 
 
-def _csv_header(path: Path, encoding: str, delimiter: str) -> list[str]:
-    header = next(_csv_records(path, encoding, delimiter), None)
-    if header is None:
-        raise FileFormatError(f"{path} holds nothing but blank lines.")
-    names = [name.strip() for name in header[1]]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    if twice:
-        raise FileFormatError(
-            f"{path} names the column {', '.join(map(repr, twice))} more than once, so it is unclear which is meant. "
-            "Rename one in the first line."
-        )
-    return names
-
-
 def _csv_rows(path: Path, encoding: str, delimiter: str, column: str) -> Rows:
-    records = _csv_records(path, encoding, delimiter)
+    records = csv_records(path, encoding, delimiter)
     header = [name.strip() for name in next(records)[1]]
     place = header.index(column)
     for line, cells in records:
@@ -186,52 +168,6 @@ def _csv_rows(path: Path, encoding: str, delimiter: str, column: str) -> Rows:
         else:
             detail = f"line {line} has {len(cells)} cells, the header {len(header)}"
             yield Row(line, None, "bad_row", detail)
-
-
-def _csv_records(path: Path, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The line on which each record begins, and its cells; blank lines are passed over."""
-    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
-    with decoded(path, encoding, newline="") as file:
-        lines = _EndAwareLines(file)
-        reader = csv.reader(lines, delimiter=delimiter)
-        while True:
-            begin = reader.line_num + 1
-            try:
-                cells = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise FileFormatError(
-                    f"{path}, from line {begin}: {error}. Probably a quote is opened there and never closed."
-                ) from error
-            if lines.at_end:
-                raise FileFormatError(
-                    f"{path}: the quote opened in the row at line {begin} is never closed, so the rest of the file "
-                    "would become one cell. Close it, or write it twice where a quote is meant."
-                )
-            if cells:
-                yield begin, cells
-
-
-class _EndAwareLines:
-    """Lines that remember having been asked beyond the last one.
-
-    The csv module asks on only inside an open quote, and then returns the row as if all were well.
-    """
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self.at_end = False
-
-    def __iter__(self) -> _EndAwareLines:
-        return self
-
-    def __next__(self) -> str:
-        try:
-            return next(self._lines)
-        except StopIteration:
-            self.at_end = True
-            raise
 
 
 def _open_parquet_texts(path: Path, asked: str | None) -> TextFile:

@@ -1,0 +1,100 @@
+"""Records of CSV and TSV files, each with the line on which it begins; what is broken is named by line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from e5studio.errors import FileFormatError
+from e5studio.files.decoding import decoded
+
+MAX_CELL_CHARS = 16 * 1024 * 1024
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+
+
+def csv_header(path: Path, encoding: str, delimiter: str, *, is_quoted: bool = True) -> list[str]:
+    """The names of the columns, no two alike.
+
+    Raises:
+        FileFormatError: There is no header, or it names a column twice.
+    """
+    header = next(csv_records(path, encoding, delimiter, is_quoted=is_quoted), None)
+    if header is None:
+        raise FileFormatError(f"{path} holds nothing but blank lines.")
+    names = [name.strip() for name in header[1]]
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise FileFormatError(
+            f"{path} names the column {', '.join(map(repr, twice))} more than once, so it is unclear which is meant. "
+            "Rename one in the first line."
+        )
+    return names
+
+
+def csv_records(
+    path: Path, encoding: str, delimiter: str, *, is_quoted: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """The line on which each record begins, and its cells; blank lines are passed over.
+
+    Args:
+        path: The file.
+        encoding: As `text_encoding` found it.
+        delimiter: One character.
+        is_quoted: Whether a cell may stand in quotes; if not, a quote is a character like any other.
+
+    Raises:
+        FileFormatError: A quote is opened and never closed, or a cell is longer than MAX_CELL_CHARS.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
+    with decoded(path, encoding, newline="") as file:
+        lines = _EndAwareLines(file)
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE)
+        while True:
+            begin = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise FileFormatError(
+                    f"{path}, from line {begin}: {error}. Probably a quote is opened there and never closed."
+                ) from error
+            if lines.at_end:
+                raise FileFormatError(
+                    f"{path}: the quote opened in the row at line {begin} is never closed, so the rest of the file "
+                    "would become one cell. Close it, or write it twice where a quote is meant."
+                )
+            if cells:
+                yield begin, cells
+
+
+def has_sound_quotes(path: Path, encoding: str, delimiter: str) -> bool:
+    """Whether every quote in the file opens or closes a cell or is doubled, as a writer of quoted cells leaves them."""
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
+    with decoded(path, encoding, newline="") as file:
+        try:
+            return len({len(cells) for cells in csv.reader(file, delimiter=delimiter, strict=True) if cells}) <= 1
+        except csv.Error:
+            return False
+
+
+class _EndAwareLines:
+    """Lines that remember having been asked beyond the last one.
+
+    The csv module asks on only inside an open quote, and then returns the row as if all were well.
+    """
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self.at_end = False
+
+    def __iter__(self) -> _EndAwareLines:
+        return self
+
+    def __next__(self) -> str:
+        try:
+            return next(self._lines)
+        except StopIteration:
+            self.at_end = True
+            raise
