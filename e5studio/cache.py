@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.backends import FloatArray
-from e5studio.encoder import E5Encoder, Progress
+from e5studio.encoder import E5Encoder, PreparedTexts, Progress
 from e5studio.errors import CacheError, CacheWarning
 from e5studio.prompts import Prompt
 from e5studio.report import warn
@@ -203,17 +203,32 @@ class CachedEncoder:
         chosen = self.encoder.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
         return self._encode(texts, chosen, on_progress)
 
+    def embed_prepared(
+        self, prepared: PreparedTexts, texts: Sequence[str], /, *, on_progress: Progress | None = None
+    ) -> FloatArray:
+        """Run the model over those of the prepared texts that the cache lacks.
+
+        Args:
+            prepared: What the encoder's `prepare` made of `texts`.
+            texts: The same texts.
+            on_progress: Told of the progress of those that are computed.
+
+        Returns:
+            Float32, (n, embed_dim), normalised, in the order of the texts.
+        """
+        spec, prompt = self.spec, prepared.report.prompt.text
+        _, first_places = np.unique(prepared.rows, return_index=True)
+        keys = [vector_key(spec.fingerprint, prompt, texts[place]) for place in first_places]
+        return self.cache.get_or_compute(
+            keys, spec.embed_dim, lambda rows: self.encoder.embed_rows(prepared, rows, on_progress=on_progress)
+        )[prepared.rows]
+
     def _encode(self, texts: str | Iterable[str], prompt: Prompt, on_progress: Progress | None) -> FloatArray:
         listed = as_texts([texts] if isinstance(texts, str) else texts)
         # All are tokenised, which costs little, so that what was cut is told of cached texts too.
         prepared = self.encoder.prepare(listed, prompt=prompt)
         warn(prepared.report, stacklevel=3)
-        spec = self.spec
-        _, first_places = np.unique(prepared.rows, return_index=True)
-        keys = [vector_key(spec.fingerprint, prompt.text, listed[place]) for place in first_places]
-        vectors = self.cache.get_or_compute(
-            keys, spec.embed_dim, lambda rows: self.encoder.embed_rows(prepared, rows, on_progress=on_progress)
-        )[prepared.rows]
+        vectors = self.embed_prepared(prepared, listed, on_progress=on_progress)
         return vectors[0] if isinstance(texts, str) else vectors
 
 

@@ -311,14 +311,23 @@ class E5Encoder:
         prompt_name: str | None = None,
         prompt: str | Prompt | None = None,
         instruction: str | None = None,
+        allow_empty: bool = False,
     ) -> PreparedTexts:
-        """Check and tokenise texts: all that happens before the model runs. Arguments as `encode`.
+        """Check and tokenise texts: all that happens before the model runs.
+
+        Args:
+            texts: Several texts.
+            prompt_name: As `encode`.
+            prompt: As `encode`.
+            instruction: As `encode`.
+            allow_empty: Take texts with nothing in them too, as benchmarks want whose corpora hold some; their vectors
+                are those of the prompt and the special tokens alone.
 
         Returns:
             Token ids, each different text once, and a report of what was cut or unknown.
         """
         chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
-        return self._prepare(as_texts(texts), chosen)
+        return self._prepare(checked_types(texts) if allow_empty else as_texts(texts), chosen)
 
     def embed_prepared(
         self, prepared: PreparedTexts, /, *, normalize: bool = True, on_progress: Progress | None = None

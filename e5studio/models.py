@@ -214,6 +214,12 @@ def get_model_meta(name: str) -> ModelMeta:
     )
 
 
+def is_in_table(name: str) -> bool:
+    """Whether `get_model_meta` knows a name."""
+    key = name.strip().casefold()
+    return _SHORT_NAMES.get(key, key) in _BY_KEY
+
+
 def did_you_mean(name: str) -> str:
     """A question with the names that were perhaps meant, and a space; "" for a stranger."""
     key = re.sub(r"[\s_]+", "-", name.strip().casefold())

@@ -137,6 +137,36 @@ def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, t
     return found
 
 
+class TopKSearch:
+    """`top_k_search` over a corpus that arrives block by block and is never whole in memory.
+
+    Args:
+        query_embeddings: Shape (n_queries, dim), or (dim,) for one query.
+        top_k: Vectors per query; all there are where those are fewer.
+
+    Attributes:
+        found: The best so far.
+    """
+
+    def __init__(self, query_embeddings: ArrayLike, *, top_k: int = 10) -> None:
+        self._queries = as_rows(query_embeddings, "query_embeddings")
+        self._top_k = top_k
+        self._n_seen = 0
+        shape = (len(self._queries), 0)
+        self.found = TopK(np.empty(shape, np.float32), np.empty(shape, np.int64))
+
+    def add(self, corpus_embeddings: ArrayLike) -> None:
+        """Search the next block, (n, dim); ids count on through the blocks. Errors as `top_k_search`."""
+        rows = as_rows(corpus_embeddings, "corpus_embeddings")
+        fresh = top_k_search(self._queries, rows, top_k=self._top_k)
+        scores = np.concatenate([self.found.scores, fresh.scores], axis=1)
+        ids = np.concatenate([self.found.ids, fresh.ids + self._n_seen], axis=1)
+        # Of equal scores those found before have the lower ids, and a stable order leaves them in front.
+        order = np.argsort(-scores, axis=1, kind="stable")[:, : self._top_k]
+        self.found = TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
+        self._n_seen += len(rows)
+
+
 def unit_rows(rows: RealArray, name: str = "embeddings", first: int = 0) -> FloatArray:
     """The rows as float32 of unit length; zero rows stay zero.
 
