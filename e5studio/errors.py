@@ -13,6 +13,7 @@
     ├── FingerprintMismatchError vectors of another model, prompt kind, length or precision
     ├── CacheError               a folder in which vectors can't be kept
     ├── FileFormatError          a file of texts or vectors that cannot be read as what it claims to be
+    ├── UnknownTaskError         no benchmark task of that name, or its data are not to be had
     └── MissingDependencyError   an optional package is not installed
 
 Each message says what was given, what is valid, and what to do next, so that a face
@@ -106,6 +107,10 @@ class CacheError(E5StudioError, OSError):
 
 class FileFormatError(E5StudioError, ValueError):
     """A file of texts or vectors cannot be read as what it claims to be."""
+
+
+class UnknownTaskError(E5StudioError, ValueError):
+    """No benchmark task has that name, or its data are not on this machine and can't be downloaded."""
 
 
 class MissingDependencyError(E5StudioError, ImportError):

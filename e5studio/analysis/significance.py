@@ -1,0 +1,157 @@
+"""How far a figure can be trusted: bootstrap intervals, and paired tests between two systems.
+
+Retrieval is measured query by query, so its figures are means; agreement with people is one
+correlation over all pairs. Both are resampled with a fixed seed, so that a run can be repeated.
+
+Sources: Efron and Tibshirani, An Introduction to the Bootstrap (percentile interval); Smucker,
+Allan and Carterette, A comparison of statistical significance tests for information retrieval
+evaluation, CIKM 2007 (the randomisation test).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from e5studio.analysis.correlation import checked_pair, correlate, ranks, scipy_stats
+from e5studio.errors import VectorError
+
+Values = NDArray[np.float64]
+
+N_RESAMPLES = 9999
+LEVEL = 0.95
+_BATCH_NUMBERS = 4_000_000  # of a resample's numbers held at once: 32 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where a figure would lie if the test had other queries of the same kind.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+        level: How often such an interval holds the true figure: 0.95.
+    """
+
+    low: float
+    high: float
+    level: float = LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two systems on the same queries or pairs.
+
+    Attributes:
+        difference: Figure of the second minus figure of the first.
+        interval: Bootstrap interval of the difference, the same queries drawn for both.
+        p_value: How often a difference as large would come by chance if both were equally good (two-sided).
+    """
+
+    difference: float
+    interval: Interval
+    p_value: float
+
+
+def mean_interval(scores: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval:
+    """Percentile bootstrap interval of the mean of scores, (n_queries,)."""
+    values = _checked_scores(scores)
+    return _interval((values,), _mean, n_resamples, seed)
+
+
+def compare_means(first: ArrayLike, second: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Comparison:
+    """Compare two systems by their scores of the same queries, (n_queries,) each.
+
+    Fisher's randomisation test: under the hypothesis of equality each query's two scores may be swapped.
+    """
+    a, b = _checked_scores(first), _checked_scores(second)
+    if a.shape != b.shape:
+        raise VectorError(f"A paired test needs the same queries on both sides; got {len(a)} and {len(b)}.")
+    differences = b - a
+    p_value = _swapping_p_value((b, a), lambda x, y, axis=-1: (x - y).mean(axis=axis), n_resamples, seed)
+    return Comparison(float(differences.mean()), _interval((differences,), _mean, n_resamples, seed), p_value)
+
+
+def spearman_interval(
+    found: ArrayLike, wanted: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Interval:
+    """Percentile bootstrap interval of Spearman's correlation over pairs, (n_pairs,) each."""
+    left, right = checked_pair(found, wanted)
+    return _interval((left, right), _spearman, n_resamples, seed)
+
+
+def compare_spearman(
+    first: ArrayLike, second: ArrayLike, wanted: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Comparison:
+    """Compare two systems by Spearman's correlation with the same wanted scores, (n_pairs,) each.
+
+    The interval is of the difference of correlations. The test swaps each pair's two ranks: ranks, because
+    scores of different models lie on different scales and could not be exchanged.
+    """
+    a, gold = checked_pair(first, wanted)
+    b, _ = checked_pair(second, wanted)
+    ranks_a, ranks_b, wanted_ranks = ranks(a), ranks(b), ranks(gold)
+
+    def difference(x: Values, y: Values, axis: int = -1) -> Values:
+        return correlate(x, wanted_ranks) - correlate(y, wanted_ranks)
+
+    def resampled(x: Values, y: Values, z: Values) -> Values:
+        return _spearman(y, z) - _spearman(x, z)
+
+    return Comparison(
+        float(difference(ranks_b, ranks_a)),
+        _interval((a, b, gold), resampled, n_resamples, seed),
+        _swapping_p_value((ranks_b, ranks_a), difference, n_resamples, seed),
+    )
+
+
+def _mean(values: Values) -> Values:
+    means: Values = values.mean(axis=-1)
+    return means
+
+
+def _spearman(found: Values, wanted: Values) -> Values:
+    return correlate(ranks(found), ranks(wanted))
+
+
+def _interval(samples: tuple[Values, ...], statistic: Callable[..., Values], n_resamples: int, seed: int) -> Interval:
+    if len(samples[0]) < 2 or all(np.ptp(sample) == 0 for sample in samples):
+        figure = float(statistic(*samples))
+        return Interval(figure, figure)  # one query, or all alike: resampling gives the same again
+    rng, n_drawn = np.random.default_rng(seed), len(samples[0])
+    batch = max(1, _BATCH_NUMBERS // n_drawn)
+    figures = []
+    for start in range(0, n_resamples, batch):
+        drawn = rng.integers(0, n_drawn, (min(batch, n_resamples - start), n_drawn))
+        figures.append(statistic(*(sample[drawn] for sample in samples)))
+    # Of a few pairs a resample may hold copies of one alone, and no correlation of those exists.
+    low, high = np.nanquantile(np.concatenate(figures), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(float(low), float(high))
+
+
+def _swapping_p_value(
+    samples: tuple[Values, Values], statistic: Callable[..., Values], n_resamples: int, seed: int
+) -> float:
+    if len(samples[0]) < 2 or np.array_equal(*samples):
+        return 1.0
+    found = scipy_stats().permutation_test(
+        samples,
+        statistic,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=n_resamples,
+        batch=max(1, _BATCH_NUMBERS // len(samples[0])),
+        alternative="two-sided",
+        rng=np.random.default_rng(seed),
+    )
+    return float(found.pvalue)
+
+
+def _checked_scores(scores: ArrayLike) -> Values:
+    values = np.asarray(scores, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
+        raise VectorError(f"Finite scores of shape (n_queries,) are due, at least one; got shape {values.shape}.")
+    return values

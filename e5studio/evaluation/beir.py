@@ -1,0 +1,198 @@
+"""Reads a folder in BEIR's form: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
+
+Everything is checked before anything is embedded; what is wrong is named by file and line. The
+corpus is streamed: only its ids are held.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from e5studio.errors import FileFormatError
+from e5studio.evaluation.task_names import known_task, skips_own_id
+from e5studio.evaluation.tasks import Document, RetrievalTask, TaskDigest
+from e5studio.files.decoding import decoded, text_encoding
+from e5studio.files.delimited import csv_records
+from e5studio.files.json_lines import json_object
+from e5studio.texts import find_bad_texts
+
+CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
+_DEFAULT_SPLIT = "test"
+_Qrels = dict[str, dict[str, int]]
+
+
+def read_beir(folder: Path, *, split: str | None = None, name: str | None = None) -> RetrievalTask:
+    """Read and check a folder in BEIR's form.
+
+    A line of corpus.jsonl is `{"_id": ..., "title": ..., "text": ...}` (the title may be missing, and a document
+    may be empty), one of queries.jsonl `{"_id": ..., "text": ...}`, and one of qrels/SPLIT.tsv
+    `query-id<tab>corpus-id<tab>score`, below a header.
+
+    Args:
+        folder: The folder.
+        split: Name of a file in qrels; "test", or the only one, if None.
+        name: The task's name; the folder's if None, in mteb's spelling where mteb has such a task.
+
+    Raises:
+        FileFormatError: A file is missing or broken, an id comes twice or is unknown, a query is empty.
+    """
+    _check_files(folder)
+    qrels = _qrels_file(folder, split)
+    digest = TaskDigest()
+    queries = _read_queries(folder / QUERIES, digest)
+    document_ids = _read_document_ids(folder / CORPUS, digest)
+    judgements = _read_qrels(qrels, queries, folder, set(document_ids), digest)
+    relevant = {query: found for query, found in judgements.items() if any(score > 0 for score in found.values())}
+    if not relevant:
+        raise FileFormatError(f"{qrels} calls no document relevant, so there is nothing to measure.")
+    task = known_task(name or folder.resolve().name)
+    return RetrievalTask(
+        name=task,
+        split=qrels.stem,
+        query_ids=tuple(relevant),
+        queries=tuple(queries[query] for query in relevant),
+        document_ids=document_ids,
+        documents=functools.partial(_documents, folder / CORPUS),
+        judgements=relevant,
+        skips_own_id=skips_own_id(task),
+        n_unjudged=len(judgements) - len(relevant),
+        source=str(folder),
+        digest=digest.hexdigest(),
+    )
+
+
+def _check_files(folder: Path) -> None:
+    wanted = f"{CORPUS}, {QUERIES} and {QRELS}/{_DEFAULT_SPLIT}.tsv"
+    if not folder.is_dir():
+        raise FileFormatError(f"There is no folder {folder}. A folder in BEIR's form holds {wanted}.")
+    missing = [name for name in (CORPUS, QUERIES) if not (folder / name).is_file()]
+    missing += [QRELS] if not (folder / QRELS).is_dir() else []
+    if missing:
+        raise FileFormatError(f"{folder} has no {' and no '.join(missing)}. A folder in BEIR's form holds {wanted}.")
+
+
+def _qrels_file(folder: Path, split: str | None) -> Path:
+    splits = {path.stem: path for path in sorted((folder / QRELS).glob("*.tsv"))}
+    if not splits:
+        raise FileFormatError(f"{folder / QRELS} holds no .tsv file. Put the judgements into {_DEFAULT_SPLIT}.tsv.")
+    chosen = split or (_DEFAULT_SPLIT if len(splits) > 1 else next(iter(splits)))
+    if chosen not in splits:
+        raise FileFormatError(
+            f"{folder / QRELS} holds no {chosen}.tsv, but {', '.join(path.name for path in splits.values())}. "
+            "Choose one with --split."
+        )
+    return splits[chosen]
+
+
+def _read_queries(path: Path, digest: TaskDigest) -> dict[str, str]:
+    queries: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for line, record in _objects(path):
+        query = _id(path, line, record)
+        _refuse_twice(path, line, query, lines)
+        text = _string(path, line, record, "text")
+        if find_bad_texts([text]):
+            raise FileFormatError(f"{path}, line {line}: query {query!r} is empty. Give it a text, or remove it.")
+        queries[query] = text
+        digest.add(query, text)
+    if not queries:
+        raise FileFormatError(f"{path} holds no query.")
+    return queries
+
+
+def _read_document_ids(path: Path, digest: TaskDigest) -> tuple[str, ...]:
+    lines: dict[str, int] = {}
+    for line, record in _objects(path):
+        document = _id(path, line, record)
+        _refuse_twice(path, line, document, lines)
+        found = _document(path, line, record)
+        digest.add(document, found.title, found.text)
+    if not lines:
+        raise FileFormatError(f"{path} holds no document.")
+    return tuple(lines)
+
+
+def _documents(path: Path) -> Iterator[Document]:
+    for line, record in _objects(path):
+        yield _document(path, line, record)
+
+
+def _document(path: Path, line: int, record: dict[str, Any]) -> Document:
+    title = "" if record.get("title") is None else _string(path, line, record, "title")
+    return Document(title, _string(path, line, record, "text"))
+
+
+def _read_qrels(path: Path, queries: dict[str, str], folder: Path, documents: set[str], digest: TaskDigest) -> _Qrels:
+    judgements: _Qrels = {}
+    records = csv_records(path, text_encoding(path, None), "\t", is_quoted=False)
+    for place, (line, cells) in enumerate(records):
+        if len(cells) != 3:
+            raise FileFormatError(
+                f"{path}, line {line}: {len(cells)} cells where three are due, separated by tabs: the query's id, the "
+                "document's id and a whole number."
+            )
+        query, document, score = (cell.strip() for cell in cells)
+        relevance = _whole_number(score)
+        if relevance is None and place == 0:
+            continue  # the header
+        if relevance is None:
+            raise FileFormatError(f"{path}, line {line}: the score {score!r} is no whole number.")
+        for what, known, where in ((query, queries, QUERIES), (document, documents, CORPUS)):
+            if what not in known:
+                raise FileFormatError(
+                    f"{path}, line {line}: there is no {what!r} in {folder / where}. Correct the id or remove the line."
+                )
+        before = judgements.setdefault(query, {}).setdefault(document, relevance)
+        if before != relevance:
+            raise FileFormatError(
+                f"{path}, line {line}: document {document!r} was judged {before} for query {query!r} before, and "
+                f"{relevance} here. Keep one of the two."
+            )
+        digest.add(query, document, str(relevance))
+    return judgements
+
+
+def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with decoded(path, text_encoding(path, None), newline=None) as file:
+        for line, content in enumerate(file, 1):
+            if content.strip():
+                try:
+                    record = json_object(content)
+                except ValueError as error:
+                    raise FileFormatError(f"{path}, line {line} is {error}.") from error
+                yield line, record
+
+
+def _id(path: Path, line: int, record: dict[str, Any]) -> str:
+    found = record.get("_id")
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
+    if not isinstance(found, str) or not found.strip():
+        fields = ", ".join(map(repr, list(record)[:20])) or "none"
+        raise FileFormatError(f"{path}, line {line} has no '_id' that is text; its fields: {fields}.")
+    return found.strip()
+
+
+def _string(path: Path, line: int, record: dict[str, Any], field: str) -> str:
+    found = record.get(field)
+    if not isinstance(found, str):
+        what = "is missing" if field not in record else f"is not text but {type(found).__name__}"
+        raise FileFormatError(f"{path}, line {line}: {field!r} {what}.")
+    return found
+
+
+def _refuse_twice(path: Path, line: int, found: str, lines: dict[str, int]) -> None:
+    first = lines.setdefault(found, line)
+    if first != line:
+        raise FileFormatError(f"{path}, line {line}: the id {found!r} stands on line {first} already. Rename one.")
+
+
+def _whole_number(text: str) -> int | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() else None

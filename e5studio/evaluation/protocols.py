@@ -1,0 +1,121 @@
+"""Which prompts a benchmark task gets. Two sets of rules are in use, and published tables mix them.
+
+"authors": E5's own evaluation (microsoft/unilm, e5: mteb_beir_eval.py, mteb_except_retrieval_eval.py).
+Retrieval has a prompt for queries and one for documents; everything else is symmetric and has the
+query prompt on every text, QuoraRetrieval too; classification takes vectors that are not normalised;
+texts are read up to 512 tokens by every model.
+
+"mteb": what mteb itself gives these models. Prompts by role where a task has roles, and none on
+symmetric tasks; instruct models get mteb's own instructions; vectors are always normalised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from e5studio.errors import PromptError
+from e5studio.evaluation.task_names import authors_instruction, has_documents_like_queries
+from e5studio.models import PromptKind
+from e5studio.prompts import WEB_SEARCH_INSTRUCTION, Prompt, resolve_prompt
+
+Protocol = Literal["authors", "mteb"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+
+AUTHORS_MAX_TOKENS = 512
+
+InstructionSource = Literal["given", "authors", "mteb", "card"]
+
+
+@dataclass(frozen=True)
+class TaskPrompts:
+    """What goes in front of the texts of one task, and how their vectors are taken.
+
+    Attributes:
+        kind: How texts were introduced.
+        protocol: The rules followed.
+        query: Prompt of queries, and of all texts where a task has no roles.
+        document: Prompt of documents.
+        normalize: Whether vectors are scaled to length 1.
+        reads_titles: Whether a document is its title and its text, or its text alone.
+        instruction_source: Where an instruct model's instruction comes from; None where there is none.
+    """
+
+    kind: PromptKind
+    protocol: Protocol
+    query: Prompt
+    document: Prompt
+    normalize: bool = True
+    reads_titles: bool = True
+    instruction_source: InstructionSource | None = None
+
+
+def task_prompts(
+    kind: PromptKind,
+    *,
+    name: str,
+    task_type: str,
+    protocol: Protocol = "authors",
+    has_roles: bool | None = None,
+    instruction: str | None = None,
+    mteb_instruction: Callable[[], str] | None = None,
+) -> TaskPrompts:
+    """The prompts of a task under a protocol.
+
+    Args:
+        kind: How the model wants its texts introduced.
+        name: mteb's name of the task.
+        task_type: mteb's type of it.
+        protocol: The rules to follow.
+        has_roles: For "mteb": whether its texts are queries and documents; whether it is retrieval if None.
+        instruction: The task in the caller's words, for instruct models.
+        mteb_instruction: Gives mteb's own words; asked where the protocol or a task unknown to the authors wants
+            them.
+
+    Raises:
+        PromptError: An instruction meets a model that takes none, or mteb's is wanted and not to be had.
+    """
+    if protocol not in PROTOCOLS:
+        raise PromptError(f"protocol={protocol!r} is unknown. It is one of {', '.join(map(repr, PROTOCOLS))}.")
+    words, source = _instruction(kind, name, task_type, protocol, instruction, mteb_instruction)
+    query = resolve_prompt(kind, prompt_name="query", instruction=words)
+    document = resolve_prompt(kind, prompt_name="document")
+    is_retrieval = task_type in ("Retrieval", "InstructionRetrieval")
+    if protocol == "authors":
+        is_symmetric = not is_retrieval or has_documents_like_queries(name)
+        return TaskPrompts(
+            kind,
+            protocol,
+            query,
+            query if is_symmetric else document,
+            normalize=task_type != "Classification",
+            reads_titles=not (is_retrieval and is_symmetric),
+            instruction_source=source,
+        )
+    if has_roles if has_roles is not None else is_retrieval:
+        return TaskPrompts(kind, protocol, query, document, instruction_source=source)
+    symmetric = query if kind == "instruct" else Prompt("")
+    return TaskPrompts(kind, protocol, symmetric, symmetric, instruction_source=source)
+
+
+def _instruction(
+    kind: PromptKind,
+    name: str,
+    task_type: str,
+    protocol: Protocol,
+    given: str | None,
+    mteb_instruction: Callable[[], str] | None,
+) -> tuple[str | None, InstructionSource | None]:
+    if given is not None or kind != "instruct":
+        return given, "given" if given is not None else None
+    authors = authors_instruction(name, task_type) if protocol == "authors" else None
+    if authors is not None:
+        return authors, "authors"
+    if mteb_instruction is not None:
+        return mteb_instruction(), "mteb"
+    if protocol == "mteb":
+        raise PromptError(
+            f"mteb's instruction for {name!r} is not known here. Give one (--instruction), or take protocol 'authors'."
+        )
+    return WEB_SEARCH_INSTRUCTION, "card"

@@ -1,0 +1,308 @@
+"""Runs an encoder over a task: embeds, searches or compares, and scores.
+
+Texts go through a vector cache, so that settings that share vectors (two instructions, whose
+documents are the same) and runs that share a folder compute them once. Memory is bounded by
+blocks: neither the texts nor the vectors of a corpus are ever held whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.analysis.correlation import pearson, scipy_stats, spearman
+from e5studio.analysis.retrieval_metrics import K_VALUES, QueryScores, import_pytrec_eval, query_scores
+from e5studio.backends import FloatArray
+from e5studio.cache import CachedEncoder, VectorCache
+from e5studio.encoder import E5Encoder, PreparedTexts, Progress
+from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskPrompts, task_prompts
+from e5studio.evaluation.tasks import Document, RetrievalTask, StsTask
+from e5studio.models import PromptKind
+from e5studio.prompts import Prompt, join_title
+from e5studio.similarity import TopK, TopKSearch
+from e5studio.spec import EncoderSpec
+
+RETRIEVAL_METRIC, STS_METRIC = "ndcg_at_10", "cosine_spearman"
+
+_BLOCK_TEXTS = 8192
+_BLOCK_QUERIES = 256  # rankings turned into dictionaries at once, for pytrec_eval
+
+
+@dataclass
+class Work:
+    """What an evaluation took.
+
+    Attributes:
+        n_texts: Texts embedded.
+        n_tokens: Tokens read of them, prompts and special tokens counted.
+        n_truncated: Texts longer than the model reads.
+        n_empty: Documents without a text.
+        seconds: By stage: "tokenising", "embedding" (the model, or the cache), "searching", "scoring".
+        total_seconds: From the first text to the last figure.
+    """
+
+    n_texts: int = 0
+    n_tokens: int = 0
+    n_truncated: int = 0
+    n_empty: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    total_seconds: float = 0.0
+
+    def count(self, prepared: PreparedTexts, texts: Sequence[str]) -> None:
+        """Add some texts that were embedded."""
+        self.n_texts += len(texts)
+        self.n_tokens += int(prepared.report.n_tokens.sum())
+        self.n_truncated += len(prepared.report.truncated)
+        self.n_empty += sum(not text.strip() for text in texts)
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class StsSample:
+    """What a correlation is made of.
+
+    Attributes:
+        cosines: Of each pair, float64 (n_pairs,).
+        wanted: People's scores of the same pairs.
+    """
+
+    cosines: NDArray[np.float64]
+    wanted: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One encoder on one task.
+
+    Attributes:
+        task: Its name.
+        task_type: mteb's type: "Retrieval" or "STS" where it was run here, any where mteb ran it.
+        split: Its split.
+        dataset_revision: Stands for the task's texts.
+        spec: The encoder, exactly.
+        prompts: What was put in front of texts.
+        metric: Name of the main score.
+        scores: All scores by mteb's names, 0 to 1 (correlations -1 to 1).
+        sample: What intervals and tests are made of; None where mteb gives but the figures.
+        work: What it took.
+        mteb_result: mteb's own result, where mteb ran it.
+    """
+
+    task: str
+    task_type: str
+    split: str
+    dataset_revision: str
+    spec: EncoderSpec
+    prompts: TaskPrompts
+    metric: str
+    scores: dict[str, float]
+    sample: QueryScores | StsSample | None
+    work: Work
+    mteb_result: dict[str, Any] | None = None
+
+    @property
+    def main_score(self) -> float:
+        """The score that the task is judged by."""
+        return self.scores[self.metric]
+
+
+def evaluate(
+    encoder: E5Encoder,
+    task: RetrievalTask | StsTask,
+    *,
+    protocol: Protocol = "authors",
+    prompt_kind: PromptKind | None = None,
+    instruction: str | None = None,
+    cache: VectorCache | None = None,
+    k_values: Sequence[int] = K_VALUES,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Evaluate an encoder on a task, with the prompts that a protocol gives it.
+
+    Args:
+        encoder: Embeds.
+        task: From `read_beir`, `read_sts`, or made by hand.
+        protocol: "authors" or "mteb"; see `e5studio.evaluation.protocols`.
+        prompt_kind: Introduce texts as to a model of this kind, in place of the encoder's own; "none" for no prompts.
+        instruction: The task in one sentence, for instruct models; the authors' own for the task if None.
+        cache: Where vectors are kept; in memory, for this call, if None.
+        k_values: Cut-offs of retrieval metrics.
+        on_progress: Told of texts embedded.
+
+    Raises:
+        PromptError: The prompts asked for don't go together.
+    """
+    prompts = task_prompts(
+        prompt_kind or encoder.meta.prompt_kind,
+        name=task.name,
+        task_type="STS" if isinstance(task, StsTask) else "Retrieval",
+        protocol=protocol,
+        instruction=instruction,
+    )
+    chosen = under_protocol(encoder, protocol)
+    if isinstance(task, StsTask):
+        return evaluate_sts(chosen, task, prompts, cache=cache, on_progress=on_progress)
+    return evaluate_retrieval(chosen, task, prompts, cache=cache, k_values=k_values, on_progress=on_progress)
+
+
+def under_protocol(encoder: E5Encoder, protocol: Protocol) -> E5Encoder:
+    """The encoder, reading no more tokens than the protocol lets it: the authors' evaluation reads 512."""
+    is_too_long = protocol == "authors" and encoder.spec.max_tokens > AUTHORS_MAX_TOKENS
+    return encoder.with_options(max_tokens=AUTHORS_MAX_TOKENS if is_too_long else None)
+
+
+def evaluate_retrieval(
+    encoder: E5Encoder,
+    task: RetrievalTask,
+    prompts: TaskPrompts,
+    *,
+    cache: VectorCache | None = None,
+    k_values: Sequence[int] = K_VALUES,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Rank a corpus for every query, exactly, and score the rankings as trec_eval does.
+
+    Args:
+        encoder: Embeds.
+        task: Queries, documents, judgements.
+        prompts: From `task_prompts`.
+        cache: Where vectors are kept; in memory, for this call, if None.
+        k_values: Cut-offs of the metrics; rankings are as deep as the largest.
+        on_progress: Told of texts embedded.
+    """
+    import_pytrec_eval()  # what is missing should be missed before hours of work
+    run = _Run(encoder, prompts, cache, len(task.queries) + len(task.document_ids), on_progress)
+    queries = run.embed(task.queries, prompts.query)
+    search = TopKSearch(queries, top_k=min(max(k_values) + task.skips_own_id, len(task.document_ids)))
+    documents = task.documents()
+    while block := list(islice(documents, _BLOCK_TEXTS)):
+        vectors = run.embed([document_text(document, prompts) for document in block], prompts.document)
+        with run.work.timed("searching"):
+            search.add(vectors)
+    with run.work.timed("scoring"):
+        sample = _score(task, search.found, k_values)
+    metric = RETRIEVAL_METRIC if RETRIEVAL_METRIC in sample.values else f"ndcg_at_{max(k_values)}"
+    return run.finished(task, "Retrieval", metric, sample.means(), sample)
+
+
+def evaluate_sts(
+    encoder: E5Encoder,
+    task: StsTask,
+    prompts: TaskPrompts,
+    *,
+    cache: VectorCache | None = None,
+    on_progress: Progress | None = None,
+) -> Evaluation:
+    """Correlate cosines of pairs with people's scores. Arguments as `evaluate_retrieval`."""
+    scipy_stats()  # what is missing should be missed before hours of work
+    run = _Run(encoder, prompts, cache, 2 * len(task.first), on_progress)
+    first, second = run.embed(task.first, prompts.query), run.embed(task.second, prompts.document)
+    with run.work.timed("scoring"):
+        cosines = np.einsum("nd,nd->n", first.astype(np.float64), second.astype(np.float64))
+        scores = {STS_METRIC: spearman(cosines, task.scores), "cosine_pearson": pearson(cosines, task.scores)}
+    return run.finished(task, "STS", STS_METRIC, scores, StsSample(cosines, task.scores))
+
+
+def document_text(document: Document, prompts: TaskPrompts) -> str:
+    """What is read of a document: `(title + " " + text).strip()`, or its text alone where the protocol says so."""
+    return join_title(document.title, document.text).strip() if prompts.reads_titles else document.text
+
+
+class _Run:
+    """Embeds the texts of one evaluation and keeps count."""
+
+    def __init__(
+        self,
+        encoder: E5Encoder,
+        prompts: TaskPrompts,
+        cache: VectorCache | None,
+        n_texts: int,
+        on_progress: Progress | None,
+    ) -> None:
+        self._encoder = CachedEncoder(encoder.with_options(show_progress=False), cache or VectorCache())
+        self._prompts = prompts
+        self._n_texts = n_texts
+        self._on_progress = on_progress
+        self._start = time.perf_counter()
+        self.work = Work()
+
+    def embed(self, texts: Sequence[str], prompt: Prompt) -> FloatArray:
+        """Vectors of some texts, empty ones among them."""
+        with self.work.timed("tokenising"):
+            prepared = self._encoder.encoder.prepare(texts, prompt=prompt, allow_empty=True)
+        with self.work.timed("embedding"):
+            vectors = self._encoder.embed_prepared(prepared, texts, on_progress=self._tell)
+        self.work.count(prepared, texts)
+        self._tell(0, 0)
+        return vectors
+
+    def finished(
+        self,
+        task: RetrievalTask | StsTask,
+        task_type: str,
+        metric: str,
+        scores: dict[str, float],
+        sample: QueryScores | StsSample,
+    ) -> Evaluation:
+        """The evaluation, now that its figures are there."""
+        self.work.total_seconds = time.perf_counter() - self._start
+        return Evaluation(
+            task=task.name,
+            task_type=task_type,
+            split=task.split,
+            dataset_revision=task.digest,
+            spec=self._encoder.spec,
+            prompts=self._prompts,
+            metric=metric,
+            scores=scores,
+            sample=sample,
+            work=self.work,
+        )
+
+    def _tell(self, n_done: int, _n_missing: int) -> None:
+        if self._on_progress is not None:
+            self._on_progress(self.work.n_texts + n_done, self._n_texts)
+
+
+def _score(task: RetrievalTask, found: TopK, k_values: Sequence[int]) -> QueryScores:
+    """Scores of all queries, a block at a time: rankings as dictionaries are many times as large as arrays."""
+    parts = [
+        query_scores(
+            {query: task.judgements[query] for query in task.query_ids[start : start + _BLOCK_QUERIES]},
+            _rankings(task, found, start, max(k_values)),
+            k_values=k_values,
+        )
+        for start in range(0, len(task.query_ids), _BLOCK_QUERIES)
+    ]
+    return QueryScores(
+        tuple(query for part in parts for query in part.query_ids),
+        {name: np.concatenate([part.values[name] for part in parts]) for name in parts[0].values},
+    )
+
+
+def _rankings(task: RetrievalTask, found: TopK, start: int, depth: int) -> dict[str, dict[str, float]]:
+    rows = slice(start, start + _BLOCK_QUERIES)
+    rankings: dict[str, dict[str, float]] = {}
+    for query, ids, scores in zip(
+        task.query_ids[rows], found.ids[rows].tolist(), found.scores[rows].tolist(), strict=True
+    ):
+        ranked = {task.document_ids[row]: score for row, score in zip(ids, scores, strict=True)}
+        if task.skips_own_id:
+            ranked.pop(query, None)
+        rankings[query] = dict(islice(ranked.items(), depth))
+    return rankings

@@ -1,0 +1,104 @@
+"""The table of published figures: sound in itself, and held against runs by the same rules alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from e5studio.evaluation import Evaluation, StsTask, check, evaluate, published_scores
+from e5studio.models import get_model_meta, list_models
+
+E5_SMALL_V2 = "intfloat/e5-small-v2"
+OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
+RESULTS = "embeddings-benchmark/results, mteb"
+
+
+@pytest.fixture(scope="module")
+def measured(encoders):
+    """A run of a small checkpoint, as if it were e5-small-v2 on STSBenchmark."""
+    pairs = StsTask("STSBenchmark", "test", ("a", "b", "c"), ("b", "summit", "a"), np.array([1.0, 2.0, 0.5]))
+    found = evaluate(encoders("e5"), pairs)
+    meta = get_model_meta(E5_SMALL_V2)
+    return replace(found, spec=replace(found.spec, model=meta.name, revision=meta.revision))
+
+
+def scored(found: Evaluation, value: float) -> Evaluation:
+    return replace(found, scores={**found.scores, found.metric: value})
+
+
+class TestTable:
+    def test_every_model_is_ours_and_has_a_figure(self):
+        assert {score.model for score in published_scores()} == {meta.name for meta in list_models()}
+
+    @pytest.mark.parametrize("score", published_scores(), ids=lambda score: f"{score.model}-{score.task}")
+    def test_row_is_sound(self, score):
+        assert 0 < score.value < 1
+        assert score.rules in ("authors", "mteb", "both", "other")
+        assert score.source
+        assert (score.source == "model card") <= (score.revision == "")
+        assert score.revision == "" or len(score.revision) == 40
+
+    def test_no_figure_stands_there_twice(self):
+        keys = [(s.model, s.task, s.split, s.metric, s.rules, s.revision, s.source) for s in published_scores()]
+        assert len(keys) == len(set(keys))
+
+    @pytest.mark.parametrize(
+        ("model", "task", "source", "value"),
+        [
+            # Read off the cards and the results repository by hand.
+            ("intfloat/e5-small-v2", "SciFact", "model card", 0.68854),
+            ("intfloat/e5-base", "SciFact", "model card", 0.73083),
+            ("intfloat/multilingual-e5-small", "STSBenchmark", f"{RESULTS} 1.36.26", 0.83589),
+            (
+                "sentence-transformers/all-MiniLM-L6-v2",
+                "SciFact",
+                f"{RESULTS} 1.12.75",
+                0.64508,
+            ),
+            (
+                "sentence-transformers/all-MiniLM-L6-v2",
+                "STSBenchmark",
+                f"{RESULTS} 1.12.75",
+                0.82032,
+            ),
+            ("intfloat/e5-large-unsupervised", "BEIR", "microsoft/unilm, e5/README.md", 0.442),
+        ],
+    )
+    def test_figures(self, model, task, source, value):
+        [found] = [s for s in published_scores() if (s.model, s.task, s.source) == (model, task, source)]
+        assert found.value == pytest.approx(value, abs=1e-9)
+
+
+class TestCheck:
+    def test_agrees_within_a_thousandth(self, measured):
+        card = next(
+            s for s in published_scores() if (s.model, s.task, s.rules) == (E5_SMALL_V2, "STSBenchmark", "authors")
+        )
+        for difference, agrees in ((0.0009, True), (-0.0009, True), (0.0011, False), (-0.0011, False)):
+            found = [each for each in check(scored(measured, card.value + difference)) if each.published == card]
+            assert found[0].difference == pytest.approx(difference)
+            assert found[0].agrees is agrees
+
+    def test_figures_by_other_rules_are_shown_and_not_compared(self, measured):
+        compared = {each.published.rules: each.difference is not None for each in check(measured)}
+        assert compared == {"authors": True, "mteb": False}
+
+    def test_a_models_own_prompts_alone_are_compared(self, measured):
+        for prompts in (
+            replace(measured.prompts, kind="none"),
+            replace(measured.prompts, instruction_source="given"),
+        ):
+            assert all(each.difference is None for each in check(replace(measured, prompts=prompts)))
+
+    def test_another_revision_is_another_model(self, measured):
+        moved = replace(measured, spec=replace(measured.spec, revision="0" * 40))
+        assert {each.published.revision for each in check(moved)} == {""}
+
+    def test_a_folder_of_the_models_name_counts_as_the_model(self, measured):
+        local = replace(measured, spec=replace(measured.spec, model="e5-small-v2", revision="sha256:abc"))
+        assert len(check(local)) == len(check(measured))
+
+    def test_nothing_published(self, measured):
+        assert check(replace(measured, task="mine")) == []
