@@ -6,6 +6,7 @@ import typer
 
 from e5studio import __version__
 from e5studio.cli.encode import encode
+from e5studio.cli.evaluate import evaluate
 from e5studio.cli.models import models
 from e5studio.cli.score import score
 from e5studio.cli.search import search
@@ -19,7 +20,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, score, encode, search, studio):
+for _command in (models, score, encode, search, evaluate, studio):
     app.command(cls=PlainCommand)(_command)
 
 

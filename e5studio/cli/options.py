@@ -12,9 +12,9 @@ import typer
 from e5studio.backends import BackendName, DType
 from e5studio.cli.terminal import say
 from e5studio.encoder import E5Encoder
-from e5studio.errors import FileFormatError, UnknownModelError
+from e5studio.errors import FileFormatError
 from e5studio.files import open_texts
-from e5studio.models import PromptKind, did_you_mean, get_model_meta
+from e5studio.models import PromptKind, did_you_mean, get_model_meta, is_in_table
 from e5studio.studio.catalog import choose_model
 from e5studio.texts import find_bad_texts
 
@@ -118,10 +118,7 @@ class ModelOptions:
 
     def known_prompt_kind(self) -> PromptKind | None:
         """How the model wants its texts introduced, as far as that is known before it is loaded."""
-        try:
-            return get_model_meta(self.model).prompt_kind
-        except UnknownModelError:
-            return self.prompt_kind
+        return get_model_meta(self.model).prompt_kind if is_in_table(self.model) else self.prompt_kind
 
 
 @dataclass(frozen=True)

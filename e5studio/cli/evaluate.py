@@ -1,0 +1,312 @@
+"""`e5studio evaluate`: what a model, a back end, a precision or a prompt is worth, in the field's measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from e5studio import evaluation
+from e5studio.backends import BackendName, DType
+from e5studio.cache import VectorCache
+from e5studio.cli.evaluation_report import disagrees, print_results, results_as_json
+from e5studio.cli.options import (
+    DelimiterOption,
+    DeviceOption,
+    EncodingOption,
+    LocalOption,
+    MaxTokensOption,
+    ModelOptions,
+    RevisionOption,
+    model_or_usual,
+)
+from e5studio.cli.terminal import print_json, progress_bar, say
+from e5studio.encoder import E5Encoder
+from e5studio.errors import BackendError, MissingDependencyError
+from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, read_beir, read_sts
+from e5studio.files.delimited import DELIMITERS
+from e5studio.models import PromptKind, is_in_table
+
+DISAGREES = 4
+_MODEL_PANEL = "Settings (each may be repeated; every combination is evaluated)"
+_TASK_PANEL = "Tasks"
+
+
+@dataclass(frozen=True)
+class _Prompting:
+    """How texts are introduced to an encoder, where that is not left to it."""
+
+    prompt_kind: PromptKind | None
+    instruction: str | None
+
+
+@dataclass(frozen=True)
+class _Tasks:
+    """What is evaluated on, as asked for."""
+
+    split: str | None
+    name: str | None
+    columns: tuple[str, str, str] | None
+    encoding: str | None
+    delimiter: str | None
+
+    def read(self, target: str) -> Any:
+        """A folder in BEIR's form, a table of pairs, or a task of mteb."""
+        path = Path(target)
+        if path.is_dir():
+            return read_beir(path, split=self.split, name=self.name)
+        if path.is_file() or path.suffix.lower() in DELIMITERS:
+            return read_sts(
+                path,
+                columns=self.columns,
+                split=self.split,
+                encoding=self.encoding,
+                delimiter=self.delimiter,
+                name=self.name,
+            )
+        return evaluation.load_task(target, split=self.split)
+
+
+def _choices(literal: Any) -> str:
+    return f"[{'|'.join(get_args(literal))}]"
+
+
+def _one_of(literal: Any) -> Callable[[list[str] | None], list[str] | None]:
+    """Typer checks a single choice by its type, but not a list of them."""
+
+    def checked(given: list[str] | None) -> list[str] | None:
+        for each in given or []:
+            if each not in get_args(literal):
+                raise typer.BadParameter(f"{each!r} is not one of {', '.join(map(repr, get_args(literal)))}.")
+        return given
+
+    return checked
+
+
+def evaluate(
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK...",
+            help="A folder in BEIR's form, a .csv or .tsv of pairs with scores, or the name of a task of mteb.",
+        ),
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", envvar="E5STUDIO_MODEL", help="Model.", rich_help_panel=_MODEL_PANEL),
+    ] = None,
+    backend: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=_choices(BackendName),
+            callback=_one_of(BackendName),
+            help="What computes.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None,
+    dtype: Annotated[
+        list[str] | None,
+        typer.Option(metavar=_choices(DType), callback=_one_of(DType), help="Precision.", rich_help_panel=_MODEL_PANEL),
+    ] = None,
+    prompt_kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar=_choices(PromptKind),
+            callback=_one_of(PromptKind),
+            help="Prompts, in place of those that the model was trained with; 'none' measures it without. For a model "
+            "of your own the first is how it was trained.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--instruction",
+            "-i",
+            help="The task in one sentence, for instruct models; the authors' own for the task if left out.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(
+            help="Whose rules choose the prompts: the authors' (the query prompt on every text of a symmetric task) or "
+            "mteb's (none there)."
+        ),
+    ] = "authors",
+    check: Annotated[
+        bool, typer.Option("--check", help="Set what is published beside it; exit code 4 where a figure disagrees.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: results in mteb's form.")] = False,
+    split: Annotated[
+        str | None, typer.Option(help="Split of the data; test if left out.", rich_help_panel=_TASK_PANEL)
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Which task of mteb a folder or table is, if its name doesn't say.",
+            rich_help_panel=_TASK_PANEL,
+        ),
+    ] = None,
+    cut_offs: Annotated[
+        list[int] | None,
+        typer.Option("--k", min=1, help="Cut-off of retrieval metrics; may be repeated.", rich_help_panel=_TASK_PANEL),
+    ] = None,
+    columns: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(
+            metavar="FIRST SECOND SCORE",
+            help="Columns of a table, if not sentence1, sentence2, score.",
+            rich_help_panel=_TASK_PANEL,
+        ),
+    ] = None,
+    encoding: EncodingOption = None,
+    delimiter: DelimiterOption = None,
+    revision: RevisionOption = None,
+    device: DeviceOption = "auto",
+    max_tokens: MaxTokensOption = None,
+    local_files_only: LocalOption = False,
+) -> None:
+    """Measure quality: ranking metrics of retrieval, or correlation with people's scores of pairs."""
+    models = model or [model_or_usual(None)]
+    settings = _settings(
+        [
+            _model_options(each, computes, precision, prompt_kind, revision, device, max_tokens, local_files_only)
+            for each, computes, precision in product(models, backend or ["auto"], dtype or ["auto"])
+        ],
+        prompt_kind,
+        instruction,
+    )
+    tasks = _Tasks(split, name, columns, encoding, delimiter)
+    read = [tasks.read(target) for target in targets]
+    vectors = VectorCache(cache)
+    evaluations = list(_evaluate_all(settings, read, protocol, vectors, cut_offs or list(K_VALUES)))
+    groups = [[each for number, each in evaluations if number == place] for place in range(len(read))]
+    if as_json:
+        print_json(results_as_json(groups))
+    else:
+        for task, group in zip(read, groups, strict=True):
+            print_results(task, group, check)
+    if check and any(disagrees(each) for group in groups for each in group):
+        raise typer.Exit(DISAGREES)
+
+
+def _model_options(
+    model: str,
+    backend: str,
+    dtype: str,
+    kinds: Sequence[str] | None,
+    revision: str | None,
+    device: str,
+    max_tokens: int | None,
+    local_files_only: bool,
+) -> ModelOptions:
+    """How to load a model; --prompt-kind says how one of one's own was trained, never one of the table."""
+    trained = cast(PromptKind, kinds[0]) if kinds and not is_in_table(model) else None
+    return ModelOptions(
+        model,
+        trained,
+        revision,
+        cast(BackendName, backend),
+        device,
+        cast(DType, dtype),
+        max_tokens,
+        local_files_only,
+    )
+
+
+def _settings(
+    options: Sequence[ModelOptions], kinds: Sequence[str] | None, instructions: Sequence[str] | None
+) -> dict[ModelOptions, list[_Prompting]]:
+    """For each encoder the ways of introducing texts that are asked for; instructions only where they are taken."""
+    settings: dict[ModelOptions, list[_Prompting]] = {}
+    for each in options:
+        settings[each] = [
+            _Prompting(cast(PromptKind | None, kind), instruction)
+            for kind in kinds or (None,)
+            for instruction in _taken(instructions, kind or each.known_prompt_kind())
+        ]
+    if instructions and not any(way.instruction for ways in settings.values() for way in ways):
+        raise typer.BadParameter("None of these models takes an instruction.", param_hint="--instruction")
+    return settings
+
+
+def _taken(instructions: Sequence[str] | None, kind: str | None) -> Sequence[str | None]:
+    return instructions if instructions and kind == "instruct" else (None,)
+
+
+def _evaluate_all(
+    settings: dict[ModelOptions, list[_Prompting]],
+    tasks: Sequence[Any],
+    protocol: Protocol,
+    cache: VectorCache,
+    k_values: Sequence[int],
+) -> Iterator[tuple[int, Evaluation]]:
+    """(place of the task, evaluation) of all; an encoder that is not to be had doesn't stop the others."""
+    n_failed = 0
+    for options, ways in settings.items():
+        try:
+            encoder = options.load()
+        except (BackendError, MissingDependencyError) as error:
+            n_failed += 1
+            if n_failed == len(settings):
+                raise
+            say(f"Left out: {options.model}, {options.backend} in {options.dtype}: {error}", style="yellow")
+            continue
+        with encoder:
+            for (place, task), way in product(enumerate(tasks), ways):
+                yield place, _evaluate_one(encoder, task, way, protocol, cache, k_values)
+
+
+def _evaluate_one(
+    encoder: E5Encoder, task: Any, way: _Prompting, protocol: Protocol, cache: VectorCache, k_values: Sequence[int]
+) -> Evaluation:
+    if not isinstance(task, RetrievalTask | StsTask):
+        found = evaluation.evaluate_with_mteb(
+            encoder,
+            task,
+            protocol=protocol,
+            prompt_kind=way.prompt_kind,
+            instruction=way.instruction,
+            cache=cache,
+        )
+    else:
+        n_texts = 2 * len(task.first) if isinstance(task, StsTask) else len(task.queries) + len(task.document_ids)
+        with progress_bar(n_texts) as show:
+            found = evaluation.evaluate(
+                encoder,
+                task,
+                protocol=protocol,
+                prompt_kind=way.prompt_kind,
+                instruction=way.instruction,
+                cache=cache,
+                k_values=k_values,
+                on_progress=lambda done, _: show(done),
+            )
+    _say_work(found)
+    return found
+
+
+def _say_work(found: Evaluation) -> None:
+    work, spec = found.work, found.spec
+    outside = 1 - work.seconds.get("embedding", 0.0) / work.total_seconds if work.total_seconds else 0.0
+    say(
+        f"{found.task}, {spec.model}, {spec.backend} in {spec.dtype}: {work.n_texts:,} texts, {work.n_tokens:,} "
+        f"tokens in {work.total_seconds:.1f} s, {outside:.1%} of it outside the model."
+    )
+    if work.n_truncated:
+        say(f"{work.n_truncated:,} texts are longer than the {spec.max_tokens} tokens read; their ends were left out.")
+    if found.prompts.instruction_source == "card":
+        say(
+            f"Warning: the authors name no instruction for {found.task!r}, so the model card's web search was used: "
+            f"{found.prompts.query.instruction!r}. Give your own with --instruction, or the task's name with --task.",
+            style="yellow",
+        )
