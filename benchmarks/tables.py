@@ -96,14 +96,19 @@ def limit(result: dict[str, Any]) -> str:
 
 def quality(result: dict[str, Any]) -> str:
     """What each back end and precision does to the vectors' worth."""
-    rows: list[tuple[str, ...]] = [
-        ("back end", "SciFact nDCG@10", "STS Benchmark, Spearman", "lowest cosine to float32", "mean cosine")
-    ]
+    figures = {"scifact_ndcg_at_10": "SciFact nDCG@10", "sts_spearman": "STS Benchmark, Spearman"}
+    changes = [cell for name in figures.values() for cell in (name, "change, 95 % interval")]
+    rows: list[tuple[str, ...]] = [("back end", *changes, "lowest cosine to float32", "mean cosine")]
     for name, row in result["systems"].items():
         cosines = [f"{row[key]:.5f}" if key in row else "" for key in ("lowest_cosine", "mean_cosine")]
-        rows.append((name, f"{row['scifact_ndcg_at_10']:.5f}", f"{row['sts_spearman']:.5f}", *cosines))
+        scores = [cell for key in figures for cell in (f"{row[key]:.5f}", _change(row.get(f"{key}_change")))]
+        rows.append((name, *scores, *cosines))
     about = f"{result['model']}; {result['documents']:,} documents, {result['queries']} queries."
     return _paragraphs([about, _table(rows), _not_measured(result["not_measured"])])
+
+
+def _change(found: dict[str, float] | None) -> str:
+    return f"{found['low']:+.4f} to {found['high']:+.4f} (p {found['p_value']:.2f})" if found else ""
 
 
 def stream(result: dict[str, Any]) -> str:

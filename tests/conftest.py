@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+HUB_VARIABLES = {name: os.environ.get(name) for name in ("HF_HOME", "HF_HUB_OFFLINE", "XDG_CACHE_HOME")}
 _HOME = tempfile.TemporaryDirectory(prefix="e5studio-tests-")
 os.environ["HF_HOME"] = _HOME.name
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -37,6 +38,17 @@ OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 hypothesis.settings.register_profile("default", deadline=None, database=None)
 hypothesis.settings.register_profile("ci", deadline=None, database=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hub", action="store_true", help="run the tests that download models and data from the Hub")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--hub"):
+        for item in items:
+            if item.get_closest_marker("hub"):
+                item.add_marker(pytest.mark.skip(reason="needs the Hub: run it with --hub"))
 
 
 @pytest.fixture(scope="session")

@@ -157,6 +157,19 @@ def test_a_row_of_another_length_is_computed_again(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_prepared_texts_share_the_cache(encoders: Encoders, computed: list[int]) -> None:
+    encoder = encoders("e5")
+    cached = CachedEncoder(encoder, VectorCache())
+    kept = cached.encode_document(["a", "b"])
+    texts = ["b", "", "a", ""]
+    prepared = encoder.prepare(texts, prompt_name="document", allow_empty=True)
+    before = sum(computed)
+    vectors = cached.embed_prepared(prepared, texts)
+    assert sum(computed) - before == 1  # the empty one
+    np.testing.assert_array_equal(vectors[[2, 0]], kept)
+    np.testing.assert_array_equal(vectors[1], vectors[3])
+
+
 def test_no_texts(encoders: Encoders) -> None:
     assert CachedEncoder(encoders("e5"), VectorCache()).encode_query([]).shape == (0, 48)
 

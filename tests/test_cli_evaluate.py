@@ -9,8 +9,10 @@ import mteb
 import pytest
 from typer.testing import CliRunner
 
+from e5studio import evaluation
 from e5studio.cli.app import app
 from e5studio.evaluation import PublishedScore, published
+from tests.local_tasks import in_mteb
 
 DOCUMENTS = [
     ("protein", "46 grams a day is the average requirement of protein."),
@@ -231,3 +233,27 @@ class TestMistakes:
         result = run(pairs, *own, "--backend", "torch", "--dtype", "int8")
         assert result.exit_code == 1
         assert "--dtype" in result.stderr or "--backend" in result.stderr
+
+
+@pytest.mark.filterwarnings("ignore:The task '.*' is superseded")
+class TestTasksOfMteb:
+    @pytest.fixture
+    def local(self, beir, monkeypatch):
+        """mteb's SciFact, with the small folder's texts in place of a download."""
+        data = evaluation.read_beir(beir)
+        monkeypatch.setattr(evaluation, "load_task", lambda name, split: in_mteb(data), raising=False)
+        return data
+
+    def test_table_and_json(self, run, run_json, own, beir, local):
+        result = run("SciFact", *own, "--prompt-kind", "none")
+        assert result.exit_code == 0, result.output
+        assert "SciFact, test. Prompts by the authors' rules." in result.stdout
+        assert "Against row 1" in result.stdout
+        [theirs] = run_json("SciFact", *own)["results"]
+        [ours] = run_json(beir, *own)["results"]
+        assert theirs["mteb_version"] == mteb.__version__
+        assert theirs["scores"]["test"][0]["ndcg_at_10"] == pytest.approx(
+            ours["scores"]["test"][0]["ndcg_at_10"], abs=1e-5
+        )
+        assert theirs["e5studio"]["prompts"] == ours["e5studio"]["prompts"]
+        assert theirs["e5studio"]["interval"] == pytest.approx(ours["e5studio"]["interval"], abs=1e-5)

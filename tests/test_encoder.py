@@ -13,6 +13,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import PromptError, PromptWarning, TextError, TextTypeError, TruncationWarning
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from tests.checkpoints import CheckpointName
+from tests.reference import Reference
 
 Encoders = Callable[[CheckpointName], E5Encoder]
 PASSAGES = ["The summit is the top of a mountain.", "Women need 46 grams of protein.", "Two words."]
@@ -97,6 +98,24 @@ class TestShapes:
     def test_scores_are_cosines_times_100(self, e5: E5Encoder) -> None:
         expected = 100 * e5.encode_query(["summit", "protein"]) @ e5.encode_document(PASSAGES).T
         np.testing.assert_allclose(e5.scores(["summit", "protein"], PASSAGES), expected, atol=1e-4)
+
+
+class TestEmptyTexts:
+    def test_are_refused_unless_asked_for(self, e5: E5Encoder) -> None:
+        with pytest.raises(TextError):
+            e5.prepare(["a", ""], prompt_name="document")
+
+    def test_asked_for_they_are_the_prompt_alone(self, encoder: E5Encoder, reference: Reference) -> None:
+        prompt = encoder.resolve_prompt("query")
+        prepared = encoder.prepare(["", "a summit"], prompt=prompt, allow_empty=True)
+        is_mean = encoder.meta.pooling == "mean"
+        expected = (reference.embed if is_mean else reference.embed_last_token)([prompt.text])
+        np.testing.assert_allclose(encoder.embed_prepared(prepared)[:1], expected, rtol=0, atol=1e-5)
+
+    def test_without_a_prompt_they_are_the_special_tokens(self, e5: E5Encoder) -> None:
+        prepared = e5.prepare([""], prompt="", allow_empty=True)
+        assert prepared.batch.lengths.tolist() == [2]
+        assert np.isfinite(e5.embed_prepared(prepared)).all()
 
 
 class TestBlocks:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from e5studio import similarity
 from e5studio.errors import E5StudioError, FingerprintMismatchError, NonFiniteError
-from e5studio.similarity import Hit, cos_sim, scores, semantic_search, top_k_search
+from e5studio.similarity import Hit, TopKSearch, cos_sim, scores, semantic_search, top_k_search
 
 
 def exact_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -225,3 +225,27 @@ class TestRefusals:
     def test_what_is_no_array_of_vectors(self, vectors: object) -> None:
         with pytest.raises(E5StudioError, match="corpus_embeddings"):
             top_k_search(np.ones((1, 2)), vectors)  # type: ignore[arg-type]
+
+
+class TestBlockByBlock:
+    @settings(max_examples=100)
+    @given(
+        corpus=hnp.arrays(
+            np.float32, st.tuples(st.integers(1, 30), st.just(2)), elements=st.sampled_from([-1, 0, 1, 2])
+        ),
+        queries=hnp.arrays(np.float32, (3, 2), elements=st.sampled_from([-1, 1, 2])),
+        borders=st.lists(st.integers(0, 30), max_size=4),
+        top_k=st.integers(1, 35),
+    )
+    def test_any_cut_finds_what_the_whole_finds(
+        self, corpus: np.ndarray, queries: np.ndarray, borders: list[int], top_k: int
+    ) -> None:
+        search = TopKSearch(queries, top_k=top_k)
+        for block in np.split(corpus, sorted(min(border, len(corpus)) for border in borders)):
+            search.add(block)
+        whole = top_k_search(queries, corpus, top_k=top_k)
+        np.testing.assert_array_equal(search.found.ids, whole.ids)
+        np.testing.assert_array_equal(search.found.scores, whole.scores)
+
+    def test_nothing_searched_yet(self) -> None:
+        assert TopKSearch(np.eye(2), top_k=5).found.ids.shape == (2, 0)

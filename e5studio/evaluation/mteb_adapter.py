@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from e5studio.backends import BackendName, DType, FloatArray
 from e5studio.cache import CachedEncoder, VectorCache
@@ -24,7 +24,7 @@ try:
     from mteb.models.abs_encoder import AbsEncoder
     from mteb.models.model_implementations import MODEL_REGISTRY
     from mteb.models.model_meta import ModelMeta, ScoringFunction
-    from mteb.types import PromptType
+    from mteb.types import Licenses, PromptType
 except ImportError as error:
     raise MissingDependencyError(
         'Evaluation on the tasks of mteb needs mteb. Install it with: pip install "e5studio[eval]"'
@@ -197,7 +197,7 @@ def model_meta(encoder: E5Encoder, protocol: Protocol, kind: PromptKind, instruc
         languages=languages or None,
         n_parameters=meta.n_parameters,
         memory_usage_mb=None,
-        license=meta.license,
+        license=meta.license if meta.license in get_args(Licenses) else None,
         open_weights=True,
         public_training_code=None,
         public_training_data=None,

@@ -99,7 +99,7 @@ def evaluate_with_mteb(
         scores={**scores, metric: float(result.get_score())},
         sample=_sample(task, metric, next(iter(result.scores)), predictions) if is_single else None,
         work=model.work,
-        mteb_result=result.to_dict(),
+        mteb_result=json.loads(result.model_dump_json()),  # as mteb writes it, null for NaN
     )
 
 
