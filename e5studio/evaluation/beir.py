@@ -24,7 +24,7 @@ _DEFAULT_SPLIT = "test"
 _Qrels = dict[str, dict[str, int]]
 
 
-def read_beir(folder: Path, *, split: str | None = None, name: str | None = None) -> RetrievalTask:
+def read_beir(folder: str | Path, *, split: str | None = None, name: str | None = None) -> RetrievalTask:
     """Read and check a folder in BEIR's form.
 
     A line of corpus.jsonl is `{"_id": ..., "title": ..., "text": ...}` (the title may be missing, and a document
@@ -39,6 +39,7 @@ def read_beir(folder: Path, *, split: str | None = None, name: str | None = None
     Raises:
         FileFormatError: A file is missing or broken, an id comes twice or is unknown, a query is empty.
     """
+    folder = Path(folder)
     _check_files(folder)
     qrels = _qrels_file(folder, split)
     digest = TaskDigest()

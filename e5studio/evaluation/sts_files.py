@@ -26,7 +26,7 @@ _SPLIT_COLUMN, _DEFAULT_SPLIT = "split", "test"
 
 
 def read_sts(
-    path: Path,
+    path: str | Path,
     *,
     columns: Columns | None = None,
     split: str | None = None,
@@ -48,6 +48,7 @@ def read_sts(
     Raises:
         FileFormatError: A column is missing, a row ragged, a text empty, a score no number.
     """
+    path = Path(path)
     if path.suffix.lower() not in DELIMITERS:
         raise FileFormatError(f"{path} is no table. Pairs with scores are read from {' and '.join(DELIMITERS)} files.")
     found = text_encoding(path, encoding)
