@@ -60,7 +60,7 @@ class TestRetrieval:
     def test_equals_a_search_by_hand(self, encoder):
         task = retrieval()
         found = evaluate(encoder, task)
-        queries = encoder.encode(QUERIES, prompt=encoder.resolve_prompt("query"))
+        queries = encoder.encode(QUERIES, prompt=encoder.resolve_prompt("query").text)
         documents = encoder.encode([f"{d.title} {d.text}".strip() for d in DOCUMENTS], prompt_name="document")
         scores = cos_sim(queries, documents)
         wanted = [ideal_ndcg(row, task.judgements[f"q{n}"]) for n, row in enumerate(scores)]

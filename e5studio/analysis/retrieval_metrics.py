@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,10 @@ Ranking = Mapping[str, Mapping[str, float]]
 K_VALUES = (1, 3, 5, 10, 20, 100, 1000)
 """The cut-offs that mteb reports."""
 
+MAX_RELEVANCE = 1_000_000
+"""trec_eval counts gains in 32 bits, and larger judgements overflow without a word."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _TREC_NAMES = {
     "ndcg": "ndcg_cut",
     "map": "map_cut",
@@ -66,17 +70,28 @@ def query_scores(judgements: Judgements, ranking: Ranking, *, k_values: Sequence
         k_values: Cut-offs, each at least 1.
 
     Raises:
-        VectorError: A score is NaN or infinite, a cut-off below 1, or no query has a relevant document.
+        VectorError: A score is NaN or infinite, an id or a relevance is not what trec_eval can take, a cut-off is
+            no whole number from 1 on, or no query has a relevant document.
         MissingDependencyError: pytrec_eval is not installed.
     """
-    _check(ranking, k_values)
-    judged = {query: dict(relevant) for query, relevant in judgements.items() if _has_relevant(relevant)}
+    _check_cut_offs(k_values)
+    _check_judgements(judgements)
+    _check_ranking(ranking)
+    judged = {
+        query: {document: int(relevance) for document, relevance in relevances.items()}
+        for query, relevances in judgements.items()
+        if any(relevance > 0 for relevance in relevances.values())
+    }
     if not judged:
         raise VectorError("No query has a relevant document, so there is nothing to score a ranking by.")
     cuts = ",".join(str(k) for k in sorted(set(k_values)))
     measures = {f"{name}.{cuts}" for name in _TREC_NAMES.values()} | {"recip_rank"}
     evaluator = import_pytrec_eval().RelevanceEvaluator(judged, measures)
-    run = {query: dict(ranking[query]) for query in judged if ranking.get(query)}
+    run = {
+        query: {document: float(score) for document, score in ranking[query].items()}
+        for query in judged
+        if ranking.get(query)
+    }
     found: dict[str, dict[str, float]] = evaluator.evaluate(run)
     values = {
         f"{name}_at_{k}": np.array([found[query][f"{trec}_{k}"] if query in found else 0.0 for query in judged])
@@ -98,16 +113,38 @@ def cut_off(metric: str) -> int:
     return int(match[1])
 
 
-def _check(ranking: Ranking, k_values: Sequence[int]) -> None:
-    if not k_values or min(k_values) < 1:
-        raise VectorError(f"k_values={tuple(k_values)}; give at least one, each at least 1.")
+def is_usable_id(name: str) -> bool:
+    """Whether trec_eval, which is written in C, can take an id: no zero byte, no half of a character."""
+    return "\0" not in name and not _SURROGATE.search(name)
+
+
+def _check_cut_offs(k_values: Sequence[int]) -> None:
+    if not k_values or not all(isinstance(k, int) and k >= 1 for k in k_values):
+        raise VectorError(f"k_values={tuple(k_values)}; give whole numbers, at least one, each at least 1.")
+
+
+def _check_judgements(judgements: Judgements) -> None:
+    for query, relevances in judgements.items():
+        _check_ids(query, relevances)
+        for document, relevance in relevances.items():
+            if int(relevance) != relevance or abs(relevance) > MAX_RELEVANCE:
+                raise VectorError(
+                    f"The relevance of {document!r} for query {query!r} is {relevance}; give whole numbers up to "
+                    f"{MAX_RELEVANCE:,}."
+                )
+
+
+def _check_ranking(ranking: Ranking) -> None:
     for query, scores in ranking.items():
+        _check_ids(query, scores)
         if not np.isfinite(np.fromiter(scores.values(), np.float64, len(scores))).all():
             raise VectorError(f"The ranking of query {query!r} holds a score that is NaN or infinite.")
 
 
-def _has_relevant(relevances: Mapping[str, int]) -> bool:
-    return any(relevance > 0 for relevance in relevances.values())
+def _check_ids(query: str, documents: Iterable[str]) -> None:
+    bad = [name for name in (query, *documents) if not is_usable_id(name)]
+    if bad:
+        raise VectorError(f"The id {bad[0]!r} holds a zero byte or half of a character. Give it another name.")
 
 
 def import_pytrec_eval() -> Any:

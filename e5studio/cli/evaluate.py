@@ -58,7 +58,7 @@ class _Tasks:
         """A folder in BEIR's form, a table of pairs, or a task of mteb."""
         path = Path(target)
         if path.is_dir():
-            return read_beir(path, split=self.split, name=self.name)
+            return read_beir(path, split=self.split, name=self.name, encoding=self.encoding)
         if path.is_file() or path.suffix.lower() in DELIMITERS:
             return read_sts(
                 path,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from e5studio.analysis.retrieval_metrics import MAX_RELEVANCE, is_usable_id
 from e5studio.errors import FileFormatError
 from e5studio.evaluation.task_names import known_task, skips_own_id
 from e5studio.evaluation.tasks import Document, RetrievalTask, TaskDigest
@@ -24,7 +25,9 @@ _DEFAULT_SPLIT = "test"
 _Qrels = dict[str, dict[str, int]]
 
 
-def read_beir(folder: str | Path, *, split: str | None = None, name: str | None = None) -> RetrievalTask:
+def read_beir(
+    folder: str | Path, *, split: str | None = None, name: str | None = None, encoding: str | None = None
+) -> RetrievalTask:
     """Read and check a folder in BEIR's form.
 
     A line of corpus.jsonl is `{"_id": ..., "title": ..., "text": ...}` (the title may be missing, and a document
@@ -35,6 +38,7 @@ def read_beir(folder: str | Path, *, split: str | None = None, name: str | None 
         folder: The folder.
         split: Name of a file in qrels; "test", or the only one, if None.
         name: The task's name; the folder's if None, in mteb's spelling where mteb has such a task.
+        encoding: UTF-8, or what a byte order mark says, if None.
 
     Raises:
         FileFormatError: A file is missing or broken, an id comes twice or is unknown, a query is empty.
@@ -43,9 +47,9 @@ def read_beir(folder: str | Path, *, split: str | None = None, name: str | None 
     _check_files(folder)
     qrels = _qrels_file(folder, split)
     digest = TaskDigest()
-    queries = _read_queries(folder / QUERIES, digest)
-    document_ids = _read_document_ids(folder / CORPUS, digest)
-    judgements = _read_qrels(qrels, queries, folder, set(document_ids), digest)
+    queries = _read_queries(folder / QUERIES, encoding, digest)
+    document_ids = _read_document_ids(folder / CORPUS, encoding, digest)
+    judgements = _read_qrels(qrels, encoding, queries, folder, set(document_ids), digest)
     relevant = {query: found for query, found in judgements.items() if any(score > 0 for score in found.values())}
     if not relevant:
         raise FileFormatError(f"{qrels} calls no document relevant, so there is nothing to measure.")
@@ -56,7 +60,7 @@ def read_beir(folder: str | Path, *, split: str | None = None, name: str | None 
         query_ids=tuple(relevant),
         queries=tuple(queries[query] for query in relevant),
         document_ids=document_ids,
-        documents=functools.partial(_documents, folder / CORPUS),
+        documents=functools.partial(_documents, (folder / CORPUS).absolute(), encoding),
         judgements=relevant,
         skips_own_id=skips_own_id(task),
         n_unjudged=len(judgements) - len(relevant),
@@ -88,10 +92,11 @@ def _qrels_file(folder: Path, split: str | None) -> Path:
     return splits[chosen]
 
 
-def _read_queries(path: Path, digest: TaskDigest) -> dict[str, str]:
+def _read_queries(path: Path, encoding: str | None, digest: TaskDigest) -> dict[str, str]:
+    digest.add(QUERIES)
     queries: dict[str, str] = {}
     lines: dict[str, int] = {}
-    for line, record in _objects(path):
+    for line, record in _objects(path, encoding):
         query = _id(path, line, record)
         _refuse_twice(path, line, query, lines)
         text = _string(path, line, record, "text")
@@ -104,9 +109,10 @@ def _read_queries(path: Path, digest: TaskDigest) -> dict[str, str]:
     return queries
 
 
-def _read_document_ids(path: Path, digest: TaskDigest) -> tuple[str, ...]:
+def _read_document_ids(path: Path, encoding: str | None, digest: TaskDigest) -> tuple[str, ...]:
+    digest.add(CORPUS)
     lines: dict[str, int] = {}
-    for line, record in _objects(path):
+    for line, record in _objects(path, encoding):
         document = _id(path, line, record)
         _refuse_twice(path, line, document, lines)
         found = _document(path, line, record)
@@ -116,8 +122,8 @@ def _read_document_ids(path: Path, digest: TaskDigest) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _documents(path: Path) -> Iterator[Document]:
-    for line, record in _objects(path):
+def _documents(path: Path, encoding: str | None) -> Iterator[Document]:
+    for line, record in _objects(path, encoding):
         yield _document(path, line, record)
 
 
@@ -126,9 +132,17 @@ def _document(path: Path, line: int, record: dict[str, Any]) -> Document:
     return Document(title, _string(path, line, record, "text"))
 
 
-def _read_qrels(path: Path, queries: dict[str, str], folder: Path, documents: set[str], digest: TaskDigest) -> _Qrels:
+def _read_qrels(
+    path: Path,
+    encoding: str | None,
+    queries: dict[str, str],
+    folder: Path,
+    documents: set[str],
+    digest: TaskDigest,
+) -> _Qrels:
+    digest.add(QRELS)
     judgements: _Qrels = {}
-    records = csv_records(path, text_encoding(path, None), "\t", is_quoted=False)
+    records = csv_records(path, text_encoding(path, encoding), "\t", is_quoted=False)
     for place, (line, cells) in enumerate(records):
         if len(cells) != 3:
             raise FileFormatError(
@@ -136,28 +150,39 @@ def _read_qrels(path: Path, queries: dict[str, str], folder: Path, documents: se
                 "document's id and a whole number."
             )
         query, document, score = (cell.strip() for cell in cells)
-        relevance = _whole_number(score)
-        if relevance is None and place == 0:
-            continue  # the header
-        if relevance is None:
-            raise FileFormatError(f"{path}, line {line}: the score {score!r} is no whole number.")
+        if place == 0 and _is_header(query, document, score, queries, documents):
+            continue
+        relevance = _relevance(path, line, score)
         for what, known, where in ((query, queries, QUERIES), (document, documents, CORPUS)):
             if what not in known:
                 raise FileFormatError(
                     f"{path}, line {line}: there is no {what!r} in {folder / where}. Correct the id or remove the line."
                 )
-        before = judgements.setdefault(query, {}).setdefault(document, relevance)
-        if before != relevance:
-            raise FileFormatError(
-                f"{path}, line {line}: document {document!r} was judged {before} for query {query!r} before, and "
-                f"{relevance} here. Keep one of the two."
-            )
-        digest.add(query, document, str(relevance))
+        _judge(path, line, judgements.setdefault(query, {}), query, document, relevance, digest)
     return judgements
 
 
-def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with decoded(path, text_encoding(path, None), newline=None) as file:
+def _is_header(query: str, document: str, score: str, queries: dict[str, str], documents: set[str]) -> bool:
+    """Whether the first line names columns: neither a number nor an id of ours stands in it."""
+    return _whole_number(score) is None and query not in queries and document not in documents
+
+
+def _judge(
+    path: Path, line: int, judged: dict[str, int], query: str, document: str, relevance: int, digest: TaskDigest
+) -> None:
+    before = judged.get(document)
+    if before is None:
+        judged[document] = relevance
+        digest.add(query, document, str(relevance))
+    elif before != relevance:
+        raise FileFormatError(
+            f"{path}, line {line}: document {document!r} was judged {before} for query {query!r} before, and "
+            f"{relevance} here. Keep one of the two."
+        )
+
+
+def _objects(path: Path, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
+    with decoded(path, text_encoding(path, encoding), newline=None) as file:
         for line, content in enumerate(file, 1):
             if content.strip():
                 try:
@@ -174,6 +199,8 @@ def _id(path: Path, line: int, record: dict[str, Any]) -> str:
     if not isinstance(found, str) or not found.strip():
         fields = ", ".join(map(repr, list(record)[:20])) or "none"
         raise FileFormatError(f"{path}, line {line} has no '_id' that is text; its fields: {fields}.")
+    if not is_usable_id(found):
+        raise FileFormatError(f"{path}, line {line}: the id {found!r} holds a zero byte or half of a character.")
     return found.strip()
 
 
@@ -189,6 +216,16 @@ def _refuse_twice(path: Path, line: int, found: str, lines: dict[str, int]) -> N
     first = lines.setdefault(found, line)
     if first != line:
         raise FileFormatError(f"{path}, line {line}: the id {found!r} stands on line {first} already. Rename one.")
+
+
+def _relevance(path: Path, line: int, score: str) -> int:
+    number = _whole_number(score)
+    if number is None or abs(number) > MAX_RELEVANCE:
+        raise FileFormatError(
+            f"{path}, line {line}: the score {score!r} is no whole number between {-MAX_RELEVANCE:,} and "
+            f"{MAX_RELEVANCE:,}."
+        )
+    return number
 
 
 def _whole_number(text: str) -> int | None:

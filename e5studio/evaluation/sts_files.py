@@ -1,7 +1,7 @@
 """Reads pairs of texts with people's scores from a .csv or .tsv file with a header.
 
-A .tsv file is read without quotes where its quotes are not those of a writer of quoted cells,
-as in the STS Benchmark, whose sentences begin with stray ones.
+In a .tsv file quotes are read as characters where they are not those of a writer of quoted cells:
+sentences of the STS Benchmark begin with stray ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from e5studio.errors import FileFormatError
 from e5studio.evaluation.task_names import known_task
 from e5studio.evaluation.tasks import StsTask, TaskDigest
 from e5studio.files.decoding import text_encoding
-from e5studio.files.delimited import DELIMITERS, csv_header, csv_records, has_sound_quotes
+from e5studio.files.delimited import DELIMITERS, csv_header, csv_records, has_quoted_cells
 from e5studio.texts import find_bad_texts
 
 Columns = tuple[str, str, str]
@@ -51,9 +51,11 @@ def read_sts(
     path = Path(path)
     if path.suffix.lower() not in DELIMITERS:
         raise FileFormatError(f"{path} is no table. Pairs with scores are read from {' and '.join(DELIMITERS)} files.")
+    if not path.is_file():
+        raise FileFormatError(f"There is no file {path}.")
     found = text_encoding(path, encoding)
     separator = delimiter or DELIMITERS[path.suffix.lower()]
-    is_quoted = separator == "," or has_sound_quotes(path, found, separator)
+    is_quoted = separator == "," or has_quoted_cells(path, found, separator)
     header = csv_header(path, found, separator, is_quoted=is_quoted)
     places = _places(path, header, columns)
     records = list(csv_records(path, found, separator, is_quoted=is_quoted))[1:]
@@ -79,6 +81,8 @@ def read_sts(
 
 
 def _places(path: Path, header: Sequence[str], asked: Columns | None) -> tuple[int, int, int]:
+    if asked is not None and len(set(asked)) < 3:
+        raise FileFormatError(f"--columns names {', '.join(map(repr, asked))}; the texts and the score need one each.")
     for names in (asked,) if asked is not None else _ALSO:
         if set(names) <= set(header):
             first, second, score = (header.index(name) for name in names)

@@ -69,14 +69,30 @@ def csv_records(
                 yield begin, cells
 
 
-def has_sound_quotes(path: Path, encoding: str, delimiter: str) -> bool:
-    """Whether every quote in the file opens or closes a cell or is doubled, as a writer of quoted cells leaves them."""
+def has_quoted_cells(path: Path, encoding: str, delimiter: str) -> bool:
+    """Whether quotes in the file stand around cells, as a writer of quoted cells leaves them, or are mere characters.
+
+    They are characters where some quote neither opens nor closes a cell, and where the file makes a table of one
+    width as it stands but quotes would join some of its lines: a stray one at a cell's begin, another at a cell's end.
+    """
+    quoted = _widths(path, encoding, delimiter, is_quoted=True)
+    literal = _widths(path, encoding, delimiter, is_quoted=False)
+    if quoted is None:
+        return False
+    return literal is None or len(set(literal)) > 1 or len(quoted) == len(literal)
+
+
+def _widths(path: Path, encoding: str, delimiter: str, *, is_quoted: bool) -> list[int] | None:
+    """Cells of each record; None where the quotes can't be those of cells."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
+    quoting = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
     with decoded(path, encoding, newline="") as file:
         try:
-            return len({len(cells) for cells in csv.reader(file, delimiter=delimiter, strict=True) if cells}) <= 1
+            return [
+                len(cells) for cells in csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True) if cells
+            ]
         except csv.Error:
-            return False
+            return None
 
 
 class _EndAwareLines:
