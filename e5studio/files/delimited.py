@@ -85,12 +85,12 @@ def has_quoted_cells(path: Path, encoding: str, delimiter: str) -> bool:
 def _widths(path: Path, encoding: str, delimiter: str, *, is_quoted: bool) -> list[int] | None:
     """Cells of each record; None where the quotes can't be those of cells."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
-    quoting = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
     with decoded(path, encoding, newline="") as file:
+        reader = csv.reader(
+            file, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE, strict=True
+        )
         try:
-            return [
-                len(cells) for cells in csv.reader(file, delimiter=delimiter, quoting=quoting, strict=True) if cells
-            ]
+            return [len(cells) for cells in reader if cells]
         except csv.Error:
             return None
 
