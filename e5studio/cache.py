@@ -15,6 +15,7 @@ import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from e5studio.tokenization import replace_surrogates
 
 _alive: weakref.WeakSet[VectorCache] = weakref.WeakSet()
 _left_behind: list[sqlite3.Connection] = []  # of a parent process: to close one would release the parent's locks
+_TEXTS_KEPT_AT_ONCE = 1024
 _SQL_VARIABLES = 900  # SQLite allows 999 in old builds
 
 
@@ -211,17 +213,33 @@ class CachedEncoder:
         Args:
             prepared: What the encoder's `prepare` made of `texts`.
             texts: The same texts.
-            on_progress: Told of the progress of those that are computed.
+            on_progress: Told of the different texts that have their vectors.
 
         Returns:
             Float32, (n, embed_dim), normalised, in the order of the texts.
         """
         spec, prompt = self.spec, prepared.report.prompt.text
-        _, first_places = np.unique(prepared.rows, return_index=True)
+        rows, first_places = np.unique(prepared.rows, return_index=True)
         keys = [vector_key(spec.fingerprint, prompt, texts[place]) for place in first_places]
-        return self.cache.get_or_compute(
-            keys, spec.embed_dim, lambda rows: self.encoder.embed_rows(prepared, rows, on_progress=on_progress)
-        )[prepared.rows]
+        vectors = np.empty((len(rows), spec.embed_dim), np.float32)
+        # A part is kept as soon as it is computed; of like lengths, so that batches are as good as of the whole.
+        by_length = np.argsort(-prepared.batch.lengths[rows], kind="stable")
+        for start in range(0, len(rows), _TEXTS_KEPT_AT_ONCE):
+            part = by_length[start : start + _TEXTS_KEPT_AT_ONCE]
+            compute = partial(self._compute, prepared, rows[part], _after(on_progress, start, len(rows)))
+            vectors[part] = self.cache.get_or_compute([keys[place] for place in part], spec.embed_dim, compute)
+            if on_progress is not None:
+                on_progress(start + len(part), len(rows))
+        return vectors[prepared.rows]
+
+    def _compute(
+        self,
+        prepared: PreparedTexts,
+        rows: NDArray[np.intp],
+        on_progress: Progress | None,
+        missing: NDArray[np.intp],
+    ) -> FloatArray:
+        return self.encoder.embed_rows(prepared, rows[missing], on_progress=on_progress)
 
     def _encode(self, texts: str | Iterable[str], prompt: Prompt, on_progress: Progress | None) -> FloatArray:
         listed = as_texts([texts] if isinstance(texts, str) else texts)
@@ -230,6 +248,13 @@ class CachedEncoder:
         warn(prepared.report, stacklevel=3)
         vectors = self.embed_prepared(prepared, listed, on_progress=on_progress)
         return vectors[0] if isinstance(texts, str) else vectors
+
+
+def _after(on_progress: Progress | None, n_before: int, n_texts: int) -> Progress | None:
+    """Tells of a part's progress as of the whole's."""
+    if on_progress is None:
+        return None
+    return lambda done, _: on_progress(n_before + done, n_texts)
 
 
 def vector_key(fingerprint: str, prompt: str, text: str) -> bytes:

@@ -74,6 +74,21 @@ def cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return _score_all(left, right)
 
 
+def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    """Cosine of each row of `a` with the same row of `b`, float32 (n,); equal pairs have equal cosines.
+
+    Raises:
+        VectorError: They are no arrays of real vectors, or differ in number.
+        FingerprintMismatchError, NonFiniteError: As `cos_sim`.
+    """
+    left, right = _as_pair(a, b, "a", "b")
+    if len(left) != len(right):
+        raise VectorError(f"a has {len(left)} rows and b has {len(right)}; each row needs its partner.")
+    require_finite(left, "a")
+    require_finite(right, "b")
+    return _score_pairs(left, right, np.arange(len(left))[:, None])[:, 0]
+
+
 def scores(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Cosine x 100 of every row of `a` with every row of `b`, as the model cards print it.
 
@@ -146,12 +161,13 @@ class TopKSearch:
 
     Attributes:
         found: The best so far.
+        n_seen: Vectors searched so far.
     """
 
     def __init__(self, query_embeddings: ArrayLike, *, top_k: int = 10) -> None:
         self._queries = as_rows(query_embeddings, "query_embeddings")
         self._top_k = top_k
-        self._n_seen = 0
+        self.n_seen = 0
         shape = (len(self._queries), 0)
         self.found = TopK(np.empty(shape, np.float32), np.empty(shape, np.int64))
 
@@ -160,11 +176,11 @@ class TopKSearch:
         rows = as_rows(corpus_embeddings, "corpus_embeddings")
         fresh = top_k_search(self._queries, rows, top_k=self._top_k)
         scores = np.concatenate([self.found.scores, fresh.scores], axis=1)
-        ids = np.concatenate([self.found.ids, fresh.ids + self._n_seen], axis=1)
+        ids = np.concatenate([self.found.ids, fresh.ids + self.n_seen], axis=1)
         # Of equal scores those found before have the lower ids, and a stable order leaves them in front.
         order = np.argsort(-scores, axis=1, kind="stable")[:, : self._top_k]
         self.found = TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
-        self._n_seen += len(rows)
+        self.n_seen += len(rows)
 
 
 def unit_rows(rows: RealArray, name: str = "embeddings", first: int = 0) -> FloatArray:

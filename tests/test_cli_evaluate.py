@@ -14,13 +14,14 @@ from e5studio.cli.app import app
 from e5studio.evaluation import PublishedScore, published
 from tests.local_tasks import in_mteb
 
+TOPICS = ["summit", "valley", "river", "stone", "protein", "pumpkin", "oil", "salt", "snow", "forest", "desert", "sea"]
 DOCUMENTS = [
     ("protein", "46 grams a day is the average requirement of protein."),
     ("", "The highest point of a mountain is its summit."),
     ("rivers", "Rivers run through valleys."),
-    ("", "Pumpkins are fried in oil."),
+    *((f"about {topic}", f"What there is to know of the {topic}.") for topic in TOPICS),
 ]
-QUERIES = ["how much protein should a female eat", "summit define", "where do rivers run", "not judged"]
+QUERIES = ["how much protein should a female eat", "summit define", "where do rivers run", *TOPICS, "not judged"]
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def beir(tmp_path):
         folder / "corpus.jsonl", [{"_id": f"d{n}", "title": t, "text": x} for n, (t, x) in enumerate(DOCUMENTS)]
     )
     write_lines(folder / "queries.jsonl", [{"_id": f"q{n}", "text": text} for n, text in enumerate(QUERIES)])
-    rows = "".join(f"q{n}\td{n}\t1\n" for n in range(3))
+    rows = "".join(f"q{n}\td{n}\t1\n" for n in range(15))
     (folder / "qrels" / "test.tsv").write_text(f"query-id\tcorpus-id\tscore\n{rows}", encoding="utf-8")
     return folder
 
@@ -70,6 +71,7 @@ def beir(tmp_path):
 def pairs(tmp_path):
     path = tmp_path / "pairs.csv"
     rows = [("a man sits", "a man is sitting", 4.5), ("a cat, asleep", "stocks fell", 0.2), ("rain", "it rains", 3.8)]
+    rows += [(f"the {topic}", f"a {TOPICS[n // 2]}", n % 6) for n, topic in enumerate(TOPICS)]
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([("sentence1", "sentence2", "score"), *rows])
     return path
@@ -83,20 +85,21 @@ class TestTables:
     def test_retrieval(self, run, own, beir):
         result = run(beir, *own)
         assert result.exit_code == 0, result.output
-        assert "SciFact, test: 3 queries, 4 documents. Prompts by the authors' rules." in result.stdout
+        assert "SciFact, test: 15 queries (1 without a relevant document left out), 15 documents." in result.stdout
+        assert "Prompts by the authors' rules." in result.stdout
         for heading in ("nDCG@10", "95 % interval", "MAP@10", "recall@100", "MRR@10", "prompts"):
             assert heading in result.stdout
-        assert "'query: ', 'passage: '" in result.stdout
-        assert "7 texts" in result.stderr
+        assert "query: / passage:" in result.stdout
+        assert "30 texts" in result.stderr
 
     def test_pairs(self, run, own, pairs):
         result = run(pairs, *own)
-        assert "pairs, test: 3 pairs" in result.stdout
+        assert "pairs, test: 15 pairs" in result.stdout
         assert "Spearman" in result.stdout
-        assert "'query: ' on all" in result.stdout
+        assert "query: on all" in result.stdout
 
     def test_several_settings_make_one_table_and_a_test(self, run, own, beir):
-        result = run(beir, *own, "--prompt-kind", "none")
+        result = run(beir, *own, "--prompts", "query_passage", "--prompts", "none")
         assert result.stdout.count("nDCG@10") == 2  # the table's heading, and the test's
         assert "Against row 1" in result.stdout
         assert [line.split()[0] for line in result.stdout.splitlines()[2:4]] == ["1", "2"]
@@ -120,14 +123,31 @@ class TestTables:
 
     def test_what_cannot_be_had_is_left_out(self, run, own, pairs):
         result = run(pairs, *own, "--dtype", "int8", "--dtype", "float32", "--backend", "torch")
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == 3, result.output
         assert "Left out" in result.stderr
+        assert "--backend openvino" in result.stderr
         assert len([line for line in result.stdout.splitlines() if " torch " in line]) == 1
+
+    def test_model_that_is_not_there_leaves_the_others_alone(self, run, own, pairs):
+        result = run(pairs, *own, "--model", "e5-small-v2", "--local-files-only")
+        assert result.exit_code == 3, result.output
+        assert "Left out: e5-small-v2" in result.stderr
+        assert "Spearman" in result.stdout
+
+    def test_same_setting_by_two_names_is_one_row(self, run, own, pairs):
+        result = run(pairs, *own, "--dtype", "auto", "--dtype", "float32")
+        assert len([line for line in result.stdout.splitlines() if " torch " in line]) == 1
+
+    def test_chosen_cut_offs_are_the_columns(self, run, own, beir):
+        result = run(beir, *own, "--k", "2", "--k", "5")
+        for heading in ("nDCG@2", "nDCG@5", "MAP@5", "recall@5"):
+            assert heading in result.stdout
+        assert "nDCG@10" not in result.stdout
 
 
 class TestJson:
     def test_is_mtebs_form(self, run_json, own, beir, pairs):
-        found = run_json(beir, pairs, *own, "--prompt-kind", "none", "--k", 1, "--k", 10)
+        found = run_json(beir, pairs, *own, "--prompts", "query_passage", "--prompts", "none", "--k", 1, "--k", 10)
         assert [result["task_name"] for result in found["results"]] == ["SciFact", "SciFact", "pairs", "pairs"]
         for result in found["results"]:
             read = mteb.TaskResult.model_validate(result)
@@ -144,7 +164,7 @@ class TestJson:
         assert ours["prompts"]["query"] == ours["prompts"]["document"] == ""
         assert (ours["encoder"]["backend"], ours["encoder"]["dtype"]) == ("torch", "float32")
         assert ours["interval"]["low"] <= result["scores"]["test"][0]["main_score"] <= ours["interval"]["high"]
-        assert ours["work"]["n_texts"] == 6
+        assert ours["work"]["n_texts"] == 30
 
     def test_cache_changes_nothing(self, run_json, own, beir, tmp_path):
         first, second = (
@@ -159,6 +179,7 @@ class TestCheck:
     def publish(self, monkeypatch):
         def one(value):
             row = PublishedScore("e5", "SciFact", "test", "ndcg_at_10", value, "both", "", "a paper")
+            monkeypatch.setattr(published, "_N_SAMPLES", {})
             monkeypatch.setattr(published, "published_scores", lambda: (row,))
 
         return one
@@ -175,6 +196,19 @@ class TestCheck:
         assert "+0.1000" in differing.stdout
         assert "differs" in differing.stdout
         assert "a paper" in differing.stdout
+
+    def test_other_data_under_the_name_are_not_compared(self, run, own, beir, publish, monkeypatch):
+        publish(0.1)
+        monkeypatch.setattr(published, "_N_SAMPLES", {"SciFact": 300})
+        result = run(beir, *own, "--check")
+        assert result.exit_code == 0
+        assert "other data" in result.stdout
+
+    def test_other_metric_is_not_compared(self, run, own, beir, publish):
+        publish(0.1)
+        result = run(beir, *own, "--check", "--k", "5")
+        assert result.exit_code == 0
+        assert "it is ndcg_at_10" in result.stdout
 
     def test_nothing_published(self, run, own, pairs):
         result = run(pairs, *own, "--check")
@@ -204,7 +238,7 @@ class TestMistakes:
         [
             ("--backend", "jax"),
             ("--dtype", "int4"),
-            ("--prompt-kind", "passage"),
+            ("--prompts", "passage"),
             ("--protocol", "mine"),
         ],
     )
@@ -219,10 +253,44 @@ class TestMistakes:
         assert result.exit_code == 2
         assert "--k" in result.stderr
 
+    @pytest.mark.parametrize("options", [("--columns", "a", "b", "c"), ("--delimiter", ";")])
+    def test_options_of_tables_on_a_folder(self, run, own, beir, options):
+        result = run(beir, *own, *options)
+        assert result.exit_code == 2
+        assert options[0] in result.stderr
+
+    def test_delimiter_of_two_characters(self, run, own, pairs):
+        result = run(pairs, *own, "--delimiter", "ab")
+        assert result.exit_code == 2
+        assert "'ab'" in result.stderr
+
+    def test_one_name_for_two_tasks(self, run, own, pairs, beir):
+        assert run(pairs, beir, *own, "--task", "SciFact").exit_code == 2
+
+    @pytest.mark.parametrize("option", ["--model", "--instruction"])
+    def test_empty_option(self, run, own, pairs, option):
+        result = run(pairs, *own, option, " ")
+        assert result.exit_code == 2
+        assert option in result.stderr
+        assert "empty" in result.stderr
+
+    def test_prompts_that_do_not_go_together_are_told_before_loading(self, run, pairs):
+        options = ["--model", "multilingual-e5-large-instruct", "--local-files-only", "--protocol", "mteb"]
+        result = run(pairs, *options)
+        assert result.exit_code == 1
+        assert "--instruction" in result.stderr
+
     def test_instruction_that_no_model_takes(self, run, own, pairs):
         result = run(pairs, *own, "--instruction", "Find it")
         assert result.exit_code == 2
         assert "--instruction" in result.stderr
+
+    def test_model_of_the_environment_may_have_spaces(self, run, pairs, checkpoints, tmp_path):
+        folder = tmp_path / "my models" / "e5"
+        folder.parent.mkdir()
+        folder.symlink_to(checkpoints("e5").folder)
+        result = run(pairs, "--prompt-kind", "query_passage", E5STUDIO_MODEL=str(folder))
+        assert result.exit_code == 0, result.output
 
     def test_own_model_without_a_kind(self, run, pairs, checkpoints):
         result = run(pairs, "--model", checkpoints("e5").folder)
@@ -245,7 +313,7 @@ class TestTasksOfMteb:
         return data
 
     def test_table_and_json(self, run, run_json, own, beir, local):
-        result = run("SciFact", *own, "--prompt-kind", "none")
+        result = run("SciFact", *own, "--prompts", "query_passage", "--prompts", "none")
         assert result.exit_code == 0, result.output
         assert "SciFact, test. Prompts by the authors' rules." in result.stdout
         assert "Against row 1" in result.stdout

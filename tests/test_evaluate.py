@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from e5studio.cache import VectorCache
-from e5studio.errors import PromptError
+from e5studio.errors import FileFormatError, PromptError, VectorError
 from e5studio.evaluation import Document, RetrievalTask, StsTask, evaluate, interval, paired_tests, run
 from e5studio.similarity import cos_sim
 from tests.fakes import FakeBackend, encoder_over, token_rows
@@ -116,8 +116,46 @@ class TestRetrieval:
         evaluate(encoder, retrieval(), instruction="Find the valley", cache=cache)
         assert sum(len(batch.lengths) for batch in backend.seen[n_seen:]) == len(QUERIES)
 
+    def test_ties_at_the_cut_are_settled_by_id_whatever_the_cut_offs(self, paper):
+        same = [Document("", "the same text")] * len(DOCUMENTS)
+        task = retrieval(documents=lambda: iter(same), judgements={f"q{n}": {"d9": 1} for n in range(len(QUERIES))})
+        found = [evaluate(paper, task, k_values=cuts).scores["ndcg_at_1"] for cuts in ([1], [1, 100])]
+        assert found == [1, 1]  # "d9" is the last of the ids, and trec_eval takes the last first
+
+    def test_corpus_that_changes_meanwhile(self, paper):
+        for documents in (DOCUMENTS[:-1], [*DOCUMENTS, DOCUMENTS[0]]):
+            with pytest.raises(FileFormatError, match="changed while it was read"):
+                evaluate(paper, retrieval(documents=lambda documents=documents: iter(documents)))
+
+    @pytest.mark.parametrize("k_values", [[], [0], [1, 0], [10**9]])
+    def test_cut_offs_are_checked_before_anything_is_embedded(self, paper, backend, k_values):
+        with pytest.raises(VectorError, match="whole numbers"):
+            evaluate(paper, retrieval(), k_values=k_values)
+        assert not backend.seen
+
+    def test_what_was_computed_before_a_stop_is_kept(self, checkpoints, tmp_path, monkeypatch):
+        monkeypatch.setattr("e5studio.cache._TEXTS_KEPT_AT_ONCE", 8)
+        backend = FakeBackend(48)
+        encoder = encoder_over(checkpoints("e5"), backend)
+
+        def stop(done, total):
+            if done > 30:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(encoder, retrieval(), cache=VectorCache(tmp_path), on_progress=stop)
+        n_before = sum(len(batch.lengths) for batch in backend.seen)
+        evaluate(encoder, retrieval(), cache=VectorCache(tmp_path))
+        assert sum(len(batch.lengths) for batch in backend.seen) <= n_before + 20
+
 
 class TestPairs:
+    def test_pairs_of_equal_texts_tie(self, encoders):
+        first = tuple(WORDS[:12])
+        task = StsTask("mine", "test", first, (*first[:6], *WORDS[20:26]), np.array([5.0] * 6 + [1.0] * 6))
+        cosines = evaluate(encoders("e5"), task).sample.cosines
+        assert set(cosines[:6].tolist()) == {1.0}
+
     def test_query_prompt_on_both_sides(self, paper, backend):
         evaluate(paper, sts())
         query = paper.prepare(["x"], prompt_name="query").batch.ids[1:3].tolist()

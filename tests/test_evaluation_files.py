@@ -206,11 +206,11 @@ class TestBeirSplit:
         assert read_beir(folder).split == "dev"
 
     def test_unknown_is_refused_with_the_known_ones(self, folder: Path) -> None:
-        refused(lambda: read_beir(folder, split="train"), "qrels", "no train.tsv", "dev.tsv, test.tsv", "--split")
+        refused(lambda: read_beir(folder, split="train"), "qrels", "no split 'train'", "'dev', 'test'", "--split")
 
     def test_must_be_chosen_where_none_is_called_test(self, folder: Path) -> None:
         (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "train.tsv")
-        refused(lambda: read_beir(folder), "no test.tsv", "dev.tsv, train.tsv", "--split")
+        refused(lambda: read_beir(folder), "no split 'test'", "'dev', 'train'", "--split")
 
 
 class TestTaskName:
@@ -665,6 +665,17 @@ class TestOddities:
     def test_first_judgement_is_no_header(self, tmp_path: Path) -> None:
         folder = make_beir(tmp_path / "odd", qrels="q1\td1\t1.5\nq1\td2\t1\n")
         refused(lambda: read_beir(folder), "test.tsv", "line 1", "'1.5'")
+
+    def test_columns_are_read_by_their_names(self, tmp_path: Path) -> None:
+        qrels = "corpus-id\tquery-id\tscore\nd1\tq1\t1\n"
+        assert read_beir(make_beir(tmp_path / "odd", qrels=qrels)).judgements == {"q1": {"d1": 1}}
+
+    def test_columns_called_by_half_are_refused(self, tmp_path: Path) -> None:
+        folder = make_beir(tmp_path / "odd", qrels="corpus-id\tquery\tscore\nd1\tq1\t1\n")
+        refused(lambda: read_beir(folder), "test.tsv", "line 1", "'query-id'")
+
+    def test_split_may_be_named_as_its_file(self, tmp_path: Path) -> None:
+        assert read_beir(make_beir(tmp_path / "odd"), split="test.tsv").split == "test"
 
     def test_a_judgement_given_twice_is_the_same_task(self, tmp_path: Path) -> None:
         once = read_beir(make_beir(tmp_path / "once", qrels=f"{HEADER}q1\td1\t1\n"))

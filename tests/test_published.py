@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import mteb
 import numpy as np
 import pytest
 
-from e5studio.evaluation import Evaluation, StsTask, check, evaluate, published_scores
+from e5studio.evaluation import Evaluation, StsTask, check, evaluate, published, published_scores
 from e5studio.models import get_model_meta, list_models
 
 E5_SMALL_V2 = "intfloat/e5-small-v2"
 OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
 RESULTS = "embeddings-benchmark/results, mteb"
+
+
+@pytest.fixture(autouse=True)
+def _any_number_of_pairs(monkeypatch):
+    monkeypatch.setattr(published, "_N_SAMPLES", {})
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,15 @@ def scored(found: Evaluation, value: float) -> Evaluation:
     return replace(found, scores={**found.scores, found.metric: value})
 
 
+N_SAMPLES = dict(published._N_SAMPLES)
+
+
 class TestTable:
+    @pytest.mark.parametrize("task", N_SAMPLES)
+    def test_sizes_are_those_that_mteb_counted(self, task):
+        [counted] = mteb.get_task(task).metadata.descriptive_stats.values()
+        assert N_SAMPLES[task] == counted.get("num_queries", counted["num_samples"])
+
     def test_every_model_is_ours_and_has_a_figure(self):
         assert {score.model for score in published_scores()} == {meta.name for meta in list_models()}
 
@@ -91,6 +105,19 @@ class TestCheck:
             replace(measured.prompts, instruction_source="given"),
         ):
             assert all(each.difference is None for each in check(replace(measured, prompts=prompts)))
+
+    def test_another_length_is_another_figure(self, measured):
+        short = replace(measured, spec=replace(measured.spec, max_tokens=128))
+        assert {each.difference for each in check(short)} == {None}
+        assert any("512 tokens" in each.obstacle for each in check(short))
+
+    def test_other_data_are_told_by_their_number(self, measured, monkeypatch):
+        monkeypatch.setattr(published, "_N_SAMPLES", N_SAMPLES)
+        assert all("1,379" in each.obstacle for each in check(measured))
+
+    def test_another_metric_is_another_figure(self, measured):
+        other = replace(measured, metric="cosine_pearson")
+        assert {each.obstacle for each in check(other)} == {"it is cosine_spearman"}
 
     def test_another_revision_is_another_model(self, measured):
         moved = replace(measured, spec=replace(measured.spec, revision="0" * 40))

@@ -205,7 +205,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("cuts", [[], [0], [10, -1]])
     def test_cut_off_below_one(self, cuts: list[int]) -> None:
-        with pytest.raises(VectorError, match="each at least 1"):
+        with pytest.raises(VectorError, match="whole numbers from 1"):
             query_scores({"q": {"a": 1}}, {"q": {"a": 1.0}}, k_values=cuts)
 
     @pytest.mark.parametrize("judged", [{}, {"q": {}}, {"q": {"a": 0}}, {"q": {"a": -1}, "p": {"a": 0}}])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from e5studio import similarity
-from e5studio.errors import E5StudioError, FingerprintMismatchError, NonFiniteError
-from e5studio.similarity import Hit, TopKSearch, cos_sim, scores, semantic_search, top_k_search
+from e5studio.errors import E5StudioError, FingerprintMismatchError, NonFiniteError, VectorError
+from e5studio.similarity import Hit, TopKSearch, cos_sim, pairwise_cos_sim, scores, semantic_search, top_k_search
 
 
 def exact_cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -249,3 +249,14 @@ class TestBlockByBlock:
 
     def test_nothing_searched_yet(self) -> None:
         assert TopKSearch(np.eye(2), top_k=5).found.ids.shape == (2, 0)
+
+
+class TestPairwise:
+    def test_equals_the_diagonal(self) -> None:
+        rng = np.random.default_rng(5)
+        a, b = rng.standard_normal((2, 50, 7))
+        np.testing.assert_array_equal(pairwise_cos_sim(a, b), np.diag(cos_sim(a, b)))
+
+    def test_other_numbers_of_rows(self) -> None:
+        with pytest.raises(VectorError, match="partner"):
+            pairwise_cos_sim(np.eye(3), np.eye(3)[:2])

@@ -26,6 +26,8 @@ Ranking = Mapping[str, Mapping[str, float]]
 K_VALUES = (1, 3, 5, 10, 20, 100, 1000)
 """The cut-offs that mteb reports."""
 
+MAX_CUT_OFF = 100_000
+
 MAX_RELEVANCE = 1_000_000
 """trec_eval counts gains in 32 bits, and larger judgements overflow without a word."""
 
@@ -37,6 +39,7 @@ _TREC_NAMES = {
     "precision": "P",
     "hit_rate": "success",
 }
+_METRIC = re.compile(rf"(?:{'|'.join(_TREC_NAMES)}|mrr)_at_([1-9]\d*)")
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def query_scores(judgements: Judgements, ranking: Ranking, *, k_values: Sequence
             no whole number from 1 on, or no query has a relevant document.
         MissingDependencyError: pytrec_eval is not installed.
     """
-    _check_cut_offs(k_values)
+    check_cut_offs(k_values)
     _check_judgements(judgements)
     _check_ranking(ranking)
     judged = {
@@ -106,11 +109,16 @@ def query_scores(judgements: Judgements, ranking: Ranking, *, k_values: Sequence
 
 def cut_off(metric: str) -> int:
     """The k of a metric's name: 10 of "ndcg_at_10"."""
-    match = re.fullmatch(rf"(?:{'|'.join(_TREC_NAMES)}|mrr)_at_([1-9]\d*)", metric)
+    match = _METRIC.fullmatch(metric)
     if match is None:
         known = ", ".join(f"{name}_at_10" for name in (*_TREC_NAMES, "mrr"))
         raise VectorError(f"Unknown metric {metric!r}. Give one such as {known}, with any k in place of 10.")
     return int(match[1])
+
+
+def is_metric(name: str) -> bool:
+    """Whether `query_scores` gives a metric of that name, for some k."""
+    return _METRIC.fullmatch(name) is not None
 
 
 def is_usable_id(name: str) -> bool:
@@ -118,9 +126,16 @@ def is_usable_id(name: str) -> bool:
     return "\0" not in name and not _SURROGATE.search(name)
 
 
-def _check_cut_offs(k_values: Sequence[int]) -> None:
-    if not k_values or not all(isinstance(k, int) and k >= 1 for k in k_values):
-        raise VectorError(f"k_values={tuple(k_values)}; give whole numbers, at least one, each at least 1.")
+def check_cut_offs(k_values: Sequence[int]) -> None:
+    """Refuse what is no list of ranks.
+
+    Raises:
+        VectorError: It is empty, or holds something else than whole numbers from 1 to `MAX_CUT_OFF`.
+    """
+    if not k_values or not all(isinstance(k, int) and 1 <= k <= MAX_CUT_OFF for k in k_values):
+        raise VectorError(
+            f"k_values={tuple(k_values)}; give whole numbers from 1 to {MAX_CUT_OFF:,}, at least one of them."
+        )
 
 
 def _check_judgements(judgements: Judgements) -> None:

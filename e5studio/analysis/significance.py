@@ -22,7 +22,10 @@ from e5studio.errors import VectorError
 Values = NDArray[np.float64]
 
 N_RESAMPLES = 9999
+MIN_SAMPLES = 10
+"""Fewer queries or pairs say nothing of others, whatever is drawn from them: they have no interval."""
 LEVEL = 0.95
+_MAX_RANKED = 20_000_000
 _BATCH_NUMBERS = 4_000_000  # of a resample's numbers held at once: 32 MB
 
 
@@ -47,17 +50,17 @@ class Comparison:
 
     Attributes:
         difference: Figure of the second minus figure of the first.
-        interval: Bootstrap interval of the difference, the same queries drawn for both.
+        interval: Bootstrap interval of the difference, the same queries drawn for both; None of too few.
         p_value: How often a difference as large would come by chance if both were equally good (two-sided).
     """
 
     difference: float
-    interval: Interval
+    interval: Interval | None
     p_value: float
 
 
-def mean_interval(scores: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval:
-    """Percentile bootstrap interval of the mean of scores, (n_queries,)."""
+def mean_interval(scores: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval | None:
+    """Percentile bootstrap interval of the mean of scores, (n_queries,); None of fewer than `MIN_SAMPLES`."""
     values = _checked_scores(scores)
     return _interval((values,), _mean, n_resamples, seed)
 
@@ -77,10 +80,10 @@ def compare_means(first: ArrayLike, second: ArrayLike, *, n_resamples: int = N_R
 
 def spearman_interval(
     found: ArrayLike, wanted: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0
-) -> Interval:
-    """Percentile bootstrap interval of Spearman's correlation over pairs, (n_pairs,) each."""
+) -> Interval | None:
+    """Percentile bootstrap interval of Spearman's correlation over pairs, (n_pairs,) each; None of too few."""
     left, right = checked_pair(found, wanted)
-    return _interval((left, right), _spearman, n_resamples, seed)
+    return _interval((left, right), _spearman, _affordable(n_resamples, len(left)), seed)
 
 
 def compare_spearman(
@@ -104,9 +107,14 @@ def compare_spearman(
 
     return Comparison(
         float(difference(ranks_b, ranks_a)),
-        _interval((a, b, gold), resampled, n_resamples, seed),
+        _interval((a, b, gold), resampled, _affordable(n_resamples, len(a)), seed),
         _swapping_p_value((ranks_b, ranks_a), difference, n_resamples, seed),
     )
+
+
+def _affordable(n_resamples: int, n_pairs: int) -> int:
+    """Every draw of pairs is ranked anew, which takes minutes for the largest sets; those need fewer draws."""
+    return min(n_resamples, max(999, _MAX_RANKED // n_pairs))
 
 
 def _mean(values: Values) -> Values:
@@ -118,17 +126,18 @@ def _spearman(found: Values, wanted: Values) -> Values:
     return correlate(ranks(found), ranks(wanted))
 
 
-def _interval(samples: tuple[Values, ...], statistic: Callable[..., Values], n_resamples: int, seed: int) -> Interval:
-    if len(samples[0]) < 2 or all(np.ptp(sample) == 0 for sample in samples):
-        figure = float(statistic(*samples))
-        return Interval(figure, figure)  # one query, or all alike: resampling gives the same again
+def _interval(
+    samples: tuple[Values, ...], statistic: Callable[..., Values], n_resamples: int, seed: int
+) -> Interval | None:
+    if len(samples[0]) < MIN_SAMPLES:
+        return None
     rng, n_drawn = np.random.default_rng(seed), len(samples[0])
     batch = max(1, _BATCH_NUMBERS // n_drawn)
     figures = []
     for start in range(0, n_resamples, batch):
         drawn = rng.integers(0, n_drawn, (min(batch, n_resamples - start), n_drawn))
         figures.append(statistic(*(sample[drawn] for sample in samples)))
-    # Of a few pairs a resample may hold copies of one alone, and no correlation of those exists.
+    # Where most values are alike a resample may hold them alone, and no correlation of those exists.
     low, high = np.nanquantile(np.concatenate(figures), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -11,6 +12,7 @@ from typing import Annotated, Any, cast, get_args
 import typer
 
 from e5studio import evaluation
+from e5studio.analysis.retrieval_metrics import MAX_CUT_OFF
 from e5studio.backends import BackendName, DType
 from e5studio.cache import VectorCache
 from e5studio.cli.evaluation_report import disagrees, print_results, results_as_json
@@ -21,17 +23,20 @@ from e5studio.cli.options import (
     LocalOption,
     MaxTokensOption,
     ModelOptions,
+    PromptKindOption,
     RevisionOption,
     model_or_usual,
+    not_blank,
 )
-from e5studio.cli.terminal import print_json, progress_bar, say
+from e5studio.cli.terminal import in_options, print_json, progress_bar, say
 from e5studio.encoder import E5Encoder
-from e5studio.errors import BackendError, MissingDependencyError
-from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, read_beir, read_sts
+from e5studio.errors import E5StudioError
+from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, prompts_of, read_beir, read_sts
 from e5studio.files.delimited import DELIMITERS
 from e5studio.models import PromptKind, is_in_table
 
 DISAGREES = 4
+SOME_LEFT_OUT = 3
 _MODEL_PANEL = "Settings (each may be repeated; every combination is evaluated)"
 _TASK_PANEL = "Tasks"
 
@@ -45,6 +50,14 @@ class _Prompting:
 
 
 @dataclass(frozen=True)
+class _LeftOut:
+    """A setting that could not be evaluated, and why."""
+
+    setting: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class _Tasks:
     """What is evaluated on, as asked for."""
 
@@ -54,12 +67,29 @@ class _Tasks:
     encoding: str | None
     delimiter: str | None
 
+    def __post_init__(self) -> None:
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise typer.BadParameter(f"{self.delimiter!r} is not one character.", param_hint="--delimiter")
+
+    def check_targets(self, targets: Sequence[str]) -> None:
+        """Refuse options that none of the targets, or more than one, could take."""
+        tables = [target for target in targets if _is_table(Path(target))]
+        for option, given in (("--columns", self.columns), ("--delimiter", self.delimiter)):
+            if given is not None and not tables:
+                raise typer.BadParameter(
+                    "It is for tables of pairs (.csv, .tsv), and there is none.", param_hint=option
+                )
+        if self.name is not None and len(targets) > 1:
+            raise typer.BadParameter(
+                "It names one task, and several are given. Evaluate them one by one.", param_hint="--task"
+            )
+
     def read(self, target: str) -> Any:
         """A folder in BEIR's form, a table of pairs, or a task of mteb."""
         path = Path(target)
         if path.is_dir():
             return read_beir(path, split=self.split, name=self.name, encoding=self.encoding)
-        if path.is_file() or path.suffix.lower() in DELIMITERS:
+        if _is_table(path):
             return read_sts(
                 path,
                 columns=self.columns,
@@ -71,8 +101,18 @@ class _Tasks:
         return evaluation.load_task(target, split=self.split)
 
 
+def _is_table(path: Path) -> bool:
+    return not path.is_dir() and (path.is_file() or path.suffix.lower() in DELIMITERS)
+
+
 def _choices(literal: Any) -> str:
     return f"[{'|'.join(get_args(literal))}]"
+
+
+def _none_blank(given: list[str] | None) -> list[str] | None:
+    for each in given or []:
+        not_blank(each)
+    return given
 
 
 def _one_of(literal: Any) -> Callable[[list[str] | None], list[str] | None]:
@@ -97,7 +137,13 @@ def evaluate(
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", envvar="E5STUDIO_MODEL", help="Model.", rich_help_panel=_MODEL_PANEL),
+        typer.Option(
+            "--model",
+            "-m",
+            callback=_none_blank,
+            help="A model of `e5studio models`, another Hub id, or a local folder. [env var: E5STUDIO_MODEL]",
+            rich_help_panel=_MODEL_PANEL,
+        ),
     ] = None,
     backend: Annotated[
         list[str] | None,
@@ -112,13 +158,12 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar=_choices(DType), callback=_one_of(DType), help="Precision.", rich_help_panel=_MODEL_PANEL),
     ] = None,
-    prompt_kind: Annotated[
+    prompts: Annotated[
         list[str] | None,
         typer.Option(
             metavar=_choices(PromptKind),
             callback=_one_of(PromptKind),
-            help="Prompts, in place of those that the model was trained with; 'none' measures it without. For a model "
-            "of your own the first is how it was trained.",
+            help="Prompts, in place of those that the model was trained with; 'none' measures it without.",
             rich_help_panel=_MODEL_PANEL,
         ),
     ] = None,
@@ -127,6 +172,7 @@ def evaluate(
         typer.Option(
             "--instruction",
             "-i",
+            callback=_none_blank,
             help="The task in one sentence, for instruct models; the authors' own for the task if left out.",
             rich_help_panel=_MODEL_PANEL,
         ),
@@ -139,7 +185,7 @@ def evaluate(
         ),
     ] = "authors",
     check: Annotated[
-        bool, typer.Option("--check", help="Set what is published beside it; exit code 4 where a figure disagrees.")
+        bool, typer.Option("--check", help="Set published figures beside it; exit code 4 where a run disagrees.")
     ] = False,
     cache: Annotated[
         Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
@@ -152,13 +198,19 @@ def evaluate(
         str | None,
         typer.Option(
             "--task",
-            help="Which task of mteb a folder or table is, if its name doesn't say.",
+            help="Which task of mteb a folder or table holds, if its name doesn't say.",
             rich_help_panel=_TASK_PANEL,
         ),
     ] = None,
     cut_offs: Annotated[
         list[int] | None,
-        typer.Option("--k", min=1, help="Cut-off of retrieval metrics; may be repeated.", rich_help_panel=_TASK_PANEL),
+        typer.Option(
+            "--k",
+            min=1,
+            max=MAX_CUT_OFF,
+            help="Cut-off of retrieval metrics, where texts are read here and not by mteb; may be repeated.",
+            rich_help_panel=_TASK_PANEL,
+        ),
     ] = None,
     columns: Annotated[
         tuple[str, str, str] | None,
@@ -170,31 +222,34 @@ def evaluate(
     ] = None,
     encoding: EncodingOption = None,
     delimiter: DelimiterOption = None,
+    prompt_kind: PromptKindOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = "auto",
     max_tokens: MaxTokensOption = None,
     local_files_only: LocalOption = False,
 ) -> None:
     """Measure quality: ranking metrics of retrieval, or correlation with people's scores of pairs."""
-    models = model or [model_or_usual(None)]
+    tasks = _Tasks(split, name, columns, encoding, delimiter)
+    tasks.check_targets(targets)
+    models = model or [model_or_usual(os.environ.get("E5STUDIO_MODEL") or None)]
     settings = _settings(
         [
             _model_options(each, computes, precision, prompt_kind, revision, device, max_tokens, local_files_only)
             for each, computes, precision in product(models, backend or ["auto"], dtype or ["auto"])
         ],
-        prompt_kind,
+        prompts,
         instruction,
     )
-    tasks = _Tasks(split, name, columns, encoding, delimiter)
     read = [tasks.read(target) for target in targets]
-    vectors = VectorCache(cache)
-    evaluations = list(_evaluate_all(settings, read, protocol, vectors, cut_offs or list(K_VALUES)))
-    groups = [[each for number, each in evaluations if number == place] for place in range(len(read))]
+    _check_prompts(settings, read, protocol)
+    groups, left_out = _evaluate_all(settings, read, protocol, VectorCache(cache), cut_offs or list(K_VALUES))
     if as_json:
-        print_json(results_as_json(groups))
+        print_json(results_as_json(groups) | {"left_out": [asdict(each) for each in left_out]})
     else:
         for task, group in zip(read, groups, strict=True):
             print_results(task, group, check)
+    if left_out:
+        raise typer.Exit(SOME_LEFT_OUT)
     if check and any(disagrees(each) for group in groups for each in group):
         raise typer.Exit(DISAGREES)
 
@@ -203,17 +258,16 @@ def _model_options(
     model: str,
     backend: str,
     dtype: str,
-    kinds: Sequence[str] | None,
+    trained: PromptKind | None,
     revision: str | None,
     device: str,
     max_tokens: int | None,
     local_files_only: bool,
 ) -> ModelOptions:
-    """How to load a model; --prompt-kind says how one of one's own was trained, never one of the table."""
-    trained = cast(PromptKind, kinds[0]) if kinds and not is_in_table(model) else None
+    """How to load a model; --prompt-kind says how one of one's own was trained, and nothing of those of the table."""
     return ModelOptions(
         model,
-        trained,
+        None if is_in_table(model) else trained,
         revision,
         cast(BackendName, backend),
         device,
@@ -229,14 +283,24 @@ def _settings(
     """For each encoder the ways of introducing texts that are asked for; instructions only where they are taken."""
     settings: dict[ModelOptions, list[_Prompting]] = {}
     for each in options:
-        settings[each] = [
+        ways = [
             _Prompting(cast(PromptKind | None, kind), instruction)
             for kind in kinds or (None,)
             for instruction in _taken(instructions, kind or each.known_prompt_kind())
         ]
+        settings[each] = list(dict.fromkeys(ways))
     if instructions and not any(way.instruction for ways in settings.values() for way in ways):
         raise typer.BadParameter("None of these models takes an instruction.", param_hint="--instruction")
     return settings
+
+
+def _check_prompts(settings: dict[ModelOptions, list[_Prompting]], tasks: Sequence[Any], protocol: Protocol) -> None:
+    """Find out before anything is loaded whether the prompts asked for go together."""
+    for (options, ways), task in product(settings.items(), tasks):
+        for way in ways:
+            kind = way.prompt_kind or options.known_prompt_kind()
+            if kind is not None and isinstance(task, RetrievalTask | StsTask):
+                prompts_of(task, kind, protocol, way.instruction)
 
 
 def _taken(instructions: Sequence[str] | None, kind: str | None) -> Sequence[str | None]:
@@ -249,21 +313,41 @@ def _evaluate_all(
     protocol: Protocol,
     cache: VectorCache,
     k_values: Sequence[int],
-) -> Iterator[tuple[int, Evaluation]]:
-    """(place of the task, evaluation) of all; an encoder that is not to be had doesn't stop the others."""
-    n_failed = 0
+) -> tuple[list[list[Evaluation]], list[_LeftOut]]:
+    """The evaluations of each task, and what could not be evaluated: one setting doesn't stop the others.
+
+    Raises:
+        E5StudioError: Nothing could be evaluated; the first reason.
+    """
+    groups: list[list[Evaluation]] = [[] for _ in tasks]
+    errors: list[tuple[str, E5StudioError]] = []
     for options, ways in settings.items():
+        setting = f"{options.model}, {options.backend} in {options.dtype}"
         try:
             encoder = options.load()
-        except (BackendError, MissingDependencyError) as error:
-            n_failed += 1
-            if n_failed == len(settings):
-                raise
-            say(f"Left out: {options.model}, {options.backend} in {options.dtype}: {error}", style="yellow")
+        except E5StudioError as error:
+            errors.append((setting, error))
             continue
         with encoder:
             for (place, task), way in product(enumerate(tasks), ways):
-                yield place, _evaluate_one(encoder, task, way, protocol, cache, k_values)
+                try:
+                    groups[place].append(_evaluate_one(encoder, task, way, protocol, cache, k_values))
+                except E5StudioError as error:
+                    errors.append((f"{setting}, {way.prompt_kind or 'its own'} prompts", error))
+    if errors and not any(groups):
+        raise errors[0][1]
+    left_out = [_LeftOut(setting, in_options(error)) for setting, error in errors]
+    for each in left_out:
+        say(f"Left out: {each.setting}: {each.reason}", style="yellow")
+    return [_without_copies(group) for group in groups], left_out
+
+
+def _without_copies(group: Sequence[Evaluation]) -> list[Evaluation]:
+    """Each setting once: "auto" is one of the others."""
+    kept: dict[Any, Evaluation] = {}
+    for each in group:
+        kept.setdefault((each.spec, each.prompts), each)
+    return list(kept.values())
 
 
 def _evaluate_one(
@@ -297,10 +381,10 @@ def _evaluate_one(
 
 def _say_work(found: Evaluation) -> None:
     work, spec = found.work, found.spec
-    outside = 1 - work.seconds.get("embedding", 0.0) / work.total_seconds if work.total_seconds else 0.0
+    stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in work.seconds.items())
     say(
         f"{found.task}, {spec.model}, {spec.backend} in {spec.dtype}: {work.n_texts:,} texts, {work.n_tokens:,} "
-        f"tokens in {work.total_seconds:.1f} s, {outside:.1%} of it outside the model."
+        f"tokens in {work.total_seconds:.1f} s ({stages})."
     )
     if work.n_truncated:
         say(f"{work.n_truncated:,} texts are longer than the {spec.max_tokens} tokens read; their ends were left out.")

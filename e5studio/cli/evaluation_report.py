@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+import typer
+
 from e5studio.analysis.significance import Interval
-from e5studio.cli.terminal import Align, print_line, print_table
+from e5studio.cli.terminal import Align, print_line, print_table, printable
 from e5studio.evaluation import (
     Evaluation,
     Protocol,
@@ -22,7 +24,8 @@ from e5studio.evaluation import check as published_checks
 from e5studio.evaluation.published import TOLERANCE
 
 _METRIC_NAMES = {"cosine_spearman": "Spearman", "cosine_pearson": "Pearson", "ndcg": "nDCG", "map": "MAP", "mrr": "MRR"}
-_SHOWN = ("ndcg_at_10", "map_at_10", "recall_at_100", "mrr_at_10", "cosine_spearman", "cosine_pearson")
+_SHOWN = ("ndcg_at_10", "map_at_10", "recall_at_100", "mrr_at_10", "cosine_pearson")
+_MOST_SHOWN = 5
 _SOURCES = {
     "given": "yours",
     "authors": "the authors'",
@@ -59,8 +62,7 @@ def print_results(task: Any, group: Sequence[Evaluation], is_checked: bool) -> N
     if not group:
         return
     print_line(_heading(task, group[0]), style="bold")
-    shown = [name for name in _SHOWN if all(name in each.scores for each in group)]
-    shown = [group[0].metric, *(name for name in shown if name != group[0].metric)]
+    shown = _shown(group)
     columns: list[tuple[str, Align]] = [
         ("", "right"),
         ("model", "left"),
@@ -79,10 +81,23 @@ def print_results(task: Any, group: Sequence[Evaluation], is_checked: bool) -> N
         _print_checks(group)
 
 
+def _shown(group: Sequence[Evaluation]) -> list[str]:
+    """The main score, then what tables usually hold, or at other cut-offs nDCG at each and the rest at the largest."""
+    there = [name for name in group[0].scores if all(name in each.scores for each in group)]
+    usual = [name for name in _SHOWN if name in there]
+    if not usual:
+        at_cut_offs = [name for name in there if name.startswith("ndcg_at_")]
+        largest = at_cut_offs[-1:] and at_cut_offs[-1].removeprefix("ndcg")
+        usual = [*at_cut_offs, *(f"{kind}{largest}" for kind in ("map", "recall", "mrr") if largest)]
+    return list(dict.fromkeys([group[0].metric, *usual]))[:_MOST_SHOWN]
+
+
 def _heading(task: Any, found: Evaluation) -> str:
     sizes = ""
     if isinstance(task, RetrievalTask):
-        sizes = f": {len(task.queries):,} queries, {len(task.document_ids):,} documents"
+        others = f" ({task.n_unjudged:,} without a relevant document left out)" if task.n_unjudged else ""
+        empty = f" ({found.work.n_empty:,} empty)" if found.work.n_empty else ""
+        sizes = f": {len(task.queries):,} queries{others}, {len(task.document_ids):,} documents{empty}"
     if isinstance(task, StsTask):
         sizes = f": {len(task.first):,} pairs"
     return f"{found.task}, {found.split}{sizes}. Prompts {_RULES[found.prompts.protocol]}."
@@ -91,7 +106,7 @@ def _heading(task: Any, found: Evaluation) -> str:
 def _row(number: int, found: Evaluation, shown: Sequence[str]) -> list[str]:
     return [
         str(number),
-        found.spec.model,
+        found.spec.model.rsplit("/", 1)[-1],
         found.spec.backend,
         found.spec.dtype,
         f"{found.main_score:.4f}",
@@ -105,8 +120,8 @@ def _prompts(prompts: TaskPrompts) -> str:
     is_on_all = prompts.query.text == prompts.document.text
     if not prompts.query.text and is_on_all:
         return "none"
-    name = "instruction" if prompts.kind == "instruct" else repr(prompts.query.text)
-    return f"{name} on all" if is_on_all else f"{name}, {prompts.document.text!r}"
+    query = "instruction" if prompts.kind == "instruct" else prompts.query.text.strip()
+    return f"{query} on all" if is_on_all else f"{query} / {prompts.document.text.strip() or 'none'}"
 
 
 def _print_instructions(group: Sequence[Evaluation]) -> None:
@@ -114,7 +129,7 @@ def _print_instructions(group: Sequence[Evaluation]) -> None:
     for number, found in enumerate(group, 1):
         if found.prompts.query.instruction:
             source = _SOURCES[found.prompts.instruction_source]
-            print_line(f"Row {number}, instruction ({source}): {found.prompts.query.instruction}")
+            typer.echo(f"Row {number}, instruction ({source}): {printable(found.prompts.query.instruction)}")
 
 
 def _print_tests(group: Sequence[Evaluation]) -> None:
@@ -139,21 +154,21 @@ def _print_checks(group: Sequence[Evaluation]) -> None:
     rows = []
     for number, found in enumerate(group, 1):
         for each in published_checks(found):
-            verdict = {None: "not comparable", True: "agrees", False: "differs"}[each.agrees]
-            difference = "" if each.difference is None else f"{each.difference:+.4f}"
             score = each.published
-            rows.append([str(number), f"{score.value:.4f}", difference, verdict, score.rules, score.source])
+            verdict = each.obstacle or ("agrees" if each.agrees else "differs")
+            difference = "" if each.difference is None else f"{each.difference:+.4f}"
+            rows.append([str(number), f"{score.value:.4f}", difference, score.rules, score.source, verdict])
     if not rows:
-        print_line(f"Nothing is published of these models on {group[0].task}, as far as this package knows.")
+        print_line(f"Nothing is published of these models on {group[0].task!r}, as far as this package knows.")
         return
     print_line(f"Published (a run agrees within {TOLERANCE}):")
     headings: list[tuple[str, Align]] = [
         ("row", "right"),
         ("published", "right"),
         ("difference", "right"),
-        ("verdict", "left"),
         ("rules", "left"),
         ("source", "left"),
+        ("verdict", "left"),
     ]
     print_table(headings, rows)
     print_line("")

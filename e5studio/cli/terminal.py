@@ -142,7 +142,7 @@ def _errors_as_sentences() -> Iterator[None]:
     except (typer.Exit, typer.BadParameter, BrokenPipeError):
         raise
     except E5StudioError as error:
-        say(f"Error: {_in_options(error)}", style="red")
+        say(f"Error: {in_options(error)}", style="red")
         raise typer.Exit(1) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -159,7 +159,7 @@ def _errors_as_sentences() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def _in_options(error: E5StudioError) -> str:
+def in_options(error: E5StudioError) -> str:
     """The message, with options of this program where the library names arguments in Python."""
     if isinstance(error, UnknownModelError):
         return (

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from e5studio.analysis.retrieval_metrics import K_VALUES
 from e5studio.evaluation.beir import read_beir
-from e5studio.evaluation.protocols import Protocol, TaskPrompts, task_prompts
+from e5studio.evaluation.protocols import Protocol, TaskPrompts
 from e5studio.evaluation.published import Check, PublishedScore, check, published_scores
 from e5studio.evaluation.results import PairedTest, as_mteb_result, interval, paired_tests
-from e5studio.evaluation.run import Evaluation, evaluate
+from e5studio.evaluation.run import Evaluation, evaluate, prompts_of
 from e5studio.evaluation.sts_files import read_sts
 from e5studio.evaluation.tasks import Document, RetrievalTask, StsTask
 
@@ -49,10 +49,10 @@ __all__ = [
     "load_mteb_encoder",
     "load_task",
     "paired_tests",
+    "prompts_of",
     "published_scores",
     "read_beir",
     "read_sts",
-    "task_prompts",
 ]
 
 

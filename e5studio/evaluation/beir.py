@@ -21,6 +21,7 @@ from e5studio.files.json_lines import json_object
 from e5studio.texts import find_bad_texts
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
+_COLUMNS = ("query-id", "corpus-id", "score")
 _DEFAULT_SPLIT = "test"
 _Qrels = dict[str, dict[str, int]]
 
@@ -63,7 +64,7 @@ def read_beir(
         documents=functools.partial(_documents, (folder / CORPUS).absolute(), encoding),
         judgements=relevant,
         skips_own_id=skips_own_id(task),
-        n_unjudged=len(judgements) - len(relevant),
+        n_unjudged=len(queries) - len(relevant),
         source=str(folder),
         digest=digest.hexdigest(),
     )
@@ -83,11 +84,11 @@ def _qrels_file(folder: Path, split: str | None) -> Path:
     splits = {path.stem: path for path in sorted((folder / QRELS).glob("*.tsv"))}
     if not splits:
         raise FileFormatError(f"{folder / QRELS} holds no .tsv file. Put the judgements into {_DEFAULT_SPLIT}.tsv.")
-    chosen = split or (_DEFAULT_SPLIT if len(splits) > 1 else next(iter(splits)))
+    chosen = split.removesuffix(".tsv") if split else _DEFAULT_SPLIT if len(splits) > 1 else next(iter(splits))
     if chosen not in splits:
         raise FileFormatError(
-            f"{folder / QRELS} holds no {chosen}.tsv, but {', '.join(path.name for path in splits.values())}. "
-            "Choose one with --split."
+            f"{folder / QRELS} has no split {chosen!r}. Its splits: {', '.join(map(repr, splits))}. Choose one with "
+            "--split."
         )
     return splits[chosen]
 
@@ -142,6 +143,7 @@ def _read_qrels(
 ) -> _Qrels:
     digest.add(QRELS)
     judgements: _Qrels = {}
+    order = [0, 1, 2]
     records = csv_records(path, text_encoding(path, encoding), "\t", is_quoted=False)
     for place, (line, cells) in enumerate(records):
         if len(cells) != 3:
@@ -149,9 +151,11 @@ def _read_qrels(
                 f"{path}, line {line}: {len(cells)} cells where three are due, separated by tabs: the query's id, the "
                 "document's id and a whole number."
             )
-        query, document, score = (cell.strip() for cell in cells)
-        if place == 0 and _is_header(query, document, score, queries, documents):
+        stripped = [cell.strip() for cell in cells]
+        if place == 0 and _is_header(stripped, queries, documents):
+            order = _column_order(path, stripped)
             continue
+        query, document, score = (stripped[column] for column in order)
         relevance = _relevance(path, line, score)
         for what, known, where in ((query, queries, QUERIES), (document, documents, CORPUS)):
             if what not in known:
@@ -162,9 +166,21 @@ def _read_qrels(
     return judgements
 
 
-def _is_header(query: str, document: str, score: str, queries: dict[str, str], documents: set[str]) -> bool:
+def _is_header(cells: list[str], queries: dict[str, str], documents: set[str]) -> bool:
     """Whether the first line names columns: neither a number nor an id of ours stands in it."""
-    return _whole_number(score) is None and query not in queries and document not in documents
+    return not any(_whole_number(cell) is not None or cell in queries or cell in documents for cell in cells)
+
+
+def _column_order(path: Path, header: list[str]) -> list[int]:
+    """Where the query's id, the document's and the score stand, as far as the header says so."""
+    if set(header) == set(_COLUMNS):
+        return [header.index(name) for name in _COLUMNS]
+    if set(header) & set(_COLUMNS):
+        raise FileFormatError(
+            f"{path}, line 1: the columns are called {', '.join(map(repr, header))}. Call them "
+            f"{', '.join(map(repr, _COLUMNS))}, in any order, or leave the header out."
+        )
+    return [0, 1, 2]
 
 
 def _judge(

@@ -14,7 +14,7 @@ from e5studio.backends import BackendName, DType, FloatArray
 from e5studio.cache import CachedEncoder, VectorCache
 from e5studio.encoder import E5Encoder
 from e5studio.errors import MissingDependencyError, PromptError
-from e5studio.evaluation.protocols import Protocol, TaskPrompts, task_prompts
+from e5studio.evaluation.protocols import Protocol, TaskPrompts, check_protocol, task_prompts
 from e5studio.evaluation.run import Work, under_protocol
 from e5studio.models import PromptKind, is_in_table
 from e5studio.prompts import Prompt
@@ -44,7 +44,7 @@ class MtebEncoder(AbsEncoder):
         protocol: Whose rules choose the prompts.
         prompt_kind: Treat the model as of this kind in place of its own: "none" measures it without prompts.
         instruction: The task for every task, in place of each task's own.
-        cache: Where vectors are kept; nowhere if None.
+        cache: Where vectors are kept, but for those of classification, which are not normalised; nowhere if None.
 
     Attributes:
         mteb_model_meta: What mteb writes into its results; protocol, back end and precision are in its
@@ -64,6 +64,7 @@ class MtebEncoder(AbsEncoder):
         instruction: str | None = None,
         cache: VectorCache | None = None,
     ) -> None:
+        check_protocol(protocol)
         self.encoder = under_protocol(encoder, protocol)
         self.model = self.encoder  # what AbsEncoder calls it
         self._cache = cache

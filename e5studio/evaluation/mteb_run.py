@@ -15,7 +15,7 @@ import datasets.exceptions
 import mteb
 import numpy as np
 
-from e5studio.analysis.retrieval_metrics import QueryScores, cut_off, query_scores
+from e5studio.analysis.retrieval_metrics import QueryScores, cut_off, is_metric, query_scores
 from e5studio.cache import VectorCache
 from e5studio.encoder import E5Encoder
 from e5studio.errors import UnknownTaskError
@@ -45,6 +45,9 @@ def load_task(name: str, *, split: str | None = None) -> Any:
             f"{name!r} is no folder, no file, and no task of mteb: {reason}. Give a folder in BEIR's form, a table of "
             "pairs, or a task's name."
         ) from error
+    splits = task.metadata.eval_splits
+    if split is not None and split not in splits:
+        raise UnknownTaskError(f"{name} has no split {split!r}. mteb evaluates on {', '.join(splits)}.")
     try:
         task.load_data()
     except (OSError, datasets.exceptions.DatasetsError) as error:
@@ -94,7 +97,8 @@ def evaluate_with_mteb(
         split=", ".join(result.scores),
         dataset_revision=result.dataset_revision,
         spec=model.encoder.spec,
-        prompts=model.used[task.metadata.name],
+        prompts=model.used.get(task.metadata.name)
+        or next(iter(model.used.values())),  # of an aggregate, its first part
         metric=metric,
         scores={**scores, metric: float(result.get_score())},
         sample=_sample(task, metric, next(iter(result.scores)), predictions) if is_single else None,
@@ -122,14 +126,14 @@ def _predictions(folder: Path) -> dict[str, Any]:
 
 def _sample(task: Any, metric: str, split: str, predictions: dict[str, Any]) -> QueryScores | StsSample | None:
     """What the main score is made of, where mteb keeps it: rankings, or cosines of pairs."""
-    [subset] = task.hf_subsets or ["default"]
+    subset = next(iter(task.hf_subsets or ["default"]))
     found = predictions.get(subset, {}).get(split)
     if found is None:
         return None
     if task.metadata.type == "STS" and metric == STS_METRIC:
         data = task.dataset[split] if split in task.dataset else task.dataset[subset][split]
         return StsSample(np.array(found["cosine_scores"]), np.array(data["score"], np.float64))
-    if task.metadata.type in _RETRIEVAL_TYPES and not task.skip_first_result:
+    if task.metadata.type in _RETRIEVAL_TYPES and is_metric(metric) and not task.skip_first_result:
         if task.ignore_identical_ids:
             found = {query: {doc: s for doc, s in ranked.items() if doc != query} for query, ranked in found.items()}
         return query_scores(task.dataset[subset][split]["relevant_docs"], found, k_values=[cut_off(metric)])

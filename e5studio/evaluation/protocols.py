@@ -3,7 +3,7 @@
 "authors": E5's own evaluation (microsoft/unilm, e5: mteb_beir_eval.py, mteb_except_retrieval_eval.py).
 Retrieval has a prompt for queries and one for documents; everything else is symmetric and has the
 query prompt on every text, QuoraRetrieval too; classification takes vectors that are not normalised;
-texts are read up to 512 tokens by every model.
+no model reads more than 512 tokens of a text.
 
 "mteb": what mteb itself gives these models. Prompts by role where a task has roles, and none on
 symmetric tasks; instruct models get mteb's own instructions; vectors are always normalised.
@@ -76,8 +76,7 @@ def task_prompts(
     Raises:
         PromptError: An instruction meets a model that takes none, or mteb's is wanted and not to be had.
     """
-    if protocol not in PROTOCOLS:
-        raise PromptError(f"protocol={protocol!r} is unknown. It is one of {', '.join(map(repr, PROTOCOLS))}.")
+    check_protocol(protocol)
     words, source = _instruction(kind, name, task_type, protocol, instruction, mteb_instruction)
     query = resolve_prompt(kind, prompt_name="query", instruction=words)
     document = resolve_prompt(kind, prompt_name="document")
@@ -97,6 +96,16 @@ def task_prompts(
         return TaskPrompts(kind, protocol, query, document, instruction_source=source)
     symmetric = query if kind == "instruct" else Prompt("")
     return TaskPrompts(kind, protocol, symmetric, symmetric, instruction_source=source)
+
+
+def check_protocol(protocol: str) -> None:
+    """Refuse a name that is none of the protocols.
+
+    Raises:
+        PromptError: It is none.
+    """
+    if protocol not in PROTOCOLS:
+        raise PromptError(f"protocol={protocol!r} is unknown. It is one of {', '.join(map(repr, PROTOCOLS))}.")
 
 
 def _instruction(

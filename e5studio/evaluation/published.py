@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Literal
 
+from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS
 from e5studio.evaluation.run import Evaluation
 from e5studio.models import get_model_meta, is_in_table
 
@@ -23,6 +24,17 @@ _LOCAL_REVISION = "sha256:"
 
 TOLERANCE = 0.001
 """How far apart two runs of one model may lie: mteb's results repository accepts as much for a task."""
+
+# Queries or pairs of the tasks in the table, to tell the data of a figure from other data under its name.
+_N_SAMPLES = {
+    "ArguAna": 1406,
+    "BIOSSES": 100,
+    "NFCorpus": 323,
+    "SICK-R": 9927,
+    "STS12": 3108,
+    "STSBenchmark": 1379,
+    "SciFact": 300,
+}
 
 
 @dataclass(frozen=True)
@@ -56,11 +68,13 @@ class Check:
 
     Attributes:
         published: The figure.
-        difference: The run's score minus the published one; None where the run was made by other rules.
+        difference: The run's score minus the published one; None where the two cannot be compared.
+        obstacle: Why they cannot, "" where they can.
     """
 
     published: PublishedScore
     difference: float | None
+    obstacle: str = ""
 
     @property
     def agrees(self) -> bool | None:
@@ -81,25 +95,45 @@ def published_scores() -> tuple[PublishedScore, ...]:
 def check(evaluation: Evaluation) -> list[Check]:
     """Hold a run against what is published of its model and task; [] where nothing is.
 
-    Figures of other revisions of the model are left out. A figure made by other rules for prompts than the run, or
-    a run with prompts that the model was not trained with, has no difference.
+    Figures of other revisions of the model are left out (a local folder counts as the model that it is called
+    after). What was measured otherwise than the figure is shown with the obstacle and no difference: another metric,
+    other data, other rules, a length or prompts that are not the protocol's.
     """
     model, revision = _public_name(evaluation.spec.model), evaluation.spec.revision
-    wanted = (model, evaluation.task, evaluation.split, evaluation.metric)
     found = [
         score
         for score in published_scores()
-        if (score.model, score.task, score.split, score.metric) == wanted
+        if (score.model, score.task, score.split) == (model, evaluation.task, evaluation.split)
         and (score.revision in ("", revision) or revision.startswith(_LOCAL_REVISION))
     ]
-    return [Check(score, _difference(evaluation, score)) for score in found]
+    return [_checked(evaluation, score) for score in found]
 
 
-def _difference(evaluation: Evaluation, score: PublishedScore) -> float | None:
+def _checked(evaluation: Evaluation, score: PublishedScore) -> Check:
+    obstacle = _obstacle(evaluation, score)
+    return Check(score, None if obstacle else evaluation.main_score - score.value, obstacle)
+
+
+def _obstacle(evaluation: Evaluation, score: PublishedScore) -> str:
     prompts = evaluation.prompts
-    is_as_trained = prompts.kind == evaluation.spec.prompt_kind and prompts.instruction_source != "given"
-    has_same_rules = score.rules in ("both", prompts.protocol)
-    return evaluation.main_score - score.value if is_as_trained and has_same_rules else None
+    if score.metric != evaluation.metric:
+        return f"it is {score.metric}"
+    if evaluation.n_samples not in (None, _N_SAMPLES.get(evaluation.task, evaluation.n_samples)):
+        return f"other data: it has {_N_SAMPLES[evaluation.task]:,} queries or pairs, this {evaluation.n_samples:,}"
+    if score.rules not in ("both", prompts.protocol):
+        return "other rules"
+    if prompts.kind != evaluation.spec.prompt_kind or prompts.instruction_source == "given":
+        return "other prompts"
+    if evaluation.spec.max_tokens != _usual_length(evaluation):
+        return f"other length: it was read up to {_usual_length(evaluation):,} tokens"
+    return ""
+
+
+def _usual_length(evaluation: Evaluation) -> int:
+    if not is_in_table(evaluation.spec.model):
+        return evaluation.spec.max_tokens
+    own = get_model_meta(evaluation.spec.model).max_tokens
+    return min(own, AUTHORS_MAX_TOKENS) if evaluation.prompts.protocol == "authors" else own
 
 
 def _public_name(model: str) -> str:

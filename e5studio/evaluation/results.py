@@ -45,7 +45,7 @@ class PairedTest:
 
 
 def interval(evaluation: Evaluation) -> Interval | None:
-    """Bootstrap interval of the main score; None where only figures are known."""
+    """Bootstrap interval of the main score; None where only figures are known, or too few queries or pairs."""
     sample = evaluation.sample
     if isinstance(sample, QueryScores):
         return mean_interval(sample.values[evaluation.metric])
@@ -109,7 +109,12 @@ def _beside_mteb(evaluation: Evaluation) -> dict[str, Any]:
         "main_metric": evaluation.metric,
         "interval": asdict(found) if found is not None else None,
         "published": [
-            {**asdict(each.published), "difference": each.difference, "agrees": each.agrees}
+            {
+                **asdict(each.published),
+                "difference": each.difference,
+                "agrees": each.agrees,
+                "obstacle": each.obstacle,
+            }
             for each in check(evaluation)
         ],
         "work": asdict(evaluation.work),

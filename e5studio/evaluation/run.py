@@ -1,14 +1,14 @@
 """Runs an encoder over a task: embeds, searches or compares, and scores.
 
-Texts go through a vector cache, so that settings that share vectors (two instructions, whose
-documents are the same) and runs that share a folder compute them once. Memory is bounded by
+Texts go through a vector cache: runs that share a folder, and settings of one run whose vectors fit
+into it (two instructions, whose documents are the same), compute them once. Memory is bounded by
 blocks: neither the texts nor the vectors of a corpus are ever held whole.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -18,20 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.correlation import pearson, scipy_stats, spearman
-from e5studio.analysis.retrieval_metrics import K_VALUES, QueryScores, import_pytrec_eval, query_scores
+from e5studio.analysis.retrieval_metrics import (
+    K_VALUES,
+    QueryScores,
+    check_cut_offs,
+    import_pytrec_eval,
+    query_scores,
+)
 from e5studio.backends import FloatArray
 from e5studio.cache import CachedEncoder, VectorCache
 from e5studio.encoder import E5Encoder, PreparedTexts, Progress
+from e5studio.errors import FileFormatError
 from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskPrompts, task_prompts
 from e5studio.evaluation.tasks import Document, RetrievalTask, StsTask
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt, join_title
-from e5studio.similarity import TopK, TopKSearch
+from e5studio.similarity import TopK, TopKSearch, pairwise_cos_sim
 from e5studio.spec import EncoderSpec
 
 RETRIEVAL_METRIC, STS_METRIC = "ndcg_at_10", "cosine_spearman"
 
+MIN_DEPTH = 1000
+"""Rankings are at least so deep, whatever the cut-offs: trec_eval settles ties by id, ours are cut by place."""
+
 _BLOCK_TEXTS = 8192
+_SEARCHED_BYTES = 1 << 27  # vectors searched at once: rescoring the best of many small blocks would take longer
 _BLOCK_QUERIES = 256  # rankings turned into dictionaries at once, for pytrec_eval
 
 
@@ -120,6 +131,13 @@ class Evaluation:
         """The score that the task is judged by."""
         return self.scores[self.metric]
 
+    @property
+    def n_samples(self) -> int | None:
+        """Queries or pairs that it was measured on; None where mteb gives but the figures."""
+        if self.sample is None:
+            return None
+        return len(self.sample.cosines if isinstance(self.sample, StsSample) else self.sample.query_ids)
+
 
 def evaluate(
     encoder: E5Encoder,
@@ -147,22 +165,28 @@ def evaluate(
     Raises:
         PromptError: The prompts asked for don't go together.
     """
-    prompts = task_prompts(
-        prompt_kind or encoder.meta.prompt_kind,
-        name=task.name,
-        task_type="STS" if isinstance(task, StsTask) else "Retrieval",
-        protocol=protocol,
-        instruction=instruction,
-    )
+    prompts = prompts_of(task, prompt_kind or encoder.meta.prompt_kind, protocol, instruction)
     chosen = under_protocol(encoder, protocol)
     if isinstance(task, StsTask):
         return evaluate_sts(chosen, task, prompts, cache=cache, on_progress=on_progress)
     return evaluate_retrieval(chosen, task, prompts, cache=cache, k_values=k_values, on_progress=on_progress)
 
 
+def prompts_of(
+    task: RetrievalTask | StsTask, kind: PromptKind, protocol: Protocol, instruction: str | None = None
+) -> TaskPrompts:
+    """The prompts that `evaluate` gives a task on a model of this kind; errors as there."""
+    task_type = "STS" if isinstance(task, StsTask) else "Retrieval"
+    return task_prompts(kind, name=task.name, task_type=task_type, protocol=protocol, instruction=instruction)
+
+
 def under_protocol(encoder: E5Encoder, protocol: Protocol) -> E5Encoder:
-    """The encoder, reading no more tokens than the protocol lets it: the authors' evaluation reads 512."""
-    is_too_long = protocol == "authors" and encoder.spec.max_tokens > AUTHORS_MAX_TOKENS
+    """The encoder, reading no more tokens than the protocol lets it: the authors' evaluation reads 512.
+
+    An encoder that was given a length of its own keeps it.
+    """
+    is_given = encoder.spec.max_tokens != encoder.meta.max_tokens
+    is_too_long = protocol == "authors" and not is_given and encoder.spec.max_tokens > AUTHORS_MAX_TOKENS
     return encoder.with_options(max_tokens=AUTHORS_MAX_TOKENS if is_too_long else None)
 
 
@@ -182,18 +206,24 @@ def evaluate_retrieval(
         task: Queries, documents, judgements.
         prompts: From `task_prompts`.
         cache: Where vectors are kept; in memory, for this call, if None.
-        k_values: Cut-offs of the metrics; rankings are as deep as the largest.
+        k_values: Cut-offs of the metrics. The main score is nDCG@10 where 10 is among them, else nDCG at the largest.
         on_progress: Told of texts embedded.
     """
+    check_cut_offs(k_values)
     import_pytrec_eval()  # what is missing should be missed before hours of work
     run = _Run(encoder, prompts, cache, len(task.queries) + len(task.document_ids), on_progress)
-    queries = run.embed(task.queries, prompts.query)
-    search = TopKSearch(queries, top_k=min(max(k_values) + task.skips_own_id, len(task.document_ids)))
-    documents = task.documents()
-    while block := list(islice(documents, _BLOCK_TEXTS)):
-        vectors = run.embed([document_text(document, prompts) for document in block], prompts.document)
+    search = TopKSearch(
+        run.embed(task.queries, prompts.query),
+        top_k=min(max(*k_values, MIN_DEPTH) + task.skips_own_id, len(task.document_ids)),
+    )
+    for vectors in _large_blocks(run.document_blocks(task)):
         with run.work.timed("searching"):
             search.add(vectors)
+    if search.n_seen != len(task.document_ids):
+        raise FileFormatError(
+            f"{task.source or task.name} held {len(task.document_ids):,} documents and now gives {search.n_seen:,}: it "
+            "changed while it was read. Start again when nobody writes to it."
+        )
     with run.work.timed("scoring"):
         sample = _score(task, search.found, k_values)
     metric = RETRIEVAL_METRIC if RETRIEVAL_METRIC in sample.values else f"ndcg_at_{max(k_values)}"
@@ -213,7 +243,7 @@ def evaluate_sts(
     run = _Run(encoder, prompts, cache, 2 * len(task.first), on_progress)
     first, second = run.embed(task.first, prompts.query), run.embed(task.second, prompts.document)
     with run.work.timed("scoring"):
-        cosines = np.einsum("nd,nd->n", first.astype(np.float64), second.astype(np.float64))
+        cosines = pairwise_cos_sim(first, second).astype(np.float64)
         scores = {STS_METRIC: spearman(cosines, task.scores), "cosine_pearson": pearson(cosines, task.scores)}
     return run.finished(task, "STS", STS_METRIC, scores, StsSample(cosines, task.scores))
 
@@ -251,6 +281,12 @@ class _Run:
         self._tell(0, 0)
         return vectors
 
+    def document_blocks(self, task: RetrievalTask) -> Iterator[FloatArray]:
+        """Vectors of the documents, block by block."""
+        documents = task.documents()
+        while block := list(islice(documents, _BLOCK_TEXTS)):
+            yield self.embed([document_text(document, self._prompts) for document in block], self._prompts.document)
+
     def finished(
         self,
         task: RetrievalTask | StsTask,
@@ -279,12 +315,24 @@ class _Run:
             self._on_progress(self.work.n_texts + n_done, self._n_texts)
 
 
+def _large_blocks(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
+    """The same rows in fewer blocks."""
+    held: list[FloatArray] = []
+    for block in blocks:
+        held.append(block)
+        if sum(each.nbytes for each in held) >= _SEARCHED_BYTES:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)
+
+
 def _score(task: RetrievalTask, found: TopK, k_values: Sequence[int]) -> QueryScores:
     """Scores of all queries, a block at a time: rankings as dictionaries are many times as large as arrays."""
     parts = [
         query_scores(
             {query: task.judgements[query] for query in task.query_ids[start : start + _BLOCK_QUERIES]},
-            _rankings(task, found, start, max(k_values)),
+            _rankings(task, found, start),
             k_values=k_values,
         )
         for start in range(0, len(task.query_ids), _BLOCK_QUERIES)
@@ -295,7 +343,7 @@ def _score(task: RetrievalTask, found: TopK, k_values: Sequence[int]) -> QuerySc
     )
 
 
-def _rankings(task: RetrievalTask, found: TopK, start: int, depth: int) -> dict[str, dict[str, float]]:
+def _rankings(task: RetrievalTask, found: TopK, start: int) -> dict[str, dict[str, float]]:
     rows = slice(start, start + _BLOCK_QUERIES)
     rankings: dict[str, dict[str, float]] = {}
     for query, ids, scores in zip(
@@ -304,5 +352,5 @@ def _rankings(task: RetrievalTask, found: TopK, start: int, depth: int) -> dict[
         ranked = {task.document_ids[row]: score for row, score in zip(ids, scores, strict=True)}
         if task.skips_own_id:
             ranked.pop(query, None)
-        rankings[query] = dict(islice(ranked.items(), depth))
+        rankings[query] = ranked
     return rankings

@@ -120,11 +120,22 @@ _FOLDERS = {
 }
 
 _BESIDE_A_KEY = re.compile(r"[^0-9a-z]")
-_VARIANT = re.compile(r"(\.v\d+|HardNegatives|-reranking)+$")
+_VARIANT = re.compile(r"(\.v\d+|HardNegatives|-reranking)+$", re.IGNORECASE)
 _KNOWN = {_BESIDE_A_KEY.sub("", name.casefold()): name for name in (*_BY_NAME, *_STS)} | _FOLDERS
 
-# mteb sets `ignore_identical_ids` for them; BEIR did so for all, where it makes no difference for the rest.
-_SKIP_OWN_ID = ("ArguAna", "FEVER", "FiQA2018", "MSMARCO", "QuoraRetrieval")
+# The tasks for which mteb sets `ignore_identical_ids`; a test compares them with its registry.
+_SKIP_OWN_ID = frozenset(
+    """
+    ArguAna ArguAna-Fa ArguAna-NL ArguAna-PL BSARDRetrieval DanFEVER EcomRetrieval FEVER FEVER-Fa FEVER-NL
+    FeedbackQARetrieval FiQA-PL FiQA2018 FiQA2018-Fa FiQA2018-NL FiQADecontaminated IFIRFiQA JaCWIRRetrieval
+    JaGovFaqsRetrieval LegalQANLRetrieval MLQuestions MMarcoRetrieval MMarcoRetrievalMultilingual MSMARCO
+    MSMARCO-Fa MSMARCO-PL MedicalRetrieval NLPJournalAbsArticleRetrieval PersianWebDocumentRetrieval Quora-NL
+    QuoraRetrieval QuoraRetrieval-Fa QuoraRetrievalDecontaminated RiaNewsRetrieval RuBQRetrieval
+    RuSciBenchCiteRetrieval RuSciBenchCociteRetrieval SynPerChatbotRAGFAQRetrieval SynPerChatbotRAGTopicsRetrieval
+    SynPerChatbotTopicsRetrieval SynPerQARetrieval T2Retrieval TRECDL2019 TRECDL2020 VideoRetrieval
+    bBSARDNLRetrieval mMARCO-NL
+    """.split()
+)
 
 # The authors' script embeds these documents as queries: like is searched among like.
 _DOCUMENTS_AS_QUERIES = ("QuoraRetrieval",)

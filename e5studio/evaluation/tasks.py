@@ -40,7 +40,7 @@ class RetrievalTask:
         judgements: Query id -> document id -> relevance.
         skips_own_id: Whether a document that has the query's own id is passed over, as BEIR's tasks want whose
             queries stand in the corpus.
-        n_unjudged: Queries left out because no document is relevant to them.
+        n_unjudged: Queries left out because no document was judged relevant to them.
         source: Where it was read, for people.
         digest: Stands for the texts and judgements: equal digests, equal task.
     """
