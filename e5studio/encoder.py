@@ -176,6 +176,11 @@ class E5Encoder:
         )
 
     @property
+    def has_token_embeddings(self) -> bool:
+        """Whether the back end gives the vectors of tokens."""
+        return self._backend.capabilities.token_embeddings
+
+    @property
     def n_bytes(self) -> int:
         """Memory that the weights take."""
         return self._backend.n_bytes
@@ -393,7 +398,7 @@ class E5Encoder:
         instruction: str | None = None,
     ) -> TokenEmbeddings:
         """The vectors of a text's tokens and their places in it. Arguments as `encode`."""
-        if not self._backend.capabilities.token_embeddings:
+        if not self.has_token_embeddings:
             raise BackendError(f"The {self._backend.name} back end gives no token vectors. Take backend='torch'.")
         chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
         [text] = as_texts([text])

@@ -65,7 +65,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                 with gr.Tab("Map", id="map") as map_page:
                     chart = render_map()
         listen_inputs(inputs)
-        listen_scores(scores, result)
+        listen_scores(scores, handlers, result)
         listen_map(chart, result)
         _listen_score(handlers, inputs, scores, chart, result)
         quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}

@@ -26,6 +26,10 @@ FloatArray = NDArray[np.float32]
 _LIGHT_SCALE = ("#ecfaf9", "#bce9eb", "#8cd6e4", "#5ebfdf", "#37a7d9", "#238cd0", "#2770c1", "#3155ac", "#343a94")
 _DARK_SCALE = ("#24263f", "#2e3b5f", "#32537f", "#2f6d9c", "#2b89b4", "#30a5c6", "#4bc1d3", "#73dcdd", "#a0f4e8")
 
+# From what takes away (blue) over nothing to what adds (orange); told apart by people who see red and green alike.
+_DIVERGING_LIGHT = ("#2166ac", "#67a9cf", "#d1e5f0", "#f7f7f7", "#fddbc7", "#ef8a62", "#b2400a")
+_DIVERGING_DARK = ("#7cc0ff", "#3f7fb5", "#24435f", "#20252e", "#5c3a20", "#b5662b", "#ffb073")
+
 _INK = {"light": "#1f2733", "dark": "#e6eaf0"}
 _FAINT = {"light": "#e6eaf0", "dark": "#262e3a"}
 _LINK = {"light": "#a9b4c4", "dark": "#5b6880"}
@@ -159,6 +163,12 @@ def _tick_step(n_ticks: int) -> int:
     return max(1, -(-n_ticks // 40))
 
 
+def _few_ticks(names: Sequence[str]) -> Figure:
+    """Names for the columns of a phone: a dozen, whatever their number."""
+    step = max(1, -(-len(names) // 12))
+    return {"tickvals": list(range(0, len(names), step)), "ticktext": list(names[::step])}
+
+
 def _numbers(scores: FloatArray, best: Sequence[int | None]) -> Figure:
     """The numbers as a layer of text: the heat map's own has one colour for dark and bright cells."""
     n_rows, n_columns = scores.shape
@@ -218,6 +228,62 @@ def _heat_label(scores: FloatArray, names: tuple[str, str]) -> str:
         f"Heat map of {scores.shape[0]} {names[0].lower()} by {scores.shape[1]} {names[1].lower()}, scores from "
         f"{np.nanmin(scores):.1f} to {np.nanmax(scores):.1f}. The table holds the same numbers."
     )
+
+
+def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, is_centred: bool) -> Figure:
+    """How pairs of words make up a score: a cell for each pair, in points of cosine x 100.
+
+    Args:
+        shares: Points of each pair, (n_left, n_right).
+        left: Words of the rows.
+        right: Words of the columns.
+        is_centred: Shares go both ways from zero, and so do the colours.
+    """
+    n_rows, n_columns = shares.shape
+    largest = max(float(np.abs(shares).max(initial=0)), 1e-3)
+    low = -largest if is_centred else min(0.0, float(shares.min(initial=0)))
+    scales = (_DIVERGING_LIGHT, _DIVERGING_DARK) if is_centred else (_LIGHT_SCALE, _DARK_SCALE)
+    rows, columns = ([plot_text(word, 18) for word in words] for words in (left, right))
+    layout = _heat_layout([f"<b>{word}</b>" for word in rows[:: _tick_step(n_rows)]], columns, ("", ""))
+    layout["yaxis"] |= {"tickvals": list(range(0, n_rows, _tick_step(n_rows))), "range": [n_rows - 0.5, -0.5]}
+    layout["xaxis"] |= {"tickangle": -45 if n_columns > 6 else 0, "ticktext": columns[:: _tick_step(n_columns)]}
+    gap = 2 if max(shares.shape) <= 24 else 0
+    bar = {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}}
+    themes = {
+        theme: {
+            "data": [{"colorscale": [[step / (len(scale) - 1), colour] for step, colour in enumerate(scale)]}],
+            "layout": _theme_layout(theme),
+        }
+        for theme, scale in zip(THEMES, scales, strict=True)
+    }
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "z": typed(shares),
+                "zmin": low,
+                "zmax": largest,
+                "xgap": gap,
+                "ygap": gap,
+                "hoverinfo": "none",
+                "colorbar": bar,
+            }
+        ],
+        "layout": layout,
+        "themes": themes,
+        "narrow": {"data": [{"showscale": False}], "layout": {"xaxis": _few_ticks(columns)}},
+        "hover": {
+            "kind": "cells",
+            "rows": [["", shown(word, 80)] for word in left],
+            "columns": [["", shown(word, 80)] for word in right],
+            "unit": "points of the score",
+            "digits": 2,
+        },
+        "height": int(np.clip(120 + 26 * n_rows, 220, 640)),
+        "width": int(min(220 + 26 * n_columns, 900)),
+        "zoom": shares.size > MAX_CELLS_WITH_NUMBERS,
+        "label": f"Grid of {n_rows} by {n_columns} words and what each pair adds to the score.",
+    }
 
 
 def scatter_map(

@@ -114,6 +114,14 @@ class Handlers:
         best = best_passages(scores, is_self)
         return ScoreResult(meta, use, queries, passages, is_self, scores, best, vectors, reports, seconds)
 
+    def encoder_with_tokens(self, meta: ModelMeta) -> Lease:
+        """A lease of the model on a back end that gives token vectors: the usual one, or torch where it has none."""
+        lease = self.pool.lease(meta.name, show_progress=False)
+        if lease.encoder.has_token_embeddings:
+            return lease
+        lease.release()
+        return self.pool.lease(meta.name, backend="torch", show_progress=False)
+
     def embed(self, model: str, texts: Sequence[str], arguments: PromptArguments) -> FloatArray:
         """Embed texts for a program; one row each, in order.
 

@@ -18,10 +18,11 @@ from tests.studio.conftest import OFFLINE
 
 pytestmark = [
     pytest.mark.browser,
-    # Gradio leaves event loops and sockets to the garbage collector, and sets an option that pandas 3 deprecates.
+    # Gradio leaves event loops and sockets to the garbage collector, and uses options that pandas 3 deprecates.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
     pytest.mark.usefixtures("gradio_litter"),
 ]
 
@@ -300,6 +301,81 @@ def test_the_page_offers_what_the_model_knows(open_page):
     expect(page.locator("#e5-notes")).to_contain_text("Given a web search query")
 
 
+def pick(page, row, column):
+    page.locator("#e5-heat").scroll_into_view_if_needed()
+    page.mouse.click(**cell(page, row, column))
+    expect(page.locator("#e5-why-read")).to_contain_text(f"P{column + 1}")
+    expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
+
+
+def shares(page):
+    """All shares of the grid on the page, added up."""
+    return page.evaluate(
+        """() => document.querySelector("#e5-why-grid .js-plotly-plot")._fullData[0].z
+            .reduce((sum, row) => sum + Array.from(row).reduce((a, b) => a + b, 0), 0)"""
+    )
+
+
+@pytest.mark.parametrize("model", ["intfloat/e5-small-v2", OFFLINE])
+def test_a_person_sees_why_a_pair_scores_as_it_does(open_page, model):
+    page = open_page()
+    if model != OFFLINE:
+        take_model(page, model)
+    write(page, ["summit define", "where do rivers run"], ["The top of a mountain.", "Rivers run through valleys."])
+    score(page)
+    expect(page.locator("#e5-why")).to_have_count(0)
+    pick(page, 1, 1)
+    expect(page.locator("#e5-pair")).to_contain_text("Rivers run through valleys.")
+    expect(page.locator("#e5-why-high")).to_contain_text("Is this score high?")
+    score_on_screen = float(page.locator("#e5-pair strong").inner_text().replace("\N{MINUS SIGN}", "-"))
+    assert shares(page) == pytest.approx(score_on_screen, abs=0.06)  # the screen shows tenths
+    expect(page.locator("#e5-why-made")).to_contain_text("not why the model gives it")
+
+    page.get_by_label("Beyond what all texts share").check()
+    expect(page.locator("#e5-why-made")).to_contain_text("have in common")
+    page.wait_for_function(
+        """() => document.querySelector("#e5-why-grid .js-plotly-plot")._fullData[0].zmin < -0.001"""
+    )
+    assert abs(shares(page) - score_on_screen) > 0.5
+
+    page.get_by_role("button", name="Leave out each word").click()
+    effects = page.locator("#e5-why-effects")
+    expect(effects.locator("li").first).to_contain_text("without")
+    expect(effects).not_to_contain_text("so far")
+    expect(page.locator("#e5-leave-out-stop")).to_have_count(0)
+
+    pick(page, 0, 1)
+    expect(page.locator("#e5-why-read")).to_contain_text("Q1")
+    expect(effects).to_have_text("")
+    expect(page.get_by_label("All of the score")).to_be_checked()
+    score(page)
+    expect(page.locator("#e5-why")).to_have_count(0)  # it spoke of the result before
+
+
+def test_leaving_words_out_can_be_stopped(open_page):
+    page = open_page()
+    words = " ".join(f"word{number}" for number in range(160))
+    write(page, ["summit define"], [words, "another"])
+    score(page)
+    pick(page, 0, 0)
+    page.get_by_role("button", name="Leave out each word").click()
+    expect(page.locator("#e5-why-effects")).to_contain_text("so far")
+    page.locator("#e5-leave-out-stop").click()
+    expect(page.locator("#e5-leave-out-stop")).to_have_count(0)
+    expect(page.locator("#e5-leave-out")).to_be_enabled()
+    expect(page.locator("#e5-why-effects")).to_contain_text("so far")
+    score(page)
+
+
+def test_a_text_that_is_too_long_shows_what_was_never_read(open_page):
+    page = open_page()
+    write(page, ["summit define"], ["a summit of the mountain " * 100 + "THE END", "another"])
+    score(page)
+    pick(page, 0, 0)
+    expect(page.locator("#e5-why-read .e5-unread")).to_contain_text("THE END")
+    expect(page.locator("#e5-why-read")).to_contain_text("never read")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_texts_stay_texts_in_every_view(open_page, theme):
     page = open_page(theme=theme)
@@ -318,6 +394,9 @@ def test_texts_stay_texts_in_every_view(open_page, theme):
     page.mouse.down()
     page.mouse.up()
     expect(page.locator("#e5-pair")).to_contain_text(NASTY[2])
+    expect(page.locator("#e5-why-read")).to_contain_text(NASTY[2])
+    page.get_by_role("button", name="Leave out each word").click()
+    expect(page.locator("#e5-why-effects .e5-marked").first).to_contain_text(NASTY[2])
     open_map(page)
     assert page.locator("img[src='x'], a[href*='example.com']").count() == 0
 

@@ -99,9 +99,9 @@ function tipLines(point) {
   const place = placeOf(point);
   if (!place) return [];
   if (place.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
-  const { rows, columns, unit } = figure.hover;
+  const { rows, columns, unit, digits } = figure.hover;
   const score = document.createElement("strong");
-  score.textContent = Number(point.z).toFixed(1).replace("-", "\u2212");
+  score.textContent = Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212");
   return [line("e5-plot-tip-score", score, " " + unit), named(rows[place.row]), named(columns[place.column])];
 }
 

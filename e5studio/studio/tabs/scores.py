@@ -13,8 +13,9 @@ from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.score_table import score_table_view
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.figures import heat_map
-from e5studio.studio.handlers import ScoreResult
+from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.tables import score_table
+from e5studio.studio.tabs.why import WhyPanel, cleared, listen_why, render_why
 from e5studio.studio.uses import wording
 
 
@@ -26,12 +27,13 @@ class ScoresTab:
     table: gr.HTML
     reading: gr.HTML
     pair: gr.HTML
+    why: WhyPanel
     notes: gr.HTML
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `show_scores`."""
-        return [self.heat, self.table, self.reading, self.pair, self.notes]
+        return [self.heat, self.table, self.reading, self.pair, self.notes, *self.why.outputs]
 
 
 def render_scores() -> ScoresTab:
@@ -47,8 +49,9 @@ def render_scores() -> ScoresTab:
             pair = text_tree(elem_id="e5-pair", live="polite")
         with gr.Column(elem_id="e5-matrix-table", min_width=0):
             table = score_table_view(elem_id="e5-scores")
+    why = render_why()
     notes = text_tree(elem_id="e5-notes")
-    return ScoresTab(heat, table, reading, pair, notes)
+    return ScoresTab(heat, table, reading, pair, why, notes)
 
 
 def show_scores(result: ScoreResult) -> list[Any]:
@@ -66,13 +69,14 @@ def show_scores(result: ScoreResult) -> list[Any]:
         result.best,
         (names.left, names.left if result.is_self else names.right),
     )
-    return [figure, score_table(result), words.reading_help(result), [], words.notes(result)]
+    return [figure, score_table(result), words.reading_help(result), [], words.notes(result), *cleared()]
 
 
-def listen_scores(tab: ScoresTab, result: gr.State) -> None:
-    """Show a pair in full when its cell or its row is clicked."""
+def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> None:
+    """Show a pair in full when its cell or its row is clicked, and then why it scores as it does."""
     for source in (tab.heat, tab.table):
         source.pick(_pair, [result], [tab.pair], queue=False, show_progress="hidden", api_visibility="private")
+    listen_why(tab.why, handlers, result, [tab.heat, tab.table])
 
 
 def _pair(result: ScoreResult | None, event: gr.EventData) -> list[words.Node]:

@@ -1,0 +1,169 @@
+"""What opens when a cell is picked: whether the score is high, what it is made of, what each word does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from e5studio.studio import why_words, words
+from e5studio.studio.components.plotly_view import plotly_view
+from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.explain import Explanation, explain_pair, leave_words_out
+from e5studio.studio.failures import explain
+from e5studio.studio.figures import Figure, word_grid
+from e5studio.studio.handlers import Handlers, ScoreResult
+from e5studio.studio.zero_gpu import on_gpu
+
+_PLAIN, _CENTRED = "plain", "centred"
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_ENCODE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "encode", **_QUIET}
+
+
+@dataclass(frozen=True)
+class WhyPanel:
+    """The components of the panel."""
+
+    panel: gr.Column
+    high: gr.HTML
+    made_of: gr.HTML
+    view: gr.Radio
+    grid: gr.HTML
+    start: gr.Button
+    stop: gr.Button
+    effects: gr.HTML
+    read: gr.HTML
+    explained: gr.State
+
+    @property
+    def outputs(self) -> list[Any]:
+        """In the order of `_shown` and `cleared`."""
+        return [
+            self.panel,
+            self.high,
+            self.made_of,
+            self.view,
+            self.grid,
+            self.start,
+            self.stop,
+            self.effects,
+            self.read,
+            self.explained,
+        ]
+
+
+def render_why() -> WhyPanel:
+    """Lay out the panel, closed."""
+    with gr.Column(elem_id="e5-why", visible=False) as panel:
+        high = text_tree(elem_id="e5-why-high", live="polite")
+        made_of = text_tree(elem_id="e5-why-made")
+        view = gr.Radio(
+            [("All of the score", _PLAIN), ("Beyond what all texts share", _CENTRED)],
+            value=_PLAIN,
+            label="Show",
+            elem_id="e5-why-view",
+        )
+        grid = plotly_view(elem_id="e5-why-grid")
+        with gr.Row(elem_id="e5-why-words"):
+            start = gr.Button("Leave out each word", elem_id="e5-leave-out", size="sm", min_width=0)
+            stop = gr.Button("Stop", elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
+        effects = text_tree(elem_id="e5-why-effects", live="polite")
+        read = text_tree(elem_id="e5-why-read")
+        explained = gr.State(None, time_to_live=3600)
+    return WhyPanel(panel, high, made_of, view, grid, start, stop, effects, read, explained)
+
+
+def cleared() -> list[Any]:
+    """A closed panel, as the values of `WhyPanel.outputs`: what it said was of an earlier result."""
+    kept = gr.skip()
+    return [gr.update(visible=False), [], [], _PLAIN, None, kept, gr.update(visible=False), [], [], None]
+
+
+def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: list[gr.HTML]) -> None:
+    """Explain the pair whose cell is picked; show its shares in either way; leave its words out on request."""
+    explained = on_gpu(_explainer(handlers))
+    for source in sources:
+        source.pick(_opener(explained), [result], why.outputs, **_ENCODE)
+    why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], queue=False, **_QUIET)
+    running = why.start.click(
+        _leaver(handlers), [result, why.explained], [why.start, why.stop, why.effects], trigger_mode="once", **_ENCODE
+    )
+    why.stop.click(_stopped, None, [why.start, why.stop], cancels=[running], queue=False, **_QUIET)
+
+
+def _explainer(handlers: Handlers) -> Any:
+    def explain_cell(found: ScoreResult, row: int, column: int) -> Explanation:
+        with handlers.encoder_with_tokens(found.meta) as encoder:
+            return explain_pair(encoder, found, row, column)
+
+    return explain_cell
+
+
+def _opener(explained: Any) -> Any:
+    def open_panel(found: ScoreResult | None, event: gr.EventData) -> list[Any]:
+        place = event._data or {}
+        row, column = place.get("row"), place.get("column")
+        if found is None or not isinstance(row, int) or not isinstance(column, int):
+            return [gr.skip()] * len(cleared())
+        if not (0 <= row < len(found.queries) and 0 <= column < len(found.passages)):
+            return [gr.skip()] * len(cleared())
+        try:
+            return _shown(explained(found, row, column))
+        except Exception as error:
+            return [gr.update(visible=True), words.error(explain(error)), *cleared()[2:]]
+
+    return open_panel
+
+
+def _shown(found: Explanation) -> list[Any]:
+    is_a_sum = found.shares is not None
+    return [
+        gr.update(visible=True),
+        why_words.is_it_high(found),
+        why_words.made_of(found, is_centred=False),
+        gr.update(value=_PLAIN, visible=is_a_sum),
+        _grid(found, is_centred=False),
+        gr.update(interactive=True),
+        gr.update(visible=False),
+        [],
+        why_words.what_was_read(found),
+        found,
+    ]
+
+
+def _view(found: Explanation | None, view: str) -> tuple[Any, Any]:
+    if found is None:
+        return gr.skip(), gr.skip()
+    is_centred = view == _CENTRED
+    return why_words.made_of(found, is_centred=is_centred), _grid(found, is_centred=is_centred)
+
+
+def _grid(found: Explanation, *, is_centred: bool) -> Figure | None:
+    shares = found.centred if is_centred else found.shares
+    if shares is None:
+        return None
+    points = (100 * shares.shares).astype(np.float32)
+    return word_grid(points, shares.left.names, shares.right.names, is_centred=is_centred)
+
+
+def _leaver(handlers: Handlers) -> Any:
+    def leave_out(found: ScoreResult | None, explained: Explanation | None) -> Iterator[tuple[Any, Any, Any]]:
+        if found is None or explained is None:
+            return
+        yield gr.update(interactive=False), gr.update(visible=True), words.progress(None, "Leaving words out")
+        try:
+            with handlers.pool.lease(found.meta.name, show_progress=False) as encoder:
+                for effects in leave_words_out(encoder, found, explained):
+                    yield gr.skip(), gr.skip(), why_words.words_left_out(explained, effects)
+        except Exception as error:
+            yield gr.skip(), gr.skip(), words.error(explain(error))
+        yield *_stopped(), gr.skip()
+
+    return leave_out
+
+
+def _stopped() -> tuple[Any, Any]:
+    return gr.update(interactive=True), gr.update(visible=False)
