@@ -228,6 +228,11 @@ class TestMistakes:
         assert result.exit_code == 1
         assert "queries.jsonl" in result.stderr
 
+    def test_missing_folder(self, run, own):
+        result = run("./absent", *own)
+        assert result.exit_code == 1
+        assert "There is no folder absent" in result.stderr
+
     def test_missing_table(self, run, own, tmp_path):
         result = run(tmp_path / "absent.tsv", *own)
         assert result.exit_code == 1

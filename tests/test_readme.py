@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -15,7 +16,8 @@ from e5studio.cli.app import app
 from e5studio.encoder import E5Encoder
 from e5studio.model_pool import ModelPool
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -55,15 +57,39 @@ def test_python(folder, checkpoints, monkeypatch):
     assert names["hits"][0].corpus_id in (0, 1)
 
 
+def write_scifact(folder):
+    """Three documents and a query in BEIR's form."""
+    (folder / "scifact" / "qrels").mkdir(parents=True)
+    texts = ["Cells divide.", "Stars burn.", "Rivers flow."]
+    records = [{"_id": f"d{number}", "title": "", "text": text} for number, text in enumerate(texts)]
+    (folder / "scifact" / "corpus.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
+    (folder / "scifact" / "queries.jsonl").write_text('{"_id": "q1", "text": "What burns?"}\n')
+    (folder / "scifact" / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+
+
+def test_evaluation_in_python(folder, encoders, monkeypatch):
+    write_scifact(folder)
+    monkeypatch.setattr(e5studio, "E5Encoder", lambda model: encoders("e5").with_options(), raising=False)
+    monkeypatch.setattr("e5studio.encoder.E5Encoder.close", lambda self: None)
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    scores, own_path, harness = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(scores, names)
+    exec(own_path, names)
+    assert 0 <= names["with_prompts"].main_score <= 1
+    compile(harness, "docs/evaluation.md", "exec")  # it downloads
+
+
 def test_command_line(folder, offline_folder, monkeypatch):
     calls = []
     monkeypatch.setattr("e5studio.cli.studio.run_studio", lambda *arguments, **options: calls.append(arguments))
+    write_scifact(folder)
     [commands] = [block for block in blocks("sh") if "e5studio models" in block]
     for command in commands.splitlines():
         program, *arguments = shlex.split(command)
         assert program == "e5studio"
         if "studio" not in arguments:
-            arguments = [argument.replace("e5-base-v2", "all-MiniLM-L6-v2") for argument in arguments]
+            arguments = [re.sub("e5-(base|small)-v2", "all-MiniLM-L6-v2", argument) for argument in arguments]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
     assert calls == [("e5-base-v2",)]

@@ -87,7 +87,7 @@ class _Tasks:
     def read(self, target: str) -> Any:
         """A folder in BEIR's form, a table of pairs, or a task of mteb."""
         path = Path(target)
-        if path.is_dir():
+        if path.is_dir() or (target.startswith((".", "/", "~")) and not _is_table(path)):
             return read_beir(path, split=self.split, name=self.name, encoding=self.encoding)
         if _is_table(path):
             return read_sts(

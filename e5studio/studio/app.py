@@ -123,10 +123,10 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
     busy = [gr.update(interactive=False), gr.update(visible=True)]
     idle = [gr.update(interactive=True), gr.update(visible=False)]
 
-    def start(asked: ScoreRequest) -> Work[ScoreResult]:
+    def start(asked: ScoreRequest, before: ScoreResult | None) -> Work[ScoreResult]:
         if is_zero_gpu():  # it works in another process, where nothing can be told or stopped
-            return Work(lambda _: gpu_score(asked))
-        return Work(lambda tell: handlers.score(asked, tell))
+            return Work(lambda _: gpu_score(asked, before=before))
+        return Work(lambda tell: handlers.score(asked, tell, before=before))
 
     def score(
         model: str,
@@ -141,7 +141,8 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
         yield [*busy, words.progress(None, "Starting"), *kept]
         session = str(request.session_hash)
         ending: Separator = "blank_line" if separator == "blank_line" else "line"
-        work = running.start(session, start(ScoreRequest(model, use, queries, passages, instruction, ending)))
+        asked = ScoreRequest(model, use, queries, passages, instruction, ending)
+        work = running.start(session, start(asked, before))
         try:
             for stage in work.stages():
                 yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]

@@ -56,6 +56,8 @@ class ScoreResult:
         best: For each query the position of its best passage (never the text itself).
         vectors: Queries, then passages (unless `is_self`), shape (n, embed_dim).
         reports: What the model read of queries and of passages.
+        fingerprint: Of the encoder: vectors of another must not be mixed with these.
+        n_embedded: Texts that were embedded for it; the others' vectors were known from the result before.
         seconds: How long it took, without loading the model.
     """
 
@@ -68,6 +70,8 @@ class ScoreResult:
     best: tuple[int | None, ...]
     vectors: FloatArray
     reports: tuple[EncodeReport, ...]
+    fingerprint: str
+    n_embedded: int
     seconds: float
 
     @property
@@ -90,8 +94,15 @@ class Handlers:
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
 
-    def score(self, request: ScoreRequest, on_stage: OnStage | None = None) -> ScoreResult:
+    def score(
+        self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: ScoreResult | None = None
+    ) -> ScoreResult:
         """Score every query against every passage.
+
+        Args:
+            request: What the page holds.
+            on_stage: Told what is being done.
+            before: The same visitor's result before; a text that stands in it is not embedded again.
 
         Raises:
             E5StudioError: Anything that a person can put right; the message says how.
@@ -107,12 +118,29 @@ class Handlers:
             if not is_self:
                 sides.append(("passage", passages))
             arguments = [prompt_arguments(meta.prompt_kind, use, side, request.instruction) for side, _ in sides]
-            vectors, reports = _embed_sides(encoder, [box.texts for _, box in sides], arguments, stage)
+            fingerprint = encoder.spec.fingerprint
+            known = _known_vectors(before, fingerprint)
+            vectors, reports, n_embedded = _embed_sides(
+                encoder, [box.texts for _, box in sides], arguments, known, stage
+            )
         columns = vectors if is_self else vectors[len(queries) :]
         scores = score_matrix(vectors[: len(queries)], columns)
         seconds = time.perf_counter() - started
         best = best_passages(scores, is_self)
-        return ScoreResult(meta, use, queries, passages, is_self, scores, best, vectors, reports, seconds)
+        return ScoreResult(
+            meta,
+            use,
+            queries,
+            passages,
+            is_self,
+            scores,
+            best,
+            vectors,
+            reports,
+            fingerprint,
+            n_embedded,
+            seconds,
+        )
 
     def encoder_with_tokens(self, meta: ModelMeta) -> Lease:
         """A lease of the model on a back end that gives token vectors: the usual one, or torch where it has none."""
@@ -130,7 +158,7 @@ class Handlers:
         """
         check_limits(checked_types(texts), self.limits, "texts")
         with self._lease(offered(model), _no_stage) as encoder:
-            vectors, _ = _embed_sides(encoder, [texts], [arguments], _no_stage)
+            vectors, _, _ = _embed_sides(encoder, [texts], [arguments], {}, _no_stage)
         return vectors
 
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
@@ -183,23 +211,45 @@ def softmax(scores: FloatArray, temperature: float) -> FloatArray:
     return shares
 
 
+def _known_vectors(before: ScoreResult | None, fingerprint: str) -> dict[tuple[str, str], FloatArray]:
+    """(prompt, text) -> vector, of a result that the same encoder made."""
+    if before is None or before.fingerprint != fingerprint:
+        return {}
+    boxes = [before.queries] if before.is_self else [before.queries, before.passages]
+    pairs = [
+        (report.prompt.text, text) for box, report in zip(boxes, before.reports, strict=True) for text in box.texts
+    ]
+    return dict(zip(pairs, before.vectors, strict=True))
+
+
 def _embed_sides(
-    encoder: E5Encoder, sides: Sequence[Sequence[str]], arguments: Sequence[PromptArguments], stage: OnStage
-) -> tuple[FloatArray, tuple[EncodeReport, ...]]:
-    """Vectors of all sides below each other, and a report of each."""
-    total = sum(map(len, sides))
-    rows: list[FloatArray] = []
-    reports: list[EncodeReport] = []
-    for texts, prompt in zip(sides, arguments, strict=True):
-        done_before = sum(map(len, rows))
+    encoder: E5Encoder,
+    sides: Sequence[Sequence[str]],
+    arguments: Sequence[PromptArguments],
+    known: dict[tuple[str, str], FloatArray],
+    stage: OnStage,
+) -> tuple[FloatArray, tuple[EncodeReport, ...], int]:
+    """Vectors of all sides below each other, a report of each, and how many texts were embedded."""
+    prepared = [encoder.prepare(texts, **prompt) for texts, prompt in zip(sides, arguments, strict=True)]
+    places = [
+        [place for place, text in enumerate(texts) if (side.report.prompt.text, text) not in known]
+        for texts, side in zip(sides, prepared, strict=True)
+    ]
+    n_new = sum(map(len, places))
+    n_done = 0
+    vectors: list[FloatArray] = []
+    for texts, side, new in zip(sides, prepared, places, strict=True):
+        rows, row_of_place = np.unique(side.rows[new], return_inverse=True)
 
-        def tell(done: int, of: int, before: int = done_before, share: int = len(texts)) -> None:
-            stage((before + done / of * share) / total, "Reading the texts")
+        def tell(done: int, of: int, before: int = n_done, share: int = len(new)) -> None:
+            stage((before + done / of * share) / n_new, "Reading the texts")
 
-        prepared = encoder.prepare(texts, **prompt)
-        reports.append(prepared.report)
-        rows.append(encoder.embed_prepared(prepared, on_progress=tell))
-    return np.vstack(rows), tuple(reports)
+        fresh = encoder.embed_rows(side, rows, on_progress=tell)
+        found = dict(zip(new, fresh[row_of_place], strict=True))
+        prompt = side.report.prompt.text
+        vectors += [found[place] if place in found else known[prompt, text] for place, text in enumerate(texts)]
+        n_done += len(new)
+    return np.stack(vectors), tuple(side.report for side in prepared), n_new
 
 
 def _check_there(queries: TextList, passages: TextList, is_self: bool, left: str, right: str) -> None:

@@ -70,7 +70,9 @@ def summary(result: ScoreResult) -> list[Node]:
     short = result.meta.name.rsplit("/", 1)[-1]
     n = len(result.queries)
     size = f"{n} texts with each other" if result.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(result.passages)}"
-    return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}."]]
+    n_kept = len(result.vectors) - result.n_embedded
+    kept = f" {n_kept} of the texts had been read before." if n_kept else ""
+    return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}.{kept}"]]
 
 
 def reading_help(result: ScoreResult) -> list[Node]:
