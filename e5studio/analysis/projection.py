@@ -1,10 +1,11 @@
-"""Vectors -> points in two or three dimensions (PCA, UMAP), and how far such a map can be trusted.
+"""Vectors -> points in two or three dimensions (PCA, UMAP, t-SNE, an axis of one's own), and how far to trust them.
 
 Holds no figures. The only module that imports umap, and only once a UMAP is asked for.
 """
 
 from __future__ import annotations
 
+import importlib
 import threading
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from numpy.typing import ArrayLike, NDArray
 from e5studio.analysis.neighbours import nearest_neighbours
 from e5studio.errors import MissingDependencyError, VectorError
 from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, require_finite, unit_rows
+
+MIN_TSNE_POINTS = 5
+"""t-SNE weighs a point's neighbours against the rest, too."""
 
 MIN_UMAP_POINTS = 5
 """UMAP balances neighbours against the rest; with fewer points there is no rest."""
@@ -34,19 +38,21 @@ class Projection:
 
     Attributes:
         coordinates: float32, shape (n, n_components).
-        method: "pca" or "umap".
-        explained_variance: PCA: the share of the variance along each axis, 0 to 1. UMAP: None.
+        method: "pca", "umap", "tsne" or "axis".
+        explained_variance: PCA and axis: the share of the variance along each axis, 0 to 1. Others: None.
         n_neighbors: UMAP: the neighbourhood used, the point itself included; less than asked for in a small set.
         min_dist: UMAP: how close points may lie.
-        seed: UMAP: the seed, or None where another run gives another map.
+        seed: UMAP and t-SNE: the seed, or None where another run gives another map.
+        perplexity: t-SNE: the perplexity used; less than asked for in a small set.
     """
 
     coordinates: FloatArray
-    method: Literal["pca", "umap"]
+    method: Literal["pca", "umap", "tsne", "axis"]
     explained_variance: tuple[float, ...] | None = None
     n_neighbors: int | None = None
     min_dist: float | None = None
     seed: int | None = None
+    perplexity: float | None = None
 
 
 def pca(embeddings: ArrayLike, n_components: int) -> Projection:
@@ -115,6 +121,73 @@ def umap(
     return Projection(coordinates, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
 
+def tsne(embeddings: ArrayLike, n_components: int, *, perplexity: float = 30.0, seed: int = 0) -> Projection:
+    """A map that keeps near neighbours together, by cosine (van der Maaten and Hinton, 2008).
+
+    Neither distances between groups nor their sizes mean anything on it. Starts from PCA.
+
+    Args:
+        embeddings: Shape (n, dim), n at least 5; need not be normalised.
+        n_components: 2 or 3.
+        perplexity: How many neighbours count, about; at least 1. Reduced to (n - 1) / 3.
+        seed: The same seed gives the same map.
+
+    Raises:
+        VectorError: Too few points, or an argument out of its range.
+        NonFiniteError: A vector holds NaN or infinity; `indices` says which.
+        MissingDependencyError: scikit-learn is not installed.
+    """
+    rows = unit_rows(as_rows(embeddings))
+    if len(rows) < MIN_TSNE_POINTS:
+        raise VectorError(f"t-SNE needs at least {MIN_TSNE_POINTS} points and got {len(rows)}. Add texts, or use PCA.")
+    if n_components not in (2, 3):
+        raise VectorError(f"n_components is {n_components}; t-SNE draws 2 or 3 axes.")
+    if not perplexity >= 1:
+        raise VectorError(f"perplexity is {perplexity}; give at least 1.")
+    used = min(float(perplexity), (len(rows) - 1) / 3)
+    manifold = import_sklearn("manifold")
+    if (rows == rows[0]).all():  # a start from PCA would divide by their spread
+        return Projection(np.zeros((len(rows), n_components), np.float32), "tsne", seed=seed, perplexity=used)
+    model = manifold.TSNE(n_components, perplexity=used, metric="cosine", init="pca", random_state=seed)
+    coordinates: FloatArray = np.ascontiguousarray(model.fit_transform(rows), np.float32)
+    return Projection(coordinates, "tsne", seed=seed, perplexity=used)
+
+
+def axis_between(embeddings: ArrayLike, start: ArrayLike, end: ArrayLike, n_components: int) -> Projection:
+    """A map whose first axis leads from one vector to another, such as from the queries' mean to the passages'.
+
+    The other axes are those along which the vectors differ most beside it.
+
+    Args:
+        embeddings: Shape (n, dim).
+        start: Shape (dim,).
+        end: Shape (dim,), not equal to `start`.
+        n_components: Axes, at least 1.
+
+    Raises:
+        VectorError: `start` and `end` are no two different vectors of these dimensions.
+        NonFiniteError: A vector holds NaN or infinity.
+    """
+    rows = as_rows(embeddings).astype(np.float64)
+    _check_components(n_components)
+    require_finite(rows)
+    ends = np.asarray(start, np.float64), np.asarray(end, np.float64)
+    are_vectors = ends[0].shape == ends[1].shape == rows.shape[1:]
+    length = float(np.linalg.norm(ends[1] - ends[0])) if are_vectors else 0.0
+    if not np.isfinite(length) or length < 1e-9:
+        raise VectorError("An axis leads from one vector to a different one, both of shape (dim,).")
+    direction = (ends[1] - ends[0]) / length
+    centred = rows - rows.mean(axis=0)
+    along = centred @ direction
+    coordinates = np.zeros((len(rows), n_components), np.float32)
+    coordinates[:, 0] = along
+    rest = pca(centred - along[:, None] * direction, max(n_components - 1, 1))
+    coordinates[:, 1:] = rest.coordinates[:, : n_components - 1]
+    total = float((centred**2).sum()) or 1.0
+    shares = [float((column.astype(np.float64) ** 2).sum()) / total for column in coordinates.T]
+    return Projection(coordinates, "axis", explained_variance=tuple(shares))
+
+
 def warm_umap() -> threading.Thread:
     """Import and compile UMAP in the background, which takes seconds, so that the first map needn't wait for it.
 
@@ -154,6 +227,47 @@ def trustworthiness(embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: 
         )
     excess = sum(_excess_of_ranks(rows, points, part, n_neighbors) for part in _parts(n, n))
     return 1 - 2 * excess / (n * n_neighbors * (2 * n - 3 * n_neighbors - 1))
+
+
+def kept_neighbours(neighbours: TopK, coordinates: ArrayLike) -> NDArray[np.float64]:
+    """For each point the share of its true neighbours that are among as many nearest on the map, 0 to 1.
+
+    Args:
+        neighbours: From `nearest_neighbours`, k of each.
+        coordinates: The map of the same vectors, shape (n, n_components).
+
+    Raises:
+        VectorError: The arrays don't belong together.
+    """
+    points = as_rows(coordinates, "coordinates").astype(np.float64)
+    n, k = neighbours.ids.shape
+    if len(points) != n:
+        raise VectorError(f"There are neighbours of {n} vectors and {len(points)} coordinates; each needs its point.")
+    if not k:
+        return np.ones(n)
+    shares = np.empty(n)
+    for part in _parts(n, n):
+        apart = ((points[part, None] - points[None]) ** 2).sum(axis=2)
+        own = np.arange(n)[part]
+        apart[np.arange(len(own)), own] = np.inf
+        near = np.argpartition(apart, k - 1, axis=1)[:, :k]
+        shares[part] = (neighbours.ids[part, :, None] == near[:, None]).any(axis=2).mean(axis=1)
+    return shares
+
+
+def import_sklearn(module: str) -> Any:
+    """A module of scikit-learn, which loads when it is first needed.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        return importlib.import_module(f"sklearn.{module}")
+    except ImportError as error:
+        raise MissingDependencyError(
+            "t-SNE and clusters need scikit-learn, which is not installed. "
+            'Run: pip install "e5studio[studio]". PCA works without it.'
+        ) from error
 
 
 def _principal_axes(
