@@ -76,6 +76,7 @@ def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) 
     """The words that stand for each group, most telling first, joined by commas; "" where a group has none.
 
     c-TF-IDF: how many texts of a group hold a word, times log(1 + words of a mean group / how many of all texts do).
+    English function words name nothing and are left out.
 
     Args:
         texts: One for each label.
@@ -83,9 +84,10 @@ def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) 
         n_words: Words in a name.
     """
     groups = np.asarray(labels, np.int64)
+    function_words = import_sklearn("feature_extraction.text").ENGLISH_STOP_WORDS
     counts = [Counter[str]() for _ in range(int(groups.max(initial=-1)) + 1)]
     for text, label in zip(texts, groups.tolist(), strict=True):
-        counts[label].update(set(_words(text)))
+        counts[label].update(set(_words(text)) - function_words)
     everywhere = sum(counts, Counter[str]())
     mean = sum(everywhere.values()) / max(len(counts), 1)
     names = []

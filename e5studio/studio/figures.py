@@ -11,6 +11,7 @@ import base64
 import html
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -34,9 +35,35 @@ _INK = {"light": "#1f2733", "dark": "#e6eaf0"}
 _FAINT = {"light": "#e6eaf0", "dark": "#262e3a"}
 _LINK = {"light": "#a9b4c4", "dark": "#5b6880"}
 _SURFACE = {"light": "#ffffff", "dark": "#181d25"}
-_QUERY_COLOUR = {"light": "#c2410c", "dark": "#fb923c"}
-_PASSAGE_COLOUR = {"light": "#1d6fb8", "dark": "#5ab4f0"}
+_QUERY_COLOUR: dict[Theme, str] = {"light": "#c2410c", "dark": "#fb923c"}
+_PASSAGE_COLOUR: dict[Theme, str] = {"light": "#1d6fb8", "dark": "#5ab4f0"}
 _BEST_COLOUR = {"light": "#c2410c", "dark": "#ffb45e"}
+
+# Okabe and Ito's colours for people who see red and green alike, and Tol's bright ones for the dark.
+_CLUSTERS_LIGHT = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#8a6d00",
+    "#56b4e9",
+    "#7b3294",
+    "#5a5a5a",
+    "#a6611a",
+    "#117733",
+)
+_CLUSTERS_DARK = (
+    "#5ab4f0",
+    "#ff9d5c",
+    "#4fd1a5",
+    "#f29ecb",
+    "#f0e442",
+    "#9ad7ff",
+    "#c59be8",
+    "#b8b8b8",
+    "#dfc27d",
+    "#88d498",
+)
 
 MAX_CELLS_WITH_NUMBERS = 400
 MAX_ROWS_WITH_OUTLINES = 64
@@ -45,6 +72,7 @@ _SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that 
 
 Theme = Literal["light", "dark"]
 THEMES: tuple[Theme, ...] = ("light", "dark")
+Symbol = Literal["circle", "diamond"]
 
 
 def typed(array: NDArray[Any]) -> Any:
@@ -286,72 +314,132 @@ def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, 
     }
 
 
+@dataclass(frozen=True)
+class PointGroup:
+    """Points of a map that look alike.
+
+    Attributes:
+        name: What the legend calls them; "" for points that another group's entry stands for.
+        members: Their places among the points.
+        symbol: Their shape.
+        colours: One for each theme.
+        shades: In place of one colour a value from 0 to 1 for each member.
+    """
+
+    name: str
+    members: tuple[int, ...]
+    symbol: Symbol
+    colours: dict[Theme, str]
+    shades: tuple[float, ...] | None = None
+
+
+def role_groups(n_queries: int, n_points: int, names: tuple[str, str]) -> list[PointGroup]:
+    """Queries as circles, passages as diamonds, each side in its colour."""
+    sides: list[tuple[str, range, Symbol, dict[Theme, str]]] = [
+        (names[0], range(n_queries), "circle", _QUERY_COLOUR),
+        (names[1], range(n_queries, n_points), "diamond", _PASSAGE_COLOUR),
+    ]
+    return [PointGroup(name, tuple(part), symbol, colours) for name, part, symbol, colours in sides if part]
+
+
+def cluster_groups(n_queries: int, labels: Sequence[int], names: Sequence[str]) -> list[PointGroup]:
+    """A colour for each cluster; circles and diamonds stay what they are."""
+    groups = []
+    for cluster, name in enumerate(names):
+        members = [place for place, label in enumerate(labels) if label == cluster]
+        sides = [tuple(m for m in members if (m < n_queries) == is_query) for is_query in (True, False)]
+        place = cluster % len(_CLUSTERS_LIGHT)
+        colours: dict[Theme, str] = {"light": _CLUSTERS_LIGHT[place], "dark": _CLUSTERS_DARK[place]}
+        title = f"{cluster + 1} {plot_text(name, 40)}".strip()
+        symbols: tuple[Symbol, Symbol] = ("circle", "diamond")
+        for part, symbol in zip(sides, symbols, strict=True):
+            if part:
+                groups.append(PointGroup(title, part, symbol, colours))
+                title = ""
+    return groups
+
+
+def shaded_groups(n_queries: int, values: Sequence[float], names: tuple[str, str]) -> list[PointGroup]:
+    """Points coloured by a value from 0 to 1."""
+    plain = role_groups(n_queries, len(values), names)
+    return [replace(group, shades=tuple(float(values[member]) for member in group.members)) for group in plain]
+
+
 def scatter_map(
     points: FloatArray,
-    n_queries: int,
+    groups: Sequence[PointGroup],
     texts: Sequence[str],
     labels: Sequence[str],
     *,
     links: Sequence[tuple[int, int]] = (),
-    names: tuple[str, str] = ("Queries", "Passages"),
     axis_names: Sequence[str] = (),
+    scale_name: str = "",
 ) -> Figure:
     """Texts as points of a plane or of space.
 
     Args:
-        points: Coordinates, shape (n, 2) or (n, 3); queries first.
-        n_queries: How many of them are queries.
+        points: Coordinates, shape (n, 2) or (n, 3).
+        groups: Which of them look alike; together all.
         texts: What each point stands for.
         labels: Short names, such as "Q1".
         links: Pairs of points to join with a line.
-        names: What the two sides are called.
         axis_names: Titles of the axes; none are shown where they mean nothing.
+        scale_name: What shades stand for.
     """
     three_d = points.shape[1] == 3
-    sides = [(names[0], slice(0, n_queries), "circle"), (names[1], slice(n_queries, len(points)), "diamond")]
-    sides = [side for side in sides if points[side[1]].size]
-    traces = [_points(points[part], labels[part], name, symbol) for name, part, symbol in sides]
+    traces = [
+        _points(points, labels, group, len(texts), scale_name if not place else "")
+        for place, group in enumerate(groups)
+    ]
     if links:
         traces.insert(0, _lines(points, links))
-    colours = [_QUERY_COLOUR if name == names[0] else _PASSAGE_COLOUR for name, _, _ in sides]
+    named = [_named([labels[m] for m in group.members], [texts[m] for m in group.members]) for group in groups]
     return {
         "data": traces,
         "layout": _map_layout(three_d, axis_names),
-        "themes": {theme: _map_theme(theme, colours, bool(links), three_d) for theme in THEMES},
+        "themes": {theme: _map_theme(theme, groups, bool(links), three_d) for theme in THEMES},
         "narrow": {},
-        "hover": {
-            "kind": "points",
-            "traces": ([[]] if links else []) + [_named(labels[part], texts[part]) for _, part, _ in sides],
-        },
+        "hover": {"kind": "points", "traces": ([[]] if links else []) + named},
         "height": 560,
         "width": 0,
         "zoom": True,
-        "label": f"Map of {len(points)} texts, {names[0].lower()} as circles and {names[1].lower()} as diamonds.",
+        "label": f"Map of {len(points)} texts. A table of their neighbours opens when one is picked.",
     }
 
 
-def _points(points: FloatArray, labels: Sequence[str], name: str, symbol: str) -> Figure:
+def _points(points: FloatArray, labels: Sequence[str], group: PointGroup, n_all: int, scale_name: str) -> Figure:
     three_d = points.shape[1] == 3
-    labelled = len(points) <= _MAX_LABELLED_POINTS
+    labelled = n_all <= _MAX_LABELLED_POINTS
+    own = points[list(group.members)]
     trace: Figure = {
-        "type": "scatter3d" if three_d else "scattergl" if len(points) > 2000 else "scatter",
+        "type": "scatter3d" if three_d else "scattergl" if n_all > 2000 else "scatter",
         "mode": "markers+text" if labelled else "markers",
-        "name": name,
-        "x": typed(points[:, 0]),
-        "y": typed(points[:, 1]),
-        "text": [html.escape(label) for label in labels] if labelled else [],
+        "name": group.name,
+        "showlegend": bool(group.name),
+        "x": typed(own[:, 0]),
+        "y": typed(own[:, 1]),
+        "text": [html.escape(labels[member]) for member in group.members] if labelled else [],
         # Above and below, so that the names of a query and its passage beside it do not cover each other.
-        "textposition": "top center" if symbol == "circle" else "bottom center",
+        "textposition": "top center" if group.symbol == "circle" else "bottom center",
         "textfont": {"size": 11},
         "hoverinfo": "none",
         "marker": {
-            "symbol": symbol,
-            "size": _marker_size(len(points), symbol, three_d),
+            "symbol": group.symbol,
+            "size": _marker_size(n_all, group.symbol, three_d),
             "line": {"width": 1},
         },
     }
     if three_d:
-        trace["z"] = typed(points[:, 2])
+        trace["z"] = typed(own[:, 2])
+    if group.shades is not None:
+        bar = {"thickness": 10, "outlinewidth": 0, "tickformat": ".0%", "title": {"text": scale_name, "side": "right"}}
+        trace["marker"] |= {
+            "color": list(group.shades),
+            "cmin": 0,
+            "cmax": 1,
+            "showscale": bool(scale_name),
+            "colorbar": bar,
+        }
     return trace
 
 
@@ -396,7 +484,7 @@ def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
     return layout
 
 
-def _map_theme(theme: Theme, colours: Sequence[dict[str, str]], with_links: bool, three_d: bool) -> Figure:
+def _map_theme(theme: Theme, groups: Sequence[PointGroup], with_links: bool, three_d: bool) -> Figure:
     patch = _theme_layout(theme)
     axis = {"gridcolor": _FAINT[theme], "linecolor": _FAINT[theme]}
     if three_d:
@@ -405,15 +493,19 @@ def _map_theme(theme: Theme, colours: Sequence[dict[str, str]], with_links: bool
     else:
         patch["xaxis"], patch["yaxis"] = axis, axis
     data: list[Figure] = [
-        {
-            "marker": {"color": colour[theme], "line": {"color": _SURFACE[theme]}},
-            "textfont": {"color": _INK[theme]},
-        }
-        for colour in colours
+        {"marker": {"line": {"color": _SURFACE[theme]}, **_colour(group, theme)}, "textfont": {"color": _INK[theme]}}
+        for group in groups
     ]
     if with_links:
         data.insert(0, {"line": {"color": _LINK[theme]}})
     return {"data": data, "layout": patch}
+
+
+def _colour(group: PointGroup, theme: Theme) -> Figure:
+    if group.shades is None:
+        return {"color": group.colours[theme]}
+    scale = _LIGHT_SCALE[2:] if theme == "light" else _DARK_SCALE[2:]  # the ends nearest to the page would vanish
+    return {"colorscale": [[step / (len(scale) - 1), colour] for step, colour in enumerate(scale)]}
 
 
 def _theme_layout(theme: Theme) -> Figure:

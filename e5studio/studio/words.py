@@ -118,13 +118,21 @@ def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
     ]
 
 
-def point(result: ScoreResult, label: str) -> list[Node]:
-    """One text of the map in full."""
+def point(result: ScoreResult, label: str, neighbours: Sequence[tuple[str, str, float]] = ()) -> list[Node]:
+    """One text of the map in full, and the texts nearest to it in truth."""
     labels, texts = result.points
     if label not in labels:
         return []
     index = labels.index(label)
-    return [["dl", "e5-pair", ["dt", "", label], ["dd", "", shown(texts[index])]]]
+    nodes: list[Node] = [["dl", "e5-pair", ["dt", "", label], ["dd", "", shown(texts[index])]]]
+    if not neighbours:
+        return nodes
+    entries: list[Node] = []
+    for name, text, score in neighbours:
+        number = f"{score:.1f}".replace("-", "\N{MINUS SIGN}")
+        entries += [["dt", "", f"{name} {number}"], ["dd", "", shown(text, 200)]]
+    title = "Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines"
+    return [*nodes, ["h3", "", title], ["dl", "e5-pair e5-near", *entries]]
 
 
 def _entry(box: TextList, index: int) -> list[Node]:

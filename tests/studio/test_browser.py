@@ -230,6 +230,18 @@ def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions(o
     page.mouse.down()
     page.mouse.up()
     expect(page.locator("#e5-point")).to_contain_text("why is the sky blue")
+    expect(page.locator("#e5-point")).to_contain_text("Nearest in all dimensions")
+    expect(page.locator("#e5-point .e5-near dt")).to_have_count(5)
+
+    page.locator("#e5-colour").get_by_text("Group").click()
+    expect(page.locator("#e5-map-caption")).to_contain_text("groups by k-means")
+    expect(page.locator("#e5-map .legendtext").first).to_contain_text("1 ")
+    page.locator("#e5-colour").get_by_text("Neighbours kept").click()
+    expect(page.locator("#e5-map .colorbar")).to_be_visible()
+    page.locator("#e5-method").get_by_text("t-SNE").click()
+    expect(page.locator("#e5-map-caption")).to_contain_text("t-SNE keeps", timeout=15_000)
+    page.locator("#e5-method").get_by_text("Between the sides").click()
+    expect(page.locator("#e5-map-caption")).to_contain_text("from the mean of the queries")
 
 
 def test_an_error_is_a_sentence_and_what_was_shown_stays(open_page):

@@ -13,10 +13,13 @@ from e5studio.studio.figures import (
     _LIGHT_SCALE,
     MAX_CELLS_WITH_NUMBERS,
     _readable,
+    cluster_groups,
     colour_range,
     heat_map,
     plot_text,
+    role_groups,
     scatter_map,
+    shaded_groups,
     typed,
 )
 
@@ -116,7 +119,8 @@ def test_hover_texts_are_data_and_complete_beside_short_labels():
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_the_map_tells_queries_and_passages_apart_by_colour_and_shape(n_dims):
     points = np.arange(5 * n_dims, dtype=np.float32).reshape(5, n_dims)
-    figure = scatter_map(points, 2, list("abcde"), ["Q1", "Q2", "P1", "P2", "P3"], links=[(0, 2), (1, 4)])
+    groups = role_groups(2, 5, ("Queries", "Passages"))
+    figure = scatter_map(points, groups, list("abcde"), ["Q1", "Q2", "P1", "P2", "P3"], links=[(0, 2), (1, 4)])
     lines, queries, passages = figure["data"]
     assert (queries["marker"]["symbol"], passages["marker"]["symbol"]) == ("circle", "diamond")
     for theme in figure["themes"].values():
@@ -130,16 +134,40 @@ def test_the_map_tells_queries_and_passages_apart_by_colour_and_shape(n_dims):
 
 
 def test_texts_of_one_side_make_one_kind_of_point():
-    figure = scatter_map(np.zeros((3, 2), np.float32), 3, list("abc"), ["A1", "A2", "A3"])
+    groups = role_groups(3, 3, ("Texts", "Compare with"))
+    figure = scatter_map(np.zeros((3, 2), np.float32), groups, list("abc"), ["A1", "A2", "A3"])
     assert len(figure["data"]) == 1
     assert len(figure["themes"]["dark"]["data"]) == 1
 
 
 def test_many_points_lose_their_labels_not_their_texts():
     n = 3000
-    figure = scatter_map(np.zeros((n, 2), np.float32), n, ["t"] * n, [f"A{i}" for i in range(n)])
+    groups = role_groups(n, n, ("Texts", "Compare with"))
+    figure = scatter_map(np.zeros((n, 2), np.float32), groups, ["t"] * n, [f"A{i}" for i in range(n)])
     [points] = figure["data"]
     assert points["type"] == "scattergl"
     assert points["mode"] == "markers"
     assert set(points["x"]) == {"dtype", "bdata"}
     assert len(figure["hover"]["traces"][0]) == n
+
+
+def test_a_group_is_named_once_and_keeps_both_shapes():
+    groups = cluster_groups(2, [0, 1, 0, 1, 1], ["summit, <b>peak</b>", ""])
+    assert [(group.members, group.symbol) for group in groups] == [
+        ((0,), "circle"),
+        ((2,), "diamond"),
+        ((1,), "circle"),
+        ((3, 4), "diamond"),
+    ]
+    assert [group.name for group in groups] == ["1 summit, &lt;b&gt;peak&lt;/b&gt;", "", "2", ""]
+    assert groups[0].colours == groups[1].colours != groups[2].colours
+    figure = scatter_map(np.zeros((5, 2), np.float32), groups, list("abcde"), list("vwxyz"))
+    assert [trace["showlegend"] for trace in figure["data"]] == [True, False, True, False]
+
+
+def test_shades_have_one_scale_for_all():
+    groups = shaded_groups(2, [0.0, 0.5, 1.0], ("Queries", "Passages"))
+    figure = scatter_map(np.zeros((3, 2), np.float32), groups, list("abc"), list("xyz"), scale_name="kept")
+    assert [trace["marker"]["color"] for trace in figure["data"]] == [[0.0, 0.5], [1.0]]
+    assert [trace["marker"]["showscale"] for trace in figure["data"]] == [True, False]
+    assert all("colorscale" in patch["marker"] for patch in figure["themes"]["dark"]["data"])

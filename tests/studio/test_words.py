@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from e5studio.errors import E5StudioError
 from e5studio.studio import words
 from e5studio.studio.handlers import ScoreRequest
-from e5studio.studio.mapping import draw_map
+from e5studio.studio.mapping import COLOURS, draw_map, place_texts, true_neighbours
 from e5studio.studio.tables import MAX_ROWS, score_table
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 
@@ -131,7 +132,7 @@ def test_a_table_too_large_for_a_page_keeps_the_best_and_says_so(score):
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_the_map_says_what_it_is_worth(score, n_dims):
     result = score("protein\nsummit\ntop", "one\ntwo\nthree")
-    figure, caption = draw_map(result, "pca", n_dims)
+    figure, caption = draw_map(result, place_texts(result, "pca", n_dims), "role")
     assert "% of the variance" in caption
     assert caption.startswith("Vectors of e5-small-v2.")
     assert "Trustworthiness" in caption
@@ -140,5 +141,50 @@ def test_the_map_says_what_it_is_worth(score, n_dims):
 
 @pytest.mark.parametrize("texts", ["a\nb", "same\nsame"])
 def test_two_points_make_a_map_too(score, texts):
-    figure, _ = draw_map(score(texts, "", use="symmetric"), "pca", 3)
-    json.dumps(figure, allow_nan=False)
+    result = score(texts, "", use="symmetric")
+    placed = place_texts(result, "pca", 3)
+    for colour in COLOURS:
+        figure, _ = draw_map(result, placed, colour)
+        json.dumps(figure, allow_nan=False)
+
+
+QUESTIONS = "summit of a mountain\nvalley of a river\nprotein a day\nstone in a river\nmountain top"
+ANSWERS = "the top of a mountain\na river in a valley\n46 grams of protein\nrivers carry stones\nsummits are high"
+
+
+@pytest.mark.parametrize("method", ["tsne", "axis"])
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_other_projections_say_what_they_are(score, method, n_dims):
+    result = score(QUESTIONS, ANSWERS)
+    placed = place_texts(result, method, n_dims)
+    assert placed.coordinates.shape == (10, n_dims)
+    assert ("perplexity" if method == "tsne" else "mean of the queries") in placed.caption
+    assert ("fewer than 15" in placed.caption) == (method == "tsne")
+    json.dumps(draw_map(result, placed, "role")[0], allow_nan=False)
+
+
+def test_an_axis_between_sides_needs_two(score):
+    with pytest.raises(E5StudioError, match="one side"):
+        place_texts(score(QUESTIONS, "", use="symmetric"), "axis", 2)
+
+
+def test_groups_are_counted_and_named(score):
+    result = score(QUESTIONS, ANSWERS)
+    figure, caption = draw_map(result, place_texts(result, "pca", 2), "cluster")
+    assert "groups by k-means" in caption
+    assert any("mountain" in trace.get("name", "") for trace in figure["data"])
+
+
+def test_a_picked_text_is_joined_to_its_true_neighbours(score):
+    result = score(QUESTIONS, ANSWERS)
+    placed = place_texts(result, "pca", 2)
+    near = true_neighbours(result, placed, "Q1")
+    order = (result.vectors @ result.vectors[0]).argsort()[::-1][1:6]
+    assert [label for label, _, _ in near] == [result.points[0][place] for place in order]
+    assert near[0][2] == pytest.approx(100 * float(result.vectors[order[0]] @ result.vectors[0]), abs=1e-3)
+    figure, caption = draw_map(result, placed, "role", "Q1")
+    assert len(figure["data"][0]["x"]) == 3 * 5
+    assert "best match" not in caption
+    assert "Lines join Q1 to the 5 texts" in caption
+    assert "Nearest in all dimensions" in said(words.point(result, "Q1", near))
+    assert true_neighbours(result, placed, "Q99") == []
