@@ -26,6 +26,15 @@ _MAX_CLUSTERS = 10
 _MAX_COMPARED = 2_000  # silhouettes compare all pairs
 _WORD = re.compile(r"[^\W_]{2,}")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]{2,}")
+# Not scikit-learn's list, which takes "interest", "fire" and "system" for function words.
+_FUNCTION_WORDS = frozenset(
+    """
+    a about also am an and any are as at be been being but by can could did do does for from had has have he her here
+    him his how i if in into is it its just may me might more most must my no not of on once only or other our out over
+    own same she should so some such than that the their them then there these they this those through to too under up
+    us very was we were what when where which while who whom why will with would you your
+    """.split()
+)
 
 
 @dataclass(frozen=True)
@@ -84,10 +93,9 @@ def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) 
         n_words: Words in a name.
     """
     groups = np.asarray(labels, np.int64)
-    function_words = import_sklearn("feature_extraction.text").ENGLISH_STOP_WORDS
     counts = [Counter[str]() for _ in range(int(groups.max(initial=-1)) + 1)]
     for text, label in zip(texts, groups.tolist(), strict=True):
-        counts[label].update(set(_words(text)) - function_words)
+        counts[label].update(set(_words(text)) - _FUNCTION_WORDS)
     everywhere = sum(counts, Counter[str]())
     mean = sum(everywhere.values()) / max(len(counts), 1)
     names = []

@@ -64,7 +64,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                     scores = render_scores()
                 with gr.Tab("Map", id="map") as map_page:
                     chart = render_map()
-        listen_inputs(inputs)
+        listen_inputs(inputs, handlers.limits)
         listen_scores(scores, handlers, result)
         listen_map(chart, result)
         _listen_score(handlers, inputs, scores, chart, result)

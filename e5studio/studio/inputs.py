@@ -7,14 +7,18 @@ from typing import Any
 
 import gradio as gr
 
+from e5studio.errors import E5StudioError
 from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio import words
 from e5studio.studio.boxes import Limits
 from e5studio.studio.catalog import ModelCard, ModelChoice, model_cards, offered
 from e5studio.studio.components.model_picker import model_picker
+from e5studio.studio.components.share_link import pack_script, share_link
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.examples import EXAMPLES, Example
+from e5studio.studio.failures import explain
+from e5studio.studio.link import FIELDS, read_link
 from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
 
 _FIRST = EXAMPLES[0]
@@ -35,6 +39,8 @@ class Inputs:
     examples: tuple[tuple[gr.Button, Example], ...]
     score: gr.Button
     stop: gr.Button
+    share: gr.Button
+    link: gr.HTML
     status: gr.HTML
 
 
@@ -86,14 +92,29 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
             with gr.Row(elem_id="e5-buttons"):
                 score = gr.Button("Score", variant="primary", elem_id="e5-score")
                 stop = gr.Button("Stop", elem_id="e5-stop", visible=False)
+                share = gr.Button("Copy link", elem_id="e5-share", min_width=0)
+            link = share_link(elem_id="e5-link")
     examples = tuple(zip(buttons, EXAMPLES, strict=True))
     return Inputs(
-        picker, start, radio, prompts, instruction, queries, passages, separator, examples, score, stop, status
+        picker,
+        start,
+        radio,
+        prompts,
+        instruction,
+        queries,
+        passages,
+        separator,
+        examples,
+        score,
+        stop,
+        share,
+        link,
+        status,
     )
 
 
-def listen_inputs(inputs: Inputs) -> None:
-    """React to the choice of a model, a use or an example."""
+def listen_inputs(inputs: Inputs, limits: Limits) -> None:
+    """React to the choice of a model, a use or an example; make links and open them."""
     adapted = [inputs.use, inputs.prompts, inputs.instruction, inputs.queries, inputs.passages]
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     chosen = [inputs.picker, inputs.use]
@@ -101,6 +122,9 @@ def listen_inputs(inputs: Inputs) -> None:
     inputs.use.input(_adapt, chosen, adapted, **quiet)
     for button, example in inputs.examples:
         button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **quiet)
+    shared = [*chosen, inputs.queries, inputs.passages, inputs.instruction, inputs.separator]
+    inputs.share.click(None, shared, js=pack_script(FIELDS), **quiet)
+    inputs.link.opened(_opener(limits), None, [inputs.picker, *adapted, inputs.separator, inputs.status], **quiet)
 
 
 def _take_model(model: str, use: str) -> tuple[Any, ...]:
@@ -135,6 +159,27 @@ def _filler(example: Example) -> Any:
         )
 
     return fill
+
+
+def _opener(limits: Limits) -> Any:
+    def open_link(event: gr.EventData) -> tuple[Any, ...]:
+        try:
+            found = read_link((event._data or {}).get("state"), limits)
+        except E5StudioError as error:
+            return (*[gr.skip()] * 7, words.error(explain(error)))
+        radio, prompts, instruction, queries, passages = _adapt(found.model, found.use)
+        return (
+            found.model,
+            radio,
+            prompts,
+            {**instruction, "value": found.instruction},
+            {**queries, "value": found.queries},
+            {**passages, "value": found.passages},
+            found.separator,
+            words.hint("Opened from a link. Press Score."),
+        )
+
+    return open_link
 
 
 def _use_choices(kind: Any) -> list[tuple[str, str]]:

@@ -72,6 +72,10 @@ class TestNames:
         assert set(names[0].split(", ")) == {"mountain", "summit"}
         assert set(names[1].split(", ")) == {"river", "valley"}
 
+    def test_function_words_name_nothing_and_content_words_do(self):
+        texts = ["what is compound interest", "interest is paid on the interest", "how is it done", "it is done so"]
+        assert cluster_names(texts, [0, 0, 1, 1], n_words=1) == ["interest", "done"]
+
     def test_scripts_without_spaces_are_named_by_pairs_of_characters(self):
         assert cluster_names(["南瓜的家常做法", "南瓜丝"], [0, 0], n_words=1) == ["南瓜"]
 

@@ -364,6 +364,31 @@ def test_a_person_sees_why_a_pair_scores_as_it_does(open_page, model):
     expect(page.locator("#e5-why")).to_have_count(0)  # it spoke of the result before
 
 
+def test_a_link_carries_the_page(open_page):
+    page = open_page()
+    take_model(page, "intfloat/e5-small-v2")
+    page.locator("#e5-use label").filter(has_text="Symmetric").click()
+    texts = "\n".join(NASTY)
+    page.locator("#e5-queries textarea").fill(texts)
+    page.locator("#e5-passages textarea").fill("")
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator(".e5-link-told")).to_contain_text("nothing is stored")
+    assert "#s=" in page.url
+
+    other = open_page()
+    other.goto(page.url)
+    expect(other.locator("#e5-status")).to_contain_text("Opened from a link")
+    expect(other.locator("#e5-queries textarea")).to_have_value(texts)
+    expect(other.locator("#e5-passages textarea")).to_have_value("")
+    expect(other.locator(".e5-models-chosen")).to_contain_text("e5-small-v2")
+    expect(other.get_by_label("Symmetric")).to_be_checked()
+    score(other)
+
+    other.evaluate("location.hash = '#s=AAAA'")
+    expect(other.locator("#e5-status .e5-error")).to_contain_text("This link is damaged")
+    expect(other.locator("#e5-queries textarea")).to_have_value(texts)
+
+
 def test_leaving_words_out_can_be_stopped(open_page):
     page = open_page()
     words = " ".join(f"word{number}" for number in range(160))

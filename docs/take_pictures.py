@@ -1,0 +1,86 @@
+"""Takes the pictures of the Studio that the README and these pages show, with the offline model.
+
+    python docs/take_pictures.py
+
+Needs Chromium on the PATH and `pip install playwright`. Run it after every change of the page's looks.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+from playwright.sync_api import Page, sync_playwright
+
+from e5studio.model_pool import ModelPool
+from e5studio.studio.app import build_app
+from e5studio.studio.catalog import OFFLINE_MODEL, ModelChoice
+from e5studio.studio.handlers import Handlers
+from e5studio.studio.launch import launch_app, switch_off_telemetry
+
+HERE = Path(__file__).parent
+
+
+def score(page: Page, example: str) -> None:
+    """Take an example and score it."""
+    page.get_by_role("button", name=example, exact=True).click()
+    page.wait_for_function("!document.querySelector('#e5-status').textContent.includes('Ctrl')")
+    page.locator("#e5-score").click()
+    page.locator("#e5-status .e5-done").wait_for()
+
+
+def pick_first_cell(page: Page) -> None:
+    """Click the cell of the first query and the first passage."""
+    page.wait_for_function(
+        "() => { const p = document.querySelector('#e5-heat .js-plotly-plot');"
+        " return p && p._fullLayout && p._fullLayout.width === p.clientWidth; }"
+    )
+    place = page.evaluate(
+        "() => { const p = document.querySelector('#e5-heat .js-plotly-plot'); const { xaxis, yaxis } = p._fullLayout;"
+        " const frame = p.getBoundingClientRect();"
+        " return [frame.left + xaxis._offset + xaxis.d2p(0), frame.top + yaxis._offset + yaxis.d2p(0)]; }"
+    )
+    page.mouse.click(*place)
+    page.locator("#e5-why-grid .js-plotly-plot").wait_for()
+    page.get_by_label("Beyond what all texts share").check()
+    page.get_by_role("button", name="Leave out each word").click()
+    page.locator("#e5-leave-out-stop").wait_for()
+    page.locator("#e5-leave-out-stop").wait_for(state="detached")
+    page.mouse.move(0, 0)
+
+
+def take_all(page: Page) -> None:
+    """The page after scoring, a score explained, and the map."""
+    score(page, "Eight questions")
+    page.locator("#e5-heat .textpoint").first.wait_for()
+    page.screenshot(path=HERE / "studio.png")
+    pick_first_cell(page)
+    page.locator("#e5-why").screenshot(path=HERE / "why.png")
+    page.get_by_role("tab", name="Map").click()
+    page.locator("#e5-colour").get_by_text("Group").click()
+    page.wait_for_function("document.querySelector('#e5-map-caption').textContent.includes('groups by k-means')")
+    page.wait_for_timeout(500)
+    page.locator("#e5-results").screenshot(path=HERE / "map.png")
+
+
+def main() -> None:
+    """Start the Studio, take the pictures, stop it."""
+    switch_off_telemetry()
+    demo = build_app(Handlers(ModelPool()), ModelChoice(OFFLINE_MODEL, "it comes inside a package"))
+    address = launch_app(demo, wait=False, quiet=True)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(address)
+        page.locator("#e5-score").wait_for()
+        take_all(page)
+        browser.close()
+    demo.close()
+
+
+if __name__ == "__main__":
+    main()
