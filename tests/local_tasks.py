@@ -1,23 +1,13 @@
-"""The two evaluation sets, where they are on this machine, and mteb's tasks over small or local data."""
+"""mteb's tasks over data that we have, small or local."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import mteb
-import pytest
 from datasets import Dataset
 
 from e5studio.evaluation import RetrievalTask, StsTask
-
-ROOT = Path(__file__).parent.parent
-EVALUATIONS = Path(os.environ.get("E5STUDIO_EVALUATIONS", ROOT.parent / "shared" / "data"))
-
-needs_evaluations = pytest.mark.skipif(
-    not EVALUATIONS.is_dir(), reason="the evaluation sets are not on this machine (E5STUDIO_EVALUATIONS)"
-)
 
 
 def in_mteb(task: RetrievalTask | StsTask) -> Any:

@@ -18,6 +18,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import MissingDependencyError
 from e5studio.models import get_model_meta
 from tests.corpus import ORDINARY_TEXTS
+from tests.evaluation_sets import EVALUATIONS, needs_evaluations
 
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
@@ -115,10 +116,7 @@ def test_calibration_prompts_as_the_card_does(checkpoints):
     assert max(int(batch.lengths[0]) for batch in batches) == 512
 
 
-EVALUATIONS = Path(os.environ.get("E5STUDIO_EVALUATIONS", ROOT.parent / "shared" / "data"))
-
-
-@pytest.mark.skipif(not EVALUATIONS.is_dir(), reason="the evaluation sets are not on this machine")
+@needs_evaluations
 def test_calibration_shares_nothing_with_evaluations():
     texts = calibration.calibration_texts(get_model_meta("multilingual-e5-small"))
     for name in ("scifact/corpus.jsonl", "scifact/queries.jsonl", "stsbenchmark/stsbenchmark.tsv"):

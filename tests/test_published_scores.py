@@ -11,7 +11,8 @@ import pytest
 from e5studio.encoder import E5Encoder
 from e5studio.evaluation import check, evaluate, evaluate_with_mteb, read_beir, read_sts
 from tests.conftest import OFFLINE_MODEL
-from tests.local_tasks import EVALUATIONS, in_mteb, needs_evaluations
+from tests.evaluation_sets import EVALUATIONS, needs_evaluations
+from tests.local_tasks import in_mteb
 
 pytestmark = [
     needs_evaluations,
