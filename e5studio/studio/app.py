@@ -16,10 +16,12 @@ from e5studio.studio.boxes import Separator
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreRequest, ScoreResult
-from e5studio.studio.inputs import Inputs, listen_inputs, picker_models, render_inputs
+from e5studio.studio.inputs import listen_inputs, picker_models, render_inputs
+from e5studio.studio.link import SharedView
+from e5studio.studio.sharing import Page, after_scoring, listen_sharing
 from e5studio.studio.state import RunningWork, Work
-from e5studio.studio.tabs.map import MapTab, first_map, listen_map, render_map, warm_once
-from e5studio.studio.tabs.scores import ScoresTab, listen_scores, render_scores, show_scores
+from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
+from e5studio.studio.tabs.scores import listen_scores, render_scores, show_scores
 from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
 
 _HERE = Path(__file__).parent
@@ -57,17 +59,23 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         publish(handlers, choice.name)  # first: of two events with one name, the later gets another
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
         result = gr.State(None, time_to_live=_SESSION_SECONDS)
+        wished = gr.State(None, time_to_live=_SESSION_SECONDS)
         with gr.Row(elem_id="e5-main"):
             inputs = render_inputs(choice, handlers.limits)
-            with gr.Column(elem_id="e5-results", elem_classes="e5-panel"), gr.Tabs(elem_id="e5-tabs"):
+            with (
+                gr.Column(elem_id="e5-results", elem_classes="e5-panel"),
+                gr.Tabs(elem_id="e5-tabs") as tabs,
+            ):
                 with gr.Tab("Scores", id="scores"):
                     scores = render_scores()
                 with gr.Tab("Map", id="map") as map_page:
                     chart = render_map()
-        listen_inputs(inputs, handlers.limits)
+        page = Page(inputs, scores, chart, tabs, result, wished)
+        listen_inputs(inputs)
         listen_scores(scores, handlers, result)
         listen_map(chart, result)
-        _listen_score(handlers, inputs, scores, chart, result)
+        listen_sharing(page, handlers)
+        _listen_score(page, handlers)
         quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         map_page.select(_warm, **quiet)
         demo.load(_first_paint, None, [inputs.picker], **quiet)
@@ -93,13 +101,14 @@ def _warm_soon() -> threading.Timer:
     return timer
 
 
-def _listen_score(handlers: Handlers, inputs: Inputs, scores: ScoresTab, chart: MapTab, result: gr.State) -> None:
+def _listen_score(page: Page, handlers: Handlers) -> None:
     running = RunningWork()
+    inputs = page.inputs
     busy = [inputs.score, inputs.stop, inputs.status]
-    shown = [result, *scores.outputs, *chart.outputs]
+    shown = [page.result, *page.scores.outputs, *page.chart.outputs, inputs.link, page.wished]
     scored = inputs.score.click(
         _scorer(handlers, running, len(shown)),
-        [inputs.picker, inputs.use, inputs.queries, inputs.passages, inputs.instruction, inputs.separator, result],
+        [*inputs.typed, page.result, page.wished],
         [*busy, *shown],
         concurrency_limit=1,
         concurrency_id="encode",
@@ -136,6 +145,7 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
         instruction: str,
         separator: str,
         before: ScoreResult | None,
+        wished: SharedView | None,
         request: gr.Request,
     ) -> Iterator[list[Any]]:
         yield [*busy, words.progress(None, "Starting"), *kept]
@@ -147,7 +157,9 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
             for stage in work.stages():
                 yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]
             found = work.result()
-            yield [*idle, words.summary(found), found, *show_scores(found), *first_map(found)]
+            order = wished.order if wished else "written"
+            shown = [found, *show_scores(found, order), *first_map(found), *after_scoring(wished)]
+            yield [*idle, words.summary(found), *shown]
         except Exception as error:
             yield [*idle, words.error(explain(error), is_result_left=before is not None), *kept]
         finally:

@@ -1,13 +1,12 @@
 """Numbers and texts -> figures for `components.plotly_view`, as plain dictionaries.
 
-A figure is what plotly.js takes (`data`, `layout`) plus what our component adds: `themes` and
-`narrow` are laid over it in the light or dark theme and on a phone, `hover` holds the texts
-that a pointer brings up, `label` is what a screen reader says. Pure; no Gradio, no plotly.
+A figure is what plotly.js takes (`data`, `layout`; large arrays stay numpy's) plus what our component
+adds: `themes` and `narrow` are laid over it in the light or dark theme and on a phone, `hover` holds the
+texts that a pointer brings up, `label` is what a screen reader says. Pure; no Gradio, no plotly.
 """
 
 from __future__ import annotations
 
-import base64
 import html
 import textwrap
 from collections.abc import Sequence
@@ -68,6 +67,7 @@ _CLUSTERS_DARK = (
 MAX_CELLS_WITH_NUMBERS = 400
 MAX_ROWS_WITH_OUTLINES = 64
 _MAX_LABELLED_POINTS = 60
+_MAX_LISTED = 256
 _SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that mean nothing in full colour
 
 Theme = Literal["light", "dark"]
@@ -76,17 +76,12 @@ Symbol = Literal["circle", "diamond"]
 
 
 def typed(array: NDArray[Any]) -> Any:
-    """An array as plotly.js reads it: a list while small, base64 where JSON would be slow."""
-    if array.size <= 256:
-        plain = array.astype(float).round(4).astype(object)
-        plain[np.isnan(array)] = None
-        return plain.tolist()
-    codes = {"f": "f4", "i": "i4"}
-    whole = np.ascontiguousarray(array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
-    packed: dict[str, Any] = {"dtype": codes[whole.dtype.kind], "bdata": base64.b64encode(whole.tobytes()).decode()}
-    if whole.ndim > 1:
-        packed["shape"] = ", ".join(map(str, whole.shape))
-    return packed
+    """Numbers for plotly.js: a list while few, else the array, which `studio.parcels` sends as bytes."""
+    if array.size > _MAX_LISTED:
+        return array
+    plain = array.astype(float).round(4).astype(object)
+    plain[np.isnan(array)] = None
+    return plain.tolist()
 
 
 def plot_text(text: str, limit: int = 120, width: int = 0) -> str:
@@ -323,7 +318,7 @@ class PointGroup:
         members: Their places among the points.
         symbol: Their shape.
         colours: One for each theme.
-        shades: In place of one colour a value from 0 to 1 for each member.
+        shades: In place of one colour a value for each member, on a `ColourScale`.
     """
 
     name: str
@@ -331,6 +326,23 @@ class PointGroup:
     symbol: Symbol
     colours: dict[Theme, str]
     shades: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """What shades stand for.
+
+    Attributes:
+        name: Beside the colour bar.
+        low: Value of its faint end.
+        high: Value of its strong end.
+        tick_format: As d3 writes numbers.
+    """
+
+    name: str
+    low: float
+    high: float
+    tick_format: str
 
 
 def role_groups(n_queries: int, n_points: int, names: tuple[str, str]) -> list[PointGroup]:
@@ -360,7 +372,7 @@ def cluster_groups(n_queries: int, labels: Sequence[int], names: Sequence[str]) 
 
 
 def shaded_groups(n_queries: int, values: Sequence[float], names: tuple[str, str]) -> list[PointGroup]:
-    """Points coloured by a value from 0 to 1."""
+    """Points coloured by a value."""
     plain = role_groups(n_queries, len(values), names)
     return [replace(group, shades=tuple(float(values[member]) for member in group.members)) for group in plain]
 
@@ -373,7 +385,7 @@ def scatter_map(
     *,
     links: Sequence[tuple[int, int]] = (),
     axis_names: Sequence[str] = (),
-    scale_name: str = "",
+    scale: ColourScale | None = None,
 ) -> Figure:
     """Texts as points of a plane or of space.
 
@@ -384,13 +396,13 @@ def scatter_map(
         labels: Short names, such as "Q1".
         links: Pairs of points to join with a line.
         axis_names: Titles of the axes; none are shown where they mean nothing.
-        scale_name: What shades stand for.
+        scale: Of the groups that have shades.
     """
     three_d = points.shape[1] == 3
-    traces = [
-        _points(points, labels, group, len(texts), scale_name if not place else "")
-        for place, group in enumerate(groups)
-    ]
+    traces = [_points(points, labels, group, len(texts)) for group in groups]
+    if scale:
+        for place, trace in enumerate(traces):
+            trace["marker"] |= _colour_bar(scale, is_shown=place == 0)
     if links:
         traces.insert(0, _lines(points, links))
     named = [_named([labels[m] for m in group.members], [texts[m] for m in group.members]) for group in groups]
@@ -407,7 +419,7 @@ def scatter_map(
     }
 
 
-def _points(points: FloatArray, labels: Sequence[str], group: PointGroup, n_all: int, scale_name: str) -> Figure:
+def _points(points: FloatArray, labels: Sequence[str], group: PointGroup, n_all: int) -> Figure:
     three_d = points.shape[1] == 3
     labelled = n_all <= _MAX_LABELLED_POINTS
     own = points[list(group.members)]
@@ -432,15 +444,15 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup, n_all:
     if three_d:
         trace["z"] = typed(own[:, 2])
     if group.shades is not None:
-        bar = {"thickness": 10, "outlinewidth": 0, "tickformat": ".0%", "title": {"text": scale_name, "side": "right"}}
-        trace["marker"] |= {
-            "color": list(group.shades),
-            "cmin": 0,
-            "cmax": 1,
-            "showscale": bool(scale_name),
-            "colorbar": bar,
-        }
+        trace["marker"]["color"] = typed(np.array(group.shades))
     return trace
+
+
+def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
+    title = {"text": scale.name, "side": "right"}
+    bar = {"thickness": 10, "outlinewidth": 0, "tickformat": scale.tick_format, "title": title}
+    high = scale.high if scale.high > scale.low else scale.low + 1
+    return {"cmin": scale.low, "cmax": high, "showscale": is_shown, "colorbar": bar}
 
 
 def _marker_size(n_points: int, symbol: str, three_d: bool) -> float:

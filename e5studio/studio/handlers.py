@@ -47,6 +47,7 @@ class ScoreResult:
     """Scores and all that is said of them.
 
     Attributes:
+        asked: What the page held.
         meta: The model that made them.
         use: How the texts were used.
         queries: Rows.
@@ -61,6 +62,7 @@ class ScoreResult:
         seconds: How long it took, without loading the model.
     """
 
+    asked: ScoreRequest
     meta: ModelMeta
     use: Use
     queries: TextList
@@ -128,6 +130,7 @@ class Handlers:
         seconds = time.perf_counter() - started
         best = best_passages(scores, is_self)
         return ScoreResult(
+            request,
             meta,
             use,
             queries,

@@ -7,18 +7,16 @@ from typing import Any
 
 import gradio as gr
 
-from e5studio.errors import E5StudioError
 from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio import words
 from e5studio.studio.boxes import Limits
 from e5studio.studio.catalog import ModelCard, ModelChoice, model_cards, offered
 from e5studio.studio.components.model_picker import model_picker
-from e5studio.studio.components.share_link import pack_script, share_link
+from e5studio.studio.components.share_link import share_link
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.examples import EXAMPLES, Example
-from e5studio.studio.failures import explain
-from e5studio.studio.link import FIELDS, read_link
+from e5studio.studio.link import SharedInputs
 from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
 
 _FIRST = EXAMPLES[0]
@@ -42,6 +40,21 @@ class Inputs:
     share: gr.Button
     link: gr.HTML
     status: gr.HTML
+
+    @property
+    def typed(self) -> list[Any]:
+        """What a person gave, in the order of the fields of `ScoreRequest`."""
+        return [self.picker, self.use, self.queries, self.passages, self.instruction, self.separator]
+
+    @property
+    def adapted(self) -> list[Any]:
+        """What changes with the model and the use, in the order of `_adapt`."""
+        return [self.use, self.prompts, self.instruction, self.queries, self.passages]
+
+    @property
+    def filled(self) -> list[Any]:
+        """In the order of `filled`."""
+        return [self.picker, *self.adapted, self.separator, self.status]
 
 
 def picker_models() -> list[dict[str, Any]]:
@@ -113,18 +126,15 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
     )
 
 
-def listen_inputs(inputs: Inputs, limits: Limits) -> None:
-    """React to the choice of a model, a use or an example; make links and open them."""
-    adapted = [inputs.use, inputs.prompts, inputs.instruction, inputs.queries, inputs.passages]
+def listen_inputs(inputs: Inputs) -> None:
+    """React to the choice of a model, a use or an example."""
+    adapted = inputs.adapted
     quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     chosen = [inputs.picker, inputs.use]
     inputs.picker.choose(_take_model, chosen, adapted, **quiet)
     inputs.use.input(_adapt, chosen, adapted, **quiet)
     for button, example in inputs.examples:
         button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **quiet)
-    shared = [*chosen, inputs.queries, inputs.passages, inputs.instruction, inputs.separator]
-    inputs.share.click(None, shared, js=pack_script(FIELDS), **quiet)
-    inputs.link.opened(_opener(limits), None, [inputs.picker, *adapted, inputs.separator, inputs.status], **quiet)
 
 
 def _take_model(model: str, use: str) -> tuple[Any, ...]:
@@ -161,25 +171,21 @@ def _filler(example: Example) -> Any:
     return fill
 
 
-def _opener(limits: Limits) -> Any:
-    def open_link(event: gr.EventData) -> tuple[Any, ...]:
-        try:
-            found = read_link((event._data or {}).get("state"), limits)
-        except E5StudioError as error:
-            return (*[gr.skip()] * 7, words.error(explain(error)))
-        radio, prompts, instruction, queries, passages = _adapt(found.model, found.use)
-        return (
-            found.model,
-            radio,
-            prompts,
-            {**instruction, "value": found.instruction},
-            {**queries, "value": found.queries},
-            {**passages, "value": found.passages},
-            found.separator,
-            words.hint("Opened from a link. Press Score."),
-        )
-
-    return open_link
+def filled(found: SharedInputs | None, told: list[words.Node]) -> list[Any]:
+    """The inputs of a link, as the values of `Inputs.filled`; they stay as they are where there are none."""
+    if found is None:
+        return [*[gr.skip()] * 7, told]
+    radio, prompts, instruction, queries, passages = _adapt(found.model, found.use)
+    return [
+        found.model,
+        radio,
+        prompts,
+        {**instruction, "value": found.instruction},
+        {**queries, "value": found.queries},
+        {**passages, "value": found.passages},
+        found.separator,
+        told,
+    ]
 
 
 def _use_choices(kind: Any) -> list[tuple[str, str]]:

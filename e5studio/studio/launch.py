@@ -78,6 +78,7 @@ def launch_app(
     from starlette.middleware import Middleware
 
     from e5studio.studio.guard import RequestGuard
+    from e5studio.studio.parcels import parcel_route
     from e5studio.studio.theme import studio_theme
 
     demo.queue(max_size=_WAITING_VISITORS, default_concurrency_limit=8, api_open=False)
@@ -92,7 +93,7 @@ def launch_app(
             js=(_HERE / "page.js").read_text(encoding="utf-8"),
             favicon_path=_HERE / "favicon.svg",
             footer_links=["api", "settings"],
-            app_kwargs={"middleware": [Middleware(RequestGuard)]},
+            app_kwargs={"middleware": [Middleware(RequestGuard)], "routes": [parcel_route()]},
             max_file_size="1mb",
             state_session_capacity=100,
             share=False,

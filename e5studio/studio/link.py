@@ -1,18 +1,24 @@
-"""What a link of the page holds, checked as anything that comes from strangers. Knows no Gradio."""
+"""What a link or a saved page holds, checked as anything that comes from strangers. Knows no Gradio."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, get_args
 
 from e5studio.errors import E5StudioError
 from e5studio.studio.boxes import Limits, Separator
 from e5studio.studio.catalog import offered
+from e5studio.studio.handlers import ScoreRequest
+from e5studio.studio.mapping import Colour, MapSettings, valid_colour, valid_settings
+from e5studio.studio.ordering import Order, valid_order
 from e5studio.studio.uses import Use, valid_use
+
+Tab = Literal["scores", "map"]
+TABS: tuple[Tab, ...] = get_args(Tab)
 
 
 class LinkError(E5StudioError, ValueError):
-    """A link that does not hold what a page of ours put into it."""
+    """A link or a file that does not hold what a page of ours put into it."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +33,33 @@ class SharedInputs:
     separator: Separator
 
 
-FIELDS: tuple[str, ...] = tuple(field.name for field in fields(SharedInputs))
+@dataclass(frozen=True)
+class SharedView:
+    """How a page shows its result.
+
+    Attributes:
+        tab: The open tab.
+        order: Of the matrix.
+        placing: Of the map.
+        colour: Of the map.
+        cell: Row and column of the pair that is explained.
+    """
+
+    tab: Tab = "scores"
+    order: Order = "written"
+    placing: MapSettings = field(default_factory=MapSettings)
+    colour: Colour = "role"
+    cell: tuple[int, int] | None = None
+
+
+FIELDS: tuple[str, ...] = tuple(each.name for each in fields(SharedInputs))
+PLACING_FIELDS: tuple[str, ...] = tuple(each.name for each in fields(MapSettings))
+VIEW_FIELDS: tuple[str, ...] = ("order", "colour", "cell", *PLACING_FIELDS)
+"""What a script puts into a link's "view", and "tab" beside it."""
 
 
 def read_link(state: Any, limits: Limits) -> SharedInputs:
-    """The inputs that a link holds.
+    """The inputs that a link or a file holds.
 
     Args:
         state: What the browser unpacked.
@@ -42,11 +70,11 @@ def read_link(state: Any, limits: Limits) -> SharedInputs:
         UnknownModelError: Its model is not offered here.
     """
     if not isinstance(state, dict) or not all(isinstance(state.get(name), str) for name in FIELDS):
-        raise LinkError("This link is damaged or cut off. Ask for it again; the texts on the page are as they were.")
+        raise LinkError("This link or file is damaged or cut off. Ask for it again; the page is as it was.")
     longest = max(len(state[name]) for name in FIELDS)
     if longest > limits.max_characters:
         raise LinkError(
-            f"This link holds {longest:,} characters in a box; at most {limits.max_characters:,} are taken."
+            f"This link or file holds {longest:,} characters in a box; at most {limits.max_characters:,} are taken."
         )
     meta = offered(state["model"])
     separator: Separator = "blank_line" if state["separator"] == "blank_line" else "line"
@@ -58,3 +86,31 @@ def read_link(state: Any, limits: Limits) -> SharedInputs:
         instruction=state["instruction"],
         separator=separator,
     )
+
+
+def read_view(state: Any) -> SharedView:
+    """How the page is to look; what is missing or odd in it is as usual, for it does no harm."""
+    view = state.get("view") if isinstance(state, dict) else None
+    if not isinstance(view, dict):
+        return SharedView()
+    return SharedView(
+        tab=next((tab for tab in TABS if tab == view.get("tab")), "scores"),
+        order=valid_order(view.get("order")),
+        placing=valid_settings(**{name: view.get(name) for name in PLACING_FIELDS}),
+        colour=valid_colour(view.get("colour")),
+        cell=_cell(view.get("cell")),
+    )
+
+
+def saved_state(asked: ScoreRequest, view: SharedView) -> dict[str, Any]:
+    """What `read_link` and `read_view` read back."""
+    inputs = {name: getattr(asked, name) for name in FIELDS}
+    cell = None if view.cell is None else {"row": view.cell[0], "column": view.cell[1]}
+    shown = {"tab": view.tab, "order": view.order, "colour": view.colour, "cell": cell, **asdict(view.placing)}
+    return {**inputs, "view": shown}
+
+
+def _cell(value: Any) -> tuple[int, int] | None:
+    place = (value.get("row"), value.get("column")) if isinstance(value, dict) else (None, None)
+    row, column = (each if isinstance(each, int) and not isinstance(each, bool) else -1 for each in place)
+    return (row, column) if row >= 0 and column >= 0 else None

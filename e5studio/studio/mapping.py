@@ -6,9 +6,10 @@ text are drawn over the same points.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,12 @@ from e5studio.analysis.projection import (
 )
 from e5studio.errors import VectorError
 from e5studio.similarity import TopK
-from e5studio.studio.figures import Figure, cluster_groups, role_groups, scatter_map, shaded_groups
+from e5studio.studio.figures import ColourScale, Figure, cluster_groups, role_groups, scatter_map, shaded_groups
 from e5studio.studio.handlers import FloatArray, ScoreResult
 from e5studio.studio.uses import wording
 
 Method = Literal["pca", "umap", "tsne", "axis"]
-Colour = Literal["role", "cluster", "kept"]
+Colour = Literal["role", "cluster", "kept", "best", "tokens"]
 METHODS: tuple[Method, ...] = get_args(Method)
 COLOURS: tuple[Colour, ...] = get_args(Colour)
 
@@ -39,8 +40,62 @@ N_NEIGHBOURS = 5
 FEW_TEXTS = 15
 """With fewer, UMAP and t-SNE show more of themselves than of the texts."""
 
+MAX_NEIGHBOURHOOD = 100
+MAX_SEED = 2**32 - 1
+
 _MAX_LINKED = 400
-_SEED = 0  # the same texts give the same map
+
+
+@dataclass(frozen=True)
+class MapSettings:
+    """How texts are placed.
+
+    Attributes:
+        method: "pca", "umap", "tsne" or "axis" (from the mean of the queries to that of the passages).
+        n_dims: 2 or 3.
+        n_neighbors: UMAP: size of a neighbourhood, the point itself included.
+        min_dist: UMAP: how close points may lie, 0 to 1.
+        perplexity: t-SNE: how many neighbours count, about.
+        seed: UMAP and t-SNE: the same seed gives the same map.
+    """
+
+    method: Method = "pca"
+    n_dims: Literal[2, 3] = 2
+    n_neighbors: int = 15
+    min_dist: float = 0.1
+    perplexity: float = 30.0
+    seed: int = 0
+
+
+def valid_settings(
+    method: Any = None,
+    n_dims: Any = None,
+    n_neighbors: Any = None,
+    min_dist: Any = None,
+    perplexity: Any = None,
+    seed: Any = None,
+) -> MapSettings:
+    """Settings of what came over the wire: each is taken where it is one, and else as usual."""
+    usual = MapSettings()
+    return MapSettings(
+        method=next((each for each in METHODS if each == method), usual.method),
+        n_dims=3 if n_dims == 3 else 2,
+        n_neighbors=int(_within(n_neighbors, 2, MAX_NEIGHBOURHOOD, usual.n_neighbors)),
+        min_dist=_within(min_dist, 0, 1, usual.min_dist),
+        perplexity=_within(perplexity, 1, MAX_NEIGHBOURHOOD, usual.perplexity),
+        seed=int(_within(seed, 0, MAX_SEED, usual.seed)),
+    )
+
+
+def valid_colour(colour: Any) -> Colour:
+    """The colouring of this name, or the usual one."""
+    return next((each for each in COLOURS if each == colour), "role")
+
+
+def _within(value: Any, low: float, high: float, usual: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return usual
+    return min(max(value, low), high)
 
 
 @dataclass(frozen=True)
@@ -62,21 +117,21 @@ class TextMap:
     kept: NDArray[np.float64]
 
 
-def place_texts(result: ScoreResult, method: Method, n_dims: int) -> TextMap:
+def place_texts(result: ScoreResult, settings: MapSettings) -> TextMap:
     """Place the texts of a result on a map.
 
-    Args:
-        result: Whose vectors are placed.
-        method: "pca", "umap", "tsne" or "axis" (from the mean of the queries to that of the passages).
-        n_dims: 2 or 3.
-
     Raises:
-        E5StudioError: Too few texts for the method, or no two sides for an axis.
+        E5StudioError: Too few texts for the method, no two sides for an axis, or a setting out of its range.
     """
-    found, words, axis_names = _project(result, method, n_dims)
+    found, words, axis_names = _project(result, settings)
     near = nearest_neighbours(result.vectors, n_neighbors=min(N_NEIGHBOURS, max(len(result.vectors) - 1, 1)))
     short = result.meta.name.rsplit("/", 1)[-1]
-    sentences = [f"Vectors of {short}.", words, _trust(result.vectors, found.coordinates), _too_few(result, method)]
+    sentences = [
+        f"Vectors of {short}.",
+        words,
+        _trust(result.vectors, found.coordinates),
+        _too_few(result, settings.method),
+    ]
     return TextMap(
         found.coordinates,
         tuple(axis_names),
@@ -92,22 +147,23 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
     Args:
         result: Whose texts they are.
         placed: From `place_texts`.
-        colour: "role", "cluster" (k-means, named by c-TF-IDF) or "kept" (neighbours that the map keeps).
+        colour: "role", "cluster" (k-means, named by c-TF-IDF), "kept" (neighbours that the map keeps), "best" (highest
+            score with the other side) or "tokens" (length).
         picked: Label of a text whose true neighbours are joined to it; each text's best match if None.
     """
     labels, texts = result.points
     names = wording(result.use)
     n_queries, sides = len(result.queries), (names.left, names.right)
-    caption, scale_name = placed.caption, ""
+    caption, scale = placed.caption, None
     if colour == "cluster":
         clusters = find_clusters(result.vectors)
         groups = cluster_groups(n_queries, clusters.labels.tolist(), cluster_names(texts, clusters.labels))
         caption += f" {_clusters_in_words(clusters.n_clusters, clusters.silhouette)}"
-    elif colour == "kept":
-        groups = shaded_groups(n_queries, placed.kept.tolist(), sides)
-        scale_name = "true neighbours kept"
-    else:
+    elif colour == "role":
         groups = role_groups(n_queries, len(texts), sides)
+    else:
+        values, scale = _shades(result, placed, colour)
+        groups = shaded_groups(n_queries, values, sides)
     links = _links(result) if picked is None or picked not in labels else _links_of(placed, labels.index(picked))
     if links and picked is None:
         caption += " A line joins each text to its best match, found in all dimensions, not on the map."
@@ -120,7 +176,7 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
         labels,
         links=links,
         axis_names=placed.axis_names,
-        scale_name=scale_name,
+        scale=scale,
     )
     return figure, caption
 
@@ -135,17 +191,38 @@ def true_neighbours(result: ScoreResult, placed: TextMap, label: str) -> list[tu
     return [(labels[other], texts[other], 100 * score) for other, score in zip(ids, scores, strict=True)]
 
 
-def _project(result: ScoreResult, method: Method, n_dims: int) -> tuple[Projection, str, Sequence[str]]:
+def _shades(result: ScoreResult, placed: TextMap, colour: Colour) -> tuple[Sequence[float], ColourScale]:
+    """A value for each text, and what it is."""
+    if colour == "tokens":
+        n_tokens = [float(n) for report in result.reports for n in report.n_tokens]
+        return n_tokens, ColourScale("tokens read", min(n_tokens), max(n_tokens), ".0f")
+    if colour == "best":
+        best = best_scores(result)
+        return best, ColourScale("best score", min(best), max(best), ".1f")
+    return placed.kept.tolist(), ColourScale("true neighbours kept", 0, 1, ".0%")
+
+
+def best_scores(result: ScoreResult) -> list[float]:
+    """The highest score of each text with the other side (never with itself), in the order of `result.vectors`."""
+    scores = result.scores.astype(np.float64)
+    if result.is_self:
+        np.fill_diagonal(scores, -np.inf)
+        return [float(score) for score in scores.max(axis=1)]
+    return [float(score) for score in (*scores.max(axis=1), *scores.max(axis=0))]
+
+
+def _project(result: ScoreResult, settings: MapSettings) -> tuple[Projection, str, Sequence[str]]:
     """Coordinates, what is said of them, and titles for axes that mean something."""
-    vectors = result.vectors
-    if method == "umap":
-        words = f"UMAP keeps neighbours together; far distances mean little (seed {_SEED})."
-        return umap(vectors, n_dims, seed=_SEED), words, ()
-    if method == "tsne":
-        found = tsne(vectors, n_dims, seed=_SEED)
+    vectors, n_dims, seed = result.vectors, settings.n_dims, settings.seed
+    if settings.method == "umap":
+        found = umap(vectors, n_dims, n_neighbors=settings.n_neighbors, min_dist=settings.min_dist, seed=seed)
+        how = f"{found.n_neighbors} neighbours, distance {found.min_dist:g}, seed {seed}"
+        return found, f"UMAP keeps neighbours together; far distances mean little ({how}).", ()
+    if settings.method == "tsne":
+        found = tsne(vectors, n_dims, perplexity=settings.perplexity, seed=seed)
         words = "t-SNE keeps near neighbours together; sizes and distances of groups mean nothing (perplexity "
-        return found, f"{words}{found.perplexity:.0f}, seed {_SEED}).", ()
-    if method == "axis":
+        return found, f"{words}{found.perplexity:.0f}, seed {seed}).", ()
+    if settings.method == "axis":
         return _along_sides(result, n_dims)
     found = pca(vectors, n_dims)
     shares = found.explained_variance or ()

@@ -1,22 +1,30 @@
-"""A score result -> the rows of the table beside the heat map. Pure."""
+"""Results -> the tables beside the plots, as plain data for `components.data_table`. Pure.
+
+A table holds texts once and refers to them: a cell of kind "text" is a place in `texts[column["texts"]]`. The other
+kinds are "score", "number", "percent", "whole" and "word".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from e5studio.studio.boxes import TextList, shown
+from e5studio.studio.boxes import shown
 from e5studio.studio.figures import MAX_ROWS_WITH_OUTLINES
 from e5studio.studio.handlers import ScoreResult, ranks, softmax
+from e5studio.studio.mapping import TextMap
 from e5studio.studio.uses import wording
 
 MAX_ROWS = 1_500
 _MAX_TEXT = 600
 
+Table = dict[str, Any]
 
-def score_table(result: ScoreResult) -> dict[str, Any]:
-    """The table's content: texts once, then rows of (query, passage, score, rank, share).
+
+def score_table(result: ScoreResult) -> Table:
+    """All pairs with their scores.
 
     Where the matrix has more cells than a page can hold, the best of each query are kept and
     the caption says so. Where the heat map outlines nothing, the best alone are shown at first.
@@ -36,24 +44,81 @@ def score_table(result: ScoreResult) -> dict[str, Any]:
     words = wording(result.use)
     is_alike = result.is_self or result.use == "symmetric"
     one, other = ("Text", "Compared with") if is_alike else ("Query", "Passage")
+    softmax_hint = f"Share at temperature {result.meta.temperature}, as in training; compare within one query"
     return {
-        "queries": _texts(result.queries),
-        "passages": _texts(result.passages),
-        "rows": rows,
-        "headings": [
-            [one, f"Sort by {words.left.lower()}"],
-            [other, f"Sort by the other {'text' if is_alike else 'side'}"],
-            ["Score", "Cosine \N{MULTIPLICATION SIGN} 100; sort by it"],
-            ["Rank", "Place among all that this row's text was compared with"],
-            ["Softmax", f"Share at temperature {result.meta.temperature}, as in training; compare within one query"],
+        "texts": [
+            _texts(result.queries.labels, result.queries.texts),
+            _texts(result.passages.labels, result.passages.texts),
         ],
+        "columns": [
+            {"title": one, "hint": f"Sort by {words.left.lower()}", "kind": "text", "texts": 0},
+            {"title": other, "hint": f"Sort by the other {'text' if is_alike else 'side'}", "kind": "text", "texts": 1},
+            {
+                "title": "Score",
+                "hint": "Cosine \N{MULTIPLICATION SIGN} 100; sort by it",
+                "kind": "score",
+                "is_best_high": True,
+            },
+            {"title": "Rank", "hint": "Place among all that this row's text was compared with", "kind": "whole"},
+            {"title": "Softmax", "hint": softmax_hint, "kind": "percent", "is_best_high": True},
+        ],
+        "rows": rows,
+        "pick": "cell",
+        "marked": [place for place, row in enumerate(rows) if row[3] == 1],
+        "marked_only": "Best of each only",
+        "is_marked_only": n_rows > MAX_ROWS_WITH_OUTLINES,
         "caption": _caption(result, n_kept),
-        "best_only": n_rows > MAX_ROWS_WITH_OUTLINES,
     }
 
 
-def _texts(box: TextList) -> list[list[str]]:
-    return [[label, shown(text, _MAX_TEXT)] for label, text in zip(box.labels, box.texts, strict=True)]
+def map_table(result: ScoreResult, placed: TextMap, members: Collection[str] | None = None) -> Table:
+    """The texts of a map, each with its true nearest neighbour and what the map keeps of its neighbourhood.
+
+    Args:
+        result: Whose texts they are.
+        placed: Where they lie.
+        members: Labels of the texts to list; all if None.
+    """
+    labels, texts = result.points
+    n_tokens = [int(n) for report in result.reports for n in report.n_tokens]
+    asked = [place for place, label in enumerate(labels) if members is None or label in members]
+    listed = asked[:MAX_ROWS]
+    rows = [
+        [
+            place,
+            int(placed.neighbours.ids[place, 0]),
+            round(100 * float(placed.neighbours.scores[place, 0]), 2),
+            round(100 * float(placed.kept[place]), 1),
+            n_tokens[place],
+        ]
+        for place in listed
+    ]
+    of = f"the first {len(listed):,} of " if len(listed) < len(asked) else ""
+    return {
+        "texts": [_texts(labels, texts)],
+        "columns": [
+            {"title": "Text", "hint": "Sort as on the page", "kind": "text", "texts": 0},
+            {"title": "Nearest text", "hint": "Nearest in all dimensions", "kind": "text", "texts": 0},
+            {
+                "title": "Score",
+                "hint": "Cosine \N{MULTIPLICATION SIGN} 100 with the nearest text",
+                "kind": "number",
+                "is_best_high": True,
+            },
+            {"title": "Kept", "hint": "Share of its true neighbours that lie near it on the map", "kind": "percent"},
+            {"title": "Tokens", "hint": "Tokens read of it, prompt included", "kind": "whole", "is_best_high": True},
+        ],
+        "rows": rows,
+        "pick": "point",
+        "marked": [],
+        "marked_only": "",
+        "is_marked_only": False,
+        "caption": f"Texts of the map: {of}{len(asked):,}",
+    }
+
+
+def _texts(labels: tuple[str, ...], texts: tuple[str, ...]) -> list[list[str]]:
+    return [[label, shown(text, _MAX_TEXT)] for label, text in zip(labels, texts, strict=True)]
 
 
 def _caption(result: ScoreResult, n_kept: int) -> str:

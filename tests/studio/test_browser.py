@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import os
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -63,9 +65,10 @@ def browser():
         started.close()
 
 
-def quick_umap(vectors, n_components, *, seed):
+def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
     """A stand-in: the real one compiles for seconds, and has tests of its own."""
-    return replace(pca(vectors, n_components), method="umap", explained_variance=None, seed=seed)
+    found = pca(vectors, n_components)
+    return replace(found, method="umap", explained_variance=None, n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -367,6 +370,155 @@ def test_a_person_sees_why_a_pair_scores_as_it_does(open_page, model):
     expect(page.locator("#e5-why")).to_have_count(0)  # it spoke of the result before
 
 
+def test_the_matrix_can_be_sorted_and_a_click_finds_its_texts(open_page):
+    page = open_page()
+    passages = ["Leonardo painted the Mona Lisa.", "A blue sky.", "Boiled eggs."]
+    write(page, ["boil an egg", "sky blue", "Mona Lisa"], passages)
+    score(page)
+    page.locator("#e5-order").get_by_text("Best first").click()
+    page.wait_for_function(
+        "document.querySelector('#e5-heat .js-plotly-plot').layout.xaxis.ticktext[0] !== '<b>P1</b>'"
+    )
+    label = page.locator("#e5-heat .xtick").first.text_content()
+    page.mouse.click(**cell(page, 0, 0))
+    expect(page.locator("#e5-pair dt").nth(1)).to_have_text(label)
+    expect(page.locator("#e5-pair")).to_contain_text("rank 1 of 3")
+
+
+def test_a_large_matrix_comes_outside_the_event_and_is_whole(open_page):
+    page = open_page()
+    write(page, [f"question {n} {'about' * (n % 3)}" for n in range(40)], [f"answer {n * n}" for n in range(30)])
+    with page.expect_response(lambda answer: "/e5studio/parcels/" in answer.url) as told:
+        score(page)
+    assert told.value.status == 200
+    page.locator("#e5-heat .js-plotly-plot").wait_for()
+    shape = page.evaluate(
+        """() => {
+            const z = document.querySelector("#e5-heat .js-plotly-plot")._fullData[0].z;
+            return [z.length, z[0].length, z.every((row) => row.every((score) => score > -100.1 && score < 100.1))];
+        }"""
+    )
+    assert shape == [40, 30, True]
+    page.mouse.click(**cell(page, 39, 29))
+    expect(page.locator("#e5-pair")).to_contain_text("answer 841")
+
+
+def saved(page, bar, name):
+    with page.expect_download() as download:
+        page.locator(bar).get_by_role("button", name=name, exact=True).click()
+    return download.value
+
+
+def test_what_is_seen_can_be_saved_and_opened_again(open_page, tmp_path):
+    page = open_page()
+    example(page, "Eight questions")
+    score(page)
+    page.locator("#e5-order").get_by_text("Groups together").click()
+    page.locator("#e5-scores tbody tr").nth(1).click()
+    expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
+    pair = page.locator("#e5-pair").inner_text()
+
+    table = saved(page, "#e5-save-scores", "Save scores as CSV")
+    assert table.suggested_filename == "e5-scores.csv"
+    assert table.path().read_text("utf-8-sig").count("why is the sky blue") == 8
+    picture = saved(page, "#e5-save-scores", "Save picture as SVG")
+    assert picture.suggested_filename == "e5-heat.svg"
+    assert "<svg" in picture.path().read_text("utf-8")
+    assert saved(page, "#e5-save-scores", "Save picture as PNG").path().read_bytes().startswith(b"\x89PNG")
+    saved(page, "#e5-save-scores", "Save page as JSON").save_as(tmp_path / "page.json")
+    open_map(page)
+    assert saved(page, "#e5-save-map", "Save texts and places as CSV").suggested_filename == "e5-map.csv"
+
+    other = open_page()
+    other.locator("#e5-link input[type=file]").set_input_files(tmp_path / "page.json")
+    expect(other.locator("#e5-status .e5-done")).to_be_visible()
+    expect(other.get_by_label("Groups together")).to_be_checked()
+    expect(other.locator("#e5-pair")).to_be_visible()
+    assert other.locator("#e5-pair").inner_text() == pair
+    expect(other.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
+
+    (tmp_path / "other.json").write_text("{}")
+    other.locator("#e5-link input[type=file]").set_input_files(tmp_path / "other.json")
+    expect(other.locator("#e5-status .e5-error")).to_contain_text("damaged")
+
+
+def test_a_link_opens_the_map_as_it_was(open_page):
+    page = open_page()
+    example(page, "Eight questions")
+    score(page)
+    open_map(page)
+    page.locator("#e5-method").get_by_text("UMAP").click()
+    expect(page.locator("#e5-map-caption")).to_contain_text("15 neighbours, distance 0.1, seed 0")
+    page.locator("#e5-seed input").fill("7")
+    expect(page.locator("#e5-map-caption")).to_contain_text("seed 7")
+    page.locator("#e5-colour").get_by_text("Best score").click()
+    expect(page.locator("#e5-map .colorbar")).to_be_visible()
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.locator(".e5-link-told")).to_contain_text("nothing is stored")
+
+    other = open_page()
+    other.goto(page.url)
+    expect(other.locator("#e5-map-caption")).to_contain_text("15 neighbours, distance 0.1, seed 7")
+    expect(other.locator("#e5-seed input")).to_have_value("7")
+    expect(other.get_by_label("Best score")).to_be_checked()
+    expect(other.locator("#e5-map .colorbar")).to_be_visible()
+
+
+def test_texts_in_a_loop_are_listed_alone(open_page):
+    page = open_page()
+    example(page, "Eight questions")
+    score(page)
+    open_map(page)
+    rows = page.locator("#e5-map-texts tbody tr")
+    expect(rows).to_have_count(16)
+    plot = page.locator("#e5-map .js-plotly-plot")
+    plot.hover()
+    plot.locator(".modebar-btn[data-title='Lasso Select']").click()
+    box = plot.locator(".nsewdrag").bounding_box()
+    left, top, right, bottom = box["x"] + 3, box["y"] + 3, box["x"] + box["width"] - 3, box["y"] + box["height"] - 3
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, top + (bottom - top) / 2), (left, top + (bottom - top) / 2), (left, top)):
+        page.mouse.move(x, y, steps=4)
+    page.mouse.up()
+    expect(page.locator("#e5-list-all")).to_be_visible()
+    expect(rows).not_to_have_count(16)
+    assert 0 < rows.count() < 16
+    rows.first.click()
+    expect(page.locator("#e5-point")).to_contain_text("Nearest in all dimensions")
+    page.locator("#e5-list-all").click()
+    expect(rows).to_have_count(16)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_of_ours_shuts_people_out(open_page, theme):
+    """axe-core finds no serious violation; what bare Gradio brings would be listed here by its selector, and is not."""
+    axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
+    page = open_page(theme=theme)
+    page.evaluate(axe.read_text(encoding="utf-8"))
+
+    def assert_no_barrier():
+        found = page.evaluate("async () => (await axe.run()).violations")
+        grave = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
+
+    assert_no_barrier()
+    example(page, "Eight questions")
+    score(page)
+    page.locator("#e5-scores tbody tr").nth(1).click()
+    expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
+    page.get_by_role("button", name="Leave out each word").click()
+    expect(page.locator("#e5-why-effects li").first).to_be_visible()
+    expect(page.locator("#e5-leave-out-stop")).to_have_count(0)
+    assert_no_barrier()
+    open_map(page)
+    page.locator("#e5-method").get_by_text("UMAP").click()
+    expect(page.locator("#e5-seed")).to_be_visible()
+    page.locator("#e5-map-texts tbody tr").first.click()
+    expect(page.locator("#e5-point")).to_contain_text("Nearest in all dimensions")
+    assert_no_barrier()
+
+
 def test_a_link_carries_the_page(open_page):
     page = open_page()
     take_model(page, "intfloat/e5-small-v2")
@@ -388,7 +540,7 @@ def test_a_link_carries_the_page(open_page):
     score(other)
 
     other.evaluate("location.hash = '#s=AAAA'")
-    expect(other.locator("#e5-status .e5-error")).to_contain_text("This link is damaged")
+    expect(other.locator("#e5-status .e5-error")).to_contain_text("This link or file is damaged")
     expect(other.locator("#e5-queries textarea")).to_have_value(texts)
 
 
@@ -466,6 +618,15 @@ def test_the_keyboard_reaches_everything(open_page):
     expect(page.locator("#e5-use label").first).to_have_text("Instruction + query")
     page.keyboard.press("Enter")
     expect(page.locator(".e5-models-list")).to_be_hidden()
+
+    page.keyboard.press("2")
+    expect(page.get_by_role("tab", name="Map")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("1")
+    expect(page.get_by_role("tab", name="Scores")).to_have_attribute("aria-selected", "true")
+    box.press("End")
+    box.press("2")  # where somebody writes, a number is a number
+    expect(page.get_by_role("tab", name="Scores")).to_have_attribute("aria-selected", "true")
+    expect(box).to_have_value(re.compile("2"))
 
 
 def test_the_plot_follows_the_theme_without_being_rebuilt(open_page):

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from e5studio.errors import UnknownModelError
 from e5studio.studio.boxes import Limits
 from e5studio.studio.components.share_link import pack_script
-from e5studio.studio.link import FIELDS, LinkError, SharedInputs, read_link
+from e5studio.studio.handlers import ScoreRequest
+from e5studio.studio.link import (
+    FIELDS,
+    VIEW_FIELDS,
+    LinkError,
+    SharedInputs,
+    SharedView,
+    read_link,
+    read_view,
+    saved_state,
+)
+from e5studio.studio.mapping import MapSettings
 from tests.studio.conftest import ENGLISH, OFFLINE
 
 LIMITS = Limits(max_characters=1000)
@@ -54,4 +67,23 @@ def test_only_models_that_are_offered(model):
 
 
 def test_script_packs_all_fields_in_their_order():
-    assert str(list(FIELDS)) in pack_script(FIELDS)
+    assert json.dumps([FIELDS, VIEW_FIELDS]) in pack_script(FIELDS, VIEW_FIELDS)
+
+
+def test_a_view_comes_back_as_it_was():
+    view = SharedView("map", "group", MapSettings("umap", 3, 30, 0.5, 12, 7), "kept", (2, 5))
+    state = json.loads(json.dumps(saved_state(ScoreRequest(**STATE), view)))
+    assert read_view(state) == view
+    assert read_link(state, LIMITS) == SharedInputs(**STATE)
+
+
+@pytest.mark.parametrize(
+    "view", [None, [], {}, {"tab": "<b>", "order": 3, "colour": None, "cell": [1, 2], "method": {}, "n_dims": "x"}]
+)
+def test_an_odd_view_is_the_usual_one(view):
+    assert read_view({**STATE, "view": view}) == SharedView()
+
+
+@pytest.mark.parametrize("cell", [{"row": -1, "column": 0}, {"row": True, "column": 0}, {"row": 1}, {"row": "1"}, 7])
+def test_a_cell_that_is_none_is_not_opened(cell):
+    assert read_view({"view": {"cell": cell}}).cell is None

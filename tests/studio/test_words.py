@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from e5studio.errors import E5StudioError
 from e5studio.studio import words
 from e5studio.studio.handlers import ScoreRequest
-from e5studio.studio.mapping import COLOURS, draw_map, place_texts, true_neighbours
-from e5studio.studio.tables import MAX_ROWS, score_table
+from e5studio.studio.mapping import COLOURS, MapSettings, draw_map, place_texts, true_neighbours, valid_settings
+from e5studio.studio.tables import MAX_ROWS, map_table, score_table
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 
 
@@ -68,7 +69,7 @@ def test_a_word_too_long_for_the_tokenizer_is_not_taken_for_another_language_alo
 def test_the_caption_promises_outlines_only_where_they_are_drawn(score):
     few, many = ("\n".join(f"text {number}" for number in range(count)) for count in (3, 64))
     assert "outlined" in said(words.reading_help(score(few, few)))
-    assert not score_table(score(few, few))["best_only"]
+    assert not score_table(score(few, few))["is_marked_only"]
     result = score(many, few)
     assert "outlined" in said(words.reading_help(result))
     crowded = replace(result, queries=replace(result.queries, texts=("one more",) * 65))
@@ -111,6 +112,7 @@ def test_the_table_has_every_pair_of_the_heat_map_and_marks_the_best(score):
         assert score_ == pytest.approx(float(result.scores[i, j]), abs=0.006)
         assert (rank == 1) == (result.best[i] == j)
     assert sum(row[4] for row in table["rows"]) == pytest.approx(200, abs=0.1)
+    assert [table["rows"][place][3] for place in table["marked"]] == [1, 1]
     json.dumps(table)
 
 
@@ -132,7 +134,7 @@ def test_a_table_too_large_for_a_page_keeps_the_best_and_says_so(score):
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_the_map_says_what_it_is_worth(score, n_dims):
     result = score("protein\nsummit\ntop", "one\ntwo\nthree")
-    figure, caption = draw_map(result, place_texts(result, "pca", n_dims), "role")
+    figure, caption = draw_map(result, place_texts(result, MapSettings("pca", n_dims)), "role")
     assert "% of the variance" in caption
     assert caption.startswith("Vectors of e5-small-v2.")
     assert "Trustworthiness" in caption
@@ -142,7 +144,7 @@ def test_the_map_says_what_it_is_worth(score, n_dims):
 @pytest.mark.parametrize("texts", ["a\nb", "same\nsame"])
 def test_two_points_make_a_map_too(score, texts):
     result = score(texts, "", use="symmetric")
-    placed = place_texts(result, "pca", 3)
+    placed = place_texts(result, MapSettings("pca", 3))
     for colour in COLOURS:
         figure, _ = draw_map(result, placed, colour)
         json.dumps(figure, allow_nan=False)
@@ -156,7 +158,7 @@ ANSWERS = "the top of a mountain\na river in a valley\n46 grams of protein\nrive
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_other_projections_say_what_they_are(score, method, n_dims):
     result = score(QUESTIONS, ANSWERS)
-    placed = place_texts(result, method, n_dims)
+    placed = place_texts(result, MapSettings(method, n_dims))
     assert placed.coordinates.shape == (10, n_dims)
     assert ("perplexity" if method == "tsne" else "mean of the queries") in placed.caption
     assert ("fewer than 15" in placed.caption) == (method == "tsne")
@@ -165,19 +167,19 @@ def test_other_projections_say_what_they_are(score, method, n_dims):
 
 def test_an_axis_between_sides_needs_two(score):
     with pytest.raises(E5StudioError, match="one side"):
-        place_texts(score(QUESTIONS, "", use="symmetric"), "axis", 2)
+        place_texts(score(QUESTIONS, "", use="symmetric"), MapSettings("axis", 2))
 
 
 def test_groups_are_counted_and_named(score):
     result = score(QUESTIONS, ANSWERS)
-    figure, caption = draw_map(result, place_texts(result, "pca", 2), "cluster")
+    figure, caption = draw_map(result, place_texts(result, MapSettings("pca", 2)), "cluster")
     assert "groups by k-means" in caption
     assert any("mountain" in trace.get("name", "") for trace in figure["data"])
 
 
 def test_a_picked_text_is_joined_to_its_true_neighbours(score):
     result = score(QUESTIONS, ANSWERS)
-    placed = place_texts(result, "pca", 2)
+    placed = place_texts(result, MapSettings("pca", 2))
     near = true_neighbours(result, placed, "Q1")
     order = (result.vectors @ result.vectors[0]).argsort()[::-1][1:6]
     assert [label for label, _, _ in near] == [result.points[0][place] for place in order]
@@ -188,3 +190,47 @@ def test_a_picked_text_is_joined_to_its_true_neighbours(score):
     assert "Lines join Q1 to the 5 texts" in caption
     assert "Nearest in all dimensions" in said(words.point(result, "Q1", near))
     assert true_neighbours(result, placed, "Q99") == []
+
+
+def test_shades_of_score_and_length_are_those_of_the_texts(score):
+    result = score(QUESTIONS, ANSWERS)
+    placed = place_texts(result, MapSettings())
+    for colour, values in (
+        ("best", [*result.scores.max(axis=1), *result.scores.max(axis=0)]),
+        ("tokens", [n for report in result.reports for n in report.n_tokens]),
+    ):
+        figure, _ = draw_map(result, placed, colour)
+        shades = [value for trace in figure["data"][1:] for value in trace["marker"]["color"]]
+        assert shades == pytest.approx([float(value) for value in values], abs=1e-3)
+        assert figure["data"][1]["marker"]["cmin"] == pytest.approx(min(shades), abs=1e-3)
+        assert figure["data"][1]["marker"]["cmax"] == pytest.approx(max(shades), abs=1e-3)
+
+
+def test_the_texts_of_a_map_are_listed_with_their_true_neighbours(score):
+    result = score(QUESTIONS, ANSWERS)
+    placed = place_texts(result, MapSettings())
+    table = map_table(result, placed)
+    cosines = 100 * result.vectors @ result.vectors.T
+    np.fill_diagonal(cosines, -np.inf)
+    for row in table["rows"]:
+        assert row[1] == cosines[row[0]].argmax()
+        assert row[2] == pytest.approx(cosines[row[0]].max(), abs=0.01)
+    some = map_table(result, placed, {"Q2", "P1", "nothing"})
+    assert [table["texts"][0][row[0]][0] for row in some["rows"]] == ["Q2", "P1"]
+    assert some["caption"] == "Texts of the map: 2"
+    json.dumps(table)
+
+
+def test_settings_from_strangers_are_taken_where_they_are_some():
+    assert valid_settings() == MapSettings()
+    assert valid_settings("umap", 3, 30, 0.5, 12, 7) == MapSettings("umap", 3, 30, 0.5, 12, 7)
+    assert valid_settings("<b>", 4, None, "0.5", True, float("nan")) == MapSettings()
+    wild = valid_settings("tsne", "3", -1, 7, 1e9, -5)
+    assert (wild.n_dims, wild.n_neighbors, wild.min_dist, wild.perplexity, wild.seed) == (2, 2, 1, 100, 0)
+
+
+def test_settings_change_the_map_and_are_told(score):
+    result = score(QUESTIONS, ANSWERS)
+    one, other = (place_texts(result, MapSettings("tsne", perplexity=each)) for each in (1.0, 3.0))
+    assert not np.allclose(one.coordinates, other.coordinates)
+    assert "perplexity 1, seed 0" in one.caption

@@ -2,6 +2,7 @@
 const Plotly = window.Plotly; // captured: another component of the page may load another plotly.js
 const drawing = element.querySelector(".e5-plot-drawing");
 const tip = element.querySelector(".e5-plot-tip");
+const fault = element.querySelector(".e5-plot-fault");
 const pointer = { x: 0, y: 0 };
 let figure = null;
 let revision = 0;
@@ -33,7 +34,7 @@ function build() {
   const patches = [theme.data || [], narrow.data || []];
   const data = figure.data.map((trace, index) => patches.reduce((merged, patch) => overlay(merged, patch[index]), trace));
   // Plotly writes into what it is given.
-  return JSON.parse(JSON.stringify({ data, layout: layers.reduce(overlay, figure.layout) }));
+  return structuredClone({ data, layout: layers.reduce(overlay, figure.layout) });
 }
 
 function config() {
@@ -43,8 +44,9 @@ function config() {
     showSendToCloud: false,
     plotlyServerURL: "",
     displayModeBar: figure.zoom ? "hover" : false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "resetCameraLastSave3d", "hoverClosest3d"],
-    toImageButtonOptions: { format: "svg", filename: "e5-studio" },
+    modeBarButtonsToRemove: ["toImage", "select2d", "resetCameraLastSave3d", "hoverClosest3d"].concat(
+      figure.hover.kind === "cells" ? ["lasso2d"] : [],
+    ),
   };
 }
 
@@ -73,11 +75,31 @@ function listen() {
     const place = placeOf(event.points[0]);
     if (place) trigger("pick", place);
   });
+  drawing.on("plotly_selected", (event) => {
+    if (event && figure.hover.kind === "points") trigger("gather", { labels: event.points.map((point) => placeOf(point)?.label).filter(Boolean) });
+  });
+}
+
+// The picture as it is on the screen, with the page behind it.
+function save(format) {
+  if (!figure || !drawing.on) return;
+  const { data, layout } = build();
+  const page = getComputedStyle(element.closest(".e5-panel") || document.body).backgroundColor;
+  Object.assign(layout, { paper_bgcolor: page, plot_bgcolor: page });
+  const filename = element.closest("[id^=e5-]")?.id ?? "e5-plot";
+  const size = { width: drawing.clientWidth, height: figure.height };
+  Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
+}
+
+// Cells may be drawn in another order than that in which the page knows their texts.
+function cellAt([row, column]) {
+  const { row_places, column_places } = figure.hover;
+  return { kind: "cell", row: row_places ? row_places[row] : row, column: column_places ? column_places[column] : column };
 }
 
 function placeOf(point) {
   const index = point.pointNumber;
-  if (figure.hover.kind === "cells") return { kind: "cell", row: index[0], column: index[1] };
+  if (figure.hover.kind === "cells") return cellAt(index);
   const known = (figure.hover.traces[point.curveNumber] || [])[index];
   return known ? { kind: "point", label: known[0] } : null;
 }
@@ -134,7 +156,7 @@ const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 function walk(event) {
   if (!figure || figure.hover.kind !== "cells") return;
   const { rows, columns } = figure.hover;
-  if (event.key === "Enter" && cell) trigger("pick", { kind: "cell", row: cell[0], column: cell[1] });
+  if (event.key === "Enter" && cell) trigger("pick", cellAt(cell));
   const step = STEPS[event.key];
   if (!step) return;
   event.preventDefault();
@@ -144,9 +166,12 @@ function walk(event) {
   showTip({ pointNumber: cell, z: drawing._fullData[0].z[cell[0]][cell[1]] }, middleOf(cell));
 }
 
-function update() {
-  figure = props.value && props.value.data ? props.value : null;
-  revision += 1;
+async function update() {
+  const own = (revision += 1);
+  const value = await opened(props.value).catch((error) => ({ fault: error.message }));
+  if (own !== revision) return; // another value has come since
+  figure = value && value.data ? value : null;
+  fault.textContent = (value && value.fault) || "";
   cell = null;
   requestAnimationFrame(draw); // when what stands beside it has taken its room
 }
@@ -154,6 +179,7 @@ function update() {
 element.addEventListener("pointermove", (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY }));
 drawing.addEventListener("keydown", walk);
 drawing.addEventListener("blur", hideTip);
+element.addEventListener("e5-save", (event) => save(event.detail));
 addEventListener("scroll", hideTip, { passive: true });
 new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 new ResizeObserver(() => {

@@ -11,19 +11,22 @@ from pathlib import Path
 import gradio as gr
 import plotly
 
+from e5studio.studio.components.parcel import PARCEL_SCRIPT
+
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = PARCEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _TEMPLATE = (
-    '<figure class="e5-plot"><div class="e5-plot-drawing" tabindex="0" role="img"></div>'
-    '<div class="e5-plot-tip" role="status" hidden></div></figure>'
+    '<figure class="e5-plot"><div class="e5-plot-drawing" tabindex="0" role="group" aria-roledescription="plot" '
+    'aria-label="No plot yet"></div>'
+    '<div class="e5-plot-tip" role="status" hidden></div><p class="e5-plot-fault e5-error" role="status"></p></figure>'
 )
 
 
 def plotly_view(elem_id: str) -> gr.HTML:
-    """An empty place for a figure; its `pick` event tells which cell or point was clicked.
+    """An empty place for a figure; `pick` tells which cell or point was clicked, `gather` which points were lassoed.
 
-    The value is a figure, or None for an empty place. It is only ever read by our script: no
-    template holds it, so no text in it can become code.
+    The value is a figure as `e5studio.studio.parcels.posted` gives it, or None for an empty place. It is only ever
+    read by our script: no template holds it, so no text in it can become code.
     """
     gr.set_static_paths([_PLOTLY_JS])
     return gr.HTML(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gradio as gr
@@ -9,10 +10,13 @@ import gradio as gr
 _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _MAX_HASH = 32_000  # what browsers, chats and e-mails carry
 
-# Packs the values of the inputs that it is given; the order is that of `studio.link.FIELDS`.
+# Packs the values that it is given: first those of `studio.link.FIELDS`, then those of `VIEW_FIELDS`.
 PACK = """async (...values) => {
-  const names = %s;
-  const state = Object.fromEntries(names.map((name, place) => [name, values[place]]));
+  const named = (names, first) => Object.fromEntries(names.map((name, place) => [name, values[first + place]]));
+  const [fields, view] = %s;
+  const open = document.querySelector("#e5-tabs [role=tab][aria-selected=true]");
+  const tab = open ? open.dataset.tabId : "scores";
+  const state = { ...named(fields, 0), view: { ...named(view, fields.length), tab } };
   const told = (text) => (document.querySelector("#e5-link .e5-link-told").textContent = text);
   const stream = new Blob([JSON.stringify(state)]).stream().pipeThrough(new CompressionStream("deflate-raw"));
   const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
@@ -33,16 +37,23 @@ PACK = """async (...values) => {
 
 
 def share_link(elem_id: str) -> gr.HTML:
-    """Its `opened` event brings what the page's own link holds: {"state": {...}}, or None where it is damaged."""
+    """Opens the page's own link, and files that were saved from the page.
+
+    Its `opened` event brings what either holds: {"state": {...}}, or None where it is damaged. The value says what is
+    next, as {"then": ...}: "score" presses Score, "restore" fires the event `restore`.
+    """
     return gr.HTML(
         None,
-        html_template='<p class="e5-link-told e5-hint" role="status"></p>',
+        html_template=(
+            '<label class="e5-open-file">Open a saved page<input type="file" accept=".json,application/json"></label>'
+            '<p class="e5-link-told e5-hint" role="status"></p>'
+        ),
         js_on_load=_SCRIPT,
         elem_id=elem_id,
         apply_default_css=False,
     )
 
 
-def pack_script(names: tuple[str, ...]) -> str:
+def pack_script(fields: tuple[str, ...], view_fields: tuple[str, ...]) -> str:
     """The script of a button whose inputs are these, in this order."""
-    return PACK % (list(names), _MAX_HASH)
+    return PACK % (json.dumps([fields, view_fields]), _MAX_HASH)

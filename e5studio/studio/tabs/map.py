@@ -1,4 +1,4 @@
-"""The tab with the map: PCA at once, other projections on request; colours, and the true neighbours of a point."""
+"""The tab with the map: PCA at once, other projections on request; colours, neighbours of a point, a table of texts."""
 
 from __future__ import annotations
 
@@ -6,19 +6,43 @@ import functools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from e5studio.analysis.projection import warm_umap
 from e5studio.studio import words
+from e5studio.studio.components.data_table import data_table_view
 from e5studio.studio.components.plotly_view import plotly_view
+from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import ScoreResult
-from e5studio.studio.mapping import COLOURS, METHODS, TextMap, draw_map, place_texts, true_neighbours
+from e5studio.studio.mapping import (
+    MAX_NEIGHBOURHOOD,
+    MAX_SEED,
+    Colour,
+    MapSettings,
+    TextMap,
+    draw_map,
+    place_texts,
+    true_neighbours,
+    valid_colour,
+    valid_settings,
+)
+from e5studio.studio.parcels import posted
+from e5studio.studio.tables import map_table
 
-Choice = TypeVar("Choice", bound=str)
+_USUAL = MapSettings()
+_POINT_HELP = words.hint(
+    "Click a point to see what truly lies next to it. Loop some with the lasso above the map to list them alone."
+)
+_PROJECT: dict[str, Any] = {
+    "concurrency_limit": 1,
+    "concurrency_id": "project",
+    "show_progress": "hidden",  # the caption tells it in words
+    "api_visibility": "private",
+}
 
 
 @dataclass(frozen=True)
@@ -27,16 +51,33 @@ class MapTab:
 
     method: gr.Radio
     n_dims: gr.Radio
+    n_neighbors: gr.Slider
+    min_dist: gr.Slider
+    perplexity: gr.Slider
+    seed: gr.Number
     colour: gr.Radio
     plot: gr.HTML
     caption: gr.HTML
     point: gr.HTML
+    table: gr.HTML
+    everything: gr.Button
+    save: gr.HTML
     placed: gr.State
+
+    @property
+    def settings(self) -> list[Any]:
+        """The choices of how texts are placed, in the order of the fields of `MapSettings`."""
+        return [self.method, self.n_dims, self.n_neighbors, self.min_dist, self.perplexity, self.seed]
+
+    @property
+    def drawn(self) -> list[Any]:
+        """What changes with the places of the texts, in the order of `_drawn`."""
+        return [self.plot, self.caption, self.point, self.table, self.everything, self.placed]
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `first_map`."""
-        return [self.method, self.n_dims, self.colour, self.plot, self.caption, self.point, self.placed]
+        return [*self.settings, self.colour, self.save, *self.drawn]
 
 
 def render_map() -> MapTab:
@@ -44,18 +85,65 @@ def render_map() -> MapTab:
     with gr.Row(elem_id="e5-map-choices"):
         method = gr.Radio(
             [("PCA", "pca"), ("UMAP", "umap"), ("t-SNE", "tsne"), ("Between the sides", "axis")],
-            value="pca",
+            value=_USUAL.method,
             label="Projection",
             elem_id="e5-method",
             min_width=0,
         )
         n_dims = gr.Radio([("2D", 2), ("3D", 3)], value=2, label="Dimensions", elem_id="e5-dims", min_width=0)
         colour = gr.Radio(
-            [("Side", "role"), ("Group", "cluster"), ("Neighbours kept", "kept")],
+            [
+                ("Side", "role"),
+                ("Group", "cluster"),
+                ("Neighbours kept", "kept"),
+                ("Best score", "best"),
+                ("Length", "tokens"),
+            ],
             value="role",
             label="Colour",
             elem_id="e5-colour",
             min_width=0,
+        )
+    with gr.Row(elem_id="e5-map-settings"):
+        n_neighbors = gr.Slider(
+            2,
+            MAX_NEIGHBOURHOOD,
+            _USUAL.n_neighbors,
+            step=1,
+            label="Neighbours",
+            info="Few show details, many the whole",
+            visible=False,
+            elem_id="e5-n-neighbors",
+        )
+        min_dist = gr.Slider(
+            0,
+            1,
+            _USUAL.min_dist,
+            step=0.05,
+            label="Distance",
+            info="How close points may lie",
+            visible=False,
+            elem_id="e5-min-dist",
+        )
+        perplexity = gr.Slider(
+            1,
+            MAX_NEIGHBOURHOOD,
+            _USUAL.perplexity,
+            step=1,
+            label="Perplexity",
+            info="How many neighbours count",
+            visible=False,
+            elem_id="e5-perplexity",
+        )
+        seed = gr.Number(
+            _USUAL.seed,
+            precision=0,
+            minimum=0,
+            maximum=MAX_SEED,
+            label="Seed",
+            info="The same number, the same map",
+            visible=False,
+            elem_id="e5-seed",
         )
     caption = text_tree(
         [
@@ -67,15 +155,49 @@ def render_map() -> MapTab:
     )
     plot = plotly_view(elem_id="e5-map")
     point = text_tree(elem_id="e5-point", live="polite")
+    everything = gr.Button("List all texts again", size="sm", visible=False, elem_id="e5-list-all", min_width=0)
+    table = data_table_view(elem_id="e5-map-texts")
+    save = save_bar(
+        [("texts and places", [("CSV", "map.csv"), ("Parquet", "map.parquet")])],
+        plot="e5-map",
+        elem_id="e5-save-map",
+    )
     placed = gr.State(None, time_to_live=3600)
-    return MapTab(method, n_dims, colour, plot, caption, point, placed)
+    return MapTab(
+        method,
+        n_dims,
+        n_neighbors,
+        min_dist,
+        perplexity,
+        seed,
+        colour,
+        plot,
+        caption,
+        point,
+        table,
+        everything,
+        save,
+        placed,
+    )
 
 
 def first_map(result: ScoreResult) -> list[Any]:
     """The map of a new result, as the values of `MapTab.outputs`."""
-    placed = place_texts(result, "pca", 2)
-    figure, caption = draw_map(result, placed, "role")
-    return ["pca", 2, "role", figure, words.hint(caption), [], placed]
+    placed = place_texts(result, _USUAL)
+    return [*shown_settings(_USUAL), "role", gr.update(visible=True), *_drawn(result, placed, "role")]
+
+
+def shown_settings(settings: MapSettings) -> list[Any]:
+    """The values of `MapTab.settings`, those alone visible that the method heeds."""
+    is_umap, is_tsne = settings.method == "umap", settings.method == "tsne"
+    return [
+        settings.method,
+        settings.n_dims,
+        gr.update(value=settings.n_neighbors, visible=is_umap),
+        gr.update(value=settings.min_dist, visible=is_umap),
+        gr.update(value=settings.perplexity, visible=is_tsne),
+        gr.update(value=settings.seed, visible=is_umap or is_tsne),
+    ]
 
 
 @functools.cache
@@ -85,60 +207,53 @@ def warm_once() -> threading.Thread:
 
 
 def listen_map(tab: MapTab, result: gr.State) -> None:
-    """Place the texts anew, colour them, or join one that is clicked to its true neighbours."""
-    for choice in (tab.method, tab.n_dims):
-        choice.input(
-            _place,
-            [result, tab.method, tab.n_dims, tab.colour],
-            [tab.plot, tab.caption, tab.point, tab.placed],
-            concurrency_limit=1,
-            concurrency_id="project",
-            show_progress="hidden",  # the caption tells it in words
-            trigger_mode="always_last",
-            api_visibility="private",
-        )
+    """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
+    tab.method.input(_heeded, tab.settings, tab.settings, queue=False, show_progress="hidden", api_visibility="private")
+    for choice in tab.settings:
+        # A slider that is dragged tells many values; the last is the one that counts.
+        choice.input(place_anew, [result, tab.colour, *tab.settings], tab.drawn, trigger_mode="always_last", **_PROJECT)
     tab.colour.input(
-        _paint,
-        [result, tab.placed, tab.colour],
-        [tab.plot, tab.caption],
-        concurrency_limit=1,
-        concurrency_id="project",
-        show_progress="hidden",
-        trigger_mode="always_last",
-        api_visibility="private",
+        _paint, [result, tab.placed, tab.colour], [tab.plot, tab.caption], trigger_mode="always_last", **_PROJECT
     )
-    tab.plot.pick(
-        _pick,
-        [result, tab.placed, tab.colour],
-        [tab.plot, tab.caption, tab.point],
-        concurrency_limit=1,
-        concurrency_id="project",
-        show_progress="hidden",
-        api_visibility="private",
-    )
+    for source in (tab.plot, tab.table):
+        source.pick(_pick, [result, tab.placed, tab.colour], [tab.plot, tab.caption, tab.point], **_PROJECT)
+    tab.plot.gather(_gather, [result, tab.placed], [tab.table, tab.everything], **_PROJECT)
+    tab.everything.click(_list_all, [result, tab.placed], [tab.table, tab.everything], **_PROJECT)
 
 
-def _place(result: ScoreResult | None, method: str, n_dims: int, colour: str) -> Iterator[tuple[Any, ...]]:
+def place_anew(result: ScoreResult | None, colour: str, *settings: Any) -> Iterator[list[Any]]:
+    """Place the texts as the settings say, as the values of `MapTab.drawn`."""
     if result is None:
         return
-    yield gr.skip(), words.progress(None, "Placing the texts"), gr.skip(), gr.skip()
+    kept = [gr.skip()] * 4
+    yield [gr.skip(), words.progress(None, "Placing the texts"), *kept]
     try:
-        placed = place_texts(result, _known(method, METHODS), 3 if n_dims == 3 else 2)
-        figure, caption = draw_map(result, placed, _known(colour, COLOURS))
+        placed = place_texts(result, valid_settings(*settings))
+        drawn = _drawn(result, placed, valid_colour(colour))
     except Exception as error:
-        yield gr.skip(), words.error(explain(error)), gr.skip(), gr.skip()
+        yield [gr.skip(), words.error(explain(error)), *kept]
     else:
-        yield figure, words.hint(caption), [], placed
+        yield drawn
+
+
+def _heeded(*settings: Any) -> list[Any]:
+    return shown_settings(valid_settings(*settings))
+
+
+def _drawn(result: ScoreResult, placed: TextMap, colour: Colour) -> list[Any]:
+    figure, caption = draw_map(result, placed, colour)
+    table = posted(map_table(result, placed))
+    return [posted(figure), words.hint(caption), _POINT_HELP, table, gr.update(visible=False), placed]
 
 
 def _paint(result: ScoreResult | None, placed: TextMap | None, colour: str) -> tuple[Any, Any]:
     if result is None or placed is None:
         return gr.skip(), gr.skip()
     try:
-        figure, caption = draw_map(result, placed, _known(colour, COLOURS))
+        figure, caption = draw_map(result, placed, valid_colour(colour))
     except Exception as error:
         return gr.skip(), words.error(explain(error))
-    return figure, words.hint(caption)
+    return posted(figure), words.hint(caption)
 
 
 def _pick(
@@ -147,10 +262,19 @@ def _pick(
     label = (event._data or {}).get("label")
     if result is None or placed is None or not isinstance(label, str) or label not in result.points[0]:
         return gr.skip(), gr.skip(), []
-    figure, caption = draw_map(result, placed, _known(colour, COLOURS), label)
-    return figure, words.hint(caption), words.point(result, label, true_neighbours(result, placed, label))
+    figure, caption = draw_map(result, placed, valid_colour(colour), label)
+    return posted(figure), words.hint(caption), words.point(result, label, true_neighbours(result, placed, label))
 
 
-def _known(name: str, names: tuple[Choice, ...]) -> Choice:
-    """What came over the wire, if it is one of ours."""
-    return next((each for each in names if each == name), names[0])
+def _gather(result: ScoreResult | None, placed: TextMap | None, event: gr.EventData) -> tuple[Any, Any]:
+    labels = (event._data or {}).get("labels")
+    if result is None or placed is None or not isinstance(labels, list) or not labels:
+        return gr.skip(), gr.skip()
+    members = {label for label in labels if isinstance(label, str)}
+    return posted(map_table(result, placed, members)), gr.update(visible=True)
+
+
+def _list_all(result: ScoreResult | None, placed: TextMap | None) -> tuple[Any, Any]:
+    if result is None or placed is None:
+        return gr.skip(), gr.skip()
+    return posted(map_table(result, placed)), gr.update(visible=False)

@@ -9,31 +9,38 @@ import gradio as gr
 import numpy as np
 
 from e5studio.studio import words
+from e5studio.studio.components.data_table import data_table_view
 from e5studio.studio.components.plotly_view import plotly_view
-from e5studio.studio.components.score_table import score_table_view
+from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.figures import heat_map
+from e5studio.studio.figures import Figure, heat_map
 from e5studio.studio.handlers import Handlers, ScoreResult
+from e5studio.studio.ordering import Order, matrix_order, valid_order
+from e5studio.studio.parcels import posted
 from e5studio.studio.tables import score_table
 from e5studio.studio.tabs.why import WhyPanel, cleared, listen_why, render_why
 from e5studio.studio.uses import wording
+
+_WORTH_SORTING = 3
 
 
 @dataclass(frozen=True)
 class ScoresTab:
     """The components that show a result."""
 
+    order: gr.Radio
     heat: gr.HTML
     table: gr.HTML
     reading: gr.HTML
     pair: gr.HTML
     why: WhyPanel
     notes: gr.HTML
+    save: gr.HTML
 
     @property
     def outputs(self) -> list[Any]:
         """In the order of `show_scores`."""
-        return [self.heat, self.table, self.reading, self.pair, self.notes, *self.why.outputs]
+        return [self.order, self.heat, self.table, self.reading, self.pair, self.notes, self.save, *self.why.outputs]
 
 
 def render_scores() -> ScoresTab:
@@ -44,44 +51,91 @@ def render_scores() -> ScoresTab:
     ]
     with gr.Row(elem_id="e5-matrix"):
         with gr.Column(elem_id="e5-matrix-heat", min_width=0):
+            order = gr.Radio(
+                [("As written", "written"), ("Best first", "score"), ("Groups together", "group")],
+                value="written",
+                label="Order",
+                visible=False,
+                elem_id="e5-order",
+            )
             heat = plotly_view(elem_id="e5-heat")
             reading = text_tree(invitation, elem_id="e5-reading")
             pair = text_tree(elem_id="e5-pair", live="polite")
         with gr.Column(elem_id="e5-matrix-table", min_width=0):
-            table = score_table_view(elem_id="e5-scores")
+            table = data_table_view(elem_id="e5-scores")
     why = render_why()
     notes = text_tree(elem_id="e5-notes")
-    return ScoresTab(heat, table, reading, pair, why, notes)
+    save = save_bar(
+        [
+            ("scores", [("CSV", "scores.csv"), ("Parquet", "scores.parquet"), ("NumPy", "scores.npy")]),
+            ("vectors", [("Parquet", "vectors.parquet"), ("NumPy", "vectors.npy")]),
+            ("page", [("JSON", "page.json")]),
+        ],
+        plot="e5-heat",
+        elem_id="e5-save-scores",
+    )
+    return ScoresTab(order, heat, table, reading, pair, why, notes, save)
 
 
-def show_scores(result: ScoreResult) -> list[Any]:
+def show_scores(result: ScoreResult, order: Order = "written") -> list[Any]:
     """A result as the values of `ScoresTab.outputs`."""
+    return [
+        gr.update(value=order, visible=max(result.scores.shape) >= _WORTH_SORTING),
+        posted(ordered_heat_map(result, order)),
+        posted(score_table(result)),
+        words.reading_help(result),
+        [],
+        words.notes(result),
+        gr.update(visible=True),
+        *cleared(),
+    ]
+
+
+def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
+    """The matrix with its rows and columns in an order; a click on a cell still names its texts."""
     names = wording(result.use)
+    rows, columns = matrix_order(result, order)
     scores = result.scores.copy()
     if result.is_self:
         np.fill_diagonal(scores, np.nan)  # a text is always 100 to itself, which would drown the rest
+    place_of_column = np.argsort(columns)
+    best = [result.best[row] for row in rows]
     figure = heat_map(
-        scores,
-        result.queries.texts,
-        result.passages.texts,
-        result.queries.labels,
-        result.passages.labels,
-        result.best,
+        scores[np.ix_(rows, columns)],
+        [result.queries.texts[row] for row in rows],
+        [result.passages.texts[column] for column in columns],
+        [result.queries.labels[row] for row in rows],
+        [result.passages.labels[column] for column in columns],
+        [None if column is None else int(place_of_column[column]) for column in best],
         (names.left, names.left if result.is_self else names.right),
     )
-    return [figure, score_table(result), words.reading_help(result), [], words.notes(result), *cleared()]
+    figure["hover"] |= {"row_places": rows.tolist(), "column_places": columns.tolist()}
+    return figure
 
 
 def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> None:
     """Show a pair in full when its cell or its row is clicked, and then why it scores as it does."""
     for source in (tab.heat, tab.table):
         source.pick(_pair, [result], [tab.pair], queue=False, show_progress="hidden", api_visibility="private")
+    tab.order.input(
+        _reordered, [result, tab.order], [tab.heat], queue=False, show_progress="hidden", api_visibility="private"
+    )
     listen_why(tab.why, handlers, result, [tab.heat, tab.table])
+
+
+def _reordered(result: ScoreResult | None, order: str) -> Any:
+    if result is None:
+        return gr.skip()
+    return posted(ordered_heat_map(result, valid_order(order)))
+
+
+def show_pair(result: ScoreResult | None, row: Any, column: Any) -> list[words.Node]:
+    """The texts of a cell in full; nothing for what is none."""
+    if result is None or not isinstance(row, int) or not isinstance(column, int):
+        return []
+    return words.pair(result, row, column)
 
 
 def _pair(result: ScoreResult | None, event: gr.EventData) -> list[words.Node]:
     place = event._data or {}
-    row, column = place.get("row"), place.get("column")
-    if result is None or not isinstance(row, int) or not isinstance(column, int):
-        return []
-    return words.pair(result, row, column)
+    return show_pair(result, place.get("row"), place.get("column"))

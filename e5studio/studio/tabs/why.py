@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from e5studio.studio.explain import Explanation, explain_pair, leave_words_out
 from e5studio.studio.failures import explain
 from e5studio.studio.figures import Figure, word_grid
 from e5studio.studio.handlers import Handlers, ScoreResult
+from e5studio.studio.parcels import posted
 from e5studio.studio.zero_gpu import on_gpu
 
 _PLAIN, _CENTRED = "plain", "centred"
@@ -37,6 +38,7 @@ class WhyPanel:
     effects: gr.HTML
     read: gr.HTML
     explained: gr.State
+    cell: gr.JSON
 
     @property
     def outputs(self) -> list[Any]:
@@ -52,6 +54,7 @@ class WhyPanel:
             self.effects,
             self.read,
             self.explained,
+            self.cell,
         ]
 
 
@@ -73,20 +76,29 @@ def render_why() -> WhyPanel:
         effects = text_tree(elem_id="e5-why-effects", live="polite")
         read = text_tree(elem_id="e5-why-read")
         explained = gr.State(None, time_to_live=3600)
-    return WhyPanel(panel, high, made_of, view, grid, start, stop, effects, read, explained)
+    cell = gr.JSON(None, visible=False)  # in the page, where a link's script reads it
+    return WhyPanel(panel, high, made_of, view, grid, start, stop, effects, read, explained, cell)
 
 
 def cleared() -> list[Any]:
     """A closed panel, as the values of `WhyPanel.outputs`: what it said was of an earlier result."""
     kept = gr.skip()
-    return [gr.update(visible=False), [], [], _PLAIN, None, kept, gr.update(visible=False), [], [], None]
+    return [gr.update(visible=False), [], [], _PLAIN, None, kept, gr.update(visible=False), [], [], None, None]
 
 
 def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: list[gr.HTML]) -> None:
     """Explain the pair whose cell is picked; show its shares in either way; leave its words out on request."""
-    explained = on_gpu(_explainer(handlers))
+    open_panel = explainer(handlers)
+
+    def picked(found: ScoreResult | None, event: gr.EventData) -> list[Any]:
+        place = event._data or {}
+        row, column = place.get("row"), place.get("column")
+        if not isinstance(row, int) or not isinstance(column, int):
+            return [gr.skip()] * len(why.outputs)
+        return open_panel(found, row, column)
+
     for source in sources:
-        source.pick(_opener(explained), [result], why.outputs, **_ENCODE)
+        source.pick(picked, [result], why.outputs, **_ENCODE)
     why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], queue=False, **_QUIET)
     running = why.start.click(
         _leaver(handlers), [result, why.explained], [why.start, why.stop, why.effects], trigger_mode="once", **_ENCODE
@@ -94,21 +106,17 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
     why.stop.click(_stopped, None, [why.start, why.stop], cancels=[running], queue=False, **_QUIET)
 
 
-def _explainer(handlers: Handlers) -> Any:
+def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], list[Any]]:
+    """What explains a cell, as the values of `WhyPanel.outputs`."""
+
     def explain_cell(found: ScoreResult, row: int, column: int) -> Explanation:
         with handlers.encoder_with_tokens(found.meta) as encoder:
             return explain_pair(encoder, found, row, column)
 
-    return explain_cell
+    explained = on_gpu(explain_cell)
 
-
-def _opener(explained: Any) -> Any:
-    def open_panel(found: ScoreResult | None, event: gr.EventData) -> list[Any]:
-        place = event._data or {}
-        row, column = place.get("row"), place.get("column")
-        if found is None or not isinstance(row, int) or not isinstance(column, int):
-            return [gr.skip()] * len(cleared())
-        if not (0 <= row < len(found.queries) and 0 <= column < len(found.passages)):
+    def open_panel(found: ScoreResult | None, row: int, column: int) -> list[Any]:
+        if found is None or not (0 <= row < len(found.queries) and 0 <= column < len(found.passages)):
             return [gr.skip()] * len(cleared())
         try:
             return _shown(explained(found, row, column))
@@ -131,6 +139,7 @@ def _shown(found: Explanation) -> list[Any]:
         [],
         why_words.what_was_read(found),
         found,
+        {"row": found.row, "column": found.column},
     ]
 
 
@@ -146,7 +155,7 @@ def _grid(found: Explanation, *, is_centred: bool) -> Figure | None:
     if shares is None:
         return None
     points = (100 * shares.shares).astype(np.float32)
-    return word_grid(points, shares.left.names, shares.right.names, is_centred=is_centred)
+    return posted(word_grid(points, shares.left.names, shares.right.names, is_centred=is_centred))
 
 
 def _leaver(handlers: Handlers) -> Any:

@@ -1,0 +1,100 @@
+// Writes props.value as a table that sorts. Given by Gradio: element, trigger, props, watch.
+const place = element.querySelector(".e5-table");
+const markedOnly = element.querySelector(".e5-best-only");
+const isMarkedOnly = markedOnly.querySelector("input");
+let table = null;
+let revision = 0;
+let sorting = { column: 0, isDescending: false };
+
+function make(tag, className, ...children) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  node.append(...children); // strings become text nodes, so no text turns into mark-up
+  return node;
+}
+
+const isNumber = (column) => !["text", "word"].includes(column.kind);
+
+function compare(a, b) {
+  const { column, isDescending } = sorting;
+  const [one, other] = [a.cells[column], b.cells[column]];
+  const order = table.columns[column].kind === "word" ? String(one).localeCompare(String(other)) : one - other;
+  return (isDescending ? -order : order) || a.place - b.place;
+}
+
+function heading({ title, hint, ...column }, index) {
+  const button = make("button", "e5-table-sort", title);
+  button.type = "button";
+  button.title = hint;
+  button.addEventListener("click", () => sortBy(index));
+  const cell = make("th", isNumber(column) ? "e5-number" : "", button);
+  cell.scope = "col";
+  if (sorting.column === index) cell.setAttribute("aria-sort", sorting.isDescending ? "descending" : "ascending");
+  return cell;
+}
+
+function sortBy(index) {
+  const isSame = sorting.column === index;
+  sorting = { column: index, isDescending: isSame ? !sorting.isDescending : Boolean(table.columns[index].is_best_high) };
+  write();
+  place.querySelectorAll(".e5-table-sort")[index].focus();
+}
+
+function textCell([label, text]) {
+  const body = make("div", "e5-clip", make("b", "", label), " " + text);
+  body.title = text;
+  return make("td", "", body);
+}
+
+const fixed = (number, digits) => (Math.round(number * 10 ** digits) / 10 ** digits + 0).toFixed(digits).replace("-", "\u2212");
+
+function cell(value, column, isMarked) {
+  if (column.kind === "text") return textCell(table.texts[column.texts][value]);
+  if (column.kind === "word") return make("td", "", value);
+  if (column.kind === "percent") return make("td", "e5-number", fixed(value, value < 9.95 ? 1 : 0) + " %");
+  if (column.kind === "whole") return make("td", "e5-number", String(value));
+  const node = make("td", "e5-number", make("span", "e5-score", fixed(value, column.digits ?? 1)));
+  if (isMarked && column.kind === "score") node.append(make("span", "e5-best", "best"));
+  return node;
+}
+
+function pickOf(cells) {
+  if (table.pick === "cell") return { kind: "cell", row: cells[0], column: cells[1] };
+  return { kind: "point", label: table.texts[0][cells[0]][0] };
+}
+
+function row({ cells, isMarked }) {
+  const node = make("tr", isMarked ? "e5-row-best" : "");
+  node.append(...cells.map((value, index) => cell(value, table.columns[index], isMarked)));
+  node.addEventListener("click", () => trigger("pick", pickOf(cells)));
+  return node;
+}
+
+function write() {
+  place.replaceChildren();
+  place.hidden = !table;
+  markedOnly.hidden = !table || table.rows.every((each) => each.isMarked) || !table.rows.some((each) => each.isMarked);
+  if (!table) return;
+  markedOnly.querySelector("span").textContent = table.marked_only;
+  place.setAttribute("aria-label", table.caption);
+  const head = make("tr", "", ...table.columns.map(heading));
+  const shown = table.rows.filter((each) => !isMarkedOnly.checked || each.isMarked);
+  const body = make("tbody", "", ...shown.sort(compare).map(row));
+  place.append(make("table", "", make("caption", "e5-hidden", table.caption), make("thead", "", head), body));
+}
+
+async function update() {
+  const own = (revision += 1);
+  const value = await opened(props.value).catch(() => null); // the plot beside it says why
+  if (own !== revision) return;
+  const marked = new Set(value?.marked);
+  const rows = value?.rows?.map((cells, index) => ({ cells, place: index, isMarked: marked.has(index) }));
+  table = rows ? { ...value, rows } : null;
+  sorting = { column: 0, isDescending: false };
+  isMarkedOnly.checked = Boolean(table && table.is_marked_only);
+  write();
+}
+
+isMarkedOnly.addEventListener("change", write);
+watch("value", update);
+update();

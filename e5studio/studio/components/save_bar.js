@@ -1,0 +1,24 @@
+// Asks for files and hands them to the browser to save. Given by Gradio: element, trigger, props, watch.
+const line = element.querySelector(".e5-save");
+const fault = element.querySelector(".e5-save-fault");
+
+function savePicture(format) {
+  const plot = document.querySelector(`#${line.dataset.plot} .e5-plot`);
+  plot.dispatchEvent(new CustomEvent("e5-save", { bubbles: true, detail: format }));
+}
+
+function receive() {
+  const { address, fault: words } = props.value || {};
+  fault.textContent = words || "";
+  if (!address) return;
+  const link = document.createElement("a");
+  link.href = address;
+  link.download = "";
+  link.click();
+}
+
+for (const button of line.querySelectorAll(".e5-save-file"))
+  button.addEventListener("click", () => trigger("wanted", { kind: button.dataset.kind }));
+for (const button of line.querySelectorAll(".e5-save-picture"))
+  button.addEventListener("click", () => savePicture(button.dataset.kind));
+watch("value", receive);

@@ -1,0 +1,159 @@
+"""Results -> files to save: CSV, Parquet, NumPy, and JSON that opens the page again. Knows no Gradio."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.analysis.clusters import cluster_names, find_clusters
+from e5studio.files.parquet import import_pyarrow
+from e5studio.studio.handlers import ScoreResult, ranks, softmax
+from e5studio.studio.link import SharedView, saved_state
+from e5studio.studio.mapping import TextMap, best_scores
+from e5studio.studio.parcels import Parcel
+from e5studio.tokenization import replace_surrogates
+
+Export = Literal[
+    "scores.csv", "scores.parquet", "scores.npy", "vectors.npy", "vectors.parquet", "map.csv", "map.parquet"
+]
+EXPORTS: tuple[Export, ...] = get_args(Export)
+
+Columns = dict[str, Sequence[Any] | NDArray[Any]]
+
+_MEDIA_TYPES = {
+    ".csv": "text/csv; charset=utf-8",
+    ".parquet": "application/vnd.apache.parquet",
+    ".npy": "application/octet-stream",
+    ".json": "application/json",
+}
+# What spreadsheets take for the beginning of a formula (OWASP ASVS 5.0, 1.2.10), full-width forms too.
+_FORMULA = re.compile("[-=+@\t\r\n\0\uff1d\uff0b\uff0d\uff20]")
+
+
+def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> Parcel:
+    """A file of a result.
+
+    Args:
+        kind: What it holds and how; CSV marks texts that a spreadsheet would take for formulas by an apostrophe, the
+            other formats hold them as they are.
+        result: What is saved.
+        placed: Needed for the map.
+
+    Raises:
+        MissingDependencyError: Parquet without pyarrow.
+    """
+    if kind == "scores.npy":
+        return _parcel(kind, _npy(result.scores))
+    if kind == "vectors.npy":
+        return _parcel(kind, _npy(result.vectors))
+    columns = _columns(kind, result, placed)
+    is_csv = kind.endswith(".csv")
+    return _parcel(kind, _csv(columns) if is_csv else _parquet(columns, {"fingerprint": result.fingerprint}))
+
+
+def export_page(result: ScoreResult, view: SharedView) -> Parcel:
+    """JSON that opens the page again as it is, and holds what it shows for whoever reads it by program."""
+    state = {
+        "format": "e5studio page 1",
+        **saved_state(result.asked, view),
+        "result": {
+            "model": result.meta.name,
+            "fingerprint": result.fingerprint,
+            "prompts": [report.prompt.text for report in result.reports],
+            "rows": list(result.queries.labels),
+            "columns": list(result.passages.labels),
+            "scores": result.scores.astype(np.float64).round(4).tolist(),
+        },
+    }
+    return _parcel("page.json", json.dumps(state, indent=1).encode())
+
+
+def score_columns(result: ScoreResult) -> Columns:
+    """All pairs (of a text with itself none), a row each: labels, texts, score, rank and softmax share in per cent."""
+    scores = result.scores.copy()
+    if result.is_self:
+        np.fill_diagonal(scores, -np.inf)
+    rows, columns = np.nonzero(np.isfinite(scores))
+    shares = softmax(scores, result.meta.temperature)
+    return {
+        "row": [result.queries.labels[row] for row in rows],
+        "row_text": [result.queries.texts[row] for row in rows],
+        "column": [result.passages.labels[column] for column in columns],
+        "column_text": [result.passages.texts[column] for column in columns],
+        "score": scores[rows, columns],
+        "rank": ranks(scores)[rows, columns],
+        "softmax_percent": shares[rows, columns],
+    }
+
+
+def map_columns(result: ScoreResult, placed: TextMap) -> Columns:
+    """The texts of a map, a row each: where they lie, their group, what is kept of their neighbourhood."""
+    labels, texts = result.points
+    clusters = find_clusters(result.vectors)
+    names = cluster_names(texts, clusters.labels)
+    n_queries = len(result.queries)
+    axes = {name: placed.coordinates[:, axis] for axis, name in enumerate("xyz"[: placed.coordinates.shape[1]])}
+    return {
+        "label": labels,
+        "text": texts,
+        "side": ["left" if place < n_queries else "right" for place in range(len(labels))],
+        **axes,
+        "group": clusters.labels + 1,
+        "group_name": [names[label] for label in clusters.labels],
+        "neighbours_kept": placed.kept,
+        "best_score": best_scores(result),
+        "tokens": [int(n) for report in result.reports for n in report.n_tokens],
+    }
+
+
+def _columns(kind: Export, result: ScoreResult, placed: TextMap | None) -> Columns:
+    if kind.startswith("map") and placed is not None:
+        return map_columns(result, placed)
+    if kind.startswith("vectors"):
+        labels, texts = result.points
+        return {"label": labels, "text": texts, "vector": list(result.vectors)}
+    return score_columns(result)
+
+
+def _csv(columns: Columns) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(columns)
+    for cells in zip(*columns.values(), strict=True):
+        writer.writerow([safe_cell(cell) if isinstance(cell, str) else f"{cell:.6g}" for cell in cells])
+    return text.getvalue().encode("utf-8-sig")  # the mark by which spreadsheets know UTF-8
+
+
+def safe_cell(text: str) -> str:
+    """The text as a cell that no spreadsheet runs: an apostrophe before what might be a formula."""
+    whole = replace_surrogates(text)
+    return f"'{whole}" if _FORMULA.match(whole.lstrip(" ") or " ") else whole
+
+
+def _parquet(columns: Columns, metadata: dict[str, str]) -> bytes:
+    pyarrow = import_pyarrow()
+    arrays = {
+        name: [replace_surrogates(cell) if isinstance(cell, str) else cell for cell in cells]
+        for name, cells in columns.items()
+    }
+    table = pyarrow.table(arrays).replace_schema_metadata(metadata)
+    sink = io.BytesIO()
+    import_pyarrow("pyarrow.parquet").write_table(table, sink)
+    return sink.getvalue()
+
+
+def _npy(array: NDArray[Any]) -> bytes:
+    sink = io.BytesIO()
+    np.save(sink, array, allow_pickle=False)
+    return sink.getvalue()
+
+
+def _parcel(name: str, content: bytes) -> Parcel:
+    return Parcel(content, _MEDIA_TYPES[name[name.rindex(".") :]], f"e5-{name}")

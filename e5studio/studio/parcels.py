@@ -1,0 +1,141 @@
+"""What a page fetches by itself, outside Gradio's events: large figures and tables, and files to save. Knows no Gradio.
+
+An event's values pass a queue as JSON and are compared as strings in the browser, which a matrix of 256 x 256 or
+a map of 50,000 points would hold up. Such an event carries an address instead. Everything stays in memory, under
+keys that nobody can guess, and is forgotten after a while.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import struct
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+PATH = "e5studio/parcels"
+MAX_INLINE_CHARACTERS = 32_000
+_KEPT_SECONDS = 3600
+_MAX_BYTES = 256_000_000
+_PACKED = "application/octet-stream"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Bytes on their way to a page.
+
+    Attributes:
+        content: The bytes.
+        media_type: What they are.
+        file_name: Under which name a browser saves them; None for what a script reads.
+    """
+
+    content: bytes
+    media_type: str = _PACKED
+    file_name: str | None = None
+
+
+class Parcels:
+    """Keeps parcels for an hour, and the oldest no longer where all together would take too much memory.
+
+    Args:
+        max_bytes: Of all parcels.
+        kept_seconds: How long one is kept.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        max_bytes: int = _MAX_BYTES,
+        kept_seconds: float = _KEPT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._kept_seconds = kept_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._parcels: OrderedDict[str, tuple[float, Parcel]] = OrderedDict()
+        self._n_bytes = 0
+
+    def put(self, parcel: Parcel) -> str:
+        """Keep a parcel; returns its address, relative to the page's."""
+        key = secrets.token_urlsafe(24)
+        with self._lock:
+            self._parcels[key] = (self._clock() + self._kept_seconds, parcel)
+            self._n_bytes += len(parcel.content)
+            self._forget()
+        return f"{PATH}/{key}"
+
+    def get(self, key: str) -> Parcel | None:
+        """The parcel, or None where there is none (any longer)."""
+        with self._lock:
+            self._forget()
+            _, parcel = self._parcels.get(key, (0.0, None))
+        return parcel
+
+    def _forget(self) -> None:
+        while self._parcels:
+            ends, parcel = next(iter(self._parcels.values()))
+            if ends > self._clock() and (self._n_bytes <= self._max_bytes or len(self._parcels) == 1):
+                return
+            self._parcels.popitem(last=False)
+            self._n_bytes -= len(parcel.content)
+
+
+PARCELS = Parcels()
+"""Of this process. Visitors share it and cannot meet in it: only the page that it was sent to knows an address."""
+
+
+def posted(value: dict[str, Any], parcels: Parcels = PARCELS) -> dict[str, Any]:
+    """A figure or a table as an event may carry it: as it is while small, else the address of its parcel.
+
+    Args:
+        value: Plain data in which large arrays are numpy's.
+        parcels: Where it is kept.
+    """
+    arrays: list[np.ndarray[Any, Any]] = []
+
+    def packed(item: Any) -> Any:
+        if not isinstance(item, np.ndarray):
+            raise TypeError(f"{type(item).__name__} is no plain data")
+        arrays.append(_as_sent(item))
+        before = sum(array.nbytes for array in arrays[:-1])
+        return {"$array": [arrays[-1].dtype.name, before, list(item.shape)]}
+
+    text = json.dumps(value, default=packed, ensure_ascii=False, separators=(",", ":"))
+    if not arrays and len(text) <= MAX_INLINE_CHARACTERS:
+        return value
+    head = text.encode()
+    head += b" " * (-len(head) % 4)  # arrays begin at a multiple of their numbers' size
+    content = b"".join([struct.pack("<I", len(head)), head, *(array.tobytes() for array in arrays)])
+    return {"parcel": parcels.put(Parcel(content))}
+
+
+def parcel_route(parcels: Parcels = PARCELS) -> Route:
+    """Where pages fetch their parcels."""
+
+    def answer(request: Request) -> Response:
+        parcel = parcels.get(request.path_params["key"])
+        if parcel is None:
+            return PlainTextResponse("This is no longer kept. Press Score again.", status_code=404)
+        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        if parcel.file_name:
+            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(parcel.file_name)}"
+        return Response(parcel.content, media_type=parcel.media_type, headers=headers)
+
+    return Route(f"/{PATH}/{{key}}", answer, methods=["GET"])
+
+
+def _as_sent(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Little-endian numbers of four bytes, as the page's script reads them."""
+    return np.ascontiguousarray(array, "<f4" if array.dtype.kind == "f" else "<i4")

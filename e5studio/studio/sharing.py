@@ -1,0 +1,139 @@
+"""Links that open the page as it is, and files of what it shows: connects their buttons. Stores nothing of either."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from e5studio.errors import E5StudioError
+from e5studio.hub import find_local
+from e5studio.studio import words
+from e5studio.studio.boxes import Limits
+from e5studio.studio.catalog import offered
+from e5studio.studio.components.share_link import pack_script
+from e5studio.studio.exports import EXPORTS, export, export_page
+from e5studio.studio.failures import explain
+from e5studio.studio.handlers import Handlers, ScoreResult
+from e5studio.studio.inputs import Inputs, filled
+from e5studio.studio.link import FIELDS, VIEW_FIELDS, SharedView, read_link, read_view
+from e5studio.studio.mapping import MapSettings, TextMap
+from e5studio.studio.parcels import PARCELS, Parcel
+from e5studio.studio.tabs.map import MapTab, place_anew, shown_settings
+from e5studio.studio.tabs.scores import ScoresTab, show_pair
+from e5studio.studio.tabs.why import explainer
+
+_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """The parts of the page whose state is shared, and where a link's wishes wait for their result."""
+
+    inputs: Inputs
+    scores: ScoresTab
+    chart: MapTab
+    tabs: gr.Tabs
+    result: gr.State
+    wished: gr.State
+
+    @property
+    def view(self) -> list[Any]:
+        """How the page looks, in the order of `VIEW_FIELDS`."""
+        return [self.scores.order, self.chart.colour, self.scores.why.cell, *self.chart.settings]
+
+
+def listen_sharing(page: Page, handlers: Handlers) -> None:
+    """Make links, open them, and save files."""
+    inputs = page.inputs
+    inputs.share.click(None, [*inputs.typed, *page.view], js=pack_script(FIELDS, VIEW_FIELDS), **_QUIET)
+    inputs.link.opened(_opener(handlers.limits), None, [*inputs.filled, inputs.link, page.wished], **_QUIET)
+    _listen_restore(page, handlers)
+    for bar in (page.scores.save, page.chart.save):
+        bar.wanted(_save, [page.result, page.chart.placed, *page.view], [bar], **_QUIET)
+
+
+def after_scoring(wished: SharedView | None) -> list[Any]:
+    """What the link's script does once a result is there, and what is left to wish for, as `link` and `wished`."""
+    if wished is None or wished == SharedView(order=wished.order):
+        return [_then("nothing"), None]
+    return [_then("restore"), wished]
+
+
+def _opener(limits: Limits) -> Callable[..., list[Any]]:
+    def open_link(event: gr.EventData) -> list[Any]:
+        state = (event._data or {}).get("state")
+        try:
+            found = read_link(state, limits)
+        except E5StudioError as error:
+            return [*filled(None, words.error(explain(error))), _then("nothing"), None]
+        # A link may name a model of many gigabytes; whoever opens it should be asked before they are fetched.
+        is_here = find_local(offered(found.model)) is not None
+        told = "Opened from a link." if is_here else "Opened from a link. Score fetches the model first."
+        return [*filled(found, words.hint(told)), _then("score" if is_here else "nothing"), read_view(state)]
+
+    return open_link
+
+
+def _listen_restore(page: Page, handlers: Handlers) -> None:
+    """Once a link's texts are scored: its tab, its map and its pair."""
+    explained = explainer(handlers)
+    why, chart = page.scores.why, page.chart
+
+    def look(wished: SharedView | None) -> list[Any]:
+        view = wished or SharedView()
+        return [gr.update(selected=view.tab), *shown_settings(view.placing), view.colour]
+
+    def place(found: ScoreResult | None, wished: SharedView | None) -> Any:
+        view = wished or SharedView()
+        if view.placing == MapSettings() and view.colour == "role":
+            return
+        yield from place_anew(found, view.colour, *_values(view.placing))
+
+    def pair(found: ScoreResult | None, wished: SharedView | None) -> list[Any]:
+        if wished is None or wished.cell is None:
+            return [gr.skip()] * (1 + len(why.outputs))
+        return [show_pair(found, *wished.cell), *explained(found, *wished.cell)]
+
+    asked = [page.result, page.wished]
+    opened = page.inputs.link.restore(look, [page.wished], [page.tabs, *chart.settings, chart.colour], **_QUIET)
+    busy: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 1}
+    placed = opened.then(place, asked, chart.drawn, concurrency_id="project", **busy)
+    shown = placed.then(pair, asked, [page.scores.pair, *why.outputs], concurrency_id="encode", **busy)
+    shown.then(lambda: None, None, [page.wished], **_QUIET)
+
+
+def _save(event: gr.EventData, result: ScoreResult | None, placed: TextMap | None, *looks: Any) -> dict[str, str]:
+    wanted = (event._data or {}).get("kind")
+    if result is None:
+        return {"fault": "There is nothing to save yet. Press Score."}
+    try:
+        return {"address": PARCELS.put(_file(wanted, result, placed, looks))}
+    except Exception as error:
+        return {"fault": explain(error)}
+
+
+def _file(wanted: Any, result: ScoreResult, placed: TextMap | None, looks: tuple[Any, ...]) -> Parcel:
+    if wanted == "page.json":
+        return export_page(result, read_view({"view": dict(zip(VIEW_FIELDS, looks, strict=True))}))
+    kind = next((each for each in EXPORTS if each == wanted), EXPORTS[0])
+    return export(kind, result, placed)
+
+
+def _then(what: str) -> dict[str, str]:
+    """What the link's script does next; a mark makes each a new value, or the page would not tell it."""
+    return {"then": what, "mark": secrets.token_hex(4)}
+
+
+def _values(settings: MapSettings) -> list[Any]:
+    return [
+        settings.method,
+        settings.n_dims,
+        settings.n_neighbors,
+        settings.min_dist,
+        settings.perplexity,
+        settings.seed,
+    ]

@@ -1,0 +1,97 @@
+"""Parcels arrive as they were sent, are known to their page alone, and do not stay."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import numpy as np
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from e5studio.studio.parcels import MAX_INLINE_CHARACTERS, Parcel, Parcels, parcel_route, posted
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def opened(content):
+    """As components/parcel.js reads it."""
+    (length,) = struct.unpack("<I", content[:4])
+
+    def revive(item):
+        if "$array" not in item:
+            return item
+        kind, start, shape = item["$array"]
+        return np.frombuffer(content, kind, int(np.prod(shape)), 4 + length + start).reshape(shape)
+
+    return json.loads(content[4 : 4 + length].decode(), object_hook=revive)
+
+
+def key_of(address):
+    return address.rsplit("/", 1)[1]
+
+
+def test_small_values_travel_in_the_event():
+    value = {"data": [1, None, "text"]}
+    assert posted(value) is value
+
+
+@pytest.mark.parametrize("text", ["", "é", "漢字", "abc"])  # whatever it does to the place of the numbers
+def test_arrays_arrive_whole(text):
+    parcels = Parcels()
+    scores = np.random.default_rng(0).normal(size=(7, 5)).astype(np.float32)
+    ids = np.arange(300, dtype=np.int64)
+    shades = np.linspace(0, 1, 3)
+    scores[2, 3] = np.nan
+    sent = posted({"name": text, "z": [{"scores": scores.T}], "ids": ids, "shades": shades}, parcels)
+    value = opened(parcels.get(key_of(sent["parcel"])).content)
+    assert value["name"] == text
+    np.testing.assert_array_equal(value["z"][0]["scores"], scores.T)
+    np.testing.assert_array_equal(value["ids"], ids)
+    np.testing.assert_allclose(value["shades"], shades, atol=1e-7)
+
+
+def test_many_texts_do_not_travel_in_the_event_either():
+    parcels = Parcels()
+    sent = posted({"texts": ["x" * MAX_INLINE_CHARACTERS]}, parcels)
+    assert set(sent) == {"parcel"}
+    assert opened(parcels.get(key_of(sent["parcel"])).content)["texts"][0][0] == "x"
+
+
+def test_what_is_no_plain_data_is_refused():
+    with pytest.raises(TypeError, match="set is no plain data"):
+        posted({"a": {1}})
+
+
+def test_parcels_are_forgotten_in_time_and_the_oldest_first():
+    clock = Clock()
+    parcels = Parcels(max_bytes=10, kept_seconds=60, clock=clock)
+    first, second = (key_of(parcels.put(Parcel(b"12345"))) for _ in range(2))
+    assert first != second
+    third = key_of(parcels.put(Parcel(b"1")))
+    assert parcels.get(first) is None
+    assert parcels.get(second).content == b"12345"
+    clock.now = 61
+    assert parcels.get(second) is parcels.get(third) is None
+    whole = key_of(parcels.put(Parcel(b"x" * 100)))
+    assert parcels.get(whole) is not None  # too large for any neighbour, and yet delivered
+
+
+def test_the_route_hands_out_what_is_known_and_nothing_else():
+    parcels = Parcels()
+    file = Parcel(b"a,b", "text/csv; charset=utf-8", 'e5-"scores".csv')
+    with TestClient(Starlette(routes=[parcel_route(parcels)])) as client:
+        answer = client.get("/" + parcels.put(file))
+        assert answer.content == b"a,b"
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''e5-%22scores%22.csv"
+        unknown = client.get("/e5studio/parcels/guessed")
+        assert unknown.status_code == 404
+        assert "Press Score again" in unknown.text
