@@ -17,6 +17,7 @@ from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import listen_inputs, picker_models, render_inputs
+from e5studio.studio.labels import label
 from e5studio.studio.link import SharedView
 from e5studio.studio.sharing import Page, after_scoring, listen_sharing
 from e5studio.studio.state import RunningWork, Work
@@ -29,7 +30,7 @@ _HEADER = f"""
 <header class="e5-header">
   {(_HERE / "favicon.svg").read_text(encoding="utf-8")}
   <h1>E5 Studio</h1>
-  <p>What E5 embeddings say about your texts</p>
+  <p>{label("What E5 embeddings say about your texts")}</p>
   <button type="button" class="e5-theme" aria-label="Switch between light and dark" title="Light or dark">◐</button>
 </header>
 """
@@ -66,9 +67,9 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                 gr.Column(elem_id="e5-results", elem_classes="e5-panel"),
                 gr.Tabs(elem_id="e5-tabs") as tabs,
             ):
-                with gr.Tab("Scores", id="scores"):
+                with gr.Tab(label("Scores"), id="scores"):
                     scores = render_scores()
-                with gr.Tab("Map", id="map") as map_page:
+                with gr.Tab(label("Map"), id="map") as map_page:
                     chart = render_map()
         page = Page(inputs, scores, chart, tabs, result, wished)
         listen_inputs(inputs)

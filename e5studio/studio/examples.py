@@ -47,6 +47,37 @@ _PUMPKIN = (
     "但不要太多 5、放入盐,炒匀 6、南瓜差不多软和绵了之后,就可以关火 7、撒入香葱,即可出锅"
 )
 
+_ANSWER = (
+    "On Sundays and public holidays the museum closes at four in the afternoon, an hour earlier than on other days."
+)
+_GUIDE = (
+    "Welcome to the harbour museum, which tells how people here have lived with the sea for nine hundred years. "
+    "The house was built as a warehouse for grain and wool, burned down twice, and was rebuilt each time on the same "
+    "oak piles. The ground floor shows ships: a fishing boat of 1840 that you may step into, the wheel of a paddle "
+    "steamer, and models of every ferry that has crossed the bay. Beside them stands the workshop of a rope maker with "
+    "all of his tools, where ropes are twisted by hand on the first Saturday of each month. Stairs on the left lead "
+    "to the first floor, where the history of the port begins with a map drawn on calfskin. It shows the old mole, the "
+    "customs house and the chain with which the harbour was locked at night. In the next room letters of sailors hang "
+    "from the ceiling; pull one down to hear it read aloud. A glass case holds the log of a captain who sailed to "
+    "Iceland eleven times and drew a bird on every page. The room at the end of the corridor is about storms: you can "
+    "turn a handle to send waves against a sea wall, and see why the third wall held where two others had broken. "
+    "The second floor belongs to the people who worked ashore. Women who gutted herring tell of winters so cold that "
+    "the knives froze to their gloves. A clerk of the harbour master explains how tolls were counted with knotted "
+    "strings, and a pilot shows the stars by which he brought ships home. Children find a kitchen in which everything "
+    "may be touched, a chest of clothes to try on, and a bunk bed that rocks like one at sea. The attic is a place for "
+    "changing exhibitions; at present it shows photographs of lighthouses by a postman who visited all of them on his "
+    "bicycle. From its window you see the whole bay, and on a clear day the mountains behind it. The library beside "
+    "the attic keeps charts, newspapers and the lists of passengers who left for America; its keeper helps visitors "
+    "who look for their ancestors, but please write beforehand, because the oldest lists must be brought from the "
+    "archive. The shop sells postcards, books, rope and honey from the hives on the roof. The tea room by the entrance "
+    "serves soup, bread and cakes that are baked in the house, and has a terrace over the water. Dogs may come along "
+    "on a lead, except to the tea room. There is a lift to all floors, a place for prams, and a telephone that speaks "
+    "to hearing aids. Groups of ten and more pay half, as do students, and children under twelve go in free. Guided "
+    "tours start at eleven and at two; they take an hour and cost nothing beyond the ticket. You may take photographs, "
+    "but please without a flash, because the old dyes fade. Lockers for bags are at the entrance and give your coin "
+    "back. "
+)
+
 EXAMPLES: tuple[Example, ...] = (
     Example(
         title="English",
@@ -113,5 +144,11 @@ EXAMPLES: tuple[Example, ...] = (
         use="symmetric",
         instruction="Retrieve semantically similar text",
         hint="Four pairs of sentences that say nearly the same, each compared with each",
+    ),
+    Example(
+        title="Too long",
+        queries=("when does the museum close on Sundays", "where can children try on clothes"),
+        passages=(_GUIDE + _ANSWER, _ANSWER, "Children find a chest of clothes to try on on the second floor."),
+        hint="P1 ends with the answer to Q1, where no model reads on: see what was never read, and what that costs",
     ),
 )

@@ -410,7 +410,7 @@ def scatter_map(
         "data": traces,
         "layout": _map_layout(three_d, axis_names),
         "themes": {theme: _map_theme(theme, groups, bool(links), three_d) for theme in THEMES},
-        "narrow": {},
+        "narrow": {"layout": {"margin": {"t": 72}}},  # the tools stand above the legend
         "hover": {"kind": "points", "traces": ([[]] if links else []) + named},
         "height": 560,
         "width": 0,

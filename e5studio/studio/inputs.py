@@ -16,6 +16,7 @@ from e5studio.studio.components.model_picker import model_picker
 from e5studio.studio.components.share_link import share_link
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.examples import EXAMPLES, Example
+from e5studio.studio.labels import label
 from e5studio.studio.link import SharedInputs
 from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
 
@@ -72,29 +73,29 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
     kind = get_model_meta(choice.name).prompt_kind
     use = uses_of(kind)[0].use
     with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
-        gr.HTML('<h2 class="e5-heading">Model</h2>', apply_default_css=False)
+        gr.HTML(f'<h2 class="e5-heading">{label("Model")}</h2>', apply_default_css=False)
         picker = model_picker(choice.name, picker_models(), elem_id="e5-model")
         start = text_tree(start_words(choice), elem_id="e5-start")
-        radio = gr.Radio(_use_choices(kind), value=use, label="How the texts are used", elem_id="e5-use")
+        radio = gr.Radio(_use_choices(kind), value=use, label=label("How the texts are used"), elem_id="e5-use")
         prompts = text_tree(words.prompts(kind, use), elem_id="e5-prompts")
         instruction = gr.Textbox(
             WEB_SEARCH_INSTRUCTION,
-            label="Instruction",
-            info="The task in one sentence",
+            label=label("Instruction"),
+            info=label("The task in one sentence"),
             lines=2,
             max_lines=4,
             visible=takes_instruction(kind, use),
             elem_id="e5-instruction",
         )
         with gr.Row(elem_id="e5-examples"):
-            gr.HTML('<span class="e5-examples-label">Try</span>', apply_default_css=False)
-            buttons = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
+            gr.HTML(f'<span class="e5-examples-label">{label("Try")}</span>', apply_default_css=False)
+            buttons = [gr.Button(label(example.title), size="sm", min_width=0) for example in EXAMPLES]
         queries = gr.Textbox("\n".join(_FIRST.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(use))
         passages = gr.Textbox("\n".join(_FIRST.passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(use))
         separator = gr.Radio(
-            [("Each line is a text", "line"), ("Blank lines between texts", "blank_line")],
+            [(label("Each line is a text"), "line"), (label("Blank lines between texts"), "blank_line")],
             value="line",
-            label="Where a text ends",
+            label=label("Where a text ends"),
             show_label=False,
             container=False,
             elem_id="e5-separator",
@@ -103,9 +104,9 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
             start_hint = f"Up to {limits.max_texts} texts in a box. Ctrl + Enter scores, too."
             status = text_tree(words.hint(start_hint), elem_id="e5-status", live="polite")
             with gr.Row(elem_id="e5-buttons"):
-                score = gr.Button("Score", variant="primary", elem_id="e5-score")
-                stop = gr.Button("Stop", elem_id="e5-stop", visible=False)
-                share = gr.Button("Copy link", elem_id="e5-share", min_width=0)
+                score = gr.Button(label("Score"), variant="primary", elem_id="e5-score")
+                stop = gr.Button(label("Stop"), elem_id="e5-stop", visible=False)
+                share = gr.Button(label("Copy link"), elem_id="e5-share", min_width=0)
             link = share_link(elem_id="e5-link")
     examples = tuple(zip(buttons, EXAMPLES, strict=True))
     return Inputs(
@@ -189,16 +190,16 @@ def filled(found: SharedInputs | None, told: list[words.Node]) -> list[Any]:
 
 
 def _use_choices(kind: Any) -> list[tuple[str, str]]:
-    return [(choice.label, choice.use) for choice in uses_of(kind)]
+    return [(label(choice.label), choice.use) for choice in uses_of(kind)]
 
 
 def _left(use: Use) -> dict[str, Any]:
-    return {"label": wording(use).left, "placeholder": "One text per line"}
+    return {"label": label(wording(use).left), "placeholder": label("One text per line")}
 
 
 def _right(use: Use) -> dict[str, Any]:
     names = wording(use)
-    return {"label": names.right, "placeholder": names.right_hint or "One text per line"}
+    return {"label": label(names.right), "placeholder": label(names.right_hint or "One text per line")}
 
 
 def _card(name: str) -> ModelCard:

@@ -78,6 +78,7 @@ def launch_app(
     from starlette.middleware import Middleware
 
     from e5studio.studio.guard import RequestGuard
+    from e5studio.studio.labels import translations
     from e5studio.studio.parcels import parcel_route
     from e5studio.studio.theme import studio_theme
 
@@ -88,6 +89,7 @@ def launch_app(
             server_port=port,
             prevent_thread_lock=not wait,
             quiet=quiet,
+            i18n=translations(),
             theme=studio_theme(),
             css_paths=[_HERE / "studio.css"],
             js=(_HERE / "page.js").read_text(encoding="utf-8"),

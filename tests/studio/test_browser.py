@@ -97,8 +97,8 @@ def open_page(browser, address):
         faults.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def open_(width=1440, height=900, theme="light", *, touch=False):
-        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch)
+    def open_(width=1440, height=900, theme="light", *, touch=False, locale="en-GB"):
+        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch, locale=locale)
         contexts.append(context)
         context.route("**/*", guard)
         page = context.new_page()
@@ -462,6 +462,24 @@ def test_a_link_opens_the_map_as_it_was(open_page):
     expect(other.locator("#e5-seed input")).to_have_value("7")
     expect(other.get_by_label("Best score")).to_be_checked()
     expect(other.locator("#e5-map .colorbar")).to_be_visible()
+
+
+def test_a_chinese_browser_sees_chinese_labels(open_page):
+    page = open_page(locale="zh-CN")
+    expect(page.locator(".e5-header p")).to_have_text("看看 E5 向量如何理解你的文本")
+    expect(page.locator("#e5-score")).to_have_text("评分")
+    expect(page.locator("#e5-queries")).to_contain_text("查询")
+    take_model(page, "intfloat/e5-small-v2")
+    expect(page.locator("#e5-use label")).to_have_text(["查询 → 段落", "对称", "不加前缀"])
+    expect(page.locator(".e5-model-group legend").first).to_have_text("英文")
+    page.get_by_role("button", name="八个问题", exact=True).click()
+    score(page)
+    expect(page.locator("#e5-scores th").nth(1)).to_have_text("段落")
+    expect(page.locator("#e5-notes h3")).to_have_text("模型读到了什么")
+    expect(page.locator("#e5-save-scores")).to_contain_text("保存")
+    expect(page.locator("#e5-order")).to_contain_text("高分在前")
+    page.get_by_role("tab", name="地图").click()
+    expect(page.locator("#e5-method")).to_contain_text("两侧之间")
 
 
 def test_texts_in_a_loop_are_listed_alone(open_page):

@@ -23,7 +23,7 @@ function compare(a, b) {
 }
 
 function heading({ title, hint, ...column }, index) {
-  const button = make("button", "e5-table-sort", title);
+  const button = make("button", "e5-table-sort", translated(title));
   button.type = "button";
   button.title = hint;
   button.addEventListener("click", () => sortBy(index));
@@ -54,7 +54,7 @@ function cell(value, column, isMarked) {
   if (column.kind === "percent") return make("td", "e5-number", fixed(value, value < 9.95 ? 1 : 0) + " %");
   if (column.kind === "whole") return make("td", "e5-number", String(value));
   const node = make("td", "e5-number", make("span", "e5-score", fixed(value, column.digits ?? 1)));
-  if (isMarked && column.kind === "score") node.append(make("span", "e5-best", "best"));
+  if (isMarked && column.kind === "score") node.append(make("span", "e5-best", translated("best")));
   return node;
 }
 
@@ -75,7 +75,7 @@ function write() {
   place.hidden = !table;
   markedOnly.hidden = !table || table.rows.every((each) => each.isMarked) || !table.rows.some((each) => each.isMarked);
   if (!table) return;
-  markedOnly.querySelector("span").textContent = table.marked_only;
+  markedOnly.querySelector("span").textContent = translated(table.marked_only);
   place.setAttribute("aria-label", table.caption);
   const head = make("tr", "", ...table.columns.map(heading));
   const shown = table.rows.filter((each) => !isMarkedOnly.checked || each.isMarked);
@@ -95,6 +95,7 @@ async function update() {
   write();
 }
 
+onLanguage(write);
 isMarkedOnly.addEventListener("change", write);
 watch("value", update);
 update();

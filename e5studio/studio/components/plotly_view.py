@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio as gr
 import plotly
 
-from e5studio.studio.components.parcel import PARCEL_SCRIPT
+from e5studio.studio.components.scripts import PARCEL_SCRIPT
 
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _SCRIPT = PARCEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import gradio as gr
 
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+from e5studio.studio.components.scripts import LABEL_SCRIPT
+
+_NAME = '<span class="e5-save-name">{}</span>'
+_SCRIPT = LABEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: str, elem_id: str) -> gr.HTML:
@@ -28,7 +31,8 @@ def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: s
     return gr.HTML(
         None,
         html_template=(
-            f'<div class="e5-save" data-plot="{plot}">Save{"".join(files)}{_group("picture", pictures)}</div>'
+            f'<div class="e5-save" data-plot="{plot}">{_NAME.format("Save")}{"".join(files)}'
+            f"{_group('picture', pictures)}</div>"
             '<p class="e5-save-fault e5-error" role="status"></p>'
         ),
         js_on_load=_SCRIPT,
@@ -39,7 +43,7 @@ def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: s
 
 
 def _group(name: str, buttons: Sequence[str]) -> str:
-    return f'<span class="e5-save-group">{name}{"".join(buttons)}</span>'
+    return f'<span class="e5-save-group">{_NAME.format(name)}{"".join(buttons)}</span>'
 
 
 def _button(title: str, name: str, kind: str, css_class: str) -> str:

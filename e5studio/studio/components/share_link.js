@@ -31,6 +31,11 @@ file.addEventListener("change", () => {
   if (file.files.length) bring(file.files[0].text().then(JSON.parse));
   file.value = ""; // the same file may be opened again
 });
+const invitation = element.querySelector(".e5-open-file span");
+const english = invitation.textContent;
+const write = () => (invitation.textContent = translated(english));
+onLanguage(write);
+write();
 addEventListener("hashchange", open);
 // What came with the value must have reached the page first.
 watch("value", () => setTimeout(NEXT[props.value?.then] || (() => {}), 50));

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import gradio as gr
 
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+from e5studio.studio.components.scripts import LABEL_SCRIPT
+
+_SCRIPT = LABEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _MAX_HASH = 32_000  # what browsers, chats and e-mails carry
 
 # Packs the values that it is given: first those of `studio.link.FIELDS`, then those of `VIEW_FIELDS`.
@@ -45,7 +47,8 @@ def share_link(elem_id: str) -> gr.HTML:
     return gr.HTML(
         None,
         html_template=(
-            '<label class="e5-open-file">Open a saved page<input type="file" accept=".json,application/json"></label>'
+            '<label class="e5-open-file"><span>Open a saved page</span>'
+            '<input type="file" accept=".json,application/json"></label>'
             '<p class="e5-link-told e5-hint" role="status"></p>'
         ),
         js_on_load=_SCRIPT,

@@ -18,6 +18,7 @@ from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import ScoreResult
+from e5studio.studio.labels import label
 from e5studio.studio.mapping import (
     MAX_NEIGHBOURHOOD,
     MAX_SEED,
@@ -84,23 +85,30 @@ def render_map() -> MapTab:
     """Lay out the tab."""
     with gr.Row(elem_id="e5-map-choices"):
         method = gr.Radio(
-            [("PCA", "pca"), ("UMAP", "umap"), ("t-SNE", "tsne"), ("Between the sides", "axis")],
+            [
+                ("PCA", "pca"),
+                ("UMAP", "umap"),
+                ("t-SNE", "tsne"),
+                (label("Between the sides"), "axis"),
+            ],
             value=_USUAL.method,
-            label="Projection",
+            label=label("Projection"),
             elem_id="e5-method",
             min_width=0,
         )
-        n_dims = gr.Radio([("2D", 2), ("3D", 3)], value=2, label="Dimensions", elem_id="e5-dims", min_width=0)
+        n_dims = gr.Radio(
+            [(label("2D"), 2), (label("3D"), 3)], value=2, label=label("Dimensions"), elem_id="e5-dims", min_width=0
+        )
         colour = gr.Radio(
             [
-                ("Side", "role"),
-                ("Group", "cluster"),
-                ("Neighbours kept", "kept"),
-                ("Best score", "best"),
-                ("Length", "tokens"),
+                (label("Side"), "role"),
+                (label("Group"), "cluster"),
+                (label("Neighbours kept"), "kept"),
+                (label("Best score"), "best"),
+                (label("Length"), "tokens"),
             ],
             value="role",
-            label="Colour",
+            label=label("Colour"),
             elem_id="e5-colour",
             min_width=0,
         )
@@ -110,8 +118,8 @@ def render_map() -> MapTab:
             MAX_NEIGHBOURHOOD,
             _USUAL.n_neighbors,
             step=1,
-            label="Neighbours",
-            info="Few show details, many the whole",
+            label=label("Neighbours"),
+            info=label("Few show details, many the whole"),
             visible=False,
             elem_id="e5-n-neighbors",
         )
@@ -120,8 +128,8 @@ def render_map() -> MapTab:
             1,
             _USUAL.min_dist,
             step=0.05,
-            label="Distance",
-            info="How close points may lie",
+            label=label("Distance"),
+            info=label("How close points may lie"),
             visible=False,
             elem_id="e5-min-dist",
         )
@@ -130,8 +138,8 @@ def render_map() -> MapTab:
             MAX_NEIGHBOURHOOD,
             _USUAL.perplexity,
             step=1,
-            label="Perplexity",
-            info="How many neighbours count",
+            label=label("Perplexity"),
+            info=label("How many neighbours count"),
             visible=False,
             elem_id="e5-perplexity",
         )
@@ -140,8 +148,8 @@ def render_map() -> MapTab:
             precision=0,
             minimum=0,
             maximum=MAX_SEED,
-            label="Seed",
-            info="The same number, the same map",
+            label=label("Seed"),
+            info=label("The same number, the same map"),
             visible=False,
             elem_id="e5-seed",
         )
@@ -155,7 +163,7 @@ def render_map() -> MapTab:
     )
     plot = plotly_view(elem_id="e5-map")
     point = text_tree(elem_id="e5-point", live="polite")
-    everything = gr.Button("List all texts again", size="sm", visible=False, elem_id="e5-list-all", min_width=0)
+    everything = gr.Button(label("List all texts again"), size="sm", visible=False, elem_id="e5-list-all", min_width=0)
     table = data_table_view(elem_id="e5-map-texts")
     save = save_bar(
         [("texts and places", [("CSV", "map.csv"), ("Parquet", "map.parquet")])],

@@ -15,6 +15,7 @@ from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.figures import Figure, heat_map
 from e5studio.studio.handlers import Handlers, ScoreResult
+from e5studio.studio.labels import label
 from e5studio.studio.ordering import Order, matrix_order, valid_order
 from e5studio.studio.parcels import posted
 from e5studio.studio.tables import score_table
@@ -52,9 +53,9 @@ def render_scores() -> ScoresTab:
     with gr.Row(elem_id="e5-matrix"):
         with gr.Column(elem_id="e5-matrix-heat", min_width=0):
             order = gr.Radio(
-                [("As written", "written"), ("Best first", "score"), ("Groups together", "group")],
+                [(label("As written"), "written"), (label("Best first"), "score"), (label("Groups together"), "group")],
                 value="written",
-                label="Order",
+                label=label("Order"),
                 visible=False,
                 elem_id="e5-order",
             )

@@ -16,6 +16,7 @@ from e5studio.studio.explain import Explanation, explain_pair, leave_words_out
 from e5studio.studio.failures import explain
 from e5studio.studio.figures import Figure, word_grid
 from e5studio.studio.handlers import Handlers, ScoreResult
+from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
 from e5studio.studio.zero_gpu import on_gpu
 
@@ -64,15 +65,15 @@ def render_why() -> WhyPanel:
         high = text_tree(elem_id="e5-why-high", live="polite")
         made_of = text_tree(elem_id="e5-why-made")
         view = gr.Radio(
-            [("All of the score", _PLAIN), ("Beyond what all texts share", _CENTRED)],
+            [(label("All of the score"), _PLAIN), (label("Beyond what all texts share"), _CENTRED)],
             value=_PLAIN,
-            label="Show",
+            label=label("Show"),
             elem_id="e5-why-view",
         )
         grid = plotly_view(elem_id="e5-why-grid")
         with gr.Row(elem_id="e5-why-words"):
-            start = gr.Button("Leave out each word", elem_id="e5-leave-out", size="sm", min_width=0)
-            stop = gr.Button("Stop", elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
+            start = gr.Button(label("Leave out each word"), elem_id="e5-leave-out", size="sm", min_width=0)
+            stop = gr.Button(label("Stop"), elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
         effects = text_tree(elem_id="e5-why-effects", live="polite")
         read = text_tree(elem_id="e5-why-read")
         explained = gr.State(None, time_to_live=3600)
