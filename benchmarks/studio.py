@@ -75,6 +75,7 @@ def write(page: Page, queries: list[str], passages: list[str]) -> None:
 
 def until_drawn(page: Page, press: str, plot: str) -> float:
     """Seconds from a click to the picture."""
+    page.locator("#e5-score:not([disabled])").wait_for()  # the map of the round before is there too
     return float(page.evaluate(_UNTIL_DRAWN, [press, plot])) / 1000
 
 

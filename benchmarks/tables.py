@@ -25,6 +25,7 @@ def write() -> None:
         "limit": limit,
         "quality": quality,
         "stream": stream,
+        "studio": studio,
     }
     found = {name: json.loads(path.read_text()) for name in makers if (path := RESULTS / f"{name}.json").is_file()}
     for name, make in makers.items():
@@ -119,6 +120,14 @@ def stream(result: dict[str, Any]) -> str:
         rows.append((name, *sizes, f"{row['seconds']:.0f}"))
     about = f"{result['texts']:,} short texts, {result['model']}; growth is counted from the first block."
     return _paragraphs([about, _table(rows)])
+
+
+def studio(result: dict[str, Any]) -> str:
+    """Seconds that a person waits in the Studio."""
+    waits = result["seconds from the click to the picture"]
+    rows = [(name, *(f"{row[kind]:.2f}" for kind in ("median", "min", "max"))) for name, row in waits.items()]
+    said = f"Seconds from the click to the picture, {result['rounds']} rounds; browser and Studio on the same cores."
+    return _paragraphs([said, _table([("what", "median", "least", "most"), *rows])])
 
 
 def _speed_table(result: dict[str, Any], model: str, corpora: dict[str, Any]) -> str:

@@ -14,11 +14,13 @@ from e5studio.studio import words
 from e5studio.studio.api import publish
 from e5studio.studio.boxes import Separator
 from e5studio.studio.catalog import ModelChoice
+from e5studio.studio.events import AT_ONCE, ENCODING
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import listen_inputs, picker_models, render_inputs
 from e5studio.studio.labels import label
 from e5studio.studio.link import SharedView
+from e5studio.studio.mapping import TextMap
 from e5studio.studio.sharing import Page, after_scoring, listen_sharing
 from e5studio.studio.state import RunningWork, Work
 from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
@@ -77,9 +79,8 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         listen_map(chart, result)
         listen_sharing(page, handlers)
         _listen_score(page, handlers)
-        quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-        map_page.select(_warm, **quiet)
-        demo.load(_first_paint, None, [inputs.picker], **quiet)
+        map_page.select(_warm, **AT_ONCE)
+        demo.load(_first_paint, None, [inputs.picker], **AT_ONCE)
     return demo
 
 
@@ -104,30 +105,38 @@ def _warm_soon() -> threading.Timer:
 
 def _listen_score(page: Page, handlers: Handlers) -> None:
     running = RunningWork()
-    inputs = page.inputs
-    busy = [inputs.score, inputs.stop, inputs.status]
-    shown = [page.result, *page.scores.outputs, *page.chart.outputs, inputs.link, page.wished]
+    inputs, placed = page.inputs, page.chart.placed
+    scores = [page.result, placed, *page.scores.outputs]
+    chart = [*page.chart.outputs, inputs.link, page.wished]
     scored = inputs.score.click(
-        _scorer(handlers, running, len(shown)),
+        _scorer(handlers, running, len(scores)),
         [*inputs.typed, page.result, page.wished],
-        [*busy, *shown],
-        concurrency_limit=1,
-        concurrency_id="encode",
-        show_progress="hidden",  # the status tells it in words
+        [inputs.score, inputs.stop, inputs.status, *scores],
         trigger_mode="once",
-        api_visibility="private",
+        **ENCODING,
     )
-
-    scored.then(None, js=_SHOW_RESULTS, queue=False, show_progress="hidden", api_visibility="private")
+    # An event of its own, so that the scores need not wait for the map. A yield more would not do: the browser works
+    # out the second from the first in place, and may do so before the first is drawn.
+    scored.then(_mapper(len(chart)), [page.result, placed, page.wished], chart, **AT_ONCE)
+    scored.then(None, js=_SHOW_RESULTS, **AT_ONCE)
 
     def stop(request: gr.Request) -> None:
         running.stop(str(request.session_hash))
 
-    inputs.stop.click(stop, queue=False, show_progress="hidden", api_visibility="private")
+    inputs.stop.click(stop, **AT_ONCE)
+
+
+def _mapper(n_shown: int) -> Any:
+    def complete(found: ScoreResult | None, placed: TextMap | None, wished: SharedView | None) -> list[Any]:
+        if found is None or placed is not None:  # nothing was scored since
+            return [gr.skip()] * n_shown
+        return [*first_map(found), *after_scoring(wished)]
+
+    return complete
 
 
 def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
-    """The work behind the Score button: tells what is done, then shows the result or what went wrong."""
+    """The work behind the Score button: tells what is done, then shows the scores or what went wrong."""
     gpu_score = on_gpu(handlers.score)
     kept = [gr.skip()] * n_shown
     busy = [gr.update(interactive=False), gr.update(visible=True)]
@@ -159,8 +168,7 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
                 yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]
             found = work.result()
             order = wished.order if wished else "written"
-            shown = [found, *show_scores(found, order), *first_map(found), *after_scoring(wished)]
-            yield [*idle, words.summary(found), *shown]
+            yield [*idle, words.summary(found), found, None, *show_scores(found, order)]
         except Exception as error:
             yield [*idle, words.error(explain(error), is_result_left=before is not None), *kept]
         finally:

@@ -236,14 +236,11 @@ def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
 
 
 def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
-    if len(best) > MAX_ROWS_WITH_OUTLINES:
+    frames = [f"M{j - 0.5},{i - 0.5}H{j + 0.5}V{i + 0.5}H{j - 0.5}Z" for i, j in enumerate(best) if j is not None]
+    if not frames or len(best) > MAX_ROWS_WITH_OUTLINES:
         return []
     line = {"color": _BEST_COLOUR[theme], "width": 3 if len(best) <= 16 else 2}
-    return [
-        {"type": "rect", "x0": j - 0.5, "x1": j + 0.5, "y0": i - 0.5, "y1": i + 0.5, "line": line}
-        for i, j in enumerate(best)
-        if j is not None
-    ]
+    return [{"type": "path", "path": "".join(frames), "line": line}]  # one shape: each takes plotly a millisecond
 
 
 def _heat_label(scores: FloatArray, names: tuple[str, str]) -> str:

@@ -15,6 +15,7 @@ from e5studio.studio.catalog import ModelCard, ModelChoice, model_cards, offered
 from e5studio.studio.components.model_picker import model_picker
 from e5studio.studio.components.share_link import share_link
 from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.events import AT_ONCE
 from e5studio.studio.examples import EXAMPLES, Example
 from e5studio.studio.labels import label
 from e5studio.studio.link import SharedInputs
@@ -130,12 +131,11 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
 def listen_inputs(inputs: Inputs) -> None:
     """React to the choice of a model, a use or an example."""
     adapted = inputs.adapted
-    quiet: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
     chosen = [inputs.picker, inputs.use]
-    inputs.picker.choose(_take_model, chosen, adapted, **quiet)
-    inputs.use.input(_adapt, chosen, adapted, **quiet)
+    inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE)
+    inputs.use.input(_adapt, chosen, adapted, **AT_ONCE)
     for button, example in inputs.examples:
-        button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **quiet)
+        button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **AT_ONCE)
 
 
 def _take_model(model: str, use: str) -> tuple[Any, ...]:

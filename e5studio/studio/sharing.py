@@ -15,6 +15,7 @@ from e5studio.studio import words
 from e5studio.studio.boxes import Limits
 from e5studio.studio.catalog import offered
 from e5studio.studio.components.share_link import pack_script
+from e5studio.studio.events import AT_ONCE, ENCODING, PROJECTING
 from e5studio.studio.exports import EXPORTS, export, export_page
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreResult
@@ -25,8 +26,6 @@ from e5studio.studio.parcels import PARCELS, Parcel
 from e5studio.studio.tabs.map import MapTab, place_anew, shown_settings
 from e5studio.studio.tabs.scores import ScoresTab, show_pair
 from e5studio.studio.tabs.why import explainer
-
-_QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ class Page:
 def listen_sharing(page: Page, handlers: Handlers) -> None:
     """Make links, open them, and save files."""
     inputs = page.inputs
-    inputs.share.click(None, [*inputs.typed, *page.view], js=pack_script(FIELDS, VIEW_FIELDS), **_QUIET)
-    inputs.link.opened(_opener(handlers.limits), None, [*inputs.filled, inputs.link, page.wished], **_QUIET)
+    inputs.share.click(None, [*inputs.typed, *page.view], js=pack_script(FIELDS, VIEW_FIELDS), **AT_ONCE)
+    inputs.link.opened(_opener(handlers.limits), None, [*inputs.filled, inputs.link, page.wished], **AT_ONCE)
     _listen_restore(page, handlers)
     for bar in (page.scores.save, page.chart.save):
-        bar.wanted(_save, [page.result, page.chart.placed, *page.view], [bar], **_QUIET)
+        bar.wanted(_save, [page.result, page.chart.placed, *page.view], [bar], **AT_ONCE)
 
 
 def after_scoring(wished: SharedView | None) -> list[Any]:
@@ -99,11 +98,10 @@ def _listen_restore(page: Page, handlers: Handlers) -> None:
         return [show_pair(found, *wished.cell), *explained(found, *wished.cell)]
 
     asked = [page.result, page.wished]
-    opened = page.inputs.link.restore(look, [page.wished], [page.tabs, *chart.settings, chart.colour], **_QUIET)
-    busy: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": 1}
-    placed = opened.then(place, asked, chart.drawn, concurrency_id="project", **busy)
-    shown = placed.then(pair, asked, [page.scores.pair, *why.outputs], concurrency_id="encode", **busy)
-    shown.then(lambda: None, None, [page.wished], **_QUIET)
+    opened = page.inputs.link.restore(look, [page.wished], [page.tabs, *chart.settings, chart.colour], **AT_ONCE)
+    placed = opened.then(place, asked, chart.drawn, **PROJECTING)
+    shown = placed.then(pair, asked, [page.scores.pair, *why.outputs], **ENCODING)
+    shown.then(lambda: None, None, [page.wished], **AT_ONCE)
 
 
 def _save(event: gr.EventData, result: ScoreResult | None, placed: TextMap | None, *looks: Any) -> dict[str, str]:

@@ -130,6 +130,7 @@ def write(page, queries, passages):
 def score(page):
     page.locator("#e5-score").click()
     expect(page.locator("#e5-status .e5-done")).to_be_visible()
+    expect(page.locator("#e5-score")).to_be_enabled()  # the map has come too
 
 
 def example(page, title):
@@ -402,6 +403,21 @@ def test_a_large_matrix_comes_outside_the_event_and_is_whole(open_page):
     page.mouse.click(**cell(page, 39, 29))
     expect(page.locator("#e5-pair")).to_contain_text("answer 841")
 
+    rows = page.locator("#e5-scores tbody tr")
+    assert rows.count() < 1200  # the rest are written when they are nearly in sight
+    page.wait_for_function(
+        """() => {
+            const table = document.querySelector("#e5-scores .e5-table");
+            table.scrollTo(0, table.scrollHeight);
+            return table.querySelectorAll("tbody tr").length === 1200;
+        }"""
+    )
+    expect(page.locator("#e5-scores table")).to_have_attribute("aria-rowcount", "1201")
+    rows.last.click()
+    expect(page.locator("#e5-pair")).to_contain_text("question 39")
+    page.get_by_label("Best of each only").check()
+    expect(rows).to_have_count(40)
+
 
 def saved(page, bar, name):
     with page.expect_download() as download:
@@ -608,6 +624,10 @@ def test_texts_stay_texts_in_every_view(open_page, theme):
     page.get_by_role("button", name="Leave out each word").click()
     expect(page.locator("#e5-why-effects .e5-marked").first).to_contain_text(NASTY[2])
     open_map(page)
+    for text in NASTY:
+        expect(page.locator("#e5-map-texts .e5-clip").filter(has_text=text).first).to_be_visible()
+    page.locator("#e5-colour").get_by_text("Group", exact=True).click()
+    expect(page.locator("#e5-map .legendtext").first).to_contain_text("javascript")
     assert page.locator("img[src='x'], a[href*='example.com']").count() == 0
 
 

@@ -66,8 +66,8 @@ def test_the_heat_map_shows_one_decimal_and_outlines_the_best():
     figure = figure_of(np.array([[91.93, -0.04], [70.38, 92.13]], np.float32), [0, 1])
     assert figure["data"][1]["text"] == ["<b>91.9</b>", "0.0", "70.4", "<b>92.1</b>"]
     for theme in ("light", "dark"):
-        shapes = figure["themes"][theme]["layout"]["shapes"]
-        assert [((s["x0"] + s["x1"]) / 2, (s["y0"] + s["y1"]) / 2) for s in shapes] == [(0, 0), (1, 1)]
+        (frames,) = figure["themes"][theme]["layout"]["shapes"]
+        assert frames["path"] == "M-0.5,-0.5H0.5V0.5H-0.5Z" + "M0.5,0.5H1.5V1.5H0.5Z"
     json.dumps(figure)
 
 

@@ -2,7 +2,10 @@
 const place = element.querySelector(".e5-table");
 const markedOnly = element.querySelector(".e5-best-only");
 const isMarkedOnly = markedOnly.querySelector("input");
+// Thousands of rows would hold up the page while it measures them, so the next come when they are nearly in sight.
+const ROWS_AT_ONCE = 100;
 let table = null;
+let waiting = [];
 let revision = 0;
 let sorting = { column: 0, isDescending: false };
 
@@ -78,9 +81,21 @@ function write() {
   markedOnly.querySelector("span").textContent = translated(table.marked_only);
   place.setAttribute("aria-label", table.caption);
   const head = make("tr", "", ...table.columns.map(heading));
-  const shown = table.rows.filter((each) => !isMarkedOnly.checked || each.isMarked);
-  const body = make("tbody", "", ...shown.sort(compare).map(row));
-  place.append(make("table", "", make("caption", "e5-hidden", table.caption), make("thead", "", head), body));
+  waiting = table.rows.filter((each) => !isMarkedOnly.checked || each.isMarked).sort(compare);
+  const whole = make("table", "", make("caption", "e5-hidden", table.caption), make("thead", "", head), make("tbody"));
+  whole.setAttribute("aria-rowcount", waiting.length + 1);
+  place.append(whole);
+  place.scrollTop = 0;
+  writeMore();
+}
+
+function writeMore() {
+  place.querySelector("tbody").append(...waiting.splice(0, ROWS_AT_ONCE).map(row));
+}
+
+function writeAhead() {
+  const isNear = place.scrollTop + 2 * place.clientHeight > place.scrollHeight;
+  if (waiting.length && isNear) writeMore();
 }
 
 async function update() {
@@ -97,5 +112,6 @@ async function update() {
 
 onLanguage(write);
 isMarkedOnly.addEventListener("change", write);
+place.addEventListener("scroll", writeAhead, { passive: true });
 watch("value", update);
 update();

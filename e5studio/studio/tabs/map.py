@@ -16,6 +16,7 @@ from e5studio.studio.components.data_table import data_table_view
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.events import AT_ONCE, PROJECTING
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.labels import label
@@ -38,12 +39,6 @@ _USUAL = MapSettings()
 _POINT_HELP = words.hint(
     "Click a point to see what truly lies next to it. Loop some with the lasso above the map to list them alone."
 )
-_PROJECT: dict[str, Any] = {
-    "concurrency_limit": 1,
-    "concurrency_id": "project",
-    "show_progress": "hidden",  # the caption tells it in words
-    "api_visibility": "private",
-}
 
 
 @dataclass(frozen=True)
@@ -191,8 +186,11 @@ def render_map() -> MapTab:
 
 def first_map(result: ScoreResult) -> list[Any]:
     """The map of a new result, as the values of `MapTab.outputs`."""
-    placed = place_texts(result, _USUAL)
-    return [*shown_settings(_USUAL), "role", gr.update(visible=True), *_drawn(result, placed, "role")]
+    try:
+        drawn = _drawn(result, place_texts(result, _USUAL), "role")
+    except Exception as error:
+        drawn = [None, words.error(explain(error)), [], None, gr.update(visible=False), None]
+    return [*shown_settings(_USUAL), "role", gr.update(visible=True), *drawn]
 
 
 def shown_settings(settings: MapSettings) -> list[Any]:
@@ -216,17 +214,19 @@ def warm_once() -> threading.Thread:
 
 def listen_map(tab: MapTab, result: gr.State) -> None:
     """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
-    tab.method.input(_heeded, tab.settings, tab.settings, queue=False, show_progress="hidden", api_visibility="private")
+    tab.method.input(_heeded, tab.settings, tab.settings, **AT_ONCE)
     for choice in tab.settings:
         # A slider that is dragged tells many values; the last is the one that counts.
-        choice.input(place_anew, [result, tab.colour, *tab.settings], tab.drawn, trigger_mode="always_last", **_PROJECT)
+        choice.input(
+            place_anew, [result, tab.colour, *tab.settings], tab.drawn, trigger_mode="always_last", **PROJECTING
+        )
     tab.colour.input(
-        _paint, [result, tab.placed, tab.colour], [tab.plot, tab.caption], trigger_mode="always_last", **_PROJECT
+        _paint, [result, tab.placed, tab.colour], [tab.plot, tab.caption], trigger_mode="always_last", **PROJECTING
     )
     for source in (tab.plot, tab.table):
-        source.pick(_pick, [result, tab.placed, tab.colour], [tab.plot, tab.caption, tab.point], **_PROJECT)
-    tab.plot.gather(_gather, [result, tab.placed], [tab.table, tab.everything], **_PROJECT)
-    tab.everything.click(_list_all, [result, tab.placed], [tab.table, tab.everything], **_PROJECT)
+        source.pick(_pick, [result, tab.placed, tab.colour], [tab.plot, tab.caption, tab.point], **PROJECTING)
+    tab.plot.gather(_gather, [result, tab.placed], [tab.table, tab.everything], **PROJECTING)
+    tab.everything.click(_list_all, [result, tab.placed], [tab.table, tab.everything], **PROJECTING)
 
 
 def place_anew(result: ScoreResult | None, colour: str, *settings: Any) -> Iterator[list[Any]]:

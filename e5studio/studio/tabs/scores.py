@@ -13,6 +13,7 @@ from e5studio.studio.components.data_table import data_table_view
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.events import AT_ONCE
 from e5studio.studio.figures import Figure, heat_map
 from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.labels import label
@@ -117,10 +118,8 @@ def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
 def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> None:
     """Show a pair in full when its cell or its row is clicked, and then why it scores as it does."""
     for source in (tab.heat, tab.table):
-        source.pick(_pair, [result], [tab.pair], queue=False, show_progress="hidden", api_visibility="private")
-    tab.order.input(
-        _reordered, [result, tab.order], [tab.heat], queue=False, show_progress="hidden", api_visibility="private"
-    )
+        source.pick(_pair, [result], [tab.pair], **AT_ONCE)
+    tab.order.input(_reordered, [result, tab.order], [tab.heat], **AT_ONCE)
     listen_why(tab.why, handlers, result, [tab.heat, tab.table])
 
 

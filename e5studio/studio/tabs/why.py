@@ -12,6 +12,7 @@ import numpy as np
 from e5studio.studio import why_words, words
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.events import AT_ONCE, ENCODING
 from e5studio.studio.explain import Explanation, explain_pair, leave_words_out
 from e5studio.studio.failures import explain
 from e5studio.studio.figures import Figure, word_grid
@@ -21,8 +22,6 @@ from e5studio.studio.parcels import posted
 from e5studio.studio.zero_gpu import on_gpu
 
 _PLAIN, _CENTRED = "plain", "centred"
-_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-_ENCODE: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "encode", **_QUIET}
 
 
 @dataclass(frozen=True)
@@ -99,12 +98,12 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
         return open_panel(found, row, column)
 
     for source in sources:
-        source.pick(picked, [result], why.outputs, **_ENCODE)
-    why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], queue=False, **_QUIET)
+        source.pick(picked, [result], why.outputs, **ENCODING)
+    why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], **AT_ONCE)
     running = why.start.click(
-        _leaver(handlers), [result, why.explained], [why.start, why.stop, why.effects], trigger_mode="once", **_ENCODE
+        _leaver(handlers), [result, why.explained], [why.start, why.stop, why.effects], trigger_mode="once", **ENCODING
     )
-    why.stop.click(_stopped, None, [why.start, why.stop], cancels=[running], queue=False, **_QUIET)
+    why.stop.click(_stopped, None, [why.start, why.stop], cancels=[running], **AT_ONCE)
 
 
 def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], list[Any]]:
