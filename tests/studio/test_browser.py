@@ -544,6 +544,7 @@ def test_nothing_of_ours_shuts_people_out(open_page, theme):
     page.get_by_role("button", name="Leave out each word").click()
     expect(page.locator("#e5-why-effects li").first).to_be_visible()
     expect(page.locator("#e5-leave-out-stop")).to_have_count(0)
+    expect(page.locator("#e5-leave-out")).to_have_css("opacity", "1")  # it fades in when it can be pressed again
     assert_no_barrier()
     open_map(page)
     page.locator("#e5-method").get_by_text("UMAP").click()
