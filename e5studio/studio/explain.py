@@ -9,10 +9,11 @@ import numpy as np
 
 from e5studio.analysis.attribution import Words, WordShares, gather_words, without_each_word, word_shares
 from e5studio.analysis.calibration import Place, place_among
+from e5studio.analysis.ranking import ranks, softmax
 from e5studio.encoder import E5Encoder, TokenEmbeddings
 from e5studio.prompts import Prompt
 from e5studio.similarity import cos_sim
-from e5studio.studio.handlers import FloatArray, ScoreResult, ranks, softmax
+from e5studio.studio.handlers import FloatArray, ScoreResult
 
 _WORDS_AT_ONCE = 8
 

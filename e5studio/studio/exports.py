@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.clusters import cluster_names, find_clusters
+from e5studio.analysis.ranking import ranks, softmax
 from e5studio.files.parquet import import_pyarrow
-from e5studio.studio.handlers import ScoreResult, ranks, softmax
+from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.link import SharedView, saved_state
 from e5studio.studio.mapping import TextMap, best_scores
 from e5studio.studio.parcels import Parcel

@@ -198,22 +198,6 @@ def best_passages(scores: FloatArray, is_self: bool) -> tuple[int | None, ...]:
     return tuple(int(column) for column in compared.argmax(axis=1))
 
 
-def ranks(scores: FloatArray) -> NDArray[np.int32]:
-    """The rank of each score in its row, 1 the highest; equal scores by position."""
-    order = np.argsort(-scores, axis=1, kind="stable")
-    ranked = np.empty(scores.shape, np.int32)
-    np.put_along_axis(ranked, order, np.arange(1, scores.shape[1] + 1, dtype=np.int32)[None, :], axis=1)
-    return ranked
-
-
-def softmax(scores: FloatArray, temperature: float) -> FloatArray:
-    """Each row's cosines as shares of 100 %, at the temperature of the model's training."""
-    logits = scores.astype(np.float64) / 100 / temperature
-    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-    shares: FloatArray = (100 * weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-    return shares
-
-
 def _known_vectors(before: ScoreResult | None, fingerprint: str) -> dict[tuple[str, str], FloatArray]:
     """(prompt, text) -> vector, of a result that the same encoder made."""
     if before is None or before.fingerprint != fingerprint:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from e5studio.analysis.ranking import ranks
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt
 from e5studio.report import EncodeReport, Truncation
 from e5studio.studio.boxes import TextList, shown
 from e5studio.studio.catalog import ModelCard, ModelChoice
 from e5studio.studio.figures import MAX_ROWS_WITH_OUTLINES
-from e5studio.studio.handlers import ScoreResult, ranks
+from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.uses import Use, prompts_in_front, takes_instruction, uses_of, wording
 
 Node = list[Any]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from e5studio.analysis.ranking import ranks, softmax
 from e5studio.errors import ModelUnavailableError, PromptError, TextError, UnknownModelError
 from e5studio.studio import words
 from e5studio.studio.boxes import LimitError
 from e5studio.studio.examples import EXAMPLES
-from e5studio.studio.handlers import ScoreRequest, best_passages, ranks, softmax
+from e5studio.studio.handlers import ScoreRequest, best_passages
 from e5studio.studio.state import StoppedError
 from tests.studio.conftest import ABSENT, ENGLISH, INSTRUCT, OFFLINE
 

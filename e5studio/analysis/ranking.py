@@ -1,0 +1,134 @@
+"""How two settings order the same texts: ranks, what moved, and how well the orders agree.
+
+A setting is whatever made the scores: a model, a prompt, a precision. Rows are queries, columns passages, and
+nothing is said of which setting is better; for that, know the right answers (`e5studio.analysis.retrieval_metrics`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from e5studio.analysis.correlation import scipy_stats
+from e5studio.errors import VectorError
+
+Scores = NDArray[np.float32]
+Ranks = NDArray[np.int32]
+Values = NDArray[np.float64]
+
+
+def ranks(scores: ArrayLike) -> Ranks:
+    """The rank of each score in its row, 1 the highest; equal scores by position, NaN last."""
+    known = np.asarray(scores)
+    order = np.argsort(-known, axis=1, kind="stable")
+    ranked = np.empty(known.shape, np.int32)
+    np.put_along_axis(ranked, order, np.arange(1, known.shape[1] + 1, dtype=np.int32)[None, :], axis=1)
+    return ranked
+
+
+def softmax(scores: ArrayLike, temperature: float) -> Scores:
+    """Each row's cosines x 100 as shares of 100 %, at a temperature such as that of the model's training."""
+    logits = np.asarray(scores, np.float64) / 100 / temperature
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares: Scores = (100 * weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares
+
+
+def kendall_tau(first: ArrayLike, second: ArrayLike) -> Values:
+    """Kendall's tau-b of each row, -1 (reversed) to 1 (the same order).
+
+    (pairs in the same order - pairs in the other) / sqrt((pairs not tied in the first) * (not tied in the second)):
+    M. G. Kendall, "The treatment of ties in ranking problems", Biometrika 33, 1945.
+
+    Args:
+        first: Scores, shape (n_queries, n_passages); NaN where a pair doesn't count.
+        second: Scores of the same pairs.
+
+    Returns:
+        Shape (n_queries,); NaN where a row has fewer than two passages or one side holds them all equal.
+
+    Raises:
+        VectorError: The shapes differ.
+        MissingDependencyError: scipy is not installed.
+    """
+    one, other = _checked_pair(first, second)
+    found = np.full(len(one), np.nan)
+    for row, (a, b) in enumerate(zip(one, other, strict=True)):
+        both = np.isfinite(a) & np.isfinite(b)
+        if np.count_nonzero(both) >= 2 and np.ptp(a[both]) and np.ptp(b[both]):
+            found[row] = scipy_stats().kendalltau(a[both], b[both]).statistic
+    return found
+
+
+def top_k_overlap(first: ArrayLike, second: ArrayLike, k: int) -> Values:
+    """For each row the share of the first's k best passages that are among the second's, 0 to 1.
+
+    Args:
+        first: Scores, shape (n_queries, n_passages); NaN where a pair doesn't count.
+        second: Scores of the same pairs.
+        k: How many count as best; all there are in a row that has fewer.
+
+    Raises:
+        VectorError: The shapes differ, or k is below 1.
+    """
+    one, other = _checked_pair(first, second)
+    if k < 1:
+        raise VectorError(f"k is {k}, but at least one passage must count as best.")
+    is_there = np.isfinite(one) & np.isfinite(other)
+    kept = np.minimum(k, is_there.sum(axis=1))
+    among = [(ranks(side) <= kept[:, None]) & is_there for side in (one, other)]
+    with np.errstate(invalid="ignore"):
+        shares: Values = (among[0] & among[1]).sum(axis=1) / kept
+    return shares
+
+
+def reciprocal_rank_changes(first: ArrayLike, second: ArrayLike) -> Values:
+    """For each pair 1 / rank under the second minus 1 / rank under the first, -1 to 1.
+
+    A step near the top counts most, as for a person who reads a list from above: from rank 2 to 1 is 0.5, from 20
+    to 10 is 0.05.
+
+    Args:
+        first: Scores, shape (n_queries, n_passages); NaN where a pair doesn't count.
+        second: Scores of the same pairs.
+
+    Returns:
+        The same shape; NaN where a pair doesn't count.
+
+    Raises:
+        VectorError: The shapes differ.
+    """
+    one, other = _checked_pair(first, second)
+    changes: Values = 1.0 / ranks(other) - 1.0 / ranks(one)
+    changes[~(np.isfinite(one) & np.isfinite(other))] = np.nan
+    return changes
+
+
+def leads(scores: ArrayLike, places: ArrayLike) -> Values:
+    """By how much one passage of each row is ahead of the best of the others; negative where it is behind.
+
+    Args:
+        scores: Shape (n_queries, n_passages); NaN where a pair doesn't count.
+        places: The column of each row that is asked about.
+
+    Returns:
+        Shape (n_queries,), in the scores' units; NaN where there is no other passage.
+    """
+    others = np.array(scores, np.float64)
+    rows, columns = np.arange(len(others)), np.asarray(places, np.intp)
+    asked = others[rows, columns]
+    others[rows, columns] = np.nan
+    found = np.full(len(others), np.nan)
+    has_other = np.isfinite(others).any(axis=1)
+    found[has_other] = asked[has_other] - np.nanmax(others[has_other], axis=1)
+    return found
+
+
+def _checked_pair(first: ArrayLike, second: ArrayLike) -> tuple[Values, Values]:
+    one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if one.ndim != 2 or one.shape != other.shape:
+        raise VectorError(
+            f"Two score matrices are due, (n_queries, n_passages) each, of the same pairs; got {one.shape} and "
+            f"{other.shape}."
+        )
+    return one, other
