@@ -35,6 +35,7 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 # Modules of the Studio that may know Gradio; all others are plain Python and can be tested as such.
 LAYOUT = (
     "studio.app",
+    "studio.events",
     "studio.api",
     "studio.inputs",
     "studio.labels",

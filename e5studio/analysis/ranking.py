@@ -27,8 +27,9 @@ def ranks(scores: ArrayLike) -> Ranks:
 
 
 def softmax(scores: ArrayLike, temperature: float) -> Scores:
-    """Each row's cosines x 100 as shares of 100 %, at a temperature such as that of the model's training."""
+    """Each row's cosines x 100 as shares of 100 %, at a temperature such as that of the model's training; 0 for NaN."""
     logits = np.asarray(scores, np.float64) / 100 / temperature
+    logits = np.where(np.isnan(logits), -np.inf, logits)
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: Scores = (100 * weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return shares

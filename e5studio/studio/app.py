@@ -14,12 +14,12 @@ from e5studio.studio import words
 from e5studio.studio.api import publish
 from e5studio.studio.boxes import Separator
 from e5studio.studio.catalog import ModelChoice
-from e5studio.studio.events import AT_ONCE, ENCODING
+from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, Draft, draft_state, show_if_current
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import listen_inputs, picker_models, render_inputs
 from e5studio.studio.labels import label
-from e5studio.studio.link import SharedView
+from e5studio.studio.link import Wish, fitting
 from e5studio.studio.mapping import TextMap
 from e5studio.studio.sharing import Page, after_scoring, listen_sharing
 from e5studio.studio.state import RunningWork, Work
@@ -39,7 +39,6 @@ _HEADER = f"""
 _SWITCH_THEME = """
 element.querySelector(".e5-theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 """
-_SESSION_SECONDS = 3600
 _WARM_AFTER_SECONDS = 10
 
 # Where the columns stand below each other, a result would appear out of sight.
@@ -61,8 +60,8 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
     with demo:
         publish(handlers, choice.name)  # first: of two events with one name, the later gets another
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
-        result = gr.State(None, time_to_live=_SESSION_SECONDS)
-        wished = gr.State(None, time_to_live=_SESSION_SECONDS)
+        result = gr.State(None, time_to_live=SESSION_SECONDS)
+        wished = gr.State(None, time_to_live=SESSION_SECONDS)
         with gr.Row(elem_id="e5-main"):
             inputs = render_inputs(choice, handlers.limits)
             with (
@@ -105,9 +104,9 @@ def _warm_soon() -> threading.Timer:
 
 def _listen_score(page: Page, handlers: Handlers) -> None:
     running = RunningWork()
-    inputs, placed = page.inputs, page.chart.placed
-    scores = [page.result, placed, *page.scores.outputs]
-    chart = [*page.chart.outputs, inputs.link, page.wished]
+    inputs = page.inputs
+    scores = [page.result, *page.scores.outputs]
+    first = draft_state()
     scored = inputs.score.click(
         _scorer(handlers, running, len(scores)),
         [*inputs.typed, page.result, page.wished],
@@ -117,7 +116,8 @@ def _listen_score(page: Page, handlers: Handlers) -> None:
     )
     # An event of its own, so that the scores need not wait for the map. A yield more would not do: the browser works
     # out the second from the first in place, and may do so before the first is drawn.
-    scored.then(_mapper(len(chart)), [page.result, placed, page.wished], chart, **AT_ONCE)
+    made = scored.then(_map_of_new, [page.result, page.chart.placed, page.wished], [first], **AT_ONCE)
+    show_if_current(made, first, page.result, [*page.chart.outputs, inputs.link])
     scored.then(None, js=_SHOW_RESULTS, **AT_ONCE)
 
     def stop(request: gr.Request) -> None:
@@ -126,13 +126,10 @@ def _listen_score(page: Page, handlers: Handlers) -> None:
     inputs.stop.click(stop, **AT_ONCE)
 
 
-def _mapper(n_shown: int) -> Any:
-    def complete(found: ScoreResult | None, placed: TextMap | None, wished: SharedView | None) -> list[Any]:
-        if found is None or placed is not None:  # nothing was scored since
-            return [gr.skip()] * n_shown
-        return [*first_map(found), *after_scoring(wished)]
-
-    return complete
+def _map_of_new(found: ScoreResult | None, placed: TextMap | None, wished: Wish | None) -> Any:
+    if found is None or (placed is not None and placed.of == found.key):  # nothing was scored
+        return gr.skip()
+    return Draft(found.key, [*first_map(found), after_scoring(fitting(wished, found))])
 
 
 def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
@@ -155,7 +152,7 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
         instruction: str,
         separator: str,
         before: ScoreResult | None,
-        wished: SharedView | None,
+        wished: Wish | None,
         request: gr.Request,
     ) -> Iterator[list[Any]]:
         yield [*busy, words.progress(None, "Starting"), *kept]
@@ -167,8 +164,8 @@ def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
             for stage in work.stages():
                 yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]
             found = work.result()
-            order = wished.order if wished else "written"
-            yield [*idle, words.summary(found), found, None, *show_scores(found, order)]
+            view = fitting(wished, found)
+            yield [*idle, words.summary(found), found, *show_scores(found, view.order if view else "written")]
         except Exception as error:
             yield [*idle, words.error(explain(error), is_result_left=before is not None), *kept]
         finally:

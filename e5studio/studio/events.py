@@ -1,4 +1,4 @@
-"""How the page's events run: which answer at once, and which wait for their turn.
+"""How the page's events run: which answer at once, which wait for their turn, and what came too late.
 
 Whatever the page itself tells in words needs no spinner of Gradio's, and what the page calls is no endpoint for
 programs; those are in `e5studio.studio.api`.
@@ -6,7 +6,16 @@ programs; those are in `e5studio.studio.api`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import gradio as gr
+
+from e5studio.studio.handlers import ScoreResult
+
+SESSION_SECONDS = 3600
+"""How long a visitor's results are kept after the last use."""
 
 _OWN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
@@ -17,4 +26,48 @@ ENCODING: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_lim
 """For what runs a model: one at a time in this process."""
 
 PROJECTING: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
-"""For what places texts on a map: one at a time in this process."""
+"""For what places texts on a map or groups them: one at a time in this process."""
+
+SAVING: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
+"""For what writes files: one at a time in this process."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was worked out for a result, before it is known whether the page still shows that result.
+
+    Attributes:
+        of: The result's key.
+        values: Of the components that it is for.
+    """
+
+    of: str
+    values: Sequence[Any]
+
+
+def draft_state() -> gr.State:
+    """Where an event leaves its `Draft`."""
+    return gr.State(None, time_to_live=SESSION_SECONDS)
+
+
+def show_if_current(made: Any, draft: gr.State, result: gr.State, outputs: Sequence[Any]) -> Any:
+    """After an event: show its draft, or drop it where another result has come while it was made.
+
+    Args:
+        made: The event that writes `draft`.
+        draft: Of `draft_state`.
+        result: What the page shows.
+        outputs: The components that the draft's values are for.
+    """
+
+    def adopt(found: ScoreResult | None, drafted: Draft | None) -> list[Any]:
+        if found is None or drafted is None or drafted.of != found.key:
+            return [gr.skip()] * (1 + len(outputs))
+        return [None, *drafted.values]
+
+    return made.then(adopt, [result, draft], [draft, *outputs], **AT_ONCE)
+
+
+def fields_of(event: gr.EventData) -> dict[str, Any]:
+    """What a script of ours sent with an event; nothing where it is no object, as only a forged one is."""
+    return event._data if isinstance(event._data, dict) else {}

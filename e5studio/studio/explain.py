@@ -117,7 +117,7 @@ def explain_pair(encoder: E5Encoder, result: ScoreResult, row: int, column: int)
         shares = word_shares(*vectors, left.words, right.words)
         centred = word_shares(*vectors, left.words, right.words, centre=_common(result.vectors, vectors))
     score = float(result.scores[row, column])
-    others = _others(result)
+    others = result.counted
     return Explanation(
         row=row,
         column=column,
@@ -191,11 +191,3 @@ def _common(vectors: FloatArray, tokens: tuple[FloatArray, FloatArray]) -> Float
     length = np.mean([np.linalg.norm(rows.mean(axis=0)) for rows in tokens])
     common: FloatArray = vectors.mean(axis=0) * np.float32(length)
     return common
-
-
-def _others(result: ScoreResult) -> FloatArray:
-    """The scores, without those of texts with themselves."""
-    scores = result.scores.copy()
-    if result.is_self:
-        np.fill_diagonal(scores, -np.inf)
-    return scores

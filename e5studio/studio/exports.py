@@ -12,8 +12,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.analysis.clusters import cluster_names, find_clusters
+from e5studio.analysis.clusters import cluster_names
 from e5studio.analysis.ranking import ranks, softmax
+from e5studio.errors import VectorError
 from e5studio.files.parquet import import_pyarrow
 from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.link import SharedView, saved_state
@@ -34,20 +35,35 @@ _MEDIA_TYPES = {
     ".npy": "application/octet-stream",
     ".json": "application/json",
 }
-# What spreadsheets take for the beginning of a formula (OWASP ASVS 5.0, 1.2.10), full-width forms too.
-_FORMULA = re.compile("[-=+@\t\r\n\0\uff1d\uff0b\uff0d\uff20]")
+# What spreadsheets take for the beginning of a formula (OWASP ASVS 5.0, 1.2.10), full-width forms too, at the
+# beginning of a cell or behind what other countries' spreadsheets take for the end of one, quoted or not.
+_FORMULA = re.compile('(^[ "]*|[;\t\r\n|][\\s"]*)(?=[-=+@\t\r\n\0\uff1d\uff0b\uff0d\uff20])')
+_MAX_TEXT_CHARACTERS = 20_000_000
+
+
+def valid_export(kind: object) -> Export:
+    """The kind of file of this name.
+
+    Raises:
+        VectorError: There is none.
+    """
+    for each in EXPORTS:
+        if each == kind:
+            return each
+    raise VectorError(f"{str(kind)[:80]!r} is no file that can be saved; {', '.join(EXPORTS)} are.")
 
 
 def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> Parcel:
     """A file of a result.
 
     Args:
-        kind: What it holds and how; CSV marks texts that a spreadsheet would take for formulas by an apostrophe, the
-            other formats hold them as they are.
+        kind: What it holds and how; CSV marks what a spreadsheet would take for a formula by an apostrophe, the other
+            formats hold texts as they are.
         result: What is saved.
-        placed: Needed for the map.
+        placed: Its map, needed for a file of the map.
 
     Raises:
+        VectorError: A file of a map that is not there.
         MissingDependencyError: Parquet without pyarrow.
     """
     if kind == "scores.npy":
@@ -77,17 +93,22 @@ def export_page(result: ScoreResult, view: SharedView) -> Parcel:
 
 
 def score_columns(result: ScoreResult) -> Columns:
-    """All pairs (of a text with itself none), a row each: labels, texts, score, rank and softmax share in per cent."""
-    scores = result.scores.copy()
-    if result.is_self:
-        np.fill_diagonal(scores, -np.inf)
+    """All pairs (of a text with itself none), a row each: labels, texts, score, rank and softmax share in per cent.
+
+    Many long texts, each in hundreds of pairs, are left out; files of the map or of the vectors hold each once.
+    """
+    scores = result.counted
     rows, columns = np.nonzero(np.isfinite(scores))
     shares = softmax(scores, result.meta.temperature)
+    texts: Columns = {
+        "row_text": [result.queries.texts[row] for row in rows],
+        "column_text": [result.passages.texts[column] for column in columns],
+    }
+    n_characters = sum(len(text) for column in texts.values() for text in column)
     return {
         "row": [result.queries.labels[row] for row in rows],
-        "row_text": [result.queries.texts[row] for row in rows],
         "column": [result.passages.labels[column] for column in columns],
-        "column_text": [result.passages.texts[column] for column in columns],
+        **(texts if n_characters <= _MAX_TEXT_CHARACTERS else {}),
         "score": scores[rows, columns],
         "rank": ranks(scores)[rows, columns],
         "softmax_percent": shares[rows, columns],
@@ -97,7 +118,7 @@ def score_columns(result: ScoreResult) -> Columns:
 def map_columns(result: ScoreResult, placed: TextMap) -> Columns:
     """The texts of a map, a row each: where they lie, their group, what is kept of their neighbourhood."""
     labels, texts = result.points
-    clusters = find_clusters(result.vectors)
+    clusters = result.clusters
     names = cluster_names(texts, clusters.labels)
     n_queries = len(result.queries)
     axes = {name: placed.coordinates[:, axis] for axis, name in enumerate("xyz"[: placed.coordinates.shape[1]])}
@@ -115,7 +136,9 @@ def map_columns(result: ScoreResult, placed: TextMap) -> Columns:
 
 
 def _columns(kind: Export, result: ScoreResult, placed: TextMap | None) -> Columns:
-    if kind.startswith("map") and placed is not None:
+    if kind.startswith("map"):
+        if placed is None or placed.of != result.key:
+            raise VectorError("The map is not there yet. Wait until it is drawn, then save it.")
         return map_columns(result, placed)
     if kind.startswith("vectors"):
         labels, texts = result.points
@@ -133,9 +156,15 @@ def _csv(columns: Columns) -> bytes:
 
 
 def safe_cell(text: str) -> str:
-    """The text as a cell that no spreadsheet runs: an apostrophe before what might be a formula."""
-    whole = replace_surrogates(text)
-    return f"'{whole}" if _FORMULA.match(whole.lstrip(" ") or " ") else whole
+    """The text as a cell that no spreadsheet runs: an apostrophe before whatever might be taken for a formula."""
+    return _FORMULA.sub(
+        lambda found: f"{found[0]}'" if found[0].strip(' "') else f"'{found[0]}", replace_surrogates(text)
+    )
+
+
+def _marked(before: re.Match[str]) -> str:
+    is_begin = not before[0].strip(' "')
+    return f"'{before[0]}" if is_begin else f"{before[0]}'"
 
 
 def _parquet(columns: Columns, metadata: dict[str, str]) -> bytes:

@@ -6,6 +6,8 @@ through `e5studio.studio.api`.
 
 from __future__ import annotations
 
+import functools
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from e5studio.analysis.clusters import Clusters, find_clusters
 from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
 from e5studio.hub import find_local
@@ -60,6 +63,7 @@ class ScoreResult:
         fingerprint: Of the encoder: vectors of another must not be mixed with these.
         n_embedded: Texts that were embedded for it; the others' vectors were known from the result before.
         seconds: How long it took, without loading the model.
+        key: Of this result alone; what was worked out for another must not be shown beside it.
     """
 
     asked: ScoreRequest
@@ -75,6 +79,25 @@ class ScoreResult:
     fingerprint: str
     n_embedded: int
     seconds: float
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def counted(self) -> FloatArray:
+        """The scores, NaN where a text meets itself."""
+        scores = self.scores.copy()
+        if self.is_self:
+            np.fill_diagonal(scores, np.nan)
+        return scores
+
+    def has_pair(self, row: int, column: int) -> bool:
+        """Whether there is such a cell, and not of a text with itself."""
+        is_inside = 0 <= row < len(self.queries) and 0 <= column < len(self.passages)
+        return is_inside and not (self.is_self and row == column)
+
+    @functools.cached_property
+    def clusters(self) -> Clusters:
+        """Groups of the texts by k-means, which takes seconds for hundreds of texts."""
+        return find_clusters(self.vectors)
 
     @property
     def points(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

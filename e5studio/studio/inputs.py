@@ -18,7 +18,7 @@ from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE
 from e5studio.studio.examples import EXAMPLES, Example
 from e5studio.studio.labels import label
-from e5studio.studio.link import SharedInputs
+from e5studio.studio.link import FIELDS, SharedInputs
 from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
 
 _FIRST = EXAMPLES[0]
@@ -108,7 +108,7 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
                 score = gr.Button(label("Score"), variant="primary", elem_id="e5-score")
                 stop = gr.Button(label("Stop"), elem_id="e5-stop", visible=False)
                 share = gr.Button(label("Copy link"), elem_id="e5-share", min_width=0)
-            link = share_link(elem_id="e5-link")
+            link = share_link(FIELDS, elem_id="e5-link")
     examples = tuple(zip(buttons, EXAMPLES, strict=True))
     return Inputs(
         picker,

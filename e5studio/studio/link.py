@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from e5studio.errors import E5StudioError
 from e5studio.studio.boxes import Limits, Separator
 from e5studio.studio.catalog import offered
-from e5studio.studio.handlers import ScoreRequest
+from e5studio.studio.handlers import ScoreRequest, ScoreResult
 from e5studio.studio.mapping import Colour, MapSettings, valid_colour, valid_settings
 from e5studio.studio.ordering import Order, valid_order
 from e5studio.studio.uses import Use, valid_use
+from e5studio.tokenization import replace_surrogates
 
 Tab = Literal["scores", "map"]
 TABS: tuple[Tab, ...] = get_args(Tab)
@@ -52,6 +54,14 @@ class SharedView:
     cell: tuple[int, int] | None = None
 
 
+@dataclass(frozen=True)
+class Wish:
+    """A link's view, until its inputs are scored."""
+
+    inputs: SharedInputs
+    view: SharedView
+
+
 FIELDS: tuple[str, ...] = tuple(each.name for each in fields(SharedInputs))
 PLACING_FIELDS: tuple[str, ...] = tuple(each.name for each in fields(MapSettings))
 VIEW_FIELDS: tuple[str, ...] = ("order", "colour", "cell", *PLACING_FIELDS)
@@ -76,14 +86,16 @@ def read_link(state: Any, limits: Limits) -> SharedInputs:
         raise LinkError(
             f"This link or file holds {longest:,} characters in a box; at most {limits.max_characters:,} are taken."
         )
-    meta = offered(state["model"])
-    separator: Separator = "blank_line" if state["separator"] == "blank_line" else "line"
+    # As a text box gives them back.
+    text = {name: replace_surrogates(re.sub("\r\n?", "\n", state[name])) for name in FIELDS}
+    meta = offered(text["model"])
+    separator: Separator = "blank_line" if text["separator"] == "blank_line" else "line"
     return SharedInputs(
         model=meta.name,
-        use=valid_use(meta.prompt_kind, state["use"]),
-        queries=state["queries"],
-        passages=state["passages"],
-        instruction=state["instruction"],
+        use=valid_use(meta.prompt_kind, text["use"]),
+        queries=text["queries"],
+        passages=text["passages"],
+        instruction=text["instruction"],
         separator=separator,
     )
 
@@ -100,6 +112,15 @@ def read_view(state: Any) -> SharedView:
         colour=valid_colour(view.get("colour")),
         cell=_cell(view.get("cell")),
     )
+
+
+def fitting(wished: Wish | None, result: ScoreResult) -> SharedView | None:
+    """The view that a link wishes for, if its inputs are those of the result."""
+    if wished is None:
+        return None
+    asked, wanted = result.asked, wished.inputs
+    is_it = all(getattr(asked, name) == getattr(wanted, name) for name in FIELDS)
+    return wished.view if is_it else None
 
 
 def saved_state(asked: ScoreRequest, view: SharedView) -> dict[str, Any]:

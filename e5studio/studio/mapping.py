@@ -6,7 +6,6 @@ text are drawn over the same points.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -14,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.analysis.clusters import cluster_names, find_clusters
+from e5studio.analysis.clusters import cluster_names
 from e5studio.analysis.neighbours import nearest_neighbours
 from e5studio.analysis.projection import (
     Projection,
@@ -93,7 +92,7 @@ def valid_colour(colour: Any) -> Colour:
 
 
 def _within(value: Any, low: float, high: float, usual: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # NaN
         return usual
     return min(max(value, low), high)
 
@@ -103,6 +102,7 @@ class TextMap:
     """Placed texts.
 
     Attributes:
+        of: The key of the result whose texts they are.
         coordinates: float32, (n, 2) or (n, 3).
         axis_names: Titles of axes that mean something.
         caption: How it came about and what it is worth.
@@ -110,6 +110,7 @@ class TextMap:
         kept: For each text the share of its true neighbours that are its neighbours on the map.
     """
 
+    of: str
     coordinates: FloatArray
     axis_names: tuple[str, ...]
     caption: str
@@ -133,6 +134,7 @@ def place_texts(result: ScoreResult, settings: MapSettings) -> TextMap:
         _too_few(result, settings.method),
     ]
     return TextMap(
+        result.key,
         found.coordinates,
         tuple(axis_names),
         " ".join(sentence for sentence in sentences if sentence),
@@ -156,7 +158,7 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
     n_queries, sides = len(result.queries), (names.left, names.right)
     caption, scale = placed.caption, None
     if colour == "cluster":
-        clusters = find_clusters(result.vectors)
+        clusters = result.clusters
         groups = cluster_groups(n_queries, clusters.labels.tolist(), cluster_names(texts, clusters.labels))
         caption += f" {_clusters_in_words(clusters.n_clusters, clusters.silhouette)}"
     elif colour == "role":
@@ -204,11 +206,9 @@ def _shades(result: ScoreResult, placed: TextMap, colour: Colour) -> tuple[Seque
 
 def best_scores(result: ScoreResult) -> list[float]:
     """The highest score of each text with the other side (never with itself), in the order of `result.vectors`."""
-    scores = result.scores.astype(np.float64)
-    if result.is_self:
-        np.fill_diagonal(scores, -np.inf)
-        return [float(score) for score in scores.max(axis=1)]
-    return [float(score) for score in (*scores.max(axis=1), *scores.max(axis=0))]
+    scores = result.counted.astype(np.float64)
+    sides = [np.nanmax(scores, axis=1)] if result.is_self else [scores.max(axis=1), scores.max(axis=0)]
+    return [float(score) for side in sides for score in side]
 
 
 def _project(result: ScoreResult, settings: MapSettings) -> tuple[Projection, str, Sequence[str]]:

@@ -7,8 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.analysis.clusters import find_clusters
-from e5studio.studio.handlers import FloatArray, ScoreResult
+from e5studio.studio.handlers import ScoreResult
 
 Order = Literal["written", "score", "group"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -35,8 +34,8 @@ def valid_order(order: Any) -> Order:
 
 
 def _by_score(result: ScoreResult) -> tuple[Places, Places]:
-    scores = _without_itself(result)
-    rows = np.argsort(-scores.max(axis=1), kind="stable")
+    scores = result.counted
+    rows = np.argsort(-np.nanmax(scores, axis=1), kind="stable")
     if result.is_self:
         return rows, rows
     place_of_row = np.empty(len(rows), np.intp)
@@ -46,14 +45,7 @@ def _by_score(result: ScoreResult) -> tuple[Places, Places]:
 
 
 def _by_group(result: ScoreResult, n_rows: int, n_columns: int) -> tuple[Places, Places]:
-    labels = find_clusters(result.vectors).labels
+    labels = result.clusters.labels
     rows = np.argsort(labels[:n_rows], kind="stable")
     columns = rows if result.is_self else np.argsort(labels[n_rows : n_rows + n_columns], kind="stable")
     return rows, columns
-
-
-def _without_itself(result: ScoreResult) -> FloatArray:
-    scores = result.scores.copy()
-    if result.is_self:
-        np.fill_diagonal(scores, -np.inf)
-    return scores

@@ -23,10 +23,13 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from e5studio.studio.boxes import LimitError
+
 PATH = "e5studio/parcels"
 MAX_INLINE_CHARACTERS = 32_000
 _KEPT_SECONDS = 3600
 _MAX_BYTES = 256_000_000
+_MAX_PARCEL = 64_000_000
 _PACKED = "application/octet-stream"
 
 
@@ -66,14 +69,25 @@ class Parcels:
         self._lock = threading.Lock()
         self._parcels: OrderedDict[str, tuple[float, Parcel]] = OrderedDict()
         self._n_bytes = 0
+        self._sweeper: threading.Timer | None = None
 
     def put(self, parcel: Parcel) -> str:
-        """Keep a parcel; returns its address, relative to the page's."""
+        """Keep a parcel; returns its address, relative to the page's.
+
+        Raises:
+            LimitError: It would push out too much of what others wait for.
+        """
+        if len(parcel.content) > _MAX_PARCEL:
+            raise LimitError(
+                f"This takes {len(parcel.content) / 1e6:,.0f} MB; at most {_MAX_PARCEL / 1e6:.0f} MB are sent at once. "
+                "Use fewer or shorter texts, or NumPy or Parquet in place of CSV."
+            )
         key = secrets.token_urlsafe(24)
         with self._lock:
             self._parcels[key] = (self._clock() + self._kept_seconds, parcel)
             self._n_bytes += len(parcel.content)
             self._forget()
+            self._sweep_later()
         return f"{PATH}/{key}"
 
     def get(self, key: str) -> Parcel | None:
@@ -83,10 +97,29 @@ class Parcels:
             _, parcel = self._parcels.get(key, (0.0, None))
         return parcel
 
+    @property
+    def n_bytes(self) -> int:
+        """Of all that is kept."""
+        return self._n_bytes
+
+    def sweep(self) -> None:
+        """Forget what is over; runs by itself, so that nothing stays where nobody comes any more."""
+        with self._lock:
+            self._sweeper = None
+            self._forget()
+            if self._parcels:
+                self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = threading.Timer(self._kept_seconds, self.sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
     def _forget(self) -> None:
         while self._parcels:
             ends, parcel = next(iter(self._parcels.values()))
-            if ends > self._clock() and (self._n_bytes <= self._max_bytes or len(self._parcels) == 1):
+            if ends > self._clock() and self._n_bytes <= self._max_bytes:
                 return
             self._parcels.popitem(last=False)
             self._n_bytes -= len(parcel.content)

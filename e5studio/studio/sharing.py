@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import gradio as gr
@@ -15,12 +15,12 @@ from e5studio.studio import words
 from e5studio.studio.boxes import Limits
 from e5studio.studio.catalog import offered
 from e5studio.studio.components.share_link import pack_script
-from e5studio.studio.events import AT_ONCE, ENCODING, PROJECTING
-from e5studio.studio.exports import EXPORTS, export, export_page
+from e5studio.studio.events import AT_ONCE, ENCODING, PROJECTING, SAVING, draft_state, fields_of, show_if_current
+from e5studio.studio.exports import export, export_page, valid_export
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.inputs import Inputs, filled
-from e5studio.studio.link import FIELDS, VIEW_FIELDS, SharedView, read_link, read_view
+from e5studio.studio.link import FIELDS, VIEW_FIELDS, SharedView, Wish, fitting, read_link, read_view
 from e5studio.studio.mapping import MapSettings, TextMap
 from e5studio.studio.parcels import PARCELS, Parcel
 from e5studio.studio.tabs.map import MapTab, place_anew, shown_settings
@@ -52,19 +52,17 @@ def listen_sharing(page: Page, handlers: Handlers) -> None:
     inputs.link.opened(_opener(handlers.limits), None, [*inputs.filled, inputs.link, page.wished], **AT_ONCE)
     _listen_restore(page, handlers)
     for bar in (page.scores.save, page.chart.save):
-        bar.wanted(_save, [page.result, page.chart.placed, *page.view], [bar], **AT_ONCE)
+        bar.wanted(_save, [page.result, page.chart.placed, *page.view], [bar], **SAVING)
 
 
-def after_scoring(wished: SharedView | None) -> list[Any]:
-    """What the link's script does once a result is there, and what is left to wish for, as `link` and `wished`."""
-    if wished is None or wished == SharedView(order=wished.order):
-        return [_then("nothing"), None]
-    return [_then("restore"), wished]
+def after_scoring(view: SharedView | None) -> dict[str, str]:
+    """What the link's script does once a result is there, whose view a link may wish for."""
+    return _then("nothing" if view is None or view == SharedView(order=view.order) else "restore")
 
 
 def _opener(limits: Limits) -> Callable[..., list[Any]]:
     def open_link(event: gr.EventData) -> list[Any]:
-        state = (event._data or {}).get("state")
+        state = fields_of(event).get("state")
         try:
             found = read_link(state, limits)
         except E5StudioError as error:
@@ -72,7 +70,8 @@ def _opener(limits: Limits) -> Callable[..., list[Any]]:
         # A link may name a model of many gigabytes; whoever opens it should be asked before they are fetched.
         is_here = find_local(offered(found.model)) is not None
         told = "Opened from a link." if is_here else "Opened from a link. Score fetches the model first."
-        return [*filled(found, words.hint(told)), _then("score" if is_here else "nothing"), read_view(state)]
+        shown = filled(found, words.hint(told))
+        return [*shown, _then("score" if is_here else "nothing"), Wish(found, read_view(state))]
 
     return open_link
 
@@ -81,31 +80,43 @@ def _listen_restore(page: Page, handlers: Handlers) -> None:
     """Once a link's texts are scored: its tab, its map and its pair."""
     explained = explainer(handlers)
     why, chart = page.scores.why, page.chart
+    placed = draft_state()
 
-    def look(wished: SharedView | None) -> list[Any]:
-        view = wished or SharedView()
+    def look(found: ScoreResult | None, wished: Wish | None) -> list[Any]:
+        view = _wanted(found, wished)
+        if view is None:
+            return [gr.skip()] * (2 + len(chart.settings))
         return [gr.update(selected=view.tab), *shown_settings(view.placing), view.colour]
 
-    def place(found: ScoreResult | None, wished: SharedView | None) -> Any:
-        view = wished or SharedView()
-        if view.placing == MapSettings() and view.colour == "role":
+    def place(found: ScoreResult | None, wished: Wish | None) -> Any:
+        view = _wanted(found, wished)
+        if view is None or (view.placing == MapSettings() and view.colour == "role"):
             return
-        yield from place_anew(found, view.colour, *_values(view.placing))
+        yield from place_anew(found, view.colour, *astuple(view.placing))
 
-    def pair(found: ScoreResult | None, wished: SharedView | None) -> list[Any]:
-        if wished is None or wished.cell is None:
+    def pair(found: ScoreResult | None, wished: Wish | None) -> list[Any]:
+        view = _wanted(found, wished)
+        if view is None or view.cell is None:
             return [gr.skip()] * (1 + len(why.outputs))
-        return [show_pair(found, *wished.cell), *explained(found, *wished.cell)]
+        return [show_pair(found, *view.cell), *explained(found, *view.cell)]
+
+    def forget(found: ScoreResult | None, wished: Wish | None) -> Any:
+        return gr.skip() if _wanted(found, wished) is None else None  # it may be another link's by now
 
     asked = [page.result, page.wished]
-    opened = page.inputs.link.restore(look, [page.wished], [page.tabs, *chart.settings, chart.colour], **AT_ONCE)
-    placed = opened.then(place, asked, chart.drawn, **PROJECTING)
-    shown = placed.then(pair, asked, [page.scores.pair, *why.outputs], **ENCODING)
-    shown.then(lambda: None, None, [page.wished], **AT_ONCE)
+    opened = page.inputs.link.restore(look, asked, [page.tabs, *chart.settings, chart.colour], **AT_ONCE)
+    made = opened.then(place, asked, [chart.caption, placed], **PROJECTING)
+    drawn = show_if_current(made, placed, page.result, chart.drawn)
+    shown = drawn.then(pair, asked, [page.scores.pair, *why.outputs], **ENCODING)
+    shown.then(forget, asked, [page.wished], **AT_ONCE)
+
+
+def _wanted(found: ScoreResult | None, wished: Wish | None) -> SharedView | None:
+    return fitting(wished, found) if found is not None else None
 
 
 def _save(event: gr.EventData, result: ScoreResult | None, placed: TextMap | None, *looks: Any) -> dict[str, str]:
-    wanted = (event._data or {}).get("kind")
+    wanted = fields_of(event).get("kind")
     if result is None:
         return {"fault": "There is nothing to save yet. Press Score."}
     try:
@@ -117,21 +128,9 @@ def _save(event: gr.EventData, result: ScoreResult | None, placed: TextMap | Non
 def _file(wanted: Any, result: ScoreResult, placed: TextMap | None, looks: tuple[Any, ...]) -> Parcel:
     if wanted == "page.json":
         return export_page(result, read_view({"view": dict(zip(VIEW_FIELDS, looks, strict=True))}))
-    kind = next((each for each in EXPORTS if each == wanted), EXPORTS[0])
-    return export(kind, result, placed)
+    return export(valid_export(wanted), result, placed)
 
 
 def _then(what: str) -> dict[str, str]:
     """What the link's script does next; a mark makes each a new value, or the page would not tell it."""
     return {"then": what, "mark": secrets.token_hex(4)}
-
-
-def _values(settings: MapSettings) -> list[Any]:
-    return [
-        settings.method,
-        settings.n_dims,
-        settings.n_neighbors,
-        settings.min_dist,
-        settings.perplexity,
-        settings.seed,
-    ]

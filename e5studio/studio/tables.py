@@ -30,15 +30,13 @@ def score_table(result: ScoreResult) -> Table:
     Where the matrix has more cells than a page can hold, the best of each query are kept and
     the caption says so. Where the heat map outlines nothing, the best alone are shown at first.
     """
-    scores = result.scores.copy()
-    if result.is_self:
-        np.fill_diagonal(scores, -np.inf)
+    scores = result.counted
     ranked = ranks(scores)
     shares = softmax(scores, result.meta.temperature)
     n_rows, n_columns = scores.shape
     n_kept = max(1, min(n_columns - result.is_self, MAX_ROWS // n_rows))
     rows = [
-        [i, int(j), round(float(scores[i, j]), 2), int(ranked[i, j]), round(float(shares[i, j]), 2)]
+        [i, int(j), round(float(scores[i, j]), 4), int(ranked[i, j]), round(float(shares[i, j]), 4)]
         for i in range(n_rows)
         for j in np.argsort(ranked[i])[:n_kept]
     ]
@@ -88,8 +86,8 @@ def map_table(result: ScoreResult, placed: TextMap, members: Collection[str] | N
         [
             place,
             int(placed.neighbours.ids[place, 0]),
-            round(100 * float(placed.neighbours.scores[place, 0]), 2),
-            round(100 * float(placed.kept[place]), 1),
+            round(100 * float(placed.neighbours.scores[place, 0]), 4),
+            round(100 * float(placed.kept[place]), 4),
             n_tokens[place],
         ]
         for place in listed

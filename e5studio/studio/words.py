@@ -103,7 +103,7 @@ def notes(result: ScoreResult) -> list[Node]:
 
 def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
     """One pair in full: both texts, score and rank."""
-    if not (0 <= row < len(result.queries) and 0 <= column < len(result.passages)):
+    if not result.has_pair(row, column):
         return []
     rank = int(ranks(result.scores)[row, column])
     score = f"{float(result.scores[row, column]):.1f}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.resources
+import json
 import os
 import re
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,8 +15,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from e5studio.analysis.projection import pca
+from e5studio.studio import handlers as handlers_module
 from e5studio.studio.app import build_app
 from e5studio.studio.catalog import ModelChoice
+from e5studio.studio.handlers import Handlers
 from e5studio.studio.launch import launch_app
 from tests.studio.conftest import OFFLINE
 
@@ -65,8 +69,21 @@ def browser():
         started.close()
 
 
+# What takes long in earnest waits here while a test holds it up.
+GATE = threading.Event()
+GATE.set()
+
+
+@pytest.fixture
+def held_up():
+    GATE.clear()
+    yield GATE
+    GATE.set()
+
+
 def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
     """A stand-in: the real one compiles for seconds, and has tests of its own."""
+    assert GATE.wait(20)
     found = pca(vectors, n_components)
     return replace(found, method="umap", explained_variance=None, n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
@@ -130,7 +147,7 @@ def write(page, queries, passages):
 def score(page):
     page.locator("#e5-score").click()
     expect(page.locator("#e5-status .e5-done")).to_be_visible()
-    expect(page.locator("#e5-score")).to_be_enabled()  # the map has come too
+    expect(page.locator("#e5-score")).to_be_enabled()
 
 
 def example(page, title):
@@ -496,6 +513,130 @@ def test_a_chinese_browser_sees_chinese_labels(open_page):
     expect(page.locator("#e5-order")).to_contain_text("高分在前")
     page.get_by_role("tab", name="地图").click()
     expect(page.locator("#e5-method")).to_contain_text("两侧之间")
+
+
+OLD = [f"old text {n} of apples" for n in range(4)], [f"old text {n} of pears" for n in range(4)]
+NEW = [f"new text {n} of rivers" for n in range(4)], [f"new text {n} of hills" for n in range(4)]
+
+
+def test_a_map_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_up):
+    page = open_page()
+    write(page, *OLD)
+    score(page)
+    open_map(page)
+    page.locator("#e5-method").get_by_text("UMAP").click()
+    expect(page.locator("#e5-map-caption")).to_contain_text("Placing the texts")
+    write(page, *NEW)
+    score(page)
+    first = page.locator("#e5-map-texts tbody tr").first
+    expect(first).to_contain_text("new text 0")
+    expect(page.locator("#e5-map-caption")).to_contain_text("PCA")
+    held_up.set()
+    page.locator("#e5-colour").get_by_text("Neighbours kept").click()  # its turn comes after the late map
+    expect(page.locator("#e5-map .colorbar")).to_be_visible()
+    expect(page.locator("#e5-map-caption")).to_contain_text("PCA")
+    expect(first).to_contain_text("new text 0")
+    rows = saved(page, "#e5-save-map", "Save texts and places as CSV").path().read_text("utf-8-sig")
+    assert "new text 0" in rows
+    assert "old text" not in rows
+
+
+def test_an_order_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_up, monkeypatch):
+    find = handlers_module.find_clusters
+    monkeypatch.setattr(handlers_module, "find_clusters", lambda vectors: held_up.wait(20) and find(vectors))
+    page = open_page()
+    write(page, *OLD)
+    score(page)
+    page.get_by_label("Groups together").check()
+    write(page, *NEW)
+    score(page)
+    expect(page.locator("#e5-heat .ytick").first).to_contain_text("new text 0")
+    held_up.set()
+    open_map(page)
+    page.locator("#e5-colour").get_by_text("Group", exact=True).click()  # its turn comes after the late order
+    expect(page.locator("#e5-map-caption")).to_contain_text("k-means")
+    page.get_by_role("tab", name="Scores").click()
+    expect(page.locator("#e5-heat .ytick").first).to_contain_text("new text 0")
+    expect(page.get_by_label("As written")).to_be_checked()
+
+
+def test_a_link_that_is_opened_meanwhile_waits_for_its_own_texts(open_page, held_up, monkeypatch, tmp_path):
+    scored = Handlers.score
+    monkeypatch.setattr(Handlers, "score", lambda *all, **named: held_up.wait(20) and scored(*all, **named))
+    page = open_page()
+    write(page, *OLD)
+    page.locator("#e5-score").click()
+    expect(page.locator("#e5-stop")).to_be_visible()
+    file = tmp_path / "page.json"
+    texts = {"queries": "\n".join(NEW[0]), "passages": "\n".join(NEW[1])}
+    view = {"tab": "map", "colour": "best", "cell": {"row": 1, "column": 2}}
+    rest = {"model": OFFLINE, "use": "none", "instruction": "", "separator": "line", "view": view}
+    file.write_text(json.dumps({**texts, **rest}))
+    page.locator("#e5-link input[type=file]").set_input_files(file)
+    expect(page.locator("#e5-queries textarea")).to_have_value(texts["queries"])
+    held_up.set()
+    expect(page.get_by_role("tab", name="Map")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#e5-map-texts tbody tr").first).to_contain_text("new text 0")
+    expect(page.locator("#e5-map .colorbar")).to_be_visible()
+    page.get_by_role("tab", name="Scores").click()
+    expect(page.locator("#e5-pair")).to_contain_text("new text 1 of rivers")
+    expect(page.locator("#e5-pair")).to_contain_text("new text 2 of hills")
+
+
+def test_a_view_whose_texts_could_not_be_scored_is_forgotten(open_page, tmp_path):
+    page = open_page()
+    file = tmp_path / "page.json"
+    view = {"tab": "map", "order": "score", "colour": "best"}
+    rest = {"passages": "", "model": OFFLINE, "use": "none", "instruction": "", "separator": "line", "view": view}
+    file.write_text(json.dumps({"queries": "only one", **rest}))
+    page.locator("#e5-link input[type=file]").set_input_files(file)
+    expect(page.locator("#e5-status .e5-error")).to_contain_text("one text only")
+    example(page, "Eight questions")
+    score(page)
+    expect(page.get_by_label("As written")).to_be_checked()
+    expect(page.get_by_role("tab", name="Scores")).to_have_attribute("aria-selected", "true")
+
+
+def test_files_that_hold_no_page_get_a_sentence(open_page, tmp_path):
+    page = open_page()
+    for name, content in (("large.json", '{"a": "%s"}' % ("x" * 33_000_000)), ("odd.json", "[1, 2]"), ("no.json", "{")):
+        file = tmp_path / name
+        file.write_text(content)
+        page.locator("#e5-link input[type=file]").set_input_files(file)
+        expect(page.locator("#e5-status .e5-error")).to_contain_text("damaged")
+        page.get_by_role("button", name="English", exact=True).click()
+        expect(page.locator("#e5-status .e5-error")).to_have_count(0)
+
+
+def test_texts_among_themselves_have_no_score_with_themselves(open_page):
+    page = open_page()
+    write(page, [f"text {n} about {n * n}" for n in range(17)], [])
+    score(page)
+    page.mouse.move(**cell(page, 1, 1))
+    page.mouse.down()
+    page.mouse.up()
+    page.mouse.move(**cell(page, 2, 1))
+    tip = page.locator("#e5-heat .e5-plot-tip")
+    expect(tip).to_contain_text("text 2 about 4")
+    page.mouse.move(**cell(page, 1, 1))
+    expect(tip).to_be_hidden()
+    expect(page.locator("#e5-pair .e5-pair")).to_have_count(0)
+    expect(page.locator("#e5-why")).to_be_hidden()
+
+
+def test_any_seed_gives_a_map(open_page):
+    page = open_page()
+    write(page, *OLD)
+    score(page)
+    open_map(page)
+    page.locator("#e5-method").get_by_text("UMAP").click()
+    seed = page.locator("#e5-seed input")
+    for typed, used in (("-5", "0"), ("1.7", "1"), ("99999999999", "4294967295")):
+        seed.fill(typed)
+        seed.blur()
+        expect(seed).to_have_value(used)
+        expect(page.locator("#e5-map-caption")).to_contain_text(f"seed {used}")
+        expect(page.locator("#e5-map-caption .e5-error")).to_have_count(0)
 
 
 def test_texts_in_a_loop_are_listed_alone(open_page):

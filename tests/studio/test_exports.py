@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from e5studio.errors import VectorError
 from e5studio.studio.boxes import Limits
-from e5studio.studio.exports import EXPORTS, export, export_page, safe_cell
+from e5studio.studio.exports import EXPORTS, export, export_page, safe_cell, valid_export
 from e5studio.studio.handlers import ScoreRequest
 from e5studio.studio.link import SharedView, read_link, read_view
 from e5studio.studio.mapping import MapSettings, place_texts
@@ -51,6 +52,17 @@ def test_csv_holds_all_pairs_and_no_formula(result):
 @pytest.mark.parametrize("text", ["=a", "+a", "-a", "@a", "\ta", "\ra", "\na", "\0a", " =a", "\uff1da", "\uff20a"])
 def test_formulas_get_an_apostrophe(text):
     assert safe_cell(text) == "'" + text
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+@pytest.mark.parametrize(
+    "text", ["hello;=1", "a\n=1", "a\tb;  =1", 'a;"=1"', "a|@x", ";;+1", ' "=1', 'say "hi";-2', "a\r\n\r\n=1"]
+)
+def test_no_spreadsheet_finds_a_formula_wherever_it_cuts(text, delimiter):
+    line = io.StringIO()
+    csv.writer(line).writerow(["Q1", safe_cell(text), "0.5"])
+    cells = [cell for row in csv.reader(io.StringIO(line.getvalue(), newline=""), delimiter=delimiter) for cell in row]
+    assert not [cell for cell in cells if cell.strip(' "')[:1] in tuple("=+-@")]
 
 
 @pytest.mark.parametrize("text", ["", " ", "a=b", "1 - 2", "'=a", "é"])
@@ -105,6 +117,26 @@ def test_a_saved_page_opens_as_it_was(result):
     state = json.loads(export_page(result, view).content)
     assert read_view(state) == view
     opened = read_link(state, Limits())
-    assert (opened.queries, opened.passages) == ("\n".join(QUERIES), "\n".join(PASSAGES))
+    assert opened.queries == "\n".join(QUERIES).replace("\ud800", "\ufffd")  # a browser could not send it
+    assert opened.passages == "\n".join(PASSAGES)
     np.testing.assert_allclose(state["result"]["scores"], result.scores, atol=1e-4)
     assert state["result"]["prompts"] == ["query: ", "passage: "]
+
+
+def test_a_map_that_is_not_there_is_no_other_file(handlers, result, placed):
+    other = handlers.score(result.asked)
+    for absent in (None, placed):
+        with pytest.raises(VectorError, match="not there yet"):
+            export("map.csv", other, absent)
+
+
+def test_long_texts_in_many_pairs_are_left_out(handlers, monkeypatch):
+    monkeypatch.setattr("e5studio.studio.exports._MAX_TEXT_CHARACTERS", 100)
+    found = handlers.score(ScoreRequest(ENGLISH, "retrieval", "a question\nanother", "x" * 60))
+    assert set(rows_of(export("scores.csv", found))[0]) == {"row", "column", "score", "rank", "softmax_percent"}
+
+
+@pytest.mark.parametrize("kind", ["", None, "../scores.csv", 7])
+def test_other_kinds_of_files_are_refused(kind):
+    with pytest.raises(VectorError, match=r"scores\.csv"):
+        valid_export(kind)

@@ -16,6 +16,8 @@ from e5studio.studio.link import (
     LinkError,
     SharedInputs,
     SharedView,
+    Wish,
+    fitting,
     read_link,
     read_view,
     saved_state,
@@ -87,3 +89,16 @@ def test_an_odd_view_is_the_usual_one(view):
 @pytest.mark.parametrize("cell", [{"row": -1, "column": 0}, {"row": True, "column": 0}, {"row": 1}, {"row": "1"}, 7])
 def test_a_cell_that_is_none_is_not_opened(cell):
     assert read_view({"view": {"cell": cell}}).cell is None
+
+
+def test_texts_come_as_a_box_gives_them_back():
+    found = read_link({**STATE, "queries": "one\r\ntwo\rthree \ud800"}, LIMITS)
+    assert found.queries == "one\ntwo\nthree \ufffd"
+
+
+def test_a_view_belongs_to_its_own_texts(handlers):
+    state = {**STATE, "passages": "three"}
+    wish = Wish(read_link(state, LIMITS), SharedView("map"))
+    assert fitting(wish, handlers.score(ScoreRequest(**state))) == SharedView("map")
+    assert fitting(wish, handlers.score(ScoreRequest(**{**state, "passages": "four"}))) is None
+    assert fitting(None, handlers.score(ScoreRequest(**state))) is None

@@ -10,6 +10,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from e5studio.studio.boxes import LimitError
 from e5studio.studio.parcels import MAX_INLINE_CHARACTERS, Parcel, Parcels, parcel_route, posted
 
 
@@ -79,8 +80,26 @@ def test_parcels_are_forgotten_in_time_and_the_oldest_first():
     assert parcels.get(second).content == b"12345"
     clock.now = 61
     assert parcels.get(second) is parcels.get(third) is None
-    whole = key_of(parcels.put(Parcel(b"x" * 100)))
-    assert parcels.get(whole) is not None  # too large for any neighbour, and yet delivered
+
+
+def test_what_would_push_out_the_others_is_refused():
+    parcels = Parcels()
+    kept = key_of(parcels.put(Parcel(b"mine")))
+    with pytest.raises(LimitError, match="65 MB; at most 64 MB"):
+        parcels.put(Parcel(bytes(65_000_000)))
+    assert parcels.get(kept).content == b"mine"
+
+
+def test_parcels_go_where_nobody_asks_any_more():
+    clock = Clock()
+    parcels = Parcels(kept_seconds=60, clock=clock)
+    parcels.put(Parcel(b"12345"))
+    clock.now = 59
+    parcels.sweep()
+    assert parcels.n_bytes == 5
+    clock.now = 61
+    parcels.sweep()
+    assert parcels.n_bytes == 0
 
 
 def test_the_route_hands_out_what_is_known_and_nothing_else():

@@ -121,6 +121,7 @@ function tipLines(point) {
   const place = placeOf(point);
   if (!place) return [];
   if (place.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
+  if (point.z === null || !Number.isFinite(Number(point.z))) return []; // no score, as of a text with itself
   const { rows, columns, unit, digits } = figure.hover;
   const score = document.createElement("strong");
   score.textContent = Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212");

@@ -9,7 +9,7 @@ import gradio as gr
 
 from e5studio.studio.components.scripts import LABEL_SCRIPT
 
-_SCRIPT = LABEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _MAX_HASH = 32_000  # what browsers, chats and e-mails carry
 
 # Packs the values that it is given: first those of `studio.link.FIELDS`, then those of `VIEW_FIELDS`.
@@ -38,11 +38,12 @@ PACK = """async (...values) => {
 }"""
 
 
-def share_link(elem_id: str) -> gr.HTML:
+def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
     """Opens the page's own link, and files that were saved from the page.
 
     Its `opened` event brings what either holds: {"state": {...}}, or None where it is damaged. The value says what is
-    next, as {"then": ...}: "score" presses Score, "restore" fires the event `restore`.
+    next, as {"then": ...}: "score" presses Score, "restore" fires the event `restore`. Of what a link or a file holds,
+    only `fields` and "view" are brought.
     """
     return gr.HTML(
         None,
@@ -51,7 +52,7 @@ def share_link(elem_id: str) -> gr.HTML:
             '<input type="file" accept=".json,application/json"></label>'
             '<p class="e5-link-told e5-hint" role="status"></p>'
         ),
-        js_on_load=_SCRIPT,
+        js_on_load=f"{LABEL_SCRIPT}const FIELDS = {json.dumps([*fields, 'view'])};\n{_SCRIPT}",
         elem_id=elem_id,
         apply_default_css=False,
     )

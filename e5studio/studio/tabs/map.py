@@ -16,13 +16,20 @@ from e5studio.studio.components.data_table import data_table_view
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.events import AT_ONCE, PROJECTING
+from e5studio.studio.events import (
+    AT_ONCE,
+    PROJECTING,
+    SESSION_SECONDS,
+    Draft,
+    draft_state,
+    fields_of,
+    show_if_current,
+)
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.mapping import (
     MAX_NEIGHBOURHOOD,
-    MAX_SEED,
     Colour,
     MapSettings,
     TextMap,
@@ -140,9 +147,6 @@ def render_map() -> MapTab:
         )
         seed = gr.Number(
             _USUAL.seed,
-            precision=0,
-            minimum=0,
-            maximum=MAX_SEED,
             label=label("Seed"),
             info=label("The same number, the same map"),
             visible=False,
@@ -165,7 +169,7 @@ def render_map() -> MapTab:
         plot="e5-map",
         elem_id="e5-save-map",
     )
-    placed = gr.State(None, time_to_live=3600)
+    placed = gr.State(None, time_to_live=SESSION_SECONDS)
     return MapTab(
         method,
         n_dims,
@@ -215,33 +219,32 @@ def warm_once() -> threading.Thread:
 def listen_map(tab: MapTab, result: gr.State) -> None:
     """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
     tab.method.input(_heeded, tab.settings, tab.settings, **AT_ONCE)
+    tab.seed.blur(_usable_seed, [tab.seed], [tab.seed], **AT_ONCE)
+    latest: dict[str, Any] = {"trigger_mode": "always_last", **PROJECTING}  # a slider that is dragged tells many values
+    placed_anew, painted, picked = draft_state(), draft_state(), draft_state()
     for choice in tab.settings:
-        # A slider that is dragged tells many values; the last is the one that counts.
-        choice.input(
-            place_anew, [result, tab.colour, *tab.settings], tab.drawn, trigger_mode="always_last", **PROJECTING
-        )
-    tab.colour.input(
-        _paint, [result, tab.placed, tab.colour], [tab.plot, tab.caption], trigger_mode="always_last", **PROJECTING
-    )
+        made = choice.input(place_anew, [result, tab.colour, *tab.settings], [tab.caption, placed_anew], **latest)
+        show_if_current(made, placed_anew, result, tab.drawn)
+    made = tab.colour.input(_paint, [result, tab.placed, tab.colour], [painted], **latest)
+    show_if_current(made, painted, result, [tab.plot, tab.caption])
     for source in (tab.plot, tab.table):
-        source.pick(_pick, [result, tab.placed, tab.colour], [tab.plot, tab.caption, tab.point], **PROJECTING)
-    tab.plot.gather(_gather, [result, tab.placed], [tab.table, tab.everything], **PROJECTING)
-    tab.everything.click(_list_all, [result, tab.placed], [tab.table, tab.everything], **PROJECTING)
+        made = source.pick(_pick, [result, tab.placed, tab.colour], [picked], **PROJECTING)
+        show_if_current(made, picked, result, [tab.plot, tab.caption, tab.point])
+    tab.plot.gather(_gather, [result, tab.placed], [tab.table, tab.everything], **AT_ONCE)
+    tab.everything.click(_list_all, [result, tab.placed], [tab.table, tab.everything], **AT_ONCE)
 
 
 def place_anew(result: ScoreResult | None, colour: str, *settings: Any) -> Iterator[list[Any]]:
-    """Place the texts as the settings say, as the values of `MapTab.drawn`."""
+    """Place the texts as the settings say: what is being done, then a draft of `MapTab.drawn`."""
     if result is None:
         return
-    kept = [gr.skip()] * 4
-    yield [gr.skip(), words.progress(None, "Placing the texts"), *kept]
+    yield [words.progress(None, "Placing the texts"), gr.skip()]
     try:
         placed = place_texts(result, valid_settings(*settings))
         drawn = _drawn(result, placed, valid_colour(colour))
     except Exception as error:
-        yield [gr.skip(), words.error(explain(error)), *kept]
-    else:
-        yield drawn
+        drawn = [gr.skip(), words.error(explain(error)), *[gr.skip()] * 4]
+    yield [gr.skip(), Draft(result.key, drawn)]
 
 
 def _heeded(*settings: Any) -> list[Any]:
@@ -254,35 +257,45 @@ def _drawn(result: ScoreResult, placed: TextMap, colour: Colour) -> list[Any]:
     return [posted(figure), words.hint(caption), _POINT_HELP, table, gr.update(visible=False), placed]
 
 
-def _paint(result: ScoreResult | None, placed: TextMap | None, colour: str) -> tuple[Any, Any]:
-    if result is None or placed is None:
-        return gr.skip(), gr.skip()
+def _usable_seed(seed: Any) -> int:
+    return valid_settings(seed=seed).seed
+
+
+def _own(result: ScoreResult | None, placed: TextMap | None) -> TextMap | None:
+    """The map, if it is of this result: a new one has none for a moment."""
+    return placed if result is not None and placed is not None and placed.of == result.key else None
+
+
+def _paint(result: ScoreResult | None, placed: TextMap | None, colour: str) -> Any:
+    own = _own(result, placed)
+    if result is None or own is None:
+        return gr.skip()
     try:
-        figure, caption = draw_map(result, placed, valid_colour(colour))
+        figure, caption = draw_map(result, own, valid_colour(colour))
     except Exception as error:
-        return gr.skip(), words.error(explain(error))
-    return posted(figure), words.hint(caption)
+        return Draft(result.key, [gr.skip(), words.error(explain(error))])
+    return Draft(result.key, [posted(figure), words.hint(caption)])
 
 
-def _pick(
-    result: ScoreResult | None, placed: TextMap | None, colour: str, event: gr.EventData
-) -> tuple[Any, Any, list[words.Node]]:
-    label = (event._data or {}).get("label")
-    if result is None or placed is None or not isinstance(label, str) or label not in result.points[0]:
-        return gr.skip(), gr.skip(), []
-    figure, caption = draw_map(result, placed, valid_colour(colour), label)
-    return posted(figure), words.hint(caption), words.point(result, label, true_neighbours(result, placed, label))
+def _pick(result: ScoreResult | None, placed: TextMap | None, colour: str, event: gr.EventData) -> Any:
+    own, label = _own(result, placed), fields_of(event).get("label")
+    if result is None or own is None or not isinstance(label, str) or label not in result.points[0]:
+        return gr.skip()
+    figure, caption = draw_map(result, own, valid_colour(colour), label)
+    point = words.point(result, label, true_neighbours(result, own, label))
+    return Draft(result.key, [posted(figure), words.hint(caption), point])
 
 
 def _gather(result: ScoreResult | None, placed: TextMap | None, event: gr.EventData) -> tuple[Any, Any]:
-    labels = (event._data or {}).get("labels")
-    if result is None or placed is None or not isinstance(labels, list) or not labels:
+    own, labels = _own(result, placed), fields_of(event).get("labels")
+    if result is None or own is None or not isinstance(labels, list) or not labels:
         return gr.skip(), gr.skip()
     members = {label for label in labels if isinstance(label, str)}
-    return posted(map_table(result, placed, members)), gr.update(visible=True)
+    return posted(map_table(result, own, members)), gr.update(visible=True)
 
 
 def _list_all(result: ScoreResult | None, placed: TextMap | None) -> tuple[Any, Any]:
-    if result is None or placed is None:
+    own = _own(result, placed)
+    if result is None or own is None:
         return gr.skip(), gr.skip()
-    return posted(map_table(result, placed)), gr.update(visible=False)
+    return posted(map_table(result, own)), gr.update(visible=False)

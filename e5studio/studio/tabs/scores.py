@@ -13,7 +13,7 @@ from e5studio.studio.components.data_table import data_table_view
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.events import AT_ONCE
+from e5studio.studio.events import AT_ONCE, PROJECTING, Draft, draft_state, fields_of, show_if_current
 from e5studio.studio.figures import Figure, heat_map
 from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.labels import label
@@ -97,9 +97,7 @@ def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
     """The matrix with its rows and columns in an order; a click on a cell still names its texts."""
     names = wording(result.use)
     rows, columns = matrix_order(result, order)
-    scores = result.scores.copy()
-    if result.is_self:
-        np.fill_diagonal(scores, np.nan)  # a text is always 100 to itself, which would drown the rest
+    scores = result.counted  # a text is always 100 to itself, which would drown the rest
     place_of_column = np.argsort(columns)
     best = [result.best[row] for row in rows]
     figure = heat_map(
@@ -119,14 +117,16 @@ def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> None:
     """Show a pair in full when its cell or its row is clicked, and then why it scores as it does."""
     for source in (tab.heat, tab.table):
         source.pick(_pair, [result], [tab.pair], **AT_ONCE)
-    tab.order.input(_reordered, [result, tab.order], [tab.heat], **AT_ONCE)
+    reordered = draft_state()
+    made = tab.order.input(_reordered, [result, tab.order], [reordered], trigger_mode="always_last", **PROJECTING)
+    show_if_current(made, reordered, result, [tab.heat])
     listen_why(tab.why, handlers, result, [tab.heat, tab.table])
 
 
 def _reordered(result: ScoreResult | None, order: str) -> Any:
     if result is None:
         return gr.skip()
-    return posted(ordered_heat_map(result, valid_order(order)))
+    return Draft(result.key, [posted(ordered_heat_map(result, valid_order(order)))])
 
 
 def show_pair(result: ScoreResult | None, row: Any, column: Any) -> list[words.Node]:
@@ -137,5 +137,5 @@ def show_pair(result: ScoreResult | None, row: Any, column: Any) -> list[words.N
 
 
 def _pair(result: ScoreResult | None, event: gr.EventData) -> list[words.Node]:
-    place = event._data or {}
+    place = fields_of(event)
     return show_pair(result, place.get("row"), place.get("column"))

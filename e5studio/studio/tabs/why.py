@@ -12,7 +12,7 @@ import numpy as np
 from e5studio.studio import why_words, words
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.events import AT_ONCE, ENCODING
+from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, fields_of
 from e5studio.studio.explain import Explanation, explain_pair, leave_words_out
 from e5studio.studio.failures import explain
 from e5studio.studio.figures import Figure, word_grid
@@ -75,7 +75,7 @@ def render_why() -> WhyPanel:
             stop = gr.Button(label("Stop"), elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
         effects = text_tree(elem_id="e5-why-effects", live="polite")
         read = text_tree(elem_id="e5-why-read")
-        explained = gr.State(None, time_to_live=3600)
+        explained = gr.State(None, time_to_live=SESSION_SECONDS)
     cell = gr.JSON(None, visible=False)  # in the page, where a link's script reads it
     return WhyPanel(panel, high, made_of, view, grid, start, stop, effects, read, explained, cell)
 
@@ -91,7 +91,7 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
     open_panel = explainer(handlers)
 
     def picked(found: ScoreResult | None, event: gr.EventData) -> list[Any]:
-        place = event._data or {}
+        place = fields_of(event)
         row, column = place.get("row"), place.get("column")
         if not isinstance(row, int) or not isinstance(column, int):
             return [gr.skip()] * len(why.outputs)
@@ -116,7 +116,7 @@ def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], li
     explained = on_gpu(explain_cell)
 
     def open_panel(found: ScoreResult | None, row: int, column: int) -> list[Any]:
-        if found is None or not (0 <= row < len(found.queries) and 0 <= column < len(found.passages)):
+        if found is None or not found.has_pair(row, column):
             return [gr.skip()] * len(cleared())
         try:
             return _shown(explained(found, row, column))
