@@ -20,6 +20,7 @@ from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.link import SharedView, saved_state
 from e5studio.studio.mapping import TextMap, best_scores
 from e5studio.studio.parcels import Parcel
+from e5studio.studio.uses import wording
 from e5studio.tokenization import replace_surrogates
 
 Export = Literal[
@@ -121,11 +122,12 @@ def map_columns(result: ScoreResult, placed: TextMap) -> Columns:
     clusters = result.clusters
     names = cluster_names(texts, clusters.labels)
     n_queries = len(result.queries)
+    names_of_sides = [side.lower() for side in (wording(result.use).left, wording(result.use).right)]
     axes = {name: placed.coordinates[:, axis] for axis, name in enumerate("xyz"[: placed.coordinates.shape[1]])}
     return {
         "label": labels,
         "text": texts,
-        "side": ["left" if place < n_queries else "right" for place in range(len(labels))],
+        "side": [names_of_sides[place >= n_queries] for place in range(len(labels))],
         **axes,
         "group": clusters.labels + 1,
         "group_name": [names[label] for label in clusters.labels],

@@ -412,7 +412,7 @@ def scatter_map(
         "height": 560,
         "width": 0,
         "zoom": True,
-        "label": f"Map of {len(points)} texts. A table of their neighbours opens when one is picked.",
+        "label": f"Map of {len(points)} texts. The table below lists them; a row that is picked tells its neighbours.",
     }
 
 
@@ -482,7 +482,7 @@ def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
             f"{letter}axis": {"title": {"text": title, "font": {"size": 11}}, "showticklabels": False}
             for letter, title in zip("xyz", titles, strict=True)
         }
-        layout["scene"]["camera"] = {"eye": {"x": 1.2, "y": 1.2, "z": 0.7}}
+        layout["scene"]["camera"] = {"eye": {"x": 1.25, "y": 1.25, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.15}}
         layout["dragmode"] = "orbit"
         return layout
     for letter, title in zip("xy", titles, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,6 +23,10 @@ from e5studio.studio.link import FIELDS, SharedInputs
 from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
 
 _FIRST = EXAMPLES[0]
+_CHANGED = "Changed since it was scored. Press Score again."
+
+# The result stays in sight; only what says that it is done must not go on saying so.
+_TELL_CHANGE = f"""(told) => told?.[0]?.[1] === "e5-done" ? {json.dumps(words.hint(_CHANGED))} : told"""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,8 @@ def listen_inputs(inputs: Inputs) -> None:
     chosen = [inputs.picker, inputs.use]
     inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE)
     inputs.use.input(_adapt, chosen, adapted, **AT_ONCE)
+    for box in (inputs.queries, inputs.passages, inputs.instruction, inputs.use):
+        box.input(None, [inputs.status], [inputs.status], js=_TELL_CHANGE, **AT_ONCE)
     for button, example in inputs.examples:
         button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **AT_ONCE)
 

@@ -161,6 +161,7 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
         clusters = result.clusters
         groups = cluster_groups(n_queries, clusters.labels.tolist(), cluster_names(texts, clusters.labels))
         caption += f" {_clusters_in_words(clusters.n_clusters, clusters.silhouette)}"
+        caption += "" if result.is_self else f" Circles are {names.left.lower()}, diamonds {names.right.lower()}."
     elif colour == "role":
         groups = role_groups(n_queries, len(texts), sides)
     else:
@@ -216,12 +217,14 @@ def _project(result: ScoreResult, settings: MapSettings) -> tuple[Projection, st
     vectors, n_dims, seed = result.vectors, settings.n_dims, settings.seed
     if settings.method == "umap":
         found = umap(vectors, n_dims, n_neighbors=settings.n_neighbors, min_dist=settings.min_dist, seed=seed)
-        how = f"{found.n_neighbors} neighbours, distance {found.min_dist:g}, seed {seed}"
+        fewer = _as_few(found.n_neighbors, settings.n_neighbors)
+        how = f"{found.n_neighbors} neighbours{fewer}, distance {found.min_dist:g}, seed {seed}"
         return found, f"UMAP keeps neighbours together; far distances mean little ({how}).", ()
     if settings.method == "tsne":
         found = tsne(vectors, n_dims, perplexity=settings.perplexity, seed=seed)
         words = "t-SNE keeps near neighbours together; sizes and distances of groups mean nothing (perplexity "
-        return found, f"{words}{found.perplexity:.0f}, seed {seed}).", ()
+        fewer = _as_few(found.perplexity, settings.perplexity)
+        return found, f"{words}{found.perplexity:.0f}{fewer}, seed {seed}).", ()
     if settings.method == "axis":
         return _along_sides(result, n_dims)
     found = pca(vectors, n_dims)
@@ -230,10 +233,17 @@ def _project(result: ScoreResult, settings: MapSettings) -> tuple[Projection, st
     return found, words, [f"Component {number} ({share:.0%})" for number, share in enumerate(shares, 1)]
 
 
+def _as_few(used: float | None, asked: float) -> str:
+    return f" in place of {asked:.0f}, for there are few texts" if used is not None and used < asked else ""
+
+
 def _along_sides(result: ScoreResult, n_dims: int) -> tuple[Projection, str, Sequence[str]]:
     names = wording(result.use)
     if result.is_self:
-        raise VectorError(f"This axis leads from {names.left.lower()} to {names.right.lower()}, and there is one side.")
+        raise VectorError(
+            f"This axis leads from {names.left.lower()} to {names.right.lower()}, and there is one side. "
+            "Write texts in both boxes, or take another projection."
+        )
     n = len(result.queries)
     ends = result.vectors[:n].mean(axis=0), result.vectors[n:].mean(axis=0)
     found = axis_between(result.vectors, *ends, n_dims)

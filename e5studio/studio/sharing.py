@@ -91,6 +91,7 @@ def _listen_restore(page: Page, handlers: Handlers) -> None:
     def place(found: ScoreResult | None, wished: Wish | None) -> Any:
         view = _wanted(found, wished)
         if view is None or (view.placing == MapSettings() and view.colour == "role"):
+            yield [gr.skip(), gr.skip()]
             return
         yield from place_anew(found, view.colour, *astuple(view.placing))
 

@@ -72,6 +72,8 @@ def studio_theme() -> gr.themes.Base:
         input_border_color_dark="*neutral_700",
         input_border_color_focus="*primary_500",
         input_border_color_focus_dark="*primary_400",
+        checkbox_border_color="*neutral_400",
+        checkbox_border_color_dark="*neutral_500",
         input_shadow="none",
         input_shadow_focus="0 0 0 3px color-mix(in srgb, var(--primary-400) 30%, transparent)",
         button_primary_background_fill="*primary_600",

@@ -24,7 +24,7 @@ def is_it_high(found: Explanation) -> list[Node]:
     items = [_in_row(found), _on_page(found)]
     if found.n_columns > 1:
         items.append(
-            f"In training the model compares by softmax: here that gives this pair {found.softmax:.0f} % of its row."
+            f"In training the model compares by softmax: here it gives this pair {_percent(found.softmax)} of its row."
         )
     return [["h3", "", "Is this score high?"], ["ul", "", *(["li", "", item] for item in items if item)]]
 
@@ -154,3 +154,7 @@ def _mark(change: float | None) -> str:
 
 def _signed(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", _MINUS)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1f} %" if share < 9.95 else f"{share:.0f} %"

@@ -20,6 +20,7 @@ from e5studio.studio.app import build_app
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.launch import launch_app
+from e5studio.studio.tabs import why as why_module
 from tests.studio.conftest import OFFLINE
 
 pytestmark = [
@@ -334,9 +335,13 @@ def test_the_page_offers_what_the_model_knows(open_page):
     expect(page.locator("#e5-notes")).to_contain_text("Given a web search query")
 
 
-def pick(page, row, column):
+def click_cell(page, row, column):
     page.locator("#e5-heat").scroll_into_view_if_needed()
     page.mouse.click(**cell(page, row, column))
+
+
+def pick(page, row, column):
+    click_cell(page, row, column)
     expect(page.locator("#e5-why-read")).to_contain_text(f"P{column + 1}")
     expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
 
@@ -398,7 +403,14 @@ def test_the_matrix_can_be_sorted_and_a_click_finds_its_texts(open_page):
         "document.querySelector('#e5-heat .js-plotly-plot').layout.xaxis.ticktext[0] !== '<b>P1</b>'"
     )
     label = page.locator("#e5-heat .xtick").first.text_content()
-    page.mouse.click(**cell(page, 0, 0))
+    page.mouse.move(**cell(page, 1, 1))
+    page.mouse.move(**cell(page, 0, 0))
+    tip = page.locator("#e5-heat .e5-plot-tip-text").nth(1)
+    expect(tip).to_have_text(f"{label} {passages[int(label[1:]) - 1]}")
+    n_frames = page.locator("#e5-heat .shapelayer path").count()
+    page.mouse.down()
+    page.mouse.up()
+    expect(page.locator("#e5-heat .shapelayer path")).to_have_count(n_frames + 1)  # the picked cell is marked
     expect(page.locator("#e5-pair dt").nth(1)).to_have_text(label)
     expect(page.locator("#e5-pair")).to_contain_text("rank 1 of 3")
 
@@ -716,7 +728,7 @@ def test_a_link_carries_the_page(open_page):
     score(other)
 
     other.evaluate("location.hash = '#s=AAAA'")
-    expect(other.locator("#e5-status .e5-error")).to_contain_text("This link or file is damaged")
+    expect(other.locator("#e5-status .e5-error")).to_contain_text("holds no page of E5 Studio")
     expect(other.locator("#e5-queries textarea")).to_have_value(texts)
 
 
@@ -732,7 +744,74 @@ def test_leaving_words_out_can_be_stopped(open_page):
     expect(page.locator("#e5-leave-out-stop")).to_have_count(0)
     expect(page.locator("#e5-leave-out")).to_be_enabled()
     expect(page.locator("#e5-why-effects")).to_contain_text("so far")
+
+
+@pytest.mark.parametrize("other", ["cell", "score"])
+def test_leaving_words_out_gives_way(open_page, held_up, monkeypatch, other):
+    effects = why_module.leave_words_out
+
+    def held(*arguments):
+        for place, found in enumerate(effects(*arguments)):
+            yield found
+            assert place or held_up.wait(20)
+
+    monkeypatch.setattr(why_module, "leave_words_out", held)
+    page = open_page()
+    write(page, ["summit define"], [" ".join(f"word{number}" for number in range(60)), "another"])
     score(page)
+    pick(page, 0, 0)
+    page.get_by_role("button", name="Leave out each word").click()
+    expect(page.locator("#e5-why-effects")).to_contain_text("so far")
+    if other == "cell":
+        click_cell(page, 0, 1)
+    else:
+        page.locator("#e5-score").click()
+    held_up.set()
+    if other == "cell":
+        expect(page.locator("#e5-why-read")).to_contain_text("another")
+        expect(page.locator("#e5-why-effects")).not_to_contain_text("so far")
+    else:
+        expect(page.locator("#e5-why")).to_be_hidden()
+    expect(page.locator("#e5-leave-out-stop")).to_have_count(0)
+    pick(page, 0, 1)
+    page.get_by_role("button", name="Leave out each word").click()
+    expect(page.locator("#e5-why-effects li").first).to_be_visible()
+
+
+def test_what_was_changed_is_no_longer_called_scored(open_page):
+    page = open_page()
+    score(page)
+    page.locator("#e5-passages textarea").press_sequentially("x")
+    expect(page.locator("#e5-status .e5-done")).to_have_count(0)
+    expect(page.locator("#e5-status")).to_contain_text("Press Score again")
+    expect(page.locator("#e5-heat .js-plotly-plot")).to_be_visible()
+    score(page)
+
+
+def test_a_projection_that_fails_leaves_no_other_picture(open_page):
+    page = open_page()
+    write(page, ["one text", "two texts"], [])
+    score(page)
+    open_map(page)
+    page.locator("#e5-method").get_by_text("Between the sides").click()
+    expect(page.locator("#e5-map-caption .e5-error")).to_contain_text("both boxes")
+    expect(page.locator("#e5-map .js-plotly-plot")).to_be_hidden()
+    page.locator("#e5-method").get_by_text("PCA").click()
+    expect(page.locator("#e5-map .js-plotly-plot")).to_be_visible()
+
+
+def test_rows_of_a_table_are_picked_by_keyboard(open_page):
+    page = open_page()
+    write(page, *OLD)
+    score(page)
+    open_map(page)
+    page.locator("#e5-map-texts .e5-table").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.locator("#e5-point")).to_contain_text("old text 1 of apples")
+    expect(page.locator("#e5-point")).to_contain_text("Nearest in all dimensions")
 
 
 def test_a_text_that_is_too_long_shows_what_was_never_read(open_page):

@@ -70,6 +70,7 @@ function row({ cells, isMarked }) {
   const node = make("tr", isMarked ? "e5-row-best" : "");
   node.append(...cells.map((value, index) => cell(value, table.columns[index], isMarked)));
   node.addEventListener("click", () => trigger("pick", pickOf(cells)));
+  node.tabIndex = -1;
   return node;
 }
 
@@ -98,6 +99,16 @@ function writeAhead() {
   if (waiting.length && isNear) writeMore();
 }
 
+// Arrows go from row to row, Enter picks.
+function walk(event) {
+  const row = event.target.closest("tbody tr");
+  if (event.key === "Enter" && row) return row.click();
+  const steps = { ArrowDown: row ? row.nextElementSibling : place.querySelector("tbody tr"), ArrowUp: row?.previousElementSibling };
+  if (!steps[event.key]) return;
+  event.preventDefault();
+  steps[event.key].focus();
+}
+
 async function update() {
   const own = (revision += 1);
   const value = await opened(props.value).catch(() => null); // the plot beside it says why
@@ -112,6 +123,7 @@ async function update() {
 
 onLanguage(write);
 isMarkedOnly.addEventListener("change", write);
+place.addEventListener("keydown", walk);
 place.addEventListener("scroll", writeAhead, { passive: true });
 watch("value", update);
 update();

@@ -8,6 +8,7 @@ let figure = null;
 let revision = 0;
 let isNarrow = null;
 let cell = null;
+let picked = null;
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
@@ -34,7 +35,25 @@ function build() {
   const patches = [theme.data || [], narrow.data || []];
   const data = figure.data.map((trace, index) => patches.reduce((merged, patch) => overlay(merged, patch[index]), trace));
   // Plotly writes into what it is given.
-  return structuredClone({ data, layout: layers.reduce(overlay, figure.layout) });
+  const built = structuredClone({ data, layout: layers.reduce(overlay, figure.layout) });
+  built.layout.shapes = [...(built.layout.shapes || []), ...frameOfPicked(built.layout.font.color)];
+  return built;
+}
+
+function frameOfPicked(color) {
+  if (!picked) return [];
+  const [row, column] = picked;
+  const place = { x0: column - 0.5, x1: column + 0.5, y0: row - 0.5, y1: row + 0.5 };
+  return [{ type: "rect", ...place, line: { color, width: 3, dash: "dot" } }];
+}
+
+function pick(point) {
+  const place = placeOf(point);
+  if (!place) return;
+  trigger("pick", place);
+  if (place.kind !== "cell") return;
+  picked = point.pointNumber;
+  Plotly.relayout(drawing, { shapes: build().layout.shapes });
 }
 
 function config() {
@@ -71,10 +90,7 @@ async function draw() {
 function listen() {
   drawing.on("plotly_hover", (event) => showTip(event.points[0], event.event));
   drawing.on("plotly_unhover", hideTip);
-  drawing.on("plotly_click", (event) => {
-    const place = placeOf(event.points[0]);
-    if (place) trigger("pick", place);
-  });
+  drawing.on("plotly_click", (event) => pick(event.points[0]));
   drawing.on("plotly_selected", (event) => {
     if (event && figure.hover.kind === "points") trigger("gather", { labels: event.points.map((point) => placeOf(point)?.label).filter(Boolean) });
   });
@@ -86,6 +102,7 @@ function save(format) {
   const { data, layout } = build();
   const page = getComputedStyle(element.closest(".e5-panel") || document.body).backgroundColor;
   Object.assign(layout, { paper_bgcolor: page, plot_bgcolor: page });
+  layout.font.family = "sans-serif"; // a picture holds no fonts of the page, and others are wider
   const filename = element.closest("[id^=e5-]")?.id ?? "e5-plot";
   const size = { width: drawing.clientWidth, height: figure.height };
   Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
@@ -123,9 +140,10 @@ function tipLines(point) {
   if (place.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
   if (point.z === null || !Number.isFinite(Number(point.z))) return []; // no score, as of a text with itself
   const { rows, columns, unit, digits } = figure.hover;
+  const [drawnRow, drawnColumn] = point.pointNumber;
   const score = document.createElement("strong");
   score.textContent = Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212");
-  return [line("e5-plot-tip-score", score, " " + unit), named(rows[place.row]), named(columns[place.column])];
+  return [line("e5-plot-tip-score", score, " " + unit), named(rows[drawnRow]), named(columns[drawnColumn])];
 }
 
 function showTip(point, event) {
@@ -157,7 +175,7 @@ const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 function walk(event) {
   if (!figure || figure.hover.kind !== "cells") return;
   const { rows, columns } = figure.hover;
-  if (event.key === "Enter" && cell) trigger("pick", cellAt(cell));
+  if (event.key === "Enter" && cell) pick({ pointNumber: cell });
   const step = STEPS[event.key];
   if (!step) return;
   event.preventDefault();
@@ -173,7 +191,7 @@ async function update() {
   if (own !== revision) return; // another value has come since
   figure = value && value.data ? value : null;
   fault.textContent = (value && value.fault) || "";
-  cell = null;
+  cell = picked = null;
   requestAnimationFrame(draw); // when what stands beside it has taken its room
 }
 

@@ -43,9 +43,8 @@ from e5studio.studio.parcels import posted
 from e5studio.studio.tables import map_table
 
 _USUAL = MapSettings()
-_POINT_HELP = words.hint(
-    "Click a point to see what truly lies next to it. Loop some with the lasso above the map to list them alone."
-)
+_POINT_HELP = "Click a point to see what truly lies next to it."
+_LASSO_HELP = " Loop some with the lasso above the map to list them alone."
 
 
 @dataclass(frozen=True)
@@ -226,7 +225,7 @@ def listen_map(tab: MapTab, result: gr.State) -> None:
         made = choice.input(place_anew, [result, tab.colour, *tab.settings], [tab.caption, placed_anew], **latest)
         show_if_current(made, placed_anew, result, tab.drawn)
     made = tab.colour.input(_paint, [result, tab.placed, tab.colour], [painted], **latest)
-    show_if_current(made, painted, result, [tab.plot, tab.caption])
+    show_if_current(made, painted, result, [tab.plot, tab.caption, tab.point])
     for source in (tab.plot, tab.table):
         made = source.pick(_pick, [result, tab.placed, tab.colour], [picked], **PROJECTING)
         show_if_current(made, picked, result, [tab.plot, tab.caption, tab.point])
@@ -237,13 +236,14 @@ def listen_map(tab: MapTab, result: gr.State) -> None:
 def place_anew(result: ScoreResult | None, colour: str, *settings: Any) -> Iterator[list[Any]]:
     """Place the texts as the settings say: what is being done, then a draft of `MapTab.drawn`."""
     if result is None:
+        yield [gr.skip(), gr.skip()]
         return
     yield [words.progress(None, "Placing the texts"), gr.skip()]
     try:
         placed = place_texts(result, valid_settings(*settings))
         drawn = _drawn(result, placed, valid_colour(colour))
     except Exception as error:
-        drawn = [gr.skip(), words.error(explain(error)), *[gr.skip()] * 4]
+        drawn = [None, words.error(explain(error)), [], gr.skip(), gr.skip(), None]
     yield [gr.skip(), Draft(result.key, drawn)]
 
 
@@ -254,7 +254,7 @@ def _heeded(*settings: Any) -> list[Any]:
 def _drawn(result: ScoreResult, placed: TextMap, colour: Colour) -> list[Any]:
     figure, caption = draw_map(result, placed, colour)
     table = posted(map_table(result, placed))
-    return [posted(figure), words.hint(caption), _POINT_HELP, table, gr.update(visible=False), placed]
+    return [posted(figure), words.hint(caption), _point_help(placed), table, gr.update(visible=False), placed]
 
 
 def _usable_seed(seed: Any) -> int:
@@ -266,6 +266,11 @@ def _own(result: ScoreResult | None, placed: TextMap | None) -> TextMap | None:
     return placed if result is not None and placed is not None and placed.of == result.key else None
 
 
+def _point_help(placed: TextMap) -> list[words.Node]:
+    is_plane = placed.coordinates.shape[1] == 2
+    return words.hint(_POINT_HELP + (_LASSO_HELP if is_plane else ""))
+
+
 def _paint(result: ScoreResult | None, placed: TextMap | None, colour: str) -> Any:
     own = _own(result, placed)
     if result is None or own is None:
@@ -273,8 +278,8 @@ def _paint(result: ScoreResult | None, placed: TextMap | None, colour: str) -> A
     try:
         figure, caption = draw_map(result, own, valid_colour(colour))
     except Exception as error:
-        return Draft(result.key, [gr.skip(), words.error(explain(error))])
-    return Draft(result.key, [posted(figure), words.hint(caption)])
+        return Draft(result.key, [gr.skip(), words.error(explain(error)), gr.skip()])
+    return Draft(result.key, [posted(figure), words.hint(caption), _point_help(own)])
 
 
 def _pick(result: ScoreResult | None, placed: TextMap | None, colour: str, event: gr.EventData) -> Any:

@@ -25,6 +25,9 @@ from e5studio.studio.uses import wording
 
 _WORTH_SORTING = 3
 
+# A large matrix fills the window, and what a click brings would appear below it, unseen.
+_SHOW_PAIR = """() => document.querySelector("#e5-pair").scrollIntoView({ block: "nearest" })"""
+
 
 @dataclass(frozen=True)
 class ScoresTab:
@@ -113,14 +116,19 @@ def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
     return figure
 
 
-def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> None:
-    """Show a pair in full when its cell or its row is clicked, and then why it scores as it does."""
+def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> Any:
+    """Show a pair in full when its cell or its row is clicked, and then why it scores as it does.
+
+    Returns:
+        The event that leaves words out, for others to cancel.
+    """
     for source in (tab.heat, tab.table):
-        source.pick(_pair, [result], [tab.pair], **AT_ONCE)
+        shown = source.pick(_pair, [result], [tab.pair], **AT_ONCE)
+        shown.then(None, js=_SHOW_PAIR, **AT_ONCE)
     reordered = draft_state()
     made = tab.order.input(_reordered, [result, tab.order], [reordered], trigger_mode="always_last", **PROJECTING)
     show_if_current(made, reordered, result, [tab.heat])
-    listen_why(tab.why, handlers, result, [tab.heat, tab.table])
+    return listen_why(tab.why, handlers, result, [tab.heat, tab.table])
 
 
 def _reordered(result: ScoreResult | None, order: str) -> Any:

@@ -82,12 +82,16 @@ def render_why() -> WhyPanel:
 
 def cleared() -> list[Any]:
     """A closed panel, as the values of `WhyPanel.outputs`: what it said was of an earlier result."""
-    kept = gr.skip()
-    return [gr.update(visible=False), [], [], _PLAIN, None, kept, gr.update(visible=False), [], [], None, None]
+    start, stop = gr.update(interactive=True), gr.update(visible=False)
+    return [gr.update(visible=False), [], [], _PLAIN, None, start, stop, [], [], None, None]
 
 
-def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: list[gr.HTML]) -> None:
-    """Explain the pair whose cell is picked; show its shares in either way; leave its words out on request."""
+def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: list[gr.HTML]) -> Any:
+    """Explain the pair whose cell is picked; show its shares in either way; leave its words out on request.
+
+    Returns:
+        The event that leaves words out, for others to cancel.
+    """
     open_panel = explainer(handlers)
 
     def picked(found: ScoreResult | None, event: gr.EventData) -> list[Any]:
@@ -97,13 +101,14 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
             return [gr.skip()] * len(why.outputs)
         return open_panel(found, row, column)
 
-    for source in sources:
-        source.pick(picked, [result], why.outputs, **ENCODING)
     why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], **AT_ONCE)
     running = why.start.click(
         _leaver(handlers), [result, why.explained], [why.start, why.stop, why.effects], trigger_mode="once", **ENCODING
     )
+    for source in sources:
+        source.pick(picked, [result], why.outputs, cancels=[running], **ENCODING)
     why.stop.click(_stopped, None, [why.start, why.stop], cancels=[running], **AT_ONCE)
+    return running
 
 
 def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], list[Any]]:
