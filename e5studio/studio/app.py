@@ -74,10 +74,11 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                     chart = render_map()
         page = Page(inputs, scores, chart, tabs, result, wished)
         listen_inputs(inputs)
-        leaving_out = listen_scores(scores, handlers, result)
+        stop_leaving_out = listen_scores(scores, handlers, result)
+        inputs.score.click(stop_leaving_out, **AT_ONCE)
         listen_map(chart, result)
         listen_sharing(page, handlers)
-        _listen_score(page, handlers, leaving_out)
+        _listen_score(page, handlers)
         map_page.select(_warm, **AT_ONCE)
         demo.load(_first_paint, None, [inputs.picker], **AT_ONCE)
     return demo
@@ -102,7 +103,7 @@ def _warm_soon() -> threading.Timer:
     return timer
 
 
-def _listen_score(page: Page, handlers: Handlers, interrupted: Any) -> None:
+def _listen_score(page: Page, handlers: Handlers) -> None:
     running = RunningWork()
     inputs = page.inputs
     scores = [page.result, *page.scores.outputs]
@@ -112,7 +113,6 @@ def _listen_score(page: Page, handlers: Handlers, interrupted: Any) -> None:
         [*inputs.typed, page.result, page.wished],
         [inputs.score, inputs.stop, inputs.status, *scores],
         trigger_mode="once",
-        cancels=[interrupted],
         **ENCODING,
     )
     # An event of its own, so that the scores need not wait for the map. A yield more would not do: the browser works

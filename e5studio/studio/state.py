@@ -98,3 +98,28 @@ class RunningWork:
         self.stop(session)
         with self._lock:
             self._works.pop(session, None)
+
+
+class StopSigns:
+    """A sign for each visitor for whom something is streamed, so that whatever they do next can end it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._signs: dict[str, threading.Event] = {}
+
+    def start(self, session: str) -> threading.Event:
+        """The sign that the stream looks at."""
+        with self._lock:
+            return self._signs.setdefault(session, threading.Event())
+
+    def stop(self, session: str) -> None:
+        """Have a visitor's stream end at its next step; nothing happens where none runs."""
+        with self._lock:
+            sign = self._signs.get(session)
+        if sign is not None:
+            sign.set()
+
+    def end(self, session: str) -> None:
+        """Forget a stream that has ended."""
+        with self._lock:
+            self._signs.pop(session, None)

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from e5studio.studio.state import RunningWork, Stage, StoppedError, Work
+from e5studio.studio.state import RunningWork, Stage, StoppedError, StopSigns, Work
 
 
 def endless(tell):
@@ -57,3 +57,14 @@ def test_stop_reaches_the_visitors_own_work_only():
     running.end("other")
     with pytest.raises(StoppedError):
         other.result()
+
+
+def test_a_stop_sign_is_for_its_own_visitor_and_gone_at_the_end():
+    signs = StopSigns()
+    mine, theirs = signs.start("mine"), signs.start("theirs")
+    signs.stop("mine")
+    signs.stop("nobody")
+    assert mine.is_set()
+    assert not theirs.is_set()
+    signs.end("mine")
+    assert not signs.start("mine").is_set()

@@ -20,7 +20,7 @@ from e5studio.studio.labels import label
 from e5studio.studio.ordering import Order, matrix_order, valid_order
 from e5studio.studio.parcels import posted
 from e5studio.studio.tables import score_table
-from e5studio.studio.tabs.why import WhyPanel, cleared, listen_why, render_why
+from e5studio.studio.tabs.why import Stop, WhyPanel, cleared, listen_why, render_why
 from e5studio.studio.uses import wording
 
 _WORTH_SORTING = 3
@@ -116,11 +116,11 @@ def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
     return figure
 
 
-def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> Any:
+def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> Stop:
     """Show a pair in full when its cell or its row is clicked, and then why it scores as it does.
 
     Returns:
-        The event that leaves words out, for others to cancel.
+        A listener that ends the leaving out of words.
     """
     for source in (tab.heat, tab.table):
         shown = source.pick(_pair, [result], [tab.pair], **AT_ONCE)

@@ -19,9 +19,13 @@ from e5studio.studio.figures import Figure, word_grid
 from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
+from e5studio.studio.state import StopSigns
 from e5studio.studio.zero_gpu import on_gpu
 
 _PLAIN, _CENTRED = "plain", "centred"
+
+
+Stop = Callable[[gr.Request], None]
 
 
 @dataclass(frozen=True)
@@ -86,12 +90,17 @@ def cleared() -> list[Any]:
     return [gr.update(visible=False), [], [], _PLAIN, None, start, stop, [], [], None, None]
 
 
-def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: list[gr.HTML]) -> Any:
+def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: list[gr.HTML]) -> Stop:
     """Explain the pair whose cell is picked; show its shares in either way; leave its words out on request.
 
     Returns:
-        The event that leaves words out, for others to cancel.
+        A listener that ends the leaving out, for whatever else needs the model.
     """
+    signs = StopSigns()
+
+    def stop(request: gr.Request) -> None:
+        signs.stop(str(request.session_hash))
+
     open_panel = explainer(handlers)
 
     def picked(found: ScoreResult | None, event: gr.EventData) -> list[Any]:
@@ -102,13 +111,18 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
         return open_panel(found, row, column)
 
     why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], **AT_ONCE)
-    running = why.start.click(
-        _leaver(handlers), [result, why.explained], [why.start, why.stop, why.effects], trigger_mode="once", **ENCODING
+    why.start.click(
+        _leaver(handlers, signs),
+        [result, why.explained],
+        [why.start, why.stop, why.effects],
+        trigger_mode="once",
+        **ENCODING,
     )
     for source in sources:
-        source.pick(picked, [result], why.outputs, cancels=[running], **ENCODING)
-    why.stop.click(_stopped, None, [why.start, why.stop], cancels=[running], **AT_ONCE)
-    return running
+        source.pick(stop, **AT_ONCE)
+        source.pick(picked, [result], why.outputs, **ENCODING)
+    why.stop.click(stop, **AT_ONCE)
+    return stop
 
 
 def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], list[Any]]:
@@ -163,21 +177,25 @@ def _grid(found: Explanation, *, is_centred: bool) -> Figure | None:
     return posted(word_grid(points, shares.left.names, shares.right.names, is_centred=is_centred))
 
 
-def _leaver(handlers: Handlers) -> Any:
-    def leave_out(found: ScoreResult | None, explained: Explanation | None) -> Iterator[tuple[Any, Any, Any]]:
+def _leaver(handlers: Handlers, signs: StopSigns) -> Any:
+    def leave_out(
+        found: ScoreResult | None, explained: Explanation | None, request: gr.Request
+    ) -> Iterator[tuple[Any, Any, Any]]:
         if found is None or explained is None:
             return
+        session = str(request.session_hash)
+        sign = signs.start(session)
         yield gr.update(interactive=False), gr.update(visible=True), words.progress(None, "Leaving words out")
         try:
             with handlers.pool.lease(found.meta.name, show_progress=False) as encoder:
                 for effects in leave_words_out(encoder, found, explained):
+                    if sign.is_set():
+                        break
                     yield gr.skip(), gr.skip(), why_words.words_left_out(explained, effects)
         except Exception as error:
             yield gr.skip(), gr.skip(), words.error(explain(error))
-        yield *_stopped(), gr.skip()
+        finally:
+            signs.end(session)  # also where the visitor has closed the page
+        yield gr.update(interactive=True), gr.update(visible=False), gr.skip()
 
     return leave_out
-
-
-def _stopped() -> tuple[Any, Any]:
-    return gr.update(interactive=True), gr.update(visible=False)
