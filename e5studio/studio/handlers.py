@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.clusters import Clusters, find_clusters
+from e5studio.backends import BackendName, DType
 from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
 from e5studio.hub import find_local
@@ -43,6 +44,8 @@ class ScoreRequest:
     passages: str
     instruction: str = ""
     separator: Separator = "line"
+    dtype: DType = "auto"
+    backend: BackendName = "auto"
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class Handlers:
         meta = offered(request.model)
         use = valid_use(meta.prompt_kind, request.use)
         queries, passages, is_self = self._read(request, use)
-        with self._lease(meta, stage) as encoder:
+        with self._lease(meta, stage, request.dtype, request.backend) as encoder:
             started = time.perf_counter()
             sides: list[tuple[Side, TextList]] = [("query", queries)]
             if not is_self:
@@ -187,6 +190,38 @@ class Handlers:
             vectors, _, _ = _embed_sides(encoder, [texts], [arguments], {}, _no_stage)
         return vectors
 
+    def embed_under(
+        self, result: ScoreResult, prompts: Sequence[str], on_stage: OnStage | None = None
+    ) -> list[FloatArray]:
+        """Embed all texts of a result once more under each of some prompts; a vector that it has already is taken.
+
+        Args:
+            result: Of `score`.
+            prompts: What stands in front of every text, queries and passages alike.
+            on_stage: Told what is being done.
+
+        Returns:
+            For each prompt what `ScoreResult.vectors` would be, (n, embed_dim).
+
+        Raises:
+            E5StudioError: As `score`.
+            StoppedError: `on_stage` asked to stop.
+        """
+        stage = on_stage or _no_stage
+        asked = result.asked
+        sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
+        vectors = []
+        with self._lease(result.meta, stage, asked.dtype, asked.backend) as encoder:
+            known = _known_vectors(result, encoder.spec.fingerprint)
+            for number, prompt in enumerate(prompts):
+
+                def tell(share: float | None, words: str, before: int = number) -> None:
+                    stage((before + (share or 0)) / len(prompts), words)
+
+                arguments: list[PromptArguments] = [{"prompt": prompt}] * len(sides)
+                vectors.append(_embed_sides(encoder, sides, arguments, known, tell)[0])
+        return vectors
+
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
         """Have a model ready for the next call: loaded, and run once, which is slow the first time."""
         with self._lease(offered(model), on_stage or _no_stage) as encoder:
@@ -203,11 +238,13 @@ class Handlers:
         _check_there(queries, passages, is_self, words.left, words.right)
         return queries, queries if is_self else passages, is_self
 
-    def _lease(self, meta: ModelMeta, stage: OnStage) -> Lease:
+    def _lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:
         short = meta.name.rsplit("/", 1)[-1]
         stage(None, f"Loading {short}" if find_local(meta) else f"Downloading {short}")
         return self.pool.lease(
             meta.name,
+            dtype=dtype,
+            backend=backend,
             show_progress=False,
             on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
         )
