@@ -26,7 +26,7 @@ _FIRST = EXAMPLES[0]
 _CHANGED = "Changed since it was scored. Press Score again."
 
 # The result stays in sight; only what says that it is done must not go on saying so.
-_TELL_CHANGE = f"""(told) => told?.[0]?.[1] === "e5-done" ? {json.dumps(words.hint(_CHANGED))} : told"""
+_TELL_CHANGE = f"""(told) => [told?.[0]?.[1] === "e5-done" ? {json.dumps(words.hint(_CHANGED))} : told]"""
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ def listen_inputs(inputs: Inputs) -> None:
     chosen = [inputs.picker, inputs.use]
     inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE)
     inputs.use.input(_adapt, chosen, adapted, **AT_ONCE)
-    for box in (inputs.queries, inputs.passages, inputs.instruction, inputs.use):
-        box.input(None, [inputs.status], [inputs.status], js=_TELL_CHANGE, **AT_ONCE)
+    boxes = (inputs.queries, inputs.passages, inputs.instruction, inputs.use)
+    for changed in (inputs.picker.choose, *(box.input for box in boxes)):
+        changed(None, [inputs.status], [inputs.status], js=_TELL_CHANGE, **AT_ONCE)
     for button, example in inputs.examples:
         button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **AT_ONCE)
 

@@ -784,9 +784,13 @@ def test_what_was_changed_is_no_longer_called_scored(open_page):
     score(page)
     page.locator("#e5-passages textarea").press_sequentially("x")
     expect(page.locator("#e5-status .e5-done")).to_have_count(0)
-    expect(page.locator("#e5-status")).to_contain_text("Press Score again")
+    expect(page.locator("#e5-status p")).to_have_text("Changed since it was scored. Press Score again.")
+    page.locator("#e5-passages textarea").press_sequentially("yz")
+    expect(page.locator("#e5-status p")).to_have_text("Changed since it was scored. Press Score again.")
     expect(page.locator("#e5-heat .js-plotly-plot")).to_be_visible()
     score(page)
+    take_model(page, "intfloat/e5-small-v2")
+    expect(page.locator("#e5-status p")).to_have_text("Changed since it was scored. Press Score again.")
 
 
 def test_a_projection_that_fails_leaves_no_other_picture(open_page):
