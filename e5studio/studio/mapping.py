@@ -26,7 +26,8 @@ from e5studio.analysis.projection import (
 )
 from e5studio.errors import VectorError
 from e5studio.similarity import TopK
-from e5studio.studio.figures import ColourScale, Figure, cluster_groups, role_groups, scatter_map, shaded_groups
+from e5studio.studio.figures.form import Figure
+from e5studio.studio.figures.points import ColourScale, cluster_groups, role_groups, scatter_map, shaded_groups
 from e5studio.studio.handlers import FloatArray, ScoreResult
 from e5studio.studio.uses import wording
 

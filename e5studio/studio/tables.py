@@ -13,7 +13,7 @@ import numpy as np
 
 from e5studio.analysis.ranking import ranks, softmax
 from e5studio.studio.boxes import shown
-from e5studio.studio.figures import MAX_ROWS_WITH_OUTLINES
+from e5studio.studio.figures.heat import MAX_ROWS_WITH_OUTLINES
 from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.mapping import TextMap
 from e5studio.studio.uses import wording

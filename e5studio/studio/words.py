@@ -11,7 +11,7 @@ from e5studio.prompts import Prompt
 from e5studio.report import EncodeReport, Truncation
 from e5studio.studio.boxes import TextList, shown
 from e5studio.studio.catalog import ModelCard, ModelChoice
-from e5studio.studio.figures import MAX_ROWS_WITH_OUTLINES
+from e5studio.studio.figures.heat import MAX_ROWS_WITH_OUTLINES
 from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.uses import Use, prompts_in_front, takes_instruction, uses_of, wording
 

@@ -12,7 +12,7 @@ from e5studio.analysis.calibration import MIN_OTHERS, place_among
 from e5studio.errors import VectorError
 from e5studio.studio import why_words
 from e5studio.studio.explain import explain_pair, leave_words_out
-from e5studio.studio.figures import word_grid
+from e5studio.studio.figures.heat import word_grid
 from e5studio.studio.handlers import ScoreRequest
 from tests import corpus
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE

@@ -7,21 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from e5studio.studio.figures import (
-    _DARK_SCALE,
-    _LIGHT_SCALE,
-    MAX_CELLS_WITH_NUMBERS,
-    ColourScale,
-    _readable,
-    cluster_groups,
-    colour_range,
-    heat_map,
-    plot_text,
-    role_groups,
-    scatter_map,
-    shaded_groups,
-    typed,
-)
+from e5studio.studio.figures.form import DARK_SCALE, LIGHT_SCALE, plot_text, typed
+from e5studio.studio.figures.heat import MAX_CELLS_WITH_NUMBERS, _readable, colour_range, heat_map
+from e5studio.studio.figures.points import ColourScale, cluster_groups, role_groups, scatter_map, shaded_groups
 
 NASTY = ["<img src=x onerror=alert(1)>", "${alert(1)} and $\\href{x}$", "{{x}} & `code` C:\\users"]
 
@@ -49,14 +37,14 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("scale", [_LIGHT_SCALE, _DARK_SCALE], ids=["light", "dark"])
+@pytest.mark.parametrize("scale", [LIGHT_SCALE, DARK_SCALE], ids=["light", "dark"])
 def test_equal_steps_of_score_are_equal_steps_of_lightness(scale):
     steps = np.diff([lightness(colour) for colour in scale])
     assert (np.sign(steps) == np.sign(steps[0])).all()
     np.testing.assert_allclose(steps, steps.mean(), rtol=0.08)
 
 
-@pytest.mark.parametrize("scale", [_LIGHT_SCALE, _DARK_SCALE], ids=["light", "dark"])
+@pytest.mark.parametrize("scale", [LIGHT_SCALE, DARK_SCALE], ids=["light", "dark"])
 def test_numbers_stand_out_from_every_colour_of_the_scale(scale):
     scores = np.linspace(0, 100, len(scale), dtype=np.float32)[None]
     assert all(contrast(ink, cell) >= 4.3 for ink, cell in zip(_readable(scores, scale), scale, strict=True))

@@ -14,7 +14,8 @@ from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE, PROJECTING, Draft, draft_state, fields_of, show_if_current
-from e5studio.studio.figures import Figure, heat_map
+from e5studio.studio.figures.form import Figure
+from e5studio.studio.figures.heat import heat_map
 from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.ordering import Order, matrix_order, valid_order

@@ -15,7 +15,8 @@ from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, fields_of
 from e5studio.studio.explain import Explanation, explain_pair, leave_words_out
 from e5studio.studio.failures import explain
-from e5studio.studio.figures import Figure, word_grid
+from e5studio.studio.figures.form import Figure
+from e5studio.studio.figures.heat import word_grid
 from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted

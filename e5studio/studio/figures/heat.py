@@ -1,0 +1,244 @@
+"""Matrices as colours: scores, and what pairs of words make of one. Pure."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import numpy as np
+
+from e5studio.studio.boxes import shown
+from e5studio.studio.figures.form import (
+    DARK_SCALE,
+    DIVERGING_DARK,
+    DIVERGING_LIGHT,
+    LIGHT_SCALE,
+    THEMES,
+    Figure,
+    FloatArray,
+    Theme,
+    colour_stops,
+    named,
+    plot_text,
+    theme_layout,
+    typed,
+)
+
+_BEST_COLOUR = {"light": "#c2410c", "dark": "#ffb45e"}
+
+MAX_CELLS_WITH_NUMBERS = 400
+MAX_ROWS_WITH_OUTLINES = 64
+_SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that mean nothing in full colour
+
+
+def heat_map(
+    scores: FloatArray,
+    queries: Sequence[str],
+    passages: Sequence[str],
+    query_labels: Sequence[str],
+    passage_labels: Sequence[str],
+    best: Sequence[int | None],
+    names: tuple[str, str] = ("Queries", "Passages"),
+) -> Figure:
+    """The score matrix as colours and numbers.
+
+    Args:
+        scores: Cosine x 100, shape (n_queries, n_passages); NaN leaves a cell blank.
+        queries: Texts of the rows.
+        passages: Texts of the columns.
+        query_labels: Short names of the rows.
+        passage_labels: Short names of the columns.
+        best: Column of the best passage of each row, or None.
+        names: What rows and columns are called.
+    """
+    n_rows, n_columns = scores.shape
+    low, high = colour_range(scores)
+    gap = 2 if max(scores.shape) <= 24 else 1 if max(scores.shape) <= 48 else 0
+    trace = {
+        "type": "heatmap",
+        "z": typed(scores),
+        "zmin": low,
+        "zmax": high,
+        "xgap": gap,
+        "ygap": gap,
+        "hoverinfo": "none",
+        "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}},
+    }
+    step = _tick_step(n_rows)
+    row_ticks = [f"<b>{label}</b>  {plot_text(text, 26)}" for label, text in zip(query_labels, queries, strict=True)]
+    numbers = [_numbers(scores, best)] if scores.size <= MAX_CELLS_WITH_NUMBERS else []
+    return {
+        "data": [trace, *numbers],
+        "layout": _heat_layout(row_ticks, passage_labels, names),
+        "themes": {theme: _heat_theme(theme, scores if numbers else None, best) for theme in THEMES},
+        "narrow": {
+            "data": [{"showscale": False}, *({"textfont": {"size": 11 if n_columns <= 8 else 9}} for _ in numbers)],
+            "layout": {"yaxis": {"ticktext": [f"<b>{html.escape(label)}</b>" for label in query_labels[::step]]}},
+        },
+        "hover": {
+            "kind": "cells",
+            "rows": named(query_labels, queries),
+            "columns": named(passage_labels, passages),
+            "unit": "cosine \N{MULTIPLICATION SIGN} 100",
+        },
+        "height": int(np.clip(96 + 46 * n_rows, 240, 640)),
+        "width": int(min(260 + 40 * n_columns, 900)),
+        "zoom": scores.size > MAX_CELLS_WITH_NUMBERS,
+        "label": _heat_label(scores, names),
+    }
+
+
+def colour_range(scores: FloatArray) -> tuple[float, float]:
+    """Lowest and highest score of the colours: the data's own, but never a sliver."""
+    low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
+    missing = max(0.0, _SMALLEST_SPAN - (high - low)) / 2
+    return round(low - missing, 3), round(high + missing, 3)
+
+
+def _heat_layout(row_ticks: list[str], column_ticks: Sequence[str], names: tuple[str, str]) -> Figure:
+    n_rows, n_columns = len(row_ticks), len(column_ticks)
+    step_x, step_y = _tick_step(n_columns), _tick_step(n_rows)
+    axis = {"showgrid": False, "zeroline": False, "ticks": "", "automargin": True, "tickfont": {"size": 12}}
+    return {
+        "xaxis": {
+            **axis,
+            "side": "top",
+            "tickvals": list(range(0, n_columns, step_x)),
+            "ticktext": [f"<b>{html.escape(label)}</b>" for label in column_ticks[::step_x]],
+            "range": [-0.5, n_columns - 0.5],
+            "title": {"text": names[1], "standoff": 8, "font": {"size": 12}},
+            "tickangle": 0 if n_columns <= 20 else -90,
+        },
+        "yaxis": {
+            **axis,
+            "tickvals": list(range(0, n_rows, step_y)),
+            "ticktext": row_ticks[::step_y],
+            "range": [n_rows - 0.5, -0.5],
+        },
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+    }
+
+
+def _tick_step(n_ticks: int) -> int:
+    """Every so many rows or columns get a name where there is no room for all."""
+    return max(1, -(-n_ticks // 40))
+
+
+def _few_ticks(names: Sequence[str]) -> Figure:
+    """Names for the columns of a phone: a dozen, whatever their number."""
+    step = max(1, -(-len(names) // 12))
+    return {"tickvals": list(range(0, len(names), step)), "ticktext": list(names[::step])}
+
+
+def _numbers(scores: FloatArray, best: Sequence[int | None]) -> Figure:
+    """The numbers as a layer of text: the heat map's own has one colour for dark and bright cells."""
+    n_rows, n_columns = scores.shape
+    tenths = np.round(scores, 1) + np.float32(0)  # no "-0.0"
+    plain = [
+        ["" if np.isnan(score) else f"{score:.1f}".replace("-", "\N{MINUS SIGN}") for score in row] for row in tenths
+    ]
+    texts = [f"<b>{text}</b>" if best[i] == j else text for i, row in enumerate(plain) for j, text in enumerate(row)]
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "x": list(range(n_columns)) * n_rows,
+        "y": np.repeat(np.arange(n_rows), n_columns).tolist(),
+        "text": texts,
+        "textfont": {"size": 16 if n_columns <= 5 else 13 if n_columns <= 12 else 10},
+        "hoverinfo": "skip",
+        "cliponaxis": True,
+    }
+
+
+def _heat_theme(theme: Theme, numbered: FloatArray | None, best: Sequence[int | None]) -> Figure:
+    scale = LIGHT_SCALE if theme == "light" else DARK_SCALE
+    stops = colour_stops(scale)
+    patch = theme_layout(theme)
+    patch["shapes"] = _outlines(best, theme)
+    data: list[Figure] = [{"colorscale": stops}]
+    if numbered is not None:
+        data.append({"textfont": {"color": _readable(numbered, scale)}})
+    return {"data": data, "layout": patch}
+
+
+def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
+    """For each cell black or white, whichever stands out more from its colour."""
+    low, high = colour_range(scores)
+    stops = np.array([[int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)] for colour in scale])
+    at = (np.nan_to_num(scores.ravel(), nan=low) - low) / (high - low) * (len(scale) - 1)
+    rgb = np.stack([np.interp(at, np.arange(len(scale)), stops[:, channel]) for channel in range(3)], axis=1)
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    # The contrasts with white, 1.05 / (L + 0.05), and with the ink, (L + 0.05) / 0.06, meet here.
+    return ["#ffffff" if dark else "#10141a" for dark in luminance < 0.2]
+
+
+def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
+    frames = [f"M{j - 0.5},{i - 0.5}H{j + 0.5}V{i + 0.5}H{j - 0.5}Z" for i, j in enumerate(best) if j is not None]
+    if not frames or len(best) > MAX_ROWS_WITH_OUTLINES:
+        return []
+    line = {"color": _BEST_COLOUR[theme], "width": 3 if len(best) <= 16 else 2}
+    return [{"type": "path", "path": "".join(frames), "line": line}]  # one shape: each takes plotly a millisecond
+
+
+def _heat_label(scores: FloatArray, names: tuple[str, str]) -> str:
+    return (
+        f"Heat map of {scores.shape[0]} {names[0].lower()} by {scores.shape[1]} {names[1].lower()}, scores from "
+        f"{np.nanmin(scores):.1f} to {np.nanmax(scores):.1f}. The table holds the same numbers."
+    )
+
+
+def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, is_centred: bool) -> Figure:
+    """How pairs of words make up a score: a cell for each pair, in points of cosine x 100.
+
+    Args:
+        shares: Points of each pair, (n_left, n_right).
+        left: Words of the rows.
+        right: Words of the columns.
+        is_centred: Shares go both ways from zero, and so do the colours.
+    """
+    n_rows, n_columns = shares.shape
+    largest = max(float(np.abs(shares).max(initial=0)), 1e-3)
+    low = -largest if is_centred else min(0.0, float(shares.min(initial=0)))
+    scales = (DIVERGING_LIGHT, DIVERGING_DARK) if is_centred else (LIGHT_SCALE, DARK_SCALE)
+    rows, columns = ([plot_text(word, 18) for word in words] for words in (left, right))
+    layout = _heat_layout([f"<b>{word}</b>" for word in rows[:: _tick_step(n_rows)]], columns, ("", ""))
+    layout["yaxis"] |= {"tickvals": list(range(0, n_rows, _tick_step(n_rows))), "range": [n_rows - 0.5, -0.5]}
+    layout["xaxis"] |= {"tickangle": -45 if n_columns > 6 else 0, "ticktext": columns[:: _tick_step(n_columns)]}
+    gap = 2 if max(shares.shape) <= 24 else 0
+    bar = {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}}
+    themes = {
+        theme: {
+            "data": [{"colorscale": colour_stops(scale)}],
+            "layout": theme_layout(theme),
+        }
+        for theme, scale in zip(THEMES, scales, strict=True)
+    }
+    return {
+        "data": [
+            {
+                "type": "heatmap",
+                "z": typed(shares),
+                "zmin": low,
+                "zmax": largest,
+                "xgap": gap,
+                "ygap": gap,
+                "hoverinfo": "none",
+                "colorbar": bar,
+            }
+        ],
+        "layout": layout,
+        "themes": themes,
+        "narrow": {"data": [{"showscale": False}], "layout": {"xaxis": _few_ticks(columns)}},
+        "hover": {
+            "kind": "cells",
+            "rows": [["", shown(word, 80)] for word in left],
+            "columns": [["", shown(word, 80)] for word in right],
+            "unit": "points of the score",
+            "digits": 2,
+        },
+        "height": int(np.clip(120 + 26 * n_rows, 220, 640)),
+        "width": int(min(220 + 26 * n_columns, 900)),
+        "zoom": shares.size > MAX_CELLS_WITH_NUMBERS,
+        "label": f"Grid of {n_rows} by {n_columns} words and what each pair adds to the score.",
+    }

@@ -1,0 +1,272 @@
+"""Texts as points of a plane or of space. Pure."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from e5studio.studio.figures.form import (
+    DARK_SCALE,
+    FAINT,
+    INK,
+    LIGHT_SCALE,
+    SURFACE,
+    THEMES,
+    Figure,
+    FloatArray,
+    Theme,
+    colour_stops,
+    named,
+    plot_text,
+    theme_layout,
+    typed,
+)
+
+_LINK = {"light": "#a9b4c4", "dark": "#5b6880"}
+_QUERY_COLOUR: dict[Theme, str] = {"light": "#c2410c", "dark": "#fb923c"}
+_PASSAGE_COLOUR: dict[Theme, str] = {"light": "#1d6fb8", "dark": "#5ab4f0"}
+
+# Okabe and Ito's colours for people who see red and green alike, and Tol's bright ones for the dark.
+_CLUSTERS_LIGHT = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#8a6d00",
+    "#56b4e9",
+    "#7b3294",
+    "#5a5a5a",
+    "#a6611a",
+    "#117733",
+)
+_CLUSTERS_DARK = (
+    "#5ab4f0",
+    "#ff9d5c",
+    "#4fd1a5",
+    "#f29ecb",
+    "#f0e442",
+    "#9ad7ff",
+    "#c59be8",
+    "#b8b8b8",
+    "#dfc27d",
+    "#88d498",
+)
+
+_MAX_LABELLED_POINTS = 60
+
+Symbol = Literal["circle", "diamond"]
+
+
+@dataclass(frozen=True)
+class PointGroup:
+    """Points of a map that look alike.
+
+    Attributes:
+        name: What the legend calls them; "" for points that another group's entry stands for.
+        members: Their places among the points.
+        symbol: Their shape.
+        colours: One for each theme.
+        shades: In place of one colour a value for each member, on a `ColourScale`.
+    """
+
+    name: str
+    members: tuple[int, ...]
+    symbol: Symbol
+    colours: dict[Theme, str]
+    shades: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ColourScale:
+    """What shades stand for.
+
+    Attributes:
+        name: Beside the colour bar.
+        low: Value of its faint end.
+        high: Value of its strong end.
+        tick_format: As d3 writes numbers.
+    """
+
+    name: str
+    low: float
+    high: float
+    tick_format: str
+
+
+def role_groups(n_queries: int, n_points: int, names: tuple[str, str]) -> list[PointGroup]:
+    """Queries as circles, passages as diamonds, each side in its colour."""
+    sides: list[tuple[str, range, Symbol, dict[Theme, str]]] = [
+        (names[0], range(n_queries), "circle", _QUERY_COLOUR),
+        (names[1], range(n_queries, n_points), "diamond", _PASSAGE_COLOUR),
+    ]
+    return [PointGroup(name, tuple(part), symbol, colours) for name, part, symbol, colours in sides if part]
+
+
+def cluster_groups(n_queries: int, labels: Sequence[int], names: Sequence[str]) -> list[PointGroup]:
+    """A colour for each cluster; circles and diamonds stay what they are."""
+    groups = []
+    for cluster, name in enumerate(names):
+        members = [place for place, label in enumerate(labels) if label == cluster]
+        sides = [tuple(m for m in members if (m < n_queries) == is_query) for is_query in (True, False)]
+        place = cluster % len(_CLUSTERS_LIGHT)
+        colours: dict[Theme, str] = {"light": _CLUSTERS_LIGHT[place], "dark": _CLUSTERS_DARK[place]}
+        title = f"{cluster + 1} {plot_text(name, 40)}".strip()
+        symbols: tuple[Symbol, Symbol] = ("circle", "diamond")
+        for part, symbol in zip(sides, symbols, strict=True):
+            if part:
+                groups.append(PointGroup(title, part, symbol, colours))
+                title = ""
+    return groups
+
+
+def shaded_groups(n_queries: int, values: Sequence[float], names: tuple[str, str]) -> list[PointGroup]:
+    """Points coloured by a value."""
+    plain = role_groups(n_queries, len(values), names)
+    return [replace(group, shades=tuple(float(values[member]) for member in group.members)) for group in plain]
+
+
+def scatter_map(
+    points: FloatArray,
+    groups: Sequence[PointGroup],
+    texts: Sequence[str],
+    labels: Sequence[str],
+    *,
+    links: Sequence[tuple[int, int]] = (),
+    axis_names: Sequence[str] = (),
+    scale: ColourScale | None = None,
+) -> Figure:
+    """Texts as points of a plane or of space.
+
+    Args:
+        points: Coordinates, shape (n, 2) or (n, 3).
+        groups: Which of them look alike; together all.
+        texts: What each point stands for.
+        labels: Short names, such as "Q1".
+        links: Pairs of points to join with a line.
+        axis_names: Titles of the axes; none are shown where they mean nothing.
+        scale: Of the groups that have shades.
+    """
+    three_d = points.shape[1] == 3
+    traces = [_points(points, labels, group, len(texts)) for group in groups]
+    if scale:
+        for place, trace in enumerate(traces):
+            trace["marker"] |= _colour_bar(scale, is_shown=place == 0)
+    if links:
+        traces.insert(0, _lines(points, links))
+    texts_of_groups = [named([labels[m] for m in group.members], [texts[m] for m in group.members]) for group in groups]
+    return {
+        "data": traces,
+        "layout": _map_layout(three_d, axis_names),
+        "themes": {theme: _map_theme(theme, groups, bool(links), three_d) for theme in THEMES},
+        "narrow": {"layout": {"margin": {"t": 72}}},  # the tools stand above the legend
+        "hover": {"kind": "points", "traces": ([[]] if links else []) + texts_of_groups},
+        "height": 560,
+        "width": 0,
+        "zoom": True,
+        "label": f"Map of {len(points)} texts. The table below lists them; a row that is picked tells its neighbours.",
+    }
+
+
+def _points(points: FloatArray, labels: Sequence[str], group: PointGroup, n_all: int) -> Figure:
+    three_d = points.shape[1] == 3
+    labelled = n_all <= _MAX_LABELLED_POINTS
+    own = points[list(group.members)]
+    trace: Figure = {
+        "type": "scatter3d" if three_d else "scattergl" if n_all > 2000 else "scatter",
+        "mode": "markers+text" if labelled else "markers",
+        "name": group.name,
+        "showlegend": bool(group.name),
+        "x": typed(own[:, 0]),
+        "y": typed(own[:, 1]),
+        "text": [html.escape(labels[member]) for member in group.members] if labelled else [],
+        # Above and below, so that the names of a query and its passage beside it do not cover each other.
+        "textposition": "top center" if group.symbol == "circle" else "bottom center",
+        "textfont": {"size": 11},
+        "hoverinfo": "none",
+        "marker": {
+            "symbol": group.symbol,
+            "size": _marker_size(n_all, group.symbol, three_d),
+            "line": {"width": 1},
+        },
+    }
+    if three_d:
+        trace["z"] = typed(own[:, 2])
+    if group.shades is not None:
+        trace["marker"]["color"] = typed(np.array(group.shades))
+    return trace
+
+
+def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
+    title = {"text": scale.name, "side": "right"}
+    bar = {"thickness": 10, "outlinewidth": 0, "tickformat": scale.tick_format, "title": title}
+    high = scale.high if scale.high > scale.low else scale.low + 1
+    return {"cmin": scale.low, "cmax": high, "showscale": is_shown, "colorbar": bar}
+
+
+def _marker_size(n_points: int, symbol: str, three_d: bool) -> float:
+    if three_d:  # where a diamond of the same size looks larger than a circle
+        return (8 if symbol == "circle" else 6) if n_points <= 500 else 3
+    return 11 if n_points <= 500 else 6
+
+
+def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
+    """All links as one trace, broken by gaps."""
+    gap = np.full(points.shape[1], np.nan, dtype=np.float32)
+    ends = np.vstack([np.vstack([points[a], points[b], gap]) for a, b in links])
+    columns = [[None if np.isnan(v) else round(float(v), 4) for v in ends[:, k]] for k in range(ends.shape[1])]
+    return {
+        "type": "scatter3d" if len(columns) == 3 else "scatter",
+        "mode": "lines",
+        **dict(zip("xyz", columns, strict=False)),
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "line": {"width": 1.5},
+    }
+
+
+def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
+    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}, "itemsizing": "constant"}
+    layout: Figure = {"legend": legend, "margin": {"l": 12, "r": 12, "t": 36, "b": 12}, "dragmode": "pan"}
+    titles = list(axis_names) or [""] * (3 if three_d else 2)
+    if three_d:
+        layout["scene"] = {
+            f"{letter}axis": {"title": {"text": title, "font": {"size": 11}}, "showticklabels": False}
+            for letter, title in zip("xyz", titles, strict=True)
+        }
+        layout["scene"]["camera"] = {"eye": {"x": 1.25, "y": 1.25, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.15}}
+        layout["dragmode"] = "orbit"
+        return layout
+    for letter, title in zip("xy", titles, strict=True):
+        axis = {"showticklabels": False, "zeroline": False, "automargin": True, "ticks": ""}
+        if letter == "y":
+            axis["scaleanchor"] = "x"  # a distance is a distance in both directions
+        layout[f"{letter}axis"] = {**axis, "title": {"text": title, "standoff": 6, "font": {"size": 12}}}
+    return layout
+
+
+def _map_theme(theme: Theme, groups: Sequence[PointGroup], with_links: bool, three_d: bool) -> Figure:
+    patch = theme_layout(theme)
+    axis = {"gridcolor": FAINT[theme], "linecolor": FAINT[theme]}
+    if three_d:
+        wall = {**axis, "backgroundcolor": SURFACE[theme], "showbackground": True, "zerolinecolor": FAINT[theme]}
+        patch["scene"] = {f"{letter}axis": wall for letter in "xyz"}
+    else:
+        patch["xaxis"], patch["yaxis"] = axis, axis
+    data: list[Figure] = [
+        {"marker": {"line": {"color": SURFACE[theme]}, **_colour(group, theme)}, "textfont": {"color": INK[theme]}}
+        for group in groups
+    ]
+    if with_links:
+        data.insert(0, {"line": {"color": _LINK[theme]}})
+    return {"data": data, "layout": patch}
+
+
+def _colour(group: PointGroup, theme: Theme) -> Figure:
+    if group.shades is None:
+        return {"color": group.colours[theme]}
+    scale = LIGHT_SCALE[2:] if theme == "light" else DARK_SCALE[2:]  # the ends nearest to the page would vanish
+    return {"colorscale": colour_stops(scale)}
