@@ -1,0 +1,108 @@
+"""What the parts of the Corpus tab hand to each other: the texts, how they are to be embedded, and their vectors."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.backends import BackendName, DType
+from e5studio.models import ModelMeta
+from e5studio.prompts import join_title
+from e5studio.studio.uses import Use
+
+FloatArray = NDArray[np.float32]
+
+MAX_ROWS = 50_000
+"""Rows of a corpus; more are for the command line."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts of a file, or pasted ones, that can be embedded.
+
+    Attributes:
+        source: Name of the file, or what else they came from.
+        texts: One a row, as they stand there; none is empty.
+        lines: The line (in Parquet the row) on which each begins, from 1.
+        titles: One a row, "" where there is none; None without a column of titles.
+        colour_name: The column that colours the map; None where none was chosen.
+        colours: Its cells, "" where there is none; None where none was chosen.
+        n_missing: Rows left out because they hold no text at all (null, or no such field).
+        n_empty: Rows left out because their text is empty or white space.
+        bad_rows: What was wrong with each row that could not be read and was left out.
+        key: Of this corpus alone.
+    """
+
+    source: str
+    texts: tuple[str, ...]
+    lines: tuple[int, ...]
+    titles: tuple[str, ...] | None = None
+    colour_name: str | None = None
+    colours: tuple[str, ...] | None = None
+    n_missing: int = 0
+    n_empty: int = 0
+    bad_rows: tuple[str, ...] = ()
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def documents(self) -> tuple[str, ...]:
+        """What is embedded: the title in front of the text, as E5's authors join them."""
+        if self.titles is None:
+            return self.texts
+        return tuple(join_title(title, text).strip() for title, text in zip(self.titles, self.texts, strict=True))
+
+
+@dataclass(frozen=True)
+class CorpusSetting:
+    """How a corpus is embedded and searched.
+
+    Attributes:
+        model: Its name.
+        use: As on the left side of the page.
+        instruction: The task, for models that take one.
+        dtype: Precision.
+        backend: What runs the model.
+    """
+
+    model: str
+    use: Use
+    instruction: str = ""
+    dtype: DType = "auto"
+    backend: BackendName = "auto"
+
+
+@dataclass(frozen=True)
+class EmbeddedCorpus:
+    """A corpus and its vectors.
+
+    Attributes:
+        corpus: The texts.
+        setting: How they were embedded.
+        meta: The model.
+        fingerprint: Of the encoder: vectors of another must not be mixed with these.
+        prompt: What stood in front of every text.
+        vectors: Unit length, float32 (n, embed_dim).
+        n_tokens: Tokens read of each text, prompt and special tokens counted, (n,); None for vectors that were brought.
+        n_truncated: Texts longer than the model reads.
+        n_embedded: Texts that were embedded for it; the others' vectors were there already.
+        seconds: What that took, without loading the model.
+        key: Of this result alone.
+    """
+
+    corpus: Corpus
+    setting: CorpusSetting
+    meta: ModelMeta
+    fingerprint: str
+    prompt: str
+    vectors: FloatArray
+    n_tokens: NDArray[np.int32] | None
+    n_truncated: int
+    n_embedded: int
+    seconds: float
+    key: str = field(default_factory=lambda: secrets.token_hex(8))
