@@ -43,6 +43,7 @@ LAYOUT = (
     "studio.launch",
     "studio.sharing",
     "studio.tabs",
+    "studio.working",
     "studio.components",
 )
 

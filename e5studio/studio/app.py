@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,19 @@ import gradio as gr
 
 from e5studio.studio import words
 from e5studio.studio.api import publish
-from e5studio.studio.boxes import Separator
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, Draft, draft_state, show_if_current
-from e5studio.studio.failures import explain
-from e5studio.studio.handlers import Handlers, ScoreRequest, ScoreResult
-from e5studio.studio.inputs import listen_inputs, picker_models, render_inputs
+from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
+from e5studio.studio.inputs import listen_inputs, picker_models, render_inputs, score_request
 from e5studio.studio.labels import label
 from e5studio.studio.link import Wish, fitting
 from e5studio.studio.mapping import TextMap
 from e5studio.studio.sharing import Page, after_scoring, listen_sharing
-from e5studio.studio.state import RunningWork, Work
+from e5studio.studio.state import RunningWork
+from e5studio.studio.tabs.compare import listen_compare, render_compare
 from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
 from e5studio.studio.tabs.scores import listen_scores, render_scores, show_scores
+from e5studio.studio.working import listen_stop, told_work
 from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
 
 _HERE = Path(__file__).parent
@@ -72,11 +72,14 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                     scores = render_scores()
                 with gr.Tab(label("Map"), id="map") as map_page:
                     chart = render_map()
+                with gr.Tab(label("Compare"), id="compare"):
+                    comparison = render_compare(choice.name)
         page = Page(inputs, scores, chart, tabs, result, wished)
         listen_inputs(inputs)
         stop_leaving_out = listen_scores(scores, handlers, result)
         inputs.score.click(stop_leaving_out, **AT_ONCE)
         listen_map(chart, result)
+        listen_compare(comparison, inputs, handlers, result)
         listen_sharing(page, handlers)
         _listen_score(page, handlers)
         map_page.select(_warm, **AT_ONCE)
@@ -110,7 +113,7 @@ def _listen_score(page: Page, handlers: Handlers) -> None:
     first = draft_state()
     scored = inputs.score.click(
         _scorer(handlers, running, len(scores)),
-        [*inputs.typed, page.result, page.wished],
+        [page.result, page.wished, *inputs.typed],
         [inputs.score, inputs.stop, inputs.status, *scores],
         trigger_mode="once",
         **ENCODING,
@@ -121,10 +124,7 @@ def _listen_score(page: Page, handlers: Handlers) -> None:
     show_if_current(made, first, page.result, [*page.chart.outputs, inputs.link])
     scored.then(None, js=_SHOW_RESULTS, **AT_ONCE)
 
-    def stop(request: gr.Request) -> None:
-        running.stop(str(request.session_hash))
-
-    inputs.stop.click(stop, **AT_ONCE)
+    listen_stop(inputs.stop, running)
 
 
 def _map_of_new(found: ScoreResult | None, placed: TextMap | None, wished: Wish | None) -> Any:
@@ -136,40 +136,26 @@ def _map_of_new(found: ScoreResult | None, placed: TextMap | None, wished: Wish 
 def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
     """The work behind the Score button: tells what is done, then shows the scores or what went wrong."""
     gpu_score = on_gpu(handlers.score)
-    kept = [gr.skip()] * n_shown
-    busy = [gr.update(interactive=False), gr.update(visible=True)]
-    idle = [gr.update(interactive=True), gr.update(visible=False)]
 
-    def start(asked: ScoreRequest, before: ScoreResult | None) -> Work[ScoreResult]:
+    def work(asked: ScoreRequest, before: Sequence[ScoreResult], tell: OnStage) -> ScoreResult:
         if is_zero_gpu():  # it works in another process, where nothing can be told or stopped
-            return Work(lambda _: gpu_score(asked, before=before))
-        return Work(lambda tell: handlers.score(asked, tell, before=before))
+            return gpu_score(asked, before=before)
+        return handlers.score(asked, tell, before=before)
 
-    def score(
-        model: str,
-        use: str,
-        queries: str,
-        passages: str,
-        instruction: str,
-        separator: str,
-        before: ScoreResult | None,
-        wished: Wish | None,
-        request: gr.Request,
-    ) -> Iterator[list[Any]]:
-        yield [*busy, words.progress(None, "Starting"), *kept]
-        session = str(request.session_hash)
-        ending: Separator = "blank_line" if separator == "blank_line" else "line"
-        asked = ScoreRequest(model, use, queries, passages, instruction, ending)
-        work = running.start(session, start(asked, before))
-        try:
-            for stage in work.stages():
-                yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]
-            found = work.result()
+    def score(before: ScoreResult | None, wished: Wish | None, request: gr.Request, *typed: Any) -> Iterator[list[Any]]:
+        asked = score_request(*typed)
+
+        def show(found: ScoreResult) -> list[Any]:
             view = fitting(wished, found)
-            yield [*idle, words.summary(found), found, *show_scores(found, view.order if view else "written")]
-        except Exception as error:
-            yield [*idle, words.error(explain(error), is_result_left=before is not None), *kept]
-        finally:
-            running.end(session)  # also where the visitor has closed the page
+            return [words.summary(found), found, *show_scores(found, view.order if view else "written")]
+
+        yield from told_work(
+            running,
+            request,
+            functools.partial(work, asked, [before] if before else []),
+            show,
+            n_shown=n_shown,
+            is_result_left=before is not None,
+        )
 
     return score

@@ -6,6 +6,7 @@ answer query n, the ranks of the right passages say more.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -30,15 +31,31 @@ class Comparison:
     Attributes:
         first: The page's own setting.
         second: The other.
+        is_paired: Passage n is the right one for query n, as far as there are both.
     """
 
     first: ScoreResult
     second: ScoreResult
+    is_paired: bool = False
 
     @property
     def counted(self) -> tuple[FloatArray, FloatArray]:
         """Both score matrices; a text that meets itself is NaN."""
         return self.first.counted, self.second.counted
+
+    @property
+    def key(self) -> str:
+        """Of this comparison alone."""
+        return self.first.key + self.second.key
+
+    @property
+    def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+        """The rank of each query's right passage under both; None where it is not known which is right."""
+        n_pairs = _n_pairs(self.first, self.is_paired)
+        if not n_pairs:
+            return None
+        first, second = (np.diagonal(ranks(scores))[:n_pairs].copy() for scores in self.counted)
+        return first, second
 
     @property
     def deltas(self) -> FloatArray:
@@ -142,8 +159,8 @@ def compare(
     second: ScoreRequest,
     on_stage: OnStage | None = None,
     *,
-    before: ScoreResult | None = None,
-    before_second: ScoreResult | None = None,
+    is_paired: bool = False,
+    before: Sequence[ScoreResult] = (),
 ) -> Comparison:
     """Score the first setting's texts under both.
 
@@ -152,8 +169,8 @@ def compare(
         first: The page's own setting, with the texts.
         second: The other; its texts and separator are not read.
         on_stage: Told what is being done.
-        before: A result of the first setting; texts in it are not embedded again.
-        before_second: The same of the second.
+        is_paired: Passage n is the right one for query n, as far as there are both.
+        before: The visitor's results so far; texts in one of the same setting are not embedded again.
 
     Raises:
         E5StudioError: As `Handlers.score`.
@@ -161,8 +178,8 @@ def compare(
     """
     one = handlers.score(first, _named(on_stage, "A"), before=before)
     asked = replace(second, queries=first.queries, passages=first.passages, separator=first.separator)
-    other = handlers.score(asked, _named(on_stage, "B"), before=before_second)
-    return Comparison(one, other)
+    other = handlers.score(asked, _named(on_stage, "B"), before=before)
+    return Comparison(one, other, is_paired)
 
 
 PromptChoice = Literal["none", "query", "passage", "instruction"]
@@ -212,7 +229,7 @@ def try_prompts(
     on_stage: OnStage | None = None,
     *,
     is_paired: bool = False,
-    before: ScoreResult | None = None,
+    before: Sequence[ScoreResult] = (),
 ) -> PromptGrid:
     """Score the texts with every prompt of the model in front of queries and of passages, and with none.
 
@@ -223,7 +240,7 @@ def try_prompts(
         asked: The page's own setting.
         on_stage: Told what is being done.
         is_paired: Passage n is the right one for query n, as far as there are both.
-        before: The visitor's result before; texts in it are not embedded again under its prompts.
+        before: The visitor's results so far; texts in one of the same setting are not embedded again.
 
     Raises:
         E5StudioError: As `Handlers.score`.
@@ -263,11 +280,15 @@ def _cell(
         np.fill_diagonal(counted, np.nan)
     best = [0 if column is None else column for column in usual.best]
     same = sum(a == b for a, b in zip(best_passages(scores, usual.is_self), usual.best, strict=True))
-    n_pairs = min(counted.shape) if is_paired and not usual.is_self else 0
+    n_pairs = _n_pairs(usual, is_paired)
     right = np.diagonal(ranks(counted))[:n_pairs].copy() if n_pairs else None
     found = leads(counted, best)
     lead = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
     return PromptCell(*prompts, is_usual, counted, same, lead, right)
+
+
+def _n_pairs(result: ScoreResult, is_paired: bool) -> int:
+    return min(result.scores.shape) if is_paired and not result.is_self else 0
 
 
 def _prompt_text(kind: PromptKind, choice: PromptChoice, instruction: str) -> str:

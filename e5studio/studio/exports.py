@@ -71,9 +71,16 @@ def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> 
         return _parcel(kind, _npy(result.scores))
     if kind == "vectors.npy":
         return _parcel(kind, _npy(result.vectors))
-    columns = _columns(kind, result, placed)
-    is_csv = kind.endswith(".csv")
-    return _parcel(kind, _csv(columns) if is_csv else _parquet(columns, {"fingerprint": result.fingerprint}))
+    return columns_file(kind, _columns(kind, result, placed), {"fingerprint": result.fingerprint})
+
+
+def columns_file(name: str, columns: Columns, metadata: dict[str, str]) -> Parcel:
+    """Columns as CSV or Parquet, as the name ends; CSV has no room for metadata.
+
+    Raises:
+        MissingDependencyError: Parquet without pyarrow.
+    """
+    return _parcel(name, _csv(columns) if name.endswith(".csv") else _parquet(columns, metadata))
 
 
 def export_page(result: ScoreResult, view: SharedView) -> Parcel:
@@ -162,11 +169,6 @@ def safe_cell(text: str) -> str:
     return _FORMULA.sub(
         lambda found: f"{found[0]}'" if found[0].strip(' "') else f"'{found[0]}", replace_surrogates(text)
     )
-
-
-def _marked(before: re.Match[str]) -> str:
-    is_begin = not before[0].strip(' "')
-    return f"'{before[0]}" if is_begin else f"{before[0]}'"
 
 
 def _parquet(columns: Columns, metadata: dict[str, str]) -> bytes:

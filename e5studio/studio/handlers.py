@@ -123,14 +123,14 @@ class Handlers:
     limits: Limits = field(default_factory=Limits)
 
     def score(
-        self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: ScoreResult | None = None
+        self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: Sequence[ScoreResult] = ()
     ) -> ScoreResult:
         """Score every query against every passage.
 
         Args:
             request: What the page holds.
             on_stage: Told what is being done.
-            before: The same visitor's result before; a text that stands in it is not embedded again.
+            before: Results that the same visitor has; a text that stands in one of them is not embedded again.
 
         Raises:
             E5StudioError: Anything that a person can put right; the message says how.
@@ -212,7 +212,7 @@ class Handlers:
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
         with self._lease(result.meta, stage, asked.dtype, asked.backend) as encoder:
-            known = _known_vectors(result, encoder.spec.fingerprint)
+            known = _known_vectors([result], encoder.spec.fingerprint)
             for number, prompt in enumerate(prompts):
 
                 def tell(share: float | None, words: str, before: int = number) -> None:
@@ -258,15 +258,18 @@ def best_passages(scores: FloatArray, is_self: bool) -> tuple[int | None, ...]:
     return tuple(int(column) for column in compared.argmax(axis=1))
 
 
-def _known_vectors(before: ScoreResult | None, fingerprint: str) -> dict[tuple[str, str], FloatArray]:
-    """(prompt, text) -> vector, of a result that the same encoder made."""
-    if before is None or before.fingerprint != fingerprint:
-        return {}
-    boxes = [before.queries] if before.is_self else [before.queries, before.passages]
-    pairs = [
-        (report.prompt.text, text) for box, report in zip(boxes, before.reports, strict=True) for text in box.texts
-    ]
-    return dict(zip(pairs, before.vectors, strict=True))
+def _known_vectors(results: Sequence[ScoreResult], fingerprint: str) -> dict[tuple[str, str], FloatArray]:
+    """(prompt, text) -> vector, of the results that the same encoder made."""
+    known: dict[tuple[str, str], FloatArray] = {}
+    for result in results:
+        if result.fingerprint != fingerprint:
+            continue
+        boxes = [result.queries] if result.is_self else [result.queries, result.passages]
+        pairs = [
+            (report.prompt.text, text) for box, report in zip(boxes, result.reports, strict=True) for text in box.texts
+        ]
+        known |= zip(pairs, result.vectors, strict=True)
+    return known
 
 
 def _embed_sides(

@@ -8,25 +8,24 @@ from typing import Any
 
 import gradio as gr
 
-from e5studio.models import get_model_meta
+from e5studio.models import PromptKind, get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio import words
-from e5studio.studio.boxes import Limits
+from e5studio.studio.boxes import Limits, Separator
 from e5studio.studio.catalog import ModelCard, ModelChoice, model_cards, offered
+from e5studio.studio.components.headings import heading
 from e5studio.studio.components.model_picker import model_picker
 from e5studio.studio.components.share_link import share_link
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE
 from e5studio.studio.examples import EXAMPLES, Example
+from e5studio.studio.handlers import ScoreRequest
 from e5studio.studio.labels import label
 from e5studio.studio.link import FIELDS, SharedInputs
 from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
 
 _FIRST = EXAMPLES[0]
 _CHANGED = "Changed since it was scored. Press Score again."
-
-# The result stays in sight; only what says that it is done must not go on saying so.
-_TELL_CHANGE = f"""(told) => [told?.[0]?.[1] === "e5-done" ? {json.dumps(words.hint(_CHANGED))} : told]"""
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,12 @@ class Inputs:
         return [self.picker, *self.adapted, self.separator, self.status]
 
 
+def score_request(model: str, use: str, queries: str, passages: str, instruction: str, separator: str) -> ScoreRequest:
+    """What a person gave, from the values of `Inputs.typed`."""
+    ending: Separator = "blank_line" if separator == "blank_line" else "line"
+    return ScoreRequest(model, use, queries, passages, instruction, ending)
+
+
 def picker_models() -> list[dict[str, Any]]:
     """What the picker lists, as plain data."""
     return [asdict(card) | {"parameters": card.parameters} for card in model_cards()]
@@ -79,10 +84,10 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
     kind = get_model_meta(choice.name).prompt_kind
     use = uses_of(kind)[0].use
     with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
-        gr.HTML(f'<h2 class="e5-heading">{label("Model")}</h2>', apply_default_css=False)
+        heading("Model", level=2)
         picker = model_picker(choice.name, picker_models(), elem_id="e5-model")
         start = text_tree(start_words(choice), elem_id="e5-start")
-        radio = gr.Radio(_use_choices(kind), value=use, label=label("How the texts are used"), elem_id="e5-use")
+        radio = gr.Radio(use_choices(kind), value=use, label=label("How the texts are used"), elem_id="e5-use")
         prompts = text_tree(words.prompts(kind, use), elem_id="e5-prompts")
         instruction = gr.Textbox(
             WEB_SEARCH_INSTRUCTION,
@@ -93,7 +98,7 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
             visible=takes_instruction(kind, use),
             elem_id="e5-instruction",
         )
-        with gr.Row(elem_id="e5-examples"):
+        with gr.Row(elem_id="e5-examples", elem_classes="e5-pills"):
             gr.HTML(f'<span class="e5-examples-label">{label("Try")}</span>', apply_default_css=False)
             buttons = [gr.Button(label(example.title), size="sm", min_width=0) for example in EXAMPLES]
         queries = gr.Textbox("\n".join(_FIRST.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(use))
@@ -137,13 +142,20 @@ def listen_inputs(inputs: Inputs) -> None:
     """React to the choice of a model, a use or an example."""
     adapted = inputs.adapted
     chosen = [inputs.picker, inputs.use]
+    listen_changes(inputs, inputs.status, _CHANGED)
     inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE)
     inputs.use.input(_adapt, chosen, adapted, **AT_ONCE)
-    boxes = (inputs.queries, inputs.passages, inputs.instruction, inputs.use)
-    for changed in (inputs.picker.choose, *(box.input for box in boxes)):
-        changed(None, [inputs.status], [inputs.status], js=_TELL_CHANGE, **AT_ONCE)
     for button, example in inputs.examples:
         button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **AT_ONCE)
+
+
+def listen_changes(inputs: Inputs, status: gr.HTML, told: str) -> None:
+    """Have a status that says that something is done say that the inputs have changed since, once they have."""
+    # The result stays in sight; only what says that it is done must not go on saying so.
+    tell = f"""(told) => [told?.[0]?.[1] === "e5-done" ? {json.dumps(words.hint(told))} : told]"""
+    boxes = (inputs.queries, inputs.passages, inputs.instruction, inputs.use)
+    for changed in (inputs.picker.choose, *(box.input for box in boxes)):
+        changed(None, [status], [status], js=tell, **AT_ONCE)
 
 
 def _take_model(model: str, use: str) -> tuple[Any, ...]:
@@ -156,7 +168,7 @@ def _adapt(model: str, use: str) -> tuple[Any, ...]:
     kind = offered(model).prompt_kind
     known = valid_use(kind, use)
     return (
-        gr.update(choices=_use_choices(kind), value=known),
+        gr.update(choices=use_choices(kind), value=known),
         words.prompts(kind, known),
         gr.update(visible=takes_instruction(kind, known)),
         gr.update(**_left(known)),
@@ -197,7 +209,8 @@ def filled(found: SharedInputs | None, told: list[words.Node]) -> list[Any]:
     ]
 
 
-def _use_choices(kind: Any) -> list[tuple[str, str]]:
+def use_choices(kind: PromptKind) -> list[tuple[str, str]]:
+    """The ways to use texts with a model of this kind, for a radio."""
     return [(label(choice.label), choice.use) for choice in uses_of(kind)]
 
 

@@ -1,12 +1,13 @@
 """Results -> the tables beside the plots, as plain data for `components.data_table`. Pure.
 
 A table holds texts once and refers to them: a cell of kind "text" is a place in `texts[column["texts"]]`. The other
-kinds are "score", "number", "percent", "whole" and "word".
+kinds are "score", "number", "percent", "whole" and "word"; None leaves a cell blank. A table whose "order" is "given"
+begins as it is, others sorted by their first column.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,8 @@ def score_table(result: ScoreResult) -> Table:
     softmax_hint = f"Share at temperature {result.meta.temperature}, as in training; compare within one query"
     return {
         "texts": [
-            _texts(result.queries.labels, result.queries.texts),
-            _texts(result.passages.labels, result.passages.texts),
+            numbered_texts(result.queries.labels, result.queries.texts),
+            numbered_texts(result.passages.labels, result.passages.texts),
         ],
         "columns": [
             {"title": one, "hint": f"Sort by {words.left.lower()}", "kind": "text", "texts": 0},
@@ -94,7 +95,7 @@ def map_table(result: ScoreResult, placed: TextMap, members: Collection[str] | N
     ]
     of = f"the first {len(listed):,} of " if len(listed) < len(asked) else ""
     return {
-        "texts": [_texts(labels, texts)],
+        "texts": [numbered_texts(labels, texts)],
         "columns": [
             {"title": "Text", "hint": "Sort as on the page", "kind": "text", "texts": 0},
             {"title": "Nearest text", "hint": "Nearest in all dimensions", "kind": "text", "texts": 0},
@@ -116,7 +117,8 @@ def map_table(result: ScoreResult, placed: TextMap, members: Collection[str] | N
     }
 
 
-def _texts(labels: tuple[str, ...], texts: tuple[str, ...]) -> list[list[str]]:
+def numbered_texts(labels: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
+    """Labels and texts as a table holds them."""
     return [[label, shown(text, _MAX_TEXT)] for label, text in zip(labels, texts, strict=True)]
 
 

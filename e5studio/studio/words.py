@@ -58,10 +58,10 @@ def prompts(kind: PromptKind, use: Use) -> list[Node]:
     instruction = "{instruction}" if takes_instruction(kind, use) else None
     left, right = prompts_in_front(kind, use, instruction)
     if use == "symmetric":
-        return [*nodes, ["p", "e5-prompts", ["span", "", "every text ", _prompt_code(left.text)]]]
+        return [*nodes, ["p", "e5-prompts", ["span", "", "every text ", prompt_code(left.text)]]]
     sides = [
-        ["span", "", f"{words.left.lower()} ", _prompt_code(left.text)],
-        ["span", "", f"{words.right.lower()} ", _prompt_code(right.text)],
+        ["span", "", f"{words.left.lower()} ", prompt_code(left.text)],
+        ["span", "", f"{words.right.lower()} ", prompt_code(right.text)],
     ]
     return [*nodes, ["p", "e5-prompts", *sides]]
 
@@ -144,10 +144,11 @@ def _front(name: str, prompt: Prompt) -> Node:
     if not prompt.text:
         return ["li", "", f"In front of {name.lower()}: nothing."]
     tail = " (no instruction was given, so the cards' web search was taken)" if prompt.is_default_instruction else ""
-    return ["li", "", f"In front of {name.lower()}: ", _prompt_code(prompt.text), tail]
+    return ["li", "", f"In front of {name.lower()}: ", prompt_code(prompt.text), tail]
 
 
-def _prompt_code(text: str) -> Node:
+def prompt_code(text: str) -> Node:
+    """A prompt as it is, or "nothing"."""
     # A line break inside a prompt matters and must be seen.
     return ["code", "e5-prompt", shown(text, 300).replace("\n", "↵") or "nothing"]
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import shutil
 import threading
+from dataclasses import replace
+from urllib.parse import urlsplit
 
 import pytest
 
+from e5studio.analysis.projection import pca
 from e5studio.errors import ModelUnavailableError
 from e5studio.studio.boxes import Limits
 from e5studio.studio.handlers import Handlers
-from e5studio.studio.launch import switch_off_telemetry
+from e5studio.studio.launch import launch_app, switch_off_telemetry
+from tests.studio.browsing import GATE
 
 switch_off_telemetry()  # before a test module imports gradio
 
@@ -82,3 +88,90 @@ def gradio_litter():
     for thing in gc.get_objects():
         if issubclass(type(thing), asyncio.BaseEventLoop) and not (thing.is_running() or thing.is_closed()):
             thing.close()
+
+
+def missing(reason):
+    """A browser is needed where every change is checked, and nowhere else."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        missing("the browser tests need playwright: pip install playwright")
+    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    path = next(filter(None, found), None)
+    if path is None:
+        missing("the browser tests need chromium on the PATH")
+    # Software WebGL: the map in three dimensions must be drawn on machines without a graphics card, too.
+    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=flags)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def held_up():
+    GATE.clear()
+    yield GATE
+    GATE.set()
+
+
+def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
+    """A stand-in: the real one compiles for seconds, and has tests of its own."""
+    assert GATE.wait(20)
+    found = pca(vectors, n_components)
+    return replace(found, method="umap", explained_variance=None, n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def address(handlers, offline_encoder):
+    from e5studio.studio.app import build_app
+    from e5studio.studio.catalog import ModelChoice
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr("e5studio.studio.mapping.umap", quick_umap)
+    patch.setattr("e5studio.studio.tabs.map.warm_umap", lambda: None)
+    demo = build_app(handlers, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
+    yield launch_app(demo, wait=False, quiet=True)
+    demo.close()
+    patch.undo()
+
+
+@pytest.fixture
+def open_page(browser, address):
+    """Opens the page; at the end nothing may have left the machine, failed in the console or popped up."""
+    contexts, faults = [], []
+
+    def guard(route):
+        if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost"):
+            return route.continue_()
+        faults.append(f"request to {route.request.url}")
+        return route.abort()
+
+    def dismiss(dialog):
+        faults.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def open_(width=1440, height=900, theme="light", *, touch=False, locale="en-GB"):
+        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch, locale=locale)
+        contexts.append(context)
+        context.route("**/*", guard)
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"page: {error}"))
+        page.on("dialog", dismiss)
+        page.goto(f"{address}?__theme={theme}")
+        page.locator("#e5-score").wait_for()
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert not faults, faults

@@ -4,187 +4,18 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import os
 import re
-import shutil
-import threading
-from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
-from e5studio.analysis.projection import pca
 from e5studio.studio import handlers as handlers_module
-from e5studio.studio.app import build_app
-from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.handlers import Handlers
-from e5studio.studio.launch import launch_app
 from e5studio.studio.tabs import why as why_module
+from tests.studio.browsing import MARKS, NASTY, cell, example, expect, open_map, score, take_model, write
 from tests.studio.conftest import OFFLINE
 
-pytestmark = [
-    pytest.mark.browser,
-    # Gradio leaves event loops and sockets to the garbage collector, and uses options that pandas 3 deprecates.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),
-    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
-    pytest.mark.usefixtures("gradio_litter"),
-]
-
-NASTY = [
-    "${alert(1)}",
-    "{{x}} {{{y}}}",
-    "<img src=x onerror=alert(1)>",
-    "`${alert(1)}` and $\\href{javascript:alert(1)}{x}$",
-    "C:\\users \\x3cscript\\x3e",
-    "</script><script>alert(1)</script>",
-    "<b>bold</b> &amp; <a href='https://example.com'>link</a>",
-    "\u202eright to left\u202c עברית",
-]
-
-
-def missing(reason):
-    """A browser is needed where every change is checked, and nowhere else."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        missing("the browser tests need playwright: pip install playwright")
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    path = next(filter(None, found), None)
-    if path is None:
-        missing("the browser tests need chromium on the PATH")
-    # Software WebGL: the map in three dimensions must be drawn on machines without a graphics card, too.
-    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=flags)
-        yield started
-        started.close()
-
-
-# What takes long in earnest waits here while a test holds it up.
-GATE = threading.Event()
-GATE.set()
-
-
-@pytest.fixture
-def held_up():
-    GATE.clear()
-    yield GATE
-    GATE.set()
-
-
-def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
-    """A stand-in: the real one compiles for seconds, and has tests of its own."""
-    assert GATE.wait(20)
-    found = pca(vectors, n_components)
-    return replace(found, method="umap", explained_variance=None, n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
-
-
-@pytest.fixture(scope="module")
-def address(handlers, offline_encoder):
-    patch = pytest.MonkeyPatch()
-    patch.setattr("e5studio.studio.mapping.umap", quick_umap)
-    patch.setattr("e5studio.studio.tabs.map.warm_umap", lambda: None)
-    demo = build_app(handlers, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
-    yield launch_app(demo, wait=False, quiet=True)
-    demo.close()
-    patch.undo()
-
-
-@pytest.fixture
-def open_page(browser, address):
-    """Opens the page; at the end nothing may have left the machine, failed in the console or popped up."""
-    contexts, faults = [], []
-
-    def guard(route):
-        if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost"):
-            return route.continue_()
-        faults.append(f"request to {route.request.url}")
-        return route.abort()
-
-    def dismiss(dialog):
-        faults.append(f"dialog: {dialog.message}")
-        dialog.dismiss()
-
-    def open_(width=1440, height=900, theme="light", *, touch=False, locale="en-GB"):
-        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch, locale=locale)
-        contexts.append(context)
-        context.route("**/*", guard)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"page: {error}"))
-        page.on("dialog", dismiss)
-        page.goto(f"{address}?__theme={theme}")
-        page.locator("#e5-score").wait_for()
-        return page
-
-    yield open_
-    for context in contexts:
-        context.close()
-    assert not faults, faults
-
-
-def expect(locator):
-    from playwright.sync_api import expect as expect_
-
-    return expect_(locator)
-
-
-def write(page, queries, passages):
-    page.locator("#e5-queries textarea").fill("\n".join(queries))
-    page.locator("#e5-passages textarea").fill("\n".join(passages))
-
-
-def score(page):
-    page.locator("#e5-score").click()
-    expect(page.locator("#e5-status .e5-done")).to_be_visible()
-    expect(page.locator("#e5-score")).to_be_enabled()
-
-
-def example(page, title):
-    page.get_by_role("button", name=title, exact=True).click()
-    expect(page.locator("#e5-status")).not_to_contain_text("Ctrl")
-
-
-def take_model(page, name):
-    page.locator(".e5-models-chosen").click()
-    page.locator(".e5-model", has=page.locator(f"input[value='{name}']")).click()
-    expect(page.locator(".e5-models-chosen")).to_contain_text(name.split("/")[-1])
-
-
-def open_map(page):
-    page.get_by_role("tab", name="Map").click()
-    expect(page.locator("#e5-map .js-plotly-plot")).to_be_visible()
-
-
-def cell(page, row, column):
-    """The middle of a cell of the heat map, on the screen, once it has its size."""
-    page.wait_for_function(
-        """() => {
-            const plot = document.querySelector("#e5-heat .js-plotly-plot");
-            return plot && plot._fullLayout.width === plot.clientWidth;
-        }"""
-    )
-    place = page.evaluate(
-        """([row, column]) => {
-            const plot = document.querySelector("#e5-heat .js-plotly-plot");
-            const { xaxis, yaxis } = plot._fullLayout;
-            const frame = plot.getBoundingClientRect();
-            return [frame.left + xaxis._offset + xaxis.d2p(column), frame.top + yaxis._offset + yaxis.d2p(row)];
-        }""",
-        [row, column],
-    )
-    return {"x": place[0], "y": place[1]}
+pytestmark = MARKS
 
 
 def test_a_person_sees_scores_hovers_picks_and_sorts(open_page, handlers):
@@ -310,13 +141,15 @@ def test_the_page_offers_what_the_model_knows(open_page):
     page = open_page()
     uses = page.locator("#e5-use label")
     expect(uses).to_have_text(["No prompt"])
-    page.locator(".e5-models-chosen").click()
-    expect(page.locator(".e5-model-group legend")).to_have_text(["English", "Multilingual", "Instruct", "Offline"])
-    small = page.locator(".e5-model", has_text="multilingual-e5-small")
+    page.locator("#e5-model .e5-models-chosen").click()
+    expect(page.locator("#e5-model .e5-model-group legend")).to_have_text(
+        ["English", "Multilingual", "Instruct", "Offline"]
+    )
+    small = page.locator("#e5-model .e5-model", has_text="multilingual-e5-small")
     expect(small).to_contain_text("472 MB to download")
     expect(small).to_contain_text("12 layers · 384 dimensions · 118 M weights")
     expect(small).to_contain_text("100 languages · prompts: query and passage")
-    page.locator(".e5-models-chosen").click()
+    page.locator("#e5-model .e5-models-chosen").click()
 
     take_model(page, "intfloat/e5-small-v2")
     expect(uses).to_have_text(["Query → passage", "Symmetric", "No prompt"])
@@ -516,7 +349,7 @@ def test_a_chinese_browser_sees_chinese_labels(open_page):
     expect(page.locator("#e5-queries")).to_contain_text("查询")
     take_model(page, "intfloat/e5-small-v2")
     expect(page.locator("#e5-use label")).to_have_text(["查询 → 段落", "对称", "不加前缀"])
-    expect(page.locator(".e5-model-group legend").first).to_have_text("英文")
+    expect(page.locator("#e5-model .e5-model-group legend").first).to_have_text("英文")
     page.get_by_role("button", name="八个问题", exact=True).click()
     score(page)
     expect(page.locator("#e5-scores th").nth(1)).to_have_text("段落")
@@ -874,11 +707,11 @@ def test_the_keyboard_reaches_everything(open_page):
     page.keyboard.press("Enter")
     expect(page.locator("#e5-pair")).to_contain_text("another one")
 
-    page.locator(".e5-models-chosen").focus()
+    page.locator("#e5-model .e5-models-chosen").focus()
     page.keyboard.press("Enter")
     page.locator(".e5-model input:checked").focus()
     page.keyboard.press("ArrowUp")
-    expect(page.locator(".e5-models-chosen")).to_contain_text("e5-mistral-7b-instruct")
+    expect(page.locator("#e5-model .e5-models-chosen")).to_contain_text("e5-mistral-7b-instruct")
     expect(page.locator("#e5-use label").first).to_have_text("Instruction + query")
     page.keyboard.press("Enter")
     expect(page.locator(".e5-models-list")).to_be_hidden()
@@ -931,9 +764,9 @@ def test_a_phone_scrolls_down_only(open_page, theme):
 
     assert_fits()
     expect(page.locator("#e5-score")).to_be_in_viewport()
-    page.locator(".e5-models-chosen").tap()
+    page.locator("#e5-model .e5-models-chosen").tap()
     assert_fits()
-    page.locator(".e5-models-chosen").tap()
+    page.locator("#e5-model .e5-models-chosen").tap()
     example(page, "Eight questions")
     score(page)
     assert_fits()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from e5studio.studio.figures.form import DARK_SCALE, LIGHT_SCALE, plot_text, typed
-from e5studio.studio.figures.heat import MAX_CELLS_WITH_NUMBERS, _readable, colour_range, heat_map
+from e5studio.studio.figures.heat import MAX_CELLS_WITH_NUMBERS, colour_range, heat_map, readable
 from e5studio.studio.figures.points import ColourScale, cluster_groups, role_groups, scatter_map, shaded_groups
 
 NASTY = ["<img src=x onerror=alert(1)>", "${alert(1)} and $\\href{x}$", "{{x}} & `code` C:\\users"]
@@ -47,7 +47,8 @@ def test_equal_steps_of_score_are_equal_steps_of_lightness(scale):
 @pytest.mark.parametrize("scale", [LIGHT_SCALE, DARK_SCALE], ids=["light", "dark"])
 def test_numbers_stand_out_from_every_colour_of_the_scale(scale):
     scores = np.linspace(0, 100, len(scale), dtype=np.float32)[None]
-    assert all(contrast(ink, cell) >= 4.3 for ink, cell in zip(_readable(scores, scale), scale, strict=True))
+    inks = readable(scores, scale, colour_range(scores))
+    assert all(contrast(ink, cell) >= 4.3 for ink, cell in zip(inks, scale, strict=True))
 
 
 def test_the_heat_map_shows_one_decimal_and_outlines_the_best():

@@ -148,41 +148,41 @@ def test_similar_sentences_find_their_twins_with_the_offline_model(handlers):
 class TestAfterAnEdit:
     QUERIES, PASSAGES = "summit define\nwhere do rivers run", "The top of a mountain.\nRivers run through valleys."
 
-    def score(self, handlers, passages=PASSAGES, before=None, model=ENGLISH, use="retrieval"):
+    def score(self, handlers, passages=PASSAGES, before=(), model=ENGLISH, use="retrieval"):
         return handlers.score(ScoreRequest(model, use, self.QUERIES, passages), before=before)
 
     def test_only_what_changed_is_embedded(self, handlers):
         before = self.score(handlers)
         assert before.n_embedded == 4
         edited = self.PASSAGES.replace("mountain", "hill")
-        after = self.score(handlers, edited, before)
+        after = self.score(handlers, edited, [before])
         assert after.n_embedded == 1
         np.testing.assert_allclose(after.scores, self.score(handlers, edited).scores, atol=1e-4)
 
     def test_nothing_changed(self, handlers):
         before = self.score(handlers)
-        after = self.score(handlers, before=before)
+        after = self.score(handlers, before=[before])
         assert after.n_embedded == 0
         np.testing.assert_array_equal(after.scores, before.scores)
         assert "4 of the texts had been read before" in str(words.summary(after))
 
     def test_another_prompt_is_another_vector(self, handlers):
         before = self.score(handlers)
-        assert self.score(handlers, before=before, use="none").n_embedded == 4
+        assert self.score(handlers, before=[before], use="none").n_embedded == 4
         # Symmetric use puts the query prompt on both sides: the queries are known, the passages are not.
-        assert self.score(handlers, before=before, use="symmetric").n_embedded == 2
+        assert self.score(handlers, before=[before], use="symmetric").n_embedded == 2
 
     def test_another_model_is_another_vector(self, handlers):
         before = self.score(handlers)
-        assert self.score(handlers, before=before, model=OFFLINE).n_embedded == 4
+        assert self.score(handlers, before=[before], model=OFFLINE).n_embedded == 4
 
     def test_texts_that_change_sides_are_other_texts(self, handlers):
         before = self.score(handlers, self.QUERIES)
-        assert self.score(handlers, before=before).n_embedded == 2
+        assert self.score(handlers, before=[before]).n_embedded == 2
 
     def test_progress_counts_what_is_embedded(self, handlers):
         told = []
         before = self.score(handlers)
         request = ScoreRequest(ENGLISH, "retrieval", self.QUERIES, self.PASSAGES + "\nA third.")
-        handlers.score(request, lambda share, _: told.append(share), before=before)
+        handlers.score(request, lambda share, _: told.append(share), before=[before])
         assert told[-1] == 1

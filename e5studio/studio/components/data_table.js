@@ -20,6 +20,7 @@ const isNumber = (column) => !["text", "word"].includes(column.kind);
 
 function compare(a, b) {
   const { column, isDescending } = sorting;
+  if (column === null) return a.place - b.place;
   const [one, other] = [a.cells[column], b.cells[column]];
   const order = table.columns[column].kind === "word" ? String(one).localeCompare(String(other)) : one - other;
   return (isDescending ? -order : order) || a.place - b.place;
@@ -52,11 +53,12 @@ function textCell([label, text]) {
 const fixed = (number, digits) => (Math.round(number * 10 ** digits) / 10 ** digits + 0).toFixed(digits).replace("-", "\u2212");
 
 function cell(value, column, isMarked) {
+  if (value === null) return make("td", "");
   if (column.kind === "text") return textCell(table.texts[column.texts][value]);
   if (column.kind === "word") return make("td", "", value);
   if (column.kind === "percent") return make("td", "e5-number", fixed(value, value < 9.95 ? 1 : 0) + " %");
   if (column.kind === "whole") return make("td", "e5-number", String(value));
-  const node = make("td", "e5-number", make("span", "e5-score", fixed(value, column.digits ?? 1)));
+  const node = make("td", "e5-number", make("span", "e5-score", (column.is_signed && value > 0 ? "+" : "") + fixed(value, column.digits ?? 1)));
   if (isMarked && column.kind === "score") node.append(make("span", "e5-best", translated("best")));
   return node;
 }
@@ -69,6 +71,7 @@ function pickOf(cells) {
 function row({ cells, isMarked }) {
   const node = make("tr", isMarked ? "e5-row-best" : "");
   node.append(...cells.map((value, index) => cell(value, table.columns[index], isMarked)));
+  if (table.pick === "none") return node;
   node.addEventListener("click", () => trigger("pick", pickOf(cells)));
   node.tabIndex = -1;
   return node;
@@ -77,7 +80,7 @@ function row({ cells, isMarked }) {
 function write() {
   place.replaceChildren();
   place.hidden = !table;
-  markedOnly.hidden = !table || table.rows.every((each) => each.isMarked) || !table.rows.some((each) => each.isMarked);
+  markedOnly.hidden = !table?.marked_only || table.rows.every((each) => each.isMarked) || !table.rows.some((each) => each.isMarked);
   if (!table) return;
   markedOnly.querySelector("span").textContent = translated(table.marked_only);
   place.setAttribute("aria-label", table.caption);
@@ -116,7 +119,7 @@ async function update() {
   const marked = new Set(value?.marked);
   const rows = value?.rows?.map((cells, index) => ({ cells, place: index, isMarked: marked.has(index) }));
   table = rows ? { ...value, rows } : null;
-  sorting = { column: 0, isDescending: false };
+  sorting = { column: table?.order === "given" ? null : 0, isDescending: false };
   isMarkedOnly.checked = Boolean(table && table.is_marked_only);
   write();
 }

@@ -41,7 +41,7 @@ function build() {
 }
 
 function frameOfPicked(color) {
-  if (!picked) return [];
+  if (!picked || figure.hover.is_grid) return []; // in a grid each matrix has the cell
   const [row, column] = picked;
   const place = { x0: column - 0.5, x1: column + 0.5, y0: row - 0.5, y1: row + 0.5 };
   return [{ type: "rect", ...place, line: { color, width: 3, dash: "dot" } }];
@@ -139,10 +139,11 @@ function tipLines(point) {
   if (!place) return [];
   if (place.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
   if (point.z === null || !Number.isFinite(Number(point.z))) return []; // no score, as of a text with itself
-  const { rows, columns, unit, digits } = figure.hover;
+  const { rows, columns, unit, digits, is_signed } = figure.hover;
   const [drawnRow, drawnColumn] = point.pointNumber;
   const score = document.createElement("strong");
-  score.textContent = Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212");
+  const sign = is_signed && point.z > 0 ? "+" : "";
+  score.textContent = sign + Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212");
   return [line("e5-plot-tip-score", score, " " + unit), named(rows[drawnRow]), named(columns[drawnColumn])];
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from e5studio.studio.figures.form import (
     typed,
 )
 
-_BEST_COLOUR = {"light": "#c2410c", "dark": "#ffb45e"}
+BEST_COLOUR = {"light": "#c2410c", "dark": "#ffb45e"}
 
 MAX_CELLS_WITH_NUMBERS = 400
 MAX_ROWS_WITH_OUTLINES = 64
@@ -51,12 +52,55 @@ def heat_map(
         best: Column of the best passage of each row, or None.
         names: What rows and columns are called.
     """
-    n_rows, n_columns = scores.shape
-    low, high = colour_range(scores)
-    gap = 2 if max(scores.shape) <= 24 else 1 if max(scores.shape) <= 48 else 0
+    look = _Look(colour_range(scores), (LIGHT_SCALE, DARK_SCALE), "cosine \N{MULTIPLICATION SIGN} 100")
+    figure = _matrix(scores, (queries, passages), (query_labels, passage_labels), best, names, look)
+    return {**figure, "label": _heat_label(scores, names)}
+
+
+def difference_map(
+    deltas: FloatArray,
+    queries: Sequence[str],
+    passages: Sequence[str],
+    query_labels: Sequence[str],
+    passage_labels: Sequence[str],
+    names: tuple[str, str] = ("Queries", "Passages"),
+) -> Figure:
+    """What another setting does to each score: arguments as `heat_map`, with differences for scores."""
+    largest = max(float(np.nanmax(np.abs(deltas))), _SMALLEST_SPAN / 2)
+    scales = (DIVERGING_LIGHT, DIVERGING_DARK)
+    look = _Look((-largest, largest), scales, "points from A to B", is_signed=True)
+    figure = _matrix(deltas, (queries, passages), (query_labels, passage_labels), [None] * len(deltas), names, look)
+    label = (
+        f"Heat map of how {deltas.size} scores change from A to B, from {np.nanmin(deltas):+.1f} to "
+        f"{np.nanmax(deltas):+.1f} points. The table lists the pairs that move most."
+    )
+    return {**figure, "label": label}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How the values of a matrix become colours and numbers: range, scales of the light and the dark theme, unit."""
+
+    span: tuple[float, float]
+    scales: tuple[Sequence[str], Sequence[str]]
+    unit: str
+    is_signed: bool = False
+
+
+def _matrix(
+    values: FloatArray,
+    texts: tuple[Sequence[str], Sequence[str]],
+    labels: tuple[Sequence[str], Sequence[str]],
+    best: Sequence[int | None],
+    names: tuple[str, str],
+    look: _Look,
+) -> Figure:
+    n_rows, n_columns = values.shape
+    low, high = look.span
+    gap = 2 if max(values.shape) <= 24 else 1 if max(values.shape) <= 48 else 0
     trace = {
         "type": "heatmap",
-        "z": typed(scores),
+        "z": typed(values),
         "zmin": low,
         "zmax": high,
         "xgap": gap,
@@ -65,26 +109,27 @@ def heat_map(
         "colorbar": {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}},
     }
     step = _tick_step(n_rows)
-    row_ticks = [f"<b>{label}</b>  {plot_text(text, 26)}" for label, text in zip(query_labels, queries, strict=True)]
-    numbers = [_numbers(scores, best)] if scores.size <= MAX_CELLS_WITH_NUMBERS else []
+    row_ticks = [f"<b>{label}</b>  {plot_text(text, 26)}" for label, text in zip(labels[0], texts[0], strict=True)]
+    is_numbered = values.size <= MAX_CELLS_WITH_NUMBERS
+    numbers = [_numbers(values, best, look.is_signed)] if is_numbered else []
     return {
         "data": [trace, *numbers],
-        "layout": _heat_layout(row_ticks, passage_labels, names),
-        "themes": {theme: _heat_theme(theme, scores if numbers else None, best) for theme in THEMES},
+        "layout": _heat_layout(row_ticks, labels[1], names),
+        "themes": {theme: _heat_theme(theme, values, best, look, is_numbered=is_numbered) for theme in THEMES},
         "narrow": {
             "data": [{"showscale": False}, *({"textfont": {"size": 11 if n_columns <= 8 else 9}} for _ in numbers)],
-            "layout": {"yaxis": {"ticktext": [f"<b>{html.escape(label)}</b>" for label in query_labels[::step]]}},
+            "layout": {"yaxis": {"ticktext": [f"<b>{html.escape(label)}</b>" for label in labels[0][::step]]}},
         },
         "hover": {
             "kind": "cells",
-            "rows": named(query_labels, queries),
-            "columns": named(passage_labels, passages),
-            "unit": "cosine \N{MULTIPLICATION SIGN} 100",
+            "rows": named(labels[0], texts[0]),
+            "columns": named(labels[1], texts[1]),
+            "unit": look.unit,
+            "is_signed": look.is_signed,
         },
         "height": int(np.clip(96 + 46 * n_rows, 240, 640)),
         "width": int(min(260 + 40 * n_columns, 900)),
-        "zoom": scores.size > MAX_CELLS_WITH_NUMBERS,
-        "label": _heat_label(scores, names),
+        "zoom": values.size > MAX_CELLS_WITH_NUMBERS,
     }
 
 
@@ -130,12 +175,13 @@ def _few_ticks(names: Sequence[str]) -> Figure:
     return {"tickvals": list(range(0, len(names), step)), "ticktext": list(names[::step])}
 
 
-def _numbers(scores: FloatArray, best: Sequence[int | None]) -> Figure:
+def _numbers(scores: FloatArray, best: Sequence[int | None], is_signed: bool) -> Figure:
     """The numbers as a layer of text: the heat map's own has one colour for dark and bright cells."""
     n_rows, n_columns = scores.shape
+    form = "+.1f" if is_signed else ".1f"
     tenths = np.round(scores, 1) + np.float32(0)  # no "-0.0"
     plain = [
-        ["" if np.isnan(score) else f"{score:.1f}".replace("-", "\N{MINUS SIGN}") for score in row] for row in tenths
+        ["" if np.isnan(score) else f"{score:{form}}".replace("-", "\N{MINUS SIGN}") for score in row] for row in tenths
     ]
     texts = [f"<b>{text}</b>" if best[i] == j else text for i, row in enumerate(plain) for j, text in enumerate(row)]
     return {
@@ -150,22 +196,23 @@ def _numbers(scores: FloatArray, best: Sequence[int | None]) -> Figure:
     }
 
 
-def _heat_theme(theme: Theme, numbered: FloatArray | None, best: Sequence[int | None]) -> Figure:
-    scale = LIGHT_SCALE if theme == "light" else DARK_SCALE
-    stops = colour_stops(scale)
+def _heat_theme(
+    theme: Theme, values: FloatArray, best: Sequence[int | None], look: _Look, *, is_numbered: bool
+) -> Figure:
+    scale = look.scales[THEMES.index(theme)]
     patch = theme_layout(theme)
-    patch["shapes"] = _outlines(best, theme)
-    data: list[Figure] = [{"colorscale": stops}]
-    if numbered is not None:
-        data.append({"textfont": {"color": _readable(numbered, scale)}})
+    patch["shapes"] = outlines(best, theme)
+    data: list[Figure] = [{"colorscale": colour_stops(scale)}]
+    if is_numbered:
+        data.append({"textfont": {"color": readable(values, scale, look.span)}})
     return {"data": data, "layout": patch}
 
 
-def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
+def readable(values: FloatArray, scale: Sequence[str], span: tuple[float, float]) -> list[str]:
     """For each cell black or white, whichever stands out more from its colour."""
-    low, high = colour_range(scores)
+    low, high = span
     stops = np.array([[int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)] for colour in scale])
-    at = (np.nan_to_num(scores.ravel(), nan=low) - low) / (high - low) * (len(scale) - 1)
+    at = (np.nan_to_num(values.ravel(), nan=low) - low) / (high - low) * (len(scale) - 1)
     rgb = np.stack([np.interp(at, np.arange(len(scale)), stops[:, channel]) for channel in range(3)], axis=1)
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     luminance = linear @ [0.2126, 0.7152, 0.0722]
@@ -173,11 +220,12 @@ def _readable(scores: FloatArray, scale: Sequence[str]) -> list[str]:
     return ["#ffffff" if dark else "#10141a" for dark in luminance < 0.2]
 
 
-def _outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
+def outlines(best: Sequence[int | None], theme: Theme) -> list[Figure]:
+    """A frame around the best cell of each row, as a list of one shape or none."""
     frames = [f"M{j - 0.5},{i - 0.5}H{j + 0.5}V{i + 0.5}H{j - 0.5}Z" for i, j in enumerate(best) if j is not None]
     if not frames or len(best) > MAX_ROWS_WITH_OUTLINES:
         return []
-    line = {"color": _BEST_COLOUR[theme], "width": 3 if len(best) <= 16 else 2}
+    line = {"color": BEST_COLOUR[theme], "width": 3 if len(best) <= 16 else 2}
     return [{"type": "path", "path": "".join(frames), "line": line}]  # one shape: each takes plotly a millisecond
 
 

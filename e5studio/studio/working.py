@@ -1,0 +1,59 @@
+"""Long work behind a button: its stages while it runs, a stop button, and what came of it or what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from e5studio.studio import words
+from e5studio.studio.events import AT_ONCE
+from e5studio.studio.failures import explain
+from e5studio.studio.handlers import OnStage
+from e5studio.studio.state import RunningWork, Work
+
+Result = TypeVar("Result")
+
+
+def told_work(
+    running: RunningWork,
+    request: gr.Request,
+    function: Callable[[OnStage], Result],
+    show: Callable[[Result], Sequence[Any]],
+    *,
+    n_shown: int,
+    is_result_left: bool,
+) -> Iterator[list[Any]]:
+    """Run a function in a thread; yields values of the start button, the stop button, the status, and what is shown.
+
+    Args:
+        running: Where `listen_stop` finds it.
+        request: Whose work it is.
+        function: The work; it is given what it tells its stages to.
+        show: Its result -> the status, then what is shown.
+        n_shown: How many values are shown beside the status.
+        is_result_left: An earlier result stays in sight where this fails.
+    """
+    kept = [gr.skip()] * n_shown
+    yield [gr.update(interactive=False), gr.update(visible=True), words.progress(None, "Starting"), *kept]
+    idle = [gr.update(interactive=True), gr.update(visible=False)]
+    session = str(request.session_hash)
+    work = running.start(session, Work(function))
+    try:
+        for stage in work.stages():
+            yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]
+        yield [*idle, *show(work.result())]
+    except Exception as error:
+        yield [*idle, words.error(explain(error), is_result_left=is_result_left), *kept]
+    finally:
+        running.end(session)  # also where the visitor has closed the page
+
+
+def listen_stop(button: gr.Button, running: RunningWork) -> None:
+    """Have a button stop its visitor's work."""
+
+    def stop(request: gr.Request) -> None:
+        running.stop(str(request.session_hash))
+
+    button.click(stop, **AT_ONCE)

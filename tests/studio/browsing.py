@@ -1,0 +1,85 @@
+"""What the tests of the page do in a browser, as a person would; the fixtures that open it are in conftest."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+MARKS = [
+    pytest.mark.browser,
+    # Gradio leaves event loops and sockets to the garbage collector, and uses options that pandas 3 deprecates.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
+    pytest.mark.usefixtures("gradio_litter"),
+]
+
+# What takes long in earnest waits here while a test holds it up.
+GATE = threading.Event()
+GATE.set()
+
+NASTY = [
+    "${alert(1)}",
+    "{{x}} {{{y}}}",
+    "<img src=x onerror=alert(1)>",
+    "`${alert(1)}` and $\\href{javascript:alert(1)}{x}$",
+    "C:\\users \\x3cscript\\x3e",
+    "</script><script>alert(1)</script>",
+    "<b>bold</b> &amp; <a href='https://example.com'>link</a>",
+    "\u202eright to left\u202c עברית",
+]
+
+
+def expect(locator):
+    from playwright.sync_api import expect as expect_
+
+    return expect_(locator)
+
+
+def write(page, queries, passages):
+    page.locator("#e5-queries textarea").fill("\n".join(queries))
+    page.locator("#e5-passages textarea").fill("\n".join(passages))
+
+
+def score(page):
+    page.locator("#e5-score").click()
+    expect(page.locator("#e5-status .e5-done")).to_be_visible()
+    expect(page.locator("#e5-score")).to_be_enabled()
+
+
+def example(page, title):
+    page.get_by_role("button", name=title, exact=True).click()
+    expect(page.locator("#e5-status")).not_to_contain_text("Ctrl")
+
+
+def take_model(page, name):
+    page.locator("#e5-model .e5-models-chosen").click()
+    page.locator("#e5-model .e5-model", has=page.locator(f"input[value='{name}']")).click()
+    expect(page.locator("#e5-model .e5-models-chosen")).to_contain_text(name.split("/")[-1])
+
+
+def open_map(page):
+    page.get_by_role("tab", name="Map").click()
+    expect(page.locator("#e5-map .js-plotly-plot")).to_be_visible()
+
+
+def cell(page, row, column):
+    """The middle of a cell of the heat map, on the screen, once it has its size."""
+    page.wait_for_function(
+        """() => {
+            const plot = document.querySelector("#e5-heat .js-plotly-plot");
+            return plot && plot._fullLayout.width === plot.clientWidth;
+        }"""
+    )
+    place = page.evaluate(
+        """([row, column]) => {
+            const plot = document.querySelector("#e5-heat .js-plotly-plot");
+            const { xaxis, yaxis } = plot._fullLayout;
+            const frame = plot.getBoundingClientRect();
+            return [frame.left + xaxis._offset + xaxis.d2p(column), frame.top + yaxis._offset + yaxis.d2p(row)];
+        }""",
+        [row, column],
+    )
+    return {"x": place[0], "y": place[1]}
