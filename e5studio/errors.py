@@ -13,6 +13,7 @@
     ├── FingerprintMismatchError vectors of another model, prompt kind, length or precision
     ├── CacheError               a folder in which vectors can't be kept
     ├── FileFormatError          a file of texts or vectors that cannot be read as what it claims to be
+    │                            (FileEncodingError: because its encoding is another, or not known)
     ├── UnknownTaskError         no benchmark task of that name, or its data are not to be had
     └── MissingDependencyError   an optional package is not installed
 
@@ -107,6 +108,10 @@ class CacheError(E5StudioError, OSError):
 
 class FileFormatError(E5StudioError, ValueError):
     """A file of texts or vectors cannot be read as what it claims to be."""
+
+
+class FileEncodingError(FileFormatError):
+    """A file of text has bytes that its encoding does not have; said outright, another encoding may read it."""
 
 
 class UnknownTaskError(E5StudioError, ValueError):

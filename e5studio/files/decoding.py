@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from e5studio.errors import FileFormatError
+from e5studio.errors import FileEncodingError, FileFormatError
 
 _SNIFFED_BYTES = 4096
 _BINARY_MAGIC = {
@@ -34,8 +35,8 @@ def text_encoding(path: Path, asked: str | None) -> str:
     """The encoding to read a text file with: the one asked for, its byte order mark's, or UTF-8.
 
     Raises:
-        FileFormatError: It is empty, no text file, looks like UTF-16 without a mark, or
-            the encoding asked for does not exist.
+        FileFormatError: It is empty, or no text file.
+        FileEncodingError: It looks like UTF-16 without a mark, or the encoding asked for does not exist.
     """
     with path.open("rb") as file:
         start = file.read(_SNIFFED_BYTES)
@@ -50,9 +51,9 @@ def text_encoding(path: Path, asked: str | None) -> str:
         if start.startswith(mark):
             return encoding
     if start.count(0) > len(start) // 4:
-        raise FileFormatError(
-            f"{path} is full of zero bytes, as UTF-16 without a byte order mark is. Give its encoding: "
-            "--encoding utf-16-le (or utf-16-be)."
+        raise FileEncodingError(
+            f"{path} is full of zero bytes, as UTF-16 without a byte order mark is.",
+            "Give its encoding: --encoding utf-16-le (or utf-16-be).",
         )
     return "utf-8"
 
@@ -62,17 +63,17 @@ def decoded(path: Path, encoding: str, *, newline: str | None) -> Iterator[TextI
     """Open a text file; a byte that the encoding does not have becomes an error that says where.
 
     Raises:
-        FileFormatError: Some byte is not of this encoding.
+        FileEncodingError: Some byte is not of this encoding.
     """
     try:
         with path.open(encoding=encoding, newline=newline) as file:
             yield file
     except UnicodeError as error:
         # Python counts from the start of its own read buffer, so the place is looked up anew.
-        offset = _first_bad_byte(path, encoding)
-        raise FileFormatError(
-            f"{path} is not {encoding}: byte {offset:,} does not fit. Give the encoding it was saved with, "
-            "for example --encoding cp1252."
+        offset, line = _first_bad_byte(path, encoding)
+        raise FileEncodingError(
+            f"{path} is not {encoding}: on line {line:,}, byte {offset:,} does not fit.",
+            "Give the encoding it was saved with, for example --encoding cp1252.",
         ) from error
 
 
@@ -80,26 +81,30 @@ def _known_encoding(name: str) -> str:
     try:
         "".encode(name)  # refuses codecs that are not of text, such as base64, as well
     except LookupError as error:
-        raise FileFormatError(
-            f"Unknown text encoding {name!r}. Use for example utf-8, utf-16, cp1252 or gb18030."
+        raise FileEncodingError(
+            f"Unknown text encoding {name!r}.", "Use for example utf-8, utf-16, cp1252 or gb18030."
         ) from error
     encoding = codecs.lookup(name).name
     # A mark at the start would otherwise become part of the first column's name.
     return "utf-8-sig" if encoding == "utf-8" else encoding
 
 
-def _first_bad_byte(path: Path, encoding: str) -> int:
+def _first_bad_byte(path: Path, encoding: str) -> tuple[int, int]:
+    """Its place in the file, from 0, and its line, from 1."""
     decoder = codecs.getincrementaldecoder(encoding)()
-    position = 0
+    newlines = io.IncrementalNewlineDecoder(None, translate=True)  # knows \r\n also where two chunks part it
+    position, line = 0, 1
     with path.open("rb") as file:
         while True:
             chunk = file.read(1 << 16)
             position += len(chunk)
             try:
-                decoder.decode(chunk, final=not chunk)
+                line += newlines.decode(decoder.decode(chunk, final=not chunk)).count("\n")
             except UnicodeDecodeError as error:
-                return position - len(error.object) + error.start
+                before = error.object[: error.start].decode(encoding, "ignore")
+                line += newlines.decode(before, final=True).count("\n")
+                return position - len(error.object) + error.start, line
             except UnicodeError:
-                return 0  # the codec wants a mark at the start and found none
+                return 0, 1  # the codec wants a mark at the start and found none
             if not chunk:
-                return position
+                return position, line

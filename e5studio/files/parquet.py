@@ -10,6 +10,8 @@ from typing import Any
 
 from e5studio.errors import FileFormatError, MissingDependencyError
 
+_BATCH_BYTES = 1_000_000_000
+
 
 def import_pyarrow(module: str = "pyarrow") -> Any:
     """A module of pyarrow.
@@ -36,7 +38,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
         try:
             with parquet.ParquetFile(source) as file:
                 yield file
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError) as error:
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
             raise FileFormatError(f"{path} cannot be read as Parquet: {_first_sentence(error)}.") from error
 
 
@@ -45,6 +47,55 @@ def text_columns(path: Path) -> dict[str, bool]:
     types = import_pyarrow("pyarrow.types")
     with open_parquet(path) as file:
         return {field.name: _is_text(types, field.type) for field in file.schema_arrow}
+
+
+def scalar_columns(path: Path) -> dict[str, str]:
+    """The columns of a Parquet file whose values can be written as text, and what each holds: "text", "int64", ...
+
+    Raises:
+        FileFormatError: It is no Parquet file, is damaged, or names a column twice.
+    """
+    types = import_pyarrow("pyarrow.types")
+    with open_parquet(path) as file:
+        fields = list(file.schema_arrow)
+    names = [field.name for field in fields]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise FileFormatError(f"{path} names the column {', '.join(map(repr, twice))} more than once. Rename one.")
+    kinds = {field.name: "text" if _is_text(types, field.type) else str(field.type) for field in fields}
+    return {field.name: kinds[field.name] for field in fields if _is_scalar(types, field.type)}
+
+
+def parquet_cells(path: Path, columns: dict[str, str]) -> Iterator[list[list[str | None]]]:
+    """The cells of some columns as text, a list for each column, some hundred rows at a time.
+
+    Args:
+        path: The file.
+        columns: Some of `scalar_columns`.
+    """
+    strings = import_pyarrow().string()
+    with open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=_rows_at_once(file, columns), columns=list(columns)):
+            cells = zip(columns.values(), batch.columns, strict=True)
+            yield [(column if kind == "text" else column.cast(strings)).to_pylist() for kind, column in cells]
+
+
+def _rows_at_once(file: Any, columns: dict[str, str]) -> int:
+    """So few that they fit into memory, though each may repeat what the file holds but once."""
+    metadata = file.metadata
+    chunks = (
+        metadata.row_group(group).column(place)
+        for group in range(metadata.num_row_groups)
+        for place in range(metadata.num_columns)
+    )
+    largest = max((chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns), default=0)
+    return max(16, min(1024, _BATCH_BYTES // max(1, largest)))
+
+
+def _is_scalar(types: Any, data_type: Any) -> bool:
+    is_number = types.is_integer(data_type) or types.is_float32(data_type) or types.is_float64(data_type)
+    is_other = types.is_boolean(data_type) or types.is_decimal(data_type) or types.is_temporal(data_type)
+    return bool(_is_text(types, data_type) or is_number or is_other)
 
 
 def _is_text(types: Any, data_type: Any) -> bool:

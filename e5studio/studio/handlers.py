@@ -140,7 +140,7 @@ class Handlers:
         meta = offered(request.model)
         use = valid_use(meta.prompt_kind, request.use)
         queries, passages, is_self = self._read(request, use)
-        with self._lease(meta, stage, request.dtype, request.backend) as encoder:
+        with self.lease(meta, stage, request.dtype, request.backend) as encoder:
             started = time.perf_counter()
             sides: list[tuple[Side, TextList]] = [("query", queries)]
             if not is_self:
@@ -171,6 +171,18 @@ class Handlers:
             seconds,
         )
 
+    def lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:
+        """A lease of the model, fetched and loaded where it is not yet; `stage` is told of it, and may stop it."""
+        short = meta.name.rsplit("/", 1)[-1]
+        stage(None, f"Loading {short}" if find_local(meta) else f"Downloading {short}")
+        return self.pool.lease(
+            meta.name,
+            dtype=dtype,
+            backend=backend,
+            show_progress=False,
+            on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
+        )
+
     def encoder_with_tokens(self, meta: ModelMeta) -> Lease:
         """A lease of the model on a back end that gives token vectors: the usual one, or torch where it has none."""
         lease = self.pool.lease(meta.name, show_progress=False)
@@ -186,7 +198,7 @@ class Handlers:
             E5StudioError: As `score`; an empty text is an error here.
         """
         check_limits(checked_types(texts), self.limits, "texts")
-        with self._lease(offered(model), _no_stage) as encoder:
+        with self.lease(offered(model), _no_stage) as encoder:
             vectors, _, _ = _embed_sides(encoder, [texts], [arguments], {}, _no_stage)
         return vectors
 
@@ -211,7 +223,7 @@ class Handlers:
         asked = result.asked
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
-        with self._lease(result.meta, stage, asked.dtype, asked.backend) as encoder:
+        with self.lease(result.meta, stage, asked.dtype, asked.backend) as encoder:
             known = _known_vectors([result], encoder.spec.fingerprint)
             for number, prompt in enumerate(prompts):
 
@@ -224,7 +236,7 @@ class Handlers:
 
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
         """Have a model ready for the next call: loaded, and run once, which is slow the first time."""
-        with self._lease(offered(model), on_stage or _no_stage) as encoder:
+        with self.lease(offered(model), on_stage or _no_stage) as encoder:
             encoder.encode(["Is it warm?"], prompt="")
 
     def _read(self, request: ScoreRequest, use: Use) -> tuple[TextList, TextList, bool]:
@@ -237,17 +249,6 @@ class Handlers:
         is_self = use in ("symmetric", "none") and not passages
         _check_there(queries, passages, is_self, words.left, words.right)
         return queries, queries if is_self else passages, is_self
-
-    def _lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:
-        short = meta.name.rsplit("/", 1)[-1]
-        stage(None, f"Loading {short}" if find_local(meta) else f"Downloading {short}")
-        return self.pool.lease(
-            meta.name,
-            dtype=dtype,
-            backend=backend,
-            show_progress=False,
-            on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
-        )
 
 
 def best_passages(scores: FloatArray, is_self: bool) -> tuple[int | None, ...]:
