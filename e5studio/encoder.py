@@ -27,7 +27,7 @@ from e5studio.hub import DownloadProgress
 from e5studio.loading import load_model
 from e5studio.models import ModelMeta, PromptKind
 from e5studio.prompts import Prompt, already_prompted, resolve_prompt
-from e5studio.report import EncodeReport, Truncation, warn
+from e5studio.report import EncodeReport, Truncation, joined_reports, warn
 from e5studio.similarity import scores as score_matrix
 from e5studio.spec import EncoderSpec
 from e5studio.texts import as_texts, checked_container, checked_types, with_titles
@@ -53,6 +53,16 @@ class PreparedTexts:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @classmethod
+    def joined(cls, parts: Sequence[PreparedTexts]) -> PreparedTexts:
+        """Texts that were prepared with one prompt in several calls, one after the other, as one; at least one part."""
+        batch = TokenBatch(
+            np.concatenate([part.batch.ids for part in parts]), np.concatenate([part.batch.lengths for part in parts])
+        )
+        first_rows = np.cumsum([0, *(len(part.batch) for part in parts)])
+        rows = np.concatenate([first + part.rows for first, part in zip(first_rows, parts, strict=False)])
+        return cls(batch, rows, joined_reports([part.report for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -373,16 +383,27 @@ class E5Encoder:
         Raises:
             NonFiniteError: As `embed_prepared`; `indices` are positions in the caller's texts.
         """
-        batch = prepared.batch
-        plan = plan_batches(batch.lengths[rows], self._limits())
-        batches = (batch.select(rows[places]) for places in plan)
         vectors = np.empty((len(rows), self._embed_dim), np.float32)
         report = _ProgressReport(len(rows), self._show_progress, on_progress)
         with report:
-            for places, pooled in zip(plan, self._backend.embed(batches), strict=True):
-                vectors[places] = self._checked(pooled, rows[places], prepared, normalize)
+            for places, found in self.embed_batches(prepared, rows, normalize=normalize):
+                vectors[places] = found
                 report.advance(len(places))
         return vectors
+
+    def embed_batches(
+        self, prepared: PreparedTexts, rows: NDArray[np.intp], /, *, normalize: bool = True
+    ) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
+        """As `embed_rows`, but batch by batch, for who keeps what is done of long work that may be stopped.
+
+        Yields:
+            Places in `rows` and their vectors, (len(places), embed_dim) float32; the longest texts first.
+        """
+        batch = prepared.batch
+        plan = plan_batches(batch.lengths[rows], self._limits())
+        batches = (batch.select(rows[places]) for places in plan)
+        for places, pooled in zip(plan, self._backend.embed(batches), strict=True):
+            yield places, self._checked(pooled, rows[places], prepared, normalize)
 
     def padding_share(self, prepared: PreparedTexts, /) -> float:
         """Share of padding among the tokens that `embed_prepared` computes, 0 to 1."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +61,21 @@ class EncodeReport:
     unknown_share: NDArray[np.float32]
     n_replaced_surrogates: int
     already_prompted: tuple[int, ...]
+
+
+def joined_reports(reports: Sequence[EncodeReport]) -> EncodeReport:
+    """What was done to the texts of several calls alike, as of one call with all of them; at least one report."""
+    first_texts = list(itertools.accumulate((report.n_texts for report in reports), initial=0))
+    placed = list(zip(first_texts, reports, strict=False))
+    return replace(
+        reports[0],
+        n_texts=first_texts[-1],
+        n_tokens=np.concatenate([report.n_tokens for report in reports]),
+        truncated=tuple(replace(cut, index=first + cut.index) for first, report in placed for cut in report.truncated),
+        unknown_share=np.concatenate([report.unknown_share for report in reports]),
+        n_replaced_surrogates=sum(report.n_replaced_surrogates for report in reports),
+        already_prompted=tuple(first + index for first, report in placed for index in report.already_prompted),
+    )
 
 
 def warn(

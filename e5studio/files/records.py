@@ -6,7 +6,7 @@ what is wrong; what concerns the whole file (encoding, header, an unclosed quote
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class NotText:
 
 
 Cell = str | NotText | None
+Rows = Generator["Record", None, None]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Records:
     """
 
     columns: tuple[str, ...]
-    rows: Iterator[Record]
+    rows: Rows
 
 
 def open_records(path: Path, ending: str, *, encoding: str | None = None, delimiter: str | None = None) -> Records:
@@ -99,14 +100,14 @@ def open_records(path: Path, ending: str, *, encoding: str | None = None, delimi
     return Records(columns, _csv_rows(path, encoding, separator, columns))
 
 
-def _lines(path: Path, encoding: str) -> Iterator[Record]:
+def _lines(path: Path, encoding: str) -> Rows:
     # File iteration breaks at \n, \r and \r\n alone; str.splitlines would also break at U+2028.
     with decoded(path, encoding, newline=None) as file:
         for line, text in enumerate(file, 1):
             yield Record(line, {LINE_COLUMN: text.removesuffix("\n")})
 
 
-def _csv_rows(path: Path, encoding: str, delimiter: str, columns: tuple[str, ...]) -> Iterator[Record]:
+def _csv_rows(path: Path, encoding: str, delimiter: str, columns: tuple[str, ...]) -> Rows:
     records = csv_records(path, encoding, delimiter)
     next(records)  # the header
     for line, cells in records:
@@ -116,7 +117,7 @@ def _csv_rows(path: Path, encoding: str, delimiter: str, columns: tuple[str, ...
             yield Record(line, problem=f"line {line} has {len(cells)} cells, the header {len(columns)}")
 
 
-def _json_records(path: Path, encoding: str) -> Iterator[Record]:
+def _json_records(path: Path, encoding: str) -> Rows:
     with decoded(path, encoding, newline=None) as file:
         for line, content in enumerate(file, 1):
             if not content.strip():
@@ -136,7 +137,7 @@ def _json_cell(value: Any) -> Cell:
     return NotText(type(value).__name__, str(value) if is_single else None)
 
 
-def _parquet_records(path: Path, kinds: dict[str, str]) -> Iterator[Record]:
+def _parquet_records(path: Path, kinds: dict[str, str]) -> Rows:
     row = 0
     for columns in parquet_cells(path, kinds):
         for cells in zip(*columns, strict=True):
