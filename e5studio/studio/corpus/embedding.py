@@ -1,0 +1,166 @@
+"""A corpus -> its vectors, in work that can be stopped at any batch and goes on from there.
+
+Texts are embedded in the order and the batches in which the encoder would embed them all at once, so it takes no
+longer than that; the processor is free for other visitors between any two batches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.errors import NonFiniteError
+from e5studio.prompts import Prompt
+from e5studio.studio.catalog import offered
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
+from e5studio.studio.corpus.kept_vectors import KeptRows, KeptVectors, RowArray
+from e5studio.studio.handlers import Handlers
+from e5studio.studio.uses import prompt_arguments, valid_use
+
+_TOKENIZED_AT_ONCE = 1024
+_SECONDS_UNTIL_SPEED = 1.0
+
+
+@dataclass(frozen=True)
+class EmbeddingNews:
+    """How far the work is.
+
+    Attributes:
+        doing: In words.
+        share: Of the tokens that are done (of a download, its bytes); None where it is not known.
+        n_done: Texts whose vectors are there, those from before counted.
+        n_texts: Of the corpus.
+        texts_per_second: Since this work began to embed; None until it can be told.
+        seconds_left: As the tokens so far took; None until it can be told.
+    """
+
+    doing: str
+    share: float | None
+    n_done: int
+    n_texts: int
+    texts_per_second: float | None = None
+    seconds_left: float | None = None
+
+
+OnNews = Callable[[EmbeddingNews], None]
+"""What it raises, such as StoppedError, stops the work; what is done by then stays kept."""
+
+
+def embed_corpus(
+    handlers: Handlers, corpus: Corpus, setting: CorpusSetting, kept: KeptVectors, on_news: OnNews
+) -> EmbeddedCorpus:
+    """Embed the texts of a corpus that have no vectors yet, the longest first.
+
+    Args:
+        handlers: Where encoders come from.
+        corpus: The texts.
+        setting: How they are embedded; a use that the model does not know becomes its usual one.
+        kept: The visitor's vectors; each batch is added as soon as it is computed.
+        on_news: Told of every batch.
+
+    Raises:
+        E5StudioError: Anything that a person can put right; the message says how.
+        StoppedError: `on_news` asked to stop.
+    """
+    meta = offered(setting.model)
+    setting = replace(setting, use=valid_use(meta.prompt_kind, setting.use))
+    arguments = prompt_arguments(meta.prompt_kind, setting.use, "passage", setting.instruction)
+
+    def stage(share: float | None, doing: str) -> None:
+        on_news(EmbeddingNews(doing, share, 0, len(corpus)))
+
+    with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
+        started = time.perf_counter()
+        prompt = encoder.resolve_prompt(**arguments)
+        documents = corpus.documents
+        spec = encoder.spec
+        rows = kept.rows(spec.fingerprint, prompt.text, documents, spec.embed_dim)
+        due = rows.due()
+        if len(due):
+            prepared = _prepare(encoder, [documents[row] for row in due], prompt, rows, due, on_news)
+            _embed(encoder, prepared, rows, due, kept, _Progress(rows, due, prepared, on_news), corpus.lines)
+    return EmbeddedCorpus(
+        corpus=corpus,
+        setting=setting,
+        meta=meta,
+        fingerprint=spec.fingerprint,
+        prompt=prompt.text,
+        vectors=rows.whole(),
+        n_tokens=rows.n_tokens,
+        n_truncated=int(rows.is_truncated.sum()),
+        n_embedded=rows.n_texts(due),
+        seconds=time.perf_counter() - started,
+    )
+
+
+class _Progress:
+    """News of batches as they are done."""
+
+    def __init__(self, rows: KeptRows, due: RowArray, prepared: PreparedTexts, on_news: OnNews) -> None:
+        self._on_news = on_news
+        self._lengths = prepared.batch.lengths
+        self._copies = np.bincount(rows.twins, minlength=len(rows))[due]  # texts that each of the due ones stands for
+        self._n_texts = len(rows)
+        self._n_before = len(rows) - int(self._copies.sum())
+        self._n_tokens = int(self._lengths.sum())
+        self._texts_done = self._tokens_done = 0
+        self._started = time.perf_counter()
+
+    def add(self, places: RowArray) -> None:
+        """Tell of a batch of the texts that were due."""
+        self._texts_done += int(self._copies[places].sum())
+        self._tokens_done += int(self._lengths[places].sum())
+        seconds = time.perf_counter() - self._started
+        can_tell = seconds >= _SECONDS_UNTIL_SPEED
+        self._on_news(
+            EmbeddingNews(
+                "Embedding",
+                self._tokens_done / self._n_tokens,
+                self._n_before + self._texts_done,
+                self._n_texts,
+                self._texts_done / seconds if can_tell else None,
+                (self._n_tokens - self._tokens_done) / self._tokens_done * seconds if can_tell else None,
+            )
+        )
+
+
+def _prepare(
+    encoder: E5Encoder, texts: Sequence[str], prompt: Prompt, rows: KeptRows, due: RowArray, on_news: OnNews
+) -> PreparedTexts:
+    """The texts as tokens, some at a time, so that this can be stopped as well."""
+    n_before = len(rows) - rows.n_texts(due)
+    parts = []
+    for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
+        on_news(EmbeddingNews(f"Cutting texts into tokens: {start:,} of {len(texts):,}", None, n_before, len(rows)))
+        parts.append(encoder.prepare(texts[start : start + _TOKENIZED_AT_ONCE], prompt=prompt))
+    return PreparedTexts.joined(parts)
+
+
+def _embed(
+    encoder: E5Encoder,
+    prepared: PreparedTexts,
+    rows: KeptRows,
+    due: RowArray,
+    kept: KeptVectors,
+    progress: _Progress,
+    lines: Sequence[int],
+) -> None:
+    is_truncated = np.zeros(len(due), np.bool_)
+    is_truncated[[cut.index for cut in prepared.report.truncated]] = True
+    try:
+        # The texts that are due all differ, so the row of each among the prepared ones is its place.
+        for places, vectors in encoder.embed_batches(prepared, np.arange(len(due))):
+            rows.keep(due[places], vectors, prepared.batch.lengths[places], is_truncated[places])
+            kept.note_use()
+            progress.add(places)
+    except NonFiniteError as error:
+        named = ", ".join(f"{lines[due[index]]:,}" for index in error.indices[:10])
+        raise NonFiniteError(
+            f"The model gave no usable vector for the text on line {named}. Leave it out, or take another precision "
+            "or model.",
+            [int(due[index]) for index in error.indices],
+        ) from error

@@ -1,0 +1,197 @@
+"""What the server keeps for one visitor, so that a page that is loaded again goes on where it stopped.
+
+In memory alone, under a token that nobody can guess, for an hour after the last use. Knows neither pages nor encoders.
+"""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
+from e5studio.studio.corpus.kept_vectors import KeptVectors
+from e5studio.studio.corpus.table import Table
+
+_KEPT_SECONDS = 3600
+_MAX_BYTES = 1_000_000_000
+_EMPTY_BYTES = 4_096  # of a shelf with nothing on it, so that a million of them is not free
+_TOKEN_BYTES = 24
+_POINTER_BYTES = 8
+
+
+class Shelf:
+    """The table, the corpus and the embedded corpus of one visitor, the latest of each, and vectors embedded so far.
+
+    Args:
+        on_use: Called after each use, with whether memory was taken.
+    """
+
+    def __init__(self, on_use: Callable[[bool], None]) -> None:
+        self.vectors = KeptVectors(on_use=on_use)
+        self._on_use = on_use
+        self._table: Table | None = None
+        self._corpus: Corpus | None = None
+        self._embedded: EmbeddedCorpus | None = None
+        self._text_bytes = 0
+
+    @property
+    def table(self) -> Table | None:
+        """The latest file or paste."""
+        return self._table
+
+    @property
+    def corpus(self) -> Corpus | None:
+        """The latest choice of columns."""
+        return self._corpus
+
+    @property
+    def embedded(self) -> EmbeddedCorpus | None:
+        """The latest that was embedded; of an older corpus, where the latest was not embedded yet."""
+        return self._embedded
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all that is kept, texts and vectors that several things share counted once."""
+        embedded = self._embedded
+        n_bytes = _EMPTY_BYTES + self._text_bytes + self.vectors.n_bytes
+        if embedded is not None and not self.vectors.holds(embedded.vectors):
+            n_bytes += embedded.vectors.nbytes
+        return n_bytes
+
+    def keep_table(self, table: Table) -> None:
+        """Keep a table in place of the one before; corpora stay until others come."""
+        self._table = table
+        self._count()
+
+    def keep_corpus(self, corpus: Corpus) -> None:
+        """Keep a corpus in place of the one before."""
+        self._corpus = corpus
+        self._count()
+
+    def keep_embedded(self, embedded: EmbeddedCorpus) -> None:
+        """Keep an embedded corpus in place of the one before."""
+        self._embedded = embedded
+        self._count()
+
+    def _count(self) -> None:
+        corpora = [self._corpus, self._embedded.corpus if self._embedded else None]
+        columns: list[Iterable[object]] = [] if self._table is None else list(self._table.cells)
+        columns += [column for corpus in corpora if corpus for column in _columns_of(corpus)]
+        # The texts of a corpus are those of its table, the same objects.
+        sizes = {id(cell): sys.getsizeof(cell) for column in columns for cell in column}
+        self._text_bytes = sum(sizes.values()) + _POINTER_BYTES * sum(1 for _ in itertools.chain(*columns))
+        self._on_use(True)
+
+
+@dataclass
+class _Place:
+    """A shelf among the others."""
+
+    shelf: Shelf
+    ends: float
+    n_bytes: int
+
+
+class Shelves:
+    """Keeps the shelves of all visitors; the one unused for longest leaves where all would take too much memory.
+
+    Args:
+        max_bytes: Of all shelves. The one that grows stays even if it alone takes more.
+        kept_seconds: How long after its last use one is kept.
+        clock: Seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        max_bytes: int = _MAX_BYTES,
+        kept_seconds: float = _KEPT_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._kept_seconds = kept_seconds
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._places: OrderedDict[str, _Place] = OrderedDict()  # least recently used first
+        self._n_bytes = 0
+        self._sweeper: threading.Timer | None = None
+
+    @property
+    def n_bytes(self) -> int:
+        """Of all that is kept."""
+        return self._n_bytes
+
+    def open(self, token: object = None) -> tuple[str, Shelf]:
+        """A visitor's shelf and its token; a new one where the token is none of ours, or no longer."""
+        with self._lock:
+            self._forget_unused()
+            if not isinstance(token, str) or token not in self._places:
+                token = self._add()
+            self._note_use(token, is_larger=False)
+            return token, self._places[token].shelf
+
+    def forget(self, token: object) -> None:
+        """Forget a visitor's shelf; nothing happens where there is none."""
+        with self._lock:
+            if isinstance(token, str) and token in self._places:
+                self._drop(token)
+
+    def sweep(self) -> None:
+        """Forget what is over; runs by itself, so that nothing stays where nobody comes any more."""
+        with self._lock:
+            self._sweeper = None
+            self._forget_unused()
+            if self._places:
+                self._sweep_later()
+
+    def _add(self) -> str:
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        self._places[token] = _Place(Shelf(lambda is_larger: self._note_use(token, is_larger)), 0, 0)
+        self._note_use(token, is_larger=True)
+        self._sweep_later()
+        return token
+
+    def _note_use(self, token: str, is_larger: bool) -> None:
+        with self._lock:
+            place = self._places.get(token)
+            if place is None:  # forgotten while its work goes on
+                return
+            self._places.move_to_end(token)
+            place.ends = self._clock() + self._kept_seconds
+            if is_larger:
+                self._n_bytes += place.shelf.n_bytes - place.n_bytes
+                place.n_bytes = place.shelf.n_bytes
+                self._make_room()
+
+    def _make_room(self) -> None:
+        while self._n_bytes > self._max_bytes and len(self._places) > 1:
+            self._drop(next(iter(self._places)))
+
+    def _forget_unused(self) -> None:
+        while self._places:
+            token, place = next(iter(self._places.items()))
+            if place.ends > self._clock():
+                return
+            self._drop(token)
+
+    def _drop(self, token: str) -> None:
+        self._n_bytes -= self._places.pop(token).n_bytes
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = threading.Timer(self._kept_seconds, self.sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+
+SHELVES = Shelves()
+"""Of this process. Visitors share it and cannot meet in it: only its own page knows a shelf's token."""
+
+
+def _columns_of(corpus: Corpus) -> list[tuple[str, ...]]:
+    return [column for column in (corpus.texts, corpus.titles, corpus.colours) if column is not None]
