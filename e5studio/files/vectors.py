@@ -7,9 +7,9 @@ its schema metadata; .npy has no room for it, so `NAME.npy.json` stands beside i
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError
 from e5studio.files.atomic import atomic_file
-from e5studio.files.parquet import import_pyarrow, open_parquet
+from e5studio.files.parquet import import_pyarrow, open_parquet, text_columns
 from e5studio.spec import EncoderSpec
 from e5studio.tokenization import replace_surrogates
 
@@ -58,11 +58,28 @@ class VectorBlock:
         texts: The texts, None where there is none.
         statuses: What became of each row.
         vectors: (rows, embed_dim) float32; rows whose status is not "ok" are not looked at.
+        more: What stands in the further columns of a Parquet file.
     """
 
     texts: Sequence[str | None]
     statuses: Sequence[RowStatus]
     vectors: FloatArray
+    more: Mapping[str, Sequence[str] | Sequence[int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ForeignVectors:
+    """Vectors that anyone may have made.
+
+    Attributes:
+        vectors: As they stand there, (rows, embed_dim), of any real type; NaN in rows without a vector.
+        manifest: How they were made, where the file tells.
+        texts: The column "text", where there is one.
+    """
+
+    vectors: NDArray[Any]
+    manifest: VectorManifest | None
+    texts: list[str | None] | None
 
 
 @dataclass(frozen=True)
@@ -98,8 +115,8 @@ class VectorFile:
         theirs, ours = asdict(self.manifest.spec), asdict(spec)
         differing = [f"{name} {theirs[name]!r} and not {ours[name]!r}" for name in ours if theirs[name] != ours[name]]
         raise FingerprintMismatchError(
-            f"{self.path} was made with {', '.join(differing)}, so its vectors cannot be compared with this encoder's. "
-            "Search with the encoder that made them, or encode the texts again."
+            f"{self.path} was made with {', '.join(differing)}, so its vectors cannot be compared with this encoder's.",
+            "Search with the encoder that made them, or encode the texts again.",
         )
 
 
@@ -122,13 +139,16 @@ def check_vector_ending(path: Path) -> None:
 
 
 @contextmanager
-def write_vectors(path: Path, manifest: VectorManifest, n_rows: int) -> Iterator[Callable[[VectorBlock], None]]:
+def write_vectors(
+    path: Path, manifest: VectorManifest, n_rows: int, *, more: Mapping[str, type[str] | type[int]] | None = None
+) -> Iterator[Callable[[VectorBlock], None]]:
     """Write vectors block by block; the file appears when the block of code ends without an error.
 
     Args:
         path: Ends in .npy or .parquet; replaced where it exists.
         manifest: How the vectors were made.
         n_rows: Rows of all blocks together.
+        more: Further columns of a Parquet file and what they hold; .npy has no room for them.
 
     Raises:
         FileFormatError: Another ending, or another number of rows came.
@@ -139,7 +159,7 @@ def write_vectors(path: Path, manifest: VectorManifest, n_rows: int) -> Iterator
         with _npy_writer(path, manifest, n_rows) as write:
             yield write
     else:
-        with atomic_file(path) as file, _parquet_writer(file, manifest, n_rows) as write:
+        with atomic_file(path) as file, _parquet_writer(file, manifest, n_rows, more or {}) as write:
             yield write
 
 
@@ -151,6 +171,33 @@ def read_vectors(path: Path) -> VectorFile:
     """
     check_vector_ending(path)
     return _read_npy(path) if path.suffix.lower() == ".npy" else _read_parquet(path)
+
+
+def read_foreign_vectors(
+    path: Path, ending: str, *, n_rows: int, embed_dim: int, manifest: Path | None = None
+) -> ForeignVectors:
+    """Read vectors that need not be of E5 Studio; nothing large is read of a file of another shape.
+
+    Args:
+        path: The file.
+        ending: What to read it as: one of VECTOR_ENDINGS.
+        n_rows: Vectors that there must be.
+        embed_dim: Dimensions that they must have.
+        manifest: The file that `write_vectors` leaves beside an .npy, if it came along.
+
+    Raises:
+        FileFormatError: It is no such file, is damaged, or holds something of another shape.
+    """
+    if ending == ".parquet":
+        return _read_foreign_parquet(path, n_rows, embed_dim)
+    vectors = _open_npy(path)
+    if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+        raise FileFormatError(
+            f"{path} holds {vectors.dtype} of shape {vectors.shape}. Vectors are real numbers, a row for each text."
+        )
+    _check_shape(path, vectors.shape, (n_rows, embed_dim))
+    found = None if manifest is None else _from_json(manifest, manifest.read_bytes())
+    return ForeignVectors(np.array(vectors), found, None)
 
 
 @contextmanager
@@ -183,7 +230,9 @@ def _npy_writer(path: Path, manifest: VectorManifest, n_rows: int) -> Iterator[C
 
 
 @contextmanager
-def _parquet_writer(file: BinaryIO, manifest: VectorManifest, n_rows: int) -> Iterator[Callable[[VectorBlock], None]]:
+def _parquet_writer(
+    file: BinaryIO, manifest: VectorManifest, n_rows: int, more: Mapping[str, type[str] | type[int]]
+) -> Iterator[Callable[[VectorBlock], None]]:
     arrow, parquet = import_pyarrow(), import_pyarrow("pyarrow.parquet")
     embed_dim = manifest.spec.embed_dim
     schema = arrow.schema(
@@ -193,6 +242,7 @@ def _parquet_writer(file: BinaryIO, manifest: VectorManifest, n_rows: int) -> It
             ("status", arrow.string()),
             # Not a list of fixed size: Arrow before version 26 can neither write nor read one with nulls.
             ("vector", arrow.list_(arrow.float32())),
+            *((name, arrow.int64() if kind is int else arrow.string()) for name, kind in more.items()),
         ],
         metadata={_METADATA_KEY: json.dumps(_to_json(manifest))},
     )
@@ -210,12 +260,17 @@ def _parquet_writer(file: BinaryIO, manifest: VectorManifest, n_rows: int) -> It
                 arrow.array([text and replace_surrogates(text) for text in block.texts], arrow.string()),
                 arrow.array(block.statuses, arrow.string()),
                 arrow.ListArray.from_arrays(starts_and_end, arrow.array(present), mask=arrow.array(missing)),
+                *(arrow.array([_storable(cell) for cell in block.more[name]]) for name in more),
             ]
             writer.write_batch(arrow.record_batch(columns, schema=schema))
             written += len(missing)
 
         yield write
     _check_row_count(written, n_rows)
+
+
+def _storable(cell: str | int) -> str | int:
+    return replace_surrogates(cell) if isinstance(cell, str) else cell
 
 
 def _check_row_count(written: int, expected: int) -> None:
@@ -226,11 +281,71 @@ def _check_row_count(written: int, expected: int) -> None:
         )
 
 
-def _read_npy(path: Path) -> VectorFile:
+def _open_npy(path: Path) -> NDArray[Any]:
     try:
-        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError) as error:
         raise FileFormatError(f"{path} cannot be read as a numpy array: {error}") from error
+    return array
+
+
+def _check_shape(path: Path, shape: tuple[int, ...], due: tuple[int, int]) -> None:
+    if shape[0] != due[0]:
+        raise FileFormatError(
+            f"{path} has {shape[0]:,} vectors, and there are {due[0]:,} texts. One is needed for each text, in the "
+            "same order."
+        )
+    if shape[1] != due[1]:
+        raise FileFormatError(
+            f"The vectors of {path} have {shape[1]:,} dimensions, those of this model {due[1]:,}. "
+            "Take the model that made them."
+        )
+
+
+def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int) -> ForeignVectors:
+    with open_parquet(path) as file:
+        schema = file.schema_arrow
+        content = (schema.metadata or {}).get(_METADATA_KEY)
+        name = _vector_column(path, schema)
+        _check_shape(path, (file.metadata.num_rows, embed_dim), (n_rows, embed_dim))
+        vectors = np.full((n_rows, embed_dim), np.nan, np.float32)
+        start = 0
+        for batch in file.iter_batches(batch_size=1024, columns=[name]):
+            column = batch.column(0)
+            present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+            values = column.drop_null().flatten().to_numpy(zero_copy_only=False)
+            if values.size != len(present) * embed_dim:
+                width = values.size // max(1, len(present))
+                _check_shape(path, (n_rows, width), (n_rows, embed_dim))
+                raise FileFormatError(f"{path}: the vectors of column {name!r} differ in length.")
+            vectors[start + present] = values.reshape(-1, embed_dim)
+            start += len(column)
+        has_texts = text_columns(path).get("text", False)
+        texts = file.read(columns=["text"]).column("text").to_pylist() if has_texts else None
+    return ForeignVectors(vectors, None if content is None else _from_json(path, content), texts)
+
+
+def _vector_column(path: Path, schema: Any) -> str:
+    """The column "vector", or the only one that holds lists of numbers."""
+    types = import_pyarrow("pyarrow.types")
+    found = [
+        field.name
+        for field in schema
+        if (types.is_list(field.type) or types.is_large_list(field.type) or types.is_fixed_size_list(field.type))
+        and types.is_floating(field.type.value_type)
+    ]
+    if "vector" in found:
+        return "vector"
+    if len(found) == 1:
+        return str(found[0])
+    listed = ", ".join(map(repr, found or schema.names))
+    if found:
+        raise FileFormatError(f"{path} has several columns of vectors: {listed}. Name the one that counts 'vector'.")
+    raise FileFormatError(f"{path} has no column of vectors (lists of numbers). Its columns: {listed}.")
+
+
+def _read_npy(path: Path) -> VectorFile:
+    vectors = _open_npy(path)
     sidecar = sidecar_path(path)
     if not sidecar.is_file():
         raise FileFormatError(
@@ -279,7 +394,7 @@ def _from_json(path: Path, content: bytes) -> VectorManifest:
     try:
         record = json.loads(content)
         spec = EncoderSpec(**record["spec"])
-        manifest = VectorManifest(spec, **{field.name: record[field.name] for field in fields(VectorManifest)[1:]})
+        manifest = VectorManifest(spec, **{each.name: record[each.name] for each in fields(VectorManifest)[1:]})
     except (ValueError, TypeError, KeyError) as error:
         raise FileFormatError(
             f"{path} does not describe vectors as this version of E5 Studio does ({error}). Encode the texts again."

@@ -110,12 +110,12 @@ def explain_pair(encoder: E5Encoder, result: ScoreResult, row: int, column: int)
     boxes = result.queries, result.passages
     texts = [(box.labels[place], box.texts[place]) for box, place in zip(boxes, (row, column), strict=True)]
     tokens = [encoder.token_embeddings(text, prompt=prompt) for (_, text), prompt in zip(texts, prompts, strict=True)]
-    left, right = (_reading(*text, found) for text, found in zip(texts, tokens, strict=True))
+    left, right = (text_reading(*text, found) for text, found in zip(texts, tokens, strict=True))
     shares = centred = None
     if result.meta.pooling == "mean":
         vectors = tokens[0].vectors, tokens[1].vectors
         shares = word_shares(*vectors, left.words, right.words)
-        centred = word_shares(*vectors, left.words, right.words, centre=_common(result.vectors, vectors))
+        centred = word_shares(*vectors, left.words, right.words, centre=common_part(result.vectors, vectors))
     score = float(result.scores[row, column])
     others = result.counted
     return Explanation(
@@ -158,20 +158,8 @@ def leave_words_out(encoder: E5Encoder, result: ScoreResult, explained: Explanat
             yield list(effects)
 
 
-def _shortened(side: TextReading) -> Iterator[tuple[list[int], list[str]]]:
-    """Places of words that were read and the text without each, a few at a time."""
-    own = [place for place, part in enumerate(side.words.parts) if part == "word"]
-    pairs = list(zip(own, without_each_word(side.text, side.words), strict=True))
-    for start in range(0, len(pairs), _WORDS_AT_ONCE):
-        part = pairs[start : start + _WORDS_AT_ONCE]
-        yield [place for place, _ in part], [text for _, text in part]
-
-
-def _embed(encoder: E5Encoder, texts: Sequence[str], prompt: Prompt) -> FloatArray:
-    return encoder.embed_prepared(encoder.prepare(texts, prompt=prompt, allow_empty=True))
-
-
-def _reading(label: str, text: str, tokens: TokenEmbeddings) -> TextReading:
+def text_reading(label: str, text: str, tokens: TokenEmbeddings) -> TextReading:
+    """What the model read of a text, of which `tokens` are the tokens."""
     own = ~tokens.special & ~tokens.in_prompt
     spans = tokens.offsets[own]
     unknown = tokens.offsets[own & tokens.unknown]
@@ -186,8 +174,21 @@ def _reading(label: str, text: str, tokens: TokenEmbeddings) -> TextReading:
     )
 
 
-def _common(vectors: FloatArray, tokens: tuple[FloatArray, FloatArray]) -> FloatArray:
-    """What the texts of the page share, as long as the means of these two texts' tokens are."""
+def common_part(vectors: FloatArray, tokens: tuple[FloatArray, FloatArray]) -> FloatArray:
+    """What texts share, by the mean of their vectors (n, dim), as long as the means of two texts' tokens are."""
     length = np.mean([np.linalg.norm(rows.mean(axis=0)) for rows in tokens])
     common: FloatArray = vectors.mean(axis=0) * np.float32(length)
     return common
+
+
+def _shortened(side: TextReading) -> Iterator[tuple[list[int], list[str]]]:
+    """Places of words that were read and the text without each, a few at a time."""
+    own = [place for place, part in enumerate(side.words.parts) if part == "word"]
+    pairs = list(zip(own, without_each_word(side.text, side.words), strict=True))
+    for start in range(0, len(pairs), _WORDS_AT_ONCE):
+        part = pairs[start : start + _WORDS_AT_ONCE]
+        yield [place for place, _ in part], [text for _, text in part]
+
+
+def _embed(encoder: E5Encoder, texts: Sequence[str], prompt: Prompt) -> FloatArray:
+    return encoder.embed_prepared(encoder.prepare(texts, prompt=prompt, allow_empty=True))

@@ -1,8 +1,8 @@
 """What a page fetches by itself, outside Gradio's events: large figures and tables, and files to save. Knows no Gradio.
 
 An event's values pass a queue as JSON and are compared as strings in the browser, which a matrix of 256 x 256 or
-a map of 50,000 points would hold up. Such an event carries an address instead. Everything stays in memory, under
-keys that nobody can guess, and is forgotten after a while.
+a map of 50,000 points would hold up. Such an event carries an address instead. Everything stays in memory (files
+of many vectors on disk), under keys that nobody can guess, and is forgotten after a while.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import secrets
 import struct
+import tempfile
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from e5studio.studio.boxes import LimitError
@@ -30,6 +32,7 @@ MAX_INLINE_CHARACTERS = 32_000
 _KEPT_SECONDS = 3600
 _MAX_BYTES = 256_000_000
 _MAX_PARCEL = 64_000_000
+_MAX_FILE_BYTES = 4_000_000_000
 _PACKED = "application/octet-stream"
 
 
@@ -48,13 +51,29 @@ class Parcel:
     file_name: str | None = None
 
 
+@dataclass(frozen=True)
+class FileParcel:
+    """A file on disk on its way to a page, for what is too large to be kept in memory.
+
+    Attributes:
+        path: In the folder that `Parcels.new_path` names; deleted when it is forgotten.
+        media_type: What it holds.
+        file_name: Under which name a browser saves it.
+    """
+
+    path: Path
+    media_type: str
+    file_name: str
+
+
 class Parcels:
-    """Keeps parcels for an hour, and the oldest no longer where all together would take too much memory.
+    """Keeps parcels for an hour, and the oldest no longer where all together would take too much room.
 
     Args:
-        max_bytes: Of all parcels.
+        max_bytes: Of all parcels in memory.
         kept_seconds: How long one is kept.
         clock: Seconds that never go back.
+        max_file_bytes: Of all parcels on disk.
     """
 
     def __init__(
@@ -62,13 +81,17 @@ class Parcels:
         max_bytes: int = _MAX_BYTES,
         kept_seconds: float = _KEPT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        max_file_bytes: int = _MAX_FILE_BYTES,
     ) -> None:
         self._max_bytes = max_bytes
+        self._max_file_bytes = max_file_bytes
         self._kept_seconds = kept_seconds
         self._clock = clock
         self._lock = threading.Lock()
         self._parcels: OrderedDict[str, tuple[float, Parcel]] = OrderedDict()
         self._n_bytes = 0
+        self._files: OrderedDict[str, tuple[float, FileParcel, int]] = OrderedDict()  # with their sizes
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._sweeper: threading.Timer | None = None
 
     def put(self, parcel: Parcel) -> str:
@@ -90,10 +113,28 @@ class Parcels:
             self._sweep_later()
         return f"{PATH}/{key}"
 
-    def get(self, key: str) -> Parcel | None:
+    def new_path(self, ending: str) -> Path:
+        """A place for a file that becomes a parcel; the folder goes with the process."""
+        with self._lock:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="e5studio-", ignore_cleanup_errors=True)
+            return Path(self._folder.name, secrets.token_hex(8) + ending)
+
+    def put_file(self, parcel: FileParcel) -> str:
+        """Keep a file until it is forgotten, which deletes it; returns its address, relative to the page's."""
+        key = secrets.token_urlsafe(24)
+        with self._lock:
+            self._files[key] = (self._clock() + self._kept_seconds, parcel, parcel.path.stat().st_size)
+            self._forget()
+            self._sweep_later()
+        return f"{PATH}/{key}"
+
+    def get(self, key: str) -> Parcel | FileParcel | None:
         """The parcel, or None where there is none (any longer)."""
         with self._lock:
             self._forget()
+            if key in self._files:
+                return self._files[key][1]
             _, parcel = self._parcels.get(key, (0.0, None))
         return parcel
 
@@ -107,7 +148,7 @@ class Parcels:
         with self._lock:
             self._sweeper = None
             self._forget()
-            if self._parcels:
+            if self._parcels or self._files:
                 self._sweep_later()
 
     def _sweep_later(self) -> None:
@@ -117,12 +158,23 @@ class Parcels:
             self._sweeper.start()
 
     def _forget(self) -> None:
+        self._forget_files()
         while self._parcels:
             ends, parcel = next(iter(self._parcels.values()))
             if ends > self._clock() and self._n_bytes <= self._max_bytes:
                 return
             self._parcels.popitem(last=False)
             self._n_bytes -= len(parcel.content)
+
+    def _forget_files(self) -> None:
+        # The newest stays even if it alone is too large: somebody is about to fetch it.
+        while self._files:
+            ends, parcel, _ = next(iter(self._files.values()))
+            n_bytes = sum(size for _, _, size in self._files.values())
+            if ends > self._clock() and (n_bytes <= self._max_file_bytes or len(self._files) == 1):
+                return
+            self._files.popitem(last=False)
+            parcel.path.unlink(missing_ok=True)
 
 
 PARCELS = Parcels()
@@ -164,6 +216,8 @@ def parcel_route(parcels: Parcels = PARCELS) -> Route:
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         if parcel.file_name:
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(parcel.file_name)}"
+        if isinstance(parcel, FileParcel):
+            return FileResponse(parcel.path, media_type=parcel.media_type, headers=headers)
         return Response(parcel.content, media_type=parcel.media_type, headers=headers)
 
     return Route(f"/{PATH}/{{key}}", answer, methods=["GET"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 from dataclasses import dataclass, field
 
@@ -55,7 +56,12 @@ class Corpus:
         """What is embedded: the title in front of the text, as E5's authors join them."""
         if self.titles is None:
             return self.texts
-        return tuple(join_title(title, text).strip() for title, text in zip(self.titles, self.texts, strict=True))
+        return tuple(map(self.document, range(len(self))))
+
+    def document(self, row: int) -> str:
+        """What is embedded of one row."""
+        text = self.texts[row]
+        return text if self.titles is None else join_title(self.titles[row], text).strip()
 
 
 @dataclass(frozen=True)
@@ -106,3 +112,9 @@ class EmbeddedCorpus:
     n_embedded: int
     seconds: float
     key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @functools.cached_property
+    def mean(self) -> FloatArray:
+        """What all texts have in common: the mean of the vectors, (1, embed_dim)."""
+        mean: FloatArray = self.vectors.mean(axis=0, keepdims=True)
+        return mean

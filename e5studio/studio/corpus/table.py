@@ -137,7 +137,7 @@ def read_table(
             for record in records.rows:
                 reading.add(record)
     except FileFormatError as error:
-        raise _for_page(error, path, name) from error
+        raise in_words_of_page(error, path, name) from error
     return reading.table(_other_delimiter(records.columns, ending, delimiter))
 
 
@@ -198,6 +198,14 @@ def choose_columns(table: Table, text: str, title: str | None = None, colour: st
         n_empty=len(empty),
         bad_rows=(*table.bad_rows, *bad),
     )
+
+
+def in_words_of_page(error: FileFormatError, path: Path, name: str) -> FileFormatError:
+    """The same in the words of the page: the file's own name, and a choice of encoding in place of an option."""
+    if isinstance(error, FileEncodingError):
+        advice = "Choose the encoding that it was saved with, such as cp1252 or utf-16-le."
+        return FileEncodingError(error.fact.replace(str(path), name), advice)
+    return FileFormatError(str(error).replace(str(path), name))
 
 
 class _Reading:
@@ -290,14 +298,6 @@ def _other_delimiter(columns: Sequence[str], ending: str, asked: str | None) -> 
         return None
     others = (each for each in (";", "\t", "|", ",") if each != (asked or DELIMITERS[ending]))
     return next((each for each in others if each in columns[0]), None)
-
-
-def _for_page(error: FileFormatError, path: Path, name: str) -> FileFormatError:
-    """The same in the words of the page: the file's own name, and a choice of encoding in place of an option."""
-    if isinstance(error, FileEncodingError):
-        advice = "Choose the encoding that it was saved with, such as cp1252 or utf-16-le."
-        return FileEncodingError(error.fact.replace(str(path), name), advice)
-    return FileFormatError(str(error).replace(str(path), name))
 
 
 def _refused(name: str, problem: str) -> FileFormatError:

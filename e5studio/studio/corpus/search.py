@@ -1,0 +1,188 @@
+"""A question to an embedded corpus -> the passages nearest to it, and which of their words carry the score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.analysis.attribution import WordShares, word_shares
+from e5studio.encoder import E5Encoder, TokenEmbeddings
+from e5studio.errors import FingerprintMismatchError, TextError, VectorError
+from e5studio.model_pool import Lease
+from e5studio.prompts import Prompt, resolve_prompt
+from e5studio.similarity import top_k_search
+from e5studio.studio.corpus.corpus import EmbeddedCorpus
+from e5studio.studio.explain import TextReading, common_part, text_reading
+from e5studio.studio.handlers import Handlers
+from e5studio.studio.uses import prompt_arguments
+from e5studio.texts import find_bad_texts
+
+
+@dataclass(frozen=True)
+class SearchHit:
+    """A passage that was found.
+
+    Attributes:
+        row: Of the corpus.
+        label: Its line in the file.
+        score: Cosine x 100.
+        text: The passage.
+        title: Its title, "" where it has none.
+    """
+
+    row: int
+    label: str
+    score: float
+    text: str
+    title: str
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What was found for a query.
+
+    Attributes:
+        query: As it was asked.
+        prompt: What stood in front of it.
+        hits: The best first.
+        is_truncated: Whether the query is longer than the model reads.
+        seconds: What it took, without loading the model.
+        of: Key of the embedded corpus that was searched.
+    """
+
+    query: str
+    prompt: Prompt
+    hits: tuple[SearchHit, ...]
+    is_truncated: bool
+    seconds: float
+    of: str
+
+
+@dataclass(frozen=True)
+class CarryingWords:
+    """Which words of a passage carry its score for a query.
+
+    Attributes:
+        row: Of the corpus.
+        passage: The text that was embedded, the title in front, and what was read of it.
+        shares: What each of `passage.words` adds to the score, in points, (n_words,); they add up to the score. None
+            for models that pool the last token, which no sum over words explains.
+        beyond_common: The same with what all texts of the corpus have in common taken out, so that it is positive
+            and negative; None where `shares` is.
+        explained: The score that `shares` add up to; other back ends than that of the corpus round otherwise.
+    """
+
+    row: int
+    passage: TextReading
+    shares: NDArray[np.float64] | None
+    beyond_common: NDArray[np.float64] | None
+    explained: float | None
+
+
+def search_corpus(
+    handlers: Handlers, embedded: EmbeddedCorpus, query: str, instruction: str | None = None, top_k: int = 10
+) -> SearchResult:
+    """Find the passages nearest to a query.
+
+    Args:
+        handlers: Where encoders come from.
+        embedded: What is searched.
+        query: In words.
+        instruction: The task, for models that take one; that of the corpus' setting where None or blank.
+        top_k: How many passages; all where there are fewer.
+
+    Raises:
+        TextError: There is no query.
+        FingerprintMismatchError: The encoder is no longer the one that made the vectors.
+    """
+    _check_there(query)
+    prompt = query_prompt(embedded, instruction)
+    with _encoder_of(handlers, embedded) as encoder:
+        if encoder.spec.fingerprint != embedded.fingerprint:
+            raise FingerprintMismatchError(
+                "The model is no longer loaded as it was when the texts were embedded. Embed them again."
+            )
+        started = time.perf_counter()
+        prepared = encoder.prepare([query], prompt=prompt)
+        vector = encoder.embed_prepared(prepared)
+    found = top_k_search(vector, embedded.vectors, top_k=top_k)
+    hits = (_hit(embedded, row, score) for row, score in zip(found.ids[0].tolist(), found.scores[0], strict=True))
+    return SearchResult(
+        query, prompt, tuple(hits), bool(prepared.report.truncated), time.perf_counter() - started, embedded.key
+    )
+
+
+def query_prompt(embedded: EmbeddedCorpus, instruction: str | None = None) -> Prompt:
+    """What stands in front of a query to this corpus."""
+    kind, setting = embedded.meta.prompt_kind, embedded.setting
+    task = (instruction or "").strip() or setting.instruction
+    return resolve_prompt(kind, **prompt_arguments(kind, setting.use, "query", task))
+
+
+def carrying_words(
+    handlers: Handlers, embedded: EmbeddedCorpus, query: str, rows: Sequence[int], instruction: str | None = None
+) -> tuple[CarryingWords, ...]:
+    """Which words of some passages carry their scores for a query.
+
+    Args:
+        handlers: Where encoders come from.
+        embedded: What was searched.
+        query: In words.
+        rows: Of the corpus.
+        instruction: As it was searched with.
+
+    Raises:
+        TextError: There is no query.
+        VectorError: There is no such row.
+        BackendError: No back end here gives the vectors of tokens.
+    """
+    _check_there(query)
+    wrong = [row for row in rows if not 0 <= row < len(embedded.corpus)]
+    if wrong:
+        raise VectorError(
+            f"There is no text {wrong[0]} among the {len(embedded.corpus):,} of the corpus. Search again."
+        )
+    prompt = query_prompt(embedded, instruction)
+    with handlers.encoder_with_tokens(embedded.meta) as encoder:
+        asked = encoder.token_embeddings(query, prompt=prompt)
+        return tuple(_carrying(encoder, embedded, query, asked, row) for row in rows)
+
+
+def _carrying(
+    encoder: E5Encoder, embedded: EmbeddedCorpus, query: str, asked: TokenEmbeddings, row: int
+) -> CarryingWords:
+    document = embedded.corpus.document(row)
+    tokens = encoder.token_embeddings(document, prompt=embedded.prompt)
+    passage = text_reading(str(embedded.corpus.lines[row]), document, tokens)
+    if embedded.meta.pooling != "mean":
+        return CarryingWords(row, passage, None, None, None)
+    words = text_reading("", query, asked).words, passage.words
+    pair = asked.vectors, tokens.vectors
+    shares = word_shares(*pair, *words)
+    centred = word_shares(*pair, *words, centre=common_part(embedded.mean, pair))
+    return CarryingWords(row, passage, _points(shares), _points(centred), 100 * shares.cosine)
+
+
+def _points(shares: WordShares) -> NDArray[np.float64]:
+    points: NDArray[np.float64] = 100 * shares.shares.sum(axis=0)
+    return points
+
+
+def _hit(embedded: EmbeddedCorpus, row: int, score: float) -> SearchHit:
+    corpus = embedded.corpus
+    title = corpus.titles[row] if corpus.titles else ""
+    return SearchHit(row, str(corpus.lines[row]), 100 * float(score), corpus.texts[row], title)
+
+
+def _check_there(query: str) -> None:
+    if find_bad_texts([query]):
+        raise TextError("There is no query. Write what you are looking for.", [0])
+
+
+def _encoder_of(handlers: Handlers, embedded: EmbeddedCorpus) -> Lease:
+    setting = embedded.setting
+    return handlers.lease(embedded.meta, lambda share, words: None, setting.dtype, setting.backend)
