@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e5studio.encoder import E5Encoder
+from e5studio.encoder import E5Encoder, PreparedTexts
 from e5studio.errors import PromptError, PromptWarning, TextError, TextTypeError, TruncationWarning
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from tests.checkpoints import CheckpointName
@@ -259,3 +259,23 @@ class TestOptions:
     def test_count_tokens_wants_a_list(self, e5: E5Encoder) -> None:
         with pytest.raises(TextTypeError, match="Wrap a single text in a list"):
             e5.count_tokens("text")
+
+
+class TestInBatches:
+    def test_vectors_come_as_they_are_computed_and_are_the_same(self, e5: E5Encoder) -> None:
+        prepared = e5.prepare(PASSAGES, prompt_name="document")
+        vectors = np.empty((3, e5.spec.embed_dim), np.float32)
+        for places, found in e5.with_options(token_budget=1).embed_batches(prepared, np.arange(3)):
+            assert len(places) == 1
+            vectors[places] = found
+        np.testing.assert_allclose(vectors, e5.encode_document(PASSAGES), atol=2e-6)
+
+    def test_texts_prepared_in_several_calls_are_as_of_one(self, e5: E5Encoder) -> None:
+        texts = ["query: one", "two \ud800", "three " * 2_000, "four", "passage: five"]
+        whole = e5.prepare(texts, prompt_name="document")
+        joined = PreparedTexts.joined([e5.prepare(part, prompt_name="document") for part in (texts[:3], texts[3:])])
+        np.testing.assert_array_equal(joined.batch.ids, whole.batch.ids)
+        np.testing.assert_array_equal(joined.rows, whole.rows)
+        np.testing.assert_array_equal(joined.report.n_tokens, whole.report.n_tokens)
+        for name in ("truncated", "already_prompted", "n_texts", "n_replaced_surrogates"):
+            assert getattr(joined.report, name) == getattr(whole.report, name)

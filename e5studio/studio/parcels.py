@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import struct
 import tempfile
 import threading
 import time
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -91,7 +93,7 @@ class Parcels:
         self._parcels: OrderedDict[str, tuple[float, Parcel]] = OrderedDict()
         self._n_bytes = 0
         self._files: OrderedDict[str, tuple[float, FileParcel, int]] = OrderedDict()  # with their sizes
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._folder: Path | None = None
         self._sweeper: threading.Timer | None = None
 
     def put(self, parcel: Parcel) -> str:
@@ -117,8 +119,9 @@ class Parcels:
         """A place for a file that becomes a parcel; the folder goes with the process."""
         with self._lock:
             if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="e5studio-", ignore_cleanup_errors=True)
-            return Path(self._folder.name, secrets.token_hex(8) + ending)
+                self._folder = Path(tempfile.mkdtemp(prefix="e5studio-"))
+                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+            return self._folder / (secrets.token_hex(8) + ending)
 
     def put_file(self, parcel: FileParcel) -> str:
         """Keep a file until it is forgotten, which deletes it; returns its address, relative to the page's."""

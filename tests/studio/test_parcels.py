@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from e5studio.studio.boxes import LimitError
-from e5studio.studio.parcels import MAX_INLINE_CHARACTERS, Parcel, Parcels, parcel_route, posted
+from e5studio.studio.parcels import MAX_INLINE_CHARACTERS, FileParcel, Parcel, Parcels, parcel_route, posted
 
 
 class Clock:
@@ -114,3 +114,41 @@ def test_the_route_hands_out_what_is_known_and_nothing_else():
         unknown = client.get("/e5studio/parcels/guessed")
         assert unknown.status_code == 404
         assert "Press Score again" in unknown.text
+
+
+class TestFiles:
+    def put(self, parcels, content=b"a,b"):
+        path = parcels.new_path(".csv")
+        path.write_bytes(content)
+        return path, parcels.put_file(FileParcel(path, "text/csv", "e5.csv"))
+
+    def test_are_handed_out_by_the_same_route(self):
+        parcels = Parcels()
+        _, address = self.put(parcels)
+        with TestClient(Starlette(routes=[parcel_route(parcels)])) as client:
+            answer = client.get("/" + address)
+            assert answer.content == b"a,b"
+            assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''e5.csv"
+            assert answer.headers["cache-control"] == "no-store"
+
+    def test_are_deleted_in_time(self):
+        clock = Clock()
+        parcels = Parcels(kept_seconds=60, clock=clock)
+        path, address = self.put(parcels)
+        clock.now = 59
+        parcels.sweep()
+        assert path.exists()
+        clock.now = 61
+        parcels.sweep()
+        assert not path.exists()
+        assert parcels.get(key_of(address)) is None
+
+    def test_the_oldest_makes_way_and_takes_no_memory(self):
+        parcels = Parcels(max_bytes=5, max_file_bytes=10)
+        first, _ = self.put(parcels, b"123456")
+        second, address = self.put(parcels, b"123456")
+        assert not first.exists()
+        assert parcels.get(key_of(address)).path == second
+        assert parcels.n_bytes == 0
+        large, _ = self.put(parcels, b"x" * 100)
+        assert large.exists(), "somebody waits for it"

@@ -143,9 +143,7 @@ def carrying_words(
     _check_there(query)
     wrong = [row for row in rows if not 0 <= row < len(embedded.corpus)]
     if wrong:
-        raise VectorError(
-            f"There is no text {wrong[0]} among the {len(embedded.corpus):,} of the corpus. Search again."
-        )
+        raise VectorError(f"The corpus has {len(embedded.corpus):,} texts and none at {wrong[0]}. Search again.")
     prompt = query_prompt(embedded, instruction)
     with handlers.encoder_with_tokens(embedded.meta) as encoder:
         asked = encoder.token_embeddings(query, prompt=prompt)

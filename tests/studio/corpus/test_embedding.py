@@ -1,0 +1,196 @@
+"""A corpus gets the vectors that the encoder gives, no text twice, and stopped work goes on where it stopped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from e5studio.batching import Limits
+from e5studio.errors import NonFiniteError
+from e5studio.studio.corpus.corpus import CorpusSetting
+from e5studio.studio.corpus.embedding import embed_corpus
+from e5studio.studio.corpus.kept_vectors import KeptVectors
+from e5studio.studio.corpus.shelves import Shelves
+from e5studio.studio.handlers import Handlers
+from e5studio.studio.state import StoppedError
+from tests.fakes import FakeBackend, encoder_over
+from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE, StandInPool
+from tests.studio.corpus.conftest import TEXTS, ignore, make_corpus
+
+
+def stop_after(n_batches):
+    told = []
+
+    def on_news(news):
+        told.append(news)
+        if sum(each.doing == "Embedding" for each in told) == n_batches:
+            raise StoppedError
+
+    return on_news
+
+
+def n_texts_seen(backend):
+    return sum(map(len, backend.seen))
+
+
+@pytest.fixture
+def backend(checkpoints):
+    return FakeBackend(checkpoints("e5").meta.embed_dim, limits=Limits(token_budget=40))
+
+
+@pytest.fixture
+def fake(backend, checkpoints):
+    """Handlers over an encoder that remembers what it was given."""
+    return Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+
+
+MANY = tuple(f"text number {number} {'of some length ' * (number % 5)}" for number in range(40))
+
+
+class TestVectors:
+    def test_are_those_of_the_encoder_in_the_order_of_the_corpus(self, embed, encoders):
+        found = embed()
+        np.testing.assert_allclose(found.vectors, encoders("e5").encode_document(TEXTS), atol=2e-6)
+        assert (found.prompt, found.n_embedded) == ("passage: ", 6)
+        assert found.fingerprint == encoders("e5").spec.fingerprint
+        np.testing.assert_array_equal(found.n_tokens, encoders("e5").prepare(TEXTS, prompt="passage: ").report.n_tokens)
+        assert not found.vectors.flags.writeable
+
+    @pytest.mark.parametrize(
+        ("model", "use", "prompt"),
+        [
+            (ENGLISH, "symmetric", "query: "),
+            (ENGLISH, "none", ""),
+            (INSTRUCT, "retrieval", ""),
+            (INSTRUCT, "symmetric", "Instruct: Find it\nQuery: "),
+            (OFFLINE, "retrieval", ""),
+        ],
+    )
+    def test_stand_behind_the_prompt_of_passages(self, embed, model, use, prompt):
+        found = embed(under=CorpusSetting(model, use, "Find it"))
+        assert found.prompt == prompt
+        assert found.setting.use == ("none" if model == OFFLINE else use)
+
+    def test_have_the_title_in_front(self, embed, encoders):
+        found = embed(make_corpus(TEXTS[:2], titles=("A title", "")))
+        expected = encoders("e5").encode_document(["A title " + TEXTS[0], TEXTS[1]])
+        np.testing.assert_allclose(found.vectors, expected, atol=2e-6)
+
+    def test_cut_texts_are_counted(self, embed, encoders):
+        found = embed(make_corpus(["summit " * 2_000, "short", "summit " * 2_000]))
+        assert found.n_truncated == 2
+        assert found.n_tokens[0] == found.n_tokens[2] == encoders("e5").spec.max_tokens
+
+    def test_a_vector_that_is_not_finite_names_its_line(self, checkpoints):
+        def spoil(vectors, batch):
+            vectors[batch.lengths == batch.lengths.max()] = np.nan
+            return vectors
+
+        backend = FakeBackend(checkpoints("e5").meta.embed_dim, spoil=spoil)
+        handlers = Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+        corpus = make_corpus(["one", "two words and more", "three"], (2, 7, 8))
+        with pytest.raises(NonFiniteError, match="on line 7") as caught:
+            embed_corpus(handlers, corpus, CorpusSetting(ENGLISH, "retrieval"), KeptVectors(), ignore)
+        assert caught.value.indices == (1,)
+
+
+class TestNothingTwice:
+    def test_duplicates_are_embedded_once(self, fake, backend, setting):
+        found = embed_corpus(fake, make_corpus(MANY * 2), setting, KeptVectors(), ignore)
+        assert n_texts_seen(backend) == len(MANY)
+        np.testing.assert_array_equal(found.vectors[: len(MANY)], found.vectors[len(MANY) :])
+        assert found.n_embedded == 80
+
+    def test_after_a_stop_only_the_rest(self, fake, backend, setting):
+        whole = embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), ignore)
+        backend.seen.clear()
+        shelves = Shelves()
+        token, shelf = shelves.open()
+        with pytest.raises(StoppedError):
+            embed_corpus(fake, make_corpus(MANY), setting, shelf.vectors, stop_after(3))
+        done = n_texts_seen(backend)
+        assert 0 < done < len(MANY)
+        # As after the page was loaded again, and the file read once more.
+        same, shelf = shelves.open(token)
+        assert same == token
+        found = embed_corpus(fake, make_corpus(MANY), setting, shelf.vectors, ignore)
+        assert n_texts_seen(backend) == len(MANY)
+        assert found.n_embedded == len(MANY) - done
+        np.testing.assert_array_equal(found.vectors, whole.vectors)
+        np.testing.assert_array_equal(found.n_tokens, whole.n_tokens)
+
+    def test_an_edited_corpus_shares_what_it_can(self, fake, backend, setting):
+        kept = KeptVectors()
+        embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
+        found = embed_corpus(fake, make_corpus((*MANY[5:], "a new text")), setting, kept, ignore)
+        assert found.n_embedded == 1
+        assert n_texts_seen(backend) == len(MANY) + 1
+
+    def test_another_prompt_shares_nothing(self, fake, backend, setting):
+        kept = KeptVectors()
+        embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
+        embed_corpus(fake, make_corpus(MANY), replace(setting, use="symmetric"), kept, ignore)
+        assert n_texts_seen(backend) == 2 * len(MANY)
+
+    def test_nothing_is_due(self, fake, backend, setting):
+        kept = KeptVectors()
+        first = embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
+        again = embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
+        assert again.n_embedded == 0
+        assert again.vectors.base is first.vectors.base
+
+
+class TestNews:
+    def test_share_and_texts_grow_to_all(self, fake, setting):
+        told = []
+        embed_corpus(fake, make_corpus(MANY * 2), setting, KeptVectors(), told.append)
+        assert told[0].doing.endswith("e5-small-v2")
+        batches = [news for news in told if news.doing == "Embedding"]
+        assert [news.share for news in batches] == sorted(news.share for news in batches)
+        assert batches[-1].share == 1
+        assert (batches[-1].n_done, batches[-1].n_texts) == (80, 80)
+
+    def test_speed_and_rest_are_told_once_they_are_known(self, fake, setting, monkeypatch):
+        from e5studio.studio.corpus import embedding
+
+        monkeypatch.setattr(embedding, "_SECONDS_UNTIL_SPEED", 0)
+        told = []
+        embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), told.append)
+        batches = [news for news in told if news.doing == "Embedding"]
+        assert all(news.texts_per_second > 0 for news in batches)
+        assert batches[-1].seconds_left == 0
+        assert batches[0].seconds_left > 0
+
+    def test_work_can_be_stopped_before_the_first_batch(self, fake, backend, setting):
+        def on_news(news):
+            if news.doing.startswith("Cutting"):
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), on_news)
+        assert not backend.seen
+        assert fake.pool.n_leased == fake.pool.n_released
+
+    def test_texts_are_cut_into_tokens_some_at_a_time(self, fake, setting, monkeypatch):
+        from e5studio.studio.corpus import embedding
+
+        whole = embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), ignore)
+        monkeypatch.setattr(embedding, "_TOKENIZED_AT_ONCE", 7)
+        told = []
+        found = embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), told.append)
+        assert sum(news.doing.startswith("Cutting") for news in told) == 6
+        np.testing.assert_array_equal(found.vectors, whole.vectors)
+
+
+def test_others_are_served_between_batches(fake, setting):
+    """What another visitor asks for while a batch is told of is computed then, not after the whole."""
+    answers = []
+
+    def on_news(news):
+        if news.doing == "Embedding" and not answers:
+            answers.append(fake.embed(ENGLISH, ["a query"], {"prompt_name": "query"}))
+
+    embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), on_news)
+    assert len(answers) == 1
