@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,7 +56,9 @@ class Clusters:
         return int(self.labels.max(initial=-1)) + 1
 
 
-def find_clusters(embeddings: ArrayLike, *, n_clusters: int | None = None, seed: int = 0) -> Clusters:
+def find_clusters(
+    embeddings: ArrayLike, *, n_clusters: int | None = None, seed: int = 0, max_fitted: int | None = None
+) -> Clusters:
     """Group vectors by cosine.
 
     Args:
@@ -63,6 +66,8 @@ def find_clusters(embeddings: ArrayLike, *, n_clusters: int | None = None, seed:
         n_clusters: How many groups; from 2 to 10 the number whose groups are best apart if None, and one for fewer
             than four vectors or where all are equal.
         seed: The same seed gives the same groups.
+        max_fitted: Find the groups in a random sample of so many vectors and put every other vector to the group with
+            the nearest mean, which bounds the time for large n; in all vectors if None.
 
     Raises:
         VectorError: More groups are asked for than there are different vectors.
@@ -70,6 +75,9 @@ def find_clusters(embeddings: ArrayLike, *, n_clusters: int | None = None, seed:
         MissingDependencyError: scikit-learn is not installed.
     """
     rows = unit_rows(as_rows(embeddings))
+    if max_fitted is not None and len(rows) > max_fitted:
+        sample = np.random.default_rng(seed).choice(len(rows), max_fitted, replace=False)
+        return _spread(rows, rows[sample], find_clusters(rows[sample], n_clusters=n_clusters, seed=seed))
     n_different = len(np.unique(rows, axis=0)) if len(rows) else 0
     if n_clusters is not None and not 1 <= n_clusters <= max(n_different, 1):
         raise VectorError(f"n_clusters is {n_clusters}, but there are {n_different} different vectors.")
@@ -124,7 +132,16 @@ def _k_means(rows: NDArray[np.float32], n_clusters: int, seed: int) -> Clusters:
     return Clusters(labels, float(score))
 
 
-def _by_size(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+def _spread(rows: NDArray[np.float32], fitted: NDArray[np.float32], found: Clusters) -> Clusters:
+    """The groups of some vectors, for all: each to the nearest mean, as k-means itself does."""
+    if found.n_clusters < 2:
+        return Clusters(np.zeros(len(rows), np.int64), found.silhouette)
+    means = np.stack([fitted[found.labels == label].mean(axis=0) for label in range(found.n_clusters)])
+    nearness = rows @ means.T - np.square(means).sum(axis=1) / 2
+    return Clusters(_by_size(nearness.argmax(axis=1)), found.silhouette)
+
+
+def _by_size(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     order = np.argsort(-np.bincount(labels), kind="stable")
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))

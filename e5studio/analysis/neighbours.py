@@ -5,14 +5,27 @@ They serve the lines on the map, UMAP, and the figure that says how far a map ca
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from e5studio.errors import VectorError
-from e5studio.similarity import TopK, as_rows, top_k_search
+from e5studio.similarity import RealArray, TopK, as_rows, top_k_search
+
+OnProgress = Callable[[int, int], None]
+"""Called with what is done and what there is in all; what it raises ends the work."""
+
+_QUERIES_AT_ONCE = 2048
 
 
-def nearest_neighbours(embeddings: ArrayLike, *, n_neighbors: int) -> TopK:
+def nearest_neighbours(
+    embeddings: ArrayLike,
+    *,
+    n_neighbors: int,
+    rows_of: ArrayLike | None = None,
+    on_progress: OnProgress | None = None,
+) -> TopK:
     """For each vector the others of highest cosine, best first; itself is left out, its copies are not.
 
     Exact, in blocks, with the ties and the limits of `top_k_search`.
@@ -20,9 +33,11 @@ def nearest_neighbours(embeddings: ArrayLike, *, n_neighbors: int) -> TopK:
     Args:
         embeddings: Shape (n, dim); need not be normalised.
         n_neighbors: Neighbours of each vector; all n - 1 others where there are fewer.
+        rows_of: Rows whose neighbours are asked for, (m,); all n if None.
+        on_progress: Told of the rows whose neighbours are found.
 
     Returns:
-        Scores and ids, each of shape (n, min(n_neighbors, n - 1)).
+        Scores and ids, each of shape (m, min(n_neighbors, n - 1)).
 
     Raises:
         VectorError: `embeddings` is no array of real vectors, or n_neighbors is below 1.
@@ -31,10 +46,22 @@ def nearest_neighbours(embeddings: ArrayLike, *, n_neighbors: int) -> TopK:
     rows = as_rows(embeddings)
     if n_neighbors < 1:
         raise VectorError(f"n_neighbors is {n_neighbors}, but a vector needs at least one neighbour.")
-    found = top_k_search(rows, rows, top_k=n_neighbors + 1)
-    itself = found.ids == np.arange(len(rows))[:, None]
+    asked = np.arange(len(rows)) if rows_of is None else np.asarray(rows_of, np.int64)
+    shape = (len(asked), max(min(n_neighbors, len(rows) - 1), 0))
+    near = TopK(np.empty(shape, np.float32), np.empty(shape, np.int64))
+    for start in range(0, len(asked), _QUERIES_AT_ONCE):
+        part = slice(start, start + _QUERIES_AT_ONCE)
+        near.scores[part], near.ids[part] = _others(rows, asked[part], shape[1])
+        if on_progress is not None:
+            on_progress(min(start + _QUERIES_AT_ONCE, len(asked)), len(asked))
+    return near
+
+
+def _others(rows: RealArray, asked: NDArray[np.int64], count: int) -> TopK:
+    """The best others of some rows."""
+    found = top_k_search(rows[asked], rows, top_k=count + 1)
+    itself = found.ids == asked[:, None]
     # A vector with many copies of lower id isn't in its own list; then the last of the list is one too many.
-    if len(rows):
-        itself[~itself.any(axis=1), -1] = True
-    shape = (len(rows), max(found.ids.shape[1] - 1, 0))
+    itself[~itself.any(axis=1), -1] = True
+    shape = (len(asked), count)
     return TopK(found.scores[~itself].reshape(shape), found.ids[~itself].reshape(shape))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal
@@ -15,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from e5studio.analysis.neighbours import nearest_neighbours
+from e5studio.analysis.neighbours import OnProgress, nearest_neighbours
 from e5studio.errors import MissingDependencyError, VectorError
 from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, require_finite, unit_rows
 
@@ -27,6 +29,10 @@ MIN_UMAP_POINTS = 5
 
 _BLOCK_CELLS = 1 << 21
 _ROUNDING = 1e-6
+
+_MANY_POINTS = 10_000
+_EPOCHS_OF_FEW, _EPOCHS_OF_MANY = 500, 200  # as umap itself chooses
+_SECONDS_BETWEEN_NEWS = 0.2
 
 # numba ends the process when two threads run its parallel code on its fallback threading layer.
 _umap_lock = threading.Lock()
@@ -90,6 +96,7 @@ def umap(
     min_dist: float = 0.1,
     seed: int | None = None,
     neighbours: TopK | None = None,
+    on_epoch: OnProgress | None = None,
 ) -> Projection:
     """A map that keeps neighbours together, by cosine. Distances between far points mean little on it.
 
@@ -104,6 +111,8 @@ def umap(
         seed: Makes the map reproducible, and UMAP use one thread.
         neighbours: From `nearest_neighbours` on the same vectors, with n_neighbors - 1 of each or more,
             where they are at hand.
+        on_epoch: Told of the epochs done and of all, also while another UMAP is waited for; what it raises ends the
+            work.
 
     Raises:
         VectorError: Too few points, or an argument out of its range.
@@ -117,7 +126,12 @@ def umap(
     if neighbours is None:
         neighbours = nearest_neighbours(rows, n_neighbors=n_neighbors - 1)
     knn = _precomputed_knn(neighbours, len(rows), n_neighbors)
-    coordinates = _fit_umap(rows, knn, n_components=n_components, min_dist=min_dist, seed=seed)
+    n_epochs = _EPOCHS_OF_FEW if len(rows) <= _MANY_POINTS else _EPOCHS_OF_MANY
+    tell = None if on_epoch is None else _EpochListener(on_epoch, n_epochs)
+    with _one_at_a_time(tell):
+        coordinates = _fit_umap(
+            rows, knn, n_components=n_components, min_dist=min_dist, seed=seed, n_epochs=n_epochs, listener=tell
+        )
     return Projection(coordinates, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
 
@@ -199,17 +213,21 @@ def warm_umap() -> threading.Thread:
     return thread
 
 
-def trustworthiness(embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: int) -> float:
+def trustworthiness(
+    embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: int, *, rows_of: ArrayLike | None = None
+) -> float:
     """How far neighbours on the map are neighbours in truth, 0 to 1 (Venna and Kaski, 2001).
 
     1 - 2 / (n k (2n - 3k - 1)) * sum of (r(i, j) - k) over the k nearest points j of i on the map
     whose rank r(i, j) by cosine exceeds k. Vectors of equal cosine share the best of their ranks.
-    Exact; compares all pairs, in blocks.
+    Compares all pairs (those of `rows_of` with all), in blocks.
 
     Args:
         embeddings: Shape (n, dim).
         coordinates: The map of the same vectors, shape (n, n_components).
         n_neighbors: k, at least 1 and less than n / 2.
+        rows_of: Points i that are looked at, (m,): the mean over a random sample of them estimates that over all.
+            All if None.
 
     Raises:
         VectorError: n_neighbors is out of range, or the arrays don't belong together.
@@ -225,31 +243,37 @@ def trustworthiness(embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: 
             f"n_neighbors is {n_neighbors}, but trustworthiness of {n} points is defined from 1 neighbour "
             f"to fewer than {n / 2:g}."
         )
-    excess = sum(_excess_of_ranks(rows, points, part, n_neighbors) for part in _parts(n, n))
-    return 1 - 2 * excess / (n * n_neighbors * (2 * n - 3 * n_neighbors - 1))
+    asked = _asked(rows_of, n)
+    excess = sum(_excess_of_ranks(rows, points, asked[part], n_neighbors) for part in _parts(len(asked), n))
+    return 1 - 2 * excess / (len(asked) * n_neighbors * (2 * n - 3 * n_neighbors - 1))
 
 
-def kept_neighbours(neighbours: TopK, coordinates: ArrayLike) -> NDArray[np.float64]:
+def kept_neighbours(
+    neighbours: TopK, coordinates: ArrayLike, *, rows_of: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """For each point the share of its true neighbours that are among as many nearest on the map, 0 to 1.
 
     Args:
         neighbours: From `nearest_neighbours`, k of each.
         coordinates: The map of the same vectors, shape (n, n_components).
+        rows_of: Of which points the neighbours are, (m,); of all if None.
+
+    Returns:
+        Shape (m,).
 
     Raises:
         VectorError: The arrays don't belong together.
     """
     points = as_rows(coordinates, "coordinates").astype(np.float64)
+    asked = _asked(rows_of, len(points))
     n, k = neighbours.ids.shape
-    if len(points) != n:
-        raise VectorError(f"There are neighbours of {n} vectors and {len(points)} coordinates; each needs its point.")
+    if len(asked) != n:
+        raise VectorError(f"There are neighbours of {n} vectors and {len(asked)} coordinates; each needs its point.")
     if not k:
         return np.ones(n)
     shares = np.empty(n)
-    for part in _parts(n, n):
-        apart = ((points[part, None] - points[None]) ** 2).sum(axis=2)
-        own = np.arange(n)[part]
-        apart[np.arange(len(own)), own] = np.inf
+    for part in _parts(n, len(points)):
+        apart = _squares_apart(points, asked[part])
         near = np.argpartition(apart, k - 1, axis=1)[:, :k]
         shares[part] = (neighbours.ids[part, :, None] == near[:, None]).any(axis=2).mean(axis=1)
     return shares
@@ -318,27 +342,70 @@ def _fit_umap(
     n_components: int,
     min_dist: float,
     seed: int | None,
+    n_epochs: int,
+    listener: _EpochListener | None,
 ) -> FloatArray:
-    with _umap_lock:
-        umap_learn = _import_umap()
-        if (rows == rows[0]).all():
-            # Equal vectors belong on one spot, and a start from PCA would divide by their spread.
-            return np.zeros((len(rows), n_components), np.float32)
-        model: Any = umap_learn.UMAP(
-            n_components=n_components,
-            n_neighbors=knn[0].shape[1],
-            min_dist=min_dist,
-            metric="cosine",
-            init="pca",
-            precomputed_knn=knn,
-            random_state=seed,
-            # umap warns when it overrides n_jobs because of a seed.
-            n_jobs=-1 if seed is None else 1,
-            # By default opposite vectors are cut off, and their coordinates are NaN.
-            disconnection_distance=np.inf,
-        )
-        coordinates: FloatArray = np.ascontiguousarray(model.fit_transform(rows), np.float32)
+    umap_learn = _import_umap()
+    if (rows == rows[0]).all():
+        # Equal vectors belong on one spot, and a start from PCA would divide by their spread.
+        return np.zeros((len(rows), n_components), np.float32)
+    model: Any = umap_learn.UMAP(
+        n_components=n_components,
+        n_neighbors=knn[0].shape[1],
+        min_dist=min_dist,
+        metric="cosine",
+        init="pca",
+        precomputed_knn=knn,
+        random_state=seed,
+        n_epochs=n_epochs,
+        # umap warns when it overrides n_jobs because of a seed.
+        n_jobs=-1 if seed is None else 1,
+        # By default opposite vectors are cut off, and their coordinates are NaN.
+        disconnection_distance=np.inf,
+        tqdm_kwds=None if listener is None else listener.tqdm_arguments(),
+    )
+    coordinates: FloatArray = np.ascontiguousarray(model.fit_transform(rows), np.float32)
     return coordinates
+
+
+class _EpochListener:
+    """Stands where umap's progress bar writes: the only place where it tells its epochs, and can be ended."""
+
+    def __init__(self, on_epoch: OnProgress, n_epochs: int) -> None:
+        self._on_epoch = on_epoch
+        self._n_epochs = n_epochs
+
+    def tqdm_arguments(self) -> dict[str, Any]:
+        """Have the bar write nothing but the number of epochs, here."""
+        # With "miniters" no other thread draws the bar, in which an error would be lost.
+        return {
+            "disable": False,
+            "file": self,
+            "bar_format": "{n}",
+            "miniters": 1,
+            "mininterval": _SECONDS_BETWEEN_NEWS,
+            "leave": False,
+        }
+
+    def write(self, drawn: str) -> None:
+        """What the bar draws: a number, or blanks where it is taken away."""
+        if drawn.strip().isdecimal():
+            self.tell(int(drawn))
+
+    def tell(self, n_done: int) -> None:
+        self._on_epoch(n_done, self._n_epochs)
+
+
+@contextmanager
+def _one_at_a_time(listener: _EpochListener | None) -> Iterator[None]:
+    """Wait for another thread's UMAP, so that whoever waits can still give up."""
+    while not _umap_lock.acquire(timeout=-1 if listener is None else _SECONDS_BETWEEN_NEWS):
+        if listener is not None:
+            listener.tell(0)
+    try:
+        yield
+    finally:
+        _umap_lock.release()
 
 
 def _import_umap() -> ModuleType:
@@ -369,16 +436,24 @@ def _compile_umap() -> None:
         return
 
 
-def _excess_of_ranks(rows: FloatArray, points: NDArray[np.float64], part: slice, k: int) -> int:
-    """Sum of (rank by cosine - k), where positive, over the k nearest on the map of the points of one block."""
-    own = np.arange(len(rows))[part]
-    each = np.arange(len(own))
-    apart = np.zeros((len(own), len(rows)))
+def _asked(rows_of: ArrayLike | None, n: int) -> NDArray[np.int64]:
+    return np.arange(n) if rows_of is None else np.asarray(rows_of, np.int64)
+
+
+def _squares_apart(points: NDArray[np.float64], own: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Squared distances of some points from all, infinite from themselves."""
+    apart = np.zeros((len(own), len(points)))
     for axis in points.T:
-        apart += np.square(axis[part, None] - axis)
-    apart[each, own] = np.inf
-    nearest = np.argpartition(apart, k - 1, axis=1)[:, :k]
-    cosines = rows[part] @ rows.T
+        apart += np.square(axis[own, None] - axis)
+    apart[np.arange(len(own)), own] = np.inf
+    return apart
+
+
+def _excess_of_ranks(rows: FloatArray, points: NDArray[np.float64], own: NDArray[np.int64], k: int) -> int:
+    """Sum of (rank by cosine - k), where positive, over the k nearest on the map of the points of one block."""
+    each = np.arange(len(own))
+    nearest = np.argpartition(_squares_apart(points, own), k - 1, axis=1)[:, :k]
+    cosines = rows[own] @ rows.T
     cosines[each, own] = -np.inf
     excess = 0
     for column in nearest.T:
