@@ -126,13 +126,14 @@ def place_texts(result: ScoreResult, settings: MapSettings) -> TextMap:
         E5StudioError: Too few texts for the method, no two sides for an axis, or a setting out of its range.
     """
     found, words, axis_names = _project(result, settings)
-    near = nearest_neighbours(result.vectors, n_neighbors=min(N_NEIGHBOURS, max(len(result.vectors) - 1, 1)))
+    n_texts = len(result.vectors)
+    near = nearest_neighbours(result.vectors, n_neighbors=min(N_NEIGHBOURS, max(n_texts - 1, 1)))
     short = result.meta.name.rsplit("/", 1)[-1]
     sentences = [
         f"Vectors of {short}.",
         words,
         _trust(result.vectors, found.coordinates),
-        _too_few(result, settings.method),
+        too_few(n_texts, settings.method),
     ]
     return TextMap(
         result.key,
@@ -161,7 +162,7 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
     if colour == "cluster":
         clusters = result.clusters
         groups = cluster_groups(n_queries, clusters.labels.tolist(), cluster_names(texts, clusters.labels))
-        caption += f" {_clusters_in_words(clusters.n_clusters, clusters.silhouette)}"
+        caption += f" {groups_in_words(clusters.n_clusters, clusters.silhouette)}"
         caption += "" if result.is_self else f" Circles are {names.left.lower()}, diamonds {names.right.lower()}."
     elif colour == "role":
         groups = role_groups(n_queries, len(texts), sides)
@@ -216,22 +217,30 @@ def best_scores(result: ScoreResult) -> list[float]:
 def _project(result: ScoreResult, settings: MapSettings) -> tuple[Projection, str, Sequence[str]]:
     """Coordinates, what is said of them, and titles for axes that mean something."""
     vectors, n_dims, seed = result.vectors, settings.n_dims, settings.seed
-    if settings.method == "umap":
-        found = umap(vectors, n_dims, n_neighbors=settings.n_neighbors, min_dist=settings.min_dist, seed=seed)
-        fewer = _as_few(found.n_neighbors, settings.n_neighbors)
-        how = f"{found.n_neighbors} neighbours{fewer}, distance {found.min_dist:g}, seed {seed}"
-        return found, f"UMAP keeps neighbours together; far distances mean little ({how}).", ()
-    if settings.method == "tsne":
-        found = tsne(vectors, n_dims, perplexity=settings.perplexity, seed=seed)
-        words = "t-SNE keeps near neighbours together; sizes and distances of groups mean nothing (perplexity "
-        fewer = _as_few(found.perplexity, settings.perplexity)
-        return found, f"{words}{found.perplexity:.0f}{fewer}, seed {seed}).", ()
     if settings.method == "axis":
         return _along_sides(result, n_dims)
-    found = pca(vectors, n_dims)
+    if settings.method == "umap":
+        found = umap(vectors, n_dims, n_neighbors=settings.n_neighbors, min_dist=settings.min_dist, seed=seed)
+    elif settings.method == "tsne":
+        found = tsne(vectors, n_dims, perplexity=settings.perplexity, seed=seed)
+    else:
+        found = pca(vectors, n_dims)
+    return found, *in_words(found, settings)
+
+
+def in_words(found: Projection, settings: MapSettings) -> tuple[str, Sequence[str]]:
+    """What is said of PCA, UMAP or t-SNE, and titles for axes that mean something."""
+    if found.method == "umap":
+        fewer = _as_few(found.n_neighbors, settings.n_neighbors)
+        how = f"{found.n_neighbors} neighbours{fewer}, distance {found.min_dist:g}, seed {found.seed}"
+        return f"UMAP keeps neighbours together; far distances mean little ({how}).", ()
+    if found.method == "tsne":
+        words = "t-SNE keeps near neighbours together; sizes and distances of groups mean nothing (perplexity "
+        fewer = _as_few(found.perplexity, settings.perplexity)
+        return f"{words}{found.perplexity:.0f}{fewer}, seed {found.seed}).", ()
     shares = found.explained_variance or ()
     words = f"PCA shows the directions in which the texts differ most: {sum(shares):.0%} of the variance."
-    return found, words, [f"Component {number} ({share:.0%})" for number, share in enumerate(shares, 1)]
+    return words, [f"Component {number} ({share:.0%})" for number, share in enumerate(shares, 1)]
 
 
 def _as_few(used: float | None, asked: float) -> str:
@@ -259,17 +268,23 @@ def _trust(vectors: FloatArray, coordinates: FloatArray) -> str:
     k = min(N_NEIGHBOURS, (len(vectors) - 1) // 2)
     if k < 1:
         return ""
-    trust = trustworthiness(vectors, coordinates, k)
+    return trust_in_words(trustworthiness(vectors, coordinates, k))
+
+
+def trust_in_words(trust: float) -> str:
+    """What a trustworthiness means."""
     return f"Trustworthiness {trust:.2f} (1: neighbours on the map are neighbours in truth)."
 
 
-def _too_few(result: ScoreResult, method: Method) -> str:
-    if method not in ("umap", "tsne") or len(result.vectors) >= FEW_TEXTS:
+def too_few(n_texts: int, method: Method) -> str:
+    """What is to be said where UMAP or t-SNE show more of themselves than of so few texts; "" elsewhere."""
+    if method not in ("umap", "tsne") or n_texts >= FEW_TEXTS:
         return ""
     return f"With fewer than {FEW_TEXTS} texts its shape says little; PCA is the safer picture."
 
 
-def _clusters_in_words(n_clusters: int, silhouette: float) -> str:
+def groups_in_words(n_clusters: int, silhouette: float) -> str:
+    """What is said of groups by k-means."""
     if n_clusters < 2:
         return "There are too few different texts for groups."
     how = "clearly" if silhouette >= 0.5 else "somewhat" if silhouette >= 0.2 else "hardly"

@@ -66,6 +66,6 @@ def theme_layout(theme: Theme) -> Figure:
     return {"font": {"color": INK[theme]}}
 
 
-def named(labels: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
-    """Labels and texts as `hover` holds them."""
-    return [[label, shown(text, 300)] for label, text in zip(labels, texts, strict=True)]
+def named(labels: Sequence[str], texts: Sequence[str], limit: int = 300) -> list[list[str]]:
+    """Labels and texts as `hover` holds them, each text cut at `limit` characters."""
+    return [[label, shown(text, limit)] for label, text in zip(labels, texts, strict=True)]

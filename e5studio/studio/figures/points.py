@@ -56,7 +56,16 @@ _CLUSTERS_DARK = (
     "#88d498",
 )
 
+_REST: dict[Theme, str] = {"light": "#b3bcc9", "dark": "#4a5568"}
+
 _MAX_LABELLED_POINTS = 60
+_MANY_POINTS = 5_000
+_LONG_HOVER, _SHORT_HOVER = 300, 80
+_HOVER_CHARACTERS = 4_000_000
+"""Of all texts that a pointer can bring up: they reach the page with the figure."""
+
+MAX_CATEGORIES = len(_CLUSTERS_LIGHT)
+"""More colours nobody tells apart."""
 
 Symbol = Literal["circle", "diamond"]
 
@@ -123,6 +132,38 @@ def cluster_groups(n_queries: int, labels: Sequence[int], names: Sequence[str]) 
     return groups
 
 
+def plain_group(n_points: int) -> list[PointGroup]:
+    """All points alike."""
+    return [PointGroup("", tuple(range(n_points)), "circle", _PASSAGE_COLOUR)] if n_points else []
+
+
+def category_groups(
+    categories: Sequence[tuple[str, Sequence[int]]], rest: tuple[str, Sequence[int]]
+) -> list[PointGroup]:
+    """A colour for each category, a grey for what is in none of them.
+
+    Args:
+        categories: At most `MAX_CATEGORIES` names and their members.
+        rest: The same of the others, which come first, so that the categories are drawn over them.
+    """
+    groups = [PointGroup(plot_text(rest[0], 40), tuple(rest[1]), "circle", _REST)] if len(rest[1]) else []
+    for place, (name, members) in enumerate(categories):
+        colours: dict[Theme, str] = {"light": _CLUSTERS_LIGHT[place], "dark": _CLUSTERS_DARK[place]}
+        groups.append(PointGroup(plot_text(name, 40), tuple(members), "circle", colours))
+    return groups
+
+
+def valued_groups(values: Sequence[float], rest_name: str) -> list[PointGroup]:
+    """Points coloured by a value; those whose value is NaN are grey."""
+    known = [place for place, value in enumerate(values) if value == value]
+    unknown = [place for place, value in enumerate(values) if value != value]
+    groups = [PointGroup(rest_name, tuple(unknown), "circle", _REST)] if unknown else []
+    if known:
+        shades = tuple(float(values[place]) for place in known)
+        groups.append(PointGroup("", tuple(known), "circle", _PASSAGE_COLOUR, shades))
+    return groups
+
+
 def shaded_groups(n_queries: int, values: Sequence[float], names: tuple[str, str]) -> list[PointGroup]:
     """Points coloured by a value."""
     plain = role_groups(n_queries, len(values), names)
@@ -136,6 +177,7 @@ def scatter_map(
     labels: Sequence[str],
     *,
     links: Sequence[tuple[int, int]] = (),
+    marks: Sequence[tuple[int, str]] = (),
     axis_names: Sequence[str] = (),
     scale: ColourScale | None = None,
 ) -> Figure:
@@ -147,23 +189,29 @@ def scatter_map(
         texts: What each point stands for.
         labels: Short names, such as "Q1".
         links: Pairs of points to join with a line.
+        marks: Points to draw a ring around, each with what is written beside it.
         axis_names: Titles of the axes; none are shown where they mean nothing.
         scale: Of the groups that have shades.
     """
     three_d = points.shape[1] == 3
     traces = [_points(points, labels, group, len(texts)) for group in groups]
     if scale:
-        for place, trace in enumerate(traces):
+        shaded = [trace for trace, group in zip(traces, groups, strict=True) if group.shades is not None]
+        for place, trace in enumerate(shaded):
             trace["marker"] |= _colour_bar(scale, is_shown=place == 0)
     if links:
         traces.insert(0, _lines(points, links))
-    texts_of_groups = [named([labels[m] for m in group.members], [texts[m] for m in group.members]) for group in groups]
+    if marks:
+        traces.append(_rings(points, marks))
+    members = [*(group.members for group in groups), *([[place for place, _ in marks]] if marks else [])]
+    limit = _hover_limit(len(texts))
+    hovers = [named([labels[m] for m in part], [texts[m] for m in part], limit) for part in members]
     return {
         "data": traces,
         "layout": _map_layout(three_d, axis_names),
-        "themes": {theme: _map_theme(theme, groups, bool(links), three_d) for theme in THEMES},
+        "themes": {theme: _map_theme(theme, groups, bool(links), bool(marks), three_d) for theme in THEMES},
         "narrow": {"layout": {"margin": {"t": 72}}},  # the tools stand above the legend
-        "hover": {"kind": "points", "traces": ([[]] if links else []) + texts_of_groups},
+        "hover": {"kind": "points", "traces": ([[]] if links else []) + hovers},
         "height": 560,
         "width": 0,
         "zoom": True,
@@ -190,9 +238,11 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup, n_all:
         "marker": {
             "symbol": group.symbol,
             "size": _marker_size(n_all, group.symbol, three_d),
-            "line": {"width": 1},
+            "line": {"width": 1 if n_all <= _MANY_POINTS else 0},
         },
     }
+    if n_all > _MANY_POINTS:
+        trace["marker"]["opacity"] = 0.7  # where points lie on each other, one sees how many
     if three_d:
         trace["z"] = typed(own[:, 2])
     if group.shades is not None:
@@ -209,8 +259,31 @@ def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
 
 def _marker_size(n_points: int, symbol: str, three_d: bool) -> float:
     if three_d:  # where a diamond of the same size looks larger than a circle
-        return (8 if symbol == "circle" else 6) if n_points <= 500 else 3
-    return 11 if n_points <= 500 else 6
+        return (8 if symbol == "circle" else 6) if n_points <= 500 else 3 if n_points <= _MANY_POINTS else 2
+    return 11 if n_points <= 500 else 6 if n_points <= _MANY_POINTS else 4
+
+
+def _hover_limit(n_texts: int) -> int:
+    """Characters of each text that a pointer brings up."""
+    return min(_LONG_HOVER, max(_SHORT_HOVER, _HOVER_CHARACTERS // max(n_texts, 1)))
+
+
+def _rings(points: FloatArray, marks: Sequence[tuple[int, str]]) -> Figure:
+    """Rings around some points, with a word beside each."""
+    own = points[[place for place, _ in marks]]
+    three_d = points.shape[1] == 3
+    return {
+        "type": "scatter3d" if three_d else "scatter",
+        "mode": "markers+text",
+        "name": "",
+        "showlegend": False,
+        **{letter: typed(own[:, axis]) for axis, letter in enumerate("xyz"[: points.shape[1]])},
+        "text": [html.escape(word) for _, word in marks],
+        "textposition": "top center",
+        "textfont": {"size": 13},
+        "hoverinfo": "none",
+        "marker": {"symbol": "circle-open", "size": 10 if three_d else 14, "line": {"width": 2}},
+    }
 
 
 def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
@@ -248,7 +321,7 @@ def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
     return layout
 
 
-def _map_theme(theme: Theme, groups: Sequence[PointGroup], with_links: bool, three_d: bool) -> Figure:
+def _map_theme(theme: Theme, groups: Sequence[PointGroup], with_links: bool, with_marks: bool, three_d: bool) -> Figure:
     patch = theme_layout(theme)
     axis = {"gridcolor": FAINT[theme], "linecolor": FAINT[theme]}
     if three_d:
@@ -262,6 +335,9 @@ def _map_theme(theme: Theme, groups: Sequence[PointGroup], with_links: bool, thr
     ]
     if with_links:
         data.insert(0, {"line": {"color": _LINK[theme]}})
+    if with_marks:
+        ring = {"color": INK[theme], "line": {"color": INK[theme]}}
+        data.append({"marker": ring, "textfont": {"color": INK[theme]}})
     return {"data": data, "layout": patch}
 
 
