@@ -26,7 +26,7 @@ from e5studio.analysis.retrieval_metrics import (
     query_scores,
 )
 from e5studio.backends import FloatArray
-from e5studio.cache import CachedEncoder, VectorCache
+from e5studio.cache import CachedEncoder, Computed, VectorCache
 from e5studio.encoder import E5Encoder, PreparedTexts, Progress
 from e5studio.errors import FileFormatError
 from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskPrompts, task_prompts
@@ -55,6 +55,7 @@ class Work:
         n_tokens: Tokens read of them, prompts and special tokens counted.
         n_truncated: Texts longer than the model reads.
         n_empty: Documents without a text.
+        computed: Of the texts, those that no cache knew; None where nobody counted them.
         seconds: By stage: "tokenising", "embedding" (the model, or the cache), "searching", "scoring".
         total_seconds: From the first text to the last figure.
     """
@@ -63,6 +64,7 @@ class Work:
     n_tokens: int = 0
     n_truncated: int = 0
     n_empty: int = 0
+    computed: Computed | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     total_seconds: float = 0.0
 
@@ -269,7 +271,7 @@ class _Run:
         self._n_texts = n_texts
         self._on_progress = on_progress
         self._start = time.perf_counter()
-        self.work = Work()
+        self.work = Work(computed=self._encoder.computed)
 
     def embed(self, texts: Sequence[str], prompt: Prompt) -> FloatArray:
         """Vectors of some texts, empty ones among them."""

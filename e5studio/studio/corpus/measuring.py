@@ -1,0 +1,430 @@
+"""Own queries with known answers -> what each model, prompt or instruction is worth on them. Knows no Gradio.
+
+Every setting ranks the whole corpus for every query, exactly, and is scored as trec_eval scores; the difference from
+the setting that the others are held against comes with an interval and a p value, for few queries prove little.
+Nothing is said of texts other than these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from e5studio.analysis.correlation import scipy_stats
+from e5studio.analysis.retrieval_metrics import QueryScores, import_pytrec_eval
+from e5studio.analysis.significance import Comparison, Interval, compare_means, mean_interval
+from e5studio.cache import Computed, VectorCache
+from e5studio.errors import TextError
+from e5studio.evaluation.protocols import TaskPrompts
+from e5studio.evaluation.run import RETRIEVAL_METRIC, Evaluation, evaluate_retrieval
+from e5studio.evaluation.tasks import Document, RetrievalTask
+from e5studio.models import ModelMeta, PromptKind
+from e5studio.studio.boxes import LimitError
+from e5studio.studio.catalog import offered
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
+from e5studio.studio.failures import explain
+from e5studio.studio.handlers import Handlers, OnStage
+from e5studio.studio.state import StoppedError
+from e5studio.studio.uses import Use, prompts_in_front, valid_use
+from e5studio.texts import find_bad_texts
+
+K_VALUES = (1, 5, 10, 100)
+MAIN_METRIC = RETRIEVAL_METRIC
+METRICS = (MAIN_METRIC, "mrr_at_10", *(f"recall_at_{k}" for k in K_VALUES))
+
+MAX_QUERIES = 10_000
+"""More are for the command line."""
+
+Against = Literal["first", "best"]
+Unknown = Literal["leave out", "refuse"]
+
+_FEW_NAMED = 5
+_SPEED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Queries and the rows of a corpus that answer them.
+
+    Attributes:
+        queries: Each once.
+        relevant: For each query the rows that answer it, at least one, ascending.
+        grades: For each of those rows how relevant it is, from 1; all 1 if None.
+        left_out: Lines of the pairs that were left out, because they hold no query or their answer is not in the
+            corpus.
+    """
+
+    queries: tuple[str, ...]
+    relevant: tuple[tuple[int, ...], ...]
+    grades: tuple[tuple[int, ...], ...] | None = None
+    left_out: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+    @property
+    def judgements(self) -> dict[str, dict[str, int]]:
+        """As an evaluation takes them: query id -> document id -> relevance, ids being places."""
+        graded = self.grades or tuple((1,) * len(rows) for rows in self.relevant)
+        return {
+            str(query): {str(row): grade for row, grade in zip(rows, grades, strict=True)}
+            for query, (rows, grades) in enumerate(zip(self.relevant, graded, strict=True))
+        }
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over the queries.
+
+    Attributes:
+        value: 0 to 1.
+        interval: Where it would lie with other queries of the same kind; None of too few queries.
+    """
+
+    value: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class SettingResult:
+    """What one setting is worth.
+
+    Attributes:
+        setting: As asked for.
+        meta: Its model.
+        use: How the texts were used: as asked where the model knows it, else as is usual with it.
+        prompts: What stood in front of queries and of passages.
+        means: By the names of `METRICS`.
+        per_query: The same of each query, in the order of the pairs.
+        difference: Of nDCG@10 from the setting that it is held against; None of that setting itself.
+        n_truncated: Texts longer than the model reads.
+        n_embedded: Texts that were embedded for it; the others' vectors were kept from before.
+        seconds_per_thousand: What 1,000 texts of the lot took to embed; None where most vectors were kept, since the
+            rest (queries, mostly) would not tell.
+        tokens_per_second: Of the texts that were embedded; None of none.
+    """
+
+    setting: CorpusSetting
+    meta: ModelMeta
+    use: Use
+    prompts: tuple[str, str]
+    means: dict[str, Mean]
+    per_query: QueryScores
+    difference: Comparison | None
+    n_truncated: int
+    n_embedded: int
+    seconds_per_thousand: float | None
+    tokens_per_second: float | None
+
+
+@dataclass(frozen=True)
+class FailedSetting:
+    """A setting that could not be measured, and why."""
+
+    setting: CorpusSetting
+    reason: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All settings on the same pairs.
+
+    Attributes:
+        of: The key of the corpus.
+        pairs: The queries and their answers.
+        rows: A result or a failure of each setting, in the order asked for.
+        against: Place in `rows` of the setting that the others are held against; None where all failed.
+    """
+
+    of: str
+    pairs: Pairs
+    rows: tuple[SettingResult | FailedSetting, ...]
+    against: int | None
+
+
+def read_pairs(
+    queries: Sequence[str],
+    answers: Sequence[str | int],
+    corpus: Corpus,
+    *,
+    lines: Sequence[int] | None = None,
+    ids: Sequence[str] | None = None,
+    unknown: Unknown = "leave out",
+) -> Pairs:
+    """Find the answers in a corpus. A query that comes several times has several answers.
+
+    An answer is, in this order: the id of a row, where there are ids; the text of a row, its title, or both as they are
+    embedded (white space around them apart; all rows with that text count); the line on which a row begins.
+
+    Args:
+        queries: One for each pair.
+        answers: The same of answers.
+        corpus: Where they are looked for.
+        lines: The line of each pair, for messages; counted from 1 if None.
+        ids: Of the rows of the corpus, (n,).
+        unknown: Whether a pair without a query, or whose answer is not in the corpus, is left out or refused.
+
+    Raises:
+        TextError: There are no pairs, none can be used, or one can't and `unknown` is "refuse"; `indices` says which.
+        LimitError: More queries than `MAX_QUERIES`.
+    """
+    numbers = list(lines) if lines is not None else list(range(1, len(queries) + 1))
+    find = _finder(corpus, ids)
+    empty = find_bad_texts(queries)
+    found = _Answers()
+    missing: list[int] = []
+    for place, (query, answer) in enumerate(zip(queries, answers, strict=True)):
+        rows = () if place in empty else find(answer)
+        if rows:
+            found.add(query, rows)
+        else:
+            missing.append(place)
+    _check_found(missing, [numbers[place] for place in missing], len(queries), corpus.source, unknown)
+    return found.pairs(tuple(numbers[place] for place in missing))
+
+
+def pairs_as_corpus(
+    queries: Sequence[str], passages: Sequence[str], lines: Sequence[int] | None = None, *, source: str = "pairs"
+) -> tuple[Corpus, Pairs]:
+    """A table of queries and the passages that answer them, whose passages are the corpus, each once.
+
+    A passage without a query still stands in the corpus; a query without a passage is left out.
+
+    Args:
+        queries: One for each row of the table.
+        passages: The same of passages.
+        lines: The line of each row; counted from 1 if None.
+        source: What the corpus is called.
+
+    Raises:
+        TextError: No row has both.
+        LimitError: More queries than `MAX_QUERIES`.
+    """
+    numbers = list(lines) if lines is not None else list(range(1, len(queries) + 1))
+    no_query, no_passage = find_bad_texts(queries), find_bad_texts(passages)
+    place_of: dict[str, int] = {}
+    first_lines: list[int] = []
+    found = _Answers()
+    for place, (query, passage) in enumerate(zip(queries, passages, strict=True)):
+        if place in no_passage:
+            continue
+        row = place_of.setdefault(passage, len(place_of))
+        if row == len(first_lines):
+            first_lines.append(numbers[place])
+        if place not in no_query:
+            found.add(query, (row,))
+    left_out = sorted({*no_query, *no_passage})
+    _check_found(left_out, [numbers[place] for place in left_out], len(queries), source, "leave out")
+    corpus = Corpus(source, tuple(place_of), tuple(first_lines), n_empty=len(no_passage))
+    return corpus, found.pairs(tuple(numbers[place] for place in left_out))
+
+
+def measure(
+    handlers: Handlers,
+    corpus: Corpus,
+    pairs: Pairs,
+    settings: Sequence[CorpusSetting],
+    cache: VectorCache | None = None,
+    on_stage: OnStage | None = None,
+    *,
+    against: Against = "first",
+) -> Measured:
+    """Rank the corpus for every query under every setting.
+
+    A setting that fails becomes a row that says why. Vectors are kept as they are made, so that nothing is embedded
+    twice: neither by settings that differ in the instruction alone, nor after a stop (but for the last thousand
+    texts), nor by another call with the same cache.
+
+    Args:
+        handlers: Where encoders come from.
+        corpus: What is searched.
+        pairs: From `read_pairs` or `pairs_as_corpus`, of this corpus.
+        settings: What is compared.
+        cache: Where vectors are kept; in memory, for this call, if None.
+        on_stage: Told what is being done.
+        against: Which setting the others are held against: the first that could be measured, or that of highest
+            nDCG@10. The best was picked by these very queries, which flatters it a little.
+
+    Raises:
+        MissingDependencyError: What scores rankings is not installed.
+        StoppedError: `on_stage` asked to stop.
+    """
+    import_pytrec_eval()  # what is missing should be missed before minutes of work
+    scipy_stats()
+    stage = on_stage or _no_stage
+    kept = cache if cache is not None else VectorCache()
+    found: list[_Run | FailedSetting] = []
+    for number, setting in enumerate(settings):
+        try:
+            found.append(_run(handlers, corpus, pairs, setting, kept, _share_of(stage, number, len(settings))))
+        except StoppedError:
+            raise
+        except Exception as error:
+            found.append(FailedSetting(setting, explain(error)))
+    stage(None, "Comparing the settings")
+    base = _base([each.evaluation.main_score if isinstance(each, _Run) else None for each in found], against)
+    baseline = found[base] if base is not None else None
+    rows = [
+        _result(each, baseline if each is not baseline else None) if isinstance(each, _Run) else each for each in found
+    ]
+    return Measured(corpus.key, pairs, tuple(rows), base)
+
+
+class _Answers:
+    """Rows by query; queries that differ in the white space around them are one, read as the first stands there."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, set[int]] = {}
+        self._queries: list[str] = []
+
+    def add(self, query: str, rows: Iterable[int]) -> None:
+        key = query.strip()
+        if key not in self._rows:
+            self._queries.append(query)
+        self._rows.setdefault(key, set()).update(rows)
+
+    def pairs(self, left_out: tuple[int, ...]) -> Pairs:
+        n = len(self._queries)
+        if n > MAX_QUERIES:
+            raise LimitError(f"{n:,} queries are more than the {MAX_QUERIES:,} measured at once here. Take fewer.")
+        return Pairs(
+            tuple(self._queries), tuple(tuple(sorted(rows)) for rows in self._rows.values()), left_out=left_out
+        )
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One setting's evaluation."""
+
+    setting: CorpusSetting
+    meta: ModelMeta
+    use: Use
+    evaluation: Evaluation
+
+
+def _run(
+    handlers: Handlers, corpus: Corpus, pairs: Pairs, setting: CorpusSetting, cache: VectorCache, stage: OnStage
+) -> _Run:
+    meta = offered(setting.model)
+    use = valid_use(meta.prompt_kind, setting.use)
+    prompts = _prompts(meta.prompt_kind, use, setting.instruction, reads_titles=corpus.titles is not None)
+    with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
+        evaluation = evaluate_retrieval(
+            encoder,
+            _task(corpus, pairs),
+            prompts,
+            cache=cache,
+            k_values=K_VALUES,
+            on_progress=lambda done, of: stage(done / max(of, 1), "Reading the texts"),
+        )
+    return _Run(setting, meta, use, evaluation)
+
+
+def _prompts(kind: PromptKind, use: Use, instruction: str, *, reads_titles: bool) -> TaskPrompts:
+    query, document = prompts_in_front(kind, use, instruction)
+    return TaskPrompts(kind, "authors", query, document, reads_titles=reads_titles)
+
+
+def _task(corpus: Corpus, pairs: Pairs) -> RetrievalTask:
+    return RetrievalTask(
+        name=corpus.source,
+        split="test",
+        query_ids=tuple(map(str, range(len(pairs)))),
+        queries=pairs.queries,
+        document_ids=tuple(map(str, range(len(corpus)))),
+        documents=lambda: _documents(corpus),
+        judgements=pairs.judgements,
+    )
+
+
+def _documents(corpus: Corpus) -> Iterator[Document]:
+    titles = corpus.titles or ("",) * len(corpus)
+    return (Document(title, text) for title, text in zip(titles, corpus.texts, strict=True))
+
+
+def _base(scores: Sequence[float | None], against: Against) -> int | None:
+    """Place of the setting that the others are held against."""
+    measured = [place for place, score in enumerate(scores) if score is not None]
+    if not measured:
+        return None
+    return measured[0] if against == "first" else max(measured, key=lambda place: scores[place] or 0.0)
+
+
+def _result(run: _Run, baseline: _Run | FailedSetting | None) -> SettingResult:
+    evaluation, sample = run.evaluation, _sample(run)
+    computed = evaluation.work.computed or Computed()
+    has_speed = computed.n_texts >= max(1, _SPEED_SHARE * evaluation.work.n_texts) and computed.seconds > 0
+    return SettingResult(
+        run.setting,
+        run.meta,
+        run.use,
+        (evaluation.prompts.query.text, evaluation.prompts.document.text),
+        {name: Mean(evaluation.scores[name], mean_interval(sample.values[name])) for name in METRICS},
+        sample,
+        None if not isinstance(baseline, _Run) else _difference(baseline, run),
+        evaluation.work.n_truncated,
+        computed.n_texts,
+        1000 * computed.seconds / computed.n_texts if has_speed else None,
+        computed.n_tokens / computed.seconds if computed.seconds > 0 else None,
+    )
+
+
+def _difference(first: _Run, second: _Run) -> Comparison:
+    return compare_means(_sample(first).values[MAIN_METRIC], _sample(second).values[MAIN_METRIC])
+
+
+def _sample(run: _Run) -> QueryScores:
+    sample = run.evaluation.sample
+    assert isinstance(sample, QueryScores)  # as every evaluation of retrieval has
+    return sample
+
+
+def _share_of(stage: OnStage, number: int, n_settings: int) -> OnStage:
+    """Stages of one setting, as stages of all."""
+    if n_settings == 1:
+        return stage
+    return lambda share, words: stage(
+        (number + (share or 0.0)) / n_settings, f"Setting {number + 1} of {n_settings}: {words}"
+    )
+
+
+def _finder(corpus: Corpus, ids: Sequence[str] | None) -> Callable[[str | int], tuple[int, ...]]:
+    """Gives the rows that an answer names."""
+    tables: list[dict[str, list[int]]] = []
+    for names in (ids, corpus.texts, corpus.titles, corpus.documents if corpus.titles is not None else None):
+        if names is not None:
+            tables.append(_places(names))
+    tables.append({str(line): [row] for row, line in enumerate(corpus.lines)})
+
+    def find(answer: str | int) -> tuple[int, ...]:
+        wanted = str(answer).strip()
+        return next((tuple(table[wanted]) for table in tables if wanted and wanted in table), ())
+
+    return find
+
+
+def _places(names: Sequence[str]) -> dict[str, list[int]]:
+    places: dict[str, list[int]] = {}
+    for place, name in enumerate(names):
+        places.setdefault(name.strip(), []).append(place)
+    return places
+
+
+def _check_found(places: Sequence[int], lines: Sequence[int], n_pairs: int, source: str, unknown: Unknown) -> None:
+    if not n_pairs:
+        raise TextError("There are no pairs. Give a query and its answer in each row.")
+    if not places or (unknown == "leave out" and len(places) < n_pairs):
+        return
+    listed = ", ".join(map(str, lines[:_FEW_NAMED])) + (", ..." if len(lines) > _FEW_NAMED else "")
+    how_many = "No pair" if len(places) == n_pairs else f"{len(places):,} of {n_pairs:,} pairs"
+    verb = "has" if len(places) == n_pairs else "lack"
+    raise TextError(
+        f"{how_many} {verb} a query and an answer that is in {source} (lines {listed}). An answer is the text or the "
+        "title of a row as it stands there, or the number of its line.",
+        places,
+    )
+
+
+def _no_stage(share: float | None, words: str) -> None:
+    return None

@@ -1,0 +1,276 @@
+"""Own pairs: answers found or named, figures as `evaluate` gives them, differences, stops, settings that fail."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from e5studio.analysis.significance import compare_means, mean_interval
+from e5studio.cache import VectorCache, vector_key
+from e5studio.errors import MissingDependencyError, TextError
+from e5studio.evaluation import Document, RetrievalTask, evaluate, read_beir
+from e5studio.studio.boxes import LimitError
+from e5studio.studio.corpus import measuring
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
+from e5studio.studio.corpus.measuring import (
+    METRICS,
+    FailedSetting,
+    Pairs,
+    SettingResult,
+    measure,
+    pairs_as_corpus,
+    read_pairs,
+)
+from e5studio.studio.state import StoppedError
+from tests.evaluation_sets import EVALUATIONS, needs_evaluations
+from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT, OFFLINE
+
+WORDS = [
+    f"{word} of the mountain, number {n}" for n, word in enumerate("summit valley river stone protein".split() * 6)
+]
+CORPUS = Corpus(
+    "notes.csv",
+    tuple(WORDS),
+    tuple(range(2, 62, 2)),
+    titles=tuple(f"title {n}" if n % 3 else "" for n in range(30)),
+)
+PAIRS = read_pairs([f"which {text}" for text in WORDS[:12]], [WORDS[n] for n in range(5, 17)], CORPUS)
+RETRIEVAL = CorpusSetting(ENGLISH, "retrieval")
+
+
+def as_task(corpus=CORPUS, pairs=PAIRS, name="mine"):
+    ids = tuple(f"d{row:03}" for row in range(len(corpus)))
+    return RetrievalTask(
+        name=name,
+        split="test",
+        query_ids=tuple(f"q{n}" for n in range(len(pairs))),
+        queries=pairs.queries,
+        document_ids=ids,
+        documents=lambda: iter([Document(*each) for each in zip(corpus.titles, corpus.texts, strict=True)]),
+        judgements={f"q{n}": {ids[row]: 1 for row in rows} for n, rows in enumerate(pairs.relevant)},
+    )
+
+
+class TestReadingPairs:
+    corpus = Corpus("faq.csv", ("a cat", " a dog ", "a cat", "7"), (2, 3, 5, 7), titles=("Cats", "Dogs", "", "Seven"))
+
+    @pytest.mark.parametrize(
+        ("answer", "rows"),
+        [
+            ("a cat", (0, 2)),  # all rows with this text count
+            ("a dog", (1,)),
+            ("  a cat\n", (0, 2)),
+            ("Dogs", (1,)),
+            ("Cats a cat", (0,)),
+            ("5", (2,)),
+            (3, (1,)),
+            ("7", (3,)),  # a text first, then a line; here they are the same row
+            ("2", (0,)),
+        ],
+    )
+    def test_an_answer_is_a_text_a_title_or_a_line(self, answer, rows):
+        assert read_pairs(["a question"], [answer], self.corpus).relevant == (rows,)
+
+    def test_ids_come_first_where_there_are_some(self):
+        found = read_pairs(["q", "r"], ["5", "a cat"], self.corpus, ids=["5", "6", "7", "8"])
+        assert found.relevant == ((0,), (0, 2))
+
+    def test_a_query_that_comes_again_has_more_answers_and_is_read_as_it_stands(self):
+        found = read_pairs([" what barks", "what barks ", "what purrs"], ["a dog", "7", "a cat"], self.corpus)
+        assert found == Pairs((" what barks", "what purrs"), ((1, 3), (0, 2)))
+
+    def test_pairs_without_an_answer_in_the_corpus_are_left_out_by_line(self):
+        found = read_pairs(["q", " ", "r", "s"], ["a bird", "a cat", "a dog", ""], self.corpus, lines=[2, 4, 6, 8])
+        assert found == Pairs(("r",), ((1,),), left_out=(2, 4, 8))
+
+    def test_or_refused_by_line_where_that_was_chosen(self):
+        queries, answers = ["q"] * 9, ["a bird"] * 8 + ["a cat"]
+        with pytest.raises(TextError, match=r"8 of 9 pairs lack .* faq.csv \(lines 1, 2, 3, 4, 5, \.\.\.\)") as caught:
+            read_pairs(queries, answers, self.corpus, unknown="refuse")
+        assert caught.value.indices == tuple(range(8))
+
+    def test_nothing_left_is_an_error_either_way(self):
+        with pytest.raises(TextError, match="No pair has"):
+            read_pairs(["q"], ["a bird"], self.corpus)
+        with pytest.raises(TextError, match="no pairs"):
+            read_pairs([], [], self.corpus)
+
+    def test_more_queries_than_anyone_waits_for(self, monkeypatch):
+        monkeypatch.setattr(measuring, "MAX_QUERIES", 2)
+        with pytest.raises(LimitError, match="3 queries"):
+            read_pairs(["q", "r", "s"], ["a cat"] * 3, self.corpus)
+
+
+def test_the_passages_of_a_table_are_the_corpus_each_once():
+    corpus, pairs = pairs_as_corpus(
+        ["what barks", "what purrs", "", "what barks", "what flies"],
+        ["a dog", "a cat", "a fish", "a cat", " "],
+        [2, 3, 5, 6, 7],
+        source="pairs.csv",
+    )
+    assert (corpus.texts, corpus.lines, corpus.source) == (("a dog", "a cat", "a fish"), (2, 3, 5), "pairs.csv")
+    assert pairs == Pairs(("what barks", "what purrs"), ((0, 1), (1,)), left_out=(5, 7))
+    with pytest.raises(TextError, match="No pair has"):
+        pairs_as_corpus(["q", ""], ["", "p"])
+
+
+class TestFigures:
+    @pytest.mark.parametrize(("model", "name"), [(ENGLISH, "e5"), (INSTRUCT, "multilingual-e5-instruct")])
+    def test_they_are_those_of_an_evaluation(self, handlers, encoders, model, name):
+        words = "Find the place" if model == INSTRUCT else None
+        expected = evaluate(encoders(name), as_task(), instruction=words)
+        found = measure(handlers, CORPUS, PAIRS, [CorpusSetting(model, "retrieval", words or "")])
+        [row] = found.rows
+        for metric in METRICS:
+            assert row.means[metric].value == pytest.approx(expected.scores[metric], abs=5e-6)
+            assert row.means[metric].interval == mean_interval(row.per_query.values[metric])
+        assert row.prompts == (expected.prompts.query.text, expected.prompts.document.text)
+        assert row.difference is None
+        assert (found.against, found.of) == (0, CORPUS.key)
+
+    def test_a_use_puts_its_prompts_in_front_and_an_unknown_one_is_the_usual(self, handlers):
+        settings = [CorpusSetting(ENGLISH, "symmetric"), CorpusSetting(ENGLISH, "none"), CorpusSetting(OFFLINE, "none")]
+        rows = measure(handlers, CORPUS, PAIRS, [*settings, CorpusSetting(OFFLINE, "retrieval")]).rows
+        assert [row.prompts for row in rows] == [("query: ", "query: "), ("", ""), ("", ""), ("", "")]
+        assert [row.use for row in rows] == ["symmetric", "none", "none", "none"]
+        assert rows[3].n_embedded == 0  # the same as the one before
+
+    def test_each_is_held_against_the_first_or_the_best(self, handlers):
+        settings = [CorpusSetting(ENGLISH, "none"), RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        cache = VectorCache()
+        found = measure(handlers, CORPUS, PAIRS, settings, cache)
+        scores = [row.per_query.values["ndcg_at_10"] for row in found.rows]
+        assert found.rows[1].difference == compare_means(scores[0], scores[1])
+        assert found.rows[0].difference is None
+        best = measure(handlers, CORPUS, PAIRS, settings, cache, against="best")
+        assert best.against == int(np.argmax([score.mean() for score in scores]))
+        assert best.rows[best.against].difference is None
+        others = [row.difference for place, row in enumerate(best.rows) if place != best.against]
+        assert all(other.difference <= 0 for other in others)
+
+    def test_few_queries_have_no_interval(self, handlers):
+        few = read_pairs(["which summit", "which river"], [WORDS[0], WORDS[2]], CORPUS)
+        [row] = measure(handlers, CORPUS, few, [RETRIEVAL]).rows
+        assert row.means["ndcg_at_10"].interval is None
+
+    def test_all_rows_with_the_text_of_an_answer_count(self, handlers):
+        corpus = Corpus("twins.csv", ("the summit", "the summit", "a river"), (1, 2, 3))
+        [row] = measure(handlers, corpus, read_pairs(["the summit"], ["the summit"], corpus), [RETRIEVAL]).rows
+        assert row.means["recall_at_1"].value == 0.5
+        assert row.means["ndcg_at_10"].value == 1
+
+    def test_grades_are_gains(self, handlers):
+        pairs = Pairs(PAIRS.queries, tuple((0, 1) for _ in PAIRS.queries), tuple((3, 1) for _ in PAIRS.queries))
+        assert pairs.judgements["4"] == {"0": 3, "1": 1}
+        graded, plain = (
+            measure(handlers, CORPUS, each, [RETRIEVAL]).rows[0].means["ndcg_at_10"].value
+            for each in (pairs, Pairs(pairs.queries, pairs.relevant))
+        )
+        assert graded != plain
+
+
+class TestVectorsAreKept:
+    def test_a_second_run_embeds_nothing(self, handlers):
+        cache, settings = VectorCache(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        first = measure(handlers, CORPUS, PAIRS, settings, cache)
+        assert [row.n_embedded for row in first.rows] == [42, 42]
+        assert all(row.seconds_per_thousand > 0 and row.tokens_per_second > 0 for row in first.rows)
+        second = measure(handlers, CORPUS, PAIRS, settings, cache)
+        assert [row.n_embedded for row in second.rows] == [0, 0]
+        assert all(row.seconds_per_thousand is None and row.tokens_per_second is None for row in second.rows)
+        assert [row.means for row in second.rows] == [row.means for row in first.rows]
+
+    def test_another_instruction_embeds_the_queries_alone_whose_speed_tells_nothing_of_texts(self, handlers):
+        settings = [CorpusSetting(INSTRUCT, "retrieval", words) for words in ("Find it", "Find the place")]
+        rows = measure(handlers, CORPUS, PAIRS, settings).rows
+        assert [row.n_embedded for row in rows] == [42, 12]
+        assert rows[1].seconds_per_thousand is None
+        assert rows[1].tokens_per_second > 0
+
+    def test_what_was_embedded_before_a_stop_is_not_embedded_again(self, handlers, stand_in_pool, monkeypatch):
+        monkeypatch.setattr("e5studio.cache._TEXTS_KEPT_AT_ONCE", 6)
+        cache, settings = VectorCache(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+
+        def stop(share, words):
+            if words == "Setting 2 of 2: Reading the texts" and share > 0.8:
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            measure(handlers, CORPUS, PAIRS, settings, cache, stop)
+        assert stand_in_pool.n_leased == stand_in_pool.n_released
+        first, second = measure(handlers, CORPUS, PAIRS, settings, cache).rows
+        assert first.n_embedded == 0
+        assert 0 < second.n_embedded < 21
+
+    def test_the_corpus_is_read_as_a_search_embeds_it(self, handlers, encoders):
+        plain = Corpus("plain.csv", ("  a cat", "a dog\n"), (1, 2))
+        cache = VectorCache()
+        encoder = encoders("e5")
+        for corpus in (plain, Corpus("titled.csv", (" a cat ",), (1,), titles=("Cats",))):
+            measure(handlers, corpus, read_pairs(["cat?"], ["a cat"], corpus), [RETRIEVAL], cache)
+            keys = [vector_key(encoder.spec.fingerprint, "passage: ", text) for text in corpus.documents]
+            assert len(cache.get_many(keys, 48)) == len(corpus)
+
+
+class TestStages:
+    def test_progress_counts_settings(self, handlers):
+        told = []
+        measure(handlers, CORPUS, PAIRS, [RETRIEVAL, CorpusSetting(OFFLINE, "none")], None, lambda *s: told.append(s))
+        shares = [share for share, words in told if words.endswith("Reading the texts")]
+        assert shares == sorted(shares)
+        assert 0.5 in shares
+        assert shares[-1] == 1
+        assert told[-1] == (None, "Comparing the settings")
+
+    def test_a_setting_that_fails_leaves_the_others_standing(self, handlers):
+        settings = [CorpusSetting(ABSENT, "retrieval"), RETRIEVAL, CorpusSetting(FAULTY, "retrieval")]
+        found = measure(handlers, CORPUS, PAIRS, [*settings, CorpusSetting("no/such-model", "none"), RETRIEVAL])
+        failed = [row.reason for row in found.rows if isinstance(row, FailedSetting)]
+        assert "does not answer" in failed[0]
+        assert "Something went wrong" in failed[1]
+        assert "Unknown model" in failed[2]
+        assert found.against == 1
+        assert isinstance(found.rows[4], SettingResult)
+        assert found.rows[4].difference.difference == 0
+        assert found.rows[4].difference.p_value == 1
+
+    def test_where_all_fail_nothing_is_held_against_anything(self, handlers):
+        found = measure(handlers, CORPUS, PAIRS, [CorpusSetting(ABSENT, "retrieval")])
+        assert (found.against, len(found.rows)) == (None, 1)
+
+    def test_what_is_not_installed_is_missed_before_anything_is_embedded(self, handlers, stand_in_pool, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pytrec_eval", None)
+        before = stand_in_pool.n_leased
+        with pytest.raises(MissingDependencyError, match="pytrec_eval"):
+            measure(handlers, CORPUS, PAIRS, [RETRIEVAL])
+        assert stand_in_pool.n_leased == before
+
+
+@needs_evaluations
+@pytest.mark.timeout(3600)
+def test_scifact_comes_out_as_the_command_measures_it(handlers, offline_encoder, tmp_path):
+    task = read_beir(EVALUATIONS / "scifact")
+    cache = VectorCache(tmp_path)
+    expected = evaluate(offline_encoder, task, cache=cache)
+    documents = list(task.documents())
+    corpus = Corpus(
+        "scifact",
+        tuple(document.text for document in documents),
+        tuple(range(1, len(documents) + 1)),
+        titles=tuple(document.title for document in documents),
+    )
+    listed = [(query, document) for query in task.query_ids for document in task.judgements[query]]
+    text_of = dict(zip(task.query_ids, task.queries, strict=True))
+    pairs = read_pairs(
+        [text_of[query] for query, _ in listed], [document for _, document in listed], corpus, ids=task.document_ids
+    )
+    assert (len(corpus), len(pairs)) == (5183, 300)
+    [row] = measure(handlers, corpus, pairs, [CorpusSetting(OFFLINE, "none", dtype="float32")], cache).rows
+    found = row.means["ndcg_at_10"]
+    assert found.value == pytest.approx(expected.main_score, abs=5e-6)
+    assert found.value == pytest.approx(0.64508, abs=5e-6)
+    assert row.means["mrr_at_10"].value == pytest.approx(expected.scores["mrr_at_10"], abs=5e-6)
+    assert found.interval.low < 0.62 < 0.67 < found.interval.high
+    assert row.n_embedded == 0  # the same vectors, not ones like them
