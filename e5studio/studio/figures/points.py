@@ -59,6 +59,7 @@ _CLUSTERS_DARK = (
 _REST: dict[Theme, str] = {"light": "#b3bcc9", "dark": "#4a5568"}
 
 _MAX_LABELLED_POINTS = 60
+_MAX_SVG_POINTS = 2_000
 _MANY_POINTS = 5_000
 _LONG_HOVER, _SHORT_HOVER = 300, 80
 _HOVER_CHARACTERS = 4_000_000
@@ -194,24 +195,22 @@ def scatter_map(
         scale: Of the groups that have shades.
     """
     three_d = points.shape[1] == 3
-    traces = [_points(points, labels, group, len(texts)) for group in groups]
+    layers = [_group_layer(points, texts, labels, group) for group in groups]
     if scale:
-        shaded = [trace for trace, group in zip(traces, groups, strict=True) if group.shades is not None]
-        for place, trace in enumerate(shaded):
-            trace["marker"] |= _colour_bar(scale, is_shown=place == 0)
+        shaded = [layer for layer, group in zip(layers, groups, strict=True) if group.shades is not None]
+        for place, layer in enumerate(shaded):
+            layer.trace["marker"] |= _colour_bar(scale, is_shown=place == 0)
     if links:
-        traces.insert(0, _lines(points, links))
+        # Lines lie under the points, where those are so few that the lines can be seen between them.
+        layers.insert(len(layers) if _is_crowded(points) else 0, _line_layer(points, links))
     if marks:
-        traces.append(_rings(points, marks))
-    members = [*(group.members for group in groups), *([[place for place, _ in marks]] if marks else [])]
-    limit = _hover_limit(len(texts))
-    hovers = [named([labels[m] for m in part], [texts[m] for m in part], limit) for part in members]
+        layers.append(_ring_layer(points, texts, labels, marks))
     return {
-        "data": traces,
+        "data": [layer.trace for layer in layers],
         "layout": _map_layout(three_d, axis_names),
-        "themes": {theme: _map_theme(theme, groups, bool(links), bool(marks), three_d) for theme in THEMES},
+        "themes": {theme: _map_theme(theme, layers, three_d) for theme in THEMES},
         "narrow": {"layout": {"margin": {"t": 72}}},  # the tools stand above the legend
-        "hover": {"kind": "points", "traces": ([[]] if links else []) + hovers},
+        "hover": {"kind": "points", "traces": [layer.hover for layer in layers]},
         "height": 560,
         "width": 0,
         "zoom": True,
@@ -219,12 +218,48 @@ def scatter_map(
     }
 
 
-def _points(points: FloatArray, labels: Sequence[str], group: PointGroup, n_all: int) -> Figure:
+@dataclass(frozen=True)
+class _Layer:
+    """One trace, the texts that it brings up, and what each theme lays over it."""
+
+    trace: Figure
+    hover: list[list[str]]
+    themes: dict[Theme, Figure]
+
+
+def _group_layer(points: FloatArray, texts: Sequence[str], labels: Sequence[str], group: PointGroup) -> _Layer:
+    hover = _hover(group.members, texts, labels)
+    themes = {
+        theme: {
+            "marker": {"line": {"color": SURFACE[theme]}, **_colour(group, theme)},
+            "textfont": {"color": INK[theme]},
+        }
+        for theme in THEMES
+    }
+    return _Layer(_points(points, labels, group), hover, themes)
+
+
+def _hover(members: Sequence[int], texts: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
+    limit = min(_LONG_HOVER, max(_SHORT_HOVER, _HOVER_CHARACTERS // max(len(texts), 1)))
+    return named([labels[member] for member in members], [texts[member] for member in members], limit)
+
+
+def _is_crowded(points: FloatArray) -> bool:
+    """Whether a plane holds so many points that WebGL draws them; it draws over all that is no WebGL."""
+    return points.shape[1] == 2 and len(points) > _MAX_SVG_POINTS
+
+
+def _trace_type(points: FloatArray) -> str:
+    return "scatter3d" if points.shape[1] == 3 else "scattergl" if _is_crowded(points) else "scatter"
+
+
+def _points(points: FloatArray, labels: Sequence[str], group: PointGroup) -> Figure:
+    n_all = len(points)
     three_d = points.shape[1] == 3
     labelled = n_all <= _MAX_LABELLED_POINTS
     own = points[list(group.members)]
     trace: Figure = {
-        "type": "scatter3d" if three_d else "scattergl" if n_all > 2000 else "scatter",
+        "type": _trace_type(points),
         "mode": "markers+text" if labelled else "markers",
         "name": group.name,
         "showlegend": bool(group.name),
@@ -263,27 +298,33 @@ def _marker_size(n_points: int, symbol: str, three_d: bool) -> float:
     return 11 if n_points <= 500 else 6 if n_points <= _MANY_POINTS else 4
 
 
-def _hover_limit(n_texts: int) -> int:
-    """Characters of each text that a pointer brings up."""
-    return min(_LONG_HOVER, max(_SHORT_HOVER, _HOVER_CHARACTERS // max(n_texts, 1)))
-
-
-def _rings(points: FloatArray, marks: Sequence[tuple[int, str]]) -> Figure:
+def _ring_layer(
+    points: FloatArray, texts: Sequence[str], labels: Sequence[str], marks: Sequence[tuple[int, str]]
+) -> _Layer:
     """Rings around some points, with a word beside each."""
-    own = points[[place for place, _ in marks]]
-    three_d = points.shape[1] == 3
-    return {
-        "type": "scatter3d" if three_d else "scatter",
+    members = [place for place, _ in marks]
+    trace = {
+        "type": _trace_type(points),
         "mode": "markers+text",
         "name": "",
         "showlegend": False,
-        **{letter: typed(own[:, axis]) for axis, letter in enumerate("xyz"[: points.shape[1]])},
+        **{letter: typed(points[members, axis]) for axis, letter in enumerate("xyz"[: points.shape[1]])},
         "text": [html.escape(word) for _, word in marks],
         "textposition": "top center",
         "textfont": {"size": 13},
         "hoverinfo": "none",
-        "marker": {"symbol": "circle-open", "size": 10 if three_d else 14, "line": {"width": 2}},
+        "marker": {"symbol": "circle-open", "size": 10 if points.shape[1] == 3 else 14, "line": {"width": 2}},
     }
+    themes: dict[Theme, Figure] = {
+        theme: {"marker": {"color": INK[theme], "line": {"color": INK[theme]}}, "textfont": {"color": INK[theme]}}
+        for theme in THEMES
+    }
+    return _Layer(trace, _hover(members, texts, labels), themes)
+
+
+def _line_layer(points: FloatArray, links: Sequence[tuple[int, int]]) -> _Layer:
+    colours = INK if _is_crowded(points) else _LINK
+    return _Layer(_lines(points, links), [], {theme: {"line": {"color": colours[theme]}} for theme in THEMES})
 
 
 def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
@@ -292,7 +333,7 @@ def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
     ends = np.vstack([np.vstack([points[a], points[b], gap]) for a, b in links])
     columns = [[None if np.isnan(v) else round(float(v), 4) for v in ends[:, k]] for k in range(ends.shape[1])]
     return {
-        "type": "scatter3d" if len(columns) == 3 else "scatter",
+        "type": _trace_type(points),
         "mode": "lines",
         **dict(zip("xyz", columns, strict=False)),
         "hoverinfo": "skip",
@@ -321,7 +362,7 @@ def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
     return layout
 
 
-def _map_theme(theme: Theme, groups: Sequence[PointGroup], with_links: bool, with_marks: bool, three_d: bool) -> Figure:
+def _map_theme(theme: Theme, layers: Sequence[_Layer], three_d: bool) -> Figure:
     patch = theme_layout(theme)
     axis = {"gridcolor": FAINT[theme], "linecolor": FAINT[theme]}
     if three_d:
@@ -329,16 +370,7 @@ def _map_theme(theme: Theme, groups: Sequence[PointGroup], with_links: bool, wit
         patch["scene"] = {f"{letter}axis": wall for letter in "xyz"}
     else:
         patch["xaxis"], patch["yaxis"] = axis, axis
-    data: list[Figure] = [
-        {"marker": {"line": {"color": SURFACE[theme]}, **_colour(group, theme)}, "textfont": {"color": INK[theme]}}
-        for group in groups
-    ]
-    if with_links:
-        data.insert(0, {"line": {"color": _LINK[theme]}})
-    if with_marks:
-        ring = {"color": INK[theme], "line": {"color": INK[theme]}}
-        data.append({"marker": ring, "textfont": {"color": INK[theme]}})
-    return {"data": data, "layout": patch}
+    return {"data": [layer.themes[theme] for layer in layers], "layout": patch}
 
 
 def _colour(group: PointGroup, theme: Theme) -> Figure:

@@ -270,3 +270,13 @@ def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
     parcels = Parcels()
     key = posted(figure, parcels)["parcel"].rsplit("/", 1)[-1]
     assert MAX_INLINE_CHARACTERS < len(parcels.get(key).content) < 8_000_000
+
+
+def test_over_a_crowd_lines_and_rings_are_drawn_last_and_by_webgl():
+    n = 3_000
+    large = embedded(n, dim=3)
+    placed = mapping.CorpusMap(large.key, "pca", large.vectors[:, :2], (), "", None, 0.0, 0)
+    figure, _ = draw_corpus_map(large, placed, hits=[1], picked=2)
+    assert [trace["mode"] for trace in figure["data"]] == ["markers", "lines", "markers+text"]
+    assert {trace["type"] for trace in figure["data"]} == {"scattergl"}  # it hides whatever is drawn otherwise
+    assert [len(texts) for texts in figure["hover"]["traces"]] == [n, 0, 2]
