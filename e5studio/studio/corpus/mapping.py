@@ -315,7 +315,7 @@ def _trust(vectors: FloatArray, coordinates: FloatArray, judged: NDArray[np.int6
 def _worth(trust: float | None, kept: float, k: int, n_judged: int, n: int) -> str:
     if trust is None:
         return ""
-    words = f"{trust_in_words(trust)} Of the {k} nearest texts of each {kept:.0%} are its nearest on the map too."
+    words = f"{trust_in_words(trust)} Of the {k} texts nearest to each, {kept:.0%} are nearest to it on the map too."
     return words if n_judged == n else f"{words} Both are estimated on {n_judged:,} of the {n:,} texts."
 
 

@@ -63,7 +63,7 @@ class TestPlaces:
         assert np.isfinite(found.coordinates).all()
         assert found.trust == pytest.approx(trustworthiness(some.vectors, found.coordinates, 5))
         assert f"Trustworthiness {found.trust:.2f}" in found.caption
-        assert f"Of the 5 nearest texts of each {found.kept:.0%}" in found.caption
+        assert f"Of the 5 texts nearest to each, {found.kept:.0%} are" in found.caption
         assert "estimated" not in found.caption  # all texts were looked at
         assert "Vectors of e5-small-v2." in found.caption
 
