@@ -11,12 +11,10 @@ import hashlib
 import os
 import sqlite3
 import threading
-import time
 import warnings
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -157,36 +155,17 @@ class VectorCache:
             self._n_bytes -= oldest.nbytes
 
 
-@dataclass
-class Computed:
-    """What a cache lacked, so that the model had to run.
-
-    Attributes:
-        n_texts: Texts.
-        n_tokens: Their tokens, prompts and special tokens counted.
-        seconds: What that took.
-    """
-
-    n_texts: int = 0
-    n_tokens: int = 0
-    seconds: float = 0.0
-
-
 class CachedEncoder:
     """An encoder that computes each text once.
 
     Args:
         encoder: Computes what the cache lacks.
         cache: May be shared between encoders of any kind.
-
-    Attributes:
-        computed: What the cache lacked so far.
     """
 
     def __init__(self, encoder: E5Encoder, cache: VectorCache) -> None:
         self.encoder = encoder
         self.cache = cache
-        self.computed = Computed()
 
     @property
     def spec(self) -> EncoderSpec:
@@ -260,12 +239,7 @@ class CachedEncoder:
         on_progress: Progress | None,
         missing: NDArray[np.intp],
     ) -> FloatArray:
-        start = time.perf_counter()
-        vectors = self.encoder.embed_rows(prepared, rows[missing], on_progress=on_progress)
-        self.computed.n_texts += len(missing)
-        self.computed.n_tokens += int(prepared.batch.lengths[rows[missing]].sum())
-        self.computed.seconds += time.perf_counter() - start
-        return vectors
+        return self.encoder.embed_rows(prepared, rows[missing], on_progress=on_progress)
 
     def _encode(self, texts: str | Iterable[str], prompt: Prompt, on_progress: Progress | None) -> FloatArray:
         listed = as_texts([texts] if isinstance(texts, str) else texts)

@@ -26,7 +26,7 @@ from e5studio.analysis.retrieval_metrics import (
     query_scores,
 )
 from e5studio.backends import FloatArray
-from e5studio.cache import CachedEncoder, Computed, VectorCache
+from e5studio.cache import CachedEncoder, VectorCache
 from e5studio.encoder import E5Encoder, PreparedTexts, Progress
 from e5studio.errors import FileFormatError
 from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskPrompts, task_prompts
@@ -55,7 +55,6 @@ class Work:
         n_tokens: Tokens read of them, prompts and special tokens counted.
         n_truncated: Texts longer than the model reads.
         n_empty: Documents without a text.
-        computed: Of the texts, those that no cache knew; None where nobody counted them.
         seconds: By stage: "tokenising", "embedding" (the model, or the cache), "searching", "scoring".
         total_seconds: From the first text to the last figure.
     """
@@ -64,7 +63,6 @@ class Work:
     n_tokens: int = 0
     n_truncated: int = 0
     n_empty: int = 0
-    computed: Computed | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     total_seconds: float = 0.0
 
@@ -214,22 +212,42 @@ def evaluate_retrieval(
     check_cut_offs(k_values)
     import_pytrec_eval()  # what is missing should be missed before hours of work
     run = _Run(encoder, prompts, cache, len(task.queries) + len(task.document_ids), on_progress)
-    search = TopKSearch(
-        run.embed(task.queries, prompts.query),
-        top_k=min(max(*k_values, MIN_DEPTH) + task.skips_own_id, len(task.document_ids)),
-    )
-    for vectors in _large_blocks(run.document_blocks(task)):
-        with run.work.timed("searching"):
+    queries = run.embed(task.queries, prompts.query)
+    sample = retrieval_scores(task, queries, run.document_blocks(task), k_values=k_values, work=run.work)
+    metric = RETRIEVAL_METRIC if RETRIEVAL_METRIC in sample.values else f"ndcg_at_{max(k_values)}"
+    return run.finished(task, "Retrieval", metric, sample.means(), sample)
+
+
+def retrieval_scores(
+    task: RetrievalTask,
+    queries: FloatArray,
+    documents: Iterable[FloatArray],
+    *,
+    k_values: Sequence[int] = K_VALUES,
+    work: Work | None = None,
+) -> QueryScores:
+    """What `evaluate_retrieval` makes of vectors: documents ranked for every query, and the rankings scored.
+
+    Args:
+        task: Whose vectors they are.
+        queries: A row for each query, in the task's order.
+        documents: A row for each document, in the task's order, block by block.
+        k_values: Cut-offs of the metrics.
+        work: Is told the seconds.
+    """
+    spent = work if work is not None else Work()
+    depth = min(max(*k_values, MIN_DEPTH) + task.skips_own_id, len(task.document_ids))
+    search = TopKSearch(queries, top_k=depth)
+    for vectors in _large_blocks(documents):
+        with spent.timed("searching"):
             search.add(vectors)
     if search.n_seen != len(task.document_ids):
         raise FileFormatError(
             f"{task.source or task.name} held {len(task.document_ids):,} documents and now gives {search.n_seen:,}: it "
             "changed while it was read. Start again when nobody writes to it."
         )
-    with run.work.timed("scoring"):
-        sample = _score(task, search.found, k_values)
-    metric = RETRIEVAL_METRIC if RETRIEVAL_METRIC in sample.values else f"ndcg_at_{max(k_values)}"
-    return run.finished(task, "Retrieval", metric, sample.means(), sample)
+    with spent.timed("scoring"):
+        return _score(task, search.found, k_values)
 
 
 def evaluate_sts(
@@ -271,7 +289,7 @@ class _Run:
         self._n_texts = n_texts
         self._on_progress = on_progress
         self._start = time.perf_counter()
-        self.work = Work(computed=self._encoder.computed)
+        self.work = Work()
 
     def embed(self, texts: Sequence[str], prompt: Prompt) -> FloatArray:
         """Vectors of some texts, empty ones among them."""
@@ -323,10 +341,14 @@ def _large_blocks(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:
     for block in blocks:
         held.append(block)
         if sum(each.nbytes for each in held) >= _SEARCHED_BYTES:
-            yield np.concatenate(held)
+            yield _joined(held)
             held = []
     if held:
-        yield np.concatenate(held)
+        yield _joined(held)
+
+
+def _joined(blocks: list[FloatArray]) -> FloatArray:
+    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
 def _score(task: RetrievalTask, found: TopK, k_values: Sequence[int]) -> QueryScores:

@@ -23,6 +23,7 @@ from e5studio.studio.uses import prompt_arguments, valid_use
 
 _TOKENIZED_AT_ONCE = 1024
 _SECONDS_UNTIL_SPEED = 1.0
+_FEW_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,31 @@ class EmbeddingNews:
     n_texts: int
     texts_per_second: float | None = None
     seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class EmbeddedTexts:
+    """Texts that all have their vectors.
+
+    Attributes:
+        rows: The vectors, and what was read of each text.
+        fresh: Rows that were embedded for it, each different text once.
+        seconds: What that took, without loading the model.
+    """
+
+    rows: KeptRows
+    fresh: RowArray
+    seconds: float
+
+    @property
+    def n_embedded(self) -> int:
+        """Texts that were embedded for it; the others' vectors were there already."""
+        return self.rows.n_texts(self.fresh)
+
+    @property
+    def n_truncated(self) -> int:
+        """Texts longer than the model reads."""
+        return int(self.rows.is_truncated.sum())
 
 
 OnNews = Callable[[EmbeddingNews], None]
@@ -74,27 +100,62 @@ def embed_corpus(
         on_news(EmbeddingNews(doing, share, 0, len(corpus)))
 
     with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
-        started = time.perf_counter()
         prompt = encoder.resolve_prompt(**arguments)
-        documents = corpus.documents
-        spec = encoder.spec
-        rows = kept.rows(spec.fingerprint, prompt.text, documents, spec.embed_dim)
-        due = rows.due()
-        if len(due):
-            prepared = _prepare(encoder, [documents[row] for row in due], prompt, rows, due, on_news)
-            _embed(encoder, prepared, rows, due, kept, _Progress(rows, due, prepared, on_news), corpus.lines)
+        found = embed_documents(encoder, corpus, prompt, kept, on_news)
+        fingerprint = encoder.spec.fingerprint
     return EmbeddedCorpus(
         corpus=corpus,
         setting=setting,
         meta=meta,
-        fingerprint=spec.fingerprint,
+        fingerprint=fingerprint,
         prompt=prompt.text,
-        vectors=rows.whole(),
-        n_tokens=rows.n_tokens,
-        n_truncated=int(rows.is_truncated.sum()),
-        n_embedded=rows.n_texts(due),
-        seconds=time.perf_counter() - started,
+        vectors=found.rows.whole(),
+        n_tokens=found.rows.n_tokens,
+        n_truncated=found.n_truncated,
+        n_embedded=found.n_embedded,
+        seconds=found.seconds,
     )
+
+
+def embed_documents(
+    encoder: E5Encoder, corpus: Corpus, prompt: Prompt, kept: KeptVectors, on_news: OnNews
+) -> EmbeddedTexts:
+    """The part of `embed_corpus` for who holds the encoder."""
+    return embed_texts(
+        encoder, corpus.documents, prompt, kept, on_news, lambda row: f"the text on line {corpus.lines[row]:,}"
+    )
+
+
+def embed_texts(
+    encoder: E5Encoder,
+    texts: Sequence[str],
+    prompt: Prompt,
+    kept: KeptVectors,
+    on_news: OnNews,
+    name_of: Callable[[int], str],
+) -> EmbeddedTexts:
+    """Embed those of some texts that have no vectors yet, the longest first.
+
+    Args:
+        encoder: Embeds.
+        texts: All of them.
+        prompt: Stands in front of each.
+        kept: Where vectors are kept, each batch as soon as it is computed.
+        on_news: Told of every batch.
+        name_of: What an error calls the text at some place.
+
+    Raises:
+        NonFiniteError: The model gave no usable vector for a text; `indices` says which.
+        StoppedError: `on_news` asked to stop.
+    """
+    started = time.perf_counter()
+    rows = kept.rows(encoder.spec.fingerprint, prompt.text, texts, encoder.spec.embed_dim)
+    due = rows.due()
+    if len(due):
+        prepared = _prepare(encoder, [texts[row] for row in due], prompt, rows, due, on_news)
+        _embed(encoder, prepared, rows, due, kept, _Progress(rows, due, prepared, on_news), name_of)
+    rows.whole()
+    return EmbeddedTexts(rows, due, time.perf_counter() - started)
 
 
 class _Progress:
@@ -147,7 +208,7 @@ def _embed(
     due: RowArray,
     kept: KeptVectors,
     progress: _Progress,
-    lines: Sequence[int],
+    name_of: Callable[[int], str],
 ) -> None:
     is_truncated = np.zeros(len(due), np.bool_)
     is_truncated[[cut.index for cut in prepared.report.truncated]] = True
@@ -158,9 +219,8 @@ def _embed(
             kept.note_use()
             progress.add(places)
     except NonFiniteError as error:
-        named = ", ".join(f"{lines[due[index]]:,}" for index in error.indices[:10])
+        spoilt = [int(due[index]) for index in error.indices]
+        named = ", ".join(map(name_of, spoilt[:_FEW_NAMED]))
         raise NonFiniteError(
-            f"The model gave no usable vector for the text on line {named}. Leave it out, or take another precision "
-            "or model.",
-            [int(due[index]) for index in error.indices],
+            f"The model gave no usable vector for {named}. Leave it out, or take another precision or model.", spoilt
         ) from error

@@ -81,7 +81,7 @@ class KeptRows:
         self.keep(mine, other.vectors[theirs], other.n_tokens[theirs], other.is_truncated[theirs])
 
     def whole(self) -> FloatArray:
-        """All vectors, read-only, without a copy; call it when nothing is due any more."""
+        """All vectors, read-only, without a copy, and every twin filled in; for when nothing is due any more."""
         if len(self.due()):
             raise ValueError("Some rows are still due.")
         again = np.flatnonzero(self.twins != np.arange(len(self)))

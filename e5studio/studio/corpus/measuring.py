@@ -14,15 +14,17 @@ from typing import Literal
 from e5studio.analysis.correlation import scipy_stats
 from e5studio.analysis.retrieval_metrics import QueryScores, import_pytrec_eval
 from e5studio.analysis.significance import Comparison, Interval, compare_means, mean_interval
-from e5studio.cache import Computed, VectorCache
+from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
-from e5studio.evaluation.protocols import TaskPrompts
-from e5studio.evaluation.run import RETRIEVAL_METRIC, Evaluation, evaluate_retrieval
+from e5studio.evaluation.run import RETRIEVAL_METRIC, retrieval_scores
 from e5studio.evaluation.tasks import Document, RetrievalTask
-from e5studio.models import ModelMeta, PromptKind
-from e5studio.studio.boxes import LimitError
+from e5studio.models import ModelMeta
+from e5studio.prompts import Prompt
+from e5studio.studio.boxes import LimitError, shown
 from e5studio.studio.catalog import offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
+from e5studio.studio.corpus.embedding import EmbeddedTexts, EmbeddingNews, OnNews, embed_documents, embed_texts
+from e5studio.studio.corpus.kept_vectors import KeptVectors
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.state import StoppedError
@@ -40,6 +42,7 @@ Against = Literal["first", "best"]
 Unknown = Literal["leave out", "refuse"]
 
 _FEW_NAMED = 5
+_SHOWN_CHARACTERS = 80
 _SPEED_SHARE = 0.5
 
 
@@ -98,11 +101,11 @@ class SettingResult:
         means: By the names of `METRICS`.
         per_query: The same of each query, in the order of the pairs.
         difference: Of nDCG@10 from the setting that it is held against; None of that setting itself.
-        n_truncated: Texts longer than the model reads.
-        n_embedded: Texts that were embedded for it; the others' vectors were kept from before.
-        seconds_per_thousand: What 1,000 texts of the lot took to embed; None where most vectors were kept, since the
-            rest (queries, mostly) would not tell.
-        tokens_per_second: Of the texts that were embedded; None of none.
+        n_truncated: Texts and queries longer than the model reads.
+        n_embedded: Texts and queries that were embedded for it; the others' vectors were kept from before.
+        seconds_per_thousand: What 1,000 texts of the corpus took to embed; None where the vectors of more than half
+            were kept, since the rest would not tell.
+        tokens_per_second: Of the same texts.
     """
 
     setting: CorpusSetting
@@ -225,24 +228,24 @@ def measure(
     corpus: Corpus,
     pairs: Pairs,
     settings: Sequence[CorpusSetting],
-    cache: VectorCache | None = None,
+    kept: KeptVectors,
     on_stage: OnStage | None = None,
     *,
     against: Against = "first",
 ) -> Measured:
     """Rank the corpus for every query under every setting.
 
-    A setting that fails becomes a row that says why. Vectors are kept as they are made, so that nothing is embedded
-    twice: neither by settings that differ in the instruction alone, nor after a stop (but for the last thousand
-    texts), nor by another call with the same cache.
+    A setting that fails becomes a row that says why. Vectors are kept as they are made, so that while there is room
+    for them nothing is embedded twice: what `embed_corpus` embedded, what settings share that differ in the
+    instruction alone, what was done before a stop.
 
     Args:
         handlers: Where encoders come from.
         corpus: What is searched.
         pairs: From `read_pairs` or `pairs_as_corpus`, of this corpus.
         settings: What is compared.
-        cache: Where vectors are kept; in memory, for this call, if None.
-        on_stage: Told what is being done.
+        kept: The visitor's vectors; each batch is added as soon as it is computed.
+        on_stage: Told of every batch, and may stop the work there.
         against: Which setting the others are held against: the first that could be measured, or that of highest
             nDCG@10. The best was picked by these very queries, which flatters it a little.
 
@@ -253,7 +256,6 @@ def measure(
     import_pytrec_eval()  # what is missing should be missed before minutes of work
     scipy_stats()
     stage = on_stage or _no_stage
-    kept = cache if cache is not None else VectorCache()
     found: list[_Run | FailedSetting] = []
     for number, setting in enumerate(settings):
         try:
@@ -263,7 +265,7 @@ def measure(
         except Exception as error:
             found.append(FailedSetting(setting, explain(error)))
     stage(None, "Comparing the settings")
-    base = _base([each.evaluation.main_score if isinstance(each, _Run) else None for each in found], against)
+    base = _base([each.sample.means()[MAIN_METRIC] if isinstance(each, _Run) else None for each in found], against)
     baseline = found[base] if base is not None else None
     rows = [
         _result(each, baseline if each is not baseline else None) if isinstance(each, _Run) else each for each in found
@@ -295,35 +297,64 @@ class _Answers:
 
 @dataclass(frozen=True)
 class _Run:
-    """One setting's evaluation."""
+    """One setting, measured."""
 
     setting: CorpusSetting
     meta: ModelMeta
     use: Use
-    evaluation: Evaluation
+    prompts: tuple[Prompt, Prompt]
+    documents: EmbeddedTexts
+    queries: EmbeddedTexts
+    sample: QueryScores
 
 
 def _run(
-    handlers: Handlers, corpus: Corpus, pairs: Pairs, setting: CorpusSetting, cache: VectorCache, stage: OnStage
+    handlers: Handlers, corpus: Corpus, pairs: Pairs, setting: CorpusSetting, kept: KeptVectors, stage: OnStage
 ) -> _Run:
     meta = offered(setting.model)
     use = valid_use(meta.prompt_kind, setting.use)
-    prompts = _prompts(meta.prompt_kind, use, setting.instruction, reads_titles=corpus.titles is not None)
+    prompts = prompts_in_front(meta.prompt_kind, use, setting.instruction)
     with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
-        evaluation = evaluate_retrieval(
-            encoder,
-            _task(corpus, pairs),
-            prompts,
-            cache=cache,
-            k_values=K_VALUES,
-            on_progress=lambda done, of: stage(done / max(of, 1), "Reading the texts"),
-        )
-    return _Run(setting, meta, use, evaluation)
+        documents, queries = _embed(encoder, corpus, pairs, prompts, kept, stage)
+    stage(1.0, "Ranking the texts for each query")
+    sample = retrieval_scores(_task(corpus, pairs), queries.rows.whole(), [documents.rows.whole()], k_values=K_VALUES)
+    return _Run(setting, meta, use, prompts, documents, queries, sample)
 
 
-def _prompts(kind: PromptKind, use: Use, instruction: str, *, reads_titles: bool) -> TaskPrompts:
-    query, document = prompts_in_front(kind, use, instruction)
-    return TaskPrompts(kind, "authors", query, document, reads_titles=reads_titles)
+def _embed(
+    encoder: E5Encoder,
+    corpus: Corpus,
+    pairs: Pairs,
+    prompts: tuple[Prompt, Prompt],
+    kept: KeptVectors,
+    stage: OnStage,
+) -> tuple[EmbeddedTexts, EmbeddedTexts]:
+    of_query, of_document = prompts
+    share = len(corpus) / (len(corpus) + len(pairs))
+    documents = embed_documents(encoder, corpus, of_document, kept, _news_as_stage(stage, 0.0, share, "texts"))
+    queries = embed_texts(
+        encoder,
+        pairs.queries,
+        of_query,
+        kept,
+        _news_as_stage(stage, share, 1 - share, "queries"),
+        lambda place: f"the query “{shown(pairs.queries[place], _SHOWN_CHARACTERS)}”",
+    )
+    return documents, queries
+
+
+def _news_as_stage(stage: OnStage, before: float, part: float, what: str) -> OnNews:
+    """News of a part of a setting's work, as stages of the whole, in words."""
+
+    def tell(news: EmbeddingNews) -> None:
+        words = news.doing
+        if news.share is not None:
+            words += f": {news.n_done:,} of {news.n_texts:,} {what}"
+        if news.texts_per_second is not None:
+            words += f", {news.texts_per_second:,.0f} a second"
+        stage(before + part * (news.share or 0.0), words)
+
+    return tell
 
 
 def _task(corpus: Corpus, pairs: Pairs) -> RetrievalTask:
@@ -352,32 +383,34 @@ def _base(scores: Sequence[float | None], against: Against) -> int | None:
 
 
 def _result(run: _Run, baseline: _Run | FailedSetting | None) -> SettingResult:
-    evaluation, sample = run.evaluation, _sample(run)
-    computed = evaluation.work.computed or Computed()
-    has_speed = computed.n_texts >= max(1, _SPEED_SHARE * evaluation.work.n_texts) and computed.seconds > 0
+    seconds_per_thousand, tokens_per_second = _speed(run.documents)
+    means = run.sample.means()
+    of_query, of_document = run.prompts
     return SettingResult(
         run.setting,
         run.meta,
         run.use,
-        (evaluation.prompts.query.text, evaluation.prompts.document.text),
-        {name: Mean(evaluation.scores[name], mean_interval(sample.values[name])) for name in METRICS},
-        sample,
+        (of_query.text, of_document.text),
+        {name: Mean(means[name], mean_interval(run.sample.values[name])) for name in METRICS},
+        run.sample,
         None if not isinstance(baseline, _Run) else _difference(baseline, run),
-        evaluation.work.n_truncated,
-        computed.n_texts,
-        1000 * computed.seconds / computed.n_texts if has_speed else None,
-        computed.n_tokens / computed.seconds if computed.seconds > 0 else None,
+        run.documents.n_truncated + run.queries.n_truncated,
+        run.documents.n_embedded + run.queries.n_embedded,
+        seconds_per_thousand,
+        tokens_per_second,
     )
 
 
+def _speed(documents: EmbeddedTexts) -> tuple[float, float] | tuple[None, None]:
+    """Seconds for 1,000 texts, and tokens in a second."""
+    fresh, seconds = documents.fresh, documents.seconds
+    if documents.n_embedded < _SPEED_SHARE * len(documents.rows) or seconds <= 0:
+        return None, None
+    return 1000 * seconds / len(fresh), float(documents.rows.n_tokens[fresh].sum()) / seconds
+
+
 def _difference(first: _Run, second: _Run) -> Comparison:
-    return compare_means(_sample(first).values[MAIN_METRIC], _sample(second).values[MAIN_METRIC])
-
-
-def _sample(run: _Run) -> QueryScores:
-    sample = run.evaluation.sample
-    assert isinstance(sample, QueryScores)  # as every evaluation of retrieval has
-    return sample
+    return compare_means(first.sample.values[MAIN_METRIC], second.sample.values[MAIN_METRIC])
 
 
 def _share_of(stage: OnStage, number: int, n_settings: int) -> OnStage:

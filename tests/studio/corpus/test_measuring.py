@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from e5studio.analysis.significance import compare_means, mean_interval
+from e5studio.batching import Limits
 from e5studio.cache import VectorCache, vector_key
 from e5studio.errors import MissingDependencyError, TextError
 from e5studio.evaluation import Document, RetrievalTask, evaluate, read_beir
 from e5studio.studio.boxes import LimitError
 from e5studio.studio.corpus import measuring
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
+from e5studio.studio.corpus.embedding import embed_corpus
+from e5studio.studio.corpus.kept_vectors import KeptVectors
 from e5studio.studio.corpus.measuring import (
     METRICS,
     FailedSetting,
@@ -23,9 +26,12 @@ from e5studio.studio.corpus.measuring import (
     pairs_as_corpus,
     read_pairs,
 )
+from e5studio.studio.handlers import Handlers
 from e5studio.studio.state import StoppedError
 from tests.evaluation_sets import EVALUATIONS, needs_evaluations
-from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT, OFFLINE
+from tests.fakes import FakeBackend, encoder_over
+from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT, OFFLINE, StandInPool
+from tests.studio.corpus.conftest import ignore
 
 WORDS = [
     f"{word} of the mountain, number {n}" for n, word in enumerate("summit valley river stone protein".split() * 6)
@@ -38,6 +44,25 @@ CORPUS = Corpus(
 )
 PAIRS = read_pairs([f"which {text}" for text in WORDS[:12]], [WORDS[n] for n in range(5, 17)], CORPUS)
 RETRIEVAL = CorpusSetting(ENGLISH, "retrieval")
+
+
+def measured(handlers, settings, kept=None, *, corpus=CORPUS, pairs=PAIRS, on_stage=None, **more):
+    return measure(handlers, corpus, pairs, settings, kept or KeptVectors(), on_stage, **more)
+
+
+@pytest.fixture
+def backend(checkpoints):
+    return FakeBackend(checkpoints("e5").meta.embed_dim, limits=Limits(token_budget=40))
+
+
+@pytest.fixture
+def fake(backend, checkpoints):
+    """Handlers over an encoder that remembers what it was given."""
+    return Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+
+
+def n_texts_seen(backend):
+    return sum(map(len, backend.seen))
 
 
 def as_task(corpus=CORPUS, pairs=PAIRS, name="mine"):
@@ -121,7 +146,7 @@ class TestFigures:
     def test_they_are_those_of_an_evaluation(self, handlers, encoders, model, name):
         words = "Find the place" if model == INSTRUCT else None
         expected = evaluate(encoders(name), as_task(), instruction=words)
-        found = measure(handlers, CORPUS, PAIRS, [CorpusSetting(model, "retrieval", words or "")])
+        found = measured(handlers, [CorpusSetting(model, "retrieval", words or "")])
         [row] = found.rows
         for metric in METRICS:
             assert row.means[metric].value == pytest.approx(expected.scores[metric], abs=5e-6)
@@ -132,19 +157,19 @@ class TestFigures:
 
     def test_a_use_puts_its_prompts_in_front_and_an_unknown_one_is_the_usual(self, handlers):
         settings = [CorpusSetting(ENGLISH, "symmetric"), CorpusSetting(ENGLISH, "none"), CorpusSetting(OFFLINE, "none")]
-        rows = measure(handlers, CORPUS, PAIRS, [*settings, CorpusSetting(OFFLINE, "retrieval")]).rows
+        rows = measured(handlers, [*settings, CorpusSetting(OFFLINE, "retrieval")]).rows
         assert [row.prompts for row in rows] == [("query: ", "query: "), ("", ""), ("", ""), ("", "")]
         assert [row.use for row in rows] == ["symmetric", "none", "none", "none"]
         assert rows[3].n_embedded == 0  # the same as the one before
 
     def test_each_is_held_against_the_first_or_the_best(self, handlers):
         settings = [CorpusSetting(ENGLISH, "none"), RETRIEVAL, CorpusSetting(OFFLINE, "none")]
-        cache = VectorCache()
-        found = measure(handlers, CORPUS, PAIRS, settings, cache)
+        kept = KeptVectors()
+        found = measured(handlers, settings, kept)
         scores = [row.per_query.values["ndcg_at_10"] for row in found.rows]
         assert found.rows[1].difference == compare_means(scores[0], scores[1])
         assert found.rows[0].difference is None
-        best = measure(handlers, CORPUS, PAIRS, settings, cache, against="best")
+        best = measured(handlers, settings, kept, against="best")
         assert best.against == int(np.argmax([score.mean() for score in scores]))
         assert best.rows[best.against].difference is None
         others = [row.difference for place, row in enumerate(best.rows) if place != best.against]
@@ -152,12 +177,13 @@ class TestFigures:
 
     def test_few_queries_have_no_interval(self, handlers):
         few = read_pairs(["which summit", "which river"], [WORDS[0], WORDS[2]], CORPUS)
-        [row] = measure(handlers, CORPUS, few, [RETRIEVAL]).rows
+        [row] = measured(handlers, [RETRIEVAL], pairs=few).rows
         assert row.means["ndcg_at_10"].interval is None
 
     def test_all_rows_with_the_text_of_an_answer_count(self, handlers):
         corpus = Corpus("twins.csv", ("the summit", "the summit", "a river"), (1, 2, 3))
-        [row] = measure(handlers, corpus, read_pairs(["the summit"], ["the summit"], corpus), [RETRIEVAL]).rows
+        pairs = read_pairs(["the summit"], ["the summit"], corpus)
+        [row] = measured(handlers, [RETRIEVAL], corpus=corpus, pairs=pairs).rows
         assert row.means["recall_at_1"].value == 0.5
         assert row.means["ndcg_at_10"].value == 1
 
@@ -165,7 +191,7 @@ class TestFigures:
         pairs = Pairs(PAIRS.queries, tuple((0, 1) for _ in PAIRS.queries), tuple((3, 1) for _ in PAIRS.queries))
         assert pairs.judgements["4"] == {"0": 3, "1": 1}
         graded, plain = (
-            measure(handlers, CORPUS, each, [RETRIEVAL]).rows[0].means["ndcg_at_10"].value
+            measured(handlers, [RETRIEVAL], pairs=each).rows[0].means["ndcg_at_10"].value
             for each in (pairs, Pairs(pairs.queries, pairs.relevant))
         )
         assert graded != plain
@@ -173,60 +199,118 @@ class TestFigures:
 
 class TestVectorsAreKept:
     def test_a_second_run_embeds_nothing(self, handlers):
-        cache, settings = VectorCache(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
-        first = measure(handlers, CORPUS, PAIRS, settings, cache)
+        kept, settings = KeptVectors(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        first = measured(handlers, settings, kept)
         assert [row.n_embedded for row in first.rows] == [42, 42]
         assert all(row.seconds_per_thousand > 0 and row.tokens_per_second > 0 for row in first.rows)
-        second = measure(handlers, CORPUS, PAIRS, settings, cache)
+        second = measured(handlers, settings, kept)
         assert [row.n_embedded for row in second.rows] == [0, 0]
         assert all(row.seconds_per_thousand is None and row.tokens_per_second is None for row in second.rows)
         assert [row.means for row in second.rows] == [row.means for row in first.rows]
 
     def test_another_instruction_embeds_the_queries_alone_whose_speed_tells_nothing_of_texts(self, handlers):
         settings = [CorpusSetting(INSTRUCT, "retrieval", words) for words in ("Find it", "Find the place")]
-        rows = measure(handlers, CORPUS, PAIRS, settings).rows
+        rows = measured(handlers, settings).rows
         assert [row.n_embedded for row in rows] == [42, 12]
-        assert rows[1].seconds_per_thousand is None
-        assert rows[1].tokens_per_second > 0
+        assert (rows[1].seconds_per_thousand, rows[1].tokens_per_second) == (None, None)
 
-    def test_what_was_embedded_before_a_stop_is_not_embedded_again(self, handlers, stand_in_pool, monkeypatch):
-        monkeypatch.setattr("e5studio.cache._TEXTS_KEPT_AT_ONCE", 6)
-        cache, settings = VectorCache(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+    def test_what_was_embedded_to_be_searched_is_not_embedded_again(self, fake, backend):
+        kept = KeptVectors()
+        embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore)
+        assert n_texts_seen(backend) == 30
+        [row] = measured(fake, [RETRIEVAL], kept).rows
+        assert (row.n_embedded, n_texts_seen(backend)) == (12, 42)
+        assert row.seconds_per_thousand is None
+        assert embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore).n_embedded == 0  # and the other way round
+
+    def test_a_stop_loses_no_batch_that_was_done(self, fake, backend):
+        kept, told = KeptVectors(), []
 
         def stop(share, words):
-            if words == "Setting 2 of 2: Reading the texts" and share > 0.8:
+            told.append(words)
+            if sum(words.startswith("Embedding") for words in told) == 3:
                 raise StoppedError
 
         with pytest.raises(StoppedError):
-            measure(handlers, CORPUS, PAIRS, settings, cache, stop)
-        assert stand_in_pool.n_leased == stand_in_pool.n_released
-        first, second = measure(handlers, CORPUS, PAIRS, settings, cache).rows
-        assert first.n_embedded == 0
-        assert 0 < second.n_embedded < 21
+            measured(fake, [RETRIEVAL], kept, on_stage=stop)
+        done = n_texts_seen(backend)
+        assert 0 < done < 30
+        assert fake.pool.n_leased == fake.pool.n_released
+        [row] = measured(fake, [RETRIEVAL], kept).rows
+        assert n_texts_seen(backend) == 42
+        assert row.n_embedded == 42 - done
 
-    def test_the_corpus_is_read_as_a_search_embeds_it(self, handlers, encoders):
-        plain = Corpus("plain.csv", ("  a cat", "a dog\n"), (1, 2))
-        cache = VectorCache()
-        encoder = encoders("e5")
-        for corpus in (plain, Corpus("titled.csv", (" a cat ",), (1,), titles=("Cats",))):
-            measure(handlers, corpus, read_pairs(["cat?"], ["a cat"], corpus), [RETRIEVAL], cache)
-            keys = [vector_key(encoder.spec.fingerprint, "passage: ", text) for text in corpus.documents]
-            assert len(cache.get_many(keys, 48)) == len(corpus)
+    def test_a_stop_in_the_second_setting_loses_none_of_the_first(self, handlers):
+        kept, settings = KeptVectors(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+
+        def stop(share, words):
+            if words.startswith("Setting 2 of 2: Embedding"):
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            measured(handlers, settings, kept, on_stage=stop)
+        first, second = measured(handlers, settings, kept).rows
+        assert first.n_embedded == 0
+        assert second.n_embedded < 42
+
+    def test_where_there_is_no_room_all_is_measured_all_the_same(self, handlers):
+        settings = [RETRIEVAL, CorpusSetting(OFFLINE, "none"), RETRIEVAL]
+        rows = measured(handlers, settings, KeptVectors(max_bytes=1)).rows
+        assert [row.n_embedded for row in rows] == [42, 42, 42]  # the first's vectors had to make way
+        assert rows[2].means == rows[0].means == measured(handlers, [RETRIEVAL]).rows[0].means
+
+    def test_the_speed_is_that_of_the_texts_that_were_embedded(self, handlers, encoders):
+        half = Corpus("half.csv", CORPUS.texts[:15], CORPUS.lines[:15], titles=CORPUS.titles[:15])
+        kept = KeptVectors()
+        embed_corpus(handlers, half, RETRIEVAL, kept, ignore)
+        [row] = measured(handlers, [RETRIEVAL], kept).rows
+        n_tokens = encoders("e5").prepare(CORPUS.documents[15:], prompt="passage: ").report.n_tokens
+        per_text = row.seconds_per_thousand * row.tokens_per_second / 1000
+        assert per_text == pytest.approx(n_tokens.mean())
 
 
 class TestStages:
     def test_progress_counts_settings(self, handlers):
         told = []
-        measure(handlers, CORPUS, PAIRS, [RETRIEVAL, CorpusSetting(OFFLINE, "none")], None, lambda *s: told.append(s))
-        shares = [share for share, words in told if words.endswith("Reading the texts")]
+        settings = [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        measured(handlers, settings, on_stage=lambda *stage: told.append(stage))
+        loading = ("Loading", "Downloading")  # which comes before anything is counted
+        shares = [share for share, words in told[:-1] if not words.split(": ")[1].startswith(loading)]
         assert shares == sorted(shares)
         assert 0.5 in shares
         assert shares[-1] == 1
         assert told[-1] == (None, "Comparing the settings")
 
+    def test_batches_are_told_with_counts_and_rate(self, fake, monkeypatch):
+        from e5studio.studio.corpus import embedding
+
+        monkeypatch.setattr(embedding, "_SECONDS_UNTIL_SPEED", 0)
+        told = []
+        measured(fake, [RETRIEVAL], on_stage=lambda *stage: told.append(stage))
+        words = [words for _, words in told if words.startswith("Embedding")]
+        assert all(each.endswith(" a second") for each in words)
+        assert any(each.startswith("Embedding: 30 of 30 texts, ") for each in words)
+        assert words[-1].startswith("Embedding: 12 of 12 queries, ")
+
+    def test_a_query_without_a_usable_vector_is_named(self, checkpoints):
+        is_broken = False
+
+        def spoil(vectors, batch):
+            vectors[is_broken & (batch.lengths == batch.lengths.max())] = np.nan
+            return vectors
+
+        backend = FakeBackend(checkpoints("e5").meta.embed_dim, spoil=spoil)
+        fake = Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+        kept = KeptVectors()
+        embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore)
+        is_broken = True
+        pairs = read_pairs(["one", "two words and more"], [WORDS[0], WORDS[1]], CORPUS)
+        [failed] = measured(fake, [RETRIEVAL], kept, pairs=pairs).rows
+        assert "no usable vector for the query “two words and more”" in failed.reason
+
     def test_a_setting_that_fails_leaves_the_others_standing(self, handlers):
         settings = [CorpusSetting(ABSENT, "retrieval"), RETRIEVAL, CorpusSetting(FAULTY, "retrieval")]
-        found = measure(handlers, CORPUS, PAIRS, [*settings, CorpusSetting("no/such-model", "none"), RETRIEVAL])
+        found = measured(handlers, [*settings, CorpusSetting("no/such-model", "none"), RETRIEVAL])
         failed = [row.reason for row in found.rows if isinstance(row, FailedSetting)]
         assert "does not answer" in failed[0]
         assert "Something went wrong" in failed[1]
@@ -237,23 +321,21 @@ class TestStages:
         assert found.rows[4].difference.p_value == 1
 
     def test_where_all_fail_nothing_is_held_against_anything(self, handlers):
-        found = measure(handlers, CORPUS, PAIRS, [CorpusSetting(ABSENT, "retrieval")])
+        found = measured(handlers, [CorpusSetting(ABSENT, "retrieval")])
         assert (found.against, len(found.rows)) == (None, 1)
 
     def test_what_is_not_installed_is_missed_before_anything_is_embedded(self, handlers, stand_in_pool, monkeypatch):
         monkeypatch.setitem(sys.modules, "pytrec_eval", None)
         before = stand_in_pool.n_leased
         with pytest.raises(MissingDependencyError, match="pytrec_eval"):
-            measure(handlers, CORPUS, PAIRS, [RETRIEVAL])
+            measured(handlers, [RETRIEVAL])
         assert stand_in_pool.n_leased == before
 
 
 @needs_evaluations
 @pytest.mark.timeout(3600)
-def test_scifact_comes_out_as_the_command_measures_it(handlers, offline_encoder, tmp_path):
+def test_scifact_comes_out_as_the_command_measures_it(handlers, offline_encoder):
     task = read_beir(EVALUATIONS / "scifact")
-    cache = VectorCache(tmp_path)
-    expected = evaluate(offline_encoder, task, cache=cache)
     documents = list(task.documents())
     corpus = Corpus(
         "scifact",
@@ -267,10 +349,15 @@ def test_scifact_comes_out_as_the_command_measures_it(handlers, offline_encoder,
         [text_of[query] for query, _ in listed], [document for _, document in listed], corpus, ids=task.document_ids
     )
     assert (len(corpus), len(pairs)) == (5183, 300)
-    [row] = measure(handlers, corpus, pairs, [CorpusSetting(OFFLINE, "none", dtype="float32")], cache).rows
+    kept, cache = KeptVectors(), VectorCache()
+    [row] = measured(handlers, [CorpusSetting(OFFLINE, "none", dtype="float32")], kept, corpus=corpus, pairs=pairs).rows
+    spec = offline_encoder.spec
+    for texts in (corpus.documents, pairs.queries):  # the same vectors, so that they are not embedded twice here
+        vectors = kept.rows(spec.fingerprint, "", texts, spec.embed_dim).whole()
+        cache.put_many({vector_key(spec.fingerprint, "", text): vectors[n] for n, text in enumerate(texts)})
+    expected = evaluate(offline_encoder, task, cache=cache)
     found = row.means["ndcg_at_10"]
-    assert found.value == pytest.approx(expected.main_score, abs=5e-6)
+    assert found.value == pytest.approx(expected.main_score, abs=1e-9)
     assert found.value == pytest.approx(0.64508, abs=5e-6)
-    assert row.means["mrr_at_10"].value == pytest.approx(expected.scores["mrr_at_10"], abs=5e-6)
+    assert row.means["mrr_at_10"].value == pytest.approx(expected.scores["mrr_at_10"], abs=1e-9)
     assert found.interval.low < 0.62 < 0.67 < found.interval.high
-    assert row.n_embedded == 0  # the same vectors, not ones like them
