@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from e5studio.backends import BackendName, DType
 from e5studio.models import ModelMeta
 from e5studio.prompts import join_title
+from e5studio.spec import EncoderSpec
 from e5studio.studio.uses import Use
 
 FloatArray = NDArray[np.float32]
@@ -91,7 +92,7 @@ class EmbeddedCorpus:
         corpus: The texts.
         setting: How they were embedded.
         meta: The model.
-        fingerprint: Of the encoder: vectors of another must not be mixed with these.
+        spec: The encoder, exactly: vectors of another must not be mixed with these.
         prompt: What stood in front of every text.
         vectors: Unit length, float32 (n, embed_dim).
         n_tokens: Tokens read of each text, prompt and special tokens counted, (n,); None for vectors that were brought.
@@ -104,7 +105,7 @@ class EmbeddedCorpus:
     corpus: Corpus
     setting: CorpusSetting
     meta: ModelMeta
-    fingerprint: str
+    spec: EncoderSpec
     prompt: str
     vectors: FloatArray
     n_tokens: NDArray[np.int32] | None
@@ -112,6 +113,11 @@ class EmbeddedCorpus:
     n_embedded: int
     seconds: float
     key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder."""
+        return self.spec.fingerprint
 
     @functools.cached_property
     def mean(self) -> FloatArray:

@@ -102,12 +102,12 @@ def embed_corpus(
     with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
         prompt = encoder.resolve_prompt(**arguments)
         found = embed_documents(encoder, corpus, prompt, kept, on_news)
-        fingerprint = encoder.spec.fingerprint
+        spec = encoder.spec
     return EmbeddedCorpus(
         corpus=corpus,
         setting=setting,
         meta=meta,
-        fingerprint=fingerprint,
+        spec=spec,
         prompt=prompt.text,
         vectors=found.rows.whole(),
         n_tokens=found.rows.n_tokens,

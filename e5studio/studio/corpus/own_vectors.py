@@ -57,32 +57,22 @@ class BroughtVectors:
     note: str
 
 
-def take_vectors(
-    handlers: Handlers, embedded: EmbeddedCorpus, ending: VectorEnding, parcels: Parcels = PARCELS
-) -> tuple[FileParcel, ...]:
+def take_vectors(embedded: EmbeddedCorpus, ending: VectorEnding, parcels: Parcels = PARCELS) -> tuple[FileParcel, ...]:
     """Files of the vectors, as the command line reads them too; give each to `parcels.put_file`.
 
     Args:
-        handlers: Where encoders come from; the files tell which one made the vectors.
-        embedded: What is taken.
+        embedded: What is taken; the files tell which encoder made it.
         ending: ".npy" gives an array and a file that says how it was made; ".parquet" one file with text, title and
             line beside each vector.
         parcels: Where the files lie until they are fetched.
 
     Raises:
-        FingerprintMismatchError: The encoder is no longer the one that made the vectors.
         VectorError: There is no room on the disk.
         MissingDependencyError: Parquet without pyarrow.
     """
-    setting, corpus = embedded.setting, embedded.corpus
-    with handlers.lease(embedded.meta, lambda share, words: None, setting.dtype, setting.backend) as encoder:
-        spec = encoder.spec
-    if spec.fingerprint != embedded.fingerprint:
-        raise FingerprintMismatchError(
-            "The model is no longer loaded as it was when the texts were embedded. Embed them again."
-        )
-    prompt = _prompt(embedded.meta.prompt_kind, setting)
-    manifest = VectorManifest(spec, prompt.text, prompt.role, prompt.instruction, corpus.source)
+    prompt = _prompt(embedded.meta.prompt_kind, embedded.setting)
+    source = embedded.corpus.source
+    manifest = VectorManifest(embedded.spec, prompt.text, prompt.role, prompt.instruction, source)
     path = parcels.new_path(ending)
     try:
         _write(path, manifest, embedded)
@@ -142,9 +132,7 @@ def bring_vectors(
     vectors = _normalised(found, name)
     note = "" if found.manifest else f"Nothing in {name} tells which model made it: it is taken for one of {meta.name}."
     seconds = time.perf_counter() - started
-    embedded = EmbeddedCorpus(
-        corpus, setting, meta, spec.fingerprint, prompt.text, vectors, None, 0, n_embedded=0, seconds=seconds
-    )
+    embedded = EmbeddedCorpus(corpus, setting, meta, spec, prompt.text, vectors, None, 0, n_embedded=0, seconds=seconds)
     return BroughtVectors(embedded, note)
 
 

@@ -11,6 +11,7 @@ import pytest
 from e5studio.analysis.projection import kept_neighbours, pca, trustworthiness
 from e5studio.errors import VectorError
 from e5studio.models import get_model_meta
+from e5studio.spec import EncoderSpec
 from e5studio.studio.corpus import mapping
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.mapping import (
@@ -41,7 +42,17 @@ def embedded(n=90, *, dim=16, texts=None, **corpus_changes):
     corpus = Corpus("notes.csv", listed, tuple(range(2, 2 * n + 2, 2)), **corpus_changes)
     setting = CorpusSetting(ENGLISH, "retrieval")
     n_tokens = np.arange(5, n + 5, dtype=np.int32)
-    return EmbeddedCorpus(corpus, setting, get_model_meta(ENGLISH), "f", "passage: ", vectors, n_tokens, 0, n, 1.0)
+    spec = EncoderSpec(
+        model=ENGLISH,
+        revision="r",
+        prompt_kind="query_passage",
+        pooling="mean",
+        max_tokens=512,
+        backend="torch",
+        dtype="float32",
+        embed_dim=dim,
+    )
+    return EmbeddedCorpus(corpus, setting, get_model_meta(ENGLISH), spec, "passage: ", vectors, n_tokens, 0, n, 1.0)
 
 
 @pytest.fixture(scope="module")

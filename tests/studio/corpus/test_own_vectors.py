@@ -30,11 +30,11 @@ def embedded(embed):
 
 
 @pytest.fixture
-def take(handlers, embedded, parcels):
+def take(embedded, parcels):
     def take_as(ending, of=None):
         if ending == ".parquet":
             pytest.importorskip("pyarrow")
-        return take_vectors(handlers, of or embedded, ending, parcels)
+        return take_vectors(of or embedded, ending, parcels)
 
     return take_as
 
@@ -92,9 +92,10 @@ class TestTake:
         with pytest.raises(E5StudioError, match="no room for this file"):
             take(".npy")
 
-    def test_of_another_encoder_is_refused(self, take, embedded):
-        with pytest.raises(FingerprintMismatchError, match="Embed them again"):
-            take(".npy", replace(embedded, fingerprint="another"))
+    def test_no_model_is_needed(self, take, embedded, stand_in_pool):
+        before = stand_in_pool.n_leased
+        assert take(".npy")
+        assert stand_in_pool.n_leased == before
 
 
 class TestBring:
