@@ -231,20 +231,24 @@ def _project(result: ScoreResult, settings: MapSettings) -> tuple[Projection, st
 def in_words(found: Projection, settings: MapSettings) -> tuple[str, Sequence[str]]:
     """What is said of PCA, UMAP or t-SNE, and titles for axes that mean something."""
     if found.method == "umap":
-        fewer = _as_few(found.n_neighbors, settings.n_neighbors)
+        # UMAP itself reduces them to n - 1 alone; whoever asked it for fewer did so because there are many texts.
+        amount = "few" if found.n_neighbors == len(found.coordinates) - 1 else "many"
+        fewer = _in_place_of(found.n_neighbors, settings.n_neighbors, amount)
         how = f"{found.n_neighbors} neighbours{fewer}, distance {found.min_dist:g}, seed {found.seed}"
         return f"UMAP keeps neighbours together; far distances mean little ({how}).", ()
     if found.method == "tsne":
         words = "t-SNE keeps near neighbours together; sizes and distances of groups mean nothing (perplexity "
-        fewer = _as_few(found.perplexity, settings.perplexity)
+        fewer = _in_place_of(found.perplexity, settings.perplexity, "few")
         return f"{words}{found.perplexity:.0f}{fewer}, seed {found.seed}).", ()
     shares = found.explained_variance or ()
     words = f"PCA shows the directions in which the texts differ most: {sum(shares):.0%} of the variance."
     return words, [f"Component {number} ({share:.0%})" for number, share in enumerate(shares, 1)]
 
 
-def _as_few(used: float | None, asked: float) -> str:
-    return f" in place of {asked:.0f}, for there are few texts" if used is not None and used < asked else ""
+def _in_place_of(used: float | None, asked: float, amount: str) -> str:
+    if used is None or used >= asked:
+        return ""
+    return f" in place of {asked:.0f}, for there are {amount} texts"
 
 
 def _along_sides(result: ScoreResult, n_dims: int) -> tuple[Projection, str, Sequence[str]]:

@@ -111,7 +111,12 @@ class TestPlaces:
 
     def test_umap_of_many_counts_fewer_neighbours_and_says_so(self, some, monkeypatch):
         monkeypatch.setattr(mapping, "_MANY_TEXTS", 50)
-        assert "(30 neighbours" in place_corpus(some, MapSettings("umap", n_neighbors=60)).caption
+        caption = place_corpus(some, MapSettings("umap", n_neighbors=60)).caption
+        assert "(30 neighbours in place of 60, for there are many texts, " in caption
+
+    def test_umap_of_few_counts_all_others_and_says_so(self):
+        caption = place_corpus(embedded(8), MapSettings("umap", n_neighbors=15)).caption
+        assert "(7 neighbours in place of 15, for there are few texts, " in caption
 
 
 class TestStages:
