@@ -17,6 +17,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MAX_BODY_BYTES = 8_000_000
 
+MAX_FILE_BYTES = 250_000_000
+"""Of an uploaded file: 100 million characters are hardly more, nor are 50,000 vectors of 1,024 dimensions."""
+
+MAX_UPLOAD_BYTES = 260_000_000
+"""Of the body that brings files: a little more, so that Gradio, which tidies up, refuses a large file by itself."""
+
+_UPLOAD_ROUTE = "/gradio_api/upload"
+
 
 class _BodyTooLargeError(Exception):
     """More bytes came than are taken."""
@@ -28,11 +36,15 @@ class RequestGuard:
     Args:
         app: What is guarded.
         max_body_bytes: Most bytes of a request's body.
+        max_upload_bytes: The same of one that brings files.
     """
 
-    def __init__(self, app: App, max_body_bytes: int = MAX_BODY_BYTES) -> None:
+    def __init__(
+        self, app: App, max_body_bytes: int = MAX_BODY_BYTES, max_upload_bytes: int = MAX_UPLOAD_BYTES
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._max_upload_bytes = max_upload_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 403 or 413."""
@@ -40,11 +52,12 @@ class RequestGuard:
             return await self._app(scope, receive, send)
         if _asks_for_foreign_file(scope["path"]):
             return await _refuse(send, 403, b"The Studio fetches nothing from elsewhere.")
-        if _announced_length(scope) > self._max_body_bytes:
+        limit = self._max_upload_bytes if scope["path"].endswith(_UPLOAD_ROUTE) else self._max_body_bytes
+        if _announced_length(scope) > limit:
             return await _refuse(send, 413, b"The request is too large.")
-        await self._pass_on(scope, receive, send)
+        await self._pass_on(scope, receive, send, limit)
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         received = 0
         has_answered = False
 
@@ -52,7 +65,7 @@ class RequestGuard:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self._max_body_bytes:
+            if received > limit:
                 raise _BodyTooLargeError
             return message
 

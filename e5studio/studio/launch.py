@@ -77,7 +77,7 @@ def launch_app(
     """
     from starlette.middleware import Middleware
 
-    from e5studio.studio.guard import RequestGuard
+    from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
     from e5studio.studio.labels import translations
     from e5studio.studio.parcels import parcel_route
     from e5studio.studio.theme import studio_theme
@@ -96,7 +96,7 @@ def launch_app(
             favicon_path=_HERE / "favicon.svg",
             footer_links=["api", "settings"],
             app_kwargs={"middleware": [Middleware(RequestGuard)], "routes": [parcel_route()]},
-            max_file_size="1mb",
+            max_file_size=MAX_FILE_BYTES,
             state_session_capacity=100,
             share=False,
             show_error=False,

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from e5studio.studio.guard import RequestGuard
+from e5studio.studio.guard import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, RequestGuard
 
 
 async def echo(scope, receive, send):
@@ -20,7 +20,7 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-def request(path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10):
+def request(path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10, upload_limit=20):
     sent, waiting = [], list(chunks)
 
     async def receive():
@@ -30,7 +30,7 @@ def request(path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10):
         sent.append(message)
 
     scope = {"type": "http", "path": path, "headers": list(headers)}
-    asyncio.run(RequestGuard(echo, limit)(scope, receive, send))
+    asyncio.run(RequestGuard(echo, limit, upload_limit)(scope, receive, send))
     return sent[0]["status"], sent[-1]["body"]
 
 
@@ -66,6 +66,26 @@ def test_a_body_too_large_is_refused_while_it_arrives():
     status, body = request(chunks=[b"12345", b"67890", b"1"])
     assert status == 413
     assert b"too large" in body
+
+
+@pytest.mark.parametrize("prefix", ["", "/studio"])
+def test_files_may_be_larger(prefix):
+    path = f"{prefix}/gradio_api/upload"
+    assert request(path, chunks=[b"1234567890"] * 2) == (200, b"1234567890" * 2)
+    assert request(path, chunks=[b"1234567890"] * 2 + [b"1"])[0] == 413
+    assert request(path, headers=[(b"content-length", b"20")], chunks=[b"1234567890"] * 2)[0] == 200
+    assert request(path, headers=[(b"content-length", b"21")])[0] == 413
+
+
+@pytest.mark.parametrize(
+    "path", ["/upload", "/gradio_api/call/upload", "/gradio_api/upload_progress", "/gradio_api/queue/join"]
+)
+def test_only_where_files_are_taken(path):
+    assert request(path, chunks=[b"12345678901"])[0] == 413
+
+
+def test_corpora_and_their_vectors_fit():
+    assert 50_000 * 1_024 * 4 < MAX_FILE_BYTES < MAX_UPLOAD_BYTES
 
 
 def test_other_protocols_pass():
