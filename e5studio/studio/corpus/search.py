@@ -15,7 +15,7 @@ from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.model_pool import Lease
 from e5studio.prompts import Prompt, resolve_prompt
 from e5studio.similarity import top_k_search
-from e5studio.studio.corpus.corpus import EmbeddedCorpus
+from e5studio.studio.corpus.corpus import EmbeddedCorpus, FloatArray
 from e5studio.studio.explain import TextReading, common_part, text_reading
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.uses import prompt_arguments
@@ -49,6 +49,7 @@ class SearchResult:
         query: As it was asked.
         prompt: What stood in front of it.
         hits: The best first.
+        scores: Cosine x 100 of every text of the corpus, (n,), which may colour a map.
         is_truncated: Whether the query is longer than the model reads.
         seconds: What it took, without loading the model.
         of: Key of the embedded corpus that was searched.
@@ -57,6 +58,7 @@ class SearchResult:
     query: str
     prompt: Prompt
     hits: tuple[SearchHit, ...]
+    scores: FloatArray
     is_truncated: bool
     seconds: float
     of: str
@@ -112,7 +114,13 @@ def search_corpus(
     found = top_k_search(vector, embedded.vectors, top_k=top_k)
     hits = (_hit(embedded, row, score) for row, score in zip(found.ids[0].tolist(), found.scores[0], strict=True))
     return SearchResult(
-        query, prompt, tuple(hits), bool(prepared.report.truncated), time.perf_counter() - started, embedded.key
+        query=query,
+        prompt=prompt,
+        hits=tuple(hits),
+        scores=embedded.vectors @ (100 * vector[0]),
+        is_truncated=bool(prepared.report.truncated),
+        seconds=time.perf_counter() - started,
+        of=embedded.key,
     )
 
 

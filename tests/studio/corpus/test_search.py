@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.studio.corpus.corpus import CorpusSetting
+from e5studio.studio.corpus.mapping import draw_corpus_map, place_corpus
 from e5studio.studio.corpus.search import carrying_words, search_corpus
+from e5studio.studio.mapping import MapSettings
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 from tests.studio.corpus.conftest import LINES, TEXTS, make_corpus
 
@@ -32,6 +35,15 @@ class TestSearch:
         assert [hit.text for hit in found.hits] == [TEXTS[row] for row in order]
         np.testing.assert_allclose([hit.score for hit in found.hits], scores[order], atol=1e-3)
         assert (found.prompt.text, found.of) == ("query: ", embedded.key)
+
+    def test_every_text_has_a_score_to_be_coloured_by(self, handlers, embed, encoders):
+        embedded = embed()
+        found = search_corpus(handlers, embedded, "summit define", top_k=2)
+        np.testing.assert_allclose(found.scores, encoders("e5").scores(["summit define"], TEXTS)[0], atol=1e-3)
+        assert found.scores[found.hits[0].row] == pytest.approx(found.hits[0].score, abs=1e-3)
+        placed = place_corpus(embedded, MapSettings())
+        figure, _ = draw_corpus_map(embedded, placed, "score", scores=found.scores)
+        json.dumps(figure, allow_nan=False)
 
     def test_all_where_there_are_fewer(self, handlers, embed):
         assert len(search_corpus(handlers, embed(), "summit", top_k=100).hits) == len(TEXTS)
