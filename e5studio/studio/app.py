@@ -22,6 +22,7 @@ from e5studio.studio.mapping import TextMap
 from e5studio.studio.sharing import Page, after_scoring, listen_sharing
 from e5studio.studio.state import RunningWork
 from e5studio.studio.tabs.compare import listen_compare, render_compare
+from e5studio.studio.tabs.corpus import listen_corpus, render_corpus
 from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
 from e5studio.studio.tabs.scores import listen_scores, render_scores, show_scores
 from e5studio.studio.working import listen_stop, told_work
@@ -74,12 +75,15 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                     chart = render_map()
                 with gr.Tab(label("Compare"), id="compare"):
                     comparison = render_compare(choice.name)
+                with gr.Tab(label("Corpus"), id="corpus"):
+                    corpus = render_corpus()
         page = Page(inputs, scores, chart, tabs, result, wished)
         listen_inputs(inputs)
         stop_leaving_out = listen_scores(scores, handlers, result)
         inputs.score.click(stop_leaving_out, **AT_ONCE)
         listen_map(chart, result)
         listen_compare(comparison, inputs, handlers, result)
+        listen_corpus(corpus, inputs, handlers)
         listen_sharing(page, handlers)
         _listen_score(page, handlers)
         map_page.select(_warm, **AT_ONCE)

@@ -28,6 +28,15 @@ ENCODING: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_lim
 PROJECTING: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
 """For what places texts on a map or groups them: one at a time in this process."""
 
+READING: dict[str, Any] = {**_OWN, "concurrency_id": "read", "concurrency_limit": 2}
+"""For what reads files of thousands of texts: two at a time in this process."""
+
+EMBEDDING: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_limit": 2}
+"""For what embeds thousands of texts, for minutes, while other visitors' few are embedded between its batches."""
+
+PLACING: dict[str, Any] = {**_OWN, "concurrency_id": "place", "concurrency_limit": 1}
+"""For maps of thousands of texts: one at a time in this process."""
+
 SAVING: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
 """For what writes files: one at a time in this process."""
 

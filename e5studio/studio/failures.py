@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 def explain(error: Exception) -> str:
     """A sentence that says what to do. Unforeseen errors keep their details for the log."""
     if isinstance(error, StoppedError):
-        return "Stopped."
+        return str(error) or "Stopped."
     if isinstance(error, (ModelUnavailableError, OutOfMemoryError)):
         _log.warning("%s", error)  # in full: it advises whoever runs this page
         return _for_visitors(error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from e5studio.analysis.calibration import Place
@@ -80,8 +80,8 @@ def words_left_out(found: Explanation, effects: Sequence[WordEffect]) -> list[No
     text = f"Orange words hold the score up: without them it falls. Blue ones hold it down.{done}"
     nodes: list[Node] = [["p", "e5-hint", text]]
     for number, side in enumerate(found.sides):
-        own = {effect.word: effect.change for effect in effects if effect.side == number}
-        nodes.append(["p", "e5-marked", ["b", "", f"{side.label} "], *_marked_effects(side, own)])
+        own = {effect.word: _mark(effect.change) for effect in effects if effect.side == number}
+        nodes.append(["p", "e5-marked", ["b", "", f"{side.label} "], *marked_words(side, own)])
     strongest = sorted(effects, key=lambda effect: -abs(effect.change))[:_STRONGEST]
     items = [
         ["li", "", f"without “{shown(effect.name, 60)}” in {found.sides[effect.side].label}: {_signed(effect.change)}"]
@@ -129,25 +129,31 @@ def _marked_reading(side: TextReading) -> list[Any]:
     return nodes
 
 
-def _marked_effects(side: TextReading, changes: dict[int, float]) -> list[Any]:
-    nodes: list[Any] = []
-    last = 0
+def marked_words(side: TextReading, marks: Mapping[int, str], limit: int = _MAX_SHOWN, start_at: int = 0) -> list[Any]:
+    """A text as nodes, words marked.
+
+    Args:
+        side: The text.
+        marks: For places in `side.words` the class of the mark.
+        limit: Characters after which it is cut.
+        start_at: Characters to leave out at the begin.
+    """
+    nodes: list[Any] = ["… "] if start_at else []
+    last = start_at
     for place, ((start, end), part) in enumerate(zip(side.words.spans.tolist(), side.words.parts, strict=True)):
         if part != "word" or start < last:
             continue
         nodes += [
             shown(side.text[last:start], 20) or " ",
-            ["span", _mark(changes.get(place)), shown(side.text[start:end], 200)],
+            ["span", marks.get(place, ""), shown(side.text[start:end], 200)],
         ]
         last = end
-        if last > _MAX_SHOWN:
+        if last > start_at + limit:
             return [*nodes, " …"]
     return nodes
 
 
-def _mark(change: float | None) -> str:
-    if change is None:
-        return ""
+def _mark(change: float) -> str:
     step = sum(abs(change) >= border for border in _STEPS)
     return f"e5-holds-{'up' if change < 0 else 'down'}-{step}" if step else ""
 

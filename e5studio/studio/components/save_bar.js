@@ -8,13 +8,14 @@ function savePicture(format) {
 }
 
 function receive() {
-  const { address, fault: words } = props.value || {};
+  const { address, addresses, fault: words } = props.value || {};
   fault.textContent = words || "";
-  if (!address) return;
-  const link = document.createElement("a");
-  link.href = address;
-  link.download = "";
-  link.click();
+  for (const each of addresses ?? (address ? [address] : [])) {
+    const link = document.createElement("a");
+    link.href = each;
+    link.download = "";
+    link.click();
+  }
 }
 
 for (const button of line.querySelectorAll(".e5-save-file"))

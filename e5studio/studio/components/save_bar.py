@@ -21,7 +21,8 @@ def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: s
         plot: elem_id of the plot whose picture can be saved.
         elem_id: Of this line.
 
-    The value is the address of the file that was made, or what went wrong: {"address": ...} or {"fault": ...}.
+    The value is the address of the file that was made, or what went wrong: {"address": ...} (of several,
+    {"addresses": [...]}) or {"fault": ...}.
     """
     pictures = [_button(title, "picture", title.lower(), "e5-save-picture") for title in ("PNG", "SVG")]
     files = [

@@ -95,7 +95,7 @@ class Table:
     def preview(self, n_rows: int = 5) -> list[list[str]]:
         """The first rows as a page can show them, long cells cut."""
         return [
-            [shown(_as_text(cells[row]), _PREVIEW_CHARACTERS) for cells in self.cells]
+            [shown(as_text(cells[row]), _PREVIEW_CHARACTERS) for cells in self.cells]
             for row in range(min(n_rows, len(self)))
         ]
 
@@ -267,17 +267,18 @@ class _Reading:
 
 
 def _chosen(cells: Sequence[Cell], rows: Sequence[int]) -> tuple[str, ...]:
-    return tuple(_as_text(cells[row]) for row in rows)
+    return tuple(as_text(cells[row]) for row in rows)
 
 
-def _as_text(cell: Cell) -> str:
+def as_text(cell: Cell) -> str:
+    """A cell as text; "" where there is nothing in it, or nothing that can be written as text."""
     if isinstance(cell, NotText):
         return cell.shown or ""
     return cell or ""
 
 
 def _n_characters(cell: Cell) -> int:
-    return len(_as_text(cell))
+    return len(as_text(cell))
 
 
 def _mean_length(cells: Sequence[Cell]) -> float:

@@ -84,7 +84,7 @@ class MapTab:
 
 def render_map() -> MapTab:
     """Lay out the tab."""
-    with gr.Row(elem_id="e5-map-choices"):
+    with gr.Row(elem_id="e5-map-choices", elem_classes="e5-map-choices"):
         method = gr.Radio(
             [
                 ("PCA", "pca"),

@@ -1,0 +1,337 @@
+"""The tab for thousands of texts: where they come from, embedding them; search, map and known answers stand below.
+
+What a visitor brings lies on a shelf of the server (`e5studio.studio.corpus.shelves`), whose key the page holds; no
+event carries the texts or the vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from e5studio.errors import TextError
+from e5studio.studio import words
+from e5studio.studio.components.data_table import data_table_view
+from e5studio.studio.components.shelf_key import shelf_key
+from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.corpus import words as corpus_words
+from e5studio.studio.corpus.choosing import chosen_corpus, corpus_setting
+from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, EmbeddedCorpus
+from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
+from e5studio.studio.corpus.own_vectors import bring_vectors
+from e5studio.studio.corpus.shelves import SHELVES
+from e5studio.studio.corpus.table import BadRows, Table, choose_columns, read_pasted, read_table
+from e5studio.studio.corpus.tables import preview_table
+from e5studio.studio.events import AT_ONCE, EMBEDDING, READING, SESSION_SECONDS, fields_of
+from e5studio.studio.failures import explain
+from e5studio.studio.handlers import Handlers, OnStage
+from e5studio.studio.inputs import Inputs
+from e5studio.studio.labels import label
+from e5studio.studio.parcels import posted
+from e5studio.studio.state import RunningWork, StoppedError
+from e5studio.studio.tabs.corpus_answers import AnswersPart, listen_answers, render_answers
+from e5studio.studio.tabs.corpus_search import FoundPart, fresh_found, listen_found, render_found
+from e5studio.studio.working import listen_stop, told_work
+
+_ENCODINGS = [
+    (label("UTF-8, or as the file says"), ""),
+    *((name, name) for name in ("cp1252", "utf-16-le", "utf-16-be", "gb18030", "big5", "shift_jis", "euc-kr")),
+]
+_DELIMITERS = [(label("As the ending says"), ""), (",", ","), (";", ";"), ("|", "|"), ("Tab", "\t")]
+_NONE = ""
+_HINT = "Model, use and instruction are those on the left side of the page."
+
+
+@dataclass(frozen=True)
+class SourcePart:
+    """Where the texts come from."""
+
+    file: gr.File
+    paste: gr.Textbox
+    use_paste: gr.Button
+    encoding: gr.Dropdown
+    delimiter: gr.Dropdown
+    bad_rows: gr.Radio
+    said: gr.HTML
+    preview: gr.HTML
+    columns: gr.Row
+    text: gr.Dropdown
+    title: gr.Dropdown
+    colour: gr.Dropdown
+    chosen: gr.HTML
+
+    @property
+    def reading(self) -> list[Any]:
+        """How a file is read, in the order of `_read_file`."""
+        return [self.encoding, self.delimiter, self.bad_rows]
+
+    @property
+    def chosen_columns(self) -> list[Any]:
+        """In the order of `_chosen`."""
+        return [self.text, self.title, self.colour]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """In the order of `_source_view`."""
+        return [self.said, self.preview, self.columns, *self.chosen_columns, self.chosen]
+
+
+@dataclass(frozen=True)
+class CorpusTab:
+    """The components of the tab."""
+
+    key: gr.HTML
+    token: gr.State
+    source: SourcePart
+    embed: gr.Button
+    stop: gr.Button
+    forget: gr.Button
+    status: gr.HTML
+    bring: gr.File
+    found: FoundPart
+    answers: AnswersPart
+
+
+def render_corpus() -> CorpusTab:
+    """Lay out the tab."""
+    key = shelf_key(elem_id="e5-shelf")
+    token = gr.State("", time_to_live=SESSION_SECONDS)
+    source = _render_source()
+    with gr.Row(elem_id="e5-embed-buttons"):
+        embed = gr.Button(label("Embed"), variant="primary", elem_id="e5-embed", min_width=0)
+        stop = gr.Button(label("Stop"), elem_id="e5-embed-stop", visible=False, min_width=0)
+        forget = gr.Button(label("Forget all of it"), size="sm", elem_id="e5-forget", min_width=0)
+    status = text_tree(words.hint(_HINT), elem_id="e5-embed-status", live="polite")
+    with gr.Accordion(label("Bring vectors that you have already"), open=False, elem_id="e5-bring"):
+        bring = gr.File(
+            label=label("A file of vectors, a row for each text"),
+            file_count="multiple",
+            height=150,
+            elem_id="e5-bring-file",
+        )
+    found = render_found()
+    answers = render_answers()
+    return CorpusTab(key, token, source, embed, stop, forget, status, bring, found, answers)
+
+
+def _render_source() -> SourcePart:
+    with gr.Row(elem_id="e5-source"):
+        with gr.Column(min_width=0):
+            file = gr.File(
+                label=label("A file: CSV, TSV, JSONL, Parquet or TXT"),
+                height=170,
+                elem_id="e5-corpus-file",
+            )
+        with gr.Column(min_width=0):
+            paste = gr.Textbox(
+                label=label("Or paste texts"),
+                placeholder=label("One text per line"),
+                lines=3,
+                max_lines=3,
+                elem_id="e5-paste",
+            )
+            use_paste = gr.Button(label("Take these lines"), size="sm", elem_id="e5-use-paste", min_width=0)
+    with (
+        gr.Accordion(label("How the file is read"), open=False, elem_id="e5-reading-options"),
+        gr.Row(elem_classes="e5-computing"),
+    ):
+        encoding = gr.Dropdown(_ENCODINGS, value="", label=label("Encoding"), min_width=0, elem_id="e5-encoding")
+        delimiter = gr.Dropdown(
+            _DELIMITERS, value="", label=label("Cells are separated by"), min_width=0, elem_id="e5-delimiter"
+        )
+        bad_rows = gr.Radio(
+            [(label("Leave them out"), "skip"), (label("Refuse the file"), "refuse")],
+            value="skip",
+            label=label("Rows that cannot be read"),
+            min_width=0,
+            elem_id="e5-bad-rows",
+        )
+    said = text_tree(_invitation(), elem_id="e5-corpus-said", live="polite")
+    preview = data_table_view(elem_id="e5-preview")
+    with gr.Row(visible=False, elem_id="e5-columns", elem_classes="e5-computing") as columns:
+        text = gr.Dropdown([], label=label("Column of texts"), min_width=0, elem_id="e5-text-column")
+        title = gr.Dropdown([], label=label("Column of titles"), min_width=0, elem_id="e5-title-column")
+        colour = gr.Dropdown([], label=label("Column that colours the map"), min_width=0, elem_id="e5-colour-column")
+    chosen = text_tree(elem_id="e5-chosen", live="polite")
+    return SourcePart(
+        file, paste, use_paste, encoding, delimiter, bad_rows, said, preview, columns, text, title, colour, chosen
+    )
+
+
+def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> None:
+    """Read, embed, stop, bring, forget; the parts below listen for themselves."""
+    source, running = tab.source, RunningWork()
+    found = tab.found.fresh
+    opened = tab.key.opened(_open_shelf, None, [tab.token, tab.key, *source.outputs, tab.status, *found], **READING)
+    asked = [tab.token, source.file, *source.reading]
+    reads = [
+        choice(_read_file, asked, source.outputs, **READING)
+        for choice in (source.file.upload, *(each.input for each in source.reading))
+    ]
+    reads.append(source.use_paste.click(_take_lines, [tab.token, source.paste], source.outputs, **READING))
+    for column in source.chosen_columns:
+        column.input(_choose, [tab.token, *source.chosen_columns], [source.chosen], **READING)
+    left = [inputs.picker, inputs.use, inputs.instruction]
+    embedded = tab.embed.click(
+        _embedder(handlers, running),
+        [tab.token, *left, *source.chosen_columns],
+        [tab.embed, tab.stop, tab.status, *found],
+        trigger_mode="once",
+        **EMBEDDING,
+    )
+    brought = tab.bring.upload(
+        _bringer(handlers), [tab.token, tab.bring, *left, *source.chosen_columns], [tab.status, *found], **READING
+    )
+    listen_stop(tab.stop, running)
+    listen_found(tab.found, handlers, tab.token, inputs.instruction, after=[opened, embedded, brought])
+    listen_answers(tab.answers, inputs, handlers, tab.token, source.chosen_columns, after=[opened, *reads])
+    tab.forget.click(
+        _forget, [tab.token], [tab.token, tab.key, *source.outputs, tab.status, *found, source.file], **AT_ONCE
+    )
+
+
+def _invitation() -> list[words.Node]:
+    return [
+        ["p", "e5-empty-title", "Search, map and measure your own texts"],
+        ["p", "e5-hint", f"Up to {MAX_ROWS:,} rows. They stay in this server's memory for an hour and are then gone."],
+    ]
+
+
+def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]:
+    """A table as the values of `SourcePart.outputs`."""
+    if table is None:
+        none = gr.update(choices=[], value=None)
+        return [_invitation(), None, gr.update(visible=False), none, none, none, []]
+    text, title = table.text_column, table.title_column
+    optional = [(label("none"), _NONE), *((name, name) for name in table.columns)]
+    try:
+        told = corpus_words.chosen(corpus or choose_columns(table, text, title))
+    except Exception as error:
+        told = words.error(explain(error))
+    return [
+        corpus_words.file_read(table),
+        posted(preview_table(table)),
+        gr.update(visible=len(table.columns) > 1),
+        gr.update(choices=list(table.text_columns), value=text),
+        gr.update(choices=optional, value=title or _NONE),
+        gr.update(choices=optional, value=_NONE),
+        told,
+    ]
+
+
+def _fault(error: Exception) -> list[Any]:
+    """What went wrong with a file; the one before stays."""
+    return [words.error(explain(error)), *[gr.skip()] * 6]
+
+
+def _open_shelf(event: gr.EventData) -> list[Any]:
+    """What the page had before it was loaded again."""
+    token, shelf = SHELVES.open(fields_of(event).get("token"))
+    if shelf.table is None:
+        return [token, token, *[gr.skip()] * 7, gr.skip(), *[gr.skip()] * len(fresh_found(None))]
+    corpus, embedded = shelf.corpus, shelf.embedded
+    source = _source_view(shelf.table, corpus)
+    is_current = embedded is not None and embedded.corpus is corpus
+    told = corpus_words.embedded(embedded) if embedded and is_current else words.hint(corpus_words.GO_ON)
+    return [token, token, *source, told, *fresh_found(embedded if is_current else None)]
+
+
+def _read_file(token: str, path: str | None, encoding: str, delimiter: str, bad_rows: str) -> list[Any]:
+    if not path:
+        return [gr.skip()] * 7
+    on_bad_rows: BadRows = "refuse" if bad_rows == "refuse" else "skip"
+    try:
+        file = Path(path)
+        table = read_table(
+            file, name=file.name, encoding=encoding or None, delimiter=delimiter or None, bad_rows=on_bad_rows
+        )
+        SHELVES.open(token)[1].keep_table(table)
+        return _source_view(table)
+    except Exception as error:
+        return _fault(error)
+
+
+def _take_lines(token: str, pasted: str) -> list[Any]:
+    try:
+        table = read_pasted(pasted)
+        SHELVES.open(token)[1].keep_table(table)
+        return _source_view(table)
+    except Exception as error:
+        return _fault(error)
+
+
+def _choose(token: str, *columns: Any) -> list[words.Node]:
+    try:
+        return corpus_words.chosen(chosen_corpus(SHELVES.open(token)[1], *columns))
+    except Exception as error:
+        return words.error(explain(error))
+
+
+def _embedder(handlers: Handlers, running: RunningWork) -> Any:
+    """The work behind the Embed button."""
+
+    def press(
+        token: str, model: str, use: str, instruction: str, text: Any, title: Any, colour: Any, request: gr.Request
+    ) -> Iterator[list[Any]]:
+        shelf = SHELVES.open(token)[1]
+
+        def work(tell: OnStage) -> EmbeddedCorpus:
+            corpus = chosen_corpus(shelf, text, title, colour)
+
+            def on_news(news: EmbeddingNews) -> None:
+                tell(news.share, corpus_words.news(news))
+
+            try:
+                found = embed_corpus(handlers, corpus, corpus_setting(model, use, instruction), shelf.vectors, on_news)
+            except StoppedError:
+                raise StoppedError(corpus_words.STOPPED) from None
+            shelf.keep_embedded(found)
+            return found
+
+        def show(found: EmbeddedCorpus) -> list[Any]:
+            return [corpus_words.embedded(found), *fresh_found(found)]
+
+        yield from told_work(
+            running, request, work, show, n_shown=len(fresh_found(None)), is_result_left=shelf.embedded is not None
+        )
+
+    return press
+
+
+def _bringer(handlers: Handlers) -> Any:
+    """Takes vectors out of files in place of embedding."""
+
+    def bring(token: str, paths: list[str] | None, model: str, use: str, instruction: str, *columns: Any) -> list[Any]:
+        shelf = SHELVES.open(token)[1]
+        files = [Path(path) for path in paths or []]
+        vectors = [file for file in files if file.suffix.lower() != ".json"]
+        manifests = [file for file in files if file.suffix.lower() == ".json"]
+        try:
+            if len(vectors) != 1 or len(manifests) > 1:
+                raise TextError("Bring one file of vectors, and with an .npy its .npy.json if there is one.")
+            brought = bring_vectors(
+                handlers,
+                chosen_corpus(shelf, *columns),
+                corpus_setting(model, use, instruction),
+                vectors[0],
+                name=vectors[0].name,
+                manifest=manifests[0] if manifests else None,
+            )
+            shelf.keep_embedded(brought.embedded)
+            told = corpus_words.embedded(brought.embedded) + (words.hint(brought.note) if brought.note else [])
+            return [told, *fresh_found(brought.embedded)]
+        except Exception as error:
+            left = shelf.embedded is not None
+            return [words.error(explain(error), is_result_left=left), *[gr.skip()] * len(fresh_found(None))]
+
+    return bring
+
+
+def _forget(token: str) -> list[Any]:
+    SHELVES.forget(token)
+    new = SHELVES.open()[0]
+    return [new, new, *_source_view(None), words.hint(corpus_words.FORGOTTEN), *fresh_found(None), None]

@@ -1,0 +1,267 @@
+"""Below a corpus: queries whose answers are known, and what each model, prompt and instruction is worth on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from e5studio.errors import TextError
+from e5studio.studio import words
+from e5studio.studio.catalog import model_cards, offered
+from e5studio.studio.components.data_table import data_table_view
+from e5studio.studio.components.headings import heading
+from e5studio.studio.components.plotly_view import plotly_view
+from e5studio.studio.components.text_tree import text_tree
+from e5studio.studio.corpus import words as corpus_words
+from e5studio.studio.corpus.choosing import answer_column, chosen_corpus, corpus_setting, pairs_of, query_column
+from e5studio.studio.corpus.corpus import CorpusSetting
+from e5studio.studio.corpus.measuring import Measured, measure
+from e5studio.studio.corpus.plots import draw_measured
+from e5studio.studio.corpus.shelves import SHELVES, Shelf
+from e5studio.studio.corpus.table import Table, read_table
+from e5studio.studio.corpus.tables import measured_table
+from e5studio.studio.events import AT_ONCE, EMBEDDING, READING, SESSION_SECONDS
+from e5studio.studio.failures import explain
+from e5studio.studio.handlers import Handlers, OnStage
+from e5studio.studio.inputs import Inputs
+from e5studio.studio.labels import label
+from e5studio.studio.parcels import posted
+from e5studio.studio.state import RunningWork
+from e5studio.studio.uses import takes_instruction
+from e5studio.studio.working import listen_stop, told_work
+
+_VARIANTS = (("Without prompts", "none"), ("In bfloat16", "bfloat16"), ("In int8", "int8"))
+_NO_COLUMN = ""
+_MAX_SETTINGS = 12
+_HELP = (
+    "Each query and its answer, in a file of pairs or in a column beside the texts. An answer is the text of a row, "
+    "its title, its id or its line. Then every setting ranks the whole corpus for every query."
+)
+
+
+@dataclass(frozen=True)
+class AnswersPart:
+    """The components of the part."""
+
+    pairs: gr.File
+    said: gr.HTML
+    columns: gr.Row
+    query: gr.Dropdown
+    answer: gr.Dropdown
+    variants: gr.CheckboxGroup
+    instructions: gr.Textbox
+    models: gr.Dropdown
+    start: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    verdict: gr.HTML
+    plot: gr.HTML
+    table: gr.HTML
+    table_of_pairs: gr.State
+
+
+def render_answers() -> AnswersPart:
+    """Lay out the part, closed."""
+    with gr.Accordion(label("Measure with known answers"), open=False, elem_id="e5-answers"):
+        text_tree(words.hint(_HELP), elem_id="e5-answers-help")
+        pairs = gr.File(
+            label=label("A file of pairs: a query and its answer in each row"), height=150, elem_id="e5-pairs"
+        )
+        said = text_tree(elem_id="e5-pairs-said", live="polite")
+        with gr.Row(elem_id="e5-pair-columns", elem_classes="e5-computing") as columns:
+            query = gr.Dropdown([], label=label("Column of queries"), min_width=0, elem_id="e5-query-column")
+            answer = gr.Dropdown([], label=label("Column of answers"), min_width=0, elem_id="e5-answer-column")
+        heading("Besides the left side of the page", level=4)
+        with gr.Row(elem_id="e5-measured-settings", elem_classes="e5-computing"):
+            variants = gr.CheckboxGroup(
+                [(label(title), name) for title, name in _VARIANTS],
+                value=["none"],
+                label=label("The same model"),
+                min_width=0,
+                elem_id="e5-variants",
+            )
+            models = gr.Dropdown(
+                [(card.short_name, card.name) for card in model_cards()],
+                multiselect=True,
+                label=label("Other models"),
+                min_width=0,
+                elem_id="e5-measured-models",
+            )
+        instructions = gr.Textbox(
+            label=label("Other instructions, one per line, for models that take one"),
+            lines=2,
+            max_lines=4,
+            elem_id="e5-measured-instructions",
+        )
+        with gr.Row(elem_id="e5-measure-buttons"):
+            start = gr.Button(label("Measure"), variant="primary", elem_id="e5-measure", min_width=0)
+            stop = gr.Button(label("Stop"), elem_id="e5-measure-stop", visible=False, min_width=0)
+        status = text_tree(elem_id="e5-measure-status", live="polite")
+        verdict = text_tree(elem_id="e5-verdict", live="polite")
+        plot = plotly_view(elem_id="e5-measured-plot")
+        table = data_table_view(elem_id="e5-measured")
+    table_of_pairs = gr.State(None, time_to_live=SESSION_SECONDS)
+    return AnswersPart(
+        pairs,
+        said,
+        columns,
+        query,
+        answer,
+        variants,
+        instructions,
+        models,
+        start,
+        stop,
+        status,
+        verdict,
+        plot,
+        table,
+        table_of_pairs,
+    )
+
+
+def listen_answers(
+    part: AnswersPart,
+    inputs: Inputs,
+    handlers: Handlers,
+    token: gr.State,
+    chosen_columns: Sequence[gr.Dropdown],
+    after: Sequence[Any],
+) -> None:
+    """Read pairs, measure, stop; the events in `after` may bring other columns."""
+    running = RunningWork()
+    for event in after:
+        event.then(_beside, [token, part.table_of_pairs], [part.query, part.answer], **AT_ONCE)
+    part.pairs.upload(_read_pairs, [part.pairs], [part.said, part.query, part.answer, part.table_of_pairs], **READING)
+    part.pairs.clear(_no_pairs, [token], [part.said, part.query, part.answer, part.table_of_pairs], **READING)
+    part.start.click(
+        _measurer(handlers, running),
+        [
+            token,
+            part.table_of_pairs,
+            part.query,
+            part.answer,
+            part.variants,
+            part.instructions,
+            part.models,
+            inputs.picker,
+            inputs.use,
+            inputs.instruction,
+            *chosen_columns,
+        ],
+        [part.start, part.stop, part.status, part.verdict, part.plot, part.table],
+        trigger_mode="once",
+        **EMBEDDING,
+    )
+    listen_stop(part.stop, running)
+
+
+def columns_for_pairs(table: Table | None) -> list[Any]:
+    """The columns of a file that can hold queries, as values of the two dropdowns."""
+    if table is None:
+        return [gr.update(choices=[], value=None)] * 2
+    names = list(table.columns)
+    beside = (label("the text of the same row"), _NO_COLUMN)
+    return [
+        gr.update(choices=names, value=query_column(table)),
+        gr.update(choices=[beside, *((name, name) for name in names)], value=_NO_COLUMN),
+    ]
+
+
+def measured_settings(
+    left: CorpusSetting, variants: Sequence[str], instructions: str, models: Sequence[str]
+) -> list[CorpusSetting]:
+    """The left side first, then what is to be held against it, each once.
+
+    Raises:
+        TextError: There are too many.
+    """
+    kind = offered(left.model).prompt_kind
+    found = [left]
+    if "none" in variants and kind != "none":
+        found.append(replace(left, use="none", instruction=""))
+    found += [replace(left, dtype=dtype) for dtype in ("bfloat16", "int8") if dtype in variants]
+    if takes_instruction(kind, left.use):
+        lines = [line.strip() for line in instructions.splitlines() if line.strip()]
+        found += [replace(left, instruction=line) for line in lines]
+    found += [corpus_setting(name, left.use, left.instruction) for name in models]
+    unique = list(dict.fromkeys(found))
+    if len(unique) > _MAX_SETTINGS:
+        raise TextError(f"{len(unique)} settings are more than the {_MAX_SETTINGS} measured at once here. Take fewer.")
+    return unique
+
+
+def _read_pairs(path: str | None) -> list[Any]:
+    if not path:
+        return [gr.skip()] * 4
+    try:
+        table = read_table(Path(path), name=Path(path).name)
+    except Exception as error:
+        return [words.error(explain(error)), *[gr.skip()] * 3]
+    names = list(table.columns)
+    return [
+        corpus_words.file_read(table),
+        gr.update(choices=names, value=query_column(table)),
+        gr.update(choices=names, value=answer_column(table)),
+        table,
+    ]
+
+
+def _no_pairs(token: str) -> list[Any]:
+    return [[], *columns_for_pairs(SHELVES.open(token)[1].table), None]
+
+
+def _beside(token: str, pairs: Table | None) -> list[Any]:
+    """The columns beside the texts, where no file of pairs was brought."""
+    return [gr.skip()] * 2 if pairs is not None else columns_for_pairs(SHELVES.open(token)[1].table)
+
+
+def _measurer(handlers: Handlers, running: RunningWork) -> Any:
+    def press(
+        token: str,
+        pairs_table: Table | None,
+        query: Any,
+        answer: Any,
+        variants: list[str],
+        instructions: str,
+        models: list[str] | None,
+        model: str,
+        use: str,
+        instruction: str,
+        text: Any,
+        title: Any,
+        colour: Any,
+        request: gr.Request,
+    ) -> Iterator[list[Any]]:
+        shelf = SHELVES.open(token)[1]
+
+        def work(tell: OnStage) -> Measured:
+            corpus = chosen_corpus(shelf, text, title, colour)
+            pairs = pairs_of(corpus, _table(shelf), pairs_table, query or None, answer or None)
+            left = corpus_setting(model, use, instruction)
+            settings = measured_settings(left, variants or [], instructions or "", models or [])
+            return measure(handlers, corpus, pairs, settings, shelf.vectors, tell)
+
+        def show(found: Measured) -> list[Any]:
+            done = f"Measured {len(found.rows)} settings on {len(found.pairs):,} queries."
+            chart = draw_measured(found)
+            return [
+                [["p", "e5-done", done]],
+                corpus_words.measured(found),
+                None if chart is None else posted(chart),
+                posted(measured_table(found)),
+            ]
+
+        yield from told_work(running, request, work, show, n_shown=3, is_result_left=False)
+
+    return press
+
+
+def _table(shelf: Shelf) -> Table:
+    if shelf.table is None:
+        raise TextError("There are no texts yet. Choose a file, or paste some lines.")
+    return shelf.table
