@@ -51,10 +51,10 @@ class Comparison:
     @property
     def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """The rank of each query's right passage under both; None where it is not known which is right."""
-        n_pairs = _n_pairs(self.first, self.is_paired)
-        if not n_pairs:
+        rows, columns = _right_places(self.first, self.is_paired)
+        if not rows:
             return None
-        first, second = (np.diagonal(ranks(scores))[:n_pairs].copy() for scores in self.counted)
+        first, second = (ranks(scores)[rows, columns] for scores in self.counted)
         return first, second
 
     @property
@@ -280,15 +280,20 @@ def _cell(
         np.fill_diagonal(counted, np.nan)
     best = [0 if column is None else column for column in usual.best]
     same = sum(a == b for a, b in zip(best_passages(scores, usual.is_self), usual.best, strict=True))
-    n_pairs = _n_pairs(usual, is_paired)
-    right = np.diagonal(ranks(counted))[:n_pairs].copy() if n_pairs else None
+    rows, columns = _right_places(usual, is_paired)
+    right = ranks(counted)[rows, columns] if rows else None
     found = leads(counted, best)
     lead = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
     return PromptCell(*prompts, is_usual, counted, same, lead, right)
 
 
-def _n_pairs(result: ScoreResult, is_paired: bool) -> int:
-    return min(result.scores.shape) if is_paired and not result.is_self else 0
+def _right_places(result: ScoreResult, is_paired: bool) -> tuple[list[int], list[int]]:
+    """Rows and columns where a query meets the passage of its own number; lines that were empty leave gaps."""
+    if not is_paired or result.is_self:
+        return [], []
+    column_of = {label[1:]: column for column, label in enumerate(result.passages.labels)}
+    rows = [row for row, label in enumerate(result.queries.labels) if label[1:] in column_of]
+    return rows, [column_of[result.queries.labels[row][1:]] for row in rows]
 
 
 def _prompt_text(kind: PromptKind, choice: PromptChoice, instruction: str) -> str:

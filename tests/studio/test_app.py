@@ -59,9 +59,9 @@ def test_only_the_endpoints_for_programs_are_public(demo):
 
 def test_encoding_happens_one_at_a_time(demo):
     encoding = [fn for fn in demo.fns.values() if fn.concurrency_id == "encode"]
-    assert (
-        len(encoding) == 11
-    )  # the button, Compare and its presets, two cells, a link's cell, leaving out, two endpoints
+    # The button, Compare and its three presets, a corpus searched and its words marked (by button and by Enter), two
+    # cells, a link's cell, leaving out, two endpoints.
+    assert len(encoding) == 15
     assert {fn.concurrency_limit for fn in encoding} == {1}
 
 

@@ -48,7 +48,7 @@ def embed(page):
 
 
 def search(page, query):
-    page.locator("#e5-corpus-query textarea").fill(query)
+    page.locator("#e5-corpus-query input").fill(query)
     page.locator("#e5-corpus-search").click()
     expect(page.locator("#e5-hits")).to_contain_text("Orange words carry")
 

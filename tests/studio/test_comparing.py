@@ -50,6 +50,19 @@ def test_a_setting_agrees_with_itself(handlers):
     assert [shift.moved for shift in shifts(same)] == pytest.approx([0, 0, 0], abs=1e-3)
 
 
+def test_the_right_passage_of_a_query_is_the_one_of_its_number(handlers):
+    """An empty line is left out, and must not shift what stands below it."""
+    asked = replace(ASKED, passages="\n".join([PASSAGES[0], "", *PASSAGES[2:]]))
+    found = compare(handlers, asked, asked, is_paired=True)
+    first, second = found.right_ranks
+    scores = found.first.scores
+    wanted = [1 + int((scores[row] > scores[row, column]).sum()) for row, column in ((0, 0), (2, 1))]
+    assert first.tolist() == second.tolist() == wanted
+    grid = try_prompts(handlers, asked, is_paired=True)
+    usual = next(cell for cell in grid.cells if cell.is_usual)
+    assert usual.right_ranks.tolist() == wanted
+
+
 def test_pairs_that_moved_most_come_first(found):
     listed = moves(found, 100)
     assert len(listed) == 12

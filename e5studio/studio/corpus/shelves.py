@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
@@ -34,6 +35,8 @@ class Shelf:
 
     def __init__(self, on_use: Callable[[bool], None]) -> None:
         self.vectors = KeptVectors(on_use=on_use)
+        self._turn = threading.Lock()
+        self._latest_work: threading.Event | None = None
         self._on_use = on_use
         self._table: Table | None = None
         self._corpus: Corpus | None = None
@@ -78,6 +81,23 @@ class Shelf:
         """Keep an embedded corpus in place of the one before."""
         self._embedded = embedded
         self._count()
+
+    @contextmanager
+    def work(self) -> Iterator[threading.Event]:
+        """One work at a time on the vectors; whoever comes next stops the one before and waits until it has ended.
+
+        A page that is loaded again begins anew while its former work does not know yet that nobody waits for it; both
+        at once would embed the same texts twice.
+
+        Yields:
+            An event that is set when this work is to stop.
+        """
+        mine = threading.Event()
+        before, self._latest_work = self._latest_work, mine
+        if before is not None:
+            before.set()
+        with self._turn:
+            yield mine
 
     def _count(self) -> None:
         corpora = [self._corpus, self._embedded.corpus if self._embedded else None]

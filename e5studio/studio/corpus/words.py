@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.studio.boxes import shown
+from e5studio.studio.catalog import offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingNews
 from e5studio.studio.corpus.measuring import MAIN_METRIC, FailedSetting, Measured, SettingResult
@@ -124,7 +125,7 @@ def setting_name(setting: CorpusSetting) -> str:
     """A setting in a few words."""
     from_model = setting.model.rsplit("/", 1)[-1]
     parts = [from_model]
-    if setting.use != "retrieval":
+    if setting.use != "retrieval" and offered(setting.model).prompt_kind != "none":
         parts.append("no prompt" if setting.use == "none" else "symmetric")
     if setting.instruction:
         parts.append(f"“{shown(setting.instruction, 60)}”")

@@ -6,7 +6,8 @@ event carries the texts or the vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from e5studio.studio.corpus.own_vectors import bring_vectors
 from e5studio.studio.corpus.shelves import SHELVES
 from e5studio.studio.corpus.table import BadRows, Table, choose_columns, read_pasted, read_table
 from e5studio.studio.corpus.tables import preview_table
-from e5studio.studio.events import AT_ONCE, EMBEDDING, READING, SESSION_SECONDS, fields_of
+from e5studio.studio.events import AT_ONCE, EMBEDDING, READING, fields_of
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.inputs import Inputs
@@ -99,7 +100,7 @@ class CorpusTab:
 def render_corpus() -> CorpusTab:
     """Lay out the tab."""
     key = shelf_key(elem_id="e5-shelf")
-    token = gr.State("", time_to_live=SESSION_SECONDS)
+    token = gr.State("")
     source = _render_source()
     with gr.Row(elem_id="e5-embed-buttons"):
         embed = gr.Button(label("Embed"), variant="primary", elem_id="e5-embed", min_width=0)
@@ -169,10 +170,12 @@ def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> None:
     opened = tab.key.opened(_open_shelf, None, [tab.token, tab.key, *source.outputs, tab.status, *found], **READING)
     asked = [tab.token, source.file, *source.reading]
     reads = [
-        choice(_read_file, asked, source.outputs, **READING)
+        choice(_read_file, asked, [tab.token, tab.key, *source.outputs], **READING)
         for choice in (source.file.upload, *(each.input for each in source.reading))
     ]
-    reads.append(source.use_paste.click(_take_lines, [tab.token, source.paste], source.outputs, **READING))
+    reads.append(
+        source.use_paste.click(_take_lines, [tab.token, source.paste], [tab.token, tab.key, *source.outputs], **READING)
+    )
     for column in source.chosen_columns:
         column.input(_choose, [tab.token, *source.chosen_columns], [source.chosen], **READING)
     left = [inputs.picker, inputs.use, inputs.instruction]
@@ -190,14 +193,17 @@ def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> None:
     listen_found(tab.found, handlers, tab.token, inputs.instruction, after=[opened, embedded, brought])
     listen_answers(tab.answers, inputs, handlers, tab.token, source.chosen_columns, after=[opened, *reads])
     tab.forget.click(
-        _forget, [tab.token], [tab.token, tab.key, *source.outputs, tab.status, *found, source.file], **AT_ONCE
+        _forget,
+        [tab.token, source.file],
+        [tab.token, tab.key, *source.outputs, tab.status, *found, source.file],
+        **AT_ONCE,
     )
 
 
 def _invitation() -> list[words.Node]:
     return [
         ["p", "e5-empty-title", "Search, map and measure your own texts"],
-        ["p", "e5-hint", f"Up to {MAX_ROWS:,} rows. They stay in this server's memory for an hour and are then gone."],
+        ["p", "e5-hint", f"Up to {MAX_ROWS:,} rows. They stay on this server for an hour after the last use."],
     ]
 
 
@@ -223,9 +229,18 @@ def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]
     ]
 
 
-def _fault(error: Exception) -> list[Any]:
-    """What went wrong with a file; the one before stays."""
-    return [words.error(explain(error)), *[gr.skip()] * 6]
+def _brought(token: str, read: Callable[[], Table]) -> list[Any]:
+    """A table that was just read, or what went wrong; the one before stays then.
+
+    The shelf may have been forgotten since: then it has a new key.
+    """
+    try:
+        table = read()
+        token, shelf = SHELVES.open(token)
+        shelf.keep_table(table)
+        return [token, token, *_source_view(table)]
+    except Exception as error:
+        return [gr.skip(), gr.skip(), words.error(explain(error)), *[gr.skip()] * 6]
 
 
 def _open_shelf(event: gr.EventData) -> list[Any]:
@@ -242,26 +257,19 @@ def _open_shelf(event: gr.EventData) -> list[Any]:
 
 def _read_file(token: str, path: str | None, encoding: str, delimiter: str, bad_rows: str) -> list[Any]:
     if not path:
-        return [gr.skip()] * 7
+        return [gr.skip()] * 9
     on_bad_rows: BadRows = "refuse" if bad_rows == "refuse" else "skip"
-    try:
-        file = Path(path)
-        table = read_table(
+    file = Path(path)
+    return _brought(
+        token,
+        lambda: read_table(
             file, name=file.name, encoding=encoding or None, delimiter=delimiter or None, bad_rows=on_bad_rows
-        )
-        SHELVES.open(token)[1].keep_table(table)
-        return _source_view(table)
-    except Exception as error:
-        return _fault(error)
+        ),
+    )
 
 
 def _take_lines(token: str, pasted: str) -> list[Any]:
-    try:
-        table = read_pasted(pasted)
-        SHELVES.open(token)[1].keep_table(table)
-        return _source_view(table)
-    except Exception as error:
-        return _fault(error)
+    return _brought(token, lambda: read_pasted(pasted))
 
 
 def _choose(token: str, *columns: Any) -> list[words.Node]:
@@ -281,12 +289,10 @@ def _embedder(handlers: Handlers, running: RunningWork) -> Any:
 
         def work(tell: OnStage) -> EmbeddedCorpus:
             corpus = chosen_corpus(shelf, text, title, colour)
-
-            def on_news(news: EmbeddingNews) -> None:
-                tell(news.share, corpus_words.news(news))
-
+            setting = corpus_setting(model, use, instruction)
             try:
-                found = embed_corpus(handlers, corpus, corpus_setting(model, use, instruction), shelf.vectors, on_news)
+                with shelf.work() as is_stopped:
+                    found = embed_corpus(handlers, corpus, setting, shelf.vectors, _teller(tell, is_stopped))
             except StoppedError:
                 raise StoppedError(corpus_words.STOPPED) from None
             shelf.keep_embedded(found)
@@ -300,6 +306,15 @@ def _embedder(handlers: Handlers, running: RunningWork) -> Any:
         )
 
     return press
+
+
+def _teller(tell: OnStage, is_stopped: threading.Event) -> Callable[[EmbeddingNews], None]:
+    def on_news(news: EmbeddingNews) -> None:
+        if is_stopped.is_set():
+            raise StoppedError
+        tell(news.share, corpus_words.news(news))
+
+    return on_news
 
 
 def _bringer(handlers: Handlers) -> Any:
@@ -331,7 +346,9 @@ def _bringer(handlers: Handlers) -> Any:
     return bring
 
 
-def _forget(token: str) -> list[Any]:
+def _forget(token: str, path: str | None) -> list[Any]:
     SHELVES.forget(token)
+    if path:
+        Path(path).unlink(missing_ok=True)
     new = SHELVES.open()[0]
     return [new, new, *_source_view(None), words.hint(corpus_words.FORGOTTEN), *fresh_found(None), None]

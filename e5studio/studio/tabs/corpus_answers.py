@@ -30,7 +30,7 @@ from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.inputs import Inputs
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
-from e5studio.studio.state import RunningWork
+from e5studio.studio.state import RunningWork, StoppedError
 from e5studio.studio.uses import takes_instruction
 from e5studio.studio.working import listen_stop, told_work
 
@@ -244,7 +244,14 @@ def _measurer(handlers: Handlers, running: RunningWork) -> Any:
             pairs = pairs_of(corpus, _table(shelf), pairs_table, query or None, answer or None)
             left = corpus_setting(model, use, instruction)
             settings = measured_settings(left, variants or [], instructions or "", models or [])
-            return measure(handlers, corpus, pairs, settings, shelf.vectors, tell)
+            with shelf.work() as is_stopped:
+
+                def on_stage(share: float | None, doing: str) -> None:
+                    if is_stopped.is_set():
+                        raise StoppedError
+                    tell(share, doing)
+
+                return measure(handlers, corpus, pairs, settings, shelf.vectors, on_stage)
 
         def show(found: Measured) -> list[Any]:
             done = f"Measured {len(found.rows)} settings on {len(found.pairs):,} queries."

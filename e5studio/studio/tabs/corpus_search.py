@@ -115,7 +115,7 @@ def render_found() -> FoundPart:
                 show_label=False,
                 container=False,
                 lines=1,
-                max_lines=3,
+                max_lines=1,
                 elem_id="e5-corpus-query",
             )
             search = gr.Button(label("Search"), variant="primary", elem_id="e5-corpus-search", min_width=0)

@@ -154,3 +154,24 @@ def test_rows_that_are_due_are_not_given_out():
     rows = KeptVectors().rows("encoder", "", ["a", "b"], 3)
     with pytest.raises(ValueError, match="still due"):
         rows.whole()
+
+
+def test_of_two_works_on_a_shelf_the_later_goes_on_alone():
+    """A page that is loaded again must not embed beside its former self."""
+    shelf = Shelves().open()[1]
+    began, order = threading.Event(), []
+
+    def first():
+        with shelf.work() as is_stopped:
+            began.set()
+            assert is_stopped.wait(20)
+            order.append("first has ended")
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    assert began.wait(20)
+    with shelf.work() as is_stopped:
+        order.append("second begins")
+        assert not is_stopped.is_set()
+    thread.join(20)
+    assert order == ["first has ended", "second begins"]
