@@ -8,7 +8,7 @@ Nothing is said of texts other than these.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from e5studio.analysis.correlation import scipy_stats
@@ -256,20 +256,21 @@ def measure(
     import_pytrec_eval()  # what is missing should be missed before minutes of work
     scipy_stats()
     stage = on_stage or _no_stage
-    found: list[_Run | FailedSetting] = []
+    rows: list[SettingResult | FailedSetting] = []
     for number, setting in enumerate(settings):
         try:
-            found.append(_run(handlers, corpus, pairs, setting, kept, _share_of(stage, number, len(settings))))
+            tell = _share_of(stage, number, len(settings))
+            rows.append(_measure_one(handlers, corpus, pairs, setting, kept, tell))
         except StoppedError:
             raise
         except Exception as error:
-            found.append(FailedSetting(setting, explain(error)))
+            rows.append(FailedSetting(setting, explain(error)))
     stage(None, "Comparing the settings")
-    base = _base([each.sample.means()[MAIN_METRIC] if isinstance(each, _Run) else None for each in found], against)
-    baseline = found[base] if base is not None else None
-    rows = [
-        _result(each, baseline if each is not baseline else None) if isinstance(each, _Run) else each for each in found
-    ]
+    base = _base(rows, against)
+    baseline = rows[base] if base is not None else None
+    for place, row in enumerate(rows):
+        if isinstance(row, SettingResult) and isinstance(baseline, SettingResult) and row is not baseline:
+            rows[place] = _held_against(baseline, row)
     return Measured(corpus.key, pairs, tuple(rows), base)
 
 
@@ -295,30 +296,32 @@ class _Answers:
         )
 
 
-@dataclass(frozen=True)
-class _Run:
-    """One setting, measured."""
-
-    setting: CorpusSetting
-    meta: ModelMeta
-    use: Use
-    prompts: tuple[Prompt, Prompt]
-    documents: EmbeddedTexts
-    queries: EmbeddedTexts
-    sample: QueryScores
-
-
-def _run(
+def _measure_one(
     handlers: Handlers, corpus: Corpus, pairs: Pairs, setting: CorpusSetting, kept: KeptVectors, stage: OnStage
-) -> _Run:
+) -> SettingResult:
+    """The figures of one setting. They hold none of its vectors: those stay while `kept` has room for them."""
     meta = offered(setting.model)
     use = valid_use(meta.prompt_kind, setting.use)
-    prompts = prompts_in_front(meta.prompt_kind, use, setting.instruction)
+    of_query, of_document = prompts_in_front(meta.prompt_kind, use, setting.instruction)
     with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
-        documents, queries = _embed(encoder, corpus, pairs, prompts, kept, stage)
+        documents, queries = _embed(encoder, corpus, pairs, (of_query, of_document), kept, stage)
     stage(1.0, "Ranking the texts for each query")
     sample = retrieval_scores(_task(corpus, pairs), queries.rows.whole(), [documents.rows.whole()], k_values=K_VALUES)
-    return _Run(setting, meta, use, prompts, documents, queries, sample)
+    means = sample.means()
+    seconds_per_thousand, tokens_per_second = _speed(documents)
+    return SettingResult(
+        setting=setting,
+        meta=meta,
+        use=use,
+        prompts=(of_query.text, of_document.text),
+        means={name: Mean(means[name], mean_interval(sample.values[name])) for name in METRICS},
+        per_query=sample,
+        difference=None,
+        n_truncated=documents.n_truncated + queries.n_truncated,
+        n_embedded=documents.n_embedded + queries.n_embedded,
+        seconds_per_thousand=seconds_per_thousand,
+        tokens_per_second=tokens_per_second,
+    )
 
 
 def _embed(
@@ -374,31 +377,17 @@ def _documents(corpus: Corpus) -> Iterator[Document]:
     return (Document(title, text) for title, text in zip(titles, corpus.texts, strict=True))
 
 
-def _base(scores: Sequence[float | None], against: Against) -> int | None:
+def _base(rows: Sequence[SettingResult | FailedSetting], against: Against) -> int | None:
     """Place of the setting that the others are held against."""
-    measured = [place for place, score in enumerate(scores) if score is not None]
-    if not measured:
+    scores = {place: row.means[MAIN_METRIC].value for place, row in enumerate(rows) if isinstance(row, SettingResult)}
+    if not scores:
         return None
-    return measured[0] if against == "first" else max(measured, key=lambda place: scores[place] or 0.0)
+    return min(scores) if against == "first" else max(scores, key=lambda place: scores[place])
 
 
-def _result(run: _Run, baseline: _Run | FailedSetting | None) -> SettingResult:
-    seconds_per_thousand, tokens_per_second = _speed(run.documents)
-    means = run.sample.means()
-    of_query, of_document = run.prompts
-    return SettingResult(
-        run.setting,
-        run.meta,
-        run.use,
-        (of_query.text, of_document.text),
-        {name: Mean(means[name], mean_interval(run.sample.values[name])) for name in METRICS},
-        run.sample,
-        None if not isinstance(baseline, _Run) else _difference(baseline, run),
-        run.documents.n_truncated + run.queries.n_truncated,
-        run.documents.n_embedded + run.queries.n_embedded,
-        seconds_per_thousand,
-        tokens_per_second,
-    )
+def _held_against(baseline: SettingResult, row: SettingResult) -> SettingResult:
+    samples = baseline.per_query.values[MAIN_METRIC], row.per_query.values[MAIN_METRIC]
+    return replace(row, difference=compare_means(*samples))
 
 
 def _speed(documents: EmbeddedTexts) -> tuple[float, float] | tuple[None, None]:
@@ -407,10 +396,6 @@ def _speed(documents: EmbeddedTexts) -> tuple[float, float] | tuple[None, None]:
     if documents.n_embedded < _SPEED_SHARE * len(documents.rows) or seconds <= 0:
         return None, None
     return 1000 * seconds / len(fresh), float(documents.rows.n_tokens[fresh].sum()) / seconds
-
-
-def _difference(first: _Run, second: _Run) -> Comparison:
-    return compare_means(first.sample.values[MAIN_METRIC], second.sample.values[MAIN_METRIC])
 
 
 def _share_of(stage: OnStage, number: int, n_settings: int) -> OnStage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -258,6 +259,20 @@ class TestVectorsAreKept:
         rows = measured(handlers, settings, KeptVectors(max_bytes=1)).rows
         assert [row.n_embedded for row in rows] == [42, 42, 42]  # the first's vectors had to make way
         assert rows[2].means == rows[0].means == measured(handlers, [RETRIEVAL]).rows[0].means
+
+    def test_vectors_that_made_way_are_not_held_on_to(self, handlers):
+        made = []
+
+        class Watched(KeptVectors):
+            def rows(self, *asked):
+                found = super().rows(*asked)
+                made.append(weakref.ref(found))
+                return found
+
+        kept = Watched(max_bytes=1)
+        found = measured(handlers, [RETRIEVAL, CorpusSetting(OFFLINE, "none"), RETRIEVAL], kept)
+        assert len(found.rows) == 3
+        assert sum(each() is not None for each in made) == 1  # the latest, which kept always holds
 
     def test_the_speed_is_that_of_the_texts_that_were_embedded(self, handlers, encoders):
         half = Corpus("half.csv", CORPUS.texts[:15], CORPUS.lines[:15], titles=CORPUS.titles[:15])
