@@ -14,7 +14,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from fnmatch import fnmatch
 from pathlib import Path
@@ -23,31 +22,13 @@ from typing import Any
 import tables
 from corpora import endless_short_texts
 from machine import describe_machine
+from memory import Watch, resident_mb
 from shapes import SHAPES, shape
 from systems import SYSTEMS
 
 RESULT = Path(__file__).with_name("results") / "stream.json"
 N_TEXTS = 200_000
 ALLOWED_GROWTH_MB = 200
-_PERIOD = 0.05  # seconds between two looks at the memory
-
-
-class Watch:
-    """The largest resident memory since the last look, in MB, seen by a thread that looks all the time."""
-
-    def __init__(self) -> None:
-        self._largest = 0.0
-        threading.Thread(target=self._look, daemon=True).start()
-
-    def largest(self) -> float:
-        """And begin anew."""
-        found, self._largest = max(self._largest, _resident()), 0.0
-        return round(found, 1)
-
-    def _look(self) -> None:
-        while True:
-            self._largest = max(self._largest, _resident())
-            time.sleep(_PERIOD)
 
 
 def stream(model: str, folder: str, backend: Any, dtype: Any, n_texts: int) -> dict[str, Any]:
@@ -62,7 +43,7 @@ def stream(model: str, folder: str, backend: Any, dtype: Any, n_texts: int) -> d
     next(texts)  # reads the docstrings; that memory must not count as the first block's
     encoder = E5Encoder(model, path=folder, backend=backend, device="cpu", dtype=dtype)
     watch = Watch()
-    loaded, largest, n_vectors = round(_resident(), 1), [], 0
+    loaded, largest, n_vectors = round(resident_mb(), 1), [], 0
     started = time.perf_counter()
     for block in encoder.encode_blocks(itertools.islice(texts, n_texts), prompt_name="document"):
         n_vectors += len(block)
@@ -77,11 +58,6 @@ def stream(model: str, folder: str, backend: Any, dtype: Any, n_texts: int) -> d
         "growth_mb": round(max(largest) - largest[0], 1),
         "block_mb": largest,
     }
-
-
-def _resident() -> float:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ def write() -> None:
         "quality": quality,
         "stream": stream,
         "studio": studio,
+        "corpus": corpus,
     }
     found = {name: json.loads(path.read_text()) for name in makers if (path := RESULTS / f"{name}.json").is_file()}
     for name, make in makers.items():
@@ -128,6 +129,41 @@ def studio(result: dict[str, Any]) -> str:
     rows = [(name, *(f"{row[kind]:.2f}" for kind in ("median", "min", "max"))) for name, row in waits.items()]
     said = f"Seconds from the click to the picture, {result['rounds']} rounds; browser and Studio on the same cores."
     return _paragraphs([said, _table([("what", "median", "least", "most"), *rows])])
+
+
+def corpus(result: dict[str, Any]) -> str:
+    """Waits over a corpus, what embedding costs beside the encoder alone, and memory."""
+    embedding, other, umap = result["embedding"], result["another visitor's score, seconds"], result["UMAP"]
+    reading, pca, search = result["a CSV, seconds"], result["PCA, seconds"], result["a search, seconds"]
+    about = (
+        f"{result['texts']:,} texts, all-MiniLM-L6-v2 in {embedding['backend']}, {result['machine']['cores']} cores; "
+        f"vectors {result['vectors']}. Other programs took {result['cores that others took']:.1f} cores meanwhile; "
+        f"load average {result['load average before'][0]:.1f} before, {result['load average after'][0]:.1f} after."
+    )
+    ratio, alone, beside = embedding["ratio"], other["alone"], other["while a corpus is embedded"]
+    megabytes = result["memory, MB"]
+    rows: list[tuple[str, ...]] = [
+        ("what", "figure"),
+        (f"reading a CSV of {reading['megabytes']:.0f} MB", f"{reading['reading'] + reading['choosing']:.2f} s"),
+        (
+            f"embedding {embedding['texts']:,} texts, times as long as the encoder alone",
+            f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})",
+        ),
+        ("another visitor's small Score meanwhile", f"{beside['median']:.2f} s, most {beside['max']:.2f} s"),
+        ("the same on its own", f"{alone['median']:.2f} s, most {alone['max']:.2f} s"),
+        (
+            "a search, with the query's embedding",
+            f"{1000 * search['median']:.0f} ms, most {1000 * search['max']:.0f} ms",
+        ),
+        ("PCA map: placing, figure, ready to be sent", " + ".join(f"{seconds:.2f}" for seconds in pca.values()) + " s"),
+        ("UMAP", f"{umap['seconds']:.0f} s, longest silence {umap['longest silence']:.1f} s"),
+        ("resident memory, before the corpus", f"{megabytes['before the corpus']:.0f} MB"),
+        ("with texts and vectors on the shelf", f"{megabytes['with all on the shelf']:.0f} MB"),
+        ("most, up to the PCA map", f"{megabytes['most until PCA']:.0f} MB"),
+        ("most, in UMAP", f"{megabytes['most in UMAP']:.0f} MB"),
+        ("after the shelf is forgotten", f"{megabytes['after the shelf is forgotten']:.0f} MB"),
+    ]
+    return _paragraphs([about, _table(rows)])
 
 
 def _speed_table(result: dict[str, Any], model: str, corpora: dict[str, Any]) -> str:
