@@ -7,8 +7,16 @@ Needs Chromium on the PATH and `pip install playwright`. Run it after every chan
 
 from __future__ import annotations
 
+import csv
+import inspect
+import io
+import json
 import os
+import pathlib
 import shutil
+import statistics
+import tarfile
+import zipfile
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -47,7 +55,7 @@ def pick_first_cell(page: Page) -> None:
     page.locator("#e5-why-grid .js-plotly-plot").wait_for()
     page.get_by_label("Beyond what all texts share").check()
     page.get_by_role("button", name="Leave out each word").click()
-    page.locator("#e5-leave-out-stop").wait_for()
+    page.locator("#e5-why-effects li").first.wait_for()
     page.locator("#e5-leave-out-stop").wait_for(state="detached")
     page.mouse.move(0, 0)
 
@@ -64,6 +72,45 @@ def take_all(page: Page) -> None:
     page.wait_for_function("document.querySelector('#e5-map-caption').textContent.includes('groups by k-means')")
     page.wait_for_timeout(500)
     page.locator("#e5-results").screenshot(path=HERE / "map.png")
+    page.get_by_role("tab", name="Compare").click()
+    page.locator("#e5-try-precision").click()
+    page.locator("#e5-compare-status .e5-done").wait_for()
+    page.locator("#e5-map-b .js-plotly-plot").wait_for()
+    page.wait_for_timeout(500)
+    page.locator("#e5-results").screenshot(path=HERE / "compare.png")
+    take_corpus(page)
+
+
+def take_corpus(page: Page) -> None:
+    """The documentation of Python's own modules, searched and on a map."""
+    page.get_by_role("tab", name="Corpus").click()
+    page.locator("#e5-corpus-file input[type=file]").set_input_files(
+        {"name": "docstrings.csv", "mimeType": "text/csv", "buffer": docstrings()}
+    )
+    page.locator("#e5-chosen p").wait_for()
+    page.locator("#e5-colour-column input").click()
+    page.get_by_role("option", name="module").click()
+    page.locator("#e5-embed").click()
+    page.locator("#e5-corpus-map .js-plotly-plot").wait_for(timeout=300_000)
+    page.locator("#e5-corpus-query input").fill("how do I read a file line by line?")
+    page.locator("#e5-corpus-search").click()
+    page.wait_for_function("document.querySelector('#e5-hits').textContent.includes('Orange')")
+    page.wait_for_function("document.querySelector('#e5-corpus-caption').textContent.includes('Rings')")
+    page.wait_for_timeout(500)
+    page.locator("#e5-found").screenshot(path=HERE / "corpus.png")
+
+
+def docstrings() -> bytes:
+    """What some modules of the standard library say of their functions and classes, as CSV."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["name", "text", "module"])
+    for module in (csv, io, json, os, pathlib, shutil, statistics, tarfile, zipfile):
+        for name, thing in sorted(vars(module).items()):
+            text = inspect.getdoc(thing) if callable(thing) and not name.startswith("_") else None
+            if text:
+                writer.writerow([name, text, module.__name__])
+    return out.getvalue().encode()
 
 
 def main() -> None:

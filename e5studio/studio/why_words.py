@@ -144,7 +144,7 @@ def marked_words(side: TextReading, marks: Mapping[int, str], limit: int = _MAX_
         if part != "word" or start < last:
             continue
         nodes += [
-            shown(side.text[last:start], 20) or " ",
+            shown(side.text[last:start], 20),
             ["span", marks.get(place, ""), shown(side.text[start:end], 200)],
         ]
         last = end
