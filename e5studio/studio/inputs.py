@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -149,12 +150,19 @@ def listen_inputs(inputs: Inputs) -> None:
         button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **AT_ONCE)
 
 
-def listen_changes(inputs: Inputs, status: gr.HTML, told: str) -> None:
-    """Have a status that says that something is done say that the inputs have changed since, once they have."""
+def listen_changes(inputs: Inputs, status: gr.HTML, told: str, others: Sequence[Any] = ()) -> None:
+    """Have a status that says that something is done say that the inputs have changed since, once they have.
+
+    Args:
+        inputs: What may change.
+        status: Where it is said.
+        told: What is said.
+        others: Events of more that may change.
+    """
     # The result stays in sight; only what says that it is done must not go on saying so.
     tell = f"""(told) => [told?.[0]?.[1] === "e5-done" ? {json.dumps(words.hint(told))} : told]"""
     boxes = (inputs.queries, inputs.passages, inputs.instruction, inputs.use)
-    for changed in (inputs.picker.choose, *(box.input for box in boxes)):
+    for changed in (inputs.picker.choose, *(box.input for box in boxes), *others):
         changed(None, [status], [status], js=tell, **AT_ONCE)
 
 

@@ -102,6 +102,8 @@ def test_precisions_are_compared_at_one_click(open_page):
     compared(page, "#e5-try-precision")
     expect(page.locator("#e5-compare-said")).to_contain_text("No prompt, int8")
     expect(page.locator("#e5-dtype-b input")).to_have_value("int8")
+    page.get_by_label("Passage 1 answers query 1").check()
+    expect(page.locator("#e5-compare-status")).to_contain_text("Changed since it was compared")
 
 
 def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(open_page):

@@ -6,7 +6,9 @@ import csv
 import importlib.resources
 import io
 import json
+import os
 import re
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -193,19 +195,81 @@ def test_what_is_wrong_with_a_file_is_a_sentence(open_page):
     expect(page.locator("#e5-hits .e5-error")).to_contain_text("There is no query")
 
 
+def test_a_new_file_leaves_nothing_of_the_one_before(open_page):
+    page = open_page()
+    open_corpus(page)
+    upload(page, sheet(ROWS), "first.csv")
+    expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
+    page.locator("#e5-text-column input").click()
+    page.get_by_role("option", name="subject").click()
+    embed(page)
+    page.reload()
+    open_corpus(page)
+    expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of first.csv embedded")
+    expect(page.locator("#e5-text-column input")).to_have_value("subject")
+    page.locator("#e5-title-column input").click()
+    page.get_by_role("option", name="none", exact=True).click()
+    expect(page.locator("#e5-embed-status")).to_contain_text("Other columns were chosen since")
+    page.locator("#e5-paste textarea").fill("one\ntwo")
+    page.locator("#e5-use-paste").click()
+    expect(page.locator("#e5-chosen")).to_contain_text("2 texts")
+    expect(page.locator("#e5-found")).to_have_count(0)
+    expect(page.locator("#e5-embed-status")).not_to_contain_text("first.csv")
+    page.reload()
+    open_corpus(page)
+    expect(page.locator("#e5-corpus-said")).to_contain_text("pasted texts: 2 rows")
+    expect(page.locator("#e5-found")).to_have_count(0)
+
+
+def test_a_result_that_comes_late_is_not_shown_beside_other_texts(open_page, held_up, monkeypatch):
+    real = corpus_tab.embed_corpus
+
+    def slow(*arguments):
+        found = real(*arguments)
+        held_up.wait(20)
+        return found
+
+    monkeypatch.setattr(corpus_tab, "embed_corpus", slow)
+    page = open_page()
+    open_corpus(page)
+    page.locator("#e5-paste textarea").fill("one\ntwo\nthree")
+    page.locator("#e5-use-paste").click()
+    expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
+    page.locator("#e5-embed").click()
+    expect(page.locator("#e5-embed-stop")).to_be_visible()
+    page.locator("#e5-paste textarea").fill("four\nfive")
+    page.locator("#e5-use-paste").click()
+    expect(page.locator("#e5-chosen")).to_contain_text("2 texts")
+    held_up.set()
+    expect(page.locator("#e5-embed-status")).to_contain_text("other texts have come meanwhile")
+    expect(page.locator("#e5-found")).to_have_count(0)
+
+
+def test_a_shelf_that_is_gone_gets_a_new_key(open_page):
+    page = open_page()
+    open_corpus(page)
+    SHELVES.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))
+    page.locator("#e5-paste textarea").fill("one\ntwo\nthree")
+    page.locator("#e5-use-paste").click()
+    expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
+    embed(page)
+
+
 def test_forgetting_leaves_nothing_on_the_server(open_page):
     page = open_page()
     open_corpus(page)
     before = SHELVES.n_bytes
-    page.locator("#e5-paste textarea").fill("\n".join(f"text {n}" for n in range(30)))
-    page.locator("#e5-use-paste").click()
+    upload(page, "\n".join(f"text {n}" for n in range(30)).encode(), "thirty.txt")
     expect(page.locator("#e5-chosen")).to_contain_text("30 texts")
+    folder = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir() + "/gradio"))
+    assert list(folder.rglob("thirty.txt"))
     embed(page)
     assert SHELVES.n_bytes > before + 30 * 384 * 4
     page.locator("#e5-forget").click()
     expect(page.locator("#e5-embed-status")).to_contain_text("Forgotten")
     expect(page.locator("#e5-found")).to_have_count(0)
     assert SHELVES.n_bytes <= before + 10_000
+    assert not list(folder.rglob("thirty.txt"))
     page.reload()
     open_corpus(page)
     expect(page.locator("#e5-corpus-said")).to_contain_text("Up to 50,000 rows")

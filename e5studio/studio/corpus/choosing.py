@@ -13,7 +13,8 @@ from e5studio.studio.corpus.table import Table, as_text, choose_columns
 from e5studio.studio.uses import takes_instruction, valid_use
 
 _QUERY_NAMES = ("query", "question", "queries", "q")
-_ANSWER_NAMES = ("answer", "passage", "corpus-id", "corpus_id", "doc_id", "docid", "id", "positive", "text", "title")
+# A plain "id" comes last: it may as well number the pairs.
+_ANSWER_NAMES = ("corpus-id", "corpus_id", "doc_id", "docid", "answer", "passage", "positive", "text", "title", "id")
 _ID_NAMES = ("_id", "id", "doc_id", "docid", "corpus-id", "corpus_id")
 
 
@@ -65,6 +66,11 @@ def pairs_of(corpus: Corpus, table: Table, pairs_table: Table | None, query: str
         raise TextError("Choose the column that holds the queries, or bring a file of pairs.")
     if pairs_table is not None and answer is None:
         raise TextError("Choose the column that holds the answers.")
+    if pairs_table is None and answer is None and query == corpus.text_name:
+        raise TextError(
+            f"Column {query!r} holds the texts themselves, so each query would find itself. Choose another column of "
+            "queries, or another column of texts."
+        )
     queries = [cell if isinstance(cell, str) else "" for cell in source.column(query)]
     answers: Sequence[str | int] = table.lines
     if answer is not None:

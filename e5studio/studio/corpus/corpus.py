@@ -30,11 +30,14 @@ class Corpus:
         texts: One a row, as they stand there; none is empty.
         lines: The line (in Parquet the row) on which each begins, from 1.
         titles: One a row, "" where there is none; None without a column of titles.
+        text_name: The column of the texts.
+        title_name: The column of the titles; None without one.
         colour_name: The column that colours the map; None where none was chosen.
         colours: Its cells, "" where there is none; None where none was chosen.
         n_missing: Rows left out because they hold no text at all (null, or no such field).
         n_empty: Rows left out because their text is empty or white space.
         bad_rows: What was wrong with each row that could not be read and was left out.
+        row_word: What `lines` counts: "line" or "row".
         key: Of this corpus alone.
     """
 
@@ -42,11 +45,14 @@ class Corpus:
     texts: tuple[str, ...]
     lines: tuple[int, ...]
     titles: tuple[str, ...] | None = None
+    text_name: str = ""
+    title_name: str | None = None
     colour_name: str | None = None
     colours: tuple[str, ...] | None = None
     n_missing: int = 0
     n_empty: int = 0
     bad_rows: tuple[str, ...] = ()
+    row_word: str = "line"
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __len__(self) -> int:

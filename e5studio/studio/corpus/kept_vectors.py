@@ -145,6 +145,11 @@ class KeptVectors:
         self._on_use(True)
         return found
 
+    def clear(self) -> None:
+        """Forget all vectors."""
+        with self._lock:
+            self._kept = []
+
     def note_use(self) -> None:
         """Say that work goes on, so that what it fills is not forgotten meanwhile."""
         self._on_use(False)

@@ -7,7 +7,7 @@ Nothing is said of texts other than these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -157,8 +157,9 @@ def read_pairs(
 ) -> Pairs:
     """Find the answers in a corpus. A query that comes several times has several answers.
 
-    An answer is, in this order: the id of a row, where there are ids; the text of a row, its title, or both as they are
-    embedded (white space around them apart; all rows with that text count); the line on which a row begins.
+    An answer that is a number is the line on which a row begins. One that is text is, in this order: the id of a row,
+    where there are ids; the text of a row, its title, or both as they are embedded (white space around them apart);
+    the line on which a row begins, where there are no ids. All rows with the text of an answer count.
 
     Args:
         queries: One for each pair.
@@ -187,42 +188,6 @@ def read_pairs(
     return found.pairs(tuple(numbers[place] for place in missing))
 
 
-def pairs_as_corpus(
-    queries: Sequence[str], passages: Sequence[str], lines: Sequence[int] | None = None, *, source: str = "pairs"
-) -> tuple[Corpus, Pairs]:
-    """A table of queries and the passages that answer them, whose passages are the corpus, each once.
-
-    A passage without a query still stands in the corpus; a query without a passage is left out.
-
-    Args:
-        queries: One for each row of the table.
-        passages: The same of passages.
-        lines: The line of each row; counted from 1 if None.
-        source: What the corpus is called.
-
-    Raises:
-        TextError: No row has both.
-        LimitError: More queries than `MAX_QUERIES`.
-    """
-    numbers = list(lines) if lines is not None else list(range(1, len(queries) + 1))
-    no_query, no_passage = find_bad_texts(queries), find_bad_texts(passages)
-    place_of: dict[str, int] = {}
-    first_lines: list[int] = []
-    found = _Answers()
-    for place, (query, passage) in enumerate(zip(queries, passages, strict=True)):
-        if place in no_passage:
-            continue
-        row = place_of.setdefault(passage, len(place_of))
-        if row == len(first_lines):
-            first_lines.append(numbers[place])
-        if place not in no_query:
-            found.add(query, (row,))
-    left_out = sorted({*no_query, *no_passage})
-    _check_found(left_out, [numbers[place] for place in left_out], len(queries), source, "leave out")
-    corpus = Corpus(source, tuple(place_of), tuple(first_lines), n_empty=len(no_passage))
-    return corpus, found.pairs(tuple(numbers[place] for place in left_out))
-
-
 def measure(
     handlers: Handlers,
     corpus: Corpus,
@@ -242,7 +207,7 @@ def measure(
     Args:
         handlers: Where encoders come from.
         corpus: What is searched.
-        pairs: From `read_pairs` or `pairs_as_corpus`, of this corpus.
+        pairs: From `read_pairs`, of this corpus.
         settings: What is compared.
         kept: The visitor's vectors; each batch is added as soon as it is computed.
         on_stage: Told of every batch, and may stop the work there.
@@ -409,14 +374,20 @@ def _share_of(stage: OnStage, number: int, n_settings: int) -> OnStage:
 
 def _finder(corpus: Corpus, ids: Sequence[str] | None) -> Callable[[str | int], tuple[int, ...]]:
     """Gives the rows that an answer names."""
-    tables: list[dict[str, list[int]]] = []
+    by_line = {line: row for row, line in enumerate(corpus.lines)}
+    by_document = _places(corpus.documents)
+    tables: list[Mapping[str, Sequence[int]]] = []
     for names in (ids, corpus.texts, corpus.titles, corpus.documents if corpus.titles is not None else None):
         if names is not None:
             tables.append(_places(names))
-    tables.append({str(line): [row] for row, line in enumerate(corpus.lines)})
+    if ids is None:  # an id that is not there must not become a line
+        tables.append({str(line): [row] for line, row in by_line.items()})
 
     def find(answer: str | int) -> tuple[int, ...]:
-        wanted = str(answer).strip()
+        if isinstance(answer, int):
+            row = by_line.get(answer)
+            return () if row is None else tuple(by_document[corpus.document(row).strip()])
+        wanted = answer.strip()
         return next((tuple(table[wanted]) for table in tables if wanted and wanted in table), ())
 
     return find

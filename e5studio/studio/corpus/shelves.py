@@ -39,6 +39,7 @@ class Shelf:
         self._latest_work: threading.Event | None = None
         self._on_use = on_use
         self._table: Table | None = None
+        self._pairs: Table | None = None
         self._corpus: Corpus | None = None
         self._embedded: EmbeddedCorpus | None = None
         self._text_bytes = 0
@@ -67,10 +68,33 @@ class Shelf:
             n_bytes += embedded.vectors.nbytes
         return n_bytes
 
+    @property
+    def pairs(self) -> Table | None:
+        """The latest file of queries and answers."""
+        return self._pairs
+
     def keep_table(self, table: Table) -> None:
-        """Keep a table in place of the one before; corpora stay until others come."""
-        self._table = table
+        """Keep a table in place of the one before, whose corpus and work end; its vectors stay while there is room."""
+        self.stop_work()
+        self._table, self._corpus, self._embedded = table, None, None
         self._count()
+
+    def keep_pairs(self, pairs: Table | None) -> None:
+        """Keep queries and answers in place of those before."""
+        self._pairs = pairs
+        self._count()
+
+    def clear(self) -> None:
+        """Keep nothing any more, and stop what works on it."""
+        self.stop_work()
+        self._table = self._pairs = self._corpus = self._embedded = None
+        self.vectors.clear()
+        self._count()
+
+    def stop_work(self) -> None:
+        """Have the work that runs end at its next step."""
+        if self._latest_work is not None:
+            self._latest_work.set()
 
     def keep_corpus(self, corpus: Corpus) -> None:
         """Keep a corpus in place of the one before."""
@@ -93,15 +117,15 @@ class Shelf:
             An event that is set when this work is to stop.
         """
         mine = threading.Event()
-        before, self._latest_work = self._latest_work, mine
-        if before is not None:
-            before.set()
+        self.stop_work()
+        self._latest_work = mine
         with self._turn:
             yield mine
 
     def _count(self) -> None:
         corpora = [self._corpus, self._embedded.corpus if self._embedded else None]
-        columns: list[Iterable[object]] = [] if self._table is None else list(self._table.cells)
+        tables = [table for table in (self._table, self._pairs) if table is not None]
+        columns: list[Iterable[object]] = [column for table in tables for column in table.cells]
         columns += [column for corpus in corpora if corpus for column in _columns_of(corpus)]
         # The texts of a corpus are those of its table, the same objects.
         sizes = {id(cell): sys.getsizeof(cell) for column in columns for cell in column}
@@ -159,6 +183,7 @@ class Shelves:
         """Forget a visitor's shelf; nothing happens where there is none."""
         with self._lock:
             if isinstance(token, str) and token in self._places:
+                self._places[token].shelf.clear()  # whatever still works for it holds the shelf
                 self._drop(token)
 
     def sweep(self) -> None:

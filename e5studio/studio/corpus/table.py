@@ -28,7 +28,9 @@ MAX_CELLS = 2_000_000
 PASTED = "pasted texts"
 
 _BYTES_OF_A_CHARACTER = 4  # at most, in any encoding
-_TEXT_NAMES = "text passage content body abstract document sentence description question query review comment".split()
+_TEXT_NAMES = (
+    "text passage content body abstract document answer sentence description question query review comment".split()
+)
 _TITLE_NAMES = "title headline heading subject".split()
 _PREVIEW_CHARACTERS = 300
 _ROWS_LOOKED_AT = 1000
@@ -192,11 +194,14 @@ def choose_columns(table: Table, text: str, title: str | None = None, colour: st
         texts=tuple(str(cells[row]) for row in kept),
         lines=tuple(table.lines[row] for row in kept),
         titles=titles,
+        text_name=text,
+        title_name=title,
         colour_name=colour,
         colours=colours,
         n_missing=sum(cell is None for cell in cells),
         n_empty=len(empty),
         bad_rows=(*table.bad_rows, *bad),
+        row_word=table.row_word,
     )
 
 

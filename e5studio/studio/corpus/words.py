@@ -22,6 +22,7 @@ _MAX_LISTED = 6
 _MAX_PASSAGE = 420
 _STEPS = (0.25, 0.5, 0.75)  # shares of the strongest word from which one is marked weak, clear, strong
 _MINUS = "\N{MINUS SIGN}"
+_FEW_COMPARED = 3
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -61,6 +62,8 @@ def news(told: EmbeddingNews) -> str:
 
 GO_ON = "Found again what you brought before. Press Embed: what was embedded is kept and is not embedded twice."
 FORGOTTEN = "Forgotten: the file, its texts and their vectors are no longer on the server."
+OTHER_COLUMNS = "Other columns were chosen since: what is below is of those before, until Embed is pressed again."
+REPLACED = "Stopped, for other texts have come meanwhile, or all was forgotten."
 STOPPED = "Stopped. What was embedded is kept: Embed goes on from there, also after the page is loaded again."
 
 
@@ -81,14 +84,15 @@ def embedded(found: EmbeddedCorpus) -> list[Node]:
     return nodes
 
 
-def hits(found: SearchResult, carrying: Sequence[CarryingWords] = ()) -> list[Node]:
+def hits(found: SearchResult, carrying: Sequence[CarryingWords] = (), row_word: str = "line") -> list[Node]:
     """What a search found, best first; the words that carry each score marked, once they are known."""
     words = {each.row: each for each in carrying}
     head = f"The {len(found.hits)} nearest of the corpus, in {_milliseconds(found.seconds)}."
-    nodes: list[Node] = [["p", "e5-hint", head + _explained(carrying)]]
+    front = [" In front of the query: ", prompt_code(found.prompt.text)] if found.prompt.text else []
+    nodes: list[Node] = [["p", "e5-hint", head, *front, _explained(carrying)]]
     if found.is_truncated:
         nodes.append(["p", "e5-warning", "The query is longer than the model reads: its end was never read."])
-    return nodes + [_hit(rank, hit, words.get(hit.row)) for rank, hit in enumerate(found.hits, 1)]
+    return nodes + [_hit(rank, hit, words.get(hit.row), row_word) for rank, hit in enumerate(found.hits, 1)]
 
 
 def point(corpus: Corpus, row: int, neighbours: Sequence[tuple[int, float]]) -> list[Node]:
@@ -116,6 +120,10 @@ def measured(found: Measured) -> list[Node]:
     if found.against is not None and len(results) > 1:
         base = found.rows[found.against]
         nodes += [["p", "", _verdict(row, setting_name(base.setting))] for row in results if row.difference]
+    if len(results) > _FEW_COMPARED:
+        nodes.append(["p", "e5-hint", "Among so many comparisons one may look sure by chance alone."])
+    if any(row.seconds_per_thousand is None for row in results):
+        nodes.append(["p", "e5-hint", "No seconds stand where the vectors were there already."])
     if results and results[0].means[MAIN_METRIC].interval is None:
         nodes.append(["p", "e5-hint", "There are too few queries for intervals: what was found may be chance."])
     return nodes
@@ -163,13 +171,13 @@ def _explained(carrying: Sequence[CarryingWords]) -> str:
     return " Orange words carry the score beyond what all texts share, blue ones take away from it."
 
 
-def _hit(rank: int, hit: SearchHit, carrying: CarryingWords | None) -> Node:
+def _hit(rank: int, hit: SearchHit, carrying: CarryingWords | None, row_word: str) -> Node:
     title = [["b", "", shown(hit.title, 200) + " "]] if hit.title and carrying is None else []
     head: Node = [
         "div",
         "e5-hit-head",
         ["strong", "", f"{hit.score:.1f}".replace("-", _MINUS)],
-        ["span", "", f"{rank} · line {hit.label}"],
+        ["span", "", f"{rank} · {row_word} {hit.label}"],
     ]
     if carrying is None:
         return ["div", "e5-hit", head, ["p", "e5-marked", *title, shown(hit.text, _MAX_PASSAGE)]]

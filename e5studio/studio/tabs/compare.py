@@ -52,7 +52,7 @@ _OTHER_INSTRUCTIONS = (
     "Retrieve semantically similar text.",
 )
 _LEFT_SIDE = "Its model, use, instruction and texts are those on the left side of the page."
-_CHANGED = "The left side has changed since. Press Compare again."
+_CHANGED = "Changed since it was compared. Press Compare again."
 _N_FORM = 7
 _N_SHOWN = 14
 
@@ -270,7 +270,9 @@ def listen_compare(tab: CompareTab, inputs: Inputs, handlers: Handlers, result: 
         filled = preset.click(fill, typed, [*form.values, tab.status, is_filled], **AT_ONCE)
         filled.then(_comparer(handlers, running), [is_filled, *settings], outputs, **once)
     listen_stop(tab.stop, running)
-    listen_changes(inputs, tab.status, _CHANGED)
+    boxes = (*form.values[1:], tab.is_paired, inputs.separator)
+    others = [form.picker.choose, *(box.input for box in boxes), *(button.click for button, _ in inputs.examples)]
+    listen_changes(inputs, tab.status, _CHANGED, others)
     for source in (tab.plot, tab.table, tab.moved):
         source.pick(_pick, [tab.compared], [tab.pair, tab.bump_said, tab.bump], **AT_ONCE)
     tab.save.wanted(_save, [tab.compared], [tab.save], **SAVING)

@@ -23,7 +23,7 @@ from e5studio.studio.corpus import words as corpus_words
 from e5studio.studio.corpus.choosing import chosen_corpus, corpus_setting
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
-from e5studio.studio.corpus.own_vectors import bring_vectors
+from e5studio.studio.corpus.own_vectors import BroughtVectors, bring_vectors
 from e5studio.studio.corpus.shelves import SHELVES
 from e5studio.studio.corpus.table import BadRows, Table, choose_columns, read_pasted, read_table
 from e5studio.studio.corpus.tables import preview_table
@@ -34,7 +34,7 @@ from e5studio.studio.inputs import Inputs
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
 from e5studio.studio.state import RunningWork, StoppedError
-from e5studio.studio.tabs.corpus_answers import AnswersPart, listen_answers, render_answers
+from e5studio.studio.tabs.corpus_answers import AnswersPart, listen_answers, no_answers, render_answers
 from e5studio.studio.tabs.corpus_search import FoundPart, fresh_found, listen_found, render_found
 from e5studio.studio.working import listen_stop, told_work
 
@@ -44,6 +44,7 @@ _ENCODINGS = [
 ]
 _DELIMITERS = [(label("As the ending says"), ""), (",", ","), (";", ";"), ("|", "|"), ("Tab", "\t")]
 _NONE = ""
+_N_SOURCE = 7  # values of `SourcePart.outputs`
 _HINT = "Model, use and instruction are those on the left side of the page."
 
 
@@ -169,15 +170,14 @@ def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> None:
     found = tab.found.fresh
     opened = tab.key.opened(_open_shelf, None, [tab.token, tab.key, *source.outputs, tab.status, *found], **READING)
     asked = [tab.token, source.file, *source.reading]
+    read = [tab.token, tab.key, *source.outputs, tab.status, *found]
     reads = [
-        choice(_read_file, asked, [tab.token, tab.key, *source.outputs], **READING)
+        choice(_read_file, asked, read, **READING)
         for choice in (source.file.upload, *(each.input for each in source.reading))
     ]
-    reads.append(
-        source.use_paste.click(_take_lines, [tab.token, source.paste], [tab.token, tab.key, *source.outputs], **READING)
-    )
+    reads.append(source.use_paste.click(_take_lines, [tab.token, source.paste], read, **READING))
     for column in source.chosen_columns:
-        column.input(_choose, [tab.token, *source.chosen_columns], [source.chosen], **READING)
+        column.input(_choose, [tab.token, *source.chosen_columns], [source.chosen, tab.status], **READING)
     left = [inputs.picker, inputs.use, inputs.instruction]
     embedded = tab.embed.click(
         _embedder(handlers, running),
@@ -187,17 +187,16 @@ def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> None:
         **EMBEDDING,
     )
     brought = tab.bring.upload(
-        _bringer(handlers), [tab.token, tab.bring, *left, *source.chosen_columns], [tab.status, *found], **READING
+        _bringer(handlers, running),
+        [tab.token, tab.bring, *left, *source.chosen_columns],
+        [tab.embed, tab.stop, tab.status, *found],
+        **EMBEDDING,
     )
     listen_stop(tab.stop, running)
     listen_found(tab.found, handlers, tab.token, inputs.instruction, after=[opened, embedded, brought])
     listen_answers(tab.answers, inputs, handlers, tab.token, source.chosen_columns, after=[opened, *reads])
-    tab.forget.click(
-        _forget,
-        [tab.token, source.file],
-        [tab.token, tab.key, *source.outputs, tab.status, *found, source.file],
-        **AT_ONCE,
-    )
+    emptied = [*read, source.file, source.paste, tab.bring, *tab.answers.emptied]
+    tab.forget.click(_forget, [tab.token, source.file, tab.bring, tab.answers.pairs], emptied, **AT_ONCE)
 
 
 def _invitation() -> list[words.Node]:
@@ -212,7 +211,9 @@ def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]
     if table is None:
         none = gr.update(choices=[], value=None)
         return [_invitation(), None, gr.update(visible=False), none, none, none, []]
-    text, title = table.text_column, table.title_column
+    text, title, colour = table.text_column, table.title_column, None
+    if corpus is not None:
+        text, title, colour = corpus.text_name, corpus.title_name, corpus.colour_name
     optional = [(label("none"), _NONE), *((name, name) for name in table.columns)]
     try:
         told = corpus_words.chosen(corpus or choose_columns(table, text, title))
@@ -224,7 +225,7 @@ def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]
         gr.update(visible=len(table.columns) > 1),
         gr.update(choices=list(table.text_columns), value=text),
         gr.update(choices=optional, value=title or _NONE),
-        gr.update(choices=optional, value=_NONE),
+        gr.update(choices=optional, value=colour or _NONE),
         told,
     ]
 
@@ -238,16 +239,19 @@ def _brought(token: str, read: Callable[[], Table]) -> list[Any]:
         table = read()
         token, shelf = SHELVES.open(token)
         shelf.keep_table(table)
-        return [token, token, *_source_view(table)]
+        return [token, token, *_source_view(table), words.hint(_HINT), *fresh_found(None)]
     except Exception as error:
-        return [gr.skip(), gr.skip(), words.error(explain(error)), *[gr.skip()] * 6]
+        before = SHELVES.open(token)[1].table
+        left = f" {before.name} is still the one that is taken." if before else ""
+        kept = [gr.skip()] * (_N_SOURCE + len(fresh_found(None)))
+        return [gr.skip(), gr.skip(), words.error(explain(error) + left), *kept]
 
 
 def _open_shelf(event: gr.EventData) -> list[Any]:
     """What the page had before it was loaded again."""
     token, shelf = SHELVES.open(fields_of(event).get("token"))
     if shelf.table is None:
-        return [token, token, *[gr.skip()] * 7, gr.skip(), *[gr.skip()] * len(fresh_found(None))]
+        return [token, token, *[gr.skip()] * _N_SOURCE, gr.skip(), *[gr.skip()] * len(fresh_found(None))]
     corpus, embedded = shelf.corpus, shelf.embedded
     source = _source_view(shelf.table, corpus)
     is_current = embedded is not None and embedded.corpus is corpus
@@ -257,7 +261,7 @@ def _open_shelf(event: gr.EventData) -> list[Any]:
 
 def _read_file(token: str, path: str | None, encoding: str, delimiter: str, bad_rows: str) -> list[Any]:
     if not path:
-        return [gr.skip()] * 9
+        return [gr.skip()] * (3 + _N_SOURCE + len(fresh_found(None)))
     on_bad_rows: BadRows = "refuse" if bad_rows == "refuse" else "skip"
     file = Path(path)
     return _brought(
@@ -272,11 +276,14 @@ def _take_lines(token: str, pasted: str) -> list[Any]:
     return _brought(token, lambda: read_pasted(pasted))
 
 
-def _choose(token: str, *columns: Any) -> list[words.Node]:
+def _choose(token: str, *columns: Any) -> list[Any]:
+    shelf = SHELVES.open(token)[1]
     try:
-        return corpus_words.chosen(chosen_corpus(SHELVES.open(token)[1], *columns))
+        corpus = chosen_corpus(shelf, *columns)
     except Exception as error:
-        return words.error(explain(error))
+        return [words.error(explain(error)), gr.skip()]
+    is_old = shelf.embedded is not None and shelf.embedded.corpus is not corpus
+    return [corpus_words.chosen(corpus), words.hint(corpus_words.OTHER_COLUMNS) if is_old else gr.skip()]
 
 
 def _embedder(handlers: Handlers, running: RunningWork) -> Any:
@@ -294,7 +301,10 @@ def _embedder(handlers: Handlers, running: RunningWork) -> Any:
                 with shelf.work() as is_stopped:
                     found = embed_corpus(handlers, corpus, setting, shelf.vectors, _teller(tell, is_stopped))
             except StoppedError:
-                raise StoppedError(corpus_words.STOPPED) from None
+                is_there = shelf.corpus is corpus
+                raise StoppedError(corpus_words.STOPPED if is_there else corpus_words.REPLACED) from None
+            if shelf.corpus is not corpus:
+                raise StoppedError(corpus_words.REPLACED)
             shelf.keep_embedded(found)
             return found
 
@@ -317,38 +327,58 @@ def _teller(tell: OnStage, is_stopped: threading.Event) -> Callable[[EmbeddingNe
     return on_news
 
 
-def _bringer(handlers: Handlers) -> Any:
+def _bringer(handlers: Handlers, running: RunningWork) -> Any:
     """Takes vectors out of files in place of embedding."""
 
-    def bring(token: str, paths: list[str] | None, model: str, use: str, instruction: str, *columns: Any) -> list[Any]:
+    def bring(
+        token: str,
+        paths: list[str] | None,
+        model: str,
+        use: str,
+        instruction: str,
+        text: Any,
+        title: Any,
+        colour: Any,
+        request: gr.Request,
+    ) -> Iterator[list[Any]]:
         shelf = SHELVES.open(token)[1]
         files = [Path(path) for path in paths or []]
         vectors = [file for file in files if file.suffix.lower() != ".json"]
         manifests = [file for file in files if file.suffix.lower() == ".json"]
-        try:
+
+        def work(tell: OnStage) -> BroughtVectors:
             if len(vectors) != 1 or len(manifests) > 1:
                 raise TextError("Bring one file of vectors, and with an .npy its .npy.json if there is one.")
-            brought = bring_vectors(
+            corpus = chosen_corpus(shelf, text, title, colour)
+            found = bring_vectors(
                 handlers,
-                chosen_corpus(shelf, *columns),
+                corpus,
                 corpus_setting(model, use, instruction),
                 vectors[0],
                 name=vectors[0].name,
                 manifest=manifests[0] if manifests else None,
+                on_stage=tell,
             )
-            shelf.keep_embedded(brought.embedded)
-            told = corpus_words.embedded(brought.embedded) + (words.hint(brought.note) if brought.note else [])
-            return [told, *fresh_found(brought.embedded)]
-        except Exception as error:
-            left = shelf.embedded is not None
-            return [words.error(explain(error), is_result_left=left), *[gr.skip()] * len(fresh_found(None))]
+            if shelf.corpus is not corpus:
+                raise StoppedError(corpus_words.REPLACED)
+            shelf.keep_embedded(found.embedded)
+            return found
+
+        def show(found: BroughtVectors) -> list[Any]:
+            told = corpus_words.embedded(found.embedded) + (words.hint(found.note) if found.note else [])
+            return [told, *fresh_found(found.embedded)]
+
+        is_left = shelf.embedded is not None
+        yield from told_work(running, request, work, show, n_shown=len(fresh_found(None)), is_result_left=is_left)
 
     return bring
 
 
-def _forget(token: str, path: str | None) -> list[Any]:
+def _forget(token: str, *paths: str | list[str] | None) -> list[Any]:
     SHELVES.forget(token)
-    if path:
-        Path(path).unlink(missing_ok=True)
+    for path in paths:
+        for each in [path] if isinstance(path, str) else path or []:
+            Path(each).unlink(missing_ok=True)
     new = SHELVES.open()[0]
-    return [new, new, *_source_view(None), words.hint(corpus_words.FORGOTTEN), *fresh_found(None), None]
+    emptied = [None, "", None, *no_answers()]
+    return [new, new, *_source_view(None), words.hint(corpus_words.FORGOTTEN), *fresh_found(None), *emptied]

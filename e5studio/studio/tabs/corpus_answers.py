@@ -24,7 +24,7 @@ from e5studio.studio.corpus.plots import draw_measured
 from e5studio.studio.corpus.shelves import SHELVES, Shelf
 from e5studio.studio.corpus.table import Table, read_table
 from e5studio.studio.corpus.tables import measured_table
-from e5studio.studio.events import AT_ONCE, EMBEDDING, READING, SESSION_SECONDS
+from e5studio.studio.events import AT_ONCE, EMBEDDING, READING
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.inputs import Inputs
@@ -61,7 +61,11 @@ class AnswersPart:
     verdict: gr.HTML
     plot: gr.HTML
     table: gr.HTML
-    table_of_pairs: gr.State
+
+    @property
+    def emptied(self) -> list[Any]:
+        """What goes when all is forgotten, in the order of `no_answers`."""
+        return [self.pairs, self.said, self.query, self.answer, self.status, self.verdict, self.plot, self.table]
 
 
 def render_answers() -> AnswersPart:
@@ -104,7 +108,6 @@ def render_answers() -> AnswersPart:
         verdict = text_tree(elem_id="e5-verdict", live="polite")
         plot = plotly_view(elem_id="e5-measured-plot")
         table = data_table_view(elem_id="e5-measured")
-    table_of_pairs = gr.State(None, time_to_live=SESSION_SECONDS)
     return AnswersPart(
         pairs,
         said,
@@ -120,7 +123,6 @@ def render_answers() -> AnswersPart:
         verdict,
         plot,
         table,
-        table_of_pairs,
     )
 
 
@@ -135,14 +137,13 @@ def listen_answers(
     """Read pairs, measure, stop; the events in `after` may bring other columns."""
     running = RunningWork()
     for event in after:
-        event.then(_beside, [token, part.table_of_pairs], [part.query, part.answer], **AT_ONCE)
-    part.pairs.upload(_read_pairs, [part.pairs], [part.said, part.query, part.answer, part.table_of_pairs], **READING)
-    part.pairs.clear(_no_pairs, [token], [part.said, part.query, part.answer, part.table_of_pairs], **READING)
+        event.then(_beside, [token], [part.query, part.answer], **AT_ONCE)
+    part.pairs.upload(_read_pairs, [token, part.pairs], [part.said, part.query, part.answer], **READING)
+    part.pairs.clear(_no_pairs, [token], [part.said, part.query, part.answer], **READING)
     part.start.click(
         _measurer(handlers, running),
         [
             token,
-            part.table_of_pairs,
             part.query,
             part.answer,
             part.variants,
@@ -185,45 +186,56 @@ def measured_settings(
     if "none" in variants and kind != "none":
         found.append(replace(left, use="none", instruction=""))
     found += [replace(left, dtype=dtype) for dtype in ("bfloat16", "int8") if dtype in variants]
-    if takes_instruction(kind, left.use):
-        lines = [line.strip() for line in instructions.splitlines() if line.strip()]
-        found += [replace(left, instruction=line) for line in lines]
-    found += [corpus_setting(name, left.use, left.instruction) for name in models]
+    # "No prompt" of a model that knows no other way must not be carried over to models that were trained with prompts.
+    others = [corpus_setting(name, "" if kind == "none" else left.use, left.instruction) for name in models]
+    lines = [line.strip() for line in instructions.splitlines() if line.strip()]
+    for setting in (left, *others):
+        found += [setting]
+        if takes_instruction(offered(setting.model).prompt_kind, setting.use):
+            found += [replace(setting, instruction=line) for line in lines]
     unique = list(dict.fromkeys(found))
     if len(unique) > _MAX_SETTINGS:
         raise TextError(f"{len(unique)} settings are more than the {_MAX_SETTINGS} measured at once here. Take fewer.")
     return unique
 
 
-def _read_pairs(path: str | None) -> list[Any]:
+def no_answers() -> list[Any]:
+    """An empty part, as the values of `AnswersPart.emptied`."""
+    none = gr.update(choices=[], value=None)
+    return [None, [], none, none, [], [], None, None]
+
+
+def _read_pairs(token: str, path: str | None) -> list[Any]:
     if not path:
-        return [gr.skip()] * 4
+        return [gr.skip()] * 3
     try:
         table = read_table(Path(path), name=Path(path).name)
+        SHELVES.open(token)[1].keep_pairs(table)
     except Exception as error:
-        return [words.error(explain(error)), *[gr.skip()] * 3]
+        return [words.error(explain(error)), *[gr.skip()] * 2]
     names = list(table.columns)
     return [
         corpus_words.file_read(table),
         gr.update(choices=names, value=query_column(table)),
         gr.update(choices=names, value=answer_column(table)),
-        table,
     ]
 
 
 def _no_pairs(token: str) -> list[Any]:
-    return [[], *columns_for_pairs(SHELVES.open(token)[1].table), None]
+    shelf = SHELVES.open(token)[1]
+    shelf.keep_pairs(None)
+    return [[], *columns_for_pairs(shelf.table)]
 
 
-def _beside(token: str, pairs: Table | None) -> list[Any]:
+def _beside(token: str) -> list[Any]:
     """The columns beside the texts, where no file of pairs was brought."""
-    return [gr.skip()] * 2 if pairs is not None else columns_for_pairs(SHELVES.open(token)[1].table)
+    shelf = SHELVES.open(token)[1]
+    return [gr.skip()] * 2 if shelf.pairs is not None else columns_for_pairs(shelf.table)
 
 
 def _measurer(handlers: Handlers, running: RunningWork) -> Any:
     def press(
         token: str,
-        pairs_table: Table | None,
         query: Any,
         answer: Any,
         variants: list[str],
@@ -241,7 +253,7 @@ def _measurer(handlers: Handlers, running: RunningWork) -> Any:
 
         def work(tell: OnStage) -> Measured:
             corpus = chosen_corpus(shelf, text, title, colour)
-            pairs = pairs_of(corpus, _table(shelf), pairs_table, query or None, answer or None)
+            pairs = pairs_of(corpus, _table(shelf), shelf.pairs, query or None, answer or None)
             left = corpus_setting(model, use, instruction)
             settings = measured_settings(left, variants or [], instructions or "", models or [])
             with shelf.work() as is_stopped:
@@ -254,7 +266,8 @@ def _measurer(handlers: Handlers, running: RunningWork) -> Any:
                 return measure(handlers, corpus, pairs, settings, shelf.vectors, on_stage)
 
         def show(found: Measured) -> list[Any]:
-            done = f"Measured {len(found.rows)} settings on {len(found.pairs):,} queries."
+            n = len(found.rows)
+            done = f"Measured {n} {'setting' if n == 1 else 'settings'} on {len(found.pairs):,} queries."
             chart = draw_measured(found)
             return [
                 [["p", "e5-done", done]],

@@ -248,7 +248,8 @@ def _paint(
             yield [words.progress(None, "Finding groups"), gr.skip(), gr.skip()]
             groups = group_corpus(embedded)
         figure, caption = _drawn(embedded, _Looks(placed, colour, groups, searched))
-        yield [words.hint(caption), posted(figure), groups]
+        is_current = SHELVES.open(token)[1].embedded is embedded
+        yield [words.hint(caption), posted(figure), groups] if is_current else [gr.skip()] * 3
     except Exception as error:
         yield [words.error(explain(error)), gr.skip(), gr.skip()]
 
@@ -301,11 +302,13 @@ def _searcher(handlers: Handlers) -> Any:
         if embedded is None:
             return [words.error(_GONE), None, gr.skip()]
         try:
-            found = search_corpus(handlers, embedded, query, instruction, N_HITS)
+            found = search_corpus(handlers, embedded, query, _task(embedded, instruction), N_HITS)
         except Exception as error:
             return [words.error(explain(error)), None, gr.skip()]
+        if SHELVES.open(token)[1].embedded is not embedded:  # another corpus has come meanwhile
+            return [gr.skip()] * 3
         choices = _colour_choices(colours_of(embedded, has_scores=True))
-        return [corpus_words.hits(found), found, gr.update(choices=choices)]
+        return [corpus_words.hits(found, row_word=embedded.corpus.row_word), found, gr.update(choices=choices)]
 
     return search
 
@@ -318,12 +321,20 @@ def _explainer(handlers: Handlers) -> Any:
         if embedded is None or found is None or found.of != embedded.key:
             return gr.skip()
         try:
-            carrying = carrying_words(handlers, embedded, found.query, [hit.row for hit in found.hits], instruction)
+            rows = [hit.row for hit in found.hits]
+            carrying = carrying_words(handlers, embedded, found.query, rows, _task(embedded, instruction))
         except Exception as error:
             return [*corpus_words.hits(found), *words.hint(f"Words could not be marked: {explain(error)}")]
-        return corpus_words.hits(found, carrying)
+        if SHELVES.open(token)[1].embedded is not embedded:
+            return gr.skip()
+        return corpus_words.hits(found, carrying, embedded.corpus.row_word)
 
     return mark
+
+
+def _task(embedded: EmbeddedCorpus, instruction: str) -> str | None:
+    """The instruction of a search: the left side's, for queries alone have one; where texts have it too, theirs."""
+    return instruction if embedded.setting.use == "retrieval" else None
 
 
 def _take(event: gr.EventData, token: str) -> dict[str, Any]:

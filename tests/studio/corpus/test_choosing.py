@@ -14,10 +14,10 @@ from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 TABLE = Table(
     "papers.csv",
     ("_id", "title", "text", "question"),
-    (("x1", "x2", "x3"), ("One", "Two", "Three"), ("first text", "second text", ""), ("what is first", None, "third?")),
+    (("3", "2", "5"), ("One", "Two", "Three"), ("first text", "second text", ""), ("what is first", None, "third?")),
     (2, 3, 5),
 )
-PAIRS = Table("pairs.csv", ("query", "corpus-id"), (("a", "b", "nobody"), ("x2", "x1", "x9")), (2, 3, 4))
+PAIRS = Table("pairs.csv", ("query", "corpus-id"), (("a", "b", "nobody"), ("2", "3", "9")), (2, 3, 4))
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def test_pairs_of_another_file_find_their_answers_by_id(shelf):
 
 
 def test_a_query_beside_a_text_is_answered_by_it(shelf):
+    """Also where ids look like lines: that of line 2 is 3."""
     corpus = chosen_corpus(shelf, "text", None, None)
     pairs = pairs_of(corpus, TABLE, None, "question", None)
     assert (pairs.queries, pairs.relevant) == (("what is first",), ((0,),))
@@ -71,6 +72,28 @@ def test_what_is_missing_is_asked_for(shelf):
         pairs_of(corpus, TABLE, PAIRS, "query", None)
     with pytest.raises(FileFormatError, match="no column 'nobody'"):
         pairs_of(corpus, TABLE, PAIRS, "nobody", "corpus-id")
+
+
+def test_texts_that_would_find_themselves_are_no_queries(shelf):
+    corpus = chosen_corpus(shelf, "question", None, None)
+    with pytest.raises(TextError, match="each query would find itself"):
+        pairs_of(corpus, TABLE, None, "question", None)
+
+
+def test_of_questions_and_answers_the_answers_are_the_texts():
+    table = Table("faq.csv", ("question", "answer"), (("what?",), ("that",)), (2,))
+    assert (table.text_column, query_column(table)) == ("answer", "question")
+
+
+def test_other_models_are_used_in_their_own_way():
+    left = corpus_setting(OFFLINE, "none", "")
+    found = measured_settings(left, [], "a task", [ENGLISH, INSTRUCT])
+    assert [(each.model, each.use, each.instruction) for each in found] == [
+        (OFFLINE, "none", ""),
+        (ENGLISH, "retrieval", ""),
+        (INSTRUCT, "retrieval", ""),
+        (INSTRUCT, "retrieval", "a task"),
+    ]
 
 
 def test_columns_are_guessed_by_their_names():

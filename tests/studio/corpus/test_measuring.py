@@ -24,7 +24,6 @@ from e5studio.studio.corpus.measuring import (
     Pairs,
     SettingResult,
     measure,
-    pairs_as_corpus,
     read_pairs,
 )
 from e5studio.studio.handlers import Handlers
@@ -129,17 +128,16 @@ class TestReadingPairs:
             read_pairs(["q", "r", "s"], ["a cat"] * 3, self.corpus)
 
 
-def test_the_passages_of_a_table_are_the_corpus_each_once():
-    corpus, pairs = pairs_as_corpus(
-        ["what barks", "what purrs", "", "what barks", "what flies"],
-        ["a dog", "a cat", "a fish", "a cat", " "],
-        [2, 3, 5, 6, 7],
-        source="pairs.csv",
-    )
-    assert (corpus.texts, corpus.lines, corpus.source) == (("a dog", "a cat", "a fish"), (2, 3, 5), "pairs.csv")
-    assert pairs == Pairs(("what barks", "what purrs"), ((0, 1), (1,)), left_out=(5, 7))
-    with pytest.raises(TextError, match="No pair has"):
-        pairs_as_corpus(["q", ""], ["", "p"])
+def test_an_id_that_is_not_there_is_no_line():
+    corpus = Corpus("faq.csv", ("one", "two", "three"), (2, 3, 4))
+    found = read_pairs(["q", "r"], ["2", "3"], corpus, ids=["0", "1", "2"])
+    assert (found.queries, found.relevant, found.left_out) == (("q",), ((2,),), (2,))
+
+
+def test_a_number_is_a_line_whatever_the_ids_say_and_all_rows_of_its_text_count():
+    corpus = Corpus("faq.csv", ("same", "other", "same"), (2, 3, 4))
+    found = read_pairs(["q", "r"], [2, 3], corpus, ids=["3", "4", "2"])
+    assert found.relevant == ((0, 2), (1,))
 
 
 class TestFigures:

@@ -102,7 +102,7 @@ def test_of_a_long_passage_the_part_that_carries_the_score_is_shown():
     values[200:210] = 1.0
     reading = TextReading("1", text, Words(tuple(text.split()), ("word",) * 300, spans, None), 300, len(text), ())
     passage = CarryingWords(0, reading, values, values, 10.0)
-    shown = json.dumps(words._hit(1, SearchHit(0, "1", 90.0, text, ""), passage))
+    shown = json.dumps(words._hit(1, SearchHit(0, "1", 90.0, text, ""), passage, "line"))
     assert "word205" in shown
     assert "word001" not in shown
     assert len(shown) < 6000
