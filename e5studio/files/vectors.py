@@ -283,10 +283,23 @@ def _check_row_count(written: int, expected: int) -> None:
 
 def _open_npy(path: Path) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-    except (ValueError, EOFError) as error:
-        raise FileFormatError(f"{path} cannot be read as a numpy array: {error}") from error
+        with np.errstate(over="raise"):  # a shape whose product wraps around would pass for a small one
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise  # a file that is missing or not readable says so in Python's own words
+    except Exception as error:
+        # The header is read as Python code, and numpy doesn't say which errors a broken one leads to: besides
+        # ValueError they are at least OverflowError, SyntaxError, TokenError, IndexError and MemoryError.
+        raise FileFormatError(
+            f"{path} cannot be read as a numpy array: {_first_line(error)}. Save it anew with numpy.save."
+        ) from error
     return array
+
+
+def _first_line(error: Exception) -> str:
+    """What an error says, short: a header may be quoted in it whole."""
+    line = (str(error) or type(error).__name__).split("\n", maxsplit=1)[0]
+    return line[:200].rstrip(". ")
 
 
 def _check_shape(path: Path, shape: tuple[int, ...], due: tuple[int, int]) -> None:
@@ -395,9 +408,11 @@ def _from_json(path: Path, content: bytes) -> VectorManifest:
         record = json.loads(content)
         spec = EncoderSpec(**record["spec"])
         manifest = VectorManifest(spec, **{each.name: record[each.name] for each in fields(VectorManifest)[1:]})
-    except (ValueError, TypeError, KeyError) as error:
+        _check_types(manifest)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise FileFormatError(
-            f"{path} does not describe vectors as this version of E5 Studio does ({error}). Encode the texts again."
+            f"{path} does not describe vectors as this version of E5 Studio does ({_first_line(error)}). "
+            "Encode the texts again."
         ) from error
     if record.get("format") != _FORMAT or record.get("fingerprint") != spec.fingerprint:
         raise FileFormatError(
@@ -405,3 +420,19 @@ def _from_json(path: Path, content: bytes) -> VectorManifest:
             "Encode the texts again."
         )
     return manifest
+
+
+def _check_types(manifest: VectorManifest) -> None:
+    """Refuse values that the annotations promise away: JSON may hold anything in their place."""
+    spec = manifest.spec
+    numbers = {"max_tokens": spec.max_tokens, "embed_dim": spec.embed_dim}
+    optional = {"quantization": spec.quantization, "role": manifest.role, "instruction": manifest.instruction}
+    due = {name: value for name, value in asdict(spec).items() if name not in numbers and name not in optional}
+    words = {**due, "prompt": manifest.prompt, "source": manifest.source}
+    words |= {name: value for name, value in optional.items() if value is not None}
+    for name, value in words.items():
+        if not isinstance(value, str):
+            raise TypeError(f"{name!r} is no text but {type(value).__name__}")
+    for name, number in numbers.items():
+        if type(number) is not int or number < 1:
+            raise TypeError(f"{name!r} is no whole number above 0")

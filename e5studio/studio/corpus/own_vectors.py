@@ -125,6 +125,8 @@ def bring_vectors(
             path, ending, n_rows=len(corpus), embed_dim=spec.embed_dim, manifest=manifest if ending == ".npy" else None
         )
     except FileFormatError as error:
+        if manifest is not None:  # first, for the other's path may be how this one begins
+            error = in_words_of_page(error, manifest, f"{name}.json")
         raise in_words_of_page(error, path, name) from error
     if found.manifest is not None:
         _check_origin(found.manifest, spec, prompt, name)

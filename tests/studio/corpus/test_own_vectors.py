@@ -161,6 +161,63 @@ class TestBring:
             bring(path)
         assert not (tmp_path / "ran").exists()
 
+    @pytest.mark.parametrize(
+        "header",
+        [
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (-3, 384)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (-3, -384)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1180591620717411303424, 384)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (4294967296, 4294967296)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (6, 48)}",
+            "{'descr': (), 'fortran_order': False, 'shape': (6, 48)}",
+            "{'descr': 'f4,(', 'fortran_order': False, 'shape': (6, 48)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (6,",
+            "{'descr': '<f4",
+            "\x00",
+            "(" * 5000,
+            "-" * 9000 + "1",
+            "",
+        ],
+    )
+    def test_broken_headers(self, bring, tmp_path, header):
+        content = header.encode()
+        path = tmp_path / "0123"
+        path.write_bytes(b"\x93NUMPY\x01\x00" + len(content).to_bytes(2, "little") + content + bytes(64))
+        with pytest.raises(
+            FileFormatError, match=r"^mine\.npy cannot be read as a numpy array: .*numpy\.save\.$"
+        ) as caught:
+            bring(path)
+        assert "0123" not in str(caught.value)
+        assert len(str(caught.value)) < 350
+
+    @pytest.mark.parametrize("length", [3, 8, 9, 20, 100])
+    def test_cut_arrays(self, bring, embedded, tmp_path, length):
+        np.save(tmp_path / "whole.npy", embedded.vectors)
+        path = tmp_path / "0123"
+        path.write_bytes((tmp_path / "whole.npy").read_bytes()[:length])
+        with pytest.raises(FileFormatError, match=r"^mine\.npy cannot be read as a numpy array"):
+            bring(path)
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"[]", b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe\x00", b'{"spec": {}}', b'{"spec": 1}']
+    )
+    def test_a_bad_manifest_is_called_by_the_name_of_the_file(self, take, bring, content):
+        array, manifest = take(".npy")
+        manifest.path.write_bytes(content)
+        with pytest.raises(FileFormatError, match=r"^mine\.npy\.json does not describe vectors") as caught:
+            bring(array.path, manifest=manifest.path)
+        assert str(manifest.path.parent) not in str(caught.value)
+        assert len(str(caught.value)) < 400
+
+    @pytest.mark.parametrize("change", [{"embed_dim": "48"}, {"embed_dim": -1}, {"model": ["a"]}, {"dtype": None}])
+    def test_a_manifest_of_other_types(self, take, bring, change):
+        array, manifest = take(".npy")
+        content = json.loads(manifest.path.read_text())
+        content["spec"] |= change
+        manifest.path.write_text(json.dumps(content))
+        with pytest.raises(FileFormatError, match=rf"^mine\.npy\.json does not .*\('{next(iter(change))}' is no "):
+            bring(array.path, manifest=manifest.path)
+
     def test_parquet_of_another_shape(self, bring, embedded, tmp_path):
         rows = embedded.vectors.tolist()
         for columns, said in (
