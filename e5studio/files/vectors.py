@@ -75,11 +75,13 @@ class ForeignVectors:
         vectors: As they stand there, (rows, embed_dim), of any real type; NaN in rows without a vector.
         manifest: How they were made, where the file tells.
         texts: The column "text", where there is one.
+        titles: The column "title", where there is one.
     """
 
     vectors: NDArray[Any]
     manifest: VectorManifest | None
     texts: list[str | None] | None
+    titles: list[str | None] | None
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def read_foreign_vectors(
         )
     _check_shape(path, vectors.shape, (n_rows, embed_dim))
     found = None if manifest is None else _from_json(manifest, manifest.read_bytes())
-    return ForeignVectors(np.array(vectors), found, None)
+    return ForeignVectors(np.array(vectors), found, None, None)
 
 
 @contextmanager
@@ -333,9 +335,18 @@ def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int) -> ForeignVec
                 raise FileFormatError(f"{path}: the vectors of column {name!r} differ in length.")
             vectors[start + present] = values.reshape(-1, embed_dim)
             start += len(column)
-        has_texts = text_columns(path).get("text", False)
-        texts = file.read(columns=["text"]).column("text").to_pylist() if has_texts else None
-    return ForeignVectors(vectors, None if content is None else _from_json(path, content), texts)
+        texts, titles = (_text_column(path, file, name) for name in ("text", "title"))
+    return ForeignVectors(vectors, None if content is None else _from_json(path, content), texts, titles)
+
+
+def _text_column(path: Path, file: Any, name: str) -> list[str | None] | None:
+    """The cells of a column; None where there is none of this name that holds text."""
+    if not text_columns(path).get(name, False):
+        return None
+    if file.schema_arrow.names.count(name) > 1:
+        raise FileFormatError(f"{path} names the column {name!r} more than once. Rename one.")
+    cells: list[str | None] = file.read(columns=[name]).column(name).to_pylist()
+    return cells
 
 
 def _vector_column(path: Path, schema: Any) -> str:

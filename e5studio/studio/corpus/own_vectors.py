@@ -22,7 +22,7 @@ from e5studio.files.vectors import (
     write_vectors,
 )
 from e5studio.models import PromptKind
-from e5studio.prompts import Prompt, resolve_prompt
+from e5studio.prompts import Prompt, join_title, resolve_prompt
 from e5studio.similarity import require_finite, unit_rows
 from e5studio.spec import EncoderSpec
 from e5studio.studio.boxes import shown
@@ -168,15 +168,41 @@ def _check_origin(manifest: VectorManifest, spec: EncoderSpec, prompt: Prompt, n
 
 
 def _check_texts(found: ForeignVectors, corpus: Corpus, name: str) -> None:
-    """Refuse vectors of other texts, or of the same in another order, where the file holds them."""
+    """Refuse vectors of other texts, of the same in another order or with other titles, where the file tells.
+
+    White space at the ends is passed over: whoever writes a file may have taken it off before embedding.
+    """
     for row, text in enumerate(found.texts or ()):
-        own = {replace_surrogates(corpus.texts[row]), replace_surrogates(corpus.document(row))}
-        if text not in own:
-            raise FileFormatError(
-                f"{name} holds vectors of other texts, or in another order: in row {row + 1} stands "
-                f"“{shown(text or '', 80)}”, and on line {corpus.lines[row]} of {corpus.source} "
-                f"“{shown(corpus.texts[row], 80)}”. Take the file that was made of these texts."
-            )
+        stored = (text or "").strip()
+        title = found.titles[row] if found.titles else None
+        joined = join_title(title, text or "").strip()
+        # Another program's titles may stand beside vectors of the texts alone; our own are always part of them.
+        embedded = {joined} if found.manifest else {joined, stored}
+        if replace_surrogates(corpus.document(row)).strip() in embedded:
+            continue
+        if replace_surrogates(corpus.texts[row]).strip() == stored:
+            raise FileFormatError(_other_title(name, row, title, corpus))
+        raise FileFormatError(
+            f"{name} holds vectors of other texts, or in another order: in row {row + 1} stands "
+            f"“{shown(text or '', 80)}”, and on line {corpus.lines[row]} of {corpus.source} "
+            f"“{shown(corpus.texts[row], 80)}”. Take the file that was made of these texts."
+        )
+
+
+def _other_title(name: str, row: int, title: str | None, corpus: Corpus) -> str:
+    """Why the vector of a row whose text is right is not that of the corpus: the titles differ, or one has none."""
+    own = corpus.titles[row] if corpus.titles else ""
+    theirs, ours = (f"the title “{shown(each, 80)}”" if each else "no title" for each in (title, own))
+    if corpus.titles is None:
+        advice = "Choose the column of titles, or a file that was made without them."
+    elif title:
+        advice = "Choose the column of titles that it was made with, or embed the texts here."
+    else:
+        advice = "Choose no column of titles, or a file that was made with them."
+    return (
+        f"{name} holds vectors of these texts with other titles: in row {row + 1} {theirs} is in front of the text, "
+        f"and on line {corpus.lines[row]} of {corpus.source} {ours}. {advice}"
+    )
 
 
 def _normalised(found: ForeignVectors, name: str) -> FloatArray:

@@ -252,6 +252,52 @@ class TestBring:
         with pytest.raises(FileFormatError, match=r"in another order: in row 1 stands “The summit is .* on line 2 of"):
             bring(file.path, "mine.parquet", of=other)
 
+    @pytest.mark.parametrize("titles", [("A",) * 6, ("", "A \ud800", "", "", "", "")])
+    def test_titles_count_in_both_directions(self, take, bring, embed, titles):
+        titled, untitled = make_corpus(titles=titles), make_corpus()
+        row = next(row for row, title in enumerate(titles) if title) + 1
+        [with_titles] = take(".parquet", embed(titled))
+        [without] = take(".parquet", embed(untitled))
+        assert bring(with_titles.path, "mine.parquet", of=titled).note == ""
+        assert bring(without.path, "mine.parquet", of=untitled).note == ""
+        with pytest.raises(FileFormatError, match=rf"in row {row} the title “A.* and on line {row + 1} of .* no title"):
+            bring(with_titles.path, "mine.parquet", of=untitled)
+        with pytest.raises(FileFormatError, match=rf"in row {row} no title .* the title “A.* Choose no column of titl"):
+            bring(without.path, "mine.parquet", of=titled)
+        with pytest.raises(FileFormatError, match=r"the title “B”\. Choose "):
+            bring(with_titles.path, "mine.parquet", of=make_corpus(titles=("B",) * 6))
+
+    def test_white_space_between_title_and_text(self, take, bring, embed):
+        titled = make_corpus(("  padded ", *TEXTS[1:]), titles=(" A ", *"BCDEF"))
+        [file] = take(".parquet", embed(titled))
+        assert bring(file.path, "mine.parquet", of=titled).note == ""
+
+    def test_a_corpus_of_empty_titles_is_one_without(self, take, bring, embed):
+        texts = (" padded ", *TEXTS[1:])
+        [file] = take(".parquet", embed(make_corpus(texts)))
+        assert bring(file.path, "mine.parquet", of=make_corpus(texts, titles=("",) * 6)).note == ""
+        assert bring(file.path, "mine.parquet", of=make_corpus(texts)).note == ""
+
+    def test_texts_of_others_are_those_that_were_embedded(self, bring, embedded, tmp_path):
+        titled = make_corpus(titles=("A",) * 6)
+        vectors = {"vector": embedded.vectors.tolist()}
+        bring(save_table(tmp_path, {**vectors, "text": list(titled.documents)}), "mine.parquet", of=titled)
+        with pytest.raises(FileFormatError, match="Choose no column of titles"):
+            bring(save_table(tmp_path, {**vectors, "text": TEXTS}), "mine.parquet", of=titled)
+        # Nothing tells whether another program embedded the titles that it wrote.
+        both = save_table(tmp_path, {**vectors, "text": TEXTS, "title": ["A"] * 6})
+        assert bring(both, "mine.parquet", of=titled).note
+        assert bring(both, "mine.parquet", of=make_corpus()).note
+
+    def test_two_columns_of_texts(self, bring, embedded, tmp_path):
+        arrow = pytest.importorskip("pyarrow")
+        import pyarrow.parquet
+
+        columns = [arrow.array(embedded.vectors.tolist()), arrow.array(TEXTS), arrow.array(TEXTS)]
+        pyarrow.parquet.write_table(arrow.Table.from_arrays(columns, ["vector", "text", "text"]), tmp_path / "0123")
+        with pytest.raises(FileFormatError, match="'text' more than once"):
+            bring(tmp_path / "0123", "mine.parquet")
+
     def test_an_ending_that_is_none_of_ours(self, bring, embedded):
         with pytest.raises(FileFormatError, match=r"mine\.pkl ends in '\.pkl'"):
             bring(embedded.vectors, "mine.pkl")
