@@ -159,3 +159,14 @@ def test_shades_have_one_scale_for_all():
     assert [trace["marker"]["color"] for trace in figure["data"]] == [[0.0, 0.5], [1.0]]
     assert [trace["marker"]["showscale"] for trace in figure["data"]] == [True, False]
     assert all("colorscale" in patch["marker"] for patch in figure["themes"]["dark"]["data"])
+
+
+def test_the_name_of_a_scale_is_no_markup():
+    groups = shaded_groups(2, [0.0, 1.0], ("Texts", ""))
+    scale = ColourScale('<a href="javascript:1">score</a> $x$ ' + "long " * 50, 0, 1, ".0%")
+    figure = scatter_map(np.zeros((2, 2), np.float32), groups, list("ab"), list("xy"), scale=scale)
+    title = figure["data"][0]["marker"]["colorbar"]["title"]["text"]
+    assert title.startswith("&lt;a href=")
+    assert "<" not in title
+    assert "$" not in title
+    assert len(title) < 80

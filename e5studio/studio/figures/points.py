@@ -286,7 +286,7 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup) -> Fig
 
 
 def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
-    title = {"text": scale.name, "side": "right"}
+    title = {"text": plot_text(scale.name, 40), "side": "right"}
     bar = {"thickness": 10, "outlinewidth": 0, "tickformat": scale.tick_format, "title": title}
     high = scale.high if scale.high > scale.low else scale.low + 1
     return {"cmin": scale.low, "cmax": high, "showscale": is_shown, "colorbar": bar}
