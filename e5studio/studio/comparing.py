@@ -51,11 +51,8 @@ class Comparison:
     @property
     def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """The rank of each query's right passage under both; None where it is not known which is right."""
-        rows, columns = _right_places(self.first, self.is_paired)
-        if not rows:
-            return None
-        first, second = (ranks(scores)[rows, columns] for scores in self.counted)
-        return first, second
+        first, second = (_right_ranks(self.first, scores, self.is_paired) for scores in self.counted)
+        return None if first is None or second is None else (first, second)
 
     @property
     def deltas(self) -> FloatArray:
@@ -280,20 +277,28 @@ def _cell(
         np.fill_diagonal(counted, np.nan)
     best = [0 if column is None else column for column in usual.best]
     same = sum(a == b for a, b in zip(best_passages(scores, usual.is_self), usual.best, strict=True))
-    rows, columns = _right_places(usual, is_paired)
-    right = ranks(counted)[rows, columns] if rows else None
+    right = _right_ranks(usual, counted, is_paired)
     found = leads(counted, best)
     lead = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
     return PromptCell(*prompts, is_usual, counted, same, lead, right)
 
 
-def _right_places(result: ScoreResult, is_paired: bool) -> tuple[list[int], list[int]]:
-    """Rows and columns where a query meets the passage of its own number; lines that were empty leave gaps."""
+def _right_ranks(result: ScoreResult, scores: FloatArray, is_paired: bool) -> NDArray[np.int32] | None:
+    """For each query the rank of the passage of its own number, or of a better one with the same text.
+
+    Lines that were empty leave gaps in the numbers, so places don't tell which passage is whose.
+    """
     if not is_paired or result.is_self:
-        return [], []
-    column_of = {label[1:]: column for column, label in enumerate(result.passages.labels)}
-    rows = [row for row, label in enumerate(result.queries.labels) if label[1:] in column_of]
-    return rows, [column_of[result.queries.labels[row][1:]] for row in rows]
+        return None
+    texts = np.array(result.passages.texts, dtype=object)
+    text_of = {label[1:]: text for label, text in zip(result.passages.labels, result.passages.texts, strict=True)}
+    ranked = ranks(scores)
+    found = [
+        ranked[row, texts == text_of[label[1:]]].min()
+        for row, label in enumerate(result.queries.labels)
+        if label[1:] in text_of
+    ]
+    return np.array(found, np.int32) if found else None
 
 
 def _prompt_text(kind: PromptKind, choice: PromptChoice, instruction: str) -> str:

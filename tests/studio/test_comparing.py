@@ -63,6 +63,13 @@ def test_the_right_passage_of_a_query_is_the_one_of_its_number(handlers):
     assert usual.right_ranks.tolist() == wanted
 
 
+def test_a_copy_of_the_right_passage_is_right_too(handlers):
+    asked = replace(ASKED, queries="bees", passages="nectar and pollen\nnectar and pollen")
+    assert compare(handlers, asked, asked, is_paired=True).right_ranks[0].tolist() == [1]
+    swapped = replace(ASKED, queries="x\nbees", passages="nectar and pollen\nnectar and pollen")
+    assert compare(handlers, swapped, swapped, is_paired=True).right_ranks[0].tolist() == [1, 1]
+
+
 def test_pairs_that_moved_most_come_first(found):
     listed = moves(found, 100)
     assert len(listed) == 12

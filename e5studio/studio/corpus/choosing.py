@@ -5,17 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from e5studio.errors import TextError
+from e5studio.studio.boxes import LimitError
 from e5studio.studio.catalog import offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.measuring import Pairs, read_pairs
 from e5studio.studio.corpus.shelves import Shelf
 from e5studio.studio.corpus.table import Table, as_text, choose_columns
 from e5studio.studio.uses import takes_instruction, valid_use
+from e5studio.studio.zero_gpu import is_zero_gpu
 
 _QUERY_NAMES = ("query", "question", "queries", "q")
 # A plain "id" comes last: it may as well number the pairs.
 _ANSWER_NAMES = ("corpus-id", "corpus_id", "doc_id", "docid", "answer", "passage", "positive", "text", "title", "id")
 _ID_NAMES = ("_id", "id", "doc_id", "docid", "corpus-id", "corpus_id")
+
+
+def check_machine() -> None:
+    """Refuse a corpus where a GPU is lent for seconds at a time and to another process.
+
+    Raises:
+        LimitError: It is such a Space.
+    """
+    if is_zero_gpu():
+        raise LimitError(
+            "This Space borrows its GPU for seconds at a time, which is too short for a corpus. Run the Studio on a "
+            "machine of your own, or in a Space with hardware of its own."
+        )
 
 
 def corpus_setting(model: str, use: str, instruction: str) -> CorpusSetting:

@@ -20,7 +20,7 @@ from e5studio.studio.components.data_table import data_table_view
 from e5studio.studio.components.shelf_key import shelf_key
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.corpus import words as corpus_words
-from e5studio.studio.corpus.choosing import chosen_corpus, corpus_setting
+from e5studio.studio.corpus.choosing import check_machine, chosen_corpus, corpus_setting
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
 from e5studio.studio.corpus.own_vectors import BroughtVectors, bring_vectors
@@ -295,6 +295,7 @@ def _embedder(handlers: Handlers, running: RunningWork) -> Any:
         shelf = SHELVES.open(token)[1]
 
         def work(tell: OnStage) -> EmbeddedCorpus:
+            check_machine()
             corpus = chosen_corpus(shelf, text, title, colour)
             setting = corpus_setting(model, use, instruction)
             try:
@@ -347,6 +348,7 @@ def _bringer(handlers: Handlers, running: RunningWork) -> Any:
         manifests = [file for file in files if file.suffix.lower() == ".json"]
 
         def work(tell: OnStage) -> BroughtVectors:
+            check_machine()
             if len(vectors) != 1 or len(manifests) > 1:
                 raise TextError("Bring one file of vectors, and with an .npy its .npy.json if there is one.")
             corpus = chosen_corpus(shelf, text, title, colour)

@@ -17,7 +17,14 @@ from e5studio.studio.components.headings import heading
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.corpus import words as corpus_words
-from e5studio.studio.corpus.choosing import answer_column, chosen_corpus, corpus_setting, pairs_of, query_column
+from e5studio.studio.corpus.choosing import (
+    answer_column,
+    check_machine,
+    chosen_corpus,
+    corpus_setting,
+    pairs_of,
+    query_column,
+)
 from e5studio.studio.corpus.corpus import CorpusSetting
 from e5studio.studio.corpus.measuring import Measured, measure
 from e5studio.studio.corpus.plots import draw_measured
@@ -39,7 +46,7 @@ _NO_COLUMN = ""
 _MAX_SETTINGS = 12
 _HELP = (
     "Each query and its answer, in a file of pairs or in a column beside the texts. An answer is the text of a row, "
-    "its title, its id or its line. Then every setting ranks the whole corpus for every query."
+    "its title, or its id (its line, where the file has no ids). Then every setting ranks the whole corpus for every query."
 )
 
 
@@ -252,6 +259,7 @@ def _measurer(handlers: Handlers, running: RunningWork) -> Any:
         shelf = SHELVES.open(token)[1]
 
         def work(tell: OnStage) -> Measured:
+            check_machine()
             corpus = chosen_corpus(shelf, text, title, colour)
             pairs = pairs_of(corpus, _table(shelf), shelf.pairs, query or None, answer or None)
             left = corpus_setting(model, use, instruction)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from e5studio.errors import FileFormatError, TextError
-from e5studio.studio.corpus.choosing import answer_column, chosen_corpus, corpus_setting, pairs_of, query_column
+from e5studio.studio.boxes import LimitError
+from e5studio.studio.corpus import choosing
+from e5studio.studio.corpus.choosing import (
+    answer_column,
+    check_machine,
+    chosen_corpus,
+    corpus_setting,
+    pairs_of,
+    query_column,
+)
 from e5studio.studio.corpus.shelves import Shelves
 from e5studio.studio.corpus.table import Table
 from e5studio.studio.tabs.corpus_answers import measured_settings
@@ -25,6 +34,13 @@ def shelf():
     found = Shelves().open()[1]
     found.keep_table(TABLE)
     return found
+
+
+def test_a_gpu_that_is_lent_for_seconds_embeds_no_corpus(monkeypatch):
+    check_machine()
+    monkeypatch.setattr(choosing, "is_zero_gpu", lambda: True)
+    with pytest.raises(LimitError, match="machine of your own"):
+        check_machine()
 
 
 def test_nothing_is_chosen_without_a_file():
