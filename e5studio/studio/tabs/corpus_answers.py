@@ -46,7 +46,7 @@ _NO_COLUMN = ""
 _MAX_SETTINGS = 12
 _HELP = (
     "Each query and its answer, in a file of pairs or in a column beside the texts. An answer is the text of a row, "
-    "its title, or its id (its line, where the file has no ids). Then every setting ranks the whole corpus for every query."
+    "its title, or its id (its line, where the file has no ids). Every setting then ranks all texts for each query."
 )
 
 
