@@ -25,7 +25,7 @@ LINE_COLUMN = "text"
 """What the only column of plain lines is called."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # a file may hold millions
 class NotText:
     """A value that is no text.
 

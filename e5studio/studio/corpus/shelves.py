@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from e5studio.files.records import NotText
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.kept_vectors import KeptVectors
 from e5studio.studio.corpus.table import Table
@@ -128,7 +129,7 @@ class Shelf:
         columns: list[Iterable[object]] = [column for table in tables for column in table.cells]
         columns += [column for corpus in corpora if corpus for column in _columns_of(corpus)]
         # The texts of a corpus are those of its table, the same objects.
-        sizes = {id(cell): sys.getsizeof(cell) for column in columns for cell in column}
+        sizes = {id(cell): _size(cell) for column in columns for cell in column}
         self._text_bytes = sum(sizes.values()) + _POINTER_BYTES * sum(1 for _ in itertools.chain(*columns))
         self._on_use(True)
 
@@ -236,6 +237,11 @@ class Shelves:
 
 SHELVES = Shelves()
 """Of this process. Visitors share it and cannot meet in it: only its own page knows a shelf's token."""
+
+
+def _size(cell: object) -> int:
+    """Bytes of a cell; what it is called is shared with others, what is shown of it is not."""
+    return sys.getsizeof(cell) + (sys.getsizeof(cell.shown) if isinstance(cell, NotText) else 0)
 
 
 def _columns_of(corpus: Corpus) -> list[tuple[str, ...]]:

@@ -7,9 +7,10 @@ import threading
 import numpy as np
 import pytest
 
+from e5studio.files.records import NotText
 from e5studio.studio.corpus.kept_vectors import MAX_BYTES, KeptRows, KeptVectors
 from e5studio.studio.corpus.shelves import Shelves
-from e5studio.studio.corpus.table import choose_columns, read_pasted
+from e5studio.studio.corpus.table import Table, choose_columns, read_pasted
 from tests.studio.corpus.conftest import TEXTS
 
 
@@ -114,6 +115,15 @@ class TestRoom:
         brought = Shelves().open()[1]
         brought.keep_embedded(embedded)
         assert brought.n_bytes > embedded.vectors.nbytes
+
+    def test_values_that_are_no_text_are_counted_with_what_is_shown_of_them(self):
+        shelves = Shelves()
+        _, shelf = shelves.open()
+        before = shelf.n_bytes
+        numbers = tuple(NotText("int", str(10**3000 + number)) for number in range(100))
+        shelf.keep_table(Table("a.jsonl", ("n",), (numbers,), tuple(range(100))))
+        assert shelf.n_bytes - before > 100 * 3000
+        assert not hasattr(numbers[0], "__dict__"), "it would not be counted"
 
     def test_fifty_thousand_long_vectors_fit_and_others_make_way(self):
         assert KeptRows([bytes([n % 256, n // 256]) for n in range(500)], 1024).n_bytes * 100 < MAX_BYTES
