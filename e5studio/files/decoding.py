@@ -29,6 +29,12 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_MARKS_OF_ORDERS = {
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
 
 
 def text_encoding(path: Path, asked: str | None) -> str:
@@ -46,7 +52,7 @@ def text_encoding(path: Path, asked: str | None) -> str:
         if start.startswith(magic):
             raise FileFormatError(f"{path} is {name}, whatever its name ends in. Save it as CSV, JSONL or plain text.")
     if asked is not None:
-        return _known_encoding(asked)
+        return _known_encoding(asked, start)
     for mark, encoding in _MARKS.items():
         if start.startswith(mark):
             return encoding
@@ -77,7 +83,7 @@ def decoded(path: Path, encoding: str, *, newline: str | None) -> Iterator[TextI
         ) from error
 
 
-def _known_encoding(name: str) -> str:
+def _known_encoding(name: str, start: bytes) -> str:
     try:
         "".encode(name)  # refuses codecs that are not of text, such as base64, as well
     except LookupError as error:
@@ -85,8 +91,12 @@ def _known_encoding(name: str) -> str:
             f"Unknown text encoding {name!r}.", "Use for example utf-8, utf-16, cp1252 or gb18030."
         ) from error
     encoding = codecs.lookup(name).name
-    # A mark at the start would otherwise become part of the first column's name.
-    return "utf-8-sig" if encoding == "utf-8" else encoding
+    # A mark at the start would otherwise become part of the first column's name: the codecs that say which byte comes
+    # first keep it, those that don't say so read it.
+    if encoding == "utf-8":
+        return "utf-8-sig"
+    mark = _MARKS_OF_ORDERS.get(encoding)
+    return encoding[: -len("-le")] if mark is not None and start.startswith(mark) else encoding
 
 
 def _first_bad_byte(path: Path, encoding: str) -> tuple[int, int]:

@@ -95,6 +95,15 @@ class TestCsv:
         with pytest.raises(FileEncodingError, match="on line 9,002, byte"):
             read(("text" + end + row * 9_000).encode() + b"\xfc" + end.encode())
 
+    @pytest.mark.parametrize("ending", ["csv", "jsonl", "txt"])
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+    def test_a_mark_at_the_start_is_no_part_of_the_text(self, read, encoding, ending):
+        content = {"csv": "text,id\none,1\n", "jsonl": '{"text": "one"}\n', "txt": "one\n"}[ending]
+        for start in ("\ufeff", ""):
+            table = read((start + content).encode(encoding), f"faq.{ending}", encoding=encoding)
+            assert table.columns[0] == "text"
+            assert texts(table) == ("one",)
+
     def test_another_delimiter_is_suspected_and_can_be_chosen(self, read):
         content = "id;text\n1;one\n2;two\n"
         assert read(content).other_delimiter == ";"
