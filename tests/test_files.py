@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -271,6 +272,14 @@ class TestParquet:
         monkeypatch.setitem(sys.modules, "pyarrow", None)
         with pytest.raises(MissingDependencyError, match="pip install pyarrow"):
             open_texts(write("a.parquet", b"PAR1"))
+
+
+def test_many_names_of_columns_are_compared_at_once(write):
+    started = time.perf_counter()
+    columns = ",".join(f"c{number}" for number in range(200_000))
+    with pytest.raises(FileFormatError, match="names the column 'c7' more than once"):
+        open_texts(write("a.csv", f"{columns},c7\n"))
+    assert time.perf_counter() - started < 5
 
 
 def test_a_folder_is_called_one(tmp_path):

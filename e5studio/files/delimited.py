@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,23 +14,46 @@ MAX_CELL_CHARS = 16 * 1024 * 1024
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def csv_header(path: Path, encoding: str, delimiter: str, *, is_quoted: bool = True) -> list[str]:
+def csv_header(
+    path: Path, encoding: str, delimiter: str, *, is_quoted: bool = True, max_columns: int | None = None
+) -> list[str]:
     """The names of the columns, no two alike.
 
+    Args:
+        path: The file.
+        encoding: As `text_encoding` found it.
+        delimiter: One character.
+        is_quoted: As in `csv_records`.
+        max_columns: More are refused; any number is taken where None.
+
     Raises:
-        FileFormatError: There is no header, or it names a column twice.
+        FileFormatError: There is no header, it names a column twice, or it names too many.
     """
     header = next(csv_records(path, encoding, delimiter, is_quoted=is_quoted), None)
     if header is None:
         raise FileFormatError(f"{path} holds nothing but blank lines.")
+    check_column_count(path, len(header[1]), max_columns)
     names = [name.strip() for name in header[1]]
-    twice = sorted({name for name in names if name and names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if twice:
         raise FileFormatError(
-            f"{path} names the column {', '.join(map(repr, twice))} more than once, so it is unclear which is meant. "
-            "Rename one in the first line."
+            f"{path} names the column {', '.join(map(repr, twice[:20]))} more than once, so it is unclear which "
+            "is meant. Rename one in the first line."
         )
     return names
+
+
+def check_column_count(path: Path, n_columns: int, max_columns: int | None) -> None:
+    """Refuse a file of too many columns.
+
+    Raises:
+        FileFormatError: There are more than max_columns.
+    """
+    if max_columns is not None and n_columns > max_columns:
+        raise FileFormatError(
+            f"{path} has {n_columns:,} columns; at most {max_columns:,} are taken. Leave columns out that are "
+            "not needed."
+        )
 
 
 def csv_records(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from e5studio.errors import FileFormatError, MissingDependencyError
+from e5studio.files.delimited import check_column_count
 
 _BATCH_BYTES = 1_000_000_000
 
@@ -49,21 +52,29 @@ def text_columns(path: Path) -> dict[str, bool]:
         return {field.name: _is_text(types, field.type) for field in file.schema_arrow}
 
 
-def scalar_columns(path: Path) -> dict[str, str]:
+def scalar_columns(path: Path, max_columns: int | None = None) -> dict[str, str]:
     """The columns of a Parquet file whose values can be written as text, and what each holds: "text", "int64", ...
 
     Raises:
-        FileFormatError: It is no Parquet file, is damaged, or names a column twice.
+        FileFormatError: It is no Parquet file, is damaged, names a column twice, has more than max_columns (where that
+            is not None), or none whose values can be written as text.
     """
     types = import_pyarrow("pyarrow.types")
     with open_parquet(path) as file:
         fields = list(file.schema_arrow)
+    check_column_count(path, len(fields), max_columns)
     names = [field.name for field in fields]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
-        raise FileFormatError(f"{path} names the column {', '.join(map(repr, twice))} more than once. Rename one.")
+        raise FileFormatError(f"{path} names the column {', '.join(map(repr, twice[:20]))} more than once. Rename one.")
     kinds = {field.name: "text" if _is_text(types, field.type) else str(field.type) for field in fields}
-    return {field.name: kinds[field.name] for field in fields if _is_scalar(types, field.type)}
+    found = {field.name: kinds[field.name] for field in fields if _is_scalar(types, field.type)}
+    if not found:
+        listed = ", ".join(f"{name!r} ({kind[:80]})" for name, kind in itertools.islice(kinds.items(), 20))
+        raise FileFormatError(
+            f"{path} has no column of text. Its columns: {listed or 'none'}. Save the texts in a column of type string."
+        )
+    return found
 
 
 def parquet_cells(path: Path, columns: dict[str, str]) -> Iterator[list[list[str | None]]]:

@@ -70,7 +70,15 @@ class Records:
     rows: Rows
 
 
-def open_records(path: Path, ending: str, *, encoding: str | None = None, delimiter: str | None = None) -> Records:
+def open_records(
+    path: Path,
+    ending: str,
+    *,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    max_columns: int | None = None,
+    max_line_chars: int | None = None,
+) -> Records:
     """Open a file by an ending, which need not be that of its own name.
 
     Args:
@@ -78,25 +86,27 @@ def open_records(path: Path, ending: str, *, encoding: str | None = None, delimi
         ending: One of RECORD_ENDINGS.
         encoding: Its encoding; where None, what a byte order mark says, else UTF-8.
         delimiter: What separates the cells of CSV; a comma, or a tab for .tsv, where None.
+        max_columns: More in a header are refused; any number is taken where None.
+        max_line_chars: A longer line of JSONL is a bad row; any length is read where None.
 
     Raises:
         FileFormatError: It cannot be read as what the ending says; also while rows are asked for.
     """
     if ending in PARQUET:
-        kinds = scalar_columns(path)
+        kinds = scalar_columns(path, max_columns)
         return Records(tuple(kinds), _parquet_records(path, kinds))
     encoding = text_encoding(path, encoding)
     if ending in LINES:
         return Records((LINE_COLUMN,), _lines(path, encoding))
     if ending in JSON_LINES:
-        return Records((), _json_records(path, encoding))
+        return Records((), _json_records(path, encoding, max_line_chars))
     if ending not in DELIMITERS:
         known = ", ".join(sorted(RECORD_ENDINGS))
         raise FileFormatError(f"{path} ends in {ending or 'nothing'!r}. Rows are read from {known}.")
     separator = delimiter or DELIMITERS[ending]
     if len(separator) != 1 or separator in '\r\n"':
         raise FileFormatError(f"{separator!r} cannot separate cells. Give one character, such as , or ; or a tab.")
-    columns = _named(csv_header(path, encoding, separator))
+    columns = _named(csv_header(path, encoding, separator, max_columns=max_columns))
     return Records(columns, _csv_rows(path, encoding, separator, columns))
 
 
@@ -117,13 +127,13 @@ def _csv_rows(path: Path, encoding: str, delimiter: str, columns: tuple[str, ...
             yield Record(line, problem=f"line {line} has {len(cells)} cells, the header {len(columns)}")
 
 
-def _json_records(path: Path, encoding: str) -> Rows:
+def _json_records(path: Path, encoding: str, max_chars: int | None) -> Rows:
     with decoded(path, encoding, newline=None) as file:
         for line, content in enumerate(file, 1):
             if not content.strip():
                 continue
             try:
-                found = json_object(content)
+                found = json_object(content, max_chars)
             except ValueError as error:
                 yield Record(line, problem=f"line {line} is {error}")
             else:

@@ -25,6 +25,9 @@ BadRows = Literal["skip", "refuse"]
 
 MAX_CHARACTERS = 100_000_000
 MAX_CELLS = 2_000_000
+MAX_COLUMNS = 1_000
+MAX_LINE_CHARACTERS = 1_000_000
+"""Of a line of JSONL; what it holds may take a hundred times its memory when it is parsed."""
 PASTED = "pasted texts"
 
 _BYTES_OF_A_CHARACTER = 4  # at most, in any encoding
@@ -133,7 +136,14 @@ def read_table(
         raise _too_many_characters(name)
     reading = _Reading(name, bad_rows, max_rows, "row" if ending in PARQUET else "line")
     try:
-        records = open_records(path, ending, encoding=encoding, delimiter=delimiter)
+        records = open_records(
+            path,
+            ending,
+            encoding=encoding,
+            delimiter=delimiter,
+            max_columns=MAX_COLUMNS,
+            max_line_chars=MAX_LINE_CHARACTERS,
+        )
         reading.add_columns(records.columns)
         with closing(records.rows):  # a file that is refused halfway is closed at once
             for record in records.rows:
@@ -229,6 +239,11 @@ class _Reading:
 
     def add_columns(self, names: Sequence[str]) -> None:
         self._columns |= dict.fromkeys(names)
+        if len(self._columns) > MAX_COLUMNS:
+            raise LimitError(
+                f"{self._name} has more than the {MAX_COLUMNS:,} columns taken at once here. Leave columns out that "
+                "are not needed."
+            )
 
     def add(self, record: Record) -> None:
         if len(self._rows) + len(self._bad) >= self._max_rows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -184,6 +185,22 @@ class TestJsonLines:
         with pytest.raises(FileFormatError, match=r"no column 'text'\. Choose one of 'id', 'body'"):
             choose_columns(table, "text")
 
+    def test_a_line_that_is_too_long_is_not_parsed(self, read, monkeypatch):
+        from e5studio.files import json_lines
+
+        monkeypatch.setattr(tables, "MAX_LINE_CHARACTERS", 100)
+        bomb = json.dumps({"text": "bomb", "a": [{}] * 100})
+        content = '{"text": "one"}\n' + bomb + '\n{"text": "three"}\n'
+        parsed = []
+        monkeypatch.setattr(json_lines.json, "loads", lambda line: parsed.append(line) or {"text": "x"})
+        corpus = choose_columns(read(content, "a.jsonl"), "text")
+        assert corpus.lines == (1, 3)
+        assert len(parsed) == 2
+        said = f"line 2 is too long ({len(bomb) + 1} characters; at most 100 are read of a line)"
+        assert corpus.bad_rows == (said,)
+        with pytest.raises(FileFormatError, match=r"^a\.jsonl: line 2 is too long \(.*\)\. Correct it, or let such"):
+            read(content, "a.jsonl", bad_rows="refuse")
+
 
 class TestParquet:
     def test_columns_that_are_no_text_can_colour(self, read_parquet):
@@ -207,6 +224,16 @@ class TestParquet:
         table = read_parquet({"text": kind, "when": when})
         assert choose_columns(table, "text", colour="when").colours[0].startswith("2024-05-01 00:00:00")
         assert texts(table) == ("news",)
+
+    @pytest.mark.parametrize("values", [[b"one"], [[1.0]], [{"a": "one"}]])
+    def test_no_column_that_can_be_read_as_text(self, read_parquet, values):
+        with pytest.raises(
+            FileFormatError, match=r"^faq\.parquet has no column of text\. Its columns: 'a' \("
+        ) as caught:
+            read_parquet({"a": values})
+        assert "0123" not in str(caught.value)
+        with pytest.raises(FileFormatError, match=r"no column of text\. Its columns: none"):
+            read_parquet({})
 
     def test_damaged(self, read):
         with pytest.raises(FileFormatError, match=r"faq\.parquet cannot be read as Parquet"):
@@ -263,6 +290,23 @@ class TestLimits:
         monkeypatch.setattr(tables, "MAX_CELLS", 5)
         with pytest.raises(LimitError, match="2 columns; with its rows that makes more than the 5 cells"):
             read("a,b\n" + "x,y\n" * 3)
+
+    def test_columns(self, read, read_parquet, monkeypatch):
+        monkeypatch.setattr(tables, "MAX_COLUMNS", 3)
+        said = r"^faq\.{} has 4 columns; at most 3 are taken\. Leave columns out"
+        assert read("a,b,c\nx,y,z\n").columns == ("a", "b", "c")
+        with pytest.raises(FileFormatError, match=said.format("csv")):
+            read("a,b,c,d\nw,x,y,z\n")
+        with pytest.raises(FileFormatError, match=said.format("parquet")):
+            read_parquet({name: ["x"] for name in "abcd"})
+        with pytest.raises(LimitError, match=r"^a\.jsonl has more than the 3 columns taken at once here\. Leave"):
+            read('{"a": "x", "b": "x"}\n{"c": "x", "d": "x"}\n', "a.jsonl")
+
+    def test_a_huge_header_takes_no_time(self, read):
+        started = time.perf_counter()
+        with pytest.raises(FileFormatError, match="1,000,000 columns; at most 1,000 are taken"):
+            read(",".join(map(str, range(1_000_000))) + "\n")
+        assert time.perf_counter() - started < 5
 
 
 def test_an_ending_that_is_none_of_ours(read):
