@@ -318,6 +318,7 @@ def _check_shape(path: Path, shape: tuple[int, ...], due: tuple[int, int]) -> No
 
 
 def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int) -> ForeignVectors:
+    compute = import_pyarrow("pyarrow.compute")
     with open_parquet(path) as file:
         schema = file.schema_arrow
         content = (schema.metadata or {}).get(_METADATA_KEY)
@@ -328,11 +329,17 @@ def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int) -> ForeignVec
         for batch in file.iter_batches(batch_size=1024, columns=[name]):
             column = batch.column(0)
             present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-            values = column.drop_null().flatten().to_numpy(zero_copy_only=False)
-            if values.size != len(present) * embed_dim:
-                width = values.size // max(1, len(present))
-                _check_shape(path, (n_rows, width), (n_rows, embed_dim))
-                raise FileFormatError(f"{path}: the vectors of column {name!r} differ in length.")
+            column_of_present = column.drop_null()
+            # Each, not their sum: a short one before a long one would shift numbers from vector to vector.
+            widths = np.unique(compute.list_value_length(column_of_present).to_numpy(zero_copy_only=False))
+            if len(widths) > 1:
+                raise FileFormatError(
+                    f"{path}: the vectors of column {name!r} differ in length; they have from {widths[0]:,} to "
+                    f"{widths[-1]:,} dimensions. All need {embed_dim:,}. Embed the texts anew."
+                )
+            if len(widths):
+                _check_shape(path, (n_rows, int(widths[0])), (n_rows, embed_dim))
+            values = column_of_present.flatten().to_numpy(zero_copy_only=False)
             vectors[start + present] = values.reshape(-1, embed_dim)
             start += len(column)
         texts, titles = (_text_column(path, file, name) for name in ("text", "title"))

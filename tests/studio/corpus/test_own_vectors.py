@@ -223,7 +223,8 @@ class TestBring:
         for columns, said in (
             ({"vector": rows[:5]}, "has 5 vectors, and there are 6 texts"),
             ({"vector": [row[:4] for row in rows]}, "have 4 dimensions, those of this model 48"),
-            ({"vector": [*rows[:5], rows[5][:4]]}, "dimensions|differ in length"),
+            ({"vector": [*rows[:5], rows[5][:4]]}, "differ in length; they have from 4 to 48 dimensions. All need 48"),
+            ({"vector": [rows[0][:40], rows[1] + [0.5] * 8, *rows[2:]]}, "from 40 to 56 dimensions"),
             ({"id": [1] * 6}, "no column of vectors"),
             ({"a": rows, "b": rows}, "several columns of vectors: 'a', 'b'"),
         ):
