@@ -15,7 +15,14 @@ from e5studio.studio.api import publish
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, Draft, draft_state, show_if_current
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
-from e5studio.studio.inputs import listen_inputs, picker_models, render_inputs, score_request
+from e5studio.studio.inputs import (
+    CHANGED,
+    listen_inputs,
+    listen_late_changes,
+    picker_models,
+    render_inputs,
+    score_request,
+)
 from e5studio.studio.labels import label
 from e5studio.studio.link import Wish, fitting
 from e5studio.studio.mapping import TextMap
@@ -127,6 +134,7 @@ def _listen_score(page: Page, handlers: Handlers) -> None:
     made = scored.then(_map_of_new, [page.result, page.chart.placed, page.wished], [first], **AT_ONCE)
     show_if_current(made, first, page.result, [*page.chart.outputs, inputs.link])
     scored.then(None, js=_SHOW_RESULTS, **AT_ONCE)
+    listen_late_changes(scored, inputs, inputs.status, CHANGED, page.result)
 
     listen_stop(inputs.stop, running)
 

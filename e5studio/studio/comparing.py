@@ -44,9 +44,9 @@ class Comparison:
         return self.first.counted, self.second.counted
 
     @property
-    def key(self) -> str:
-        """Of this comparison alone."""
-        return self.first.key + self.second.key
+    def asked(self) -> ScoreRequest:
+        """What the page held."""
+        return self.first.asked
 
     @property
     def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
@@ -218,6 +218,11 @@ class PromptGrid:
     usual: ScoreResult
     choices: tuple[PromptChoice, ...]
     cells: tuple[PromptCell, ...]
+
+    @property
+    def asked(self) -> ScoreRequest:
+        """What the page held."""
+        return self.usual.asked
 
 
 def try_prompts(

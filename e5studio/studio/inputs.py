@@ -26,7 +26,8 @@ from e5studio.studio.link import FIELDS, SharedInputs
 from e5studio.studio.uses import Use, takes_instruction, uses_of, valid_use, wording
 
 _FIRST = EXAMPLES[0]
-_CHANGED = "Changed since it was scored. Press Score again."
+CHANGED = "Changed since it was scored. Press Score again."
+"""Beside a result whose inputs are no longer those on the page."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def listen_inputs(inputs: Inputs) -> None:
     """React to the choice of a model, a use or an example."""
     adapted = inputs.adapted
     chosen = [inputs.picker, inputs.use]
-    listen_changes(inputs, inputs.status, _CHANGED)
+    listen_changes(inputs, inputs.status, CHANGED)
     inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE)
     inputs.use.input(_adapt, chosen, adapted, **AT_ONCE)
     for button, example in inputs.examples:
@@ -164,6 +165,29 @@ def listen_changes(inputs: Inputs, status: gr.HTML, told: str, others: Sequence[
     boxes = (inputs.queries, inputs.passages, inputs.instruction, inputs.use)
     for changed in (inputs.picker.choose, *(box.input for box in boxes), *others):
         changed(None, [status], [status], js=tell, **AT_ONCE)
+
+
+def listen_late_changes(event: Any, inputs: Inputs, status: gr.HTML, told: str, scored: gr.State) -> None:
+    """After long work: have its status say that the inputs changed while it ran, if they did.
+
+    Args:
+        event: The work.
+        inputs: What it was done with.
+        status: Where it is said.
+        told: What is said.
+        scored: Holds what came of it, whose `asked` are the inputs that it was done with.
+    """
+
+    def tell(done: Any, said: list[words.Node], *typed: Any) -> Any:
+        is_done = bool(said) and said[0][1] == "e5-done"
+        is_same = done is None or _as_typed(done.asked) == _as_typed(score_request(*typed))
+        return gr.skip() if is_same or not is_done else words.hint(told)
+
+    event.then(tell, [scored, status, *inputs.typed], [status], **AT_ONCE)
+
+
+def _as_typed(asked: ScoreRequest) -> tuple[str, ...]:
+    return tuple(getattr(asked, name) for name in FIELDS)
 
 
 def _take_model(model: str, use: str) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from e5studio.studio.tabs import compare as compare_tab
 from tests.studio.browsing import MARKS, NASTY, example, expect, score, take_model, write
 from tests.studio.conftest import ENGLISH, INSTRUCT
 
@@ -115,6 +116,24 @@ def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(open_page):
     page.locator("#e5-compare").click()
     expect(page.locator("#e5-compare-status .e5-error")).to_contain_text("e5-large-v2 is not on this machine")
     expect(page.locator("#e5-differences .textpoint")).to_have_count(4)
+
+
+def test_what_is_typed_while_it_runs_is_not_called_compared(open_page, held_up, monkeypatch):
+    real = compare_tab.try_prompts
+
+    def slow(*arguments, **options):
+        assert held_up.wait(20)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(compare_tab, "try_prompts", slow)
+    page = open_page()
+    open_compare(page)
+    page.locator("#e5-try-prompts").click()
+    expect(page.locator("#e5-compare-stop")).to_be_visible()
+    page.locator("#e5-queries textarea").press_sequentially("x")
+    held_up.set()
+    expect(page.locator("#e5-compare-status")).to_have_text("Changed since it was compared. Press Compare again.")
+    expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
 
 
 def test_comparing_can_be_stopped(open_page):

@@ -27,7 +27,14 @@ from e5studio.studio.events import AT_ONCE, ENCODING, SAVING, SESSION_SECONDS, f
 from e5studio.studio.exports import columns_file
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
-from e5studio.studio.inputs import Inputs, listen_changes, picker_models, score_request, use_choices
+from e5studio.studio.inputs import (
+    Inputs,
+    listen_changes,
+    listen_late_changes,
+    picker_models,
+    score_request,
+    use_choices,
+)
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import PARCELS, posted
 from e5studio.studio.state import RunningWork
@@ -262,13 +269,17 @@ def listen_compare(tab: CompareTab, inputs: Inputs, handlers: Handlers, result: 
     outputs = [tab.start, tab.stop, tab.status, *tab.outputs]
     once: dict[str, Any] = {"trigger_mode": "once", **ENCODING}
     settings = [*known, *inputs.typed, *form.values]
-    tab.start.click(_comparer(handlers, running), [gr.State(True), *settings], outputs, **once)
-    tab.prompts.click(_prompt_tryer(handlers, running), [*known, *inputs.typed], outputs, **once)
+    works = [
+        tab.start.click(_comparer(handlers, running), [gr.State(True), *settings], outputs, **once),
+        tab.prompts.click(_prompt_tryer(handlers, running), [*known, *inputs.typed], outputs, **once),
+    ]
     for preset, fill in ((tab.instruction, _other_instruction), (tab.precision, _int8)):
         is_filled = gr.State(False)
         typed = [*inputs.typed, form.instruction]
         filled = preset.click(fill, typed, [*form.values, tab.status, is_filled], **AT_ONCE)
-        filled.then(_comparer(handlers, running), [is_filled, *settings], outputs, **once)
+        works.append(filled.then(_comparer(handlers, running), [is_filled, *settings], outputs, **once))
+    for work in works:
+        listen_late_changes(work, inputs, tab.status, _CHANGED, tab.compared)
     listen_stop(tab.stop, running)
     boxes = (*form.values[1:], tab.is_paired, inputs.separator)
     others = [form.picker.choose, *(box.input for box in boxes), *(button.click for button, _ in inputs.examples)]
