@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError
 from e5studio.files.atomic import atomic_file
-from e5studio.files.parquet import import_pyarrow, open_parquet, text_columns
+from e5studio.files.parquet import import_pyarrow, open_parquet, parquet_cells, text_columns
 from e5studio.spec import EncoderSpec
 from e5studio.tokenization import replace_surrogates
 
@@ -176,7 +176,7 @@ def read_vectors(path: Path) -> VectorFile:
 
 
 def read_foreign_vectors(
-    path: Path, ending: str, *, n_rows: int, embed_dim: int, manifest: Path | None = None
+    path: Path, ending: str, *, n_rows: int, embed_dim: int, manifest: Path | None = None, max_chars: int | None = None
 ) -> ForeignVectors:
     """Read vectors that need not be of E5 Studio; nothing large is read of a file of another shape.
 
@@ -186,12 +186,13 @@ def read_foreign_vectors(
         n_rows: Vectors that there must be.
         embed_dim: Dimensions that they must have.
         manifest: The file that `write_vectors` leaves beside an .npy, if it came along.
+        max_chars: Of all texts, and of all titles; a small Parquet file may hold one huge text many times.
 
     Raises:
-        FileFormatError: It is no such file, is damaged, or holds something of another shape.
+        FileFormatError: It is no such file, is damaged, or holds something of another shape or more text.
     """
     if ending == ".parquet":
-        return _read_foreign_parquet(path, n_rows, embed_dim)
+        return _read_foreign_parquet(path, n_rows, embed_dim, max_chars)
     vectors = _open_npy(path)
     if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
         raise FileFormatError(
@@ -317,7 +318,7 @@ def _check_shape(path: Path, shape: tuple[int, ...], due: tuple[int, int]) -> No
         )
 
 
-def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int) -> ForeignVectors:
+def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int, max_chars: int | None) -> ForeignVectors:
     compute = import_pyarrow("pyarrow.compute")
     with open_parquet(path) as file:
         schema = file.schema_arrow
@@ -342,17 +343,28 @@ def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int) -> ForeignVec
             values = column_of_present.flatten().to_numpy(zero_copy_only=False)
             vectors[start + present] = values.reshape(-1, embed_dim)
             start += len(column)
-        texts, titles = (_text_column(path, file, name) for name in ("text", "title"))
+        texts, titles = (_text_column(path, schema, name, n_rows, max_chars) for name in ("text", "title"))
     return ForeignVectors(vectors, None if content is None else _from_json(path, content), texts, titles)
 
 
-def _text_column(path: Path, file: Any, name: str) -> list[str | None] | None:
+def _text_column(path: Path, schema: Any, name: str, n_rows: int, max_chars: int | None) -> list[str | None] | None:
     """The cells of a column; None where there is none of this name that holds text."""
     if not text_columns(path).get(name, False):
         return None
-    if file.schema_arrow.names.count(name) > 1:
+    if schema.names.count(name) > 1:
         raise FileFormatError(f"{path} names the column {name!r} more than once. Rename one.")
-    cells: list[str | None] = file.read(columns=[name]).column(name).to_pylist()
+    cells: list[str | None] = []
+    n_chars = 0
+    for [found] in parquet_cells(path, {name: "text"}):
+        cells += found
+        n_chars += sum(len(cell) for cell in found if cell)
+        if max_chars is not None and n_chars > max_chars:
+            raise FileFormatError(
+                f"{path} has more than {max_chars:,} characters in column {name!r}, which is more than the texts can "
+                "have that it belongs to. Take the file that was made of these texts."
+            )
+    if len(cells) != n_rows:
+        raise FileFormatError(f"{path} has {len(cells):,} cells in column {name!r}, not {n_rows:,}. Save it anew.")
     return cells
 
 

@@ -28,7 +28,7 @@ from e5studio.spec import EncoderSpec
 from e5studio.studio.boxes import shown
 from e5studio.studio.catalog import offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus, FloatArray
-from e5studio.studio.corpus.table import in_words_of_page
+from e5studio.studio.corpus.table import MAX_CHARACTERS, in_words_of_page
 from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.parcels import PARCELS, FileParcel, Parcels
 from e5studio.studio.uses import prompt_arguments, valid_use
@@ -122,7 +122,12 @@ def bring_vectors(
     started = time.perf_counter()
     try:
         found = read_foreign_vectors(
-            path, ending, n_rows=len(corpus), embed_dim=spec.embed_dim, manifest=manifest if ending == ".npy" else None
+            path,
+            ending,
+            n_rows=len(corpus),
+            embed_dim=spec.embed_dim,
+            manifest=manifest if ending == ".npy" else None,
+            max_chars=MAX_CHARACTERS + len(corpus),  # with a space between each title and its text
         )
     except FileFormatError as error:
         if manifest is not None:  # first, for the other's path may be how this one begins

@@ -290,6 +290,17 @@ class TestBring:
         assert bring(both, "mine.parquet", of=titled).note
         assert bring(both, "mine.parquet", of=make_corpus()).note
 
+    @pytest.mark.parametrize("column", ["text", "title"])
+    def test_more_text_than_a_corpus_can_have(self, bring, embedded, tmp_path, monkeypatch, column):
+        from e5studio.studio.corpus import own_vectors
+
+        monkeypatch.setattr(own_vectors, "MAX_CHARACTERS", 1000)
+        path = save_table(tmp_path, {"vector": embedded.vectors.tolist(), column: ["x" * 300] * 6})
+        with pytest.raises(
+            FileFormatError, match=rf"^mine\.parquet has more than 1,006 characters in column '{column}'"
+        ):
+            bring(path, "mine.parquet")
+
     def test_two_columns_of_texts(self, bring, embedded, tmp_path):
         arrow = pytest.importorskip("pyarrow")
         import pyarrow.parquet
