@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
 
 from e5studio.analysis.neighbours import OnProgress, nearest_neighbours
 from e5studio.errors import MissingDependencyError, VectorError
@@ -389,8 +390,15 @@ class _EpochListener:
 
     def write(self, drawn: str) -> None:
         """What the bar draws: a number, or blanks where it is taken away."""
-        if drawn.strip().isdecimal():
+        if not drawn.strip().isdecimal():
+            return
+        try:
             self.tell(int(drawn))
+        except BaseException:
+            # `tqdm.refresh` took the lock of all bars and gives it back only where drawing succeeds: every other thread
+            # that shows progress, such as one that loads a model, would wait for ever.
+            tqdm.get_lock().release()  # type: ignore[no-untyped-call]
+            raise
 
     def tell(self, n_done: int) -> None:
         self._on_epoch(n_done, self._n_epochs)

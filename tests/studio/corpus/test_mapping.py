@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from e5studio.analysis.projection import kept_neighbours, pca, trustworthiness
 from e5studio.errors import VectorError
@@ -141,6 +144,11 @@ class TestStages:
         with pytest.raises(StoppedError):
             place_corpus(some, MapSettings("umap"), stop)
         assert epochs[-1] < 0.99
+        # tqdm's lock is one for all bars of the process: a model that is loaded shows one, too.
+        other = threading.Thread(target=lambda: list(tqdm(range(3), file=io.StringIO())), daemon=True)
+        other.start()
+        other.join(20)
+        assert not other.is_alive()
         assert len(place_corpus(some, MapSettings("umap")).coordinates) == 90
 
     @pytest.mark.parametrize("method", ["pca", "umap", "tsne"])
