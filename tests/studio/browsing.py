@@ -49,6 +49,17 @@ def score(page):
     expect(page.locator("#e5-score")).to_be_enabled()
 
 
+LEAVING = set()
+"""Pages that are being left: Gradio then writes into the console that its streams are cut off."""
+
+
+def reload(page):
+    LEAVING.add(page)
+    page.reload()
+    page.locator("#e5-score").wait_for()
+    LEAVING.discard(page)
+
+
 def example(page, title):
     page.get_by_role("button", name=title, exact=True).click()
     expect(page.locator("#e5-status")).not_to_contain_text("Ctrl")

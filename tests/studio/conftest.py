@@ -17,7 +17,7 @@ from e5studio.errors import ModelUnavailableError
 from e5studio.studio.boxes import Limits
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.launch import launch_app, switch_off_telemetry
-from tests.studio.browsing import GATE
+from tests.studio.browsing import GATE, LEAVING
 
 switch_off_telemetry()  # before a test module imports gradio
 
@@ -164,7 +164,12 @@ def open_page(browser, address):
         context.route("**/*", guard)
         page = context.new_page()
         page.set_default_timeout(15_000)
-        page.on("console", lambda message: message.type == "error" and faults.append(f"console: {message.text}"))
+        page.on(
+            "console",
+            lambda message: (
+                message.type == "error" and page not in LEAVING and faults.append(f"console: {message.text}")
+            ),
+        )
         page.on("pageerror", lambda error: faults.append(f"page: {error}"))
         page.on("dialog", dismiss)
         page.goto(f"{address}?__theme={theme}")

@@ -17,7 +17,7 @@ import pytest
 
 from e5studio.studio.corpus.shelves import SHELVES
 from e5studio.studio.tabs import corpus as corpus_tab
-from tests.studio.browsing import MARKS, NASTY, expect, take_model
+from tests.studio.browsing import MARKS, NASTY, expect, reload, take_model
 from tests.studio.conftest import ENGLISH
 
 pytestmark = MARKS
@@ -136,14 +136,14 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
     before = max(embedded)
     assert 0 < before < 400
 
-    page.reload()
+    reload(page)
     open_corpus(page)
     expect(page.locator("#e5-corpus-said")).to_contain_text("a.txt: 400 rows")
     expect(page.locator("#e5-embed-status")).to_contain_text("not embedded twice")
     embed(page)
     expect(page.locator("#e5-embed-status")).to_contain_text(f"{before} vectors were there already.")
 
-    page.reload()
+    reload(page)
     open_corpus(page)
     expect(page.locator("#e5-embed-status")).to_contain_text("400 texts of a.txt embedded")
     expect(page.locator("#e5-corpus-map .js-plotly-plot")).to_be_visible()
@@ -203,7 +203,7 @@ def test_a_new_file_leaves_nothing_of_the_one_before(open_page):
     page.locator("#e5-text-column input").click()
     page.get_by_role("option", name="subject").click()
     embed(page)
-    page.reload()
+    reload(page)
     open_corpus(page)
     expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of first.csv embedded")
     expect(page.locator("#e5-text-column input")).to_have_value("subject")
@@ -215,7 +215,7 @@ def test_a_new_file_leaves_nothing_of_the_one_before(open_page):
     expect(page.locator("#e5-chosen")).to_contain_text("2 texts")
     expect(page.locator("#e5-found")).to_have_count(0)
     expect(page.locator("#e5-embed-status")).not_to_contain_text("first.csv")
-    page.reload()
+    reload(page)
     open_corpus(page)
     expect(page.locator("#e5-corpus-said")).to_contain_text("pasted texts: 2 rows")
     expect(page.locator("#e5-found")).to_have_count(0)
@@ -270,7 +270,7 @@ def test_forgetting_leaves_nothing_on_the_server(open_page):
     expect(page.locator("#e5-found")).to_have_count(0)
     assert SHELVES.n_bytes <= before + 10_000
     assert not list(folder.rglob("thirty.txt"))
-    page.reload()
+    reload(page)
     open_corpus(page)
     expect(page.locator("#e5-corpus-said")).to_contain_text("Up to 50,000 rows")
 
