@@ -19,7 +19,6 @@ from e5studio.studio.catalog import model_cards
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.uses import PromptArguments
-from e5studio.studio.zero_gpu import on_gpu
 from e5studio.texts import checked_types
 
 Result = TypeVar("Result")
@@ -27,7 +26,7 @@ Result = TypeVar("Result")
 
 def publish(handlers: Handlers, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
-    gpu_embed = on_gpu(handlers.embed)
+    gpu_embed = handlers.on_gpu(handlers.embed)
 
     def models() -> list[dict]:  # type: ignore[type-arg]  # Gradio reads the hint and knows plain types only
         """List the models, with what is known of each and whether its files are here."""
@@ -85,7 +84,7 @@ def publish(handlers: Handlers, default_model: str) -> None:
 
     endpoint(models, api_name="models", queue=False)
     for function in (score, embed):
-        endpoint(function, api_name=function.__name__, concurrency_limit=1, concurrency_id="encode")
+        endpoint(function, api_name=function.__name__, concurrency_limit=None, concurrency_id="encode")
 
 
 def _rows(array: Any) -> list[list[float]]:

@@ -33,7 +33,7 @@ from e5studio.studio.tabs.corpus import listen_corpus, render_corpus
 from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
 from e5studio.studio.tabs.scores import listen_scores, render_scores, show_scores
 from e5studio.studio.working import listen_stop, told_work
-from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
+from e5studio.studio.zero_gpu import is_zero_gpu
 
 _HERE = Path(__file__).parent
 _HEADER = f"""
@@ -48,6 +48,7 @@ _SWITCH_THEME = """
 element.querySelector(".e5-theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 """
 _WARM_AFTER_SECONDS = 10
+_SWEEP_SECONDS = 300  # between two looks for uploaded files that are over
 
 # Where the columns stand below each other, a result would appear out of sight.
 _SHOW_RESULTS = """() => {
@@ -64,7 +65,9 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         handlers: Does the work.
         choice: The model that the page starts with, and why.
     """
-    demo: gr.Blocks = gr.Blocks(title="E5 Studio", analytics_enabled=False, delete_cache=(1800, 3600))
+    demo: gr.Blocks = gr.Blocks(
+        title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, SESSION_SECONDS - _SWEEP_SECONDS)
+    )
     with demo:
         publish(handlers, choice.name)  # first: of two events with one name, the later gets another
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
@@ -147,7 +150,7 @@ def _map_of_new(found: ScoreResult | None, placed: TextMap | None, wished: Wish 
 
 def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
     """The work behind the Score button: tells what is done, then shows the scores or what went wrong."""
-    gpu_score = on_gpu(handlers.score)
+    gpu_score = handlers.on_gpu(handlers.score)
 
     def work(asked: ScoreRequest, before: Sequence[ScoreResult], tell: OnStage) -> ScoreResult:
         if is_zero_gpu():  # it works in another process, where nothing can be told or stopped

@@ -22,8 +22,8 @@ _OWN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {**_OWN, "queue": False}
 """For what takes a moment."""
 
-ENCODING: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": 1}
-"""For what runs a model: one at a time in this process."""
+ENCODING: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": None}
+"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Handlers.line`."""
 
 PROJECTING: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
 """For what places texts on a map or groups them: one at a time in this process."""
@@ -31,8 +31,8 @@ PROJECTING: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_
 READING: dict[str, Any] = {**_OWN, "concurrency_id": "read", "concurrency_limit": 2}
 """For what reads files of thousands of texts: two at a time in this process."""
 
-EMBEDDING: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_limit": 2}
-"""For what embeds thousands of texts, for minutes, while other visitors' few are embedded between its batches."""
+EMBEDDING: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_limit": None}
+"""For what embeds thousands of texts: as `ENCODING`, in `Handlers.corpus_line`."""
 
 PLACING: dict[str, Any] = {**_OWN, "concurrency_id": "place", "concurrency_limit": 1}
 """For maps of thousands of texts: one at a time in this process."""

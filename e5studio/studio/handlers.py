@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +28,19 @@ from e5studio.report import EncodeReport
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio.boxes import Limits, Separator, TextList, check_limits, read_box
 from e5studio.studio.catalog import offered
+from e5studio.studio.line import WaitingLine
 from e5studio.studio.uses import PromptArguments, Side, Use, prompt_arguments, valid_use, wording
+from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
 from e5studio.texts import checked_types
 
 FloatArray = NDArray[np.float32]
 OnStage = Callable[[float | None, str], None]
 """Called with (share done or None, what is being done); what it raises stops the work."""
+
+Result = TypeVar("Result")
+
+_MAX_WAITING = 64
+_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA = 2, 8
 
 
 @dataclass(frozen=True)
@@ -117,10 +126,14 @@ class Handlers:
     Attributes:
         pool: Where encoders come from.
         limits: How much is taken at once.
+        line: Of all who want a few texts embedded: one at a time.
+        corpus_line: Of all who want thousands embedded, for minutes; between their batches the others' few are.
     """
 
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
+    line: WaitingLine = field(default_factory=lambda: WaitingLine(1, _MAX_WAITING))
+    corpus_line: WaitingLine = field(default_factory=lambda: WaitingLine(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
 
     def score(
         self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: Sequence[ScoreResult] = ()
@@ -134,13 +147,14 @@ class Handlers:
 
         Raises:
             E5StudioError: Anything that a person can put right; the message says how.
+            FullError: Too many wait already.
             StoppedError: `on_stage` asked to stop.
         """
         stage = on_stage or _no_stage
         meta = offered(request.model)
         use = valid_use(meta.prompt_kind, request.use)
         queries, passages, is_self = self._read(request, use)
-        with self.lease(meta, stage, request.dtype, request.backend) as encoder:
+        with self.encoder(meta, stage, request.dtype, request.backend) as encoder:
             started = time.perf_counter()
             sides: list[tuple[Side, TextList]] = [("query", queries)]
             if not is_self:
@@ -183,13 +197,45 @@ class Handlers:
             on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
         )
 
-    def encoder_with_tokens(self, meta: ModelMeta) -> Lease:
-        """A lease of the model on a back end that gives token vectors: the usual one, or torch where it has none."""
+    @contextmanager
+    def encoder(
+        self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
+    ) -> Iterator[E5Encoder]:
+        """The loaded model, in this work's turn.
+
+        It is loaded before, so that nobody waits while another's model comes from the disk or the Hub.
+
+        Raises:
+            FullError: Too many wait already.
+        """
+        with self.lease(meta, stage, dtype, backend) as encoder, self.line.turn(stage):
+            yield encoder
+
+    @contextmanager
+    def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
+        """As `encoder`, on a back end that gives token vectors: the usual one, or torch where it has none."""
         lease = self.pool.lease(meta.name, show_progress=False)
-        if lease.encoder.has_token_embeddings:
-            return lease
-        lease.release()
-        return self.pool.lease(meta.name, backend="torch", show_progress=False)
+        if not lease.encoder.has_token_embeddings:
+            lease.release()
+            lease = self.pool.lease(meta.name, backend="torch", show_progress=False)
+        with lease as encoder, self.line.turn():
+            yield encoder
+
+    def on_gpu(self, function: Callable[..., Result]) -> Callable[..., Result]:
+        """The function, run where a GPU is lent to it: as it is, or on ZeroGPU in another process, in its turn.
+
+        Its arguments and its result must be picklable.
+        """
+        if not is_zero_gpu():
+            return function
+        lent = on_gpu(function)
+
+        @functools.wraps(function)
+        def in_turn(*args: object, **kwargs: object) -> Result:
+            with self.line.turn():
+                return lent(*args, **kwargs)
+
+        return in_turn
 
     def embed(self, model: str, texts: Sequence[str], arguments: PromptArguments) -> FloatArray:
         """Embed texts for a program; one row each, in order.
@@ -198,7 +244,7 @@ class Handlers:
             E5StudioError: As `score`; an empty text is an error here.
         """
         check_limits(checked_types(texts), self.limits, "texts")
-        with self.lease(offered(model), _no_stage) as encoder:
+        with self.encoder(offered(model), _no_stage) as encoder:
             vectors, _, _ = _embed_sides(encoder, [texts], [arguments], {}, _no_stage)
         return vectors
 
@@ -223,7 +269,7 @@ class Handlers:
         asked = result.asked
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
-        with self.lease(result.meta, stage, asked.dtype, asked.backend) as encoder:
+        with self.encoder(result.meta, stage, asked.dtype, asked.backend) as encoder:
             known = _known_vectors([result], encoder.spec.fingerprint)
             for number, prompt in enumerate(prompts):
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
-_WAITING_VISITORS = 32
+_WAITING_EVENTS = 256  # of all kinds; those that run models wait in lines of their own, where each is told of its wait
+_THREADS = 160  # whoever waits for a model holds one
+_SESSIONS = 200
 _LAST_PORT = 65_535
 _HEAD_START_SECONDS = 2
 _SHARE_OF_MEMORY = 0.6  # for loaded models; the rest is for work, UMAP and everything else
@@ -80,9 +82,10 @@ def launch_app(
     from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
     from e5studio.studio.labels import translations
     from e5studio.studio.parcels import parcel_route
+    from e5studio.studio.sessions import GradioSessions, SessionWatch
     from e5studio.studio.theme import studio_theme
 
-    demo.queue(max_size=_WAITING_VISITORS, default_concurrency_limit=8, api_open=False)
+    demo.queue(max_size=_WAITING_EVENTS, default_concurrency_limit=8, api_open=False)
     try:
         _, address, _ = demo.launch(
             server_name=host,
@@ -95,9 +98,13 @@ def launch_app(
             js=(_HERE / "page.js").read_text(encoding="utf-8"),
             favicon_path=_HERE / "favicon.svg",
             footer_links=["api", "settings"],
-            app_kwargs={"middleware": [Middleware(RequestGuard)], "routes": [parcel_route()]},
+            app_kwargs={
+                "middleware": [Middleware(RequestGuard), Middleware(SessionWatch, kept=GradioSessions(demo))],
+                "routes": [parcel_route()],
+            },
+            max_threads=_THREADS,
             max_file_size=MAX_FILE_BYTES,
-            state_session_capacity=100,
+            state_session_capacity=_SESSIONS,
             share=False,
             show_error=False,
             ssr_mode=False,
@@ -115,6 +122,9 @@ def switch_off_telemetry() -> None:
     """Nothing is told to anybody; must run before Gradio or the Hub's client is imported."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    # Figures of the latest events, worked out anew with each, for a page of Gradio's that is not served.
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
 
 
 def load_in_background(handlers: Handlers, model: str) -> threading.Thread:

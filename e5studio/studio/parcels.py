@@ -7,6 +7,7 @@ of many vectors on disk), under keys that nobody can guess, and is forgotten aft
 
 from __future__ import annotations
 
+import itertools
 import json
 import secrets
 import shutil
@@ -32,6 +33,7 @@ from e5studio.studio.boxes import LimitError
 PATH = "e5studio/parcels"
 MAX_INLINE_CHARACTERS = 32_000
 _KEPT_SECONDS = 3600
+_LEAST_PAUSE = 1  # second between two looks for what is over
 _MAX_BYTES = 256_000_000
 _MAX_PARCEL = 64_000_000
 _MAX_FILE_BYTES = 4_000_000_000
@@ -156,9 +158,14 @@ class Parcels:
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
-            self._sweeper = threading.Timer(self._kept_seconds, self.sweep)
+            self._sweeper = threading.Timer(max(self._first_end() - self._clock(), _LEAST_PAUSE), self.sweep)
             self._sweeper.daemon = True
             self._sweeper.start()
+
+    def _first_end(self) -> float:
+        ends = [kept[0] for kept in itertools.islice(self._parcels.values(), 1)]
+        ends += [kept[0] for kept in itertools.islice(self._files.values(), 1)]
+        return min(ends)
 
     def _forget(self) -> None:
         self._forget_files()

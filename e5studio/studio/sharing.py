@@ -15,7 +15,7 @@ from e5studio.studio import words
 from e5studio.studio.boxes import Limits
 from e5studio.studio.catalog import offered
 from e5studio.studio.components.share_link import pack_script
-from e5studio.studio.events import AT_ONCE, ENCODING, PROJECTING, SAVING, draft_state, fields_of, show_if_current
+from e5studio.studio.events import AT_ONCE, ENCODING, PROJECTING, SAVING, Draft, draft_state, fields_of, show_if_current
 from e5studio.studio.exports import export, export_page, valid_export
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreResult
@@ -80,7 +80,7 @@ def _listen_restore(page: Page, handlers: Handlers) -> None:
     """Once a link's texts are scored: its tab, its map and its pair."""
     explained = explainer(handlers)
     why, chart = page.scores.why, page.chart
-    placed = draft_state()
+    placed, opened_pair = draft_state(), draft_state()
 
     def look(found: ScoreResult | None, wished: Wish | None) -> list[Any]:
         view = _wanted(found, wished)
@@ -95,11 +95,11 @@ def _listen_restore(page: Page, handlers: Handlers) -> None:
             return
         yield from place_anew(found, view.colour, *astuple(view.placing))
 
-    def pair(found: ScoreResult | None, wished: Wish | None) -> list[Any]:
+    def pair(found: ScoreResult | None, wished: Wish | None) -> Any:
         view = _wanted(found, wished)
-        if view is None or view.cell is None:
-            return [gr.skip()] * (1 + len(why.outputs))
-        return [show_pair(found, *view.cell), *explained(found, *view.cell)]
+        if found is None or view is None or view.cell is None:
+            return gr.skip()
+        return Draft(found.key, [show_pair(found, *view.cell), *explained(found, *view.cell)])
 
     def forget(found: ScoreResult | None, wished: Wish | None) -> Any:
         return gr.skip() if _wanted(found, wished) is None else None  # it may be another link's by now
@@ -108,7 +108,8 @@ def _listen_restore(page: Page, handlers: Handlers) -> None:
     opened = page.inputs.link.restore(look, asked, [page.tabs, *chart.settings, chart.colour], **AT_ONCE)
     made = opened.then(place, asked, [chart.caption, placed], **PROJECTING)
     drawn = show_if_current(made, placed, page.result, chart.drawn)
-    shown = drawn.then(pair, asked, [page.scores.pair, *why.outputs], **ENCODING)
+    made = drawn.then(pair, asked, [opened_pair], **ENCODING)
+    shown = show_if_current(made, opened_pair, page.result, [page.scores.pair, *why.outputs])
     shown.then(forget, asked, [page.wished], **AT_ONCE)
 
 

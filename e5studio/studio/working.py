@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from e5studio.studio import words
 from e5studio.studio.events import AT_ONCE
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import OnStage
-from e5studio.studio.state import RunningWork, Work
+from e5studio.studio.state import RunningWork, StoppedError, Work
 
 Result = TypeVar("Result")
 
@@ -57,3 +58,14 @@ def listen_stop(button: gr.Button, running: RunningWork) -> None:
         running.stop(str(request.session_hash))
 
     button.click(stop, **AT_ONCE)
+
+
+def stopped_by(sign: threading.Event, tell: OnStage) -> OnStage:
+    """What a work tells its stages to, where something else than its Stop button may end it, too."""
+
+    def tell_unless_stopped(share: float | None, doing: str) -> None:
+        if sign.is_set():
+            raise StoppedError
+        tell(share, doing)
+
+    return tell_unless_stopped

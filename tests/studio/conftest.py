@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import shutil
+import socket
 import threading
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -83,10 +84,13 @@ def handlers(stand_in_pool):
 
 @pytest.fixture(scope="module")
 def gradio_litter():
-    """Close the event loops that Gradio leaves open, before another module's tests are blamed for them."""
+    """Close the event loops and sockets that Gradio leaves, before another module's tests are blamed for them."""
     yield
     for thing in gc.get_objects():
         if issubclass(type(thing), asyncio.BaseEventLoop) and not (thing.is_running() or thing.is_closed()):
+            thing.close()
+        # Of a port that was taken: neither bound nor connected to anything.
+        if type(thing) is socket.socket and thing.fileno() >= 0 and thing.getsockname() == ("0.0.0.0", 0):
             thing.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from e5studio.analysis.attribution import WordShares, word_shares
 from e5studio.encoder import E5Encoder, TokenEmbeddings
 from e5studio.errors import FingerprintMismatchError, TextError, VectorError
-from e5studio.model_pool import Lease
 from e5studio.prompts import Prompt, resolve_prompt
 from e5studio.similarity import top_k_search
 from e5studio.studio.corpus.corpus import EmbeddedCorpus, FloatArray
@@ -189,6 +189,6 @@ def _check_there(query: str) -> None:
         raise TextError("There is no query. Write what you are looking for.", [0])
 
 
-def _encoder_of(handlers: Handlers, embedded: EmbeddedCorpus) -> Lease:
+def _encoder_of(handlers: Handlers, embedded: EmbeddedCorpus) -> AbstractContextManager[E5Encoder]:
     setting = embedded.setting
-    return handlers.lease(embedded.meta, lambda share, words: None, setting.dtype, setting.backend)
+    return handlers.encoder(embedded.meta, lambda share, words: None, setting.dtype, setting.backend)

@@ -21,6 +21,7 @@ from e5studio.studio.corpus.kept_vectors import KeptVectors
 from e5studio.studio.corpus.table import Table
 
 _KEPT_SECONDS = 3600
+_LEAST_PAUSE = 1  # second between two looks for what is over
 _MAX_BYTES = 1_000_000_000
 _EMPTY_BYTES = 4_096  # of a shelf with nothing on it, so that a million of them is not free
 _TOKEN_BYTES = 24
@@ -230,7 +231,8 @@ class Shelves:
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
-            self._sweeper = threading.Timer(self._kept_seconds, self.sweep)
+            ends = next(iter(self._places.values())).ends
+            self._sweeper = threading.Timer(max(ends - self._clock(), _LEAST_PAUSE), self.sweep)
             self._sweeper.daemon = True
             self._sweeper.start()
 

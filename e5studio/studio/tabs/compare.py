@@ -40,7 +40,7 @@ from e5studio.studio.parcels import PARCELS, posted
 from e5studio.studio.state import RunningWork
 from e5studio.studio.uses import takes_instruction, uses_of, valid_use
 from e5studio.studio.working import listen_stop, told_work
-from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
+from e5studio.studio.zero_gpu import is_zero_gpu
 
 _DTYPES: list[tuple[str, DType]] = [
     ("float32", "auto"),
@@ -329,7 +329,7 @@ def _comparer(handlers: Handlers, running: RunningWork) -> Any:
     ) -> Comparison:
         return compare(handlers, first, second, tell, is_paired=is_paired, before=before)
 
-    gpu_run = on_gpu(run)
+    gpu_run = handlers.on_gpu(run)
 
     def press(
         is_ready: bool,
@@ -362,7 +362,7 @@ def _prompt_tryer(handlers: Handlers, running: RunningWork) -> Any:
     ) -> PromptGrid:
         return try_prompts(handlers, asked, tell, is_paired=is_paired, before=before)
 
-    gpu_run = on_gpu(run)
+    gpu_run = handlers.on_gpu(run)
 
     def press(
         result: ScoreResult | None, compared: Compared | None, is_paired: bool, request: gr.Request, *typed: Any

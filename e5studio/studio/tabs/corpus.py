@@ -6,7 +6,6 @@ event carries the texts or the vectors.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,7 @@ from e5studio.studio.parcels import posted
 from e5studio.studio.state import RunningWork, StoppedError
 from e5studio.studio.tabs.corpus_answers import AnswersPart, listen_answers, no_answers, render_answers
 from e5studio.studio.tabs.corpus_search import FoundPart, fresh_found, listen_found, render_found
-from e5studio.studio.working import listen_stop, told_work
+from e5studio.studio.working import listen_stop, stopped_by, told_work
 
 _ENCODINGS = [
     (label("UTF-8, or as the file says"), ""),
@@ -300,7 +299,9 @@ def _embedder(handlers: Handlers, running: RunningWork) -> Any:
             setting = corpus_setting(model, use, instruction)
             try:
                 with shelf.work() as is_stopped:
-                    found = embed_corpus(handlers, corpus, setting, shelf.vectors, _teller(tell, is_stopped))
+                    on_stage = stopped_by(is_stopped, tell)
+                    with handlers.corpus_line.turn(on_stage):
+                        found = embed_corpus(handlers, corpus, setting, shelf.vectors, _teller(on_stage))
             except StoppedError:
                 is_there = shelf.corpus is corpus
                 raise StoppedError(corpus_words.STOPPED if is_there else corpus_words.REPLACED) from None
@@ -319,13 +320,8 @@ def _embedder(handlers: Handlers, running: RunningWork) -> Any:
     return press
 
 
-def _teller(tell: OnStage, is_stopped: threading.Event) -> Callable[[EmbeddingNews], None]:
-    def on_news(news: EmbeddingNews) -> None:
-        if is_stopped.is_set():
-            raise StoppedError
-        tell(news.share, corpus_words.news(news))
-
-    return on_news
+def _teller(tell: OnStage) -> Callable[[EmbeddingNews], None]:
+    return lambda news: tell(news.share, corpus_words.news(news))
 
 
 def _bringer(handlers: Handlers, running: RunningWork) -> Any:
@@ -352,15 +348,16 @@ def _bringer(handlers: Handlers, running: RunningWork) -> Any:
             if len(vectors) != 1 or len(manifests) > 1:
                 raise TextError("Bring one file of vectors, and with an .npy its .npy.json if there is one.")
             corpus = chosen_corpus(shelf, text, title, colour)
-            found = bring_vectors(
-                handlers,
-                corpus,
-                corpus_setting(model, use, instruction),
-                vectors[0],
-                name=vectors[0].name,
-                manifest=manifests[0] if manifests else None,
-                on_stage=tell,
-            )
+            with handlers.corpus_line.turn(tell):
+                found = bring_vectors(
+                    handlers,
+                    corpus,
+                    corpus_setting(model, use, instruction),
+                    vectors[0],
+                    name=vectors[0].name,
+                    manifest=manifests[0] if manifests else None,
+                    on_stage=tell,
+                )
             if shelf.corpus is not corpus:
                 raise StoppedError(corpus_words.REPLACED)
             shelf.keep_embedded(found.embedded)

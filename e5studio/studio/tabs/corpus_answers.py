@@ -37,9 +37,9 @@ from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.inputs import Inputs
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
-from e5studio.studio.state import RunningWork, StoppedError
+from e5studio.studio.state import RunningWork
 from e5studio.studio.uses import takes_instruction
-from e5studio.studio.working import listen_stop, told_work
+from e5studio.studio.working import listen_stop, stopped_by, told_work
 
 _VARIANTS = (("Without prompts", "none"), ("In bfloat16", "bfloat16"), ("In int8", "int8"))
 _NO_COLUMN = ""
@@ -265,13 +265,9 @@ def _measurer(handlers: Handlers, running: RunningWork) -> Any:
             left = corpus_setting(model, use, instruction)
             settings = measured_settings(left, variants or [], instructions or "", models or [])
             with shelf.work() as is_stopped:
-
-                def on_stage(share: float | None, doing: str) -> None:
-                    if is_stopped.is_set():
-                        raise StoppedError
-                    tell(share, doing)
-
-                return measure(handlers, corpus, pairs, settings, shelf.vectors, on_stage)
+                on_stage = stopped_by(is_stopped, tell)
+                with handlers.corpus_line.turn(on_stage):
+                    return measure(handlers, corpus, pairs, settings, shelf.vectors, on_stage)
 
         def show(found: Measured) -> list[Any]:
             n = len(found.rows)

@@ -12,16 +12,15 @@ import numpy as np
 from e5studio.studio import why_words, words
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, fields_of
-from e5studio.studio.explain import Explanation, explain_pair, leave_words_out
+from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, Draft, draft_state, fields_of, show_if_current
+from e5studio.studio.explain import Explanation, WordEffect, explain_pair, leave_words_out
 from e5studio.studio.failures import explain
 from e5studio.studio.figures.form import Figure
 from e5studio.studio.figures.heat import word_grid
-from e5studio.studio.handlers import Handlers, ScoreResult
+from e5studio.studio.handlers import Handlers, OnStage, ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
-from e5studio.studio.state import StopSigns
-from e5studio.studio.zero_gpu import on_gpu
+from e5studio.studio.state import StoppedError, StopSigns
 
 _PLAIN, _CENTRED = "plain", "centred"
 
@@ -104,12 +103,12 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
 
     open_panel = explainer(handlers)
 
-    def picked(found: ScoreResult | None, event: gr.EventData) -> list[Any]:
+    def picked(found: ScoreResult | None, event: gr.EventData) -> Any:
         place = fields_of(event)
         row, column = place.get("row"), place.get("column")
-        if not isinstance(row, int) or not isinstance(column, int):
-            return [gr.skip()] * len(why.outputs)
-        return open_panel(found, row, column)
+        if found is None or not isinstance(row, int) or not isinstance(column, int):
+            return gr.skip()
+        return Draft(found.key, open_panel(found, row, column))
 
     why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], **AT_ONCE)
     why.start.click(
@@ -121,7 +120,9 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
     )
     for source in sources:
         source.pick(stop, **AT_ONCE)
-        source.pick(picked, [result], why.outputs, **ENCODING)
+        opened = draft_state()
+        made = source.pick(picked, [result], [opened], **ENCODING)
+        show_if_current(made, opened, result, why.outputs)
     why.stop.click(stop, **AT_ONCE)
     return stop
 
@@ -133,7 +134,7 @@ def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], li
         with handlers.encoder_with_tokens(found.meta) as encoder:
             return explain_pair(encoder, found, row, column)
 
-    explained = on_gpu(explain_cell)
+    explained = handlers.on_gpu(explain_cell)
 
     def open_panel(found: ScoreResult | None, row: int, column: int) -> list[Any]:
         if found is None or not found.has_pair(row, column):
@@ -187,12 +188,18 @@ def _leaver(handlers: Handlers, signs: StopSigns) -> Any:
         session = str(request.session_hash)
         sign = signs.start(session)
         yield gr.update(interactive=False), gr.update(visible=True), words.progress(None, "Leaving words out")
+
+        def stage(share: float | None, doing: str) -> None:
+            if sign.is_set():
+                raise StoppedError
+
         try:
-            with handlers.pool.lease(found.meta.name, show_progress=False) as encoder:
-                for effects in leave_words_out(encoder, found, explained):
-                    if sign.is_set():
-                        break
+            with handlers.lease(found.meta, stage) as encoder:
+                steps = leave_words_out(encoder, found, explained)
+                while (effects := _next_in_turn(handlers, steps, stage)) is not None:
                     yield gr.skip(), gr.skip(), why_words.words_left_out(explained, effects)
+        except StoppedError:
+            pass
         except Exception as error:
             yield gr.skip(), gr.skip(), words.error(explain(error))
         finally:
@@ -200,3 +207,11 @@ def _leaver(handlers: Handlers, signs: StopSigns) -> Any:
         yield gr.update(interactive=True), gr.update(visible=False), gr.skip()
 
     return leave_out
+
+
+def _next_in_turn(handlers: Handlers, steps: Iterator[list[WordEffect]], stage: OnStage) -> list[WordEffect] | None:
+    # A turn for each step: held over a `yield`, it would be a closed page's for ever.
+    with handlers.line.turn(stage):
+        effects = next(steps, None)
+    stage(None, "")
+    return effects

@@ -1,0 +1,135 @@
+"""Forgets what Gradio keeps of a page: some minutes after it is closed, in place of when a hundred others have come.
+
+Gradio keeps what a page shows and what its States hold under the page's session. Corpora and parcels go by their own
+clocks (`e5studio.studio.corpus.shelves`, `e5studio.studio.parcels`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from e5studio.studio.guard import App, Receive, Scope, Send
+
+CLOSED_SECONDS = 600
+"""How long a closed page is remembered: a phone that wakes up again finds its results."""
+
+_SWEEP_SECONDS = 60
+_HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([^/]{1,100})$")
+
+
+class KeptSessions(Protocol):
+    """The part of Gradio that keeps sessions."""
+
+    @property
+    def time_last_used(self) -> Mapping[str, datetime]:
+        """When each was used last."""
+
+    def forget(self, session: str) -> None:
+        """Keep nothing of a session any more."""
+
+
+@dataclass
+class PresentPages:
+    """Which pages are open now, and since when the others are closed.
+
+    Args:
+        now: The time.
+    """
+
+    now: Callable[[], datetime] = datetime.now
+    _open: Counter[str] = field(default_factory=Counter)
+    _closed: dict[str, datetime] = field(default_factory=dict)
+
+    def come(self, session: str) -> None:
+        """A page is open, for the first time or again."""
+        self._open[session] += 1
+
+    def go(self, session: str) -> None:
+        """One connection less of a page."""
+        self._open[session] -= 1
+        if not self._open[session]:
+            del self._open[session]
+            self._closed[session] = self.now()
+
+    def forget_absent(self, kept: KeptSessions, seconds: float = CLOSED_SECONDS) -> None:
+        """Forget pages that have been closed for long; and programs, which have none, as long after their last call."""
+        begin = self.now() - timedelta(seconds=seconds)
+        for session, used in list(kept.time_last_used.items()):
+            closed = self._closed.get(session, used)
+            if session not in self._open and max(used, closed) < begin:
+                kept.forget(session)
+        self._closed = {session: since for session, since in self._closed.items() if since >= begin}
+
+
+class SessionWatch:
+    """ASGI middleware that knows a page to be open while its heartbeat is.
+
+    Args:
+        app: What is watched.
+        kept: What is forgotten.
+        pages: Of this server.
+        sweep_seconds: How often is looked for what is to be forgotten.
+    """
+
+    def __init__(
+        self, app: App, kept: KeptSessions, pages: PresentPages | None = None, sweep_seconds: float = _SWEEP_SECONDS
+    ) -> None:
+        self._app = app
+        self._kept = kept
+        self._pages = pages or PresentPages()
+        self._sweep_seconds = sweep_seconds
+        self._is_sweeping = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass everything on."""
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        if not self._is_sweeping:
+            self._is_sweeping = True
+            self._sweep(asyncio.get_running_loop())
+        heartbeat = _HEARTBEAT.search(scope["path"])
+        if heartbeat is None:
+            return await self._app(scope, receive, send)
+        session = heartbeat[1]
+        self._pages.come(session)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._pages.go(session)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._pages.forget_absent(self._kept)
+        loop.call_later(self._sweep_seconds, self._sweep, loop)
+
+
+class GradioSessions:
+    """What Gradio keeps of the sessions of a Blocks.
+
+    Args:
+        demo: The Blocks, launched or about to be.
+    """
+
+    def __init__(self, demo: Any) -> None:
+        self._demo = demo
+
+    @property
+    def time_last_used(self) -> Mapping[str, datetime]:
+        """When each session was used last."""
+        used: Mapping[str, datetime] = self._demo.state_holder.time_last_used
+        return used
+
+    def forget(self, session: str) -> None:
+        """Drop a session's States, what its components show, and messages that nobody fetched; not while it works."""
+        holder, queue = self._demo.state_holder, self._demo._queue
+        if any(event.session_hash == session for event in list(queue.event_ids_to_events.values())):
+            return
+        holder.session_data.pop(session, None)
+        holder.time_last_used.pop(session, None)
+        queue.pending_messages_per_session.pop(session, None)
+        queue.pending_event_ids_session.pop(session, None)
