@@ -67,7 +67,7 @@ PLACES = {
     "gradio": LAYOUT,
     "gradio_client": (),
     "spaces": ("studio.zero_gpu",),
-    "starlette": ("studio.launch", "studio.guard", "studio.parcels"),
+    "starlette": ("studio.launch", "studio.guard", "studio.parcels", "studio.components.plotly_view"),
     "plotly": ("studio.components.plotly_view",),
     "umap": ("analysis.projection",),
     "sklearn": ("analysis.projection",),

@@ -59,18 +59,22 @@ class RequestGuard:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         received = 0
+        is_too_large = False
         has_answered = False
 
         async def counted() -> Message:
-            nonlocal received
+            nonlocal received, is_too_large
             message = await receive()
             received += len(message.get("body", b""))
-            if received > limit:
+            is_too_large = received > limit
+            if is_too_large:
                 raise _BodyTooLargeError
             return message
 
         async def watched(message: Message) -> None:
             nonlocal has_answered
+            if is_too_large and not has_answered:
+                raise _BodyTooLargeError  # FastAPI takes the first for a body it cannot parse, and would say so
             has_answered = True
             await send(message)
 

@@ -79,6 +79,7 @@ def launch_app(
     """
     from starlette.middleware import Middleware
 
+    from e5studio.studio.components.plotly_view import plotly_route
     from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
     from e5studio.studio.labels import translations
     from e5studio.studio.parcels import parcel_route
@@ -100,7 +101,7 @@ def launch_app(
             footer_links=["api", "settings"],
             app_kwargs={
                 "middleware": [Middleware(RequestGuard), Middleware(SessionWatch, kept=GradioSessions(demo))],
-                "routes": [parcel_route()],
+                "routes": [parcel_route(), plotly_route()],
             },
             max_threads=_THREADS,
             max_file_size=MAX_FILE_BYTES,

@@ -12,6 +12,7 @@ import pytest
 
 from e5studio.model_pool import ModelPool
 from e5studio.models import get_model_meta
+from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio.app import build_app
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.corpus.shelves import SHELVES
@@ -58,7 +59,7 @@ async def score_once(visitor, number, round_, model=None):
     visitor.write("e5-passages", "\n".join(passages))
     if model is not None:
         visitor.write("e5-model", model)
-        visitor.write("e5-use", "none" if model == OFFLINE else "retrieval")
+        await visitor.press("e5-model", "choose")
     await visitor.press("e5-score")
     return shown_scores(visitor)
 
@@ -78,9 +79,9 @@ def shown_scores(visitor):
 
 def expected_scores(encoder, number, round_):
     queries, passages = texts_of(number, round_)
-    scores = (
-        encoder.scores(queries, passages) if encoder.spec.prompt_kind != "none" else bare(encoder, queries, passages)
-    )
+    kind = encoder.spec.prompt_kind
+    task = WEB_SEARCH_INSTRUCTION if kind == "instruct" else None  # what the page's box holds
+    scores = bare(encoder, queries, passages) if kind == "none" else encoder.scores(queries, passages, instruction=task)
     return {
         (query, passage): pytest.approx(scores[row, column], abs=2e-3)
         for row, query in enumerate(queries)
@@ -210,7 +211,7 @@ def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_thei
                 await until(lambda: handlers.line.n_waiting == 1)
                 with pytest.raises(NotScoredError) as refused:
                     await score_once(second, 2, 0, ENGLISH)
-                program = await call(address, "score", [["a"], ["b"]])
+                program = await call(address, "score", {"queries": ["a"], "passages": ["b"]})
                 await until(lambda: any("Waiting for 1 other" in news for news in first.heard))
                 assert not waiting.done()
             return await waiting, str(refused.value), program
@@ -250,8 +251,8 @@ async def until(is_so):
 async def call(address, name, values):
     """What a program without a client library gets."""
     async with httpx.AsyncClient(base_url=address, timeout=60) as http:
-        event = (await http.post(f"/gradio_api/call/{name}", json={"data": values})).json()["event_id"]
-        return (await http.get(f"/gradio_api/call/{name}/{event}")).text
+        event = (await http.post(f"/gradio_api/call/v2/{name}", json=values)).json()["event_id"]
+        return (await http.get(f"/gradio_api/call/v2/{name}/{event}")).text
 
 
 async def until_forgotten(demo):

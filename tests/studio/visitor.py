@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from gradio_client.utils import apply_diff
 
-_SKIPPED = ({"__type__": "update"}, {"props": {"__type__": "update"}, "__type__": "update"})
 PATIENCE = 120
 
 
@@ -57,6 +56,8 @@ class Visitor:
         self.heard: list[str] = []  # everything that came from the server, as it came
         self.shown: dict[int, Any] = {}
         self._page = page
+        self.address = address
+        self.config = page.config
         self._http = httpx.AsyncClient(base_url=address, timeout=PATIENCE)
         self._heart: asyncio.Task | None = None
 
@@ -75,8 +76,7 @@ class Visitor:
 
     def sees(self, name: str) -> Any:
         component = self._page.by_name[name]
-        value = self.shown.get(component, self._page.value(component))
-        return value.get("value") if isinstance(value, dict) and value.get("__type__") else value
+        return self.shown.get(component, self._page.value(component))
 
     async def press(self, name: str, trigger: str = "click", event_data: Any = None) -> None:
         """Trigger an element's events, and all that the page does after them."""
@@ -87,7 +87,7 @@ class Visitor:
             values = [self.shown.get(each, self._page.value(each)) for each in event["inputs"]]
             body = {
                 "fn_index": event["id"],
-                "data": [_plain(value) for value in values],
+                "data": values,
                 "session_hash": self.session,
                 "event_data": event_data,
                 "trigger_id": event["targets"][0][0],
@@ -97,14 +97,14 @@ class Visitor:
             await self._run(following)
 
     async def _at_once(self, event: dict[str, Any], body: dict[str, Any]) -> None:
-        answer = await self._http.post("/gradio_api/run/predict", json=body)
+        answer = await self._post("run/predict", body)
         self.heard.append(answer.text)
         if answer.status_code != 200:
             raise RefusedError(f"{answer.status_code}: {answer.text[:500]}")
         self._show(event, answer.json()["data"])
 
     async def _queued(self, event: dict[str, Any], body: dict[str, Any]) -> None:
-        joined = await self._http.post("/gradio_api/queue/join", json=body)
+        joined = await self._post("queue/join", body)
         if joined.status_code != 200:
             raise RefusedError(f"{joined.status_code}: {joined.text[:500]}")
         own, shown = joined.json()["event_id"], None
@@ -125,10 +125,18 @@ class Visitor:
                     return
         raise RefusedError("the stream ended before the event did")
 
+    async def _post(self, route: str, body: dict[str, Any]) -> httpx.Response:
+        # Escaped, as lone surrogates must be.
+        return await self._http.post(
+            f"/gradio_api/{route}", content=json.dumps(body), headers={"content-type": "application/json"}
+        )
+
     def _show(self, event: dict[str, Any], values: list[Any]) -> None:
         for component, value in zip(event["outputs"], values, strict=False):
-            if value not in _SKIPPED:
+            if not _is_update(value):
                 self.shown[component] = value
+            elif "value" in value:
+                self.shown[component] = value["value"]
 
     async def _beat(self) -> None:
         async with self._http.stream("GET", f"/gradio_api/heartbeat/{self.session}", timeout=None) as beats:
@@ -150,5 +158,6 @@ def _updated(shown: list[Any] | None, values: list[Any]) -> list[Any]:
     return [apply_diff(before, diff) for before, diff in zip(shown, values, strict=True)]
 
 
-def _plain(value: Any) -> Any:
-    return value.get("value") if isinstance(value, dict) and value.get("__type__") else value
+def _is_update(value: Any) -> bool:
+    """Of some properties; what it does not name stays."""
+    return isinstance(value, dict) and value.get("__type__") == "update"
