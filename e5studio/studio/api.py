@@ -1,7 +1,8 @@
-"""The endpoints for programs: `/models`, `/score`, `/embed`. Their names and arguments stay.
+"""The endpoints for programs: `/models`, `/score`, `/search`, `/explain`, `/embed`. Their names and arguments stay.
 
 They take models of the table only, by name: nothing that comes over the wire names a folder
-or another repository.
+or another repository. Where the Studio is an MCP server, all but `/embed` are tools of assistants: the name of a
+function is the tool's, and its docstring, one line an argument, is what an assistant is told.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import gradio as gr
 from gradio.events import api as endpoint
 
 from e5studio.similarity import scores as score_matrix
-from e5studio.studio.boxes import check_limits
+from e5studio.studio import failures
 from e5studio.studio.catalog import model_cards
-from e5studio.studio.failures import explain
+from e5studio.studio.guard import ASSISTANT_HEADER
 from e5studio.studio.handlers import Handlers
+from e5studio.studio.plain_answers import PlainAnswers, check_readable, checked_top_k
 from e5studio.studio.uses import PromptArguments
-from e5studio.texts import checked_types
 
 Result = TypeVar("Result")
 
@@ -48,21 +49,36 @@ def publish(handlers: Handlers, default_model: str) -> None:
         ]
 
     def score(
-        queries: list[str], passages: list[str], model: str | None = None, instruction: str | None = None
+        queries: list[str],
+        passages: list[str],
+        model: str | None = None,
+        instruction: str | None = None,
+        request: gr.Request | None = None,
     ) -> list[list[float]]:
-        """Score every query against every passage: cosine x 100, one row a query.
+        """Score every query against every passage: cosine x 100, one row a query, one column a passage.
 
-        Queries and passages get the model's own prompts; `instruction` is for instruct models.
+        Queries and passages get the model's own prompts. To find the best of many passages, search is better.
+
+        Args:
+            queries: The queries, as bare texts.
+            passages: The passages, as bare texts.
+            model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
+            instruction: The task in one sentence, for instruct models only.
+            request: Brought by Gradio.
         """
 
         def work() -> list[list[float]]:
             for texts, what in ((queries, "queries"), (passages, "passages")):
-                check_limits(checked_types(texts), handlers.limits, what)
+                handlers.check(texts, what)
+            is_read = _is_of_assistant(request)
+            if is_read:
+                check_readable(len(queries) * len(passages))
             asked: PromptArguments = {"prompt_name": "query", "instruction": instruction}
             name = default_model if model is None else model
             left = gpu_embed(name, queries, asked)
             right = gpu_embed(name, passages, {"prompt_name": "document"})
-            return _rows(score_matrix(left, right))
+            rows = _rows(score_matrix(left, right))
+            return [[round(score, 2) for score in row] for row in rows] if is_read else rows
 
         return _answer(work)
 
@@ -75,16 +91,87 @@ def publish(handlers: Handlers, default_model: str) -> None:
     ) -> list[list[float]]:
         """Embed texts as unit vectors, one row a text.
 
-        `role` is "query", "passage" or "symmetric"; `prompt` puts a text of your own in front instead.
+        Args:
+            texts: The texts.
+            role: "query", "passage" or "symmetric": which of the model's prompts is put in front.
+            model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
+            instruction: The task in one sentence, for instruct models only.
+            prompt: A text of your own to put in front, instead of a role's.
         """
         name = default_model if model is None else model
         role = None if role is None else str(role)
         arguments: PromptArguments = {"prompt_name": role, "prompt": prompt, "instruction": instruction}
         return _answer(lambda: _rows(gpu_embed(name, texts, arguments)))
 
+    # No tool: nobody reads thousands of numbers. Gradio lists as tools what is of this kind, or of none.
+    embed._mcp_type = "endpoint only"  # type: ignore[attr-defined]
     endpoint(models, api_name="models", queue=False)
     for function in (score, embed):
         endpoint(function, api_name=function.__name__, concurrency_limit=None, concurrency_id="encode")
+    _publish_answers(handlers, default_model)
+
+
+def _publish_answers(handlers: Handlers, default_model: str) -> None:
+    """Add the endpoints that answer in fields, for those who read what comes back."""
+    answers = PlainAnswers(handlers)
+    gpu_search, gpu_explain = handlers.on_gpu(answers.search), handlers.on_gpu(answers.explain)
+
+    def search(
+        queries: list[str],
+        passages: list[str],
+        top_k: int = 5,
+        model: str | None = None,
+        instruction: str | None = None,
+        request: gr.Request | None = None,
+    ) -> dict:  # type: ignore[type-arg]
+        """Find the passages that answer each query best: a JSON object with results, one for each query, and notes.
+
+        Each of a result's best passages has its rank, its score (cosine x 100), its number (its place among the
+        passages, counted from 1) and the first 400 characters of its text. Scores of E5 models lie close together,
+        mostly between 70 and 90: their order counts, not their height.
+
+        Args:
+            queries: The queries, as bare texts.
+            passages: The passages to choose from, as bare texts.
+            top_k: How many passages to give for each query, from 1 to 100.
+            model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
+            instruction: The task in one sentence, for instruct models only.
+            request: Brought by Gradio.
+        """
+
+        def work() -> dict[str, Any]:
+            for texts, what in ((queries, "queries"), (passages, "passages")):
+                handlers.check(texts, what)
+            count = checked_top_k(top_k)
+            if _is_of_assistant(request):
+                check_readable(len(queries) * min(count, len(passages)))
+            return gpu_search(default_model if model is None else model, queries, passages, instruction, count)
+
+        return _answer(work)
+
+    def explain(query: str, passage: str, model: str | None = None, instruction: str | None = None) -> dict:  # type: ignore[type-arg]
+        """Explain why a query and a passage score as they do, as a JSON object.
+
+        It holds the score (cosine x 100); for both texts the prompt put in front, the tokens read, what was cut off or
+        unknown, and by how many points the score changes when each word is left out; and the word pairs that hold
+        most of the score, in points.
+
+        Args:
+            query: The query, as a bare text.
+            passage: The passage, as a bare text.
+            model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
+            instruction: The task in one sentence, for instruct models only.
+        """
+        name = default_model if model is None else model
+        return _answer(lambda: gpu_explain(name, query, passage, instruction))
+
+    for function in (search, explain):
+        endpoint(function, api_name=function.__name__, concurrency_limit=None, concurrency_id="encode")
+
+
+def _is_of_assistant(request: gr.Request | None) -> bool:
+    """Whether somebody who reads what comes back asked by MCP, and no program by HTTP."""
+    return request is not None and ASSISTANT_HEADER in request.headers
 
 
 def _rows(array: Any) -> list[list[float]]:
@@ -97,4 +184,4 @@ def _answer(work: Callable[[], Result]) -> Result:
         return work()
     except Exception as error:
         # Clients show the message as HTML in places; it may quote what they sent.
-        raise gr.Error(html.escape(explain(error)[:900], quote=False), print_exception=False) from error
+        raise gr.Error(html.escape(failures.explain(error)[:900], quote=False), print_exception=False) from error

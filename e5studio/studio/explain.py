@@ -140,15 +140,25 @@ def leave_words_out(encoder: E5Encoder, result: ScoreResult, explained: Explanat
     Yields:
         All effects known so far, first those of the row's text.
     """
-    prompts = result.reports[0].prompt, result.reports[-1].prompt
+    yield from word_effects(encoder, explained.sides, (result.reports[0].prompt, result.reports[-1].prompt))
+
+
+def word_effects(
+    encoder: E5Encoder,
+    sides: tuple[TextReading, TextReading],
+    prompts: tuple[Prompt, Prompt],
+    *,
+    most_words: int | None = None,
+) -> Iterator[list[WordEffect]]:
+    """As `leave_words_out`, for two texts under these prompts; only for the first `most_words` of each, if given."""
     whole = [
         encoder.embed_prepared(encoder.prepare([side.text], prompt=prompt))
-        for side, prompt in zip(explained.sides, prompts, strict=True)
+        for side, prompt in zip(sides, prompts, strict=True)
     ]
     before = float(cos_sim(*whole)[0, 0]) * 100
     effects: list[WordEffect] = []
-    for number, (side, prompt) in enumerate(zip(explained.sides, prompts, strict=True)):
-        for places, texts in _shortened(side):
+    for number, (side, prompt) in enumerate(zip(sides, prompts, strict=True)):
+        for places, texts in _shortened(side, most_words):
             vectors = _embed(encoder, texts, prompt)
             scores = cos_sim(vectors, whole[1 - number])[:, 0] * 100
             effects += [
@@ -181,10 +191,10 @@ def common_part(vectors: FloatArray, tokens: tuple[FloatArray, FloatArray]) -> F
     return common
 
 
-def _shortened(side: TextReading) -> Iterator[tuple[list[int], list[str]]]:
+def _shortened(side: TextReading, most_words: int | None) -> Iterator[tuple[list[int], list[str]]]:
     """Places of words that were read and the text without each, a few at a time."""
     own = [place for place, part in enumerate(side.words.parts) if part == "word"]
-    pairs = list(zip(own, without_each_word(side.text, side.words), strict=True))
+    pairs = list(zip(own, without_each_word(side.text, side.words), strict=True))[:most_words]
     for start in range(0, len(pairs), _WORDS_AT_ONCE):
         part = pairs[start : start + _WORDS_AT_ONCE]
         yield [place for place, _ in part], [text for _, text in part]

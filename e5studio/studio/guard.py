@@ -1,13 +1,16 @@
 """Refuses, before Gradio sees them, requests that nobody using the page makes.
 
 Gradio streams any public URL through `/gradio_api/file=http...`, which would make a public
-Studio an anonymous proxy, and it sets no limit on the size of a request's body.
+Studio an anonymous proxy, and it sets no limit on the size of a request's body. Its MCP server answers any web page
+that a browser on this machine has open, which the protocol forbids; here such requests end.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,7 +26,11 @@ MAX_FILE_BYTES = 250_000_000
 MAX_UPLOAD_BYTES = 260_000_000
 """Of the body that brings files: a little more, so that Gradio, which tidies up, refuses a large file by itself."""
 
+ASSISTANT_HEADER = "x-e5studio-assistant"
+"""Put on every request of MCP: who reads the answer pays for every number."""
+
 _UPLOAD_ROUTE = "/gradio_api/upload"
+_MCP_ROUTE = "/gradio_api/mcp"
 
 
 class _BodyTooLargeError(Exception):
@@ -52,6 +59,10 @@ class RequestGuard:
             return await self._app(scope, receive, send)
         if _asks_for_foreign_file(scope["path"]):
             return await _refuse(send, 403, b"The Studio fetches nothing from elsewhere.")
+        if _MCP_ROUTE in scope["path"]:
+            if _comes_from_foreign_page(scope):
+                return await _refuse(send, 403, b"No page of another site may use this Studio through your browser.")
+            scope = {**scope, "headers": [*scope["headers"], (ASSISTANT_HEADER.encode(), b"1")]}
         limit = self._max_upload_bytes if scope["path"].endswith(_UPLOAD_ROUTE) else self._max_body_bytes
         if _announced_length(scope) > limit:
             return await _refuse(send, 413, b"The request is too large.")
@@ -88,6 +99,29 @@ class RequestGuard:
 def _asks_for_foreign_file(path: str) -> bool:
     _, marker, target = path.partition("/file=")
     return (bool(marker) and "://" in target) or target.lower().startswith(("http:", "https:", "//"))
+
+
+def _comes_from_foreign_page(scope: Scope) -> bool:
+    """Whether a browser sent this to the machine that it runs on, for a page that came from elsewhere.
+
+    The page's name may lead to this machine (DNS rebinding), so that the browser takes both for one site. Browsers
+    name the page's origin with every POST; assistants name none.
+    """
+    origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+    server = scope.get("server")
+    if origin is None or server is None or not _is_this_machine(server[0]):
+        return False
+    try:
+        return not _is_this_machine(urlsplit(origin.decode("latin-1")).hostname)
+    except ValueError:  # no address at all
+        return True
+
+
+def _is_this_machine(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _announced_length(scope: Scope) -> int:

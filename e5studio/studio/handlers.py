@@ -7,9 +7,10 @@ through `e5studio.studio.api`.
 from __future__ import annotations
 
 import functools
+import itertools
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -237,16 +238,47 @@ class Handlers:
 
         return in_turn
 
+    def check(self, texts: Sequence[str], what: str) -> None:
+        """Refuse a program's list, called `what`, that holds no texts, something else, or too many.
+
+        Raises:
+            TextError: It is empty. TextTypeError: It holds other things. LimitError: It is too long.
+        """
+        check_limits(checked_types(texts), self.limits, what)
+        if not texts:
+            raise TextError(f"There are no {what}: the list is empty. Give at least one text.")
+
     def embed(self, model: str, texts: Sequence[str], arguments: PromptArguments) -> FloatArray:
         """Embed texts for a program; one row each, in order.
 
         Raises:
-            E5StudioError: As `score`; an empty text is an error here.
+            E5StudioError: As `score`; an empty text is an error here, and so is an empty list.
         """
-        check_limits(checked_types(texts), self.limits, "texts")
+        return self.embed_lists(model, {"texts": texts}, [arguments])[0][0]
+
+    def embed_lists(
+        self, model: str, lists: Mapping[str, Sequence[str]], arguments: Sequence[PromptArguments]
+    ) -> tuple[list[FloatArray], tuple[EncodeReport, ...]]:
+        """Embed several lists of texts for a program.
+
+        Args:
+            model: Name of a model of the table.
+            lists: Under what errors call them.
+            arguments: How the encoder is to choose each list's prompt.
+
+        Returns:
+            For each list its vectors, a row each text, and what was read of them.
+
+        Raises:
+            E5StudioError: As `embed`.
+        """
+        for what, texts in lists.items():
+            self.check(texts, what)
+        sides = list(lists.values())
         with self.encoder(offered(model), _no_stage) as encoder:
-            vectors, _, _ = _embed_sides(encoder, [texts], [arguments], {}, _no_stage)
-        return vectors
+            vectors, reports, _ = _embed_sides(encoder, sides, arguments, {}, _no_stage)
+        borders = list(itertools.accumulate(map(len, sides)))[:-1]
+        return np.split(vectors, borders), reports
 
     def embed_under(
         self, result: ScoreResult, prompts: Sequence[str], on_stage: OnStage | None = None

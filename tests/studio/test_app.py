@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import subprocess
 import sys
@@ -53,15 +54,15 @@ def client(address):
 def test_only_the_endpoints_for_programs_are_public(demo):
     events = demo.get_config_file()["dependencies"]
     public = {event["api_name"] for event in events if event["api_visibility"] != "private"}
-    assert public == {"models", "score", "embed"}
+    assert public == {"models", "score", "search", "explain", "embed"}
     assert len(events) > len(public)
 
 
 def test_what_encodes_waits_in_our_line_and_not_in_gradios(demo):
     encoding = [fn for fn in demo.fns.values() if fn.concurrency_id in ("encode", "embed")]
     # The button, Compare and its three presets, a corpus searched and its words marked (by button and by Enter), two
-    # cells, a link's cell, leaving out, two endpoints; a corpus embedded, brought and measured.
-    assert len(encoding) == 18
+    # cells, a link's cell, leaving out, four endpoints; a corpus embedded, brought and measured.
+    assert len(encoding) == 20
     assert {fn.concurrency_limit for fn in encoding} == {None}  # or nobody would be told how long the line is
 
 
@@ -80,6 +81,30 @@ def test_score_gives_the_encoders_scores(client, encoders):
     assert scores == pytest.approx(encoders("e5").scores(queries, passages), abs=1e-3)
     named = client.predict(queries=queries, passages=passages, model="E5-small-v2", api_name="/score")
     assert named == scores
+
+
+def test_search_and_explain_answer_in_fields(client, encoders):
+    passages = ["one", "two", "three"]
+    found = client.predict(["summit"], passages, 1, api_name="/search")
+    [row] = encoders("e5").scores(["summit"], passages)
+    [hit] = found["results"][0]["best"]
+    assert passages[hit["number"] - 1] == hit["text"] == passages[row.argmax()]
+    assert hit["score"] == pytest.approx(row.max(), abs=0.006)
+    assert found["model"] == ENGLISH
+    explained = client.predict(query="summit", passage="one two", model="e5-small-v2", api_name="/explain")
+    assert explained["score"] == pytest.approx(encoders("e5").scores(["summit"], ["one two"])[0, 0], abs=0.006)
+    assert [each["word"] for each in explained["passage"]["without_word"]] == ["one", "two"]
+
+
+def test_an_endpoint_answers_whoever_has_no_client(address):
+    import httpx
+
+    place = f"{address}gradio_api/call/v2/search"
+    asked = httpx.post(place, json={"queries": ["summit"], "passages": ["one", "two"], "top_k": 1})
+    told = httpx.get(f"{address}gradio_api/call/search/{asked.json()['event_id']}").text
+    assert told.startswith("event: complete")
+    [answer] = json.loads(told.partition("data: ")[2])
+    assert [hit["rank"] for hit in answer["results"][0]["best"]] == [1]
 
 
 def test_score_with_an_instruction(client, encoders):
@@ -106,6 +131,17 @@ def test_embed_gives_the_encoders_vectors(client, encoders):
         ("/embed", {"texts": ["one"], "role": "query", "model": "/etc"}, "Unknown model"),
         ("/embed", {"texts": ["one"], "role": "query", "model": 5}, "not by int"),
         ("/embed", {"texts": ["one"], "role": 5}, "Unknown prompt name"),
+        ("/embed", {"texts": [], "role": "query"}, "no texts: the list is empty"),
+        ("/score", {"queries": [], "passages": ["two"]}, "no queries: the list is empty"),
+        ("/score", {"queries": ["one"], "passages": []}, "no passages: the list is empty"),
+        ("/search", {"queries": ["one"], "passages": []}, "no passages: the list is empty"),
+        ("/search", {"queries": ["one"], "passages": ["two"], "top_k": 0}, "from 1 to 100"),
+        ("/search", {"queries": ["one"], "passages": "two"}, "Wrap a single text in a list"),
+        ("/search", {"queries": ["one"], "passages": ["x"] * 65}, "65 passages are more than the 64"),
+        ("/explain", {"query": "", "passage": "two"}, "1 of 1 texts are empty"),
+        ("/explain", {"query": 5, "passage": "two"}, "Texts must be str"),
+        ("/explain", {"query": "x" * 20_001, "passage": "two"}, "20,001 characters"),
+        ("/explain", {"query": "one", "passage": "two", "model": FAULTY}, "inside the Studio (RuntimeError)"),
         ("/score", {"queries": ["one"], "passages": ["two"], "model": ""}, "Unknown model"),
         ("/embed", {"texts": ["one"], "role": "query", "model": "<b>bold</b>"}, "&lt;b&gt;"),
         ("/score", {"queries": ["one"], "passages": ["two"], "model": ABSENT}, "does not answer"),
@@ -152,7 +188,9 @@ def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(handlers, 
         handlers.load(ABSENT)
 
 
-@pytest.mark.parametrize("module", ["launch", "handlers", "figures", "tables", "words", "mapping", "catalog", "guard"])
+@pytest.mark.parametrize(
+    "module", ["launch", "handlers", "plain_answers", "figures", "tables", "words", "mapping", "catalog", "guard"]
+)
 def test_what_is_not_layout_loads_no_gradio(module):
     code = f"import sys, e5studio.studio.{module}; print([m for m in ('gradio', 'torch', 'umap') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

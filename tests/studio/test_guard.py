@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from e5studio.studio.guard import MAX_FILE_BYTES, MAX_UPLOAD_BYTES, RequestGuard
+from e5studio.studio.guard import ASSISTANT_HEADER, MAX_FILE_BYTES, MAX_UPLOAD_BYTES, RequestGuard
 
 
 async def echo(scope, receive, send):
@@ -20,7 +20,9 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": body})
 
 
-def request(path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10, upload_limit=20):
+def request(
+    path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10, upload_limit=20, server="127.0.0.1", app=echo
+):
     sent, waiting = [], list(chunks)
 
     async def receive():
@@ -29,8 +31,8 @@ def request(path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10, 
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "path": path, "headers": list(headers)}
-    asyncio.run(RequestGuard(echo, limit, upload_limit)(scope, receive, send))
+    scope = {"type": "http", "path": path, "headers": list(headers), "server": (server, 7860)}
+    asyncio.run(RequestGuard(app, limit, upload_limit)(scope, receive, send))
     return sent[0]["status"], sent[-1]["body"]
 
 
@@ -96,3 +98,34 @@ def test_other_protocols_pass():
 
     asyncio.run(RequestGuard(app)({"type": "lifespan"}, None, None))
     assert seen == ["lifespan"]
+
+
+@pytest.mark.parametrize("path", ["/gradio_api/mcp/", "/gradio_api/mcp/messages/", "/studio/gradio_api/mcp"])
+@pytest.mark.parametrize("origin", ["http://evil.example:7860", "null", "http://[", "https://127.0.0.1.evil.example"])
+def test_no_page_of_another_site_uses_mcp_through_the_browser_of_this_machine(path, origin):
+    status, told = request(path, headers=[(b"origin", origin.encode())])
+    assert status == 403
+    assert b"another site" in told
+    assert request(path, headers=[(b"origin", origin.encode())], server="::1")[0] == 403
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:6274", "http://127.0.0.1:7860", "http://[::1]:7860", None])
+def test_pages_and_programs_of_this_machine_use_mcp(origin):
+    headers = [(b"origin", origin.encode())] if origin else []
+    assert request("/gradio_api/mcp/", headers=headers)[0] == 200
+
+
+def test_a_page_may_ask_a_studio_that_is_served_to_others():
+    assert request("/gradio_api/mcp/", headers=[(b"origin", b"https://chat.example")], server="10.0.0.7")[0] == 200
+
+
+@pytest.mark.parametrize(("path", "is_marked"), [("/gradio_api/mcp/", True), ("/gradio_api/queue/join", False)])
+def test_what_comes_by_mcp_is_marked(path, is_marked):
+    seen = []
+
+    async def app(scope, receive, send):
+        seen.extend(name for name, _ in scope["headers"])
+        await echo(scope, receive, send)
+
+    request(path, headers=[(b"accept", b"*/*")], app=app)
+    assert (ASSISTANT_HEADER.encode() in seen) is is_marked
