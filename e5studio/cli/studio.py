@@ -19,6 +19,10 @@ def studio(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; 7860 if free.")] = None,
+    mcp: Annotated[
+        bool | None,
+        typer.Option("--mcp/--no-mcp", help="Serve tools for assistants, too; not by default (also: E5STUDIO_MCP=1)."),
+    ] = None,
 ) -> None:
     """Open the Studio: a page on which you see what the embeddings say."""
     missing = [name for name in ("gradio", "plotly", "umap") if importlib.util.find_spec(name) is None]
@@ -26,4 +30,4 @@ def studio(
         raise MissingDependencyError(
             f"The Studio needs {', '.join(missing)}. Install what it needs with: pip install 'e5studio[studio]'"
         )
-    run_studio(model, host=host, port=port)
+    run_studio(model, host=host, port=port, mcp=mcp)

@@ -8,6 +8,7 @@ function is the tool's, and its docstring, one line an argument, is what an assi
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from e5studio.studio import failures
 from e5studio.studio.catalog import model_cards
 from e5studio.studio.guard import ASSISTANT_HEADER
 from e5studio.studio.handlers import Handlers
-from e5studio.studio.plain_answers import PlainAnswers, check_readable, checked_top_k
+from e5studio.studio.plain_answers import PlainAnswers, check_readable, checked_top_k, rounded
 from e5studio.studio.uses import PromptArguments
 
 Result = TypeVar("Result")
@@ -29,9 +30,9 @@ def publish(handlers: Handlers, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
     gpu_embed = handlers.on_gpu(handlers.embed)
 
-    def models() -> list[dict]:  # type: ignore[type-arg]  # Gradio reads the hint and knows plain types only
-        """List the models, with what is known of each and whether its files are here."""
-        return [
+    def models(request: gr.Request | None = None) -> list[dict[str, Any]] | str:
+        """List the models by name, with what is known of each: layers, dimensions, languages, whether it is here."""
+        known = [
             {
                 "name": card.name,
                 "group": card.group,
@@ -47,6 +48,7 @@ def publish(handlers: Handlers, default_model: str) -> None:
             }
             for card in model_cards()
         ]
+        return _written(known, request)
 
     def score(
         queries: list[str],
@@ -54,7 +56,7 @@ def publish(handlers: Handlers, default_model: str) -> None:
         model: str | None = None,
         instruction: str | None = None,
         request: gr.Request | None = None,
-    ) -> list[list[float]]:
+    ) -> list[list[float]] | str:
         """Score every query against every passage: cosine x 100, one row a query, one column a passage.
 
         Queries and passages get the model's own prompts. To find the best of many passages, search is better.
@@ -67,18 +69,16 @@ def publish(handlers: Handlers, default_model: str) -> None:
             request: Brought by Gradio.
         """
 
-        def work() -> list[list[float]]:
+        def work() -> list[list[float]] | str:
             for texts, what in ((queries, "queries"), (passages, "passages")):
                 handlers.check(texts, what)
-            is_read = _is_of_assistant(request)
-            if is_read:
+            if _is_of_assistant(request):
                 check_readable(len(queries) * len(passages))
             asked: PromptArguments = {"prompt_name": "query", "instruction": instruction}
             name = default_model if model is None else model
             left = gpu_embed(name, queries, asked)
             right = gpu_embed(name, passages, {"prompt_name": "document"})
-            rows = _rows(score_matrix(left, right))
-            return [[round(score, 2) for score in row] for row in rows] if is_read else rows
+            return _written(_rows(score_matrix(left, right)), request)
 
         return _answer(work)
 
@@ -123,7 +123,7 @@ def _publish_answers(handlers: Handlers, default_model: str) -> None:
         model: str | None = None,
         instruction: str | None = None,
         request: gr.Request | None = None,
-    ) -> dict:  # type: ignore[type-arg]
+    ) -> dict[str, Any] | str:
         """Find the passages that answer each query best: a JSON object with results, one for each query, and notes.
 
         Each of a result's best passages has its rank, its score (cosine x 100), its number (its place among the
@@ -139,17 +139,24 @@ def _publish_answers(handlers: Handlers, default_model: str) -> None:
             request: Brought by Gradio.
         """
 
-        def work() -> dict[str, Any]:
+        def work() -> dict[str, Any] | str:
             for texts, what in ((queries, "queries"), (passages, "passages")):
                 handlers.check(texts, what)
             count = checked_top_k(top_k)
             if _is_of_assistant(request):
                 check_readable(len(queries) * min(count, len(passages)))
-            return gpu_search(default_model if model is None else model, queries, passages, instruction, count)
+            name = default_model if model is None else model
+            return _written(gpu_search(name, queries, passages, instruction, count), request)
 
         return _answer(work)
 
-    def explain(query: str, passage: str, model: str | None = None, instruction: str | None = None) -> dict:  # type: ignore[type-arg]
+    def explain(
+        query: str,
+        passage: str,
+        model: str | None = None,
+        instruction: str | None = None,
+        request: gr.Request | None = None,
+    ) -> dict[str, Any] | str:
         """Explain why a query and a passage score as they do, as a JSON object.
 
         It holds the score (cosine x 100); for both texts the prompt put in front, the tokens read, what was cut off or
@@ -161,9 +168,10 @@ def _publish_answers(handlers: Handlers, default_model: str) -> None:
             passage: The passage, as a bare text.
             model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
             instruction: The task in one sentence, for instruct models only.
+            request: Brought by Gradio.
         """
         name = default_model if model is None else model
-        return _answer(lambda: gpu_explain(name, query, passage, instruction))
+        return _answer(lambda: _written(gpu_explain(name, query, passage, instruction), request))
 
     for function in (search, explain):
         endpoint(function, api_name=function.__name__, concurrency_limit=None, concurrency_id="encode")
@@ -172,6 +180,13 @@ def _publish_answers(handlers: Handlers, default_model: str) -> None:
 def _is_of_assistant(request: gr.Request | None) -> bool:
     """Whether somebody who reads what comes back asked by MCP, and no program by HTTP."""
     return request is not None and ASSISTANT_HEADER in request.headers
+
+
+def _written(answer: Result, request: gr.Request | None) -> Result | str:
+    """An answer as it is; for assistants as JSON text, for Gradio would send them what str() makes of it."""
+    if not _is_of_assistant(request):
+        return answer
+    return json.dumps(rounded(answer), ensure_ascii=False)
 
 
 def _rows(array: Any) -> list[list[float]]:

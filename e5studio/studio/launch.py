@@ -6,6 +6,7 @@ Importing this module loads neither Gradio nor torch. Telemetry is switched off 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
 import threading
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from e5studio.errors import E5StudioError, UnknownModelError
+from e5studio.errors import E5StudioError, MissingDependencyError, UnknownModelError
 from e5studio.memory import available_bytes
 from e5studio.studio.zero_gpu import import_before_torch
 
@@ -30,6 +31,8 @@ _WAITING_EVENTS = 256  # of all kinds; those that run models wait in lines of th
 _THREADS = 160  # whoever waits for a model holds one
 _SESSIONS = 200
 _LAST_PORT = 65_535
+_YES = {"1", "true", "yes", "on"}
+_NO = {"", "0", "false", "no", "off"}
 _HEAD_START_SECONDS = 2
 _SHARE_OF_MEMORY = 0.6  # for loaded models; the rest is for work, UMAP and everything else
 
@@ -38,18 +41,30 @@ class AddressError(E5StudioError, OSError):
     """The page cannot be served at the address or port asked for."""
 
 
-def run_studio(model: str | None = None, *, host: str | None = None, port: int | None = None) -> None:
+class SettingError(E5StudioError, ValueError):
+    """An environment variable holds what it cannot mean."""
+
+
+def run_studio(
+    model: str | None = None, *, host: str | None = None, port: int | None = None, mcp: bool | None = None
+) -> None:
     """Serve the page until interrupted.
 
     Args:
         model: Name of a model of the table to start with; E5STUDIO_MODEL or the usual choice if None.
         host: Address to listen on; Gradio's default (this machine only, or GRADIO_SERVER_NAME) if None.
         port: Port to listen on; the first free one from 7860 (or GRADIO_SERVER_PORT) if None.
+        mcp: Whether assistants find the Studio's tools at /gradio_api/mcp/; what E5STUDIO_MCP says if None, else not.
 
     Raises:
         UnknownModelError: `model` is not in the table.
         AddressError: The port is taken or is no port, or the address is not this machine's.
+        MissingDependencyError: MCP is asked for, and its package is not installed.
+        SettingError: E5STUDIO_MCP is neither yes nor no.
     """
+    mcp = _is_mcp_chosen() if mcp is None else mcp
+    if mcp and importlib.util.find_spec("mcp") is None:
+        raise MissingDependencyError("An MCP server needs the mcp package: pip install 'mcp>=1.21,<2'")
     switch_off_telemetry()
     import_before_torch()
     from e5studio.studio.catalog import choose_model
@@ -66,13 +81,21 @@ def run_studio(model: str | None = None, *, host: str | None = None, port: int |
     demo = build_app(handlers, choice)
     # One interpreter imports torch and serves the page: better a little later than there but deaf.
     loading.join(_HEAD_START_SECONDS)
-    launch_app(demo, host=host, port=port)
+    launch_app(demo, host=host, port=port, mcp=mcp)
 
 
 def launch_app(
-    demo: gr.Blocks, *, host: str | None = None, port: int | None = None, wait: bool = True, quiet: bool = False
+    demo: gr.Blocks,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    mcp: bool = False,
+    wait: bool = True,
+    quiet: bool = False,
 ) -> str:
     """Serve a page with the Studio's look and limits; returns its address where `wait` is False.
+
+    With `mcp` its endpoints are tools of assistants too, and the line that says so is printed even if `quiet`.
 
     Raises:
         AddressError: As `run_studio`.
@@ -111,7 +134,7 @@ def launch_app(
             ssr_mode=False,
             run_history=False,
             pwa=False,
-            mcp_server=False,
+            mcp_server=mcp,
             enable_monitoring=False,
         )
     except (OSError, OverflowError) as error:  # OverflowError: GRADIO_SERVER_PORT is no port
@@ -148,11 +171,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", help="model to start with, such as e5-base-v2 (also: E5STUDIO_MODEL)", type=_name)
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for all (also: GRADIO_SERVER_NAME)")
     parser.add_argument("--port", type=_port, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
+    parser.add_argument(
+        "--mcp",
+        action=argparse.BooleanOptionalAction,
+        help="whether assistants find its tools at /gradio_api/mcp/; no by default (also: E5STUDIO_MCP=1)",
+    )
     asked = parser.parse_args(arguments)
     try:
-        run_studio(asked.model, host=asked.host, port=asked.port)
+        run_studio(asked.model, host=asked.host, port=asked.port, mcp=asked.mcp)
     except (E5StudioError, OSError) as error:
         parser.exit(2 if isinstance(error, UnknownModelError) else 1, f"{error}\n")
+
+
+def _is_mcp_chosen() -> bool:
+    told = os.environ.get("E5STUDIO_MCP", "").strip().lower()
+    if told not in _YES | _NO:
+        raise SettingError(f"E5STUDIO_MCP={told!r} is neither yes nor no. Set it to 1 or 0, or unset it.")
+    return told in _YES
 
 
 def _name(given: str) -> str:

@@ -78,6 +78,15 @@ def checked_top_k(top_k: object) -> int:
     raise NumberError(f"top_k is {str(top_k)[:_MAX_WORD]!r}. Give a whole number from 1 to {MAX_TOP_K}.")
 
 
+def rounded(answer: Any) -> Any:
+    """The same values; numbers in lists have two decimals at most."""
+    if isinstance(answer, float):
+        return round(answer, 2)
+    if isinstance(answer, list):
+        return [rounded(each) for each in answer]
+    return answer
+
+
 @dataclass(frozen=True)
 class PlainAnswers:
     """What is answered over a pool of models.

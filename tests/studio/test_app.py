@@ -7,7 +7,10 @@ import json
 import socket
 import subprocess
 import sys
+import tomllib
 import warnings
+from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -21,6 +24,8 @@ from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.launch import launch_app, load_in_background, main
 from e5studio.studio.zero_gpu import on_gpu
 from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT
+
+ROOT = Path(__file__).parent.parent.parent
 
 # Gradio and its client leave event loops and sockets to the garbage collector.
 pytestmark = [
@@ -200,8 +205,55 @@ def test_what_is_not_layout_loads_no_gradio(module):
 def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
     told = []
     monkeypatch.setattr(launch, "run_studio", lambda model, **address: told.append((model, address)))
-    main(["--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999"])
-    assert told == [("e5-base-v2", {"host": "0.0.0.0", "port": 7999})]
+    main(["--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999", "--mcp"])
+    main([])
+    assert told == [
+        ("e5-base-v2", {"host": "0.0.0.0", "port": 7999, "mcp": True}),
+        (None, {"host": None, "port": None, "mcp": None}),
+    ]
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """How `run_studio` launches, without a model, a page or a server."""
+    told = []
+    monkeypatch.setattr(launch, "load_in_background", lambda *_: SimpleNamespace(join=lambda _: None))
+    monkeypatch.setattr(launch, "launch_app", lambda demo, **options: told.append(options["mcp"]))
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: name if name == "mcp" else None)
+    return told
+
+
+@pytest.mark.parametrize(
+    ("said", "option", "is_on"),
+    [("1", None, True), ("Yes", None, True), ("0", None, False), ("", None, False), ("1", False, False)],
+)
+def test_mcp_is_on_where_it_is_asked_for(monkeypatch, launched, said, option, is_on):
+    monkeypatch.setenv("E5STUDIO_MCP", said)
+    launch.run_studio("all-MiniLM-L6-v2", mcp=option)
+    assert launched == [is_on]
+
+
+def test_mcp_is_off_by_default(monkeypatch, launched):
+    monkeypatch.setenv("GRADIO_MCP_SERVER", "true")
+    launch.run_studio("all-MiniLM-L6-v2")
+    assert launched == [False]
+
+
+def test_mcp_without_its_package_ends_with_the_line_that_installs_it(monkeypatch, launched, capsys):
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as caught:
+        main(["--mcp"])
+    assert caught.value.code == 1
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert capsys.readouterr().err == f"An MCP server needs the mcp package: pip install '{extras['mcp'][0]}'\n"
+    assert not launched
+
+
+def test_a_switch_that_says_neither_yes_nor_no_is_named(monkeypatch, launched, capsys):
+    monkeypatch.setenv("E5STUDIO_MCP", "maybe")
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err == "E5STUDIO_MCP='maybe' is neither yes nor no. Set it to 1 or 0, or unset it.\n"
 
 
 @pytest.mark.parametrize("arguments", [["--port", "99999"], ["--port", "0"], ["--port", "x"], ["--model", " "]])
