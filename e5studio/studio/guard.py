@@ -118,10 +118,14 @@ def _comes_from_foreign_page(scope: Scope) -> bool:
 
 
 def _is_this_machine(host: str | None) -> bool:
+    if host == "localhost":
+        return True
     try:
-        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+        address = ipaddress.ip_address(host or "")
     except ValueError:
         return False
+    mapped = getattr(address, "ipv4_mapped", None)  # who listens on "::" is reached at ::ffff:127.0.0.1
+    return (mapped or address).is_loopback
 
 
 def _announced_length(scope: Scope) -> int:

@@ -194,7 +194,11 @@ def _word_pairs(shares: WordShares) -> dict[str, Any]:
     ]
     outside = 100 * shares.of("prompt", "special")
     others = 100 * shares.cosine - outside - float(points[rows, columns].sum())
-    return {"strongest": strongest, "other_pairs": round(others, 2), "prompt_and_special_tokens": round(outside, 2)}
+    return {
+        "strongest": strongest,
+        "other_pairs": round(others, 2) + 0.0,  # not -0.0, of which nobody knows what it means
+        "prompt_and_special_tokens": round(outside, 2),
+    }
 
 
 def _is_word(parts: Sequence[str]) -> list[bool]:

@@ -106,7 +106,8 @@ def test_no_page_of_another_site_uses_mcp_through_the_browser_of_this_machine(pa
     status, told = request(path, headers=[(b"origin", origin.encode())])
     assert status == 403
     assert b"another site" in told
-    assert request(path, headers=[(b"origin", origin.encode())], server="::1")[0] == 403
+    for server in ("::1", "::ffff:127.0.0.1"):
+        assert request(path, headers=[(b"origin", origin.encode())], server=server)[0] == 403
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:6274", "http://127.0.0.1:7860", "http://[::1]:7860", None])

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import io
 import json
+import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -27,6 +29,7 @@ pytestmark = [
     pytest.mark.usefixtures("gradio_litter"),
 ]
 
+ROOT = Path(__file__).parent.parent.parent
 QUERIES = [corpus.PROTEIN_QUERY, corpus.SUMMIT_QUERY]
 PASSAGES = ["Rivers run through valleys.", corpus.SUMMIT_PASSAGE, corpus.PROTEIN_PASSAGE]
 JSON = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
@@ -236,3 +239,30 @@ def test_it_is_off_where_nobody_asked_for_it(handlers, monkeypatch, capsys):
     assert httpx.get(f"{address}gradio_api/mcp/sse").status_code == 404
     assert "MCP" not in capsys.readouterr().out
     demo.close()
+
+
+def matches(found, expected):
+    """Whether both are the same but for what another processor rounds otherwise."""
+    if isinstance(expected, dict):
+        return found.keys() == expected.keys() and all(matches(found[key], expected[key]) for key in expected)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(matches, found, expected))
+    if isinstance(expected, float):
+        return found == pytest.approx(expected, abs=0.021)
+    return found == expected
+
+
+async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
+    text = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
+    *settings, searched, found, explained, explanation = map(
+        json.loads, re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    )
+    assert json.dumps(settings).count("http://127.0.0.1:7860/gradio_api/mcp/") == len(settings) == 3
+    async with connected(route) as session:
+        assert matches(answer_of(await call(session, "search", **searched)), found)
+        assert matches(answer_of(await call(session, "explain", **explained)), explanation)
+        tools = (await session.list_tools()).tools
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", text, re.MULTILINE)
+    assert {name: re.findall(r"`(\w+)`", given) for name, given in rows} == {
+        tool.name: list(tool.inputSchema["properties"]) for tool in tools
+    }
