@@ -66,7 +66,7 @@ PLACES = {
     "huggingface_hub": ("hub",),
     "gradio": LAYOUT,
     "gradio_client": (),
-    "mcp": (),  # Gradio's affair
+    "mcp": ("studio.launch",),
     "spaces": ("studio.zero_gpu",),
     "starlette": ("studio.launch", "studio.guard", "studio.parcels", "studio.components.plotly_view"),
     "plotly": ("studio.components.plotly_view",),

@@ -73,7 +73,7 @@ def test_everything_imported_is_declared():
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
     }
-    optional = ("parquet", "openvino", "onnx", "int8", "eval")
+    optional = ("parquet", "openvino", "onnx", "int8", "eval", "mcp")
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
     declared = {*REQUIREMENTS, *extras, "starlette", "spaces", "datasets"}  # Gradio's, a Space's and mteb's own
     assert {packages.get(module, module) for module in modules} <= declared

@@ -6,7 +6,7 @@ Importing this module loads neither Gradio nor torch. Telemetry is switched off 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import logging
 import os
 import threading
@@ -63,9 +63,9 @@ def run_studio(
         SettingError: E5STUDIO_MCP is neither yes nor no.
     """
     mcp = _is_mcp_chosen() if mcp is None else mcp
-    if mcp and importlib.util.find_spec("mcp") is None:
-        raise MissingDependencyError("An MCP server needs the mcp package: pip install 'mcp>=1.21,<2'")
     switch_off_telemetry()
+    if mcp:
+        _check_mcp()
     import_before_torch()
     from e5studio.studio.catalog import choose_model
 
@@ -188,6 +188,16 @@ def _is_mcp_chosen() -> bool:
     if told not in _YES | _NO:
         raise SettingError(f"E5STUDIO_MCP={told!r} is neither yes nor no. Set it to 1 or 0, or unset it.")
     return told in _YES
+
+
+def _check_mcp() -> None:
+    """Gradio serves the page without its tools where the package fails, and prints that among other lines."""
+    try:
+        importlib.import_module("mcp.server")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"An MCP server needs the mcp package ({error}). Install it with: pip install 'mcp>=1.22,<2'"
+        ) from error
 
 
 def _name(given: str) -> str:

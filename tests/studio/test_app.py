@@ -10,7 +10,7 @@ import sys
 import tomllib
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -219,7 +219,8 @@ def launched(monkeypatch):
     told = []
     monkeypatch.setattr(launch, "load_in_background", lambda *_: SimpleNamespace(join=lambda _: None))
     monkeypatch.setattr(launch, "launch_app", lambda demo, **options: told.append(options["mcp"]))
-    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: name if name == "mcp" else None)
+    monkeypatch.setitem(sys.modules, "mcp", ModuleType("mcp"))
+    monkeypatch.setitem(sys.modules, "mcp.server", ModuleType("mcp.server"))
     return told
 
 
@@ -240,12 +241,16 @@ def test_mcp_is_off_by_default(monkeypatch, launched):
 
 
 def test_mcp_without_its_package_ends_with_the_line_that_installs_it(monkeypatch, launched, capsys):
-    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    monkeypatch.delitem(sys.modules, "mcp.server")
     with pytest.raises(SystemExit) as caught:
         main(["--mcp"])
     assert caught.value.code == 1
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    assert capsys.readouterr().err == f"An MCP server needs the mcp package: pip install '{extras['mcp'][0]}'\n"
+    told = capsys.readouterr().err
+    assert told.startswith("An MCP server needs the mcp package (")
+    assert told.endswith(f"). Install it with: pip install '{extras['mcp'][0]}'\n")
+    assert told.count("\n") == 1
     assert not launched
 
 

@@ -18,7 +18,7 @@ from e5studio.studio.launch import launch_app
 from tests import corpus
 from tests.studio.conftest import FAULTY, INSTRUCT, OFFLINE
 
-mcp = pytest.importorskip("mcp", reason="an MCP server needs pip install 'mcp>=1.21,<2'")
+mcp = pytest.importorskip("mcp", reason="an MCP server needs pip install 'mcp>=1.22,<2'")
 from mcp.client.streamable_http import streamable_http_client  # noqa: E402
 
 # Gradio and its client leave event loops and sockets to the garbage collector.
