@@ -59,7 +59,7 @@ def run_studio(
     Raises:
         UnknownModelError: `model` is not in the table.
         AddressError: The port is taken or is no port, or the address is not this machine's.
-        MissingDependencyError: MCP is asked for, and its package is not installed.
+        MissingDependencyError: MCP is asked for, and its package is not installed or fails.
         SettingError: E5STUDIO_MCP is neither yes nor no.
     """
     mcp = _is_mcp_chosen() if mcp is None else mcp
