@@ -13,6 +13,7 @@ import gradio as gr
 from e5studio.studio import words
 from e5studio.studio.api import publish
 from e5studio.studio.catalog import ModelChoice
+from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, Draft, draft_state, show_if_current
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import (
@@ -87,6 +88,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                     comparison = render_compare(choice.name)
                 with gr.Tab(label("Corpus"), id="corpus"):
                     corpus = render_corpus()
+        text_tree(words.WHAT_IS_KEPT, elem_id="e5-keeps")
         page = Page(inputs, scores, chart, tabs, result, wished)
         listen_inputs(inputs)
         stop_leaving_out = listen_scores(scores, handlers, result)

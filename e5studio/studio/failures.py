@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import logging
 
-from e5studio.errors import E5StudioError, ModelUnavailableError, OutOfMemoryError
+from e5studio.errors import CacheError, E5StudioError, ModelFilesError, ModelUnavailableError, OutOfMemoryError
 from e5studio.studio.catalog import model_here
 from e5studio.studio.state import StoppedError
 
 _log = logging.getLogger(__name__)
+_FOR_THE_HOST = (ModelUnavailableError, OutOfMemoryError, ModelFilesError, CacheError)
+"""Their messages advise whoever runs the page, and name folders of its machine."""
 
 
 def explain(error: Exception) -> str:
     """A sentence that says what to do. Unforeseen errors keep their details for the log."""
     if isinstance(error, StoppedError):
         return str(error) or "Stopped."
-    if isinstance(error, (ModelUnavailableError, OutOfMemoryError)):
-        _log.warning("%s", error)  # in full: it advises whoever runs this page
+    if isinstance(error, _FOR_THE_HOST):
+        _log.warning("%s", error)
         return _for_visitors(error)
     if isinstance(error, E5StudioError):
         return str(error)
@@ -27,10 +29,15 @@ def explain(error: Exception) -> str:
     )
 
 
-def _for_visitors(error: ModelUnavailableError | OutOfMemoryError) -> str:
+def _for_visitors(error: E5StudioError) -> str:
     """What can be done on the page, which offers neither folders nor a precision."""
     if isinstance(error, OutOfMemoryError):
         return f"{error.fact} Pick a smaller model, or shorten texts that are very long."
     here = model_here()
     other = f", or pick a model marked 'here', such as {here}" if here else ""
-    return f"{error.fact} Try again later{other}."
+    if isinstance(error, ModelUnavailableError):
+        return f"{error.fact} Try again later{other}."
+    return (
+        "What this page keeps of the model on its machine is damaged or incomplete; the log of the program that runs "
+        f"it says what. Try another model{other}."
+    )

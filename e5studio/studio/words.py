@@ -17,6 +17,42 @@ from e5studio.studio.uses import Use, prompts_in_front, takes_instruction, uses_
 
 Node = list[Any]
 
+WHAT_IS_KEPT: list[Node] = [
+    [
+        "details",
+        "e5-kept",
+        ["summary", "", "What this page keeps of you"],
+        [
+            "ul",
+            "",
+            [
+                "li",
+                "",
+                "Texts are embedded on the machine that serves this page. They go nowhere else and into no log.",
+            ],
+            [
+                "li",
+                "",
+                "What you typed and scored stays in that machine's memory while the page is open and for 10 minutes "
+                "after it is closed, large plots and tables for an hour.",
+            ],
+            [
+                "li",
+                "",
+                "A corpus, files that you bring and files made for you to save are gone an hour after their last use. "
+                '"Forget all of it" on the Corpus tab removes a corpus at once.',
+            ],
+            [
+                "li",
+                "",
+                "A link that you copy holds your texts itself, after its #, which browsers send to no server. "
+                "Whoever has the link can read them.",
+            ],
+        ],
+    ]
+]
+"""How long a visitor's texts are kept, and where."""
+
 _MAX_ITEMS = 8
 _UNKNOWN_WORTH_SAYING = 0.05
 _LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +56,7 @@ class Visitor:
         self.session = secrets.token_hex(6)
         self.heard: list[str] = []  # everything that came from the server, as it came
         self.shown: dict[int, Any] = {}
+        self._seconds: dict[str, float] = {}
         self._page = page
         self.address = address
         self.config = page.config
@@ -80,9 +82,14 @@ class Visitor:
 
     async def press(self, name: str, trigger: str = "click", event_data: Any = None) -> None:
         """Trigger an element's events, and all that the page does after them."""
-        await asyncio.gather(*(self._run(event, event_data) for event in self._page.events(name, trigger)))
+        self._pressed, started = name, time.perf_counter()
+        await asyncio.gather(*(self._run(event, event_data, started) for event in self._page.events(name, trigger)))
 
-    async def _run(self, event: dict[str, Any], event_data: Any = None) -> None:
+    def seconds_of(self, name: str) -> float:
+        """From the latest press until the queued event itself had ended; what the page does after it not counted."""
+        return self._seconds[name]
+
+    async def _run(self, event: dict[str, Any], event_data: Any = None, started: float | None = None) -> None:
         if event["backend_fn"]:
             values = [self.shown.get(each, self._page.value(each)) for each in event["inputs"]]
             body = {
@@ -93,6 +100,8 @@ class Visitor:
                 "trigger_id": event["targets"][0][0],
             }
             await (self._queued(event, body) if event["queue"] else self._at_once(event, body))
+            if started is not None and event["queue"]:
+                self._seconds[self._pressed] = time.perf_counter() - started
         for following in self._page.after.get(event["id"], []):
             await self._run(following)
 
