@@ -10,25 +10,27 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast, get_args
 
 import gradio as gr
 from gradio.events import api as endpoint
 
+from e5studio.backends import BackendName, DType
+from e5studio.errors import BackendError, PromptError
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio import failures
 from e5studio.studio.catalog import model_cards
 from e5studio.studio.guard import ASSISTANT_HEADER
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.plain_answers import PlainAnswers, check_readable, checked_top_k, rounded
-from e5studio.studio.uses import PromptArguments
+from e5studio.studio.uses import PromptArguments, Use
 
 Result = TypeVar("Result")
 
 
 def publish(handlers: Handlers, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
-    gpu_embed = handlers.on_gpu(handlers.embed)
+    gpu_embed = handlers.on_gpu(handlers.embed_lists)
 
     def models(request: gr.Request | None = None) -> list[dict[str, Any]] | str:
         """List the models by name, with what is known of each: layers, dimensions, languages, whether it is here."""
@@ -55,6 +57,9 @@ def publish(handlers: Handlers, default_model: str) -> None:
         passages: list[str],
         model: str | None = None,
         instruction: str | None = None,
+        use: str | None = None,
+        dtype: str | None = None,
+        backend: str | None = None,
         request: gr.Request | None = None,
     ) -> list[list[float]] | str:
         """Score every query against every passage: cosine x 100, one row a query, one column a passage.
@@ -63,22 +68,26 @@ def publish(handlers: Handlers, default_model: str) -> None:
 
         Args:
             queries: The queries, as bare texts.
-            passages: The passages, as bare texts.
+            passages: The passages, as bare texts; under "symmetric" and "none" may be empty: queries with each other.
             model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
             instruction: The task in one sentence, for instruct models only.
+            use: "retrieval" (the default), "symmetric" (the query prompt on every text) or "none" (no prompt).
+            dtype: The precision; left out, float32 on a processor.
+            backend: What computes: "torch", "openvino" or "onnx"; left out, the usual one.
             request: Brought by Gradio.
         """
 
         def work() -> list[list[float]] | str:
             for texts, what in ((queries, "queries"), (passages, "passages")):
-                handlers.check(texts, what)
+                if what == "queries" or passages or not _is_symmetric(use):
+                    handlers.check(texts, what)
             if _is_of_assistant(request):
-                check_readable(len(queries) * len(passages))
-            asked: PromptArguments = {"prompt_name": "query", "instruction": instruction}
+                check_readable(len(queries) * len(passages or queries))
+            one, other = _sides(use, instruction)
+            lists = {"queries": queries, "passages": passages} if passages else {"queries": queries}
             name = default_model if model is None else model
-            left = gpu_embed(name, queries, asked)
-            right = gpu_embed(name, passages, {"prompt_name": "document"})
-            return _written(_rows(score_matrix(left, right)), request)
+            vectors, _ = gpu_embed(name, lists, [one, other][: len(lists)], *_computing(dtype, backend))
+            return _written(_rows(score_matrix(vectors[0], vectors[-1])), request)
 
         return _answer(work)
 
@@ -88,6 +97,8 @@ def publish(handlers: Handlers, default_model: str) -> None:
         model: str | None = None,
         instruction: str | None = None,
         prompt: str | None = None,
+        dtype: str | None = None,
+        backend: str | None = None,
     ) -> list[list[float]]:
         """Embed texts as unit vectors, one row a text.
 
@@ -97,11 +108,18 @@ def publish(handlers: Handlers, default_model: str) -> None:
             model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
             instruction: The task in one sentence, for instruct models only.
             prompt: A text of your own to put in front, instead of a role's.
+            dtype: The precision; left out, float32 on a processor.
+            backend: What computes: "torch", "openvino" or "onnx"; left out, the usual one.
         """
         name = default_model if model is None else model
         role = None if role is None else str(role)
         arguments: PromptArguments = {"prompt_name": role, "prompt": prompt, "instruction": instruction}
-        return _answer(lambda: _rows(gpu_embed(name, texts, arguments)))
+
+        def work() -> list[list[float]]:
+            [vectors], _ = gpu_embed(name, {"texts": texts}, [arguments], *_computing(dtype, backend))
+            return _rows(vectors)
+
+        return _answer(work)
 
     # No tool: nobody reads thousands of numbers. Gradio lists as tools what is of this kind, or of none.
     embed._mcp_type = "endpoint only"  # type: ignore[attr-defined]
@@ -187,6 +205,32 @@ def _written(answer: Result, request: gr.Request | None) -> Result | str:
     if not _is_of_assistant(request):
         return answer
     return json.dumps(rounded(answer), ensure_ascii=False)
+
+
+def _sides(use: str | None, instruction: str | None) -> tuple[PromptArguments, PromptArguments]:
+    """The prompts of queries and of passages; an instruction where none is taken is left for the encoder to refuse."""
+    if use not in (None, *get_args(Use)):
+        choices = ", ".join(map(repr, get_args(Use)))
+        raise PromptError(f"use={str(use)[:80]!r} is unknown. It is one of {choices}; left out, it is 'retrieval'.")
+    query: PromptArguments = {"prompt_name": "query", "instruction": instruction}
+    if use == "none":
+        query = {"prompt": "", "instruction": instruction}
+    return query, query if _is_symmetric(use) else {"prompt_name": "document"}
+
+
+def _is_symmetric(use: str | None) -> bool:
+    """Whether one prompt, or none, stands in front of all texts, so that they can be compared with each other."""
+    return use in ("symmetric", "none")
+
+
+def _computing(dtype: str | None, backend: str | None) -> tuple[DType, BackendName]:
+    for name, value, known in (("dtype", dtype, get_args(DType)), ("backend", backend, get_args(BackendName))):
+        if value not in (None, *known):
+            choices = ", ".join(map(repr, known))
+            raise BackendError(
+                f"{name}={str(value)[:80]!r} is unknown. It is one of {choices}; left out, it is 'auto'."
+            )
+    return cast(DType, dtype or "auto"), cast(BackendName, backend or "auto")
 
 
 def _rows(array: Any) -> list[list[float]]:

@@ -27,6 +27,7 @@ from e5studio.model_pool import Lease, ModelPool
 from e5studio.models import ModelMeta
 from e5studio.report import EncodeReport
 from e5studio.similarity import scores as score_matrix
+from e5studio.spec import EncoderSpec
 from e5studio.studio.boxes import Limits, Separator, TextList, check_limits, read_box
 from e5studio.studio.catalog import offered
 from e5studio.studio.line import WaitingLine
@@ -73,7 +74,7 @@ class ScoreResult:
         best: For each query the position of its best passage (never the text itself).
         vectors: Queries, then passages (unless `is_self`), shape (n, embed_dim).
         reports: What the model read of queries and of passages.
-        fingerprint: Of the encoder: vectors of another must not be mixed with these.
+        spec: What computed them, with all that was "auto" settled.
         n_embedded: Texts that were embedded for it; the others' vectors were known from the result before.
         seconds: How long it took, without loading the model.
         key: Of this result alone; what was worked out for another must not be shown beside it.
@@ -89,10 +90,15 @@ class ScoreResult:
     best: tuple[int | None, ...]
     vectors: FloatArray
     reports: tuple[EncodeReport, ...]
-    fingerprint: str
+    spec: EncoderSpec
     n_embedded: int
     seconds: float
     key: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder: vectors of another must not be mixed with these."""
+        return self.spec.fingerprint
 
     @property
     def counted(self) -> FloatArray:
@@ -161,8 +167,8 @@ class Handlers:
             if not is_self:
                 sides.append(("passage", passages))
             arguments = [prompt_arguments(meta.prompt_kind, use, side, request.instruction) for side, _ in sides]
-            fingerprint = encoder.spec.fingerprint
-            known = _known_vectors(before, fingerprint)
+            spec = encoder.spec
+            known = _known_vectors(before, spec.fingerprint)
             vectors, reports, n_embedded = _embed_sides(
                 encoder, [box.texts for _, box in sides], arguments, known, stage
             )
@@ -181,7 +187,7 @@ class Handlers:
             best,
             vectors,
             reports,
-            fingerprint,
+            spec,
             n_embedded,
             seconds,
         )
@@ -248,16 +254,28 @@ class Handlers:
         if not texts:
             raise TextError(f"There are no {what}: the list is empty. Give at least one text.")
 
-    def embed(self, model: str, texts: Sequence[str], arguments: PromptArguments) -> FloatArray:
+    def embed(
+        self,
+        model: str,
+        texts: Sequence[str],
+        arguments: PromptArguments,
+        dtype: DType = "auto",
+        backend: BackendName = "auto",
+    ) -> FloatArray:
         """Embed texts for a program; one row each, in order.
 
         Raises:
             E5StudioError: As `score`; an empty text is an error here, and so is an empty list.
         """
-        return self.embed_lists(model, {"texts": texts}, [arguments])[0][0]
+        return self.embed_lists(model, {"texts": texts}, [arguments], dtype, backend)[0][0]
 
     def embed_lists(
-        self, model: str, lists: Mapping[str, Sequence[str]], arguments: Sequence[PromptArguments]
+        self,
+        model: str,
+        lists: Mapping[str, Sequence[str]],
+        arguments: Sequence[PromptArguments],
+        dtype: DType = "auto",
+        backend: BackendName = "auto",
     ) -> tuple[list[FloatArray], tuple[EncodeReport, ...]]:
         """Embed several lists of texts for a program.
 
@@ -265,6 +283,8 @@ class Handlers:
             model: Name of a model of the table.
             lists: Under what errors call them.
             arguments: How the encoder is to choose each list's prompt.
+            dtype: As in `E5Encoder`.
+            backend: The same.
 
         Returns:
             For each list its vectors, a row each text, and what was read of them.
@@ -275,7 +295,7 @@ class Handlers:
         for what, texts in lists.items():
             self.check(texts, what)
         sides = list(lists.values())
-        with self.encoder(offered(model), _no_stage) as encoder:
+        with self.encoder(offered(model), _no_stage, dtype, backend) as encoder:
             vectors, reports, _ = _embed_sides(encoder, sides, arguments, {}, _no_stage)
         borders = list(itertools.accumulate(map(len, sides)))[:-1]
         return np.split(vectors, borders), reports

@@ -37,8 +37,10 @@ class StandInPool:
         self._encoders = encoders
         self.n_leased = 0
         self.n_released = 0
+        self.asked = []
 
-    def lease(self, model, *, on_download=None, **_):
+    def lease(self, model, *, on_download=None, dtype="auto", backend="auto", **_):
+        self.asked.append((dtype, backend))
         if model == ABSENT:
             raise ModelUnavailableError(
                 f"{model} is not on this machine, and the Hub does not answer.", "At hand: none."

@@ -32,6 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),  # Gradio sets an option that pandas 3 deprecates
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
     pytest.mark.usefixtures("gradio_litter"),
 ]
 
@@ -118,6 +119,29 @@ def test_score_with_an_instruction(client, encoders):
     assert scores == pytest.approx(expected, abs=1e-3)
 
 
+def test_score_under_each_use(client, encoders):
+    texts, others = ["protein", "a summit"], ["one", "two", "three"]
+    encoder = encoders("e5")
+    for use, prompt in (("symmetric", "query: "), ("none", "")):
+        rows, columns = (encoder.encode(side, prompt=prompt) for side in (texts, others))
+        found = client.predict(texts, others, use=use, api_name="/score")
+        assert found == pytest.approx(100 * rows @ columns.T, abs=1e-3)
+        among_themselves = client.predict(texts, [], use=use, api_name="/score")
+        assert among_themselves == pytest.approx(100 * rows @ rows.T, abs=1e-3)
+    assert client.predict(texts, others, use="retrieval", api_name="/score") == client.predict(
+        texts, others, api_name="/score"
+    )
+
+
+def test_precision_and_back_end_are_asked_for(client, stand_in_pool):
+    client.predict(["one"], ["two"], dtype="bfloat16", backend="torch", api_name="/score")
+    assert stand_in_pool.asked[-2:] == [("bfloat16", "torch")] * 2
+    client.predict(["one"], "query", dtype="int8", api_name="/embed")
+    assert stand_in_pool.asked[-1] == ("int8", "auto")
+    client.predict(["one"], "query", api_name="/embed")
+    assert stand_in_pool.asked[-1] == ("auto", "auto")
+
+
 def test_embed_gives_the_encoders_vectors(client, encoders):
     rows = client.predict(texts=["one", "two"], role="passage", api_name="/embed")
     assert rows == pytest.approx(encoders("e5").encode_document(["one", "two"]), abs=1e-6)
@@ -151,6 +175,11 @@ def test_embed_gives_the_encoders_vectors(client, encoders):
         ("/embed", {"texts": ["one"], "role": "query", "model": "<b>bold</b>"}, "&lt;b&gt;"),
         ("/score", {"queries": ["one"], "passages": ["two"], "model": ABSENT}, "does not answer"),
         ("/score", {"queries": ["one"], "passages": ["two"], "instruction": "Find"}, "not trained with instructions"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "use": "search"}, "'search' is unknown"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "use": "none", "instruction": "Find"}, "stands alone"),
+        ("/score", {"queries": ["one"], "passages": []}, "There are no texts"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "dtype": "float8"}, "left out, it is 'auto'"),
+        ("/embed", {"texts": ["one"], "role": "query", "backend": ["torch"]}, "is unknown"),
         ("/score", {"queries": ["one"], "passages": ["two"], "model": FAULTY}, "inside the Studio (RuntimeError)"),
     ],
 )
