@@ -94,6 +94,8 @@ def export_page(result: ScoreResult, view: SharedView) -> Parcel:
             "prompts": [report.prompt.text for report in result.reports],
             "rows": list(result.queries.labels),
             "columns": list(result.passages.labels),
+            "row_texts": [replace_surrogates(text) for text in result.queries.texts],
+            "column_texts": [replace_surrogates(text) for text in result.passages.texts],
             "scores": result.scores.astype(np.float64).round(4).tolist(),
         },
     }

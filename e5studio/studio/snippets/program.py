@@ -1,0 +1,81 @@
+"""What the programs in Python have in common: the comment above, the texts, and the print at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from e5studio.studio.snippets.literals import python_list
+from e5studio.studio.snippets.precision import Family, expectation
+from e5studio.studio.snippets.state import PAGE_FILE, ScoredState
+
+_BACKENDS = {"torch": "PyTorch", "openvino": "OpenVINO", "onnx": "ONNX Runtime"}
+_MAX_NUMBERS = 8
+
+PRINT = """for row in scores:
+    print(*(f"{score:.2f}" for score in row))
+"""
+
+NO_INSTRUCTION = "# No instruction was given, so the model card's web search was taken.\n"
+
+
+def header(state: ScoredState, install: str, family: Family, note: str = "") -> str:
+    """The comment at the top, for Python and shells alike: what to install, what comes out, how near it comes.
+
+    Args:
+        state: What was scored.
+        install: What has to be installed.
+        family: What computes.
+        note: What else has to be known first.
+    """
+    numbers = " ".join(f"{score:.2f}" for score in state.first_row[:_MAX_NUMBERS])
+    more = f" ... ({len(state.first_row)} numbers)" if len(state.first_row) > _MAX_NUMBERS else ""
+    computed = f"{state.dtype}, computed by {_BACKENDS.get(state.backend, state.backend)}"
+    lines = [
+        install,
+        "",
+        *([note] if note else []),
+        f"Prints cosine x 100 ({_shape(state)}). The first row on the page:",
+        f"    {numbers}{more}",
+        f"There: {computed}. {expectation(state, family)[0]}",
+        *expectation(state, family)[1:],
+    ]
+    if not state.is_inline:
+        lines.append(f"The texts are read from {PAGE_FILE}. To have it: the Scores tab, Save, page, JSON.")
+    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
+
+
+def texts(state: ScoredState) -> str:
+    """Statements that bring `queries` and `passages`."""
+    if not state.is_inline:
+        rest = "queries" if state.is_self else 'page["column_texts"]'
+        return (
+            f'with open("{PAGE_FILE}", encoding="utf-8") as file:\n'
+            '    page = json.load(file)["result"]\n'
+            f'queries = page["row_texts"]\npassages = {rest}\n'
+        )
+    passages = "queries" if state.is_self else python_list(state.passages)
+    return f"queries = {python_list(state.queries)}\npassages = {passages}\n"
+
+
+def python_program(
+    state: ScoredState, *, install: str, family: Family, imports: Sequence[str], blocks: Sequence[str], note: str = ""
+) -> str:
+    """A whole program.
+
+    Args:
+        state: What was scored.
+        install: The comment that says what has to be installed.
+        family: What computes.
+        imports: Groups of import statements of third parties.
+        blocks: What stands between the texts and the print, and leaves `scores`.
+        note: What else has to be known first.
+    """
+    standard = [] if state.is_inline else ["import json\n"]
+    head = "\n".join([header(state, install, family, note), *standard, *imports])
+    return "\n".join([head, texts(state), *blocks, PRINT])
+
+
+def _shape(state: ScoredState) -> str:
+    if state.is_self:
+        return f"{len(state.queries)} texts with each other, 100 with itself"
+    return f"queries down, passages across, {len(state.queries)} x {len(state.passages)}"
