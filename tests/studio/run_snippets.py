@@ -2,7 +2,8 @@
 
     python -m tests.studio.run_snippets MODELS OUTPUT FILE...
 
-MODELS is a JSON file: for some models of the table, what is otherwise of the small checkpoint that stands for it.
+MODELS is a JSON file: for some models of the table, what is otherwise of the small checkpoint that stands for it. Any
+warning but that of a text too long, which some texts are, is an error where Python is told so (-W error).
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ import os
 import runpy
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
+from e5studio.errors import TruncationWarning
 from tests.studio.small_models import shrink_table
 
 
 def main(models: str, output: str, *files: str) -> None:
+    warnings.simplefilter("ignore", TruncationWarning)
     shrink_table(json.loads(Path(models).read_text(encoding="utf-8")))
     printed = {file: run(Path(file)) for file in files}
     Path(output).write_text(json.dumps(printed), encoding="utf-8")

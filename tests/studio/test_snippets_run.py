@@ -138,7 +138,16 @@ def printed(folder, cache):
         "OMP_NUM_THREADS": "1",
     }
     ran = subprocess.run(
-        [sys.executable, "-m", "tests.studio.run_snippets", cache / "models.json", cache / "printed.json", *files],
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "tests.studio.run_snippets",
+            cache / "models.json",
+            cache / "printed.json",
+            *files,
+        ],
         cwd=root,
         env=environment,
         capture_output=True,
