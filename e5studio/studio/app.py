@@ -29,6 +29,7 @@ from e5studio.studio.link import Wish, fitting
 from e5studio.studio.mapping import TextMap
 from e5studio.studio.sharing import Page, after_scoring, listen_sharing
 from e5studio.studio.state import RunningWork
+from e5studio.studio.tabs.code import listen_code, render_code
 from e5studio.studio.tabs.compare import listen_compare, render_compare
 from e5studio.studio.tabs.corpus import listen_corpus, render_corpus
 from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
@@ -88,6 +89,8 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                     comparison = render_compare(choice.name)
                 with gr.Tab(label("Corpus"), id="corpus"):
                     corpus = render_corpus()
+                with gr.Tab(label("Code"), id="code"):
+                    code = render_code()
         text_tree(words.WHAT_IS_KEPT, elem_id="e5-keeps")
         page = Page(inputs, scores, chart, tabs, result, wished)
         listen_inputs(inputs)
@@ -97,7 +100,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         listen_compare(comparison, inputs, handlers, result)
         listen_corpus(corpus, inputs, handlers)
         listen_sharing(page, handlers)
-        _listen_score(page, handlers)
+        listen_code(code, _listen_score(page, handlers), inputs, result)
         map_page.select(_warm, **AT_ONCE)
         demo.load(_first_paint, None, [inputs.picker], **AT_ONCE)
     return demo
@@ -122,7 +125,8 @@ def _warm_soon() -> threading.Timer:
     return timer
 
 
-def _listen_score(page: Page, handlers: Handlers) -> None:
+def _listen_score(page: Page, handlers: Handlers) -> Any:
+    """Have the button score; returns the event that does."""
     running = RunningWork()
     inputs = page.inputs
     scores = [page.result, *page.scores.outputs]
@@ -142,6 +146,7 @@ def _listen_score(page: Page, handlers: Handlers) -> None:
     listen_late_changes(scored, inputs, inputs.status, CHANGED, page.result)
 
     listen_stop(inputs.stop, running)
+    return scored
 
 
 def _map_of_new(found: ScoreResult | None, placed: TextMap | None, wished: Wish | None) -> Any:

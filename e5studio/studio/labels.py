@@ -167,6 +167,13 @@ CHINESE: dict[str, str] = {
     "95 % interval": "95 % 区间",
     "Difference": "差异",
     "s / 1,000": "秒 / 千条",
+    # Code
+    "Code": "代码",
+    "Code for": "代码用于",
+    "The same numbers from your own program": "用你自己的程序得到同样的数字",
+    "Copy": "复制",
+    "Copied": "已复制",
+    "Selected: press Ctrl + C": "已选中:请按 Ctrl + C",
     # Saving
     "Save": "保存",
     "scores": "得分",

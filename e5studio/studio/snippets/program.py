@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from e5studio.studio.snippets.literals import python_list
+from e5studio.studio.snippets.literals import python_list, python_text
 from e5studio.studio.snippets.precision import Family, expectation
 from e5studio.studio.snippets.state import PAGE_FILE, ScoredState
 
-_BACKENDS = {"torch": "PyTorch", "openvino": "OpenVINO", "onnx": "ONNX Runtime"}
 _MAX_NUMBERS = 8
 
 PRINT = """for row in scores:
@@ -29,14 +28,14 @@ def header(state: ScoredState, install: str, family: Family, note: str = "") -> 
     """
     numbers = " ".join(f"{score:.2f}" for score in state.first_row[:_MAX_NUMBERS])
     more = f" ... ({len(state.first_row)} numbers)" if len(state.first_row) > _MAX_NUMBERS else ""
-    computed = f"{state.dtype}, computed by {_BACKENDS.get(state.backend, state.backend)}"
     lines = [
         install,
         "",
         *([note] if note else []),
         f"Prints cosine x 100 ({_shape(state)}). The first row on the page:",
         f"    {numbers}{more}",
-        f"There: {computed}. {expectation(state, family)[0]}",
+        _prompts(state),
+        f"Computed there in {state.computing}. {expectation(state, family)[0]}",
         *expectation(state, family)[1:],
     ]
     if not state.is_inline:
@@ -73,6 +72,13 @@ def python_program(
     standard = [] if state.is_inline else ["import json\n"]
     head = "\n".join([header(state, install, family, note), *standard, *imports])
     return "\n".join([head, texts(state), *blocks, PRINT])
+
+
+def _prompts(state: ScoredState) -> str:
+    row, column = (python_text(prompt.text) for prompt in (state.query_prompt, state.passage_prompt))
+    if row == column:
+        return f"In front of every text: {row if state.query_prompt.text else 'nothing'}."
+    return f"In front of queries: {row}; of passages: {column if state.passage_prompt.text else 'nothing'}."
 
 
 def _shape(state: ScoredState) -> str:

@@ -20,6 +20,8 @@ PAGE_FILE = "e5-page.json"
 
 USUAL_ADDRESS = "http://127.0.0.1:7860/"
 
+_BACKENDS = {"torch": "PyTorch", "openvino": "OpenVINO", "onnx": "ONNX Runtime"}
+
 # A host name or an IP address, a port, a plain path: nothing that a shell or Python would take for more than text.
 _ADDRESS = re.compile(
     r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*/?"
@@ -63,6 +65,11 @@ class ScoredState:
     passage_prompt: Prompt
     first_row: tuple[float, ...]
     address: str
+
+    @property
+    def computing(self) -> str:
+        """Precision and what computed, for people."""
+        return f"{self.dtype} by {_BACKENDS.get(self.backend, self.backend)}"
 
     @property
     def is_inline(self) -> bool:
