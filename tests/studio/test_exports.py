@@ -120,6 +120,8 @@ def test_a_saved_page_opens_as_it_was(result):
     assert opened.queries == "\n".join(QUERIES).replace("\ud800", "\ufffd")  # a browser could not send it
     assert opened.passages == "\n".join(PASSAGES)
     np.testing.assert_allclose(state["result"]["scores"], result.scores, atol=1e-4)
+    assert state["result"]["row_texts"] == ["=1+1", 'a "quoted", text', "\ufffd broken"]  # as the model read them
+    assert state["result"]["column_texts"] == list(PASSAGES)
     assert state["result"]["prompts"] == ["query: ", "passage: "]
 
 

@@ -7,6 +7,7 @@ import json
 import shlex
 import shutil
 import subprocess
+import sys
 import unicodedata
 from dataclasses import replace
 
@@ -169,6 +170,22 @@ def test_many_texts_are_read_from_the_saved_page(stand_in_pool):
         code = target.write(large)
         assert len(code) < 3_000
         assert "e5-page.json" in code
+
+
+def test_the_programs_are_well_formed(state, handlers, tmp_path):
+    default = state_of(handlers.score(ScoreRequest(INSTRUCT, "retrieval", "a", "b")), "")
+    symmetric = state_of(handlers.score(ScoreRequest(INSTRUCT, "symmetric", "a\nb", "", "Find it")), "")
+    bare = state_of(handlers.score(ScoreRequest(ENGLISH, "none", "a", "b")), "")
+    last_token = replace(symmetric, pooling="last_token", dtype="bfloat16")
+    large = replace(state, queries=("x" * MAX_INLINE_BYTES,))
+    for number, each in enumerate([state, default, symmetric, bare, last_token, large]):
+        for target in TARGETS:
+            if target.language == "python":
+                (tmp_path / f"{number}_{target.file_name}").write_text(target.write(each), encoding="utf-8")
+    for check in (["format", "--check"], ["check", "--select", "E,F,I", "--ignore", "E501"]):
+        command = [sys.executable, "-m", "ruff", *check, "--isolated", "--no-cache", "--line-length", "120", tmp_path]
+        found = subprocess.run(command, capture_output=True, text=True)
+        assert found.returncode == 0, found.stdout
 
 
 def test_no_file_would_hide_a_package():

@@ -47,12 +47,12 @@ _TEMPLATE_IMPORT = "from tokenizers.processors import TemplateProcessing\n"
 
 def transformers_program(state: ScoredState) -> str:
     """As the model card does it."""
-    arguments = f"{python_text(state.model)}, revision={python_text(state.revision)}"
+    source = f"    {python_text(state.model)},\n    revision={python_text(state.revision)},\n"
     dtype = computed_dtype(state, "transformers")
     loading = (
-        f"tokenizer = AutoTokenizer.from_pretrained(\n    {arguments}\n)\n"
+        f"tokenizer = AutoTokenizer.from_pretrained(\n{source})\n"
         f"{_end_of_text(state, 'tokenizer')}"
-        f"model = AutoModel.from_pretrained(\n    {arguments}, dtype=torch.{dtype}\n).eval()\n"
+        f"model = AutoModel.from_pretrained(\n{source}    dtype=torch.{dtype},\n).eval()\n"
     )
     pool, pool_name = (
         (_LAST_TOKEN_POOL, "last_token_pool") if _is_last_token(state) else (_AVERAGE_POOL, "average_pool")
