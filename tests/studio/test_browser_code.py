@@ -82,8 +82,14 @@ def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(open_pa
     expected = code_of(handlers, ScoreRequest(OFFLINE, "none", "one\ntwo", passages), address)
     assert page.evaluate(READ_CODE) == expected["transformers"]
 
-    take_model(page, "intfloat/e5-large-v2")  # which cannot be had
+    page.get_by_text("Blank lines between texts").click()
     expect(page.locator("#e5-code-status")).to_contain_text("Changed")
+    page.get_by_text("Each line is a text").click()
+    score(page)
+    expect(page.locator("#e5-code-status .e5-done")).to_contain_text("2 × 45")
+    example(page, "Similar sentences")
+    expect(page.locator("#e5-code-status")).to_contain_text("Changed")
+    take_model(page, "intfloat/e5-large-v2")  # which cannot be had
     page.locator("#e5-score").click()
     expect(page.locator("#e5-status .e5-error")).to_be_visible()
     expect(page.locator("#e5-code-status")).to_contain_text("Changed")

@@ -40,7 +40,7 @@ def render_code() -> CodeTab:
     """Lay out the tab."""
     invitation = [
         ["p", "e5-empty-title", "The same numbers from your own program"],
-        ["p", "e5-hint", "Press Score. Here stands then the code that gives the same scores elsewhere."],
+        ["p", "e5-hint", "Press Score, and the code that gives the same scores elsewhere appears here."],
     ]
     status = text_tree(invitation, elem_id="e5-code-status", live="polite")
     programs = code_view(elem_id="e5-code")
@@ -99,7 +99,8 @@ def listen_code(tab: CodeTab, scored: Any, inputs: Inputs, result: gr.State) -> 
     drafted = draft_state()
     made = scored.then(_code_of_new, [result, tab.address], [drafted], js=_WITH_ADDRESS, **AT_ONCE)
     shown = show_if_current(made, drafted, result, tab.outputs)
-    listen_changes(inputs, tab.status, CHANGED)
+    filled = [inputs.link.opened, inputs.separator.input, *(button.click for button, _ in inputs.examples)]
+    listen_changes(inputs, tab.status, CHANGED, filled)
     listen_late_changes(shown, inputs, tab.status, CHANGED, result)
 
 
