@@ -31,6 +31,6 @@ def fill_cache(cache: Path, folders: dict[str, Path]) -> None:
 
 
 def shrink_table(sizes: dict[str, dict[str, int]]) -> None:
-    """Have the table say the sizes of the small checkpoints; for a process of its own, or under `small_table`."""
+    """Have the table say the sizes of the small checkpoints; for a process of its own, or put back afterwards."""
     for name, size in sizes.items():
         models._BY_KEY[name.casefold()] = replace(models.get_model_meta(name), **size)
