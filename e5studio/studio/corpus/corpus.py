@@ -105,6 +105,9 @@ class EmbeddedCorpus:
         n_truncated: Texts longer than the model reads.
         n_embedded: Texts that were embedded for it; the others' vectors were there already.
         seconds: What that took, without loading the model.
+        n_dropped: Tokens of each text that were not read (of a very long one at least so many), (n,); None for vectors
+            that were brought.
+        unknown_share: Share of each text's tokens that the vocabulary lacks, (n,) in 0..1; None for those as well.
         key: Of this result alone.
     """
 
@@ -118,6 +121,8 @@ class EmbeddedCorpus:
     n_truncated: int
     n_embedded: int
     seconds: float
+    n_dropped: NDArray[np.int32] | None = None
+    unknown_share: FloatArray | None = None
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property

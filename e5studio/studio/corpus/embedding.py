@@ -17,7 +17,7 @@ from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
 from e5studio.studio.catalog import offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
-from e5studio.studio.corpus.kept_vectors import KeptRows, KeptVectors, RowArray
+from e5studio.studio.corpus.kept_vectors import KeptRows, KeptVectors, RowArray, TextsRead
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.uses import prompt_arguments, valid_use
 
@@ -69,7 +69,7 @@ class EmbeddedTexts:
     @property
     def n_truncated(self) -> int:
         """Texts longer than the model reads."""
-        return int(self.rows.is_truncated.sum())
+        return int(np.count_nonzero(self.rows.read.n_dropped))
 
 
 OnNews = Callable[[EmbeddingNews], None]
@@ -110,8 +110,10 @@ def embed_corpus(
         spec=spec,
         prompt=prompt.text,
         vectors=found.rows.whole(),
-        n_tokens=found.rows.n_tokens,
+        n_tokens=found.rows.read.n_tokens,
         n_truncated=found.n_truncated,
+        n_dropped=found.rows.read.n_dropped,
+        unknown_share=found.rows.read.unknown_share,
         n_embedded=found.n_embedded,
         seconds=found.seconds,
     )
@@ -210,12 +212,14 @@ def _embed(
     progress: _Progress,
     name_of: Callable[[int], str],
 ) -> None:
-    is_truncated = np.zeros(len(due), np.bool_)
-    is_truncated[[cut.index for cut in prepared.report.truncated]] = True
+    n_dropped = np.zeros(len(due), np.int32)
+    for cut in prepared.report.truncated:
+        n_dropped[cut.index] = cut.n_dropped
+    read = TextsRead(prepared.batch.lengths, n_dropped, prepared.report.unknown_share)
     try:
         # The texts that are due all differ, so the row of each among the prepared ones is its place.
         for places, vectors in encoder.embed_batches(prepared, np.arange(len(due))):
-            rows.keep(due[places], vectors, prepared.batch.lengths[places], is_truncated[places])
+            rows.keep(due[places], vectors, read.of(places))
             kept.note_use()
             progress.add(places)
     except NonFiniteError as error:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +26,36 @@ MAX_BYTES = 300_000_000
 _KEY_BYTES = 200  # of a key and its place in a dict
 
 
+@dataclass(frozen=True)
+class TextsRead:
+    """What the model read of some texts.
+
+    Attributes:
+        n_tokens: Tokens read of each, prompt and special tokens counted, (n,) int32.
+        n_dropped: Tokens that were not, because the text is longer than the model reads, (n,) int32; of a very long
+            text at least so many.
+        unknown_share: Share of each text's tokens that the vocabulary lacks, (n,) float32 in 0..1.
+    """
+
+    n_tokens: IntArray
+    n_dropped: IntArray
+    unknown_share: FloatArray
+
+    @classmethod
+    def nothing(cls, n_texts: int) -> TextsRead:
+        """Of texts that were not read yet."""
+        return cls(np.zeros(n_texts, np.int32), np.zeros(n_texts, np.int32), np.zeros(n_texts, np.float32))
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """All that is held."""
+        return self.n_tokens, self.n_dropped, self.unknown_share
+
+    def of(self, rows: RowArray) -> TextsRead:
+        """What was read of some of them."""
+        return TextsRead(self.n_tokens[rows], self.n_dropped[rows], self.unknown_share[rows])
+
+
 class KeptRows:
     """The vectors of one list of texts under one prompt of one encoder; a text that comes twice is due once.
 
@@ -33,16 +65,14 @@ class KeptRows:
 
     Attributes:
         vectors: Float32 (n, embed_dim); only rows that are done hold anything.
-        n_tokens: Tokens read of each text, (n,).
-        is_truncated: Which texts are longer than the model reads, (n,).
+        read: What the model read of each text.
         twins: For each text the row of the first that equals it, (n,).
     """
 
     def __init__(self, keys: Sequence[bytes], embed_dim: int) -> None:
         first_rows = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         self.vectors: FloatArray = np.empty((len(keys), embed_dim), np.float32)
-        self.n_tokens: IntArray = np.zeros(len(keys), np.int32)
-        self.is_truncated = np.zeros(len(keys), np.bool_)
+        self.read = TextsRead.nothing(len(keys))
         self.twins: RowArray = np.fromiter((first_rows[key] for key in keys), np.intp, len(keys))
         self._row_of = first_rows
         self._is_done = np.zeros(len(keys), np.bool_)
@@ -54,7 +84,7 @@ class KeptRows:
     @property
     def n_bytes(self) -> int:
         """Of all that is held."""
-        arrays = (self.vectors, self.n_tokens, self.is_truncated, self.twins, self._is_done)
+        arrays = (self.vectors, *self.read.arrays, self.twins, self._is_done)
         return sum(array.nbytes for array in arrays) + _KEY_BYTES * len(self._row_of)
 
     def due(self) -> RowArray:
@@ -65,11 +95,11 @@ class KeptRows:
         """How many of the texts have one of these rows for their first."""
         return int(np.bincount(self.twins, minlength=len(self))[rows].sum())
 
-    def keep(self, rows: RowArray, vectors: FloatArray, n_tokens: IntArray, is_truncated: NDArray[np.bool_]) -> None:
+    def keep(self, rows: RowArray, vectors: FloatArray, read: TextsRead) -> None:
         """Keep what was computed for some of the rows that were due."""
         self.vectors[rows] = vectors
-        self.n_tokens[rows] = n_tokens
-        self.is_truncated[rows] = is_truncated
+        for array, values in zip(self.read.arrays, read.arrays, strict=True):
+            array[rows] = values
         self._is_done[rows] = True  # last: whoever reads it in another thread finds the rest there
 
     def take_from(self, other: KeptRows) -> None:
@@ -78,14 +108,14 @@ class KeptRows:
         mine, theirs = np.array(pairs, np.intp).reshape(-1, 2).T
         is_there = other._is_done[theirs]
         mine, theirs = mine[is_there], theirs[is_there]
-        self.keep(mine, other.vectors[theirs], other.n_tokens[theirs], other.is_truncated[theirs])
+        self.keep(mine, other.vectors[theirs], other.read.of(theirs))
 
     def whole(self) -> FloatArray:
         """All vectors, read-only, without a copy, and every twin filled in; for when nothing is due any more."""
         if len(self.due()):
             raise ValueError("Some rows are still due.")
         again = np.flatnonzero(self.twins != np.arange(len(self)))
-        for array in (self.vectors, self.n_tokens, self.is_truncated):
+        for array in (self.vectors, *self.read.arrays):
             array[again] = array[self.twins[again]]
         vectors = self.vectors.view()
         vectors.flags.writeable = False

@@ -360,7 +360,7 @@ def _speed(documents: EmbeddedTexts) -> tuple[float, float] | tuple[None, None]:
     fresh, seconds = documents.fresh, documents.seconds
     if documents.n_embedded < _SPEED_SHARE * len(documents.rows) or seconds <= 0:
         return None, None
-    return 1000 * seconds / len(fresh), float(documents.rows.n_tokens[fresh].sum()) / seconds
+    return 1000 * seconds / len(fresh), float(documents.rows.read.n_tokens[fresh].sum()) / seconds
 
 
 def _share_of(stage: OnStage, number: int, n_settings: int) -> OnStage:

@@ -81,7 +81,20 @@ class TestVectors:
     def test_cut_texts_are_counted(self, embed, encoders):
         found = embed(make_corpus(["summit " * 2_000, "short", "summit " * 2_000]))
         assert found.n_truncated == 2
-        assert found.n_tokens[0] == found.n_tokens[2] == encoders("e5").spec.max_tokens
+        encoder = encoders("e5")
+        assert found.n_tokens[0] == found.n_tokens[2] == encoder.spec.max_tokens
+        report = encoder.prepare(["summit " * 2_000], prompt=found.prompt).report
+        assert found.n_dropped.tolist() == [report.truncated[0].n_dropped, 0, report.truncated[0].n_dropped]
+
+    def test_what_the_vocabulary_lacks_is_kept_with_the_vectors(self, embed, encoders):
+        kept = KeptVectors()
+        texts = ["a summit", "\U0001f9ff \U00012031", "a summit"]
+        expected = encoders("e5").prepare(texts, prompt="passage: ").report.unknown_share
+        assert expected[1] > 0
+        for _ in range(2):  # embedded, and then known
+            np.testing.assert_array_equal(embed(make_corpus(texts), kept=kept).unknown_share, expected)
+            texts = [*texts, "another"]
+            expected = encoders("e5").prepare(texts, prompt="passage: ").report.unknown_share
 
     def test_a_vector_that_is_not_finite_names_its_line(self, checkpoints):
         def spoil(vectors, batch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from e5studio.files.records import NotText
-from e5studio.studio.corpus.kept_vectors import MAX_BYTES, KeptRows, KeptVectors
+from e5studio.studio.corpus.kept_vectors import MAX_BYTES, KeptRows, KeptVectors, TextsRead
 from e5studio.studio.corpus.shelves import Shelves
 from e5studio.studio.corpus.table import Table, choose_columns, read_pasted
 from tests.studio.corpus.conftest import TEXTS
@@ -24,7 +24,7 @@ class Clock:
 def fill(vectors, n, dim=100, prompt=""):
     rows = vectors.rows("encoder", prompt, [f"text {number}" for number in range(n)], dim)
     due = rows.due()
-    rows.keep(due, np.ones((len(due), dim), np.float32), np.ones(len(due), np.int32), np.zeros(len(due), bool))
+    rows.keep(due, np.ones((len(due), dim), np.float32), TextsRead.nothing(len(due)))
     return rows
 
 
