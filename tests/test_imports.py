@@ -70,6 +70,7 @@ PLACES = {
     "spaces": ("studio.zero_gpu",),
     "starlette": ("studio.launch", "studio.guard", "studio.parcels", "studio.components.plotly_view"),
     "plotly": ("studio.components.plotly_view",),
+    "py3langid": ("analysis.languages",),
     "umap": ("analysis.projection",),
     "sklearn": ("analysis.projection",),
     "scipy": ("analysis.correlation",),

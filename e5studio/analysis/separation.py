@@ -1,0 +1,68 @@
+"""Does a group of texts, such as those of one language, lie apart from the others?
+
+Two figures that must agree: whose texts stand next to the group's, and what they score with the others. Neither says
+why: a group of one language that is also of one subject lies apart for both reasons.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.similarity import FloatArray, IdArray, unit_rows
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How far a group lies apart.
+
+    Attributes:
+        n_texts: In the group.
+        own: Share of its texts' nearest neighbours that are of the group, 0 to 1.
+        by_chance: What that share would be if neighbours were drawn at random: (n_texts - 1) / (n - 1).
+        within: Mean cosine of pairs inside the group.
+        across: Mean cosine of pairs with one text inside and one outside.
+    """
+
+    n_texts: int
+    own: float
+    by_chance: float
+    within: float
+    across: float
+
+    @property
+    def excess(self) -> float:
+        """How far `own` is from chance (0) to certainty (1), so that large and small groups can be compared."""
+        return (self.own - self.by_chance) / (1 - self.by_chance)
+
+
+def separation(
+    embeddings: FloatArray, neighbours: IdArray, rows_of: NDArray[np.int64], is_member: NDArray[np.bool_]
+) -> Separation | None:
+    """How far a group lies apart; None where there is nothing to compare: all are of it, or fewer than two.
+
+    Args:
+        embeddings: Shape (n, dim).
+        neighbours: Rows of the nearest of each of `rows_of`, (m, k).
+        rows_of: Rows that were asked for, (m,).
+        is_member: Which vectors are of the group, (n,).
+    """
+    n, size = len(embeddings), int(is_member.sum())
+    asked = is_member[rows_of]
+    if size < 2 or size == n or not asked.any():
+        return None
+    # The mean cosine of all pairs of two sets is the product of their mean vectors.
+    members, others = _mean_vector(embeddings, is_member), _mean_vector(embeddings, ~is_member)
+    within = (size * float(members @ members) - 1) / (size - 1)  # without each text's cosine with itself
+    own = float(is_member[neighbours[asked]].mean())
+    return Separation(size, own, (size - 1) / (n - 1), within, float(members @ others))
+
+
+def _mean_vector(embeddings: FloatArray, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    total = np.zeros(embeddings.shape[1])
+    rows = np.flatnonzero(chosen)
+    for start in range(0, len(rows), 4096):
+        total += unit_rows(embeddings[rows[start : start + 4096]]).sum(axis=0, dtype=np.float64)
+    return total / len(rows)
