@@ -32,6 +32,7 @@ from e5studio.studio.state import RunningWork
 from e5studio.studio.tabs.code import listen_code, render_code
 from e5studio.studio.tabs.compare import listen_compare, render_compare
 from e5studio.studio.tabs.corpus import listen_corpus, render_corpus
+from e5studio.studio.tabs.diagnose import listen_diagnose, render_diagnose
 from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
 from e5studio.studio.tabs.scores import listen_scores, render_scores, show_scores
 from e5studio.studio.working import listen_stop, told_work
@@ -89,6 +90,8 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                     comparison = render_compare(choice.name)
                 with gr.Tab(label("Corpus"), id="corpus"):
                     corpus = render_corpus()
+                with gr.Tab(label("Diagnose"), id="diagnose") as diagnosis_page:
+                    diagnosis = render_diagnose()
                 with gr.Tab(label("Code"), id="code"):
                     code = render_code()
         text_tree(words.WHAT_IS_KEPT, elem_id="e5-keeps")
@@ -98,9 +101,11 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         inputs.score.click(stop_leaving_out, **AT_ONCE)
         listen_map(chart, result)
         listen_compare(comparison, inputs, handlers, result)
-        listen_corpus(corpus, inputs, handlers)
+        changed = listen_corpus(corpus, inputs, handlers)
         listen_sharing(page, handlers)
-        listen_code(code, _listen_score(page, handlers), inputs, result)
+        scored = _listen_score(page, handlers)
+        listen_code(code, scored, inputs, result)
+        listen_diagnose(diagnosis, diagnosis_page, result, corpus.token, after=[scored, *changed])
         map_page.select(_warm, **AT_ONCE)
         demo.load(_first_paint, None, [inputs.picker], **AT_ONCE)
     return demo
@@ -126,7 +131,7 @@ def _warm_soon() -> threading.Timer:
 
 
 def _listen_score(page: Page, handlers: Handlers) -> Any:
-    """Have the button score; returns the event that does."""
+    """Score on request; gives the event after which other texts are scored."""
     running = RunningWork()
     inputs = page.inputs
     scores = [page.result, *page.scores.outputs]

@@ -163,8 +163,12 @@ def _render_source() -> SourcePart:
     )
 
 
-def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> None:
-    """Read, embed, stop, bring, forget; the parts below listen for themselves."""
+def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> list[Any]:
+    """Read, embed, stop, bring, forget; the parts below listen for themselves.
+
+    Returns:
+        The events after which the embedded corpus may be another, or none.
+    """
     source, running = tab.source, RunningWork()
     found = tab.found.fresh
     opened = tab.key.opened(_open_shelf, None, [tab.token, tab.key, *source.outputs, tab.status, *found], **READING)
@@ -195,7 +199,8 @@ def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> None:
     listen_found(tab.found, handlers, tab.token, inputs.instruction, after=[opened, embedded, brought])
     listen_answers(tab.answers, inputs, handlers, tab.token, source.chosen_columns, after=[opened, *reads])
     emptied = [*read, source.file, source.paste, tab.bring, *tab.answers.emptied]
-    tab.forget.click(_forget, [tab.token, source.file, tab.bring, tab.answers.pairs], emptied, **AT_ONCE)
+    forgotten = tab.forget.click(_forget, [tab.token, source.file, tab.bring, tab.answers.pairs], emptied, **AT_ONCE)
+    return [opened, *reads, embedded, brought, forgotten]
 
 
 def _invitation() -> list[words.Node]:

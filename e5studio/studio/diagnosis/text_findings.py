@@ -1,0 +1,180 @@
+"""What is wrong with single texts: copies, near copies, cut ends, unknown characters. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.analysis.duplicates import NEAR_SHARE
+from e5studio.studio.diagnosis.diagnosing import MIN_JUDGED, N_NEIGHBOURS, Diagnosis
+from e5studio.studio.diagnosis.finding import Finding, Level, count, points
+from e5studio.studio.diagnosis.subject import TextSide
+from e5studio.studio.diagnosis.tables import copies_table, cut_table, near_table, unknown_table
+
+# A first page of ten results then holds one such text on average.
+_MANY = 0.1
+# The share that the Scores tab speaks of too; less is a name or a sign in an ordinary text.
+_UNKNOWN_WORTH_SAYING = 0.05
+_BROUGHT = "These vectors were brought, so nobody saw what the model read."
+
+
+def copies(found: Diagnosis) -> Finding:
+    """Texts that stand there more than once."""
+    n_texts = sum(map(len, found.subject.sides))
+    n_copies = sum(side.n_copies for side in found.repeats)
+    n_rewritten = sum(side.n_rewritten for side in found.repeats)
+    n_groups = sum(len(side.groups) for side in found.repeats)
+    said = [
+        f"{count(n_copies, 'text repeats', 'texts repeat')} an earlier one letter by letter. "
+        f"{n_rewritten:,} more {'is' if n_rewritten == 1 else 'are'} the same but for upper and lower case, spaces or "
+        "the Unicode form of a letter."
+    ]
+    if found.subject.queries is not None:
+        said.append("Each side was looked at by itself.")
+    return Finding(
+        _level_of_share(n_copies + n_rewritten, n_texts),
+        "Copies",
+        f"{n_copies + n_rewritten:,} of {n_texts:,} in {count(n_groups, 'group')}" if n_groups else "none",
+        tuple(said),
+        "Copies stand side by side in a list of results, so that one text takes the places of several."
+        if n_groups
+        else "No text takes more than one place in a list of results for being there twice.",
+        "Keep one of each before embedding; no search loses anything by it." if n_groups else "Nothing is to be done.",
+        copies_table(found) if n_groups else None,
+    )
+
+
+def near_copies(found: Diagnosis) -> Finding:
+    """Texts that are nearly the same, measured by the set itself."""
+    title = "Near copies"
+    if found.near is None or found.threshold is None:
+        return Finding(
+            "untold",
+            title,
+            "too few texts",
+            (
+                f"What counts as near is measured by what is usual in these texts, and {len(found.kept)} different "
+                f"ones do not show that; {MIN_JUDGED} would.",
+            ),
+            "Near copies stand side by side in a list of results, as copies do.",
+            "Look at the highest scores yourself.",
+        )
+    groups = found.near.groups
+    n_near = sum(map(len, groups))
+    said = [
+        f"Near means a cosine \N{MULTIPLICATION SIGN} 100 of {points(found.threshold, 2)} or more: at most "
+        f"{NEAR_SHARE:.0%} of the distance (1 \N{MINUS SIGN} cosine) of two random texts of this set, whose mean is "
+        f"{points(found.pairs.mean)}. No study sets this share, so look at the pairs; the last ones are the doubtful."
+    ]
+    if groups and len(groups[0]) > N_NEIGHBOURS:
+        said.append("A large group is a chain: each text is near the next, and its ends may be further apart.")
+    if found.is_sampled:
+        share = 1 - (1 - found.n_asked / len(found.kept)) ** 2
+        said.append(
+            f"The neighbours of {found.n_asked:,} of {len(found.kept):,} texts were looked at, drawn at random, which "
+            f"finds about {share:.0%} of all near pairs."
+        )
+    return Finding(
+        # As for copies, but one of each pair may be wanted, so this never asks for more than a look.
+        "look" if groups else "fine",
+        title,
+        f"{count(n_near, 'text')} in {count(len(groups), 'group')}" if groups else "none",
+        tuple(said),
+        "A search that finds one of a group finds the others right beside it, which say the same."
+        if groups
+        else "Results that stand side by side say different things, as far as cosines tell.",
+        "Where a group says the same, keep its best text; where a small difference matters (a number, a "
+        "“not”), know that the scores hardly show it."
+        if groups
+        else "Nothing is to be done.",
+        near_table(found) if groups else None,
+    )
+
+
+def cut_ends(found: Diagnosis) -> Finding:
+    """Texts that are longer than the model reads."""
+    title = "Texts cut off"
+    sides = [side for side in found.subject.sides if side.read is not None]
+    if not sides:
+        return _not_read(title, "What stands after a cut cannot be found.", "Embed the texts here to see it.")
+    n_cut = sum(int(np.count_nonzero(_dropped(side))) for side in sides)
+    n_texts, limit = sum(map(len, sides)), found.subject.meta.max_tokens
+    if not n_cut:
+        longest = max(int(_tokens(side).max(initial=0)) for side in sides)
+        return Finding(
+            "fine",
+            title,
+            "none",
+            (f"The model reads {limit:,} tokens (pieces of words) of a text; the longest has {longest:,}.",),
+            "Every text was read to its end, so all of it can be found.",
+            "Nothing is to be done.",
+        )
+    worst = max(int(_dropped(side).max(initial=0)) for side in sides)
+    return Finding(
+        _level_of_share(n_cut, n_texts),
+        title,
+        f"{n_cut:,} of {n_texts:,}",
+        (
+            f"The model reads the first {limit:,} tokens (pieces of words) of a text and nothing after them; the worst "
+            f"loses {worst:,}.",
+        ),
+        "What stands after the cut is not in the vector: no search can find a text by it.",
+        "Split long texts into passages before embedding, or take a model that reads more.",
+        cut_table(found),
+    )
+
+
+def unknown_tokens(found: Diagnosis) -> Finding:
+    """Texts with tokens that the vocabulary lacks."""
+    title = "Unknown characters"
+    sides = [side for side in found.subject.sides if side.read is not None]
+    if not sides:
+        return _not_read(title, "What a model does not know it cannot tell apart.", "Embed the texts here to see it.")
+    shares = np.concatenate([_unknown(side) for side in sides])
+    n_unknown, n_any = int((shares >= _UNKNOWN_WORTH_SAYING).sum()), int((shares > 0).sum())
+    if not n_unknown:
+        said = f"{count(n_any, 'text has', 'texts have')} a few tokens that the model's vocabulary lacks." * (n_any > 0)
+        return Finding(
+            "fine",
+            title,
+            "none" if not n_any else f"hardly any, in {count(n_any, 'text')}",
+            (said or "The model's vocabulary holds every token of every text.",),
+            "The model sees the difference between any two words here.",
+            "Nothing is to be done.",
+            unknown_table(found, 0) if n_any else None,
+        )
+    return Finding(
+        _level_of_share(n_unknown, len(shares)),
+        title,
+        f"{n_unknown:,} of {len(shares):,}",
+        (
+            f"At least {_UNKNOWN_WORTH_SAYING:.0%} of the tokens of these texts are not in the model's vocabulary; it "
+            "reads each as the same sign for “unknown”. That happens to scripts and emoji it was not made "
+            "for, and in many models to words of more than 100 characters.",
+        ),
+        "Such texts lose what sets them apart: they score alike, and are found by what little is left.",
+        "Take a model made for these languages (the multilingual ones), or put spaces into what is no word.",
+        unknown_table(found, _UNKNOWN_WORTH_SAYING),
+    )
+
+
+def _level_of_share(number: int, of: int) -> Level:
+    if not number:
+        return "fine"
+    return "act" if number >= _MANY * of else "look"
+
+
+def _not_read(title: str, retrieval: str, advice: str) -> Finding:
+    return Finding("untold", title, "not known", (_BROUGHT,), retrieval, advice)
+
+
+def _dropped(side: TextSide) -> NDArray[np.int32]:
+    return np.empty(0, np.int32) if side.read is None else side.read.n_dropped
+
+
+def _tokens(side: TextSide) -> NDArray[np.int32]:
+    return np.empty(0, np.int32) if side.read is None else side.read.n_tokens
+
+
+def _unknown(side: TextSide) -> NDArray[np.float32]:
+    return np.empty(0, np.float32) if side.read is None else side.read.unknown_share

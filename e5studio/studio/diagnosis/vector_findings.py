@@ -1,0 +1,243 @@
+"""What is particular with how the vectors lie: spread, directions, texts near everything, languages apart. Pure.
+
+The limits between levels are conventions of this page, each with its reason; the literature that defines the figures
+gives none that would hold for every model and set.
+"""
+
+from __future__ import annotations
+
+from e5studio.studio.diagnosis.diagnosing import (
+    MIN_FOR_HUBS,
+    MIN_GROUP,
+    MIN_JUDGED,
+    MIN_QUERIES,
+    Diagnosis,
+    Group,
+    Hubs,
+)
+from e5studio.studio.diagnosis.finding import Finding, Level, count, points
+from e5studio.studio.diagnosis.tables import groups_table, hubs_table
+
+# In training the cosines are divided by the temperature before the softmax (InfoNCE; Wang et al., 2022, for E5), so
+# that one temperature of difference multiplies the odds of two passages by e. A spread of less than one says that the
+# model hardly prefers any pair to another; of less than a fifth, that odds stay within e ** 0.2 = 1.2.
+_LOW_SPREAD, _NO_SPREAD = 1.0, 0.2
+# Effective ranks of trained models on mixed texts are a large part of what is possible; RankMe (Garrido et al., ICML
+# 2023) compares models by them and warns against reading one alone. So only a tenth is worth a look, and never more.
+_LOW_RANK = 0.1
+_MIN_FOR_RANK = 100
+# A text that is in five times as many lists as the mean takes a place in them that is mostly not its own by meaning;
+# a text that is in every tenth list of a large set is met by whoever searches for anything.
+_HUB, _GREAT_HUB, _GREAT_SHARE = 5.0, 10.0, 0.1
+_MANY_QUERIES = 0.5
+# Half way from chance to certainty, and half a standard deviation of random pairs: both, for topics alone make either.
+_APART_EXCESS, _APART_SPREADS = 0.5, 0.5
+
+
+def spread(found: Diagnosis) -> Finding:
+    """The cosines of random pairs; high ones alone are normal for E5, and are said to be."""
+    title, pairs, meta = "Scores of unrelated texts", found.pairs, found.subject.meta
+    if not len(pairs.cosines):
+        return _too_few(title, "There are no two different texts to compare.")
+    steps = pairs.spread / meta.temperature
+    which = "All" if pairs.is_all else "Of texts drawn at random,"
+    said = [
+        f"{which} {len(pairs.cosines):,} pairs of different texts score {points(pairs.mean)} on average (cosine "
+        f"\N{MULTIPLICATION SIGN} 100), with a standard deviation of {points(pairs.spread)}."
+    ]
+    if meta.prompt_kind != "none":
+        said.append(
+            f"A high mean alone is normal: E5 was trained at a temperature of {meta.temperature}, which leaves the "
+            "scores of all texts between about 70 and 100. What counts is how far they are spread."
+        )
+    said.append(
+        f"The spread is {steps:.1f} times the temperature of the model's training ({meta.temperature}); below "
+        f"{_LOW_SPREAD:.0f} the model hardly prefers one text to another."
+    )
+    figure = f"{points(pairs.mean)} \N{PLUS-MINUS SIGN} {points(pairs.spread)}"
+    if len(found.kept) < MIN_JUDGED:
+        said.append(f"{len(found.kept)} texts are too few to judge by.")
+    level: Level = "untold" if len(found.kept) < MIN_JUDGED else _level_of_spread(steps)
+    is_low = steps < _LOW_SPREAD
+    return Finding(
+        level,
+        title,
+        figure,
+        tuple(said),
+        "Right and wrong passages score nearly the same, so that chance and rounding decide their order."
+        if is_low
+        else "There is room between unrelated and related texts, so orders of results mean something. A fixed limit on "
+        "the score does not: it would have to follow the mean.",
+        "Take off what all texts share (a header, a footer, a form), and check that the prompts are as on the left."
+        if is_low
+        else "Compare scores with each other, never with a limit from another model or set.",
+    )
+
+
+def directions(found: Diagnosis) -> Finding:
+    """In how many directions the texts vary."""
+    title, n = "Variety", len(found.kept)
+    possible = min(n - 1, found.subject.meta.embed_dim)
+    if n < _MIN_FOR_RANK:
+        figure = f"{found.effective_rank:.0f} of at most {possible}" if n > 1 else "one text"
+        said = f"{count(n, 'different text')} cannot vary in more than {count(max(possible, 0), 'direction')}, so this "
+        return Finding(
+            "untold",
+            title,
+            figure,
+            (f"{said}says more of their number than of what they hold; {_MIN_FOR_RANK} texts would do.",),
+            "Texts that vary in few directions are hard to tell apart.",
+            "Ask again with more texts.",
+        )
+    is_low = found.effective_rank < _LOW_RANK * possible
+    return Finding(
+        "look" if is_low else "fine",
+        title,
+        f"{found.effective_rank:.0f} of at most {possible}",
+        (
+            f"The texts vary in about {found.effective_rank:.0f} independent directions; {possible} are possible. This "
+            "is the effective rank: the entropy of the singular values (Roy and Vetterli, 2007) of the vectors "
+            "without their mean. A set about one subject has a lower one, which is no fault.",
+        ),
+        "The texts differ in few ways, so a search has little to tell them apart by."
+        if is_low
+        else "The texts differ in many ways, which a search can tell them apart by.",
+        "See whether most of each text is a form that all share, and embed what is their own."
+        if is_low
+        else "Nothing is to be done.",
+    )
+
+
+def hubs(found: Diagnosis) -> Finding:
+    """Texts that are among the nearest of many others."""
+    title, known = "Texts near everything", found.hubs
+    if known is None:
+        return _too_few(
+            title,
+            f"With {count(len(found.kept), 'text')} each is near a large part of all, so nothing stands out; "
+            f"{MIN_FOR_HUBS} texts would do.",
+        )
+    share, times = _largest(known)
+    is_hub = times >= _HUB
+    level: Level = "fine"
+    if is_hub:
+        level = "act" if times >= _GREAT_HUB and share >= _GREAT_SHARE else "look"
+    said = [
+        f"Of the {known.k} texts nearest to each, the most frequent is in {known.counts.max():,} of {known.n_asked:,} "
+        f"lists; the mean is {known.expected:.0f}. The skewness of these counts is {known.skewness:.1f} (0 would be "
+        f"even, {1 / known.expected**0.5:.1f} pure chance; Radovanović et al., 2010)."
+    ]
+    if found.is_sampled:
+        said.append("The lists are those of texts drawn at random, whose neighbours were looked for among all.")
+    return Finding(
+        level,
+        title,
+        f"the first in {share:.1%} of lists",
+        tuple(said),
+        "Such a text appears among the results of many searches that are not about it, and pushes others out."
+        if is_hub
+        else "No text crowds into the results of searches that are not about it.",
+        "Read them: they are often very short, very general, or hold many subjects. Rewrite, split or leave them out."
+        if is_hub
+        else "Nothing is to be done.",
+        hubs_table(found, known, _HUB, "texts") if is_hub else None,
+    )
+
+
+def query_hubs(found: Diagnosis) -> Finding | None:
+    """Passages that are among the nearest of many queries; None where there are no two sides."""
+    queries, known = found.subject.queries, found.query_hubs
+    if queries is None:
+        return None
+    title, name = "Answers to everything", found.subject.searched.name
+    if known is None:
+        return _too_few(
+            title,
+            f"With {count(len(queries), 'query', 'queries')} and {len(found.kept)} different {name}, chance alone puts "
+            f"one first for many; {MIN_QUERIES} of each would do.",
+        )
+    share, times = _largest(known)
+    is_hub = share >= _MANY_QUERIES and times >= _HUB
+    return Finding(
+        "look" if is_hub else "fine",
+        title,
+        f"the first for {share:.0%} of {queries.name}",
+        (
+            f"Of the {count(known.k, 'text')} that each of {known.n_asked:,} different {queries.name} finds first, the "
+            f"most frequent is found by {known.counts.max():,}; the mean is {known.expected:.1f}. That is no fault "
+            f"where the {queries.name} all ask for the same.",
+        ),
+        "It is found whatever is asked, and pushes the right answers down."
+        if is_hub
+        else f"What is found depends on which of the {queries.name} is asked.",
+        "Read it: does it answer them? If not, rewrite, split or leave it out." if is_hub else "Nothing is to be done.",
+        hubs_table(found, known, _HUB, queries.name) if is_hub else None,
+    )
+
+
+def groups_apart(found: Diagnosis) -> Finding:
+    """Languages and scripts whose texts keep to themselves."""
+    title, groups = "Languages and scripts", found.groups
+    unsaid = (
+        () if found.has_languages else ("Languages were not looked at, for py3langid is not installed: scripts alone.",)
+    )
+    if not groups:
+        few = groups is None
+        reason = f"Spoken of are groups of {MIN_GROUP} texts beside as many others; there are no two such groups here."
+        return Finding(
+            "untold" if few else "fine",
+            title,
+            "too few texts" if few else "no two groups",
+            (reason, *unsaid),
+            "Texts of a language that lies apart are found by queries of that language first, whatever they say."
+            if few
+            else "No language or script is large enough to stand against the others.",
+            "Ask again with more texts." if few else "Nothing is to be done.",
+        )
+    apart = [group for group in groups if _is_apart(found, group)]
+    names = ", ".join(group.name for group in apart[:4]) + (" and others" if len(apart) > 4 else "")
+    said = (
+        "A group lies apart where its texts' nearest neighbours are its own at least half way from chance to always, "
+        f"and its scores with the others are lower than inside it by at least {points(_gap(found))} (half the standard "
+        "deviation of random pairs). Whether the language or the subject sets it apart, these figures cannot tell.",
+        "Languages are named only where the text leaves hardly any doubt, so short texts are in no group.",
+        *unsaid,
+    )
+    return Finding(
+        "look" if apart else "fine",
+        title,
+        f"apart: {names}" if apart else "none apart",
+        said,
+        "A query in one language finds texts of that language first, even where a better answer is in another."
+        if apart
+        else "Texts of different languages and scripts lie among each other.",
+        "Search each language by itself or mix the results, or take a multilingual model."
+        if apart
+        else "Nothing is to be done.",
+        groups_table(groups, [_is_apart(found, group) for group in groups]),
+    )
+
+
+def _too_few(title: str, said: str) -> Finding:
+    retrieval = "Where many texts are searched, this decides whether results can be trusted."
+    return Finding("untold", title, "too few texts", (said,), retrieval, "Ask again with more texts.")
+
+
+def _level_of_spread(steps: float) -> Level:
+    if steps < _NO_SPREAD:
+        return "act"
+    return "look" if steps < _LOW_SPREAD else "fine"
+
+
+def _largest(known: Hubs) -> tuple[float, float]:
+    """In which share of the lists the most frequent text stands, and how many times the mean that is."""
+    largest = int(known.counts.max())
+    return largest / known.n_asked, largest / known.expected
+
+
+def _gap(found: Diagnosis) -> float:
+    return _APART_SPREADS * found.pairs.spread
+
+
+def _is_apart(found: Diagnosis, group: Group) -> bool:
+    return group.apart.excess >= _APART_EXCESS and group.apart.within - group.apart.across >= _gap(found)
