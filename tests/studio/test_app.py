@@ -223,7 +223,22 @@ def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(handlers, 
 
 
 @pytest.mark.parametrize(
-    "module", ["launch", "handlers", "plain_answers", "figures", "tables", "words", "mapping", "catalog", "guard"]
+    "module",
+    [
+        "launch",
+        "handlers",
+        "plain_answers",
+        "figures",
+        "tables",
+        "words",
+        "mapping",
+        "catalog",
+        "guard",
+        "diagnosis.words",
+        "snippets.targets",
+        "line",
+        "sessions",
+    ],
 )
 def test_what_is_not_layout_loads_no_gradio(module):
     code = f"import sys, e5studio.studio.{module}; print([m for m in ('gradio', 'torch', 'umap') if m in sys.modules])"

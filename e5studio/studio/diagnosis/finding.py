@@ -8,7 +8,7 @@ from typing import Literal
 from e5studio.studio.tables import Table
 
 Level = Literal["act", "look", "fine", "untold"]
-LEVELS: tuple[Level, ...] = ("act", "look", "untold", "fine")
+LEVELS: tuple[Level, ...] = ("act", "look", "fine", "untold")
 """In the order in which they are shown."""
 
 

@@ -32,6 +32,7 @@ _HUB, _GREAT_HUB, _GREAT_SHARE = 5.0, 10.0, 0.1
 _MANY_QUERIES = 0.5
 # Half way from chance to certainty, and half a standard deviation of random pairs: both, for topics alone make either.
 _APART_EXCESS, _APART_SPREADS = 0.5, 0.5
+_FEW_NAMED = 4
 
 
 def spread(found: Diagnosis) -> Finding:
@@ -40,7 +41,9 @@ def spread(found: Diagnosis) -> Finding:
     if not len(pairs.cosines):
         return _too_few(title, "There are no two different texts to compare.")
     steps = pairs.spread / meta.temperature
-    which = "All" if pairs.is_all else "Of texts drawn at random,"
+    if len(pairs.cosines) == 1:
+        return _too_few(title, f"The two texts score {points(pairs.mean)}, which says nothing of what is usual.")
+    which = "All the" if pairs.is_all else "Drawn at random,"
     said = [
         f"{which} {len(pairs.cosines):,} pairs of different texts score {points(pairs.mean)} on average (cosine "
         f"\N{MULTIPLICATION SIGN} 100), with a standard deviation of {points(pairs.spread)}."
@@ -195,7 +198,9 @@ def groups_apart(found: Diagnosis) -> Finding:
             "Ask again with more texts." if few else "Nothing is to be done.",
         )
     apart = [group for group in groups if _is_apart(found, group)]
-    names = ", ".join(group.name for group in apart[:4]) + (" and others" if len(apart) > 4 else "")
+    # A language says more than its script, and often the two are the same texts.
+    told = [group for group in apart if group.kind == "language"] or apart
+    names = ", ".join(group.name for group in told[:_FEW_NAMED]) + (" and others" if len(told) > _FEW_NAMED else "")
     said = (
         "A group lies apart where its texts' nearest neighbours are its own at least half way from chance to always, "
         f"and its scores with the others are lower than inside it by at least {points(_gap(found))} (half the standard "

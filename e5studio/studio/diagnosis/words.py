@@ -15,8 +15,8 @@ MAX_FINDINGS = 9
 _LEVEL_NAMES: dict[Level, str] = {
     "act": "Act on this",
     "look": "Look at this",
-    "untold": "Cannot tell",
     "fine": "Fine",
+    "untold": "Cannot tell",
 }
 
 
@@ -55,7 +55,8 @@ def summary(found: Sequence[Finding]) -> list[Node]:
     serious = [finding for finding in found if finding.level in ("act", "look")]
     nodes: list[Node] = [["div", "e5-verdicts", *counts]]
     if not serious:
-        return [*nodes, ["p", "", "Nothing here asks for action."]]
+        is_told = any(finding.level == "fine" for finding in found)
+        return [*nodes, ["p", "", "Nothing that can be told asks for action." if is_told else "Too few texts to tell."]]
     listed: list[Node] = [["li", "", ["b", "", finding.title], f": {finding.figure}"] for finding in serious]
     rest = len(found) - len(serious)
     tail: list[Node] = [["p", "e5-hint", f"{count(rest, 'other thing')} below can be opened."]] if rest else []
@@ -71,7 +72,7 @@ def finding_nodes(finding: Finding) -> list[Node]:
     ]
     body: list[Node] = [
         *(["p", "", sentence] for sentence in finding.said),
-        ["dl", "e5-pair e5-finding-what", *_entry("Does", finding.retrieval), *_entry("Do", finding.advice)],
+        ["dl", "e5-pair e5-finding-what", *_entry("For search", finding.retrieval), *_entry("To do", finding.advice)],
     ]
     if finding.level in ("act", "look"):
         return [["div", "e5-finding-head", *head], *body]

@@ -61,9 +61,9 @@ def outlines(
     means = "; ".join(f"{group.name}: {float(group.values.mean()):.{digits}f} on average" for group in groups)
     return {
         "data": traces,
-        "layout": layout | {"annotations": _line_name(mark, mark_name)},
+        "layout": layout | {"annotations": _line_name(mark, mark_name, "right")},
         "themes": {theme: _outline_theme(theme, len(groups), mark) for theme in THEMES},
-        "narrow": {"layout": {"legend": {"y": 1.24}}},
+        "narrow": {"layout": {"margin": {"t": 72}, "legend": {"y": 1.5}}},
         "hover": {"kind": "points", "traces": hover},
         "height": _HEIGHT,
         "width": 0,
@@ -98,7 +98,7 @@ def count_bars(counts: ArrayLike, axis: str, *, expected: float, expected_name: 
     }
     layout = _layout(axis, "texts")
     layout["yaxis"] |= {"type": "log", "dtick": 1, "range": [-0.15, float(np.log10(max(heights.max(), 1))) + 0.2]}
-    layout |= {"annotations": _line_name(expected, expected_name), "showlegend": False}
+    layout |= {"annotations": _line_name(expected, expected_name, "left"), "showlegend": False}
     return {
         "data": [trace],
         "layout": layout,
@@ -157,10 +157,10 @@ def _line(at: float | None, theme: Theme) -> list[Figure]:
     return [{"type": "line", "x0": at, "x1": at, "y0": 0, "y1": 1, "yref": "paper", "line": line}]
 
 
-def _line_name(at: float | None, name: str) -> list[Figure]:
+def _line_name(at: float | None, name: str, anchor: str) -> list[Figure]:
     if at is None:
         return []
-    place: dict[str, Any] = {"x": at, "y": 1, "yref": "paper", "xanchor": "auto", "yanchor": "bottom"}
+    place: dict[str, Any] = {"x": at, "y": 1, "yref": "paper", "xanchor": anchor, "yanchor": "bottom"}
     return [{"text": name, "showarrow": False, "font": {"size": 11}, **place}]
 
 

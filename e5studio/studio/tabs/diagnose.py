@@ -97,7 +97,6 @@ def render_diagnose() -> DiagnoseTab:
         source = gr.Radio(
             _SOURCES, value="scores", label=label("Which texts"), min_width=0, elem_id="e5-diagnose-source"
         )
-    with gr.Row(elem_id="e5-diagnose-buttons"):
         start = gr.Button(label("Diagnose"), variant="primary", elem_id="e5-diagnose", min_width=0)
         stop = gr.Button(label("Stop"), elem_id="e5-diagnose-stop", visible=False, min_width=0)
     status = text_tree(words.hint(_INVITATION), elem_id="e5-diagnose-status", live="polite")
