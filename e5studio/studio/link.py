@@ -15,7 +15,7 @@ from e5studio.studio.ordering import Order, valid_order
 from e5studio.studio.uses import Use, valid_use
 from e5studio.tokenization import replace_surrogates
 
-Tab = Literal["scores", "map", "compare", "corpus", "code"]
+Tab = Literal["scores", "map", "compare", "corpus", "diagnose", "code"]
 TABS: tuple[Tab, ...] = get_args(Tab)
 
 

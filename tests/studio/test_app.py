@@ -135,7 +135,7 @@ def test_score_under_each_use(client, encoders):
 
 def test_precision_and_back_end_are_asked_for(client, stand_in_pool):
     client.predict(["one"], ["two"], dtype="bfloat16", backend="torch", api_name="/score")
-    assert stand_in_pool.asked[-2:] == [("bfloat16", "torch")] * 2
+    assert stand_in_pool.asked[-1] == ("bfloat16", "torch")
     client.predict(["one"], "query", dtype="int8", api_name="/embed")
     assert stand_in_pool.asked[-1] == ("int8", "auto")
     client.predict(["one"], "query", api_name="/embed")
