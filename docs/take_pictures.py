@@ -98,6 +98,15 @@ def take_corpus(page: Page) -> None:
     page.wait_for_function("document.querySelector('#e5-corpus-caption').textContent.includes('Rings')")
     page.wait_for_timeout(500)
     page.locator("#e5-found").screenshot(path=HERE / "corpus.png")
+    page.get_by_role("tab", name="Diagnose").click()
+    page.locator("#e5-diagnose-source").get_by_text("Corpus").click()
+    page.locator("#e5-diagnose").click()
+    page.locator("#e5-diagnose-status .e5-done").wait_for(timeout=60_000)
+    page.wait_for_timeout(500)
+    page.locator("#e5-results").screenshot(path=HERE / "diagnose.png")
+    page.get_by_role("tab", name="Code").click()
+    page.locator(".e5-program-choice").get_by_text("transformers", exact=True).click()
+    page.locator("#e5-results").screenshot(path=HERE / "code.png")
 
 
 def docstrings() -> bytes:

@@ -106,9 +106,10 @@ def launch_app(
     from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
     from e5studio.studio.labels import translations
     from e5studio.studio.parcels import parcel_route
-    from e5studio.studio.sessions import GradioSessions, SessionWatch
+    from e5studio.studio.sessions import GradioSessions, SessionWatch, describe_once
     from e5studio.studio.theme import studio_theme
 
+    describe_once(demo)
     demo.queue(max_size=_WAITING_EVENTS, default_concurrency_limit=8, api_open=False)
     try:
         _, address, _ = demo.launch(

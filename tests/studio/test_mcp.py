@@ -80,7 +80,7 @@ async def test_the_tools_are_these_and_every_argument_is_described(route):
     arguments = {name: list(tool.inputSchema["properties"]) for name, tool in tools.items()}
     assert arguments == {
         "models": [],
-        "score": ["queries", "passages", "model", "instruction"],
+        "score": ["queries", "passages", "model", "instruction", "use", "dtype", "backend"],
         "search": ["queries", "passages", "top_k", "model", "instruction"],
         "explain": ["query", "passage", "model", "instruction"],
     }
