@@ -27,6 +27,7 @@ def write() -> None:
         "stream": stream,
         "studio": studio,
         "corpus": corpus,
+        "visitors": visitors,
     }
     found = {name: json.loads(path.read_text()) for name in makers if (path := RESULTS / f"{name}.json").is_file()}
     for name, make in makers.items():
@@ -164,6 +165,27 @@ def corpus(result: dict[str, Any]) -> str:
         ("after the shelf is forgotten", f"{megabytes['after the shelf is forgotten']:.0f} MB"),
     ]
     return _paragraphs([about, _table(rows)])
+
+
+def visitors(result: dict[str, Any]) -> str:
+    """Waits of people who come at once, and memory."""
+    rows: list[tuple[str, ...]] = [
+        ("round", "errors", "saw others' texts", "median wait", "least", "most", "most until the map", "memory after")
+    ]
+    memory = result["resident_mb_before_and_after_each_round"]
+    for number, (round_, after) in enumerate(zip(result["rounds"], memory[1:], strict=True), start=1):
+        wait = round_["wait"]
+        figures = [f"{wait[kind]:.2f} s" for kind in ("median", "min", "max")]
+        last = f"{round_['until_the_map']['max']:.2f} s"
+        counts = (str(round_["errors"]), str(round_["saw_others"]))
+        rows.append((str(number), *counts, *figures, last, f"{after:.0f} MB"))
+    alone = result["alone"]
+    said = (
+        f"{result['people']} people press Score at once, all-MiniLM-L6-v2, {result['machine']['cores']} cores shared "
+        f"with the server. One alone waits {alone['median']:.2f} s ({alone['min']:.2f} to {alone['max']:.2f}). "
+        f"Before the first round the server held {memory[0]:.0f} MB."
+    )
+    return _paragraphs([said, _table(rows)])
 
 
 def _speed_table(result: dict[str, Any], model: str, corpora: dict[str, Any]) -> str:
