@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -10,7 +14,8 @@ from e5studio.errors import ModelUnavailableError, PromptError, TextError, Unkno
 from e5studio.studio import words
 from e5studio.studio.boxes import LimitError
 from e5studio.studio.examples import EXAMPLES
-from e5studio.studio.handlers import ScoreRequest, best_passages
+from e5studio.studio.handlers import Handlers, ScoreRequest, best_passages
+from e5studio.studio.line import FullError, WaitingLine
 from e5studio.studio.state import StoppedError
 from tests.studio.conftest import ABSENT, ENGLISH, INSTRUCT, OFFLINE
 
@@ -186,3 +191,47 @@ class TestAfterAnEdit:
         request = ScoreRequest(ENGLISH, "retrieval", self.QUERIES, self.PASSAGES + "\nA third.")
         handlers.score(request, lambda share, _: told.append(share), before=[before])
         assert told[-1] == 1
+
+
+class TestWaiting:
+    def test_a_lent_gpu_is_used_in_its_turn(self, stand_in_pool, monkeypatch, tmp_path):
+        (tmp_path / "spaces.py").write_text("def GPU(duration):\n    return lambda function: function\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+        crammed = Handlers(stand_in_pool, line=WaitingLine(1, 0))
+
+        def work():
+            with pytest.raises(FullError), crammed.line.turn():
+                pass
+            return "done"
+
+        assert crammed.on_gpu(work)() == "done"
+        monkeypatch.delitem(sys.modules, "spaces")
+
+    def test_models_are_loaded_before_the_line_and_given_back_where_it_is_full(self, stand_in_pool):
+        crammed = Handlers(stand_in_pool, line=WaitingLine(1, 0))
+        n_leased = stand_in_pool.n_leased
+        with crammed.line.turn(), pytest.raises(FullError):
+            crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b"))
+        assert stand_in_pool.n_leased == n_leased + 1
+        assert stand_in_pool.n_released == stand_in_pool.n_leased
+        assert crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b")).scores.shape == (1, 1)
+
+    def test_texts_of_one_request_are_never_read_beside_anothers(self, stand_in_pool):
+        handlers, overlaps, inside = Handlers(stand_in_pool), [], []
+
+        def stage(share, doing):
+            if share is not None and doing.startswith("Reading"):
+                inside.append(1)
+                overlaps.append(len(inside) > 1)
+                threading.Event().wait(0.01)
+                inside.pop()
+
+        def ask(number):
+            texts = "\n".join(f"text {number} {place}" for place in range(8))
+            return handlers.score(ScoreRequest(ENGLISH, "retrieval", texts, texts), stage).scores.shape
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(ask, range(8))) == [(8, 8)] * 8
+        assert overlaps
+        assert not any(overlaps)
