@@ -42,6 +42,7 @@ OnStage = Callable[[float | None, str], None]
 Result = TypeVar("Result")
 
 _MAX_WAITING = 64
+_MAX_INSIDE = 96
 _CORPORA_AT_ONCE, _MAX_WAITING_CORPORA = 2, 8
 
 
@@ -134,12 +135,14 @@ class Handlers:
         pool: Where encoders come from.
         limits: How much is taken at once.
         line: Of all who want a few texts embedded: one at a time.
+        hall: Of all who wait for a model to be loaded, or in `line`: each holds a thread of the page.
         corpus_line: Of all who want thousands embedded, for minutes; between their batches the others' few are.
     """
 
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
     line: WaitingLine = field(default_factory=lambda: WaitingLine(1, _MAX_WAITING))
+    hall: WaitingLine = field(default_factory=lambda: WaitingLine(_MAX_INSIDE, 0))
     corpus_line: WaitingLine = field(default_factory=lambda: WaitingLine(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
 
     def score(
@@ -215,18 +218,19 @@ class Handlers:
         Raises:
             FullError: Too many wait already.
         """
-        with self.lease(meta, stage, dtype, backend) as encoder, self.line.turn(stage):
+        with self.hall.turn(), self.lease(meta, stage, dtype, backend) as encoder, self.line.turn(stage):
             yield encoder
 
     @contextmanager
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
         """As `encoder`, on a back end that gives token vectors: the usual one, or torch where it has none."""
-        lease = self.pool.lease(meta.name, show_progress=False)
-        if not lease.encoder.has_token_embeddings:
-            lease.release()
-            lease = self.pool.lease(meta.name, backend="torch", show_progress=False)
-        with lease as encoder, self.line.turn():
-            yield encoder
+        with self.hall.turn():
+            lease = self.pool.lease(meta.name, show_progress=False)
+            if not lease.encoder.has_token_embeddings:
+                lease.release()
+                lease = self.pool.lease(meta.name, backend="torch", show_progress=False)
+            with lease as encoder, self.line.turn():
+                yield encoder
 
     def on_gpu(self, function: Callable[..., Result]) -> Callable[..., Result]:
         """The function, run where a GPU is lent to it: as it is, or on ZeroGPU in another process, in its turn.

@@ -217,6 +217,13 @@ class TestWaiting:
         assert stand_in_pool.n_released == stand_in_pool.n_leased
         assert crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b")).scores.shape == (1, 1)
 
+    def test_as_many_as_have_threads_may_wait_for_a_model_to_come(self, stand_in_pool):
+        crammed = Handlers(stand_in_pool, hall=WaitingLine(1, 0))
+        n_leased = stand_in_pool.n_leased
+        with crammed.hall.turn(), pytest.raises(FullError):
+            crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b"))
+        assert stand_in_pool.n_leased == n_leased
+
     def test_texts_of_one_request_are_never_read_beside_anothers(self, stand_in_pool):
         handlers, overlaps, inside = Handlers(stand_in_pool), [], []
 
