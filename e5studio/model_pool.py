@@ -11,6 +11,8 @@ import os
 import threading
 import weakref
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,8 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import OutOfMemoryError, UnknownModelError
 from e5studio.hub import DownloadProgress
 from e5studio.models import ModelMeta, PromptKind, get_model_meta
+
+_SECONDS_BETWEEN_CALLS = 0.2
 
 
 @dataclass(frozen=True)
@@ -102,18 +106,19 @@ class ModelPool:
         show_progress: bool | None = None,
         local_files_only: bool = False,
         on_download: DownloadProgress | None = None,
+        on_wait: Callable[[], None] | None = None,
     ) -> Lease:
         """Get an encoder over a shared model, loading it where nobody has yet.
 
-        Threads that ask for the same model at once wait for one load. Arguments and errors
-        as `E5Encoder`.
+        Threads that ask for the same model at once wait for one load; meanwhile `on_wait` is called a few times a
+        second, and what it raises ends the wait. Other arguments and errors as `E5Encoder`.
         """
         backend, device, dtype = resolve_choices(backend, device=device, dtype=dtype)
         name, revision = _identity(model, revision)
         key = _LoadKey(name, str(path) if path else None, prompt_kind, backend, device, dtype, revision)
         entry = self._claim(key)
         try:
-            with entry.loading:
+            with _held(entry.loading, on_wait):
                 base = entry.encoder or self._load(entry, key, local_files_only, on_download)
             encoder = base.with_options(
                 max_tokens=max_tokens,
@@ -196,6 +201,19 @@ class ModelPool:
         encoder = self._entries.pop(key).encoder
         if encoder is not None:
             encoder.close()
+
+
+@contextmanager
+def _held(lock: threading.Lock, on_wait: Callable[[], None] | None) -> Iterator[None]:
+    if on_wait is None:
+        lock.acquire()
+    else:
+        while not lock.acquire(timeout=_SECONDS_BETWEEN_CALLS):
+            on_wait()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _new_encoder(key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> E5Encoder:

@@ -49,6 +49,30 @@ def test_eight_threads_load_once(checkpoints: Checkpoints, loads: list[str]) -> 
     assert all(np.array_equal(vector, vectors[0]) for vector in vectors)
 
 
+def test_who_waits_for_anothers_load_can_leave(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+    is_loading, go_on = threading.Event(), threading.Event()
+
+    class Slow(E5Encoder):
+        def __init__(self, model: object, **options: object) -> None:
+            is_loading.set()
+            assert go_on.wait(20)
+            super().__init__(model, **options)  # type: ignore[arg-type]
+
+    def leave() -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(model_pool, "E5Encoder", Slow)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(pool.lease, made.meta, path=made.folder)
+        assert is_loading.wait(20)
+        with pytest.raises(InterruptedError):
+            pool.lease(made.meta, path=made.folder, on_wait=leave)
+        go_on.set()
+        assert first.result().encoder.encode_query("summit").shape == (48,)
+    assert len(pool.loaded()) == 1
+
+
 def test_options_share_one_load(checkpoints: Checkpoints, loads: list[str]) -> None:
     made, pool = checkpoints("e5"), ModelPool()
     whole = pool.lease(made.meta, path=made.folder).encoder

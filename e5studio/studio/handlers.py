@@ -198,13 +198,15 @@ class Handlers:
     def lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:
         """A lease of the model, fetched and loaded where it is not yet; `stage` is told of it, and may stop it."""
         short = meta.name.rsplit("/", 1)[-1]
-        stage(None, f"Loading {short}" if find_local(meta) else f"Downloading {short}")
+        doing = f"Loading {short}" if find_local(meta) else f"Downloading {short}"
+        stage(None, doing)
         return self.pool.lease(
             meta.name,
             dtype=dtype,
             backend=backend,
             show_progress=False,
             on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
+            on_wait=lambda: stage(None, doing),
         )
 
     @contextmanager
