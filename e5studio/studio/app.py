@@ -14,7 +14,7 @@ from e5studio.studio import words
 from e5studio.studio.api import publish
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, Draft, draft_state, show_if_current
+from e5studio.studio.events import AT_ONCE, ENCODING, Draft, draft_state, show_if_current
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import (
     CHANGED,
@@ -35,6 +35,7 @@ from e5studio.studio.tabs.corpus import listen_corpus, render_corpus
 from e5studio.studio.tabs.diagnose import listen_diagnose, render_diagnose
 from e5studio.studio.tabs.map import first_map, listen_map, render_map, warm_once
 from e5studio.studio.tabs.scores import listen_scores, render_scores, show_scores
+from e5studio.studio.uploads import KEPT_SECONDS
 from e5studio.studio.working import listen_stop, told_work
 from e5studio.studio.zero_gpu import is_zero_gpu
 
@@ -69,13 +70,13 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         choice: The model that the page starts with, and why.
     """
     demo: gr.Blocks = gr.Blocks(
-        title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, SESSION_SECONDS - _SWEEP_SECONDS)
+        title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, KEPT_SECONDS - _SWEEP_SECONDS)
     )
     with demo:
         publish(handlers, choice.name)  # first: of two events with one name, the later gets another
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
-        result = gr.State(None, time_to_live=SESSION_SECONDS)
-        wished = gr.State(None, time_to_live=SESSION_SECONDS)
+        result = gr.State(None)
+        wished = gr.State(None)
         with gr.Row(elem_id="e5-main"):
             inputs = render_inputs(choice, handlers.limits)
             with (

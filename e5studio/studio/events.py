@@ -14,9 +14,6 @@ import gradio as gr
 
 from e5studio.studio.handlers import ScoreResult
 
-SESSION_SECONDS = 3600
-"""How long a visitor's results are kept after the last use."""
-
 _OWN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 AT_ONCE: dict[str, Any] = {**_OWN, "queue": False}
@@ -56,7 +53,7 @@ class Draft:
 
 def draft_state() -> gr.State:
     """Where an event leaves its `Draft`."""
-    return gr.State(None, time_to_live=SESSION_SECONDS)
+    return gr.State(None)
 
 
 def show_if_current(made: Any, draft: gr.State, result: gr.State, outputs: Sequence[Any]) -> Any:

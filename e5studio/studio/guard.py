@@ -24,12 +24,16 @@ MAX_FILE_BYTES = 250_000_000
 """Of an uploaded file: 100 million characters are hardly more, nor are 50,000 vectors of 1,024 dimensions."""
 
 MAX_UPLOAD_BYTES = 260_000_000
-"""Of the body that brings files: a little more, so that Gradio, which tidies up, refuses a large file by itself."""
+"""Of the body that brings files: a little more, so that Gradio, which tidies up, refuses a single large file itself.
+
+What is left of files that break off otherwise is deleted by age (`e5studio.studio.uploads`).
+"""
 
 ASSISTANT_HEADER = "x-e5studio-assistant"
 """Put on every request of MCP: who reads the answer pays for every number."""
 
 _UPLOAD_ROUTE = "/gradio_api/upload"
+_COMPONENT_ROUTE = "/gradio_api/component_server"  # takes files, and calls functions of components that are not here
 _MCP_ROUTE = "/gradio_api/mcp"
 
 
@@ -57,6 +61,8 @@ class RequestGuard:
         """Pass a request on, or answer 403 or 413."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        if scope["path"].rstrip("/").endswith(_COMPONENT_ROUTE):
+            return await _refuse(send, 403, b"No part of the page asks for this.")
         if _asks_for_foreign_file(scope["path"]):
             return await _refuse(send, 403, b"The Studio fetches nothing from elsewhere.")
         if _MCP_ROUTE in scope["path"]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from e5studio.errors import E5StudioError, MissingDependencyError, UnknownModelError
 from e5studio.memory import available_bytes
+from e5studio.studio.uploads import use_own_folder
 from e5studio.studio.zero_gpu import import_before_torch
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def run_studio(
     """
     mcp = _is_mcp_chosen() if mcp is None else mcp
     switch_off_telemetry()
+    use_own_folder()
     if mcp:
         _check_mcp()
     import_before_torch()
@@ -108,8 +110,10 @@ def launch_app(
     from e5studio.studio.parcels import parcel_route
     from e5studio.studio.sessions import GradioSessions, SessionWatch, describe_once
     from e5studio.studio.theme import studio_theme
+    from e5studio.studio.uploads import delete_old
 
     describe_once(demo)
+    watch = Middleware(SessionWatch, kept=GradioSessions(demo), on_sweep=delete_old)
     demo.queue(max_size=_WAITING_EVENTS, default_concurrency_limit=8, api_open=False)
     try:
         _, address, _ = demo.launch(
@@ -124,7 +128,7 @@ def launch_app(
             favicon_path=_HERE / "favicon.svg",
             footer_links=["api", "settings"],
             app_kwargs={
-                "middleware": [Middleware(RequestGuard), Middleware(SessionWatch, kept=GradioSessions(demo))],
+                "middleware": [Middleware(RequestGuard), watch],
                 "routes": [parcel_route(), plotly_route()],
             },
             max_threads=_THREADS,

@@ -41,7 +41,7 @@ class WaitingLine:
         self._clock = clock
         self._moved = threading.Condition()
         self._waiting: deque[object] = deque()
-        self._n_working = 0
+        self._begun: list[float] = []  # when each of those who work now began
         self._durations: deque[float] = deque(maxlen=_REMEMBERED_TURNS)
         self._process = os.getpid()
 
@@ -63,76 +63,79 @@ class WaitingLine:
         if os.getpid() != self._process:  # a forked process serves one visitor, who had their turn in its parent
             yield
             return
-        self._wait(on_wait or _say_nothing)
-        started = self._clock()
+        begun = self._wait(on_wait or _say_nothing)
         try:
             yield
         finally:
             with self._moved:
-                self._n_working -= 1
-                self._durations.append(self._clock() - started)
+                self._begun.remove(begun)
+                self._durations.append(self._clock() - begun)
                 self._moved.notify_all()
 
-    def _wait(self, on_wait: OnWait) -> None:
+    def _wait(self, on_wait: OnWait) -> float:
         ticket = object()
         with self._moved:
-            if self._n_working < self._n_places and not self._waiting:
-                self._n_working += 1
-                return
+            if len(self._begun) < self._n_places and not self._waiting:
+                return self._begin()
             if len(self._waiting) >= self._max_waiting:
                 raise FullError(self._full(), "Try again then.")
             self._waiting.append(ticket)
         pause = _FIRST_NEWS_SECONDS
         try:
-            while not self._take_place(ticket, pause):
+            while (begun := self._take_place(ticket, pause)) is None:
                 pause = _SECONDS_BETWEEN_NEWS
                 on_wait(None, self._news(ticket))
+            return begun
         except BaseException:
             with self._moved:
                 self._waiting.remove(ticket)
                 self._moved.notify_all()
             raise
 
-    def _take_place(self, ticket: object, timeout: float) -> bool:
+    def _take_place(self, ticket: object, timeout: float) -> float | None:
         with self._moved:
             if not self._moved.wait_for(lambda: self._is_next(ticket), timeout):
-                return False
+                return None
             self._waiting.popleft()
-            self._n_working += 1
             self._moved.notify_all()  # where several work at once there may be another place
-            return True
+            return self._begin()
+
+    def _begin(self) -> float:
+        self._begun.append(self._clock())
+        return self._begun[-1]
 
     def _is_next(self, ticket: object) -> bool:
-        return self._n_working < self._n_places and self._waiting[0] is ticket
+        return len(self._begun) < self._n_places and self._waiting[0] is ticket
 
     def _news(self, ticket: object) -> str:
         with self._moved:
-            n_before = self._waiting.index(ticket) + self._n_working
-            return f"Waiting for {_others(n_before)}{_about(self._seconds(n_before))}"
+            n_before = self._waiting.index(ticket) + len(self._begun)
+            return f"Waiting for {_others(n_before)}{self._guess(n_before)}"
 
     def _full(self) -> str:
-        n_before = len(self._waiting) + self._n_working
-        wait = _about(self._seconds(n_before)) or ", and nobody knows yet how long that takes"
+        n_before = len(self._waiting) + len(self._begun)
+        wait = self._guess(n_before) or ", and nobody knows yet how long that takes"
         return f"The Studio is full: {_others(n_before)} came before{wait}."
 
-    def _seconds(self, n_before: int) -> float | None:
-        """How long so many take, by the latest turns."""
+    def _guess(self, n_before: int) -> str:
+        """How long so many take, by the latest turns; who has worked for longer than usual may still take long."""
         if not self._durations:
-            return None
-        return n_before / self._n_places * sum(self._durations) / len(self._durations)
+            return ""
+        usual = sum(self._durations) / len(self._durations)
+        longest = max((self._clock() - begun for begun in self._begun), default=0.0)
+        seconds = n_before / self._n_places * usual
+        return f", at least {_time(seconds)}" if longest > 2 * usual + 1 else f", about {_time(seconds)}"
 
 
 def _others(count: int) -> str:
     return f"{count} other{'' if count == 1 else 's'}"
 
 
-def _about(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
+def _time(seconds: float) -> str:
     if seconds < 90:
         whole = max(1, round(seconds))
-        return f", about {whole} second{'' if whole == 1 else 's'}"
-    return f", about {round(seconds / 60)} minutes"
+        return f"{whole} second{'' if whole == 1 else 's'}"
+    return f"{round(seconds / 60)} minutes"
 
 
 def _say_nothing(share: float | None, words: str) -> None:

@@ -76,15 +76,22 @@ class SessionWatch:
         kept: What is forgotten.
         pages: Of this server.
         sweep_seconds: How often is looked for what is to be forgotten.
+        on_sweep: Called then, for what else is to go.
     """
 
     def __init__(
-        self, app: App, kept: KeptSessions, pages: PresentPages | None = None, sweep_seconds: float = _SWEEP_SECONDS
+        self,
+        app: App,
+        kept: KeptSessions,
+        pages: PresentPages | None = None,
+        sweep_seconds: float = _SWEEP_SECONDS,
+        on_sweep: Callable[[], None] | None = None,
     ) -> None:
         self._app = app
         self._kept = kept
         self._pages = pages or PresentPages()
         self._sweep_seconds = sweep_seconds
+        self._on_sweep = on_sweep
         self._is_sweeping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -106,6 +113,8 @@ class SessionWatch:
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         self._pages.forget_absent(self._kept)
+        if self._on_sweep is not None:
+            self._on_sweep()
         loop.call_later(self._sweep_seconds, self._sweep, loop)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Generic, TypeVar
 Result = TypeVar("Result")
 
 _SECONDS_BETWEEN_NEWS = 0.2
+_SECONDS_UNTIL_REPEATED = 5
 
 
 class StoppedError(Exception):
@@ -44,11 +46,16 @@ class Work(Generic[Result]):
         threading.Thread(target=context.run, args=(self._run,), name="e5studio-work", daemon=True).start()
 
     def stages(self) -> Iterator[Stage]:
-        """The news, a few times a second, until the work has ended."""
-        shown = None
+        """The news, a few times a second, until the work has ended.
+
+        What stays the same is said again every few seconds: only then does Gradio notice that a page is closed, and
+        whoever waits for their turn would keep their place in the line.
+        """
+        shown, said = None, time.monotonic()
         while not self._done.wait(_SECONDS_BETWEEN_NEWS):
-            if self._latest is not None and self._latest != shown:
-                shown = self._latest
+            is_due = time.monotonic() - said > _SECONDS_UNTIL_REPEATED
+            if self._latest is not None and (self._latest != shown or is_due):
+                shown, said = self._latest, time.monotonic()
                 yield shown
 
     def result(self) -> Result:

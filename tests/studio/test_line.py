@@ -109,6 +109,21 @@ def test_whoever_waits_hears_how_many_are_before_and_how_long_they_take():
         visitor.end()
 
 
+def test_no_end_is_promised_of_a_turn_that_takes_longer_than_others():
+    clock = Clock()
+    line = WaitingLine(1, 10, clock)
+    for _ in range(20):
+        with line.turn():
+            clock.now += 0.05
+    visitors = queue_up(line, 1)
+    clock.now += 600
+    visitors.append(Visitor(line))
+    assert visitors[1].heard.wait(WAIT)
+    assert visitors[1].news[0] == "Waiting for 1 other, at least 1 second"
+    for visitor in visitors:
+        visitor.end()
+
+
 def test_where_nothing_is_known_no_time_is_guessed():
     line = WaitingLine(1, 10)
     visitors = queue_up(line, 2)

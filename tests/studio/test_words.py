@@ -11,12 +11,12 @@ import pytest
 from e5studio.errors import E5StudioError
 from e5studio.studio import words
 from e5studio.studio.corpus.shelves import SHELVES
-from e5studio.studio.events import SESSION_SECONDS
 from e5studio.studio.handlers import ScoreRequest
 from e5studio.studio.mapping import COLOURS, MapSettings, draw_map, place_texts, true_neighbours, valid_settings
 from e5studio.studio.parcels import PARCELS
 from e5studio.studio.sessions import CLOSED_SECONDS
 from e5studio.studio.tables import MAX_ROWS, map_table, score_table
+from e5studio.studio.uploads import KEPT_SECONDS
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 
 
@@ -243,4 +243,4 @@ def test_settings_change_the_map_and_are_told(score):
 def test_what_is_said_of_what_is_kept_is_what_is_kept():
     said = str(words.WHAT_IS_KEPT)
     assert f"for {CLOSED_SECONDS // 60} minutes after it is closed" in said
-    assert {PARCELS._kept_seconds, SHELVES._kept_seconds, SESSION_SECONDS} == {3600}  # "an hour"
+    assert {PARCELS._kept_seconds, SHELVES._kept_seconds, KEPT_SECONDS} == {3600}  # "an hour"

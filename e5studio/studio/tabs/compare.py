@@ -23,7 +23,7 @@ from e5studio.studio.components.model_picker import model_picker
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.events import AT_ONCE, ENCODING, SAVING, SESSION_SECONDS, fields_of
+from e5studio.studio.events import AT_ONCE, ENCODING, SAVING, fields_of
 from e5studio.studio.exports import columns_file
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
@@ -192,7 +192,7 @@ def render_compare(model: str) -> CompareTab:
         plot="e5-differences",
         elem_id="e5-save-comparison",
     )
-    compared = gr.State(None, time_to_live=SESSION_SECONDS)
+    compared = gr.State(None)
     return CompareTab(
         form,
         prompts,

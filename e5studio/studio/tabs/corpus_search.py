@@ -31,7 +31,7 @@ from e5studio.studio.corpus.mapping import (
 from e5studio.studio.corpus.own_vectors import take_vectors
 from e5studio.studio.corpus.search import SearchResult, carrying_words, search_corpus
 from e5studio.studio.corpus.shelves import SHELVES
-from e5studio.studio.events import AT_ONCE, ENCODING, PLACING, SAVING, SESSION_SECONDS, fields_of
+from e5studio.studio.events import AT_ONCE, ENCODING, PLACING, SAVING, fields_of
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.labels import label
@@ -152,7 +152,7 @@ def render_found() -> FoundPart:
             plot="e5-corpus-map",
             elem_id="e5-save-corpus",
         )
-    states = [gr.State(None, time_to_live=SESSION_SECONDS) for _ in range(3)]
+    states = [gr.State(None) for _ in range(3)]
     searched, placed, groups = states
     return FoundPart(
         panel, query, search, hits, searched, method, n_dims, colour, stop, caption, plot, point, placed, groups, save

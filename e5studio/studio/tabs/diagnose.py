@@ -25,7 +25,7 @@ from e5studio.studio.diagnosis.diagnosing import Diagnosis, diagnose
 from e5studio.studio.diagnosis.finding import Finding
 from e5studio.studio.diagnosis.plots import draw_cosines, draw_hubs
 from e5studio.studio.diagnosis.subject import Source, Subject, subject_of_corpus, subject_of_scores
-from e5studio.studio.events import AT_ONCE, PLACING, SESSION_SECONDS, fields_of
+from e5studio.studio.events import AT_ONCE, PLACING, fields_of
 from e5studio.studio.handlers import OnStage, ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
@@ -109,7 +109,7 @@ def render_diagnose() -> DiagnoseTab:
         with gr.Column(min_width=0):
             heading("How often each text is near others")
             hubs = plotly_view(elem_id="e5-hubs")
-    diagnosed = gr.State(None, time_to_live=SESSION_SECONDS)
+    diagnosed = gr.State(None)
     return DiagnoseTab(source, start, stop, status, summary, slots, pictures, cosines, hubs, diagnosed)
 
 

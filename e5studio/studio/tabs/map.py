@@ -19,7 +19,6 @@ from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import (
     AT_ONCE,
     PROJECTING,
-    SESSION_SECONDS,
     Draft,
     draft_state,
     fields_of,
@@ -168,7 +167,7 @@ def render_map() -> MapTab:
         plot="e5-map",
         elem_id="e5-save-map",
     )
-    placed = gr.State(None, time_to_live=SESSION_SECONDS)
+    placed = gr.State(None)
     return MapTab(
         method,
         n_dims,

@@ -12,7 +12,7 @@ import numpy as np
 from e5studio.studio import why_words, words
 from e5studio.studio.components.plotly_view import plotly_view
 from e5studio.studio.components.text_tree import text_tree
-from e5studio.studio.events import AT_ONCE, ENCODING, SESSION_SECONDS, Draft, draft_state, fields_of, show_if_current
+from e5studio.studio.events import AT_ONCE, ENCODING, Draft, draft_state, fields_of, show_if_current
 from e5studio.studio.explain import Explanation, WordEffect, explain_pair, leave_words_out
 from e5studio.studio.failures import explain
 from e5studio.studio.figures.form import Figure
@@ -79,7 +79,7 @@ def render_why() -> WhyPanel:
             stop = gr.Button(label("Stop"), elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
         effects = text_tree(elem_id="e5-why-effects", live="polite")
         read = text_tree(elem_id="e5-why-read")
-        explained = gr.State(None, time_to_live=SESSION_SECONDS)
+        explained = gr.State(None)
     cell = gr.JSON(None, visible=False)  # in the page, where a link's script reads it
     return WhyPanel(panel, high, made_of, view, grid, start, stop, effects, read, explained, cell)
 
