@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
@@ -20,10 +21,12 @@ from types import TracebackType
 from e5studio.backends import BackendName, DType, resolve_choices
 from e5studio.encoder import E5Encoder
 from e5studio.errors import OutOfMemoryError, UnknownModelError
-from e5studio.hub import DownloadProgress
+from e5studio.hub import DownloadProgress, locate
+from e5studio.memory import BYTES_PER_WEIGHT
 from e5studio.models import ModelMeta, PromptKind, get_model_meta
 
 _SECONDS_BETWEEN_CALLS = 0.2
+_SECONDS_FOR_MEMORY = 60
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class _Entry:
     """One model of the pool: being loaded while `encoder` is None."""
 
     n_leases: int = 0
+    reserved: int = 0  # bytes, while it is being loaded
     encoder: E5Encoder | None = None
     loading: threading.Lock = field(default_factory=threading.Lock)
 
@@ -81,7 +85,8 @@ class ModelPool:
 
     Args:
         memory_budget: Bytes that loaded weights may take before the models that were idle
-            longest are freed. None keeps them until a new one finds no memory.
+            longest are freed, which is done before another is loaded. None keeps them until a
+            new one finds no memory.
     """
 
     def __init__(self, *, memory_budget: int | None = None) -> None:
@@ -111,7 +116,8 @@ class ModelPool:
         """Get an encoder over a shared model, loading it where nobody has yet.
 
         Threads that ask for the same model at once wait for one load; meanwhile `on_wait` is called a few times a
-        second, and what it raises ends the wait. Other arguments and errors as `E5Encoder`.
+        second, and what it raises ends the wait. Who gives one also waits, a minute at most, where models that others
+        lease take the memory budget; who gives none goes beyond it. Other arguments and errors as `E5Encoder`.
         """
         backend, device, dtype = resolve_choices(backend, device=device, dtype=dtype)
         name, revision = _identity(model, revision)
@@ -119,7 +125,7 @@ class ModelPool:
         entry = self._claim(key)
         try:
             with _held(entry.loading, on_wait):
-                base = entry.encoder or self._load(entry, key, local_files_only, on_download)
+                base = entry.encoder or self._load(entry, key, local_files_only, on_download, on_wait)
             encoder = base.with_options(
                 max_tokens=max_tokens,
                 truncate_dim=truncate_dim,
@@ -153,22 +159,63 @@ class ModelPool:
             return entry
 
     def _load(
-        self, entry: _Entry, key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None
+        self,
+        entry: _Entry,
+        key: _LoadKey,
+        local_files_only: bool,
+        on_download: DownloadProgress | None,
+        on_wait: Callable[[], None] | None,
     ) -> E5Encoder:
+        if self._memory_budget is not None:
+            _fetch(key, local_files_only, on_download)  # nobody leaves for a model that never comes
+        self._reserve(entry, key, on_wait)
         try:
-            encoder = _new_encoder(key, local_files_only, on_download)
+            encoder = self._new_encoder(key, local_files_only, on_download)
+            with self._lock:
+                entry.encoder = encoder
+        finally:
+            entry.reserved = 0
+        self._settle()
+        return encoder
+
+    def _reserve(self, entry: _Entry, key: _LoadKey, on_wait: Callable[[], None] | None) -> None:
+        """Have room for a model before it is loaded: idle ones leave for it, and leased ones are waited for."""
+        needed, given_up = _weight_bytes(key), time.monotonic() + _SECONDS_FOR_MEMORY
+        while not self._has_room(entry, needed) and on_wait is not None:
+            if time.monotonic() > given_up:
+                raise OutOfMemoryError(
+                    f"{_name_of(key)} needs {needed / 1e9:.1f} GB, and models that others use now take what there is.",
+                    "Try again later, or take a model that is loaded.",
+                )
+            on_wait()
+            time.sleep(_SECONDS_BETWEEN_CALLS)
+        entry.reserved = needed
+
+    def _has_room(self, entry: _Entry, needed: int) -> bool:
+        self._settle(needed)
+        with self._lock:
+            others = [other for other in self._entries.values() if other is not entry]
+            taken = sum(other.encoder.n_bytes if other.encoder else other.reserved for other in others)
+            fits = taken == 0 or taken + needed <= self._budget  # what is larger than the budget may come alone
+            if fits:
+                entry.reserved = needed
+            return fits
+
+    @property
+    def _budget(self) -> float:
+        return math.inf if self._memory_budget is None else self._memory_budget
+
+    def _new_encoder(self, key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> E5Encoder:
+        try:
+            return _new_encoder(key, local_files_only, on_download)
         except OutOfMemoryError:
             if not self.loaded():
                 raise
             self.clear()  # what nobody needs now makes way for what somebody asks for
-            encoder = _new_encoder(key, local_files_only, on_download)
-        with self._lock:
-            entry.encoder = encoder
-        self._settle()
-        return encoder
+            return _new_encoder(key, local_files_only, on_download)
 
-    def _settle(self) -> None:
-        """Take back the leases that ended, and keep to the budget."""
+    def _settle(self, needed: int = 0) -> None:
+        """Take back the leases that ended, and keep to the budget, with room for so many bytes more."""
         with self._lock:
             while self._returned:
                 key = self._returned.popleft()
@@ -176,9 +223,9 @@ class ModelPool:
                 entry.n_leases -= 1
                 if entry.n_leases == 0 and entry.encoder is None:
                     del self._entries[key]  # the load failed for all who waited
-            budget = math.inf if self._memory_budget is None else self._memory_budget
             for key in self._idle():
-                if sum(encoder.n_bytes for encoder in self._encoders()) <= budget:
+                reserved = sum(entry.reserved for entry in self._entries.values())
+                if sum(encoder.n_bytes for encoder in self._encoders()) + reserved + needed <= self._budget:
                     break
                 self._drop(key)
 
@@ -228,6 +275,32 @@ def _new_encoder(key: _LoadKey, local_files_only: bool, on_download: DownloadPro
         local_files_only=local_files_only,
         on_download=on_download,
     )
+
+
+def _fetch(key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> None:
+    """Have a model of the table on this machine."""
+    meta = _meta_of(key)
+    if meta is not None and key.path is None:
+        locate(meta, revision=key.revision, local_files_only=local_files_only, progress=on_download)
+
+
+def _weight_bytes(key: _LoadKey) -> int:
+    """About what a model's weights take; 0 of one that nothing is known of before it is read."""
+    meta = key.model if isinstance(key.model, ModelMeta) else _meta_of(key)
+    if meta is None:
+        return 0
+    return meta.n_parameters * (1 if key.dtype == "int8" else BYTES_PER_WEIGHT[key.dtype])
+
+
+def _meta_of(key: _LoadKey) -> ModelMeta | None:
+    try:
+        return get_model_meta(key.model) if isinstance(key.model, str) else None
+    except UnknownModelError:
+        return None
+
+
+def _name_of(key: _LoadKey) -> str:
+    return key.model.name if isinstance(key.model, ModelMeta) else key.model
 
 
 def _identity(model: str | Path | ModelMeta, revision: str | None) -> tuple[str | ModelMeta, str | None]:

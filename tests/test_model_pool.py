@@ -73,6 +73,44 @@ def test_who_waits_for_anothers_load_can_leave(checkpoints: Checkpoints, monkeyp
     assert len(pool.loaded()) == 1
 
 
+def test_models_that_do_not_fit_together_take_turns(checkpoints: Checkpoints) -> None:
+    most_loaded: list[int] = []
+    names: tuple[CheckpointName, ...] = ("e5", "multilingual-e5", "multilingual-e5-small")
+    made = [checkpoints(name) for name in names]
+    pool = ModelPool(memory_budget=1)
+
+    def ask(number: int) -> tuple[int, ...]:
+        mine = made[number % 3]
+        with pool.lease(mine.meta, path=mine.folder, on_wait=lambda: None) as encoder:
+            most_loaded.append(len(pool.loaded()))
+            return encoder.encode_query("summit").shape
+
+    with ThreadPoolExecutor(12) as threads:
+        assert len(list(threads.map(ask, range(24)))) == 24
+    assert set(most_loaded) == {1}
+
+
+def test_nobody_waits_for_ever_for_memory(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_pool, "_SECONDS_FOR_MEMORY", 0.3)
+    used, wanted = checkpoints("e5"), checkpoints("multilingual-e5")
+    pool = ModelPool(memory_budget=1)
+    kept = pool.lease(used.meta, path=used.folder)
+    with pytest.raises(OutOfMemoryError, match="models that others use now take what there is"):
+        pool.lease(wanted.meta, path=wanted.folder, on_wait=lambda: None)
+    assert kept.encoder.encode_query("summit").shape == (48,)
+    kept.release()
+    assert pool.lease(wanted.meta, path=wanted.folder, on_wait=lambda: None).encoder.encode_query("a").shape
+
+
+def test_nobody_leaves_for_a_model_that_never_comes(offline_encoder: E5Encoder, loads: list[str]) -> None:
+    pool = ModelPool(memory_budget=200_000_000)
+    pool.lease("all-minilm-l6-v2").release()
+    with pytest.raises(ModelUnavailableError):
+        pool.lease("e5-large-v2", local_files_only=True)
+    pool.lease("all-minilm-l6-v2").release()
+    assert len(loads) == 1
+
+
 def test_options_share_one_load(checkpoints: Checkpoints, loads: list[str]) -> None:
     made, pool = checkpoints("e5"), ModelPool()
     whole = pool.lease(made.meta, path=made.folder).encoder

@@ -224,6 +224,14 @@ class Handlers:
             yield encoder
 
     @contextmanager
+    def corpus_encoder(
+        self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
+    ) -> Iterator[E5Encoder]:
+        """As `encoder`, for thousands of texts: in the turn of this work among others of its kind."""
+        with self.hall.turn(), self.lease(meta, stage, dtype, backend) as encoder, self.corpus_line.turn(stage):
+            yield encoder
+
+    @contextmanager
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
         """As `encoder`, on a back end that gives token vectors: the usual one, or torch where it has none."""
         with self.hall.turn():

@@ -10,6 +10,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from e5studio.errors import TextError
+from e5studio.studio.boxes import shown
+
 KEPT_SECONDS = 3600
 """How long a file is kept after it was written last."""
 
@@ -27,6 +30,20 @@ def use_own_folder() -> None:
     folder = tempfile.mkdtemp(prefix=_PREFIX)
     os.environ[_VARIABLE] = folder
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+
+
+def still_there(path: Path) -> Path:
+    """A file that a page brought, if it is still here.
+
+    Raises:
+        TextError: It is not. Gradio keeps one copy of equal files, so another page may have had it deleted.
+    """
+    if not path.is_file():
+        raise TextError(
+            f"{shown(path.name, 80)} is no longer on the server: files go after an hour, or when the same file is "
+            "forgotten on another page. Choose it again."
+        )
+    return path
 
 
 def delete_old(kept_seconds: float = KEPT_SECONDS) -> None:

@@ -661,6 +661,19 @@ def test_a_text_that_is_too_long_shows_what_was_never_read(open_page):
     expect(page.locator("#e5-why-read")).to_contain_text("never read")
 
 
+def test_who_clicks_on_while_the_model_is_busy_sees_the_last_pair_explained(open_page, handlers):
+    page = open_page()
+    example(page, "English")
+    score(page)
+    with handlers.line.turn():
+        page.mouse.click(*cell(page, 0, 0))
+        expect(page.locator("#e5-pair")).to_contain_text("Q1")
+        page.mouse.click(*cell(page, 1, 1))
+        expect(page.locator("#e5-pair")).to_contain_text("Q2")
+    expect(page.locator("#e5-why-read")).to_contain_text("Q2")
+    expect(page.locator("#e5-why-read")).not_to_contain_text("Q1")
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_texts_stay_texts_in_every_view(open_page, theme):
     page = open_page(theme=theme)

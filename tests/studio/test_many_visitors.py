@@ -224,6 +224,23 @@ def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_thei
         assert "Try again then." in told
 
 
+def test_a_page_that_is_closed_while_it_waits_leaves_the_line(crammed, monkeypatch):
+    handlers, address = crammed
+    monkeypatch.setattr("e5studio.studio.state._SECONDS_UNTIL_REPEATED", 0.3)
+
+    async def everybody():
+        page = await open_page(address)
+        with handlers.line.turn():
+            async with Visitor(address, page) as visitor:
+                waiting = asyncio.create_task(score_once(visitor, 1, 0, ENGLISH))
+                await until(lambda: handlers.line.n_waiting == 1)
+                await until(lambda: any("Waiting for 1 other" in news for news in visitor.heard))
+                waiting.cancel()
+            await until(lambda: handlers.line.n_waiting == 0)
+
+    asyncio.run(everybody())
+
+
 def test_a_corpus_too_many_is_told_at_once(crammed):
     handlers, address = crammed
 

@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from e5studio.errors import TextError
 from e5studio.studio import uploads
 
 
@@ -57,3 +58,8 @@ def test_it_goes_with_the_process():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert "e5studio-uploads-" in done.stdout
     assert not os.path.exists(done.stdout.strip())
+
+
+def test_a_file_that_is_gone_is_told_in_a_sentence(tmp_path):
+    with pytest.raises(TextError, match=r"papers\.csv is no longer on the server: .* Choose it again\."):
+        uploads.still_there(tmp_path / "papers.csv")

@@ -99,7 +99,7 @@ def embed_corpus(
     def stage(share: float | None, doing: str) -> None:
         on_news(EmbeddingNews(doing, share, 0, len(corpus)))
 
-    with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
+    with handlers.corpus_encoder(meta, stage, setting.dtype, setting.backend) as encoder:
         prompt = encoder.resolve_prompt(**arguments)
         found = embed_documents(encoder, corpus, prompt, kept, on_news)
         spec = encoder.spec

@@ -27,6 +27,7 @@ from e5studio.studio.corpus.embedding import EmbeddedTexts, EmbeddingNews, OnNew
 from e5studio.studio.corpus.kept_vectors import KeptVectors
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, OnStage
+from e5studio.studio.line import FullError
 from e5studio.studio.state import StoppedError
 from e5studio.studio.uses import Use, prompts_in_front, valid_use
 from e5studio.texts import find_bad_texts
@@ -226,7 +227,7 @@ def measure(
         try:
             tell = _share_of(stage, number, len(settings))
             rows.append(_measure_one(handlers, corpus, pairs, setting, kept, tell))
-        except StoppedError:
+        except (StoppedError, FullError):
             raise
         except Exception as error:
             rows.append(FailedSetting(setting, explain(error)))
@@ -268,7 +269,7 @@ def _measure_one(
     meta = offered(setting.model)
     use = valid_use(meta.prompt_kind, setting.use)
     of_query, of_document = prompts_in_front(meta.prompt_kind, use, setting.instruction)
-    with handlers.lease(meta, stage, setting.dtype, setting.backend) as encoder:
+    with handlers.corpus_encoder(meta, stage, setting.dtype, setting.backend) as encoder:
         documents, queries = _embed(encoder, corpus, pairs, (of_query, of_document), kept, stage)
     stage(1.0, "Ranking the texts for each query")
     sample = retrieval_scores(_task(corpus, pairs), queries.rows.whole(), [documents.rows.whole()], k_values=K_VALUES)

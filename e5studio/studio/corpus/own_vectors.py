@@ -117,22 +117,10 @@ def bring_vectors(
     meta = offered(setting.model)
     setting = replace(setting, use=valid_use(meta.prompt_kind, setting.use))
     prompt = _prompt(meta.prompt_kind, setting)
-    with handlers.lease(meta, on_stage or _no_stage, setting.dtype, setting.backend) as encoder:
-        spec = encoder.spec
-    started = time.perf_counter()
-    try:
-        found = read_foreign_vectors(
-            path,
-            ending,
-            n_rows=len(corpus),
-            embed_dim=spec.embed_dim,
-            manifest=manifest if ending == ".npy" else None,
-            max_chars=MAX_CHARACTERS + len(corpus),  # with a space between each title and its text
-        )
-    except FileFormatError as error:
-        if manifest is not None:  # first, for the other's path may be how this one begins
-            error = in_words_of_page(error, manifest, f"{name}.json")
-        raise in_words_of_page(error, path, name) from error
+    manifest = manifest if ending == ".npy" else None
+    with handlers.corpus_encoder(meta, on_stage or _no_stage, setting.dtype, setting.backend) as encoder:
+        spec, started = encoder.spec, time.perf_counter()
+        found = _read(path, name, manifest, corpus, spec.embed_dim)
     if found.manifest is not None:
         _check_origin(found.manifest, spec, prompt, name)
     _check_texts(found, corpus, name)
@@ -141,6 +129,22 @@ def bring_vectors(
     seconds = time.perf_counter() - started
     embedded = EmbeddedCorpus(corpus, setting, meta, spec, prompt.text, vectors, None, 0, n_embedded=0, seconds=seconds)
     return BroughtVectors(embedded, note)
+
+
+def _read(path: Path, name: str, manifest: Path | None, corpus: Corpus, embed_dim: int) -> ForeignVectors:
+    try:
+        return read_foreign_vectors(
+            path,
+            PurePath(name).suffix.lower(),
+            n_rows=len(corpus),
+            embed_dim=embed_dim,
+            manifest=manifest,
+            max_chars=MAX_CHARACTERS + len(corpus),  # with a space between each title and its text
+        )
+    except FileFormatError as error:
+        if manifest is not None:  # first, for the other's path may be how this one begins
+            error = in_words_of_page(error, manifest, f"{name}.json")
+        raise in_words_of_page(error, path, name) from error
 
 
 def _prompt(kind: PromptKind, setting: CorpusSetting) -> Prompt:

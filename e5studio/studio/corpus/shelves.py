@@ -38,6 +38,7 @@ class Shelf:
     def __init__(self, on_use: Callable[[bool], None]) -> None:
         self.vectors = KeptVectors(on_use=on_use)
         self._turn = threading.Lock()
+        self._change = threading.Lock()
         self._latest_work: threading.Event | None = None
         self._on_use = on_use
         self._table: Table | None = None
@@ -119,8 +120,9 @@ class Shelf:
             An event that is set when this work is to stop.
         """
         mine = threading.Event()
-        self.stop_work()
-        self._latest_work = mine
+        with self._change:
+            self.stop_work()
+            self._latest_work = mine
         with self._turn:
             yield mine
 

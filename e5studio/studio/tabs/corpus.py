@@ -35,6 +35,7 @@ from e5studio.studio.parcels import posted
 from e5studio.studio.state import RunningWork, StoppedError
 from e5studio.studio.tabs.corpus_answers import AnswersPart, listen_answers, no_answers, render_answers
 from e5studio.studio.tabs.corpus_search import FoundPart, fresh_found, listen_found, render_found
+from e5studio.studio.uploads import still_there
 from e5studio.studio.working import listen_stop, stopped_by, told_work
 
 _ENCODINGS = [
@@ -271,7 +272,11 @@ def _read_file(token: str, path: str | None, encoding: str, delimiter: str, bad_
     return _brought(
         token,
         lambda: read_table(
-            file, name=file.name, encoding=encoding or None, delimiter=delimiter or None, bad_rows=on_bad_rows
+            still_there(file),
+            name=file.name,
+            encoding=encoding or None,
+            delimiter=delimiter or None,
+            bad_rows=on_bad_rows,
         ),
     )
 
@@ -304,9 +309,8 @@ def _embedder(handlers: Handlers, running: RunningWork) -> Any:
             setting = corpus_setting(model, use, instruction)
             try:
                 with shelf.work() as is_stopped:
-                    on_stage = stopped_by(is_stopped, tell)
-                    with handlers.corpus_line.turn(on_stage):
-                        found = embed_corpus(handlers, corpus, setting, shelf.vectors, _teller(on_stage))
+                    on_news = _teller(stopped_by(is_stopped, tell))
+                    found = embed_corpus(handlers, corpus, setting, shelf.vectors, on_news)
             except StoppedError:
                 is_there = shelf.corpus is corpus
                 raise StoppedError(corpus_words.STOPPED if is_there else corpus_words.REPLACED) from None
@@ -353,16 +357,15 @@ def _bringer(handlers: Handlers, running: RunningWork) -> Any:
             if len(vectors) != 1 or len(manifests) > 1:
                 raise TextError("Bring one file of vectors, and with an .npy its .npy.json if there is one.")
             corpus = chosen_corpus(shelf, text, title, colour)
-            with handlers.corpus_line.turn(tell):
-                found = bring_vectors(
-                    handlers,
-                    corpus,
-                    corpus_setting(model, use, instruction),
-                    vectors[0],
-                    name=vectors[0].name,
-                    manifest=manifests[0] if manifests else None,
-                    on_stage=tell,
-                )
+            found = bring_vectors(
+                handlers,
+                corpus,
+                corpus_setting(model, use, instruction),
+                still_there(vectors[0]),
+                name=vectors[0].name,
+                manifest=manifests[0] if manifests else None,
+                on_stage=tell,
+            )
             if shelf.corpus is not corpus:
                 raise StoppedError(corpus_words.REPLACED)
             shelf.keep_embedded(found.embedded)

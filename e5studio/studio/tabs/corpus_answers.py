@@ -38,6 +38,7 @@ from e5studio.studio.inputs import Inputs
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
 from e5studio.studio.state import RunningWork
+from e5studio.studio.uploads import still_there
 from e5studio.studio.uses import takes_instruction
 from e5studio.studio.working import listen_stop, stopped_by, told_work
 
@@ -216,7 +217,7 @@ def _read_pairs(token: str, path: str | None) -> list[Any]:
     if not path:
         return [gr.skip()] * 3
     try:
-        table = read_table(Path(path), name=Path(path).name)
+        table = read_table(still_there(Path(path)), name=Path(path).name)
         SHELVES.open(token)[1].keep_pairs(table)
     except Exception as error:
         return [words.error(explain(error)), *[gr.skip()] * 2]
@@ -265,9 +266,7 @@ def _measurer(handlers: Handlers, running: RunningWork) -> Any:
             left = corpus_setting(model, use, instruction)
             settings = measured_settings(left, variants or [], instructions or "", models or [])
             with shelf.work() as is_stopped:
-                on_stage = stopped_by(is_stopped, tell)
-                with handlers.corpus_line.turn(on_stage):
-                    return measure(handlers, corpus, pairs, settings, shelf.vectors, on_stage)
+                return measure(handlers, corpus, pairs, settings, shelf.vectors, stopped_by(is_stopped, tell))
 
         def show(found: Measured) -> list[Any]:
             n = len(found.rows)

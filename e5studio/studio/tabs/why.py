@@ -121,7 +121,8 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
     for source in sources:
         source.pick(stop, **AT_ONCE)
         opened = draft_state()
-        made = source.pick(picked, [result], [opened], **ENCODING)
+        # Who clicks on while the first waits wants the last.
+        made = source.pick(picked, [result], [opened], trigger_mode="always_last", **ENCODING)
         show_if_current(made, opened, result, why.outputs)
     why.stop.click(stop, **AT_ONCE)
     return stop
