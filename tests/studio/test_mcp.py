@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e5studio.studio import handlers as handlers_module
 from e5studio.studio.app import build_app
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.launch import launch_app
+from e5studio.studio.sessions import CLOSED_SECONDS
 from tests import corpus
 from tests.studio.conftest import FAULTY, INSTRUCT, OFFLINE
 
@@ -266,3 +268,10 @@ async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
     assert {name: re.findall(r"`(\w+)`", given) for name, given in rows} == {
         tool.name: list(tool.inputSchema["properties"]) for tool in tools
     }
+
+
+def test_the_documentation_knows_how_many_may_wait_and_how_long_something_is_kept():
+    text = " ".join((ROOT / "docs" / "mcp.md").read_text(encoding="utf-8").split())
+    assert f"{handlers_module._MAX_WAITING} may wait" in text
+    assert f"{handlers_module._MAX_INSIDE} are inside" in text
+    assert f"{CLOSED_SECONDS // 60} minutes" in text
