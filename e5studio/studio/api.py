@@ -8,7 +8,6 @@ function is the tool's, and its docstring, one line an argument, is what an assi
 from __future__ import annotations
 
 import html
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar, cast, get_args
 
@@ -22,7 +21,14 @@ from e5studio.studio import failures
 from e5studio.studio.catalog import model_cards
 from e5studio.studio.guard import ASSISTANT_HEADER
 from e5studio.studio.handlers import Handlers
-from e5studio.studio.plain_answers import PlainAnswers, check_readable, checked_top_k, rounded
+from e5studio.studio.plain_answers import (
+    PlainAnswers,
+    check_hits_readable,
+    check_scores_readable,
+    checked_top_k,
+    readable,
+    shortened,
+)
 from e5studio.studio.uses import PromptArguments, Use
 
 Result = TypeVar("Result")
@@ -82,7 +88,7 @@ def publish(handlers: Handlers, default_model: str) -> None:
                 if what == "queries" or passages or not _is_symmetric(use):
                     handlers.check(texts, what)
             if _is_of_assistant(request):
-                check_readable(len(queries) * len(passages or queries))
+                check_scores_readable(len(queries) * len(passages or queries))
             one, other = _sides(use, instruction)
             lists = {"queries": queries, "passages": passages} if passages else {"queries": queries}
             name = default_model if model is None else model
@@ -145,8 +151,8 @@ def _publish_answers(handlers: Handlers, default_model: str) -> None:
         """Find the passages that answer each query best: a JSON object with results, one for each query, and notes.
 
         Each of a result's best passages has its rank, its score (cosine x 100), its number (its place among the
-        passages, counted from 1) and the first 400 characters of its text. Scores of E5 models lie close together,
-        mostly between 70 and 90: their order counts, not their height.
+        passages, counted from 1) and the first 400 characters of its text, fewer where there are many. Scores of E5
+        models lie close together, mostly between 70 and 90: their order counts, not their height.
 
         Args:
             queries: The queries, as bare texts.
@@ -162,9 +168,10 @@ def _publish_answers(handlers: Handlers, default_model: str) -> None:
                 handlers.check(texts, what)
             count = checked_top_k(top_k)
             if _is_of_assistant(request):
-                check_readable(len(queries) * min(count, len(passages)))
+                check_hits_readable(len(queries) * min(count, len(passages)))
             name = default_model if model is None else model
-            return _written(gpu_search(name, queries, passages, instruction, count), request)
+            found = gpu_search(name, queries, passages, instruction, count)
+            return _written(shortened(found) if _is_of_assistant(request) else found, request)
 
         return _answer(work)
 
@@ -204,7 +211,7 @@ def _written(answer: Result, request: gr.Request | None) -> Result | str:
     """An answer as it is; for assistants as JSON text, for Gradio would send them what str() makes of it."""
     if not _is_of_assistant(request):
         return answer
-    return json.dumps(rounded(answer), ensure_ascii=False)
+    return readable(answer)
 
 
 def _sides(use: str | None, instruction: str | None) -> tuple[PromptArguments, PromptArguments]:

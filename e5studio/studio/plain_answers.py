@@ -5,6 +5,7 @@ Few fields, short lists and two decimals: an assistant pays for every character 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +25,16 @@ from e5studio.studio.uses import PromptArguments
 
 MAX_TOP_K = 100
 MAX_SCORES_READ = 1_000
-"""Most scores or passages that an assistant is given at once."""
+"""Most scores that an assistant is given at once."""
+
+MAX_HITS_READ = 300
+"""Most passages, of all queries together, that an assistant is given at once."""
+
+MAX_CHARACTERS_READ = 40_000
+"""Most characters of an answer to an assistant: some 10,000 tokens of English."""
 
 _MAX_TEXT = 400
+_SHORTER_TEXTS = (200, 100, 50, 25)  # an assistant has the texts, and each passage's number
 _MAX_WORD = 60
 _MAX_UNKNOWN = 20
 _STRONGEST_PAIRS = 12
@@ -54,17 +62,60 @@ class NumberError(E5StudioError, ValueError):
     """A number that an endpoint was given is none, or out of range."""
 
 
-def check_readable(n_scores: int) -> None:
-    """Refuse an answer that would fill an assistant's context.
+def check_scores_readable(n_scores: int) -> None:
+    """Refuse a matrix that would fill an assistant's context, before it is computed.
 
     Raises:
-        LimitError: It is too long.
+        LimitError: It has more than `MAX_SCORES_READ` cells.
     """
     if n_scores > MAX_SCORES_READ:
         raise LimitError(
             f"{n_scores:,} scores are more than the {MAX_SCORES_READ:,} that an assistant is given at once. Take fewer "
             "texts, or ask search, with a small top_k, for the best passages of each query only."
         )
+
+
+def check_hits_readable(n_hits: int) -> None:
+    """Refuse a search that would fill an assistant's context, before it is made.
+
+    Raises:
+        LimitError: It would find more than `MAX_HITS_READ` passages.
+    """
+    if n_hits > MAX_HITS_READ:
+        raise LimitError(
+            f"{n_hits:,} passages are more than the {MAX_HITS_READ:,} that an assistant is given at once. Take fewer "
+            "queries or a smaller top_k."
+        )
+
+
+def shortened(found: dict[str, Any]) -> dict[str, Any]:
+    """What `PlainAnswers.search` found, its texts cut further where an assistant could not read all of it.
+
+    A note says that they are. It may still be too long; see `readable`.
+    """
+    answer = found
+    for length in _SHORTER_TEXTS:
+        if len(_json(answer)) <= MAX_CHARACTERS_READ:
+            break
+        note = f"Of each text only the first {length} characters are shown, so that the answer is not too long."
+        results = [_cut(result, length) for result in found["results"]]
+        answer = {**found, "results": results, "notes": [note, *found["notes"]]}
+    return answer
+
+
+def readable(answer: object) -> str:
+    """An answer as JSON text for an assistant; numbers in lists have two decimals at most.
+
+    Raises:
+        LimitError: It has more than `MAX_CHARACTERS_READ` characters.
+    """
+    text = _json(rounded(answer))
+    if len(text) > MAX_CHARACTERS_READ:
+        raise LimitError(
+            f"The answer has {len(text):,} characters; an assistant is given {MAX_CHARACTERS_READ:,} at once. Take "
+            "fewer texts, a smaller top_k or a shorter instruction."
+        )
+    return text
 
 
 def checked_top_k(top_k: object) -> int:
@@ -141,6 +192,16 @@ class PlainAnswers:
                 *_notes(pair.reports[1], "the passage"),
             ],
         }
+
+
+def _json(answer: object) -> str:
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _cut(result: dict[str, Any], length: int) -> dict[str, Any]:
+    """One query's result, with no more than that of each text."""
+    best = [{**hit, "text": shown(hit["text"], length)} for hit in result["best"]]
+    return {**result, "query": shown(result["query"], length), "best": best}
 
 
 def _read_pair(encoder: E5Encoder, query: str, passage: str, instruction: str | None, *, is_sum: bool) -> _Pair:

@@ -16,6 +16,7 @@ from e5studio.studio import handlers as handlers_module
 from e5studio.studio.app import build_app
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.launch import launch_app
+from e5studio.studio.plain_answers import MAX_CHARACTERS_READ
 from e5studio.studio.sessions import CLOSED_SECONDS
 from tests import corpus
 from tests.studio.conftest import FAULTY, INSTRUCT, OFFLINE
@@ -131,6 +132,20 @@ async def test_texts_come_back_as_they_went(route):
     assert found["results"][0]["best"][0]["text"] == text
 
 
+async def test_long_texts_are_shown_shorter_where_there_are_many(route):
+    passages = [f"{number} " + "a mountain of texts " * 30 for number in range(30)]
+    async with connected(route) as session:
+        result = await call(
+            session, "search", queries=[f"query {n} " * 60 for n in range(10)], passages=passages, top_k=30
+        )
+    assert len(text_of(result)) <= MAX_CHARACTERS_READ
+    found = answer_of(result)
+    assert "characters are shown" in found["notes"][0]
+    for query in found["results"]:
+        assert sorted(hit["number"] for hit in query["best"]) == list(range(1, 31))
+        assert all(passages[hit["number"] - 1].startswith(hit["text"].removesuffix("…")) for hit in query["best"])
+
+
 BAD = [
     ("score", {"queries": [], "passages": ["a"]}, "There are no queries: the list is empty."),
     ("search", {"queries": ["a"], "passages": []}, "There are no passages: the list is empty."),
@@ -140,7 +155,7 @@ BAD = [
     ("search", {"queries": ["a"], "passages": ["a"], "top_k": 1.5}, "1.5 is not of type 'integer'"),
     ("search", {"queries": ["a"], "passages": ["a"], "top_k": float("nan")}, "is not of type 'integer'"),
     ("score", {"queries": ["a"] * 32, "passages": ["a"] * 32}, "1,024 scores are more than the 1,000"),
-    ("search", {"queries": ["a"] * 32, "passages": ["a"] * 32, "top_k": 32}, "with a small top_k"),
+    ("search", {"queries": ["a"] * 32, "passages": ["a"] * 32, "top_k": 32}, "1,024 passages are more than the 300"),
     ("score", {"queries": ["a"], "passages": ["b"], "model": "e5-smal-v2"}, "Did you mean"),
     ("score", {"queries": ["a"], "passages": ["b"], "model": "/etc"}, "Unknown model"),
     ("score", {"queries": ["a"], "passages": ["b"], "instruction": "Find"}, "not trained with instructions"),

@@ -10,7 +10,17 @@ import pytest
 from e5studio.errors import E5StudioError
 from e5studio.models import get_model_meta
 from e5studio.studio.handlers import Handlers
-from e5studio.studio.plain_answers import MAX_SCORES_READ, PlainAnswers, check_readable, checked_top_k
+from e5studio.studio.plain_answers import (
+    MAX_CHARACTERS_READ,
+    MAX_HITS_READ,
+    MAX_SCORES_READ,
+    PlainAnswers,
+    check_hits_readable,
+    check_scores_readable,
+    checked_top_k,
+    readable,
+    shortened,
+)
 from tests import corpus
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE, StandInPool
 
@@ -130,7 +140,42 @@ def test_whole_numbers_are_taken_as_json_writes_them(given):
     assert type(checked_top_k(given)) is int
 
 
-def test_an_assistant_is_given_no_more_than_it_reads():
-    check_readable(MAX_SCORES_READ)
+def test_an_assistant_is_given_no_more_numbers_than_it_reads():
+    check_scores_readable(MAX_SCORES_READ)
     with pytest.raises(E5StudioError, match="ask search"):
-        check_readable(MAX_SCORES_READ + 1)
+        check_scores_readable(MAX_SCORES_READ + 1)
+    check_hits_readable(MAX_HITS_READ)
+    with pytest.raises(E5StudioError, match="a smaller top_k"):
+        check_hits_readable(MAX_HITS_READ + 1)
+
+
+@pytest.mark.parametrize("rows", [1, 10, 250, MAX_SCORES_READ])
+def test_every_matrix_that_is_let_through_can_be_read(rows):
+    assert len(readable([[-12.345678] * (MAX_SCORES_READ // rows)] * rows)) <= MAX_CHARACTERS_READ
+
+
+def search_answer(n_queries, n_hits, text="x" * 401):
+    best = [{"rank": 100, "score": -12.34, "number": 256, "text": text}] * n_hits
+    return {"model": "m" * 40, "results": [{"query": text, "best": best}] * n_queries, "notes": ["Cut off in it."]}
+
+
+@pytest.mark.parametrize(("n_queries", "n_hits"), [(1, 100), (3, 100), (10, 30), (256, 1)])
+def test_every_search_that_is_let_through_is_shortened_until_it_can_be_read(n_queries, n_hits):
+    found = search_answer(n_queries, n_hits)
+    answer = json.loads(readable(shortened(found)))
+    note, kept = answer["notes"]
+    assert kept == "Cut off in it."
+    length = int(note.split(" characters")[0].rsplit(" ", 1)[1])
+    for result in answer["results"]:
+        assert {result["query"], *(hit["text"] for hit in result["best"])} == {"x" * length + "…"}
+    assert found == search_answer(n_queries, n_hits)
+
+
+def test_a_search_that_can_be_read_is_left_as_it_is():
+    assert shortened(search_answer(1, 50)) == search_answer(1, 50)
+
+
+def test_what_no_shortening_helps_is_refused():
+    found = search_answer(10, 30) | {"notes": ["an instruction " * 4_000]}
+    with pytest.raises(E5StudioError, match=r"an assistant is given 40,000 at once\. Take fewer texts, .* instruction"):
+        readable(shortened(found))
