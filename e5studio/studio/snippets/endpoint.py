@@ -6,30 +6,58 @@ import shlex
 from typing import Any
 
 from e5studio.studio.snippets.literals import json_text, python_text, shell_json
-from e5studio.studio.snippets.program import header, python_program
+from e5studio.studio.snippets.program import about, python_program
 from e5studio.studio.snippets.state import PAGE_FILE, ScoredState
 
-# The body of a large request is written by Python, which such a machine is sure to have.
 _READ_PAGE = (
     'import json; page = json.load(open("{file}", encoding="utf-8"))["result"]; '
     'print(json.dumps({{"data": [page["row_texts"], {passages}, *json.loads({rest})]}}))'
 )
 _CURL = "curl --silent --show-error --fail"
 _RUNNING = "Asks the Studio from whose page this was copied, which must be running."
+_NEEDS = "Needs a POSIX shell (on Windows Git Bash or WSL) with curl{python}. There is nothing to install."
+
+# Pasted into a terminal, a line with "#" is no comment in zsh, whose users are on every Mac. This is one in all shells.
+_COMMENT = ": <<'E5STUDIO'\n{lines}\nE5STUDIO\n"
+
+# The answer is lines "event: NAME", each with a line "data: JSON" after it. There is no exclamation mark in here, which
+# old shells would take for one of history where this is pasted.
+_READ_ANSWER = r"""LC_ALL=C awk '
+  /^event: / { event = $2 }
+  /^data: / && event == "complete" {
+    rows = split(substr($0, 7), row, "]")
+    for (i = 1; i <= rows; i++) {
+      gsub(/[][,]/, " ", row[i])
+      columns = split(row[i], score, " ")
+      for (j = 1; j <= columns; j++) printf "%.2f%s", score[j], j < columns ? " " : "\n"
+    }
+    answered = 1
+  }
+  /^data: / && event == "error" {
+    sub(/^data: ([{]"error": )?"?/, "")
+    sub(/"(, "[a-z]*": .*)?$/, "")
+    gsub(/\\n/, " "); gsub(/\\"/, "\""); gsub(/&lt;/, "<"); gsub(/&gt;/, ">"); gsub(/&amp;/, "\\&")
+    print | "cat 1>&2"
+  }
+  END { exit 1 - answered }
+'
+"""
 
 
 def curl_program(state: ScoredState) -> str:
-    """For any POSIX shell: post the call, then read its answer, whose line `data:` holds the matrix."""
+    """For any POSIX shell: post the call, then read its answer; awk prints the matrix alone, or what went wrong."""
     source, body = "", _quoted_body(state)
     if not state.is_inline:
         source, body = f"python3 -c {shlex.quote(_page_script(state))} | ", "@-"
+    needs = _NEEDS.format(python="" if state.is_inline else " and Python")
     return (
-        f"{header(state, 'curl alone: there is nothing to install.', 'e5studio', _RUNNING)}\n"
+        f"{_COMMENT.format(lines=chr(10).join(about(state, needs, 'e5studio', _RUNNING)))}\n"
         f"STUDIO={shlex.quote(state.address.rstrip('/'))}\n"
         f'EVENT=$({source}{_CURL} "$STUDIO/gradio_api/call/score" \\\n'
         f"  --header 'Content-Type: application/json' \\\n"
-        f"  --data-binary {body} | cut -d '\"' -f 4)\n"
-        f'{_CURL} --no-buffer "$STUDIO/gradio_api/call/score/$EVENT"\n'
+        f"  --data-binary {body}) &&\n"
+        'EVENT=$(printf %s "$EVENT" | cut -d \'"\' -f 4) &&\n'
+        f'{_CURL} --no-buffer "$STUDIO/gradio_api/call/score/$EVENT" | {_READ_ANSWER}'
     )
 
 

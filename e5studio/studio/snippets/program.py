@@ -1,4 +1,4 @@
-"""What the programs in Python have in common: the comment above, the texts, and the print at the end."""
+"""What the programs have in common: what the comment above says, and for Python the texts and the print at the end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ PRINT = """for row in scores:
 NO_INSTRUCTION = "# No instruction was given, so the model card's web search was taken.\n"
 
 
-def header(state: ScoredState, install: str, family: Family, note: str = "") -> str:
-    """The comment at the top, for Python and shells alike: what to install, what comes out, how near it comes.
+def about(state: ScoredState, install: str, family: Family, note: str = "") -> list[str]:
+    """The lines of the comment at the top: what to install, what comes out, how near it comes.
 
     Args:
         state: What was scored.
@@ -40,7 +40,7 @@ def header(state: ScoredState, install: str, family: Family, note: str = "") -> 
     ]
     if not state.is_inline:
         lines.append(f"The texts are read from {PAGE_FILE}. To have it: the Scores tab, Save, page, JSON.")
-    return "".join(f"# {line}".rstrip() + "\n" for line in lines)
+    return lines
 
 
 def texts(state: ScoredState) -> str:
@@ -70,7 +70,8 @@ def python_program(
         note: What else has to be known first.
     """
     standard = [] if state.is_inline else ["import json\n"]
-    head = "\n".join([header(state, install, family, note), *standard, *imports])
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in about(state, install, family, note))
+    head = "\n".join([comment, *standard, *imports])
     return "\n".join([head, texts(state), *blocks, PRINT])
 
 

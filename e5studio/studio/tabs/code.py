@@ -77,7 +77,8 @@ def code_notes(state: ScoredState) -> list[words.Node]:
         "should print.",
         "In float32 every program agrees with the page to 0.01. Libraries add up in another order, so the last digit "
         "may be rounded the other way. Lower precisions round more; the program then says how much was measured.",
-        f"curl and gradio_client ask this Studio, at {state.address}.",
+        f"curl and gradio_client ask this Studio, at {state.address}. The program with curl is for a POSIX shell: on "
+        "Windows Git Bash or WSL.",
     ]
     if not state.is_inline:
         notes.append(
