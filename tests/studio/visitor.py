@@ -81,7 +81,10 @@ class Visitor:
         return self.shown.get(component, self._page.value(component))
 
     async def press(self, name: str, trigger: str = "click", event_data: Any = None) -> None:
-        """Trigger an element's events, and all that the page does after them."""
+        """Trigger an element's events, and all that the page does after them.
+
+        At once and each time: what the page's script holds back by `trigger_mode` ("once", "always_last") is not.
+        """
         self._pressed, started = name, time.perf_counter()
         await asyncio.gather(*(self._run(event, event_data, started) for event in self._page.events(name, trigger)))
 
