@@ -1,7 +1,8 @@
 """Does a group of texts, such as those of one language, lie apart from the others?
 
 Two figures that must agree: whose texts stand next to the group's, and what they score with the others. Neither says
-why: a group of one language that is also of one subject lies apart for both reasons.
+why: a group of one language that is also of one subject lies apart for both reasons. Texts that may be of
+the group or not are left out of both.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ class Separation:
 
     Attributes:
         n_texts: In the group.
-        own: Share of its texts' nearest neighbours that are of the group, 0 to 1.
-        by_chance: What that share would be if neighbours were drawn at random: (n_texts - 1) / (n - 1).
+        own: Share of its texts' nearest neighbours that are of the group, 0 to 1; of those neighbours that are known.
+        by_chance: What that share would be if neighbours were drawn at random: (n_texts - 1) / (n_known - 1).
         within: Mean cosine of pairs inside the group.
-        across: Mean cosine of pairs with one text inside and one outside.
+        across: Mean cosine of pairs with one text inside and one known to be outside.
     """
 
     n_texts: int
@@ -39,25 +40,31 @@ class Separation:
 
 
 def separation(
-    embeddings: FloatArray, neighbours: IdArray, rows_of: NDArray[np.int64], is_member: NDArray[np.bool_]
+    embeddings: FloatArray,
+    neighbours: IdArray,
+    rows_of: NDArray[np.int64],
+    is_member: NDArray[np.bool_],
+    is_other: NDArray[np.bool_],
 ) -> Separation | None:
-    """How far a group lies apart; None where there is nothing to compare: all are of it, or fewer than two.
+    """How far a group lies apart; None where there is nothing to compare: no others, no neighbours, or fewer than two.
 
     Args:
         embeddings: Shape (n, dim).
         neighbours: Rows of the nearest of each of `rows_of`, (m, k).
         rows_of: Rows that were asked for, (m,).
         is_member: Which vectors are of the group, (n,).
+        is_other: Which are known not to be, (n,).
     """
-    n, size = len(embeddings), int(is_member.sum())
-    asked = is_member[rows_of]
-    if size < 2 or size == n or not asked.any():
+    size, n_others = int(is_member.sum()), int(is_other.sum())
+    near = neighbours[is_member[rows_of]]
+    n_own, n_other = int(is_member[near].sum()), int(is_other[near].sum())
+    if size < 2 or not n_others or not n_own + n_other:
         return None
     # The mean cosine of all pairs of two sets is the product of their mean vectors.
-    members, others = _mean_vector(embeddings, is_member), _mean_vector(embeddings, ~is_member)
+    members, others = _mean_vector(embeddings, is_member), _mean_vector(embeddings, is_other)
     within = (size * float(members @ members) - 1) / (size - 1)  # without each text's cosine with itself
-    own = float(is_member[neighbours[asked]].mean())
-    return Separation(size, own, (size - 1) / (n - 1), within, float(members @ others))
+    by_chance = (size - 1) / (size + n_others - 1)
+    return Separation(size, n_own / (n_own + n_other), by_chance, within, float(members @ others))
 
 
 def _mean_vector(embeddings: FloatArray, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:

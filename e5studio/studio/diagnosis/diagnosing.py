@@ -234,7 +234,7 @@ def _query_hubs(queries: TextSide | None, vectors: FloatArray) -> Hubs | None:
 def _groups(
     side: TextSide, kept: RowArray, vectors: FloatArray, near: TopK, asked: RowArray, stage: OnStage
 ) -> tuple[tuple[Group, ...] | None, bool]:
-    """Languages and scripts of at least `MIN_GROUP` texts beside as many others, and whether languages were told."""
+    """Languages and scripts of at least `MIN_GROUP` texts beside as many of others, and whether languages were told."""
     try:
         find: LanguageFinder | None = language_finder()
     except MissingDependencyError:
@@ -255,13 +255,15 @@ def _groups(
 def _groups_of(
     kind: GroupKind, names: Sequence[str | None], vectors: FloatArray, near: TopK, asked: RowArray
 ) -> list[Group]:
-    known = np.array([name or "" for name in names])
+    named = np.array([name or "" for name in names])
+    is_known = named != ""  # a single word of English mostly has no language, and is no text of another
     found = []
-    for name in sorted(set(known.tolist()) - {""}):
-        is_member = known == name
-        if not MIN_GROUP <= is_member.sum() <= len(known) - MIN_GROUP:
+    for name in sorted(set(named.tolist()) - {""}):
+        is_member = named == name
+        is_other = is_known & ~is_member
+        if is_member.sum() < MIN_GROUP or is_other.sum() < MIN_GROUP:
             continue
-        apart = separation(vectors, near.ids, asked, is_member)
+        apart = separation(vectors, near.ids, asked, is_member, is_other)
         if apart is not None:
             found.append(Group(kind, name, apart))
     return sorted(found, key=lambda group: -group.apart.n_texts)

@@ -118,10 +118,18 @@ def groups_table(groups: Sequence[Group], is_apart: Sequence[bool]) -> Table:
     columns: list[dict[str, Any]] = [
         {"title": "Group", "hint": "A language or a script", "kind": "word"},
         {"title": "Texts", "hint": "How many are of it", "kind": "whole", "is_best_high": True},
-        {"title": "Own", "hint": "Share of its texts' nearest neighbours that are of the group", **percent},
+        {
+            "title": "Own",
+            "hint": "Share of its texts' nearest neighbours, among those of a known group, that are its own",
+            **percent,
+        },
         {"title": "By chance", "hint": "That share if neighbours were drawn at random", **percent},
         {"title": "Within", "hint": "Mean cosine \N{MULTIPLICATION SIGN} 100 inside the group", **number},
-        {"title": "Across", "hint": "Mean cosine \N{MULTIPLICATION SIGN} 100 with the other texts", **number},
+        {
+            "title": "Across",
+            "hint": "Mean cosine \N{MULTIPLICATION SIGN} 100 with texts of other known groups",
+            **number,
+        },
         {"title": "Apart", "hint": "Whether it lies apart", "kind": "word"},
     ]
     marked = [place for place, group in enumerate(ordered) if is_apart[group]]

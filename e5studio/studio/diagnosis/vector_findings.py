@@ -186,7 +186,7 @@ def groups_apart(found: Diagnosis) -> Finding:
     )
     if not groups:
         few = groups is None
-        reason = f"Spoken of are groups of {MIN_GROUP} texts beside as many others; there are no two such groups here."
+        reason = f"Spoken of are groups of {MIN_GROUP} texts beside as many of other known ones; there are none here."
         return Finding(
             "untold" if few else "fine",
             title,
@@ -205,7 +205,8 @@ def groups_apart(found: Diagnosis) -> Finding:
         "A group lies apart where its texts' nearest neighbours are its own at least half way from chance to always, "
         f"and its scores with the others are lower than inside it by at least {points(_gap(found))} (half the standard "
         "deviation of random pairs). Whether the language or the subject sets it apart, these figures cannot tell.",
-        "Languages are named only where the text leaves hardly any doubt, so short texts are in no group.",
+        "Languages are named only where the text leaves hardly any doubt. Other texts, most short ones among them, are "
+        "in no group and are not compared with any.",
         *unsaid,
     )
     return Finding(

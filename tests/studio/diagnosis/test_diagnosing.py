@@ -83,6 +83,16 @@ def test_a_script_that_lies_apart_is_seen_and_one_that_does_not_is_not():
         assert (groups["Latin"].across < -0.1) == is_apart
 
 
+def test_texts_of_unknown_language_are_no_others(monkeypatch):
+    """Sentences and single words of one language lie apart, and only the sentences' language is told."""
+    monkeypatch.setattr(diagnosing, "language_finder", lambda: lambda text: "English" if " " in text else None)
+    texts = [f"This is sentence {n}" if n % 2 else f"word{n}" for n in range(60)]
+    rows = random_rows(60) + 6 * np.eye(48)[0] * np.where(np.arange(60) % 2, 1, -1)[:, None]
+    assert diagnose(make_subject(texts, rows)).groups == ()
+    scriptless = [text if n % 2 else f"{n}" for n, text in enumerate(texts)]
+    assert diagnose(make_subject(scriptless, rows)).groups == ()
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 19])
 def test_of_few_texts_little_is_said(n):
     found = diagnose(make_subject(texts_of(n)))
