@@ -186,7 +186,7 @@ CHINESE: dict[str, str] = {
     "Unknown characters": "未知字符",
     "Scores of unrelated texts": "无关文本的得分",
     "Variety": "多样性",
-    "Texts near everything": "接近一切的文本",
+    "Texts in many lists": "出现在许多列表中的文本",
     "Answers to everything": "回答一切的段落",
     "Languages and scripts": "语言与文字",
     "The same": "相同之处",

@@ -60,7 +60,7 @@ def test_a_person_scores_and_reads_what_is_wrong(open_page):
     expect(cut).to_contain_text("1 of 5")
     cut.locator("tbody tr").click()
     expect(cut.locator(".e5-pair dt").last).to_have_text("P1")
-    hubs = finding(page, "Texts near everything")
+    hubs = finding(page, "Texts in many lists")
     expect(hubs.locator("dl")).to_be_hidden()
     hubs.locator("summary").click()
     expect(hubs.locator("dl")).to_be_visible()

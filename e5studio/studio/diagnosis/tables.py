@@ -92,10 +92,10 @@ def unknown_table(found: Diagnosis, least: float) -> Table:
     return _table([(side, row) for _, side, row in unknown], columns, rows, "Texts with unknown tokens")
 
 
-def hubs_table(found: Diagnosis, known: Hubs, least_times: float, of: str) -> Table:
-    """Texts that are in at least so many times as many lists as the mean, the most frequent first."""
+def hubs_table(found: Diagnosis, known: Hubs, least: float, of: str) -> Table:
+    """Texts that are in at least so many lists, the most frequent first."""
     order = np.argsort(-known.counts, kind="stable")[:MAX_LISTED]
-    order = order[known.counts[order] >= least_times * known.expected]
+    order = order[known.counts[order] >= least]
     columns = [
         _TEXT,
         {"title": "Near to", "hint": f"In the lists of so many {of}", "kind": "whole", "is_best_high": True},
@@ -106,7 +106,7 @@ def hubs_table(found: Diagnosis, known: Hubs, least_times: float, of: str) -> Ta
         for place, row in enumerate(order.tolist())
     ]
     listed = [(found.subject.searched, int(found.kept[row])) for row in order]
-    return _table(listed, columns, rows, "Texts that are near everything")
+    return _table(listed, columns, rows, "Texts that are in many lists")
 
 
 def groups_table(groups: Sequence[Group], is_apart: Sequence[bool]) -> Table:

@@ -26,9 +26,9 @@ _LOW_SPREAD, _NO_SPREAD = 1.0, 0.2
 # 2023) compares models by them and warns against reading one alone. So only a tenth is worth a look, and never more.
 _LOW_RANK = 0.1
 _MIN_FOR_RANK = 100
-# A text that is in five times as many lists as the mean takes a place in them that is mostly not its own by meaning;
-# a text that is in every tenth list of a large set is met by whoever searches for anything.
-_HUB, _GREAT_HUB, _GREAT_SHARE = 5.0, 10.0, 0.1
+# In five times as many lists as the mean. The text may stand in them by right, as the middle of a large topic does, and
+# a count cannot tell; so it asks for a look and never for more.
+_HUB = 5.0
 _MANY_QUERIES = 0.5
 # Half way from chance to certainty, and half a standard deviation of random pairs: both, for topics alone make either.
 _APART_EXCESS, _APART_SPREADS = 0.5, 0.5
@@ -113,7 +113,7 @@ def directions(found: Diagnosis) -> Finding:
 
 def hubs(found: Diagnosis) -> Finding:
     """Texts that are among the nearest of many others."""
-    title, known = "Texts near everything", found.hubs
+    title, known = "Texts in many lists", found.hubs
     if known is None:
         return _too_few(
             title,
@@ -122,9 +122,6 @@ def hubs(found: Diagnosis) -> Finding:
         )
     share, times = _largest(known)
     is_hub = times >= _HUB
-    level: Level = "fine"
-    if is_hub:
-        level = "act" if times >= _GREAT_HUB and share >= _GREAT_SHARE else "look"
     said = [
         f"Of the {known.k} texts nearest to each, the most frequent is in {known.counts.max():,} of {known.n_asked:,} "
         f"lists; the mean is {known.expected:.0f}. The skewness of these counts is {known.skewness:.1f} (0 would be "
@@ -133,17 +130,19 @@ def hubs(found: Diagnosis) -> Finding:
     if found.is_sampled:
         said.append("The lists are those of texts drawn at random, whose neighbours were looked for among all.")
     return Finding(
-        level,
+        "look" if is_hub else "fine",
         title,
-        f"the first in {share:.1%} of lists",
+        f"the most frequent in {share:.1%} of lists",
         tuple(said),
-        "Such a text appears among the results of many searches that are not about it, and pushes others out."
+        "Such a text comes up beside many others. Where it is what many texts are about, that is right; where it is "
+        "not, it pushes better results out. The counts cannot tell which."
         if is_hub
-        else "No text crowds into the results of searches that are not about it.",
-        "Read them: they are often very short, very general, or hold many subjects. Rewrite, split or leave them out."
+        else f"No text is in {_HUB:.0f} times as many lists as the mean.",
+        "Read them: is each near to what it is about? If not, rewrite, split or leave it out; such texts are often "
+        "very short, very general, or about many things."
         if is_hub
         else "Nothing is to be done.",
-        hubs_table(found, known, _HUB, "texts") if is_hub else None,
+        hubs_table(found, known, _HUB * known.expected, "texts") if is_hub else None,
     )
 
 
@@ -164,17 +163,17 @@ def query_hubs(found: Diagnosis) -> Finding | None:
     return Finding(
         "look" if is_hub else "fine",
         title,
-        f"the first for {share:.0%} of {queries.name}",
+        f"the most frequent for {share:.0%} of {queries.name}",
         (
             f"Of the {count(known.k, 'text')} that each of {known.n_asked:,} different {queries.name} finds first, the "
             f"most frequent is found by {known.counts.max():,}; the mean is {known.expected:.1f}. That is no fault "
             f"where the {queries.name} all ask for the same.",
         ),
-        "It is found whatever is asked, and pushes the right answers down."
+        f"It is found for most of the {queries.name}; where it does not answer them, it pushes down what does."
         if is_hub
         else f"What is found depends on which of the {queries.name} is asked.",
         "Read it: does it answer them? If not, rewrite, split or leave it out." if is_hub else "Nothing is to be done.",
-        hubs_table(found, known, _HUB, queries.name) if is_hub else None,
+        hubs_table(found, known, _MANY_QUERIES * known.n_asked, queries.name) if is_hub else None,
     )
 
 
