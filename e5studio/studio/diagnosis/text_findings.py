@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.duplicates import NEAR_SHARE
-from e5studio.studio.diagnosis.diagnosing import MIN_JUDGED, N_NEIGHBOURS, Diagnosis
+from e5studio.studio.diagnosis.diagnosing import MIN_JUDGED, N_NEIGHBOURS, Diagnosis, Repeats
 from e5studio.studio.diagnosis.finding import Finding, Level, count, points
 from e5studio.studio.diagnosis.subject import TextSide
 from e5studio.studio.diagnosis.tables import copies_table, cut_table, near_table, unknown_table
@@ -19,28 +19,25 @@ _BROUGHT = "These vectors were brought, so nobody saw what the model read."
 
 
 def copies(found: Diagnosis) -> Finding:
-    """Texts that stand there more than once."""
-    n_texts = sum(map(len, found.subject.sides))
-    n_copies = sum(side.n_copies for side in found.repeats)
-    n_rewritten = sum(side.n_rewritten for side in found.repeats)
-    n_groups = sum(len(side.groups) for side in found.repeats)
-    said = [
-        f"{count(n_copies, 'text repeats', 'texts repeat')} an earlier one letter by letter. "
-        f"{n_rewritten:,} more {'is' if n_rewritten == 1 else 'are'} the same but for upper and lower case, spaces or "
-        "the Unicode form of a letter."
-    ]
+    """Texts that stand there more than once; only those that are searched take places in results."""
+    searched, repeats = found.subject.searched, found.repeats[-1]
+    n_again = repeats.n_copies + repeats.n_rewritten
+    said = [_said_of_copies(repeats)]
     if found.subject.queries is not None:
-        said.append("Each side was looked at by itself.")
+        said.append(
+            f"That is of the {searched.name}. The {found.subject.queries.name} take no place in a list of results; "
+            f"of them, {_said_of_copies(found.repeats[0])}"
+        )
     return Finding(
-        _level_of_share(n_copies + n_rewritten, n_texts),
+        _level_of_share(n_again, len(searched)),
         "Copies",
-        f"{n_copies + n_rewritten:,} of {n_texts:,} in {count(n_groups, 'group')}" if n_groups else "none",
+        f"{n_again:,} of {len(searched):,} in {count(len(repeats.groups), 'group')}" if n_again else "none",
         tuple(said),
         "Copies stand side by side in a list of results, so that one text takes the places of several."
-        if n_groups
+        if n_again
         else "No text takes more than one place in a list of results for being there twice.",
-        "Keep one of each before embedding; no search loses anything by it." if n_groups else "Nothing is to be done.",
-        copies_table(found) if n_groups else None,
+        _advice_on_copies(repeats),
+        copies_table(found) if any(side.groups for side in found.repeats) else None,
     )
 
 
@@ -72,7 +69,16 @@ def near_copies(found: Diagnosis) -> Finding:
         share = 1 - (1 - found.n_asked / len(found.kept)) ** 2
         said.append(
             f"The neighbours of {found.n_asked:,} of {len(found.kept):,} texts were looked at, drawn at random, which "
-            f"finds about {share:.0%} of all near pairs."
+            f"finds at most about {share:.0%} of all near pairs."
+        )
+    if found.is_sampled and not groups:
+        return Finding(
+            "untold",
+            title,
+            "none found in a part",
+            tuple(said),
+            "Near copies may stand side by side in a list of results, as copies do.",
+            "Diagnose a part of these texts, small enough for all their neighbours to be looked at.",
         )
     return Finding(
         # As for copies, but one of each pair may be wanted, so this never asks for more than a look.
@@ -82,7 +88,7 @@ def near_copies(found: Diagnosis) -> Finding:
         tuple(said),
         "A search that finds one of a group finds the others right beside it, which say the same."
         if groups
-        else "Results that stand side by side say different things, as far as cosines tell.",
+        else "No text takes more than one place in a list of results by a cosine as near as that.",
         "Where a group says the same, keep its best text; where a small difference matters (a number, a "
         "“not”), know that the scores hardly show it."
         if groups
@@ -156,6 +162,26 @@ def unknown_tokens(found: Diagnosis) -> Finding:
         "Take a model made for these languages (the multilingual ones), or put spaces into what is no word.",
         unknown_table(found, _UNKNOWN_WORTH_SAYING),
     )
+
+
+def _said_of_copies(repeats: Repeats) -> str:
+    return (
+        f"{count(repeats.n_copies, 'text repeats', 'texts repeat')} an earlier one letter by letter. "
+        f"{repeats.n_rewritten:,} more {'is' if repeats.n_rewritten == 1 else 'are'} the same but for upper and lower "
+        "case, spaces or the Unicode form of a letter."
+    )
+
+
+def _advice_on_copies(repeats: Repeats) -> str:
+    advice = []
+    if repeats.n_copies:
+        advice.append("Keep one of each letter by letter before embedding; no search loses anything by it.")
+    if repeats.n_rewritten:
+        advice.append(
+            "Look at those that differ in how they are written before one goes: a model that tells cases apart reads "
+            "“IT” and “it” as two words."
+        )
+    return " ".join(advice) or "Nothing is to be done."
 
 
 def _level_of_share(number: int, of: int) -> Level:

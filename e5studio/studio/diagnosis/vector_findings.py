@@ -29,6 +29,9 @@ _MIN_FOR_RANK = 100
 # In five times as many lists as the mean. The text may stand in them by right, as the middle of a large topic does, and
 # a count cannot tell; so it asks for a look and never for more.
 _HUB = 5.0
+# Below it chance gives some of thousands of texts five times the mean: Poisson counts of mean 5 reach 25 once in
+# ten billion, counts of mean 0.6 reach 3 once in forty.
+_MIN_MEAN = 5.0
 _MANY_QUERIES = 0.5
 # Half way from chance to certainty, and half a standard deviation of random pairs: both, for topics alone make either.
 _APART_EXCESS, _APART_SPREADS = 0.5, 0.5
@@ -120,11 +123,13 @@ def hubs(found: Diagnosis) -> Finding:
             f"With {count(len(found.kept), 'text')} each is near a large part of all, so nothing stands out; "
             f"{MIN_FOR_HUBS} texts would do.",
         )
+    if known.expected < _MIN_MEAN:
+        return _too_few_lists(title, known)
     share, times = _largest(known)
     is_hub = times >= _HUB
     said = [
         f"Of the {known.k} texts nearest to each, the most frequent is in {known.counts.max():,} of {known.n_asked:,} "
-        f"lists; the mean is {known.expected:.0f}. The skewness of these counts is {known.skewness:.1f} (0 would be "
+        f"lists; the mean is {known.expected:.1f}. The skewness of these counts is {known.skewness:.1f} (0 would be "
         f"even, {1 / known.expected**0.5:.1f} pure chance; Radovanović et al., 2010)."
     ]
     if found.is_sampled:
@@ -226,6 +231,21 @@ def groups_apart(found: Diagnosis) -> Finding:
 def _too_few(title: str, said: str) -> Finding:
     retrieval = "Where many texts are searched, this decides whether results can be trusted."
     return Finding("untold", title, "too few texts", (said,), retrieval, "Ask again with more texts.")
+
+
+def _too_few_lists(title: str, known: Hubs) -> Finding:
+    return Finding(
+        "untold",
+        title,
+        "too few lists",
+        (
+            f"The lists of {known.n_asked:,} of {len(known.counts):,} texts were looked at, drawn at random, so that a "
+            f"text is in {known.expected:.1f} on average. Below {_MIN_MEAN:.0f}, chance puts some texts into many "
+            "times as many.",
+        ),
+        "A text that is in many lists may push better results out.",
+        "Diagnose a part of these texts: of fewer, more lists are looked at.",
+    )
 
 
 def _level_of_spread(steps: float) -> Level:

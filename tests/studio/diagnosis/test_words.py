@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from e5studio.studio.corpus.kept_vectors import TextsRead
-from e5studio.studio.diagnosis import diagnosing
+from e5studio.studio.diagnosis import diagnosing, vector_findings
 from e5studio.studio.diagnosis.diagnosing import diagnose
 from e5studio.studio.diagnosis.plots import draw_cosines, draw_hubs
 from e5studio.studio.diagnosis.words import MAX_FINDINGS, done, finding_nodes, findings, summary
@@ -16,7 +16,7 @@ from e5studio.studio.labels import CHINESE
 from e5studio.studio.tabs.diagnose import DiagnoseTab, show_diagnosis
 from tests.studio.browsing import NASTY
 from tests.studio.conftest import OFFLINE
-from tests.studio.diagnosis.conftest import make_side, make_subject, random_rows
+from tests.studio.diagnosis.conftest import DIM, make_side, make_subject, random_rows
 from tests.studio.diagnosis.test_diagnosing import texts_of
 
 
@@ -66,6 +66,30 @@ def test_ways_of_writing_are_counted_separately():
         [2, "letter by letter"],
         [2, "letter by letter"],
     ]
+
+
+def test_only_copies_among_what_is_searched_take_places_in_results():
+    queries = make_side(["the same query"] * 30, random_rows(30, seed=2), "queries", "Q")
+    found = by_title(make_subject(texts_of(30), queries=queries))["Copies"]
+    assert found.level == "fine"
+    assert found.figure == "none"
+    assert "No text takes more than one place" in found.retrieval
+    assert "of them, 29 texts repeat an earlier one" in found.said[1]
+    assert len(found.table["rows"]) == 30
+    other = make_side(texts_of(30), random_rows(30, seed=2), "queries", "Q")
+    again = by_title(make_subject(["the same passage"] * 30, queries=other))["Copies"]
+    assert again.level == "act"
+    assert again.figure == "29 of 30 in 1 group"
+
+
+@pytest.mark.parametrize(
+    ("texts", "is_nothing_lost", "is_case_named"),
+    [(["it", "it"], True, False), (["it", "IT"], False, True), (["it", "it", "IT"], True, True)],
+)
+def test_nothing_is_lost_with_copies_letter_by_letter_alone(texts, is_nothing_lost, is_case_named):
+    found = by_title(make_subject([*texts, *texts_of(30)]))["Copies"]
+    assert ("no search loses anything" in found.advice) == is_nothing_lost
+    assert ("“IT” and “it”" in found.advice) == is_case_named
 
 
 def test_cut_texts_are_listed_the_worst_first():
@@ -135,6 +159,21 @@ def test_hubs_are_listed_and_ordinary_unevenness_is_not():
     assert all(row[1] >= 50 for row in found.table["rows"])
 
 
+def test_a_sample_whose_lists_are_too_few_tells_of_no_text_in_many(monkeypatch):
+    """Of texts without any structure, chance alone puts some into many times the mean."""
+    rows = random_rows(1_000, dim=DIM)
+    for n_asked, level in ((60, "untold"), (499, "untold"), (500, "fine")):
+        monkeypatch.setattr(diagnosing, "_MAX_WORK", n_asked * 1_000 * DIM)
+        found = diagnose(make_subject(texts_of(1_000), rows))
+        told = vector_findings.hubs(found)
+        assert found.n_asked == n_asked
+        assert told.level == level
+        assert (f"in {n_asked / 100:.1f} on average" in told.said[0]) == (level == "untold")
+        assert ("the mean is 5.0" in told.said[0]) == (level == "fine")
+        if n_asked == 60:
+            assert found.hubs.counts.max() >= 5 * found.hubs.expected
+
+
 def test_an_answer_to_everything_is_named():
     passages, queries = random_rows(60, seed=1), random_rows(30, seed=2, shared=8)
     passages[7] = queries.mean(axis=0)
@@ -175,10 +214,17 @@ def test_without_the_package_for_languages_that_is_said(monkeypatch):
 
 def test_what_was_estimated_is_said_to_be(monkeypatch):
     monkeypatch.setattr(diagnosing, "_MAX_WORK", 100 * 400 * 48)
-    found = by_title(make_subject(texts_of(400)))
-    assert any("The neighbours of 100 of 400 texts" in sentence for sentence in found["Near copies"].said)
-    assert any("about 44% of all near pairs" in sentence for sentence in found["Near copies"].said)
-    assert any("drawn at random" in sentence for sentence in found["Texts in many lists"].said)
+    rows = random_rows(400)
+    rows[350:] = rows[:50] + 0.001
+    for vectors, level in ((rows, "look"), (random_rows(400), "untold")):
+        found = by_title(make_subject(texts_of(400), vectors))
+        near = found["Near copies"]
+        assert near.level == level
+        assert any("The neighbours of 100 of 400 texts" in sentence for sentence in near.said)
+        assert any("at most about 44% of all near pairs" in sentence for sentence in near.said)
+        assert "say different things" not in near.retrieval
+        assert any("drawn at random" in sentence for sentence in found["Texts in many lists"].said)
+    assert near.figure == "none found in a part"
 
 
 def test_what_asks_for_action_comes_first_and_the_rest_is_closed():
