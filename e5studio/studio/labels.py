@@ -184,7 +184,7 @@ CHINESE: dict[str, str] = {
     "Near copies": "近似重复",
     "Texts cut off": "被截断的文本",
     "Unknown characters": "未知字符",
-    "Scores of unrelated texts": "无关文本的得分",
+    "Scores of random pairs": "随机文本对的得分",
     "Variety": "多样性",
     "Texts in many lists": "出现在许多列表中的文本",
     "Answers to everything": "回答一切的段落",

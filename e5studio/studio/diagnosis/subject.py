@@ -31,6 +31,7 @@ class TextSide:
         texts: As they were embedded, without the prompt.
         vectors: Unit length, float32 (n, embed_dim).
         read: What the model read of each; None for vectors that were brought.
+        is_dropped_exact: Whether all of `read.n_dropped` are exact; else some texts lose at least so many.
     """
 
     name: str
@@ -38,6 +39,7 @@ class TextSide:
     texts: Sequence[str]
     vectors: FloatArray
     read: TextsRead | None
+    is_dropped_exact: bool
 
     def __len__(self) -> int:
         """Number of texts."""
@@ -84,7 +86,9 @@ def subject_of_corpus(embedded: EmbeddedCorpus) -> Subject:
     corpus, read = embedded.corpus, None
     if embedded.n_tokens is not None and embedded.n_dropped is not None and embedded.unknown_share is not None:
         read = TextsRead(embedded.n_tokens, embedded.n_dropped, embedded.unknown_share)
-    side = TextSide("texts", tuple(map(str, corpus.lines)), corpus.documents, embedded.vectors, read)
+    labels = tuple(map(str, corpus.lines))
+    # A corpus keeps the counts without saying which are exact.
+    side = TextSide("texts", labels, corpus.documents, embedded.vectors, read, is_dropped_exact=False)
     return Subject(embedded.key, "corpus", embedded.meta, side)
 
 
@@ -93,4 +97,5 @@ def _side(name: str, box: TextList, vectors: FloatArray, report: EncodeReport) -
     for cut in report.truncated:
         n_dropped[cut.index] = cut.n_dropped
     read = TextsRead(report.n_tokens, n_dropped, report.unknown_share)
-    return TextSide(name, box.labels, box.texts, vectors, read)
+    is_exact = all(cut.exact for cut in report.truncated)
+    return TextSide(name, box.labels, box.texts, vectors, read, is_exact)

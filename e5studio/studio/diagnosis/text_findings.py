@@ -116,13 +116,14 @@ def cut_ends(found: Diagnosis) -> Finding:
             "Nothing is to be done.",
         )
     worst = max(int(_dropped(side).max(initial=0)) for side in sides)
+    at_least = "" if all(side.is_dropped_exact for side in sides) else "at least "
     return Finding(
         _level_of_share(n_cut, n_texts),
         title,
         f"{n_cut:,} of {n_texts:,}",
         (
             f"The model reads the first {limit:,} tokens (pieces of words) of a text and nothing after them; the worst "
-            f"loses {worst:,}.",
+            f"loses {at_least}{worst:,}.",
         ),
         "What stands after the cut is not in the vector: no search can find a text by it.",
         "Split long texts into passages before embedding, or take a model that reads more.",
@@ -144,8 +145,10 @@ def unknown_tokens(found: Diagnosis) -> Finding:
             "fine",
             title,
             "none" if not n_any else f"hardly any, in {count(n_any, 'text')}",
-            (said or "The model's vocabulary holds every token of every text.",),
-            "The model sees the difference between any two words here.",
+            (said or "The model's vocabulary holds every token that it read.",),
+            "What stands at these tokens is hidden from the model, and the rest of each text is not."
+            if n_any
+            else "No character was read as the sign for “unknown”.",
             "Nothing is to be done.",
             unknown_table(found, 0) if n_any else None,
         )

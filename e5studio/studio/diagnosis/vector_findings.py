@@ -22,6 +22,8 @@ from e5studio.studio.diagnosis.tables import groups_table, hubs_table
 # that one temperature of difference multiplies the odds of two passages by e. A spread of less than one says that the
 # model hardly prefers any pair to another; of less than a fifth, that odds stay within e ** 0.2 = 1.2.
 _LOW_SPREAD, _NO_SPREAD = 1.0, 0.2
+# The model cards of E5 say of this temperature, and of no other, that cosines lie between about 0.7 and 1.0.
+_E5_TEMPERATURE = 0.01
 # Effective ranks of trained models on mixed texts are a large part of what is possible; RankMe (Garrido et al., ICML
 # 2023) compares models by them and warns against reading one alone. So only a tenth is worth a look, and never more.
 _LOW_RANK = 0.1
@@ -40,7 +42,7 @@ _FEW_NAMED = 4
 
 def spread(found: Diagnosis) -> Finding:
     """The cosines of random pairs; high ones alone are normal for E5, and are said to be."""
-    title, pairs, meta = "Scores of unrelated texts", found.pairs, found.subject.meta
+    title, pairs, meta = "Scores of random pairs", found.pairs, found.subject.meta
     if not len(pairs.cosines):
         return _too_few(title, "There are no two different texts to compare.")
     steps = pairs.spread / meta.temperature
@@ -51,7 +53,10 @@ def spread(found: Diagnosis) -> Finding:
         f"{which} {len(pairs.cosines):,} pairs of different texts score {points(pairs.mean)} on average (cosine "
         f"\N{MULTIPLICATION SIGN} 100), with a standard deviation of {points(pairs.spread)}."
     ]
-    if meta.prompt_kind != "none":
+    if found.subject.queries is not None:
+        name = found.subject.searched.name
+        said.append(f"These are pairs of {name} with {name}; the {found.subject.queries.name} are not among them.")
+    if meta.prompt_kind != "none" and meta.temperature == _E5_TEMPERATURE:
         said.append(
             f"A high mean alone is normal: E5 was trained at a temperature of {meta.temperature}, which leaves the "
             "scores of all texts between about 70 and 100. What counts is how far they are spread."
@@ -70,10 +75,10 @@ def spread(found: Diagnosis) -> Finding:
         title,
         figure,
         tuple(said),
-        "Right and wrong passages score nearly the same, so that chance and rounding decide their order."
+        "These texts score nearly the same with each other, so that small things may decide an order among them."
         if is_low
-        else "There is room between unrelated and related texts, so orders of results mean something. A fixed limit on "
-        "the score does not: it would have to follow the mean.",
+        else "One pair scores clearly differently from another, which leaves room for an order. A fixed limit on the "
+        "score says little: it would have to follow the mean.",
         "Take off what all texts share (a header, a footer, a form), and check that the prompts are as on the left."
         if is_low
         else "Compare scores with each other, never with a limit from another model or set.",

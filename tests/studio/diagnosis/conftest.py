@@ -18,11 +18,11 @@ def random_rows(n, dim=DIM, seed=0, shared=0.0):
     return rows
 
 
-def make_side(texts, rows, name="texts", letter="", read="all"):
+def make_side(texts, rows, name="texts", letter="", read="all", is_exact=True):
     rows = np.asarray(rows, np.float32)
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     known = TextsRead.nothing(len(texts)) if read == "all" else read
-    return TextSide(name, [f"{letter}{n + 1}" for n in range(len(texts))], texts, rows, known)
+    return TextSide(name, [f"{letter}{n + 1}" for n in range(len(texts))], texts, rows, known, is_exact)
 
 
 def make_subject(texts, rows=None, read="all", queries=None, model=ENGLISH):

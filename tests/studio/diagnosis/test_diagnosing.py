@@ -157,6 +157,7 @@ class TestOfRealTexts:
         asked = ScoreRequest(OFFLINE, "none", f"{LONG}\na query", f"{UNKNOWN}\nwhole\n\nsummit")
         result = handlers.score(asked)
         subject = subject_of_scores(result)
+        assert [side.is_dropped_exact for side in subject.sides] == [result.reports[0].truncated[0].exact, True]
         assert [side.name for side in subject.sides] == ["queries", "passages"]
         assert subject.queries.read.n_dropped.tolist() == [result.reports[0].truncated[0].n_dropped, 0]
         assert subject.searched.read.unknown_share[0] > 0.5

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from e5studio.studio.corpus.kept_vectors import TextsRead
-from e5studio.studio.diagnosis import diagnosing, vector_findings
+from e5studio.studio.diagnosis import diagnosing, text_findings, vector_findings
 from e5studio.studio.diagnosis.diagnosing import diagnose
 from e5studio.studio.diagnosis.plots import draw_cosines, draw_hubs
 from e5studio.studio.diagnosis.words import MAX_FINDINGS, done, finding_nodes, findings, summary
@@ -41,7 +42,7 @@ def words_of(nodes):
 def test_few_texts_raise_no_alarm_of_their_vectors(texts):
     """Even where all vectors are the same."""
     found = by_title(make_subject(texts, np.ones((len(texts), 4))))
-    for title in ("Scores of unrelated texts", "Variety", "Texts in many lists", "Languages and scripts"):
+    for title in ("Scores of random pairs", "Variety", "Texts in many lists", "Languages and scripts"):
         assert found[title].level == "untold", title
     assert found["Near copies"].level == "untold"
 
@@ -98,14 +99,26 @@ def test_cut_texts_are_listed_the_worst_first():
     ]
     assert found.level == "look"
     assert found.figure == "3 of 40"
-    assert "the worst loses 900" in found.said[0]
+    assert "the worst loses 900." in found.said[0]
     assert [found.table["texts"][0][row[0]][0] for row in found.table["rows"]] == ["P31", "P5", "P4"]
     assert [row[2] for row in found.table["rows"]] == [900, 8, 7]
 
 
+def test_a_loss_that_was_not_counted_to_the_end_is_at_least_so_large():
+    texts = texts_of(3)
+    side = make_side(texts, random_rows(3), read=read_with(3, dropped=[(1, 900)]), is_exact=False)
+    found = text_findings.cut_ends(diagnose(replace(make_subject(texts), searched=side)))
+    assert "the worst loses at least 900." in found.said[0]
+
+
 def test_unknown_tokens_count_from_a_share_that_matters():
     subject = make_subject(texts_of(40), read=read_with(40, unknown=[(3, 0.02)]))
-    assert by_title(subject)["Unknown characters"].level == "fine"
+    few = by_title(subject)["Unknown characters"]
+    assert few.level == "fine"
+    assert "hidden from the model" in few.retrieval
+    none = by_title(make_subject(texts_of(40)))["Unknown characters"]
+    assert "hidden" not in none.retrieval
+    assert "any two words" not in few.retrieval + none.retrieval
     subject = make_subject(
         texts_of(40), read=read_with(40, unknown=[(3, 0.02), (5, 0.5), *((n, 0.06) for n in range(10, 14))])
     )
@@ -125,19 +138,27 @@ def test_of_brought_vectors_it_is_said_that_nobody_saw_the_texts_read():
 
 def test_a_high_mean_alone_is_called_normal_for_e5():
     rows = random_rows(200, shared=13)
-    found = by_title(make_subject(texts_of(200), rows))["Scores of unrelated texts"]
+    found = by_title(make_subject(texts_of(200), rows))["Scores of random pairs"]
     assert float(found.figure.split()[0]) > 70
     assert found.level == "fine"
     assert any("A high mean alone is normal" in sentence for sentence in found.said)
-    other = by_title(make_subject(texts_of(200), rows, model=OFFLINE))["Scores of unrelated texts"]
-    assert not any("normal" in sentence for sentence in other.said)
+    for model in (OFFLINE, "intfloat/e5-mistral-7b-instruct"):  # trained at other temperatures
+        other = by_title(make_subject(texts_of(200), rows, model=model))["Scores of random pairs"]
+        assert not any("normal" in sentence or "70" in sentence for sentence in other.said[1:])
+
+
+def test_of_two_sides_it_is_said_which_pairs_are_meant():
+    queries = make_side(["query"], random_rows(1, seed=2), "queries", "Q")
+    found = by_title(make_subject(texts_of(30), queries=queries))["Scores of random pairs"]
+    assert found.said[1] == "These are pairs of passages with passages; the queries are not among them."
+    alone = by_title(make_subject(texts_of(30)))["Scores of random pairs"]
+    assert not any("These are pairs" in sentence for sentence in alone.said)
 
 
 @pytest.mark.parametrize(("shared", "level"), [(40, "look"), (120, "act")])
 def test_scores_that_hardly_differ_are_no_longer_normal(shared, level):
     assert (
-        by_title(make_subject(texts_of(200), random_rows(200, shared=shared)))["Scores of unrelated texts"].level
-        == level
+        by_title(make_subject(texts_of(200), random_rows(200, shared=shared)))["Scores of random pairs"].level == level
     )
 
 
