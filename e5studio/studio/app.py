@@ -106,7 +106,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         listen_sharing(page, handlers)
         scored = _listen_score(page, handlers)
         listen_code(code, scored, inputs, result)
-        listen_diagnose(diagnosis, diagnosis_page, result, corpus.token, after=[scored, *changed])
+        listen_diagnose(diagnosis, diagnosis_page, handlers, result, corpus.token, after=[scored, *changed])
         map_page.select(_warm, **AT_ONCE)
         demo.load(_first_paint, None, [inputs.picker], **AT_ONCE)
     return demo

@@ -34,6 +34,9 @@ EMBEDDING: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_lim
 PLACING: dict[str, Any] = {**_OWN, "concurrency_id": "place", "concurrency_limit": 1}
 """For maps of thousands of texts: one at a time in this process."""
 
+DIAGNOSING: dict[str, Any] = {**_OWN, "concurrency_id": "diagnose", "concurrency_limit": None}
+"""For what compares thousands of texts with each other: as `ENCODING`, in `Handlers.diagnosis_line`."""
+
 SAVING: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
 """For what writes files: one at a time in this process."""
 

@@ -44,6 +44,7 @@ Result = TypeVar("Result")
 _MAX_WAITING = 64
 _MAX_INSIDE = 96
 _CORPORA_AT_ONCE, _MAX_WAITING_CORPORA = 2, 8
+_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES = 1, 16
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,7 @@ class Handlers:
         line: Of all who want a few texts embedded: one at a time.
         hall: Of all who wait for a model to be loaded, or in `line`: each holds a thread of the page.
         corpus_line: Of all who want thousands embedded, for minutes; between their batches the others' few are.
+        diagnosis_line: Of all who want texts diagnosed, for some ten seconds of all cores: one at a time.
     """
 
     pool: ModelPool
@@ -144,6 +146,7 @@ class Handlers:
     line: WaitingLine = field(default_factory=lambda: WaitingLine(1, _MAX_WAITING))
     hall: WaitingLine = field(default_factory=lambda: WaitingLine(_MAX_INSIDE, 0))
     corpus_line: WaitingLine = field(default_factory=lambda: WaitingLine(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
+    diagnosis_line: WaitingLine = field(default_factory=lambda: WaitingLine(_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES))
 
     def score(
         self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: Sequence[ScoreResult] = ()

@@ -25,8 +25,8 @@ from e5studio.studio.diagnosis.diagnosing import Diagnosis, diagnose
 from e5studio.studio.diagnosis.finding import Finding
 from e5studio.studio.diagnosis.plots import draw_cosines, draw_hubs
 from e5studio.studio.diagnosis.subject import Source, Subject, subject_of_corpus, subject_of_scores
-from e5studio.studio.events import AT_ONCE, PLACING, fields_of
-from e5studio.studio.handlers import OnStage, ScoreResult
+from e5studio.studio.events import AT_ONCE, DIAGNOSING, fields_of
+from e5studio.studio.handlers import Handlers, OnStage, ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.parcels import posted
 from e5studio.studio.state import RunningWork
@@ -121,12 +121,15 @@ def _render_slot(number: int) -> FindingSlot:
     return FindingSlot(panel, said, table, text)
 
 
-def listen_diagnose(tab: DiagnoseTab, page: gr.Tab, result: gr.State, token: gr.State, after: Sequence[Any]) -> None:
+def listen_diagnose(
+    tab: DiagnoseTab, page: gr.Tab, handlers: Handlers, result: gr.State, token: gr.State, after: Sequence[Any]
+) -> None:
     """Diagnose on request, and what was scored when the tab is opened; forget it when other texts come.
 
     Args:
         tab: Of `render_diagnose`.
         page: The tab itself.
+        handlers: Whose line a diagnosis waits in.
         result: What was scored.
         token: Of the shelf with the corpus.
         after: Events that bring other texts, or take them away.
@@ -134,10 +137,10 @@ def listen_diagnose(tab: DiagnoseTab, page: gr.Tab, result: gr.State, token: gr.
     running = RunningWork()
     asked = [tab.source, result, token, tab.diagnosed]
     outputs = [tab.start, tab.stop, tab.status, *tab.outputs]
-    press, opened = _diagnoser(running), _diagnoser(running, is_opening=True)
+    press, opened = _diagnoser(handlers, running), _diagnoser(handlers, running, is_opening=True)
     works = [
-        tab.start.click(press, asked, outputs, trigger_mode="once", **PLACING),
-        page.select(opened, asked, outputs, trigger_mode="once", **PLACING),
+        tab.start.click(press, asked, outputs, trigger_mode="once", **DIAGNOSING),
+        page.select(opened, asked, outputs, trigger_mode="once", **DIAGNOSING),
     ]
     listen_stop(tab.stop, running)
     for event in (*after, *works):  # after its own works too: texts may have come while they ran
@@ -169,7 +172,7 @@ def _in_slot(finding: Finding | None) -> list[Any]:
     return [gr.update(visible=True), diagnosis_words.finding_nodes(finding), table, []]
 
 
-def _diagnoser(running: RunningWork, *, is_opening: bool = False) -> Any:
+def _diagnoser(handlers: Handlers, running: RunningWork, *, is_opening: bool = False) -> Any:
     """The work behind the button; where the tab is opened, only for scores that have no diagnosis yet."""
 
     def press(
@@ -181,7 +184,8 @@ def _diagnoser(running: RunningWork, *, is_opening: bool = False) -> Any:
             return
 
         def work(tell: OnStage) -> Diagnosis:
-            return diagnose(_subject(chosen, result, token), tell)
+            with handlers.diagnosis_line.turn(tell):
+                return diagnose(_subject(chosen, result, token), tell)
 
         def show(found: Diagnosis) -> list[Any]:
             return [diagnosis_words.done(found), *show_diagnosis(found)]
