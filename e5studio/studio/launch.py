@@ -9,11 +9,13 @@ import argparse
 import importlib
 import logging
 import os
+import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from e5studio.errors import E5StudioError, MissingDependencyError, UnknownModelError
 from e5studio.memory import available_bytes
@@ -31,6 +33,7 @@ _HERE = Path(__file__).parent
 _WAITING_EVENTS = 256  # of all kinds; those that run models wait in lines of their own, where each is told of its wait
 _THREADS = 160  # whoever waits for a model holds one
 _SESSIONS = 200
+_USUAL_PORT = 7860  # Gradio's
 _LAST_PORT = 65_535
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
@@ -83,7 +86,7 @@ def run_studio(
     demo = build_app(handlers, choice)
     # One interpreter imports torch and serves the page: better a little later than there but deaf.
     loading.join(_HEAD_START_SECONDS)
-    launch_app(demo, host=host, port=port, mcp=mcp)
+    launch_app(demo, host=host, port=port, mcp=mcp, model=choice.name)
 
 
 def launch_app(
@@ -92,12 +95,14 @@ def launch_app(
     host: str | None = None,
     port: int | None = None,
     mcp: bool = False,
+    model: str | None = None,
     wait: bool = True,
     quiet: bool = False,
 ) -> str:
     """Serve a page with the Studio's look and limits; returns its address where `wait` is False.
 
-    With `mcp` its endpoints are tools of assistants too, and the line that says so is printed even if `quiet`.
+    Prints where the page is, and the `model` that it starts with where one is given. With `mcp` its endpoints are tools
+    of assistants too, and the line that says so is printed even if `quiet`.
 
     Raises:
         AddressError: As `run_studio`.
@@ -119,8 +124,8 @@ def launch_app(
         _, address, _ = demo.launch(
             server_name=host,
             server_port=port,
-            prevent_thread_lock=not wait,
-            quiet=quiet,
+            prevent_thread_lock=True,
+            quiet=True,  # what Gradio would print advises to change what is set here
             i18n=translations(),
             theme=studio_theme(),
             css_paths=[_HERE / "studio.css"],
@@ -144,6 +149,11 @@ def launch_app(
         )
     except (OSError, OverflowError) as error:  # OverflowError: GRADIO_SERVER_PORT is no port
         raise AddressError(_address_message(host, port)) from error
+    if not quiet:
+        sys.stdout.write(_start_line(address, port, model) + "\n")
+        sys.stdout.flush()  # a log that is a file would hold it back
+    if wait:
+        demo.block_thread()
     return str(address)
 
 
@@ -215,6 +225,13 @@ def _port(given: str) -> int:
     if not (given.isdecimal() and 1 <= int(given) <= _LAST_PORT):
         raise argparse.ArgumentTypeError(f"{given!r} is no port; give a number from 1 to {_LAST_PORT}")
     return int(given)
+
+
+def _start_line(address: str, port: int | None, model: str | None) -> str:
+    is_moved = not (port or os.environ.get("GRADIO_SERVER_PORT")) and urlsplit(address).port != _USUAL_PORT
+    moved = f" (port {_USUAL_PORT} was taken)" if is_moved else ""
+    started = f", model {model.rsplit('/', 1)[-1]}" if model else ""
+    return f"E5 Studio is at {address}{moved}{started}"
 
 
 def _address_message(host: str | None, port: int | None) -> str:

@@ -314,6 +314,24 @@ def test_wrong_usage_of_app_py_names_the_option(capsys, arguments):
     assert f"argument {arguments[0]}: " in capsys.readouterr().err
 
 
+def test_the_start_line_names_the_model_and_a_port_that_was_taken(handlers, monkeypatch, capsys):
+    monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
+    first, second = (build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model")) for _ in range(2))
+    launch_app(first, wait=False, quiet=True)
+    assert capsys.readouterr().out == ""
+    address = launch_app(second, model=ENGLISH, wait=False)
+    assert capsys.readouterr().out == f"E5 Studio is at {address} (port 7860 was taken), model e5-small-v2\n"
+    for page in (second, first):
+        page.close()
+
+    third = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+    port = urlsplit(address).port
+    capsys.readouterr()
+    launch_app(third, port=port, wait=False)
+    assert capsys.readouterr().out == f"E5 Studio is at {address}\n"
+    third.close()
+
+
 def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, handlers):
     demo = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
     with socket.socket() as other:
