@@ -53,6 +53,7 @@ WHAT_IS_KEPT: list[Node] = [
 ]
 """How long a visitor's texts are kept, and where."""
 
+_LEFT = " Shown is still the result before."
 _MAX_ITEMS = 8
 _UNKNOWN_WORTH_SAYING = 0.05
 _LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made of
@@ -61,8 +62,12 @@ _LONG_WORDS = f" Or is it the length of a word? Many models know none of more th
 
 def error(message: str, *, is_result_left: bool = False) -> list[Node]:
     """A sentence that says what went wrong and what to do, and one where an earlier result is still in sight."""
-    left = " Shown is still the result before." if is_result_left else ""
-    return [["p", "e5-error", shown(message, 900) + left]]
+    return [["p", "e5-error", shown(message, 900) + (_LEFT if is_result_left else "")]]
+
+
+def stopped(message: str, *, is_result_left: bool = False) -> list[Node]:
+    """The same in the quiet, where nothing went wrong: a person wanted it to end."""
+    return hint(message + (_LEFT if is_result_left else ""))
 
 
 def progress(share: float | None, doing: str) -> list[Node]:
@@ -103,13 +108,15 @@ def prompts(kind: PromptKind, use: Use) -> list[Node]:
 
 
 def summary(result: ScoreResult) -> list[Node]:
-    """One line: what was scored, by which model, how fast."""
+    """One line: what was scored, by which model, how fast, and whether all was read."""
     short = result.meta.name.rsplit("/", 1)[-1]
     n = len(result.queries)
     size = f"{n} texts with each other" if result.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(result.passages)}"
     n_kept = len(result.vectors) - result.n_embedded
     kept = f" {n_kept} of the texts had been read before." if n_kept else ""
-    return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}.{kept}"]]
+    n_cut = sum(len(report.truncated) for report in result.reports)
+    cut = f", {n_cut} text{'s' * (n_cut > 1)} cut off" if n_cut else ""
+    return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}{cut}.{kept}"]]
 
 
 def reading_help(result: ScoreResult) -> list[Node]:
@@ -117,7 +124,7 @@ def reading_help(result: ScoreResult) -> list[Node]:
     short = result.meta.name.rsplit("/", 1)[-1]  # stays true when another model is picked above
     is_outlined = len(result.queries) <= MAX_ROWS_WITH_OUTLINES
     best = "the outlined cell is its best" if is_outlined else "the table marks the best of each"
-    text = f"Cosine \N{MULTIPLICATION SIGN} 100 with {short}. Compare within a row: {best}."
+    text = f"Cosine \N{MULTIPLICATION SIGN} 100 with {short}. Compare within a row: {best}. Click a cell to see why."
     if result.meta.prompt_kind != "none":
         text += " E5 scores usually lie between 70 and 100, so their order says more than their height."
     return hint(text)

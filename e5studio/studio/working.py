@@ -45,6 +45,8 @@ def told_work(
         for stage in work.stages():
             yield [gr.skip(), gr.skip(), words.progress(stage.share, stage.doing), *kept]
         yield [*idle, *show(work.result())]
+    except StoppedError as stopped:
+        yield [*idle, words.stopped(explain(stopped), is_result_left=is_result_left), *kept]
     except Exception as error:
         yield [*idle, words.error(explain(error), is_result_left=is_result_left), *kept]
     finally:

@@ -144,7 +144,7 @@ def test_comparing_can_be_stopped(open_page):
     page.locator("#e5-compare").click()
     expect(page.locator("#e5-compare-status")).to_contain_text("B: Downloading multilingual-e5-base")
     page.locator("#e5-compare-stop").click()
-    expect(page.locator("#e5-compare-status .e5-error")).to_contain_text("Stopped.")
+    expect(page.locator("#e5-compare-status .e5-hint")).to_contain_text("Stopped.")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -132,7 +132,7 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
     expect(page.locator("#e5-embed-status")).to_contain_text("of 400 texts")
     page.locator("#e5-embed-stop").click()
     held_up.set()
-    expect(page.locator("#e5-embed-status .e5-error")).to_contain_text("Stopped. What was embedded is kept")
+    expect(page.locator("#e5-embed-status .e5-hint")).to_contain_text("Stopped. What was embedded is kept")
     before = max(embedded)
     assert 0 < before < 400
 

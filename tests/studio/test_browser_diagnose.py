@@ -118,7 +118,7 @@ def test_a_diagnosis_can_be_stopped(open_page, slow):
     expect(page.locator("#e5-diagnose-status")).to_contain_text("Finding the neighbours of each text… 50%")
     page.locator("#e5-diagnose-stop").click()
     slow.set()
-    expect(page.locator("#e5-diagnose-status .e5-error")).to_contain_text("Stopped.")
+    expect(page.locator("#e5-diagnose-status .e5-hint")).to_contain_text("Stopped.")
     expect(page.locator(".e5-finding:visible")).to_have_count(0)
 
 

@@ -57,6 +57,13 @@ def test_what_was_cut_is_named_with_both_numbers(score):
     assert "P2 is too long: the model read the first 256 of 702 tokens" in text
 
 
+def test_the_line_that_it_is_done_says_how_many_texts_were_cut(score):
+    long = "word " * 700
+    assert ", 2 texts cut off." in said(words.summary(score(f"protein\n{long}", f"short\n{long} too", OFFLINE, "none")))
+    assert ", 1 text cut off." in said(words.summary(score("protein", f"short\n{long}", OFFLINE, "none")))
+    assert "cut" not in said(words.summary(score("protein", "short", OFFLINE, "none")))
+
+
 def test_empty_lines_unknown_tokens_and_prompts_in_the_text_are_told(score):
     text = said(words.notes(score("query: protein\n\nधन्यवाद 漢字 한국어", "a guideline")))
     assert "line 2 of queries" in text
