@@ -163,4 +163,4 @@ def _signed(value: float, digits: int = 2) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1f} %" if share < 9.95 else f"{share:.0f} %"
+    return f"{share:.1f}%" if share < 9.95 else f"{share:.0f}%"

@@ -56,7 +56,7 @@ function cell(value, column, isMarked) {
   if (value === null) return make("td", "");
   if (column.kind === "text") return textCell(table.texts[column.texts][value]);
   if (column.kind === "word") return make("td", "", value);
-  if (column.kind === "percent") return make("td", "e5-number", fixed(value, value < 9.95 ? 1 : 0) + " %");
+  if (column.kind === "percent") return make("td", "e5-number", fixed(value, value < 9.95 ? 1 : 0) + "%");
   if (column.kind === "whole") return make("td", "e5-number", String(value));
   const node = make("td", "e5-number", make("span", "e5-score", (column.is_signed && value > 0 ? "+" : "") + fixed(value, column.digits ?? 1)));
   if (isMarked && column.kind === "score") node.append(make("span", "e5-best", translated("best")));

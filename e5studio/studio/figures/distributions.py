@@ -143,7 +143,7 @@ def _bins(edges: NDArray[np.float64], shares: NDArray[np.float64]) -> list[tuple
 
 
 def _bin_in_words(low: float, high: float, digits: int, share: float) -> str:
-    return f"{share:.1f} % from {low:.{digits}f} to {high:.{digits}f}"
+    return f"{share:.1f}% from {low:.{digits}f} to {high:.{digits}f}"
 
 
 def _span(start: int, width: int) -> str:
