@@ -16,7 +16,7 @@ from e5studio.studio.boxes import Limits, Separator
 from e5studio.studio.catalog import ModelCard, ModelChoice, model_cards, offered
 from e5studio.studio.components.headings import heading
 from e5studio.studio.components.model_picker import model_picker
-from e5studio.studio.components.share_link import share_link
+from e5studio.studio.components.share_link import keep_script, share_link
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE
 from e5studio.studio.examples import EXAMPLES, Example
@@ -145,10 +145,19 @@ def listen_inputs(inputs: Inputs) -> None:
     adapted = inputs.adapted
     chosen = [inputs.picker, inputs.use]
     listen_changes(inputs, inputs.status, CHANGED)
-    inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE)
-    inputs.use.input(_adapt, chosen, adapted, **AT_ONCE)
-    for button, example in inputs.examples:
-        button.click(_filler(example), [inputs.picker], [*adapted, inputs.separator, inputs.status], **AT_ONCE)
+    filled_in = [*adapted, inputs.separator, inputs.status]
+    made = [
+        inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE),
+        inputs.use.input(_adapt, chosen, adapted, **AT_ONCE),
+        *(button.click(_filler(example), [inputs.picker], filled_in, **AT_ONCE) for button, example in inputs.examples),
+    ]
+    keep(inputs, inputs.link.edited, *(event.then for event in made))
+
+
+def keep(inputs: Inputs, *events: Any) -> None:
+    """After each of these events, have the visitor's own tab note what the inputs are, for a reload."""
+    for event in events:
+        event(None, inputs.typed, None, js=keep_script(FIELDS), **AT_ONCE)
 
 
 def listen_changes(inputs: Inputs, status: gr.HTML, told: str, others: Sequence[Any] = ()) -> None:

@@ -1,4 +1,4 @@
-"""Links that open the page as it is, and files of what it shows: connects their buttons. Stores nothing of either."""
+"""Links that open the page as it is, files of what it shows, and reloads: connects them. Stores nothing of any."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from e5studio.studio.events import AT_ONCE, ENCODING, PROJECTING, SAVING, Draft,
 from e5studio.studio.exports import export, export_page, valid_export
 from e5studio.studio.failures import explain
 from e5studio.studio.handlers import Handlers, ScoreResult
-from e5studio.studio.inputs import Inputs, filled
+from e5studio.studio.inputs import Inputs, filled, keep
 from e5studio.studio.link import FIELDS, VIEW_FIELDS, SharedView, Wish, fitting, read_link, read_view
 from e5studio.studio.mapping import MapSettings, TextMap
 from e5studio.studio.parcels import PARCELS, Parcel
@@ -49,7 +49,8 @@ def listen_sharing(page: Page, handlers: Handlers) -> None:
     """Make links, open them, and save files."""
     inputs = page.inputs
     inputs.share.click(None, [*inputs.typed, *page.view], js=pack_script(FIELDS, VIEW_FIELDS), **AT_ONCE)
-    inputs.link.opened(_opener(handlers.limits), None, [*inputs.filled, inputs.link, page.wished], **AT_ONCE)
+    opened = inputs.link.opened(_opener(handlers.limits), None, [*inputs.filled, inputs.link, page.wished], **AT_ONCE)
+    keep(inputs, opened.then)
     _listen_restore(page, handlers)
     for bar in (page.scores.save, page.chart.save):
         bar.wanted(_save, [page.result, page.chart.placed, *page.view], [bar], **SAVING)
@@ -62,16 +63,21 @@ def after_scoring(view: SharedView | None) -> dict[str, str]:
 
 def _opener(limits: Limits) -> Callable[..., list[Any]]:
     def open_link(event: gr.EventData) -> list[Any]:
-        state = fields_of(event).get("state")
+        brought = fields_of(event)
+        state, is_kept = brought.get("state"), bool(brought.get("is_kept"))
         try:
             found = read_link(state, limits)
         except E5StudioError as error:
-            return [*filled(None, words.error(explain(error))), _then("nothing"), None]
+            told = (
+                words.hint("What you had here could not be brought back.") if is_kept else words.error(explain(error))
+            )
+            return [*filled(None, told), _then("nothing"), None]
+        if is_kept:
+            return [*filled(found, words.hint("Brought back what you had here. Press Score.")), _then("nothing"), None]
         # A link may name a model of many gigabytes; whoever opens it should be asked before they are fetched.
         is_here = find_local(offered(found.model)) is not None
-        told = "Opened from a link." if is_here else "Opened from a link. Score fetches the model first."
-        shown = filled(found, words.hint(told))
-        return [*shown, _then("score" if is_here else "nothing"), Wish(found, read_view(state))]
+        told = words.hint("Opened from a link." if is_here else "Opened from a link. Score fetches the model first.")
+        return [*filled(found, told), _then("score" if is_here else "nothing"), Wish(found, read_view(state))]
 
     return open_link
 

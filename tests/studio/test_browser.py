@@ -12,7 +12,7 @@ import pytest
 from e5studio.studio import handlers as handlers_module
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.tabs import why as why_module
-from tests.studio.browsing import MARKS, NASTY, cell, example, expect, open_map, score, take_model, write
+from tests.studio.browsing import MARKS, NASTY, cell, example, expect, open_map, reload, score, take_model, write
 from tests.studio.conftest import OFFLINE
 
 pytestmark = MARKS
@@ -131,7 +131,7 @@ def test_long_work_shows_progress_and_can_be_stopped(open_page):
     page.locator("#e5-score").click()
     expect(page.locator("#e5-status")).to_contain_text("Downloading multilingual-e5-base")
     page.locator("#e5-stop").click()
-    expect(page.locator("#e5-status .e5-error")).to_contain_text("Stopped.")
+    expect(page.locator("#e5-status .e5-hint")).to_contain_text("Stopped.")
     expect(page.locator("#e5-stop")).to_have_count(0)
     take_model(page, OFFLINE)
     score(page)
@@ -563,6 +563,63 @@ def test_a_link_carries_the_page(open_page):
     other.evaluate("location.hash = '#s=AAAA'")
     expect(other.locator("#e5-status .e5-error")).to_contain_text("holds no page of E5 Studio")
     expect(other.locator("#e5-queries textarea")).to_have_value(texts)
+
+
+def test_a_reload_brings_back_what_was_typed_and_no_older_link(open_page):
+    page = open_page()
+    write(page, ["of the link"], ["an old passage"])
+    page.get_by_role("button", name="Copy link").click()
+    told = page.locator(".e5-link-told")
+    expect(told).to_contain_text("It opens on this computer only")
+    assert "#s=" in page.url
+
+    take_model(page, "intfloat/e5-small-v2")
+    page.locator("#e5-use label").filter(has_text="Symmetric").click()
+    page.get_by_label("Blank lines between texts").check()
+    page.locator("#e5-passages textarea").press_sequentially("!")
+    expect(told).to_have_text("")
+    assert "#" not in page.url
+    write(page, NASTY, ["a new passage"])
+    score(page)
+    reload(page)
+    expect(page.locator("#e5-status")).to_contain_text("Brought back")
+    expect(page.locator("#e5-queries textarea")).to_have_value("\n".join(NASTY))
+    expect(page.locator("#e5-passages textarea")).to_have_value("a new passage")
+    expect(page.locator(".e5-models-chosen")).to_contain_text("e5-small-v2")
+    expect(page.get_by_label("Symmetric")).to_be_checked()
+    expect(page.get_by_label("Blank lines between texts")).to_be_checked()
+
+    example(page, "Eight questions")
+    expect(page.locator("#e5-queries textarea")).to_have_value(re.compile("why is the sky blue"))
+    page.wait_for_function("sessionStorage.getItem('e5-inputs')?.includes('sky blue')")
+    reload(page)
+    expect(page.locator("#e5-queries textarea")).to_have_value(re.compile("why is the sky blue"))
+
+
+def test_a_link_wins_over_what_the_tab_had(open_page):
+    page = open_page()
+    page.locator("#e5-queries textarea").press_sequentially("typed here ")
+    page.wait_for_function("sessionStorage.getItem('e5-inputs')?.includes('typed here')")
+    other = open_page()
+    write(other, ["of the link"], ["a passage"])
+    other.get_by_role("button", name="Copy link").click()
+    expect(other.locator(".e5-link-told")).to_contain_text("nothing is stored")
+    page.goto(other.url)
+    reload(page)
+    expect(page.locator("#e5-status .e5-done")).to_be_visible()
+    expect(page.locator("#e5-queries textarea")).to_have_value("of the link")
+
+
+def test_a_tab_that_keeps_nothing_or_nonsense_starts_as_usual(open_page):
+    page = open_page()
+    page.evaluate("sessionStorage.setItem('e5-inputs', '{')")
+    reload(page)
+    page.evaluate("Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); }")
+    page.locator("#e5-queries textarea").press_sequentially("x")
+    score(page)
+    page.evaluate("sessionStorage.clear()")
+    reload(page)
+    expect(page.locator("#e5-status")).to_contain_text("Ctrl + Enter scores, too")
 
 
 def test_leaving_words_out_can_be_stopped(open_page):

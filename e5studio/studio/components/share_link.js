@@ -1,4 +1,4 @@
-// Brings to the page what its own link or a saved file carries. Given by Gradio: element, trigger, props, watch.
+// Brings to the page what its own link, a saved file or this tab before a reload holds. Given by Gradio: element, trigger, props, watch.
 const file = element.querySelector("input[type=file]");
 const MAX_CHARACTERS = 8_000_000; // more than any page of ours holds
 
@@ -32,6 +32,29 @@ async function bring(reading) {
 function open() {
   const match = /^#s=([\w-]+)$/.exec(location.hash);
   if (match) bring(unpack(match[1]));
+  return Boolean(match);
+}
+
+function bringBack() {
+  let state = null;
+  try {
+    state = JSON.parse(sessionStorage.getItem(KEPT));
+  } catch {
+    return; // the browser keeps nothing, or something else wrote there
+  }
+  if (state) trigger("opened", { state, is_kept: true });
+}
+
+const isAmong = (event, selector) => event.target instanceof Element && event.target.closest(selector);
+const clearTold = () => (element.querySelector(".e5-link-told").textContent = "");
+let edit = 0;
+
+// A reload must not bring back what the address held before.
+function edited() {
+  clearTold();
+  if (location.hash.startsWith("#s=")) history.replaceState(null, "", location.pathname + location.search);
+  clearTimeout(edit);
+  edit = setTimeout(() => trigger("edited", {}), 100); // by then Gradio knows what was typed
 }
 
 // While other texts are scored, and for a moment after, a click is lost: so it is repeated until the button reacts.
@@ -68,6 +91,11 @@ const write = () => (invitation.textContent = translated(english));
 onLanguage(write);
 write();
 addEventListener("hashchange", open);
+addEventListener("input", (event) => isAmong(event, "#e5-inputs") && edited());
+addEventListener("click", (event) => {
+  if (isAmong(event, "#e5-examples button")) edited();
+  else if (isAmong(event, "button#e5-score")) clearTold();
+});
 // What came with the value must have reached the page first.
 watch("value", () => setTimeout(NEXT[props.value?.then] || (() => {}), 50));
-open();
+if (!open()) bringBack(); // a link is what somebody asked for
