@@ -66,6 +66,10 @@ def render_why() -> WhyPanel:
     """Lay out the panel, closed."""
     with gr.Column(elem_id="e5-why", visible=False) as panel:
         high = text_tree(elem_id="e5-why-high", live="polite")
+        with gr.Row(elem_id="e5-why-words"):
+            start = gr.Button(label("Leave out each word"), elem_id="e5-leave-out", size="sm", min_width=0)
+            stop = gr.Button(label("Stop"), elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
+        effects = text_tree(elem_id="e5-why-effects", live="polite")
         made_of = text_tree(elem_id="e5-why-made")
         view = gr.Radio(
             [(label("All of the score"), _PLAIN), (label("Beyond what all texts share"), _CENTRED)],
@@ -74,10 +78,6 @@ def render_why() -> WhyPanel:
             elem_id="e5-why-view",
         )
         grid = plotly_view(elem_id="e5-why-grid")
-        with gr.Row(elem_id="e5-why-words"):
-            start = gr.Button(label("Leave out each word"), elem_id="e5-leave-out", size="sm", min_width=0)
-            stop = gr.Button(label("Stop"), elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
-        effects = text_tree(elem_id="e5-why-effects", live="polite")
         read = text_tree(elem_id="e5-why-read")
         explained = gr.State(None)
     cell = gr.JSON(None, visible=False)  # in the page, where a link's script reads it
