@@ -221,6 +221,34 @@ def test_a_new_file_leaves_nothing_of_the_one_before(open_page):
     expect(page.locator("#e5-found")).to_have_count(0)
 
 
+def test_texts_of_one_column_are_embedded_after_a_file_of_several(open_page):
+    """The page must not send the columns of the file before, whose choices are no longer to be seen."""
+    page = open_page()
+    open_corpus(page)
+    expect(page.locator("#e5-text-column")).to_be_hidden()
+    clear = page.locator("#e5-corpus-file").get_by_label("Clear")
+    upload(page, sheet(ROWS, ("_id", "title", "body", "category")), "several.csv")
+    expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
+    page.locator("#e5-colour-column input").click()
+    page.get_by_role("option", name="category").click()
+    clear.click()
+    upload(page, b"line\none\ntwo", "one.csv")
+    expect(page.locator("#e5-chosen")).to_contain_text("2 texts to embed")
+    expect(page.locator("#e5-text-column")).to_be_hidden()
+    embed(page)
+    expect(page.locator("#e5-embed-status")).to_contain_text("2 texts of one.csv")
+    clear.click()
+    upload(page, sheet(ROWS), "again.csv")
+    expect(page.locator("#e5-text-column")).to_be_visible()
+    expect(page.locator("#e5-text-column input")).to_have_value("text")
+    expect(page.locator("#e5-colour-column input")).to_have_value("none")
+    page.locator("#e5-paste textarea").fill("three\nfour\nfive")
+    page.locator("#e5-use-paste").click()
+    expect(page.locator("#e5-chosen")).to_contain_text("3 texts to embed")
+    embed(page)
+    expect(page.locator("#e5-embed-status")).to_contain_text("3 texts of pasted texts")
+
+
 def test_a_result_that_comes_late_is_not_shown_beside_other_texts(open_page, held_up, monkeypatch):
     real = corpus_tab.embed_corpus
 

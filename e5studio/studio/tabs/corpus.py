@@ -44,6 +44,10 @@ _ENCODINGS = [
 ]
 _DELIMITERS = [(label("As the ending says"), ""), (",", ","), (";", ";"), ("|", "|"), ("Tab", "\t")]
 _NONE = ""
+# Classes and not `visible`: a row that is not visible takes its drop-downs off the page, which then goes on sending the
+# columns of the file before.
+_COLUMNS = ["e5-computing"]
+_NO_COLUMNS = [*_COLUMNS, "e5-away"]
 _N_SOURCE = 7  # values of `SourcePart.outputs`
 _HINT = "Model, use and instruction are those on the left side of the page."
 
@@ -154,7 +158,7 @@ def _render_source() -> SourcePart:
         )
     said = text_tree(_invitation(), elem_id="e5-corpus-said", live="polite")
     preview = data_table_view(elem_id="e5-preview")
-    with gr.Row(visible=False, elem_id="e5-columns", elem_classes="e5-computing") as columns:
+    with gr.Row(elem_id="e5-columns", elem_classes=_NO_COLUMNS) as columns:
         text = gr.Dropdown([], label=label("Column of texts"), min_width=0, elem_id="e5-text-column")
         title = gr.Dropdown([], label=label("Column of titles"), min_width=0, elem_id="e5-title-column")
         colour = gr.Dropdown([], label=label("Column that colours the map"), min_width=0, elem_id="e5-colour-column")
@@ -215,7 +219,7 @@ def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]
     """A table as the values of `SourcePart.outputs`."""
     if table is None:
         none = gr.update(choices=[], value=None)
-        return [_invitation(), None, gr.update(visible=False), none, none, none, []]
+        return [_invitation(), None, gr.update(elem_classes=_NO_COLUMNS), none, none, none, []]
     text, title, colour = table.text_column, table.title_column, None
     if corpus is not None:
         text, title, colour = corpus.text_name, corpus.title_name, corpus.colour_name
@@ -227,7 +231,7 @@ def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]
     return [
         corpus_words.file_read(table),
         posted(preview_table(table)),
-        gr.update(visible=len(table.columns) > 1),
+        gr.update(elem_classes=_COLUMNS if len(table.columns) > 1 else _NO_COLUMNS),
         gr.update(choices=list(table.text_columns), value=text),
         gr.update(choices=optional, value=title or _NONE),
         gr.update(choices=optional, value=colour or _NONE),
