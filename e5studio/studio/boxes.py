@@ -93,7 +93,7 @@ def check_limits(texts: Sequence[str], limits: Limits, what: str) -> None:
     Raises:
         LimitError: Too many texts or characters.
     """
-    advice = "Take fewer, or use the e5studio command or library, which have no such limit."
+    advice = "Take fewer, or the page's Corpus tab, which takes 50,000 texts; the e5studio command has no limit."
     if len(texts) > limits.max_texts:
         raise LimitError(f"{len(texts):,} {what} are more than the {limits.max_texts:,} taken at once here. {advice}")
     n_characters = sum(map(len, texts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from e5studio.studio.boxes import LimitError, Limits, check_limits, read_box, shown
+from e5studio.studio.corpus.corpus import MAX_ROWS
 
 
 def test_each_line_is_a_text_whatever_ends_it():
@@ -45,7 +46,8 @@ def test_a_text_reaches_the_model_as_it_was_typed():
 def test_limits_are_exact_and_say_both_numbers():
     limits = Limits(max_texts=2, max_characters=10)
     check_limits(["12345", "67890"], limits, "queries")
-    with pytest.raises(LimitError, match=r"3 queries are more than the 2 taken"):
+    said = rf"3 queries are more than the 2 taken .* Corpus tab, which takes {MAX_ROWS:,} texts"
+    with pytest.raises(LimitError, match=said):
         check_limits(["a", "b", "c"], limits, "queries")
     with pytest.raises(LimitError, match=r"11 characters; 10 are taken"):
         check_limits(["12345", "678901"], limits, "queries")
