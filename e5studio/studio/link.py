@@ -80,7 +80,10 @@ def read_link(state: Any, limits: Limits) -> SharedInputs:
         UnknownModelError: Its model is not offered here.
     """
     if not isinstance(state, dict) or not all(isinstance(state.get(name), str) for name in FIELDS):
-        raise LinkError("This link or file holds no page of E5 Studio, or is damaged. The page is as it was.")
+        raise LinkError(
+            "This link or file holds no page of E5 Studio, or is damaged. The page is as it was. A file of texts goes "
+            "to the Corpus tab."
+        )
     longest = max(len(state[name]) for name in FIELDS)
     if longest > limits.max_characters:
         raise LinkError(

@@ -53,7 +53,7 @@ def test_what_is_no_separator_is_a_line():
     "state", [None, [], "text", {}, {**STATE, "queries": 7}, {**STATE, "model": None}, {**STATE, "passages": ["a"]}]
 )
 def test_damaged(state):
-    with pytest.raises(LinkError, match="damaged"):
+    with pytest.raises(LinkError, match=r"damaged\..* A file of texts goes to the Corpus tab\.$"):
         read_link(state, LIMITS)
 
 
