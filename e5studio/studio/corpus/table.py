@@ -218,7 +218,7 @@ def choose_columns(table: Table, text: str, title: str | None = None, colour: st
 def in_words_of_page(error: FileFormatError, path: Path, name: str) -> FileFormatError:
     """The same in the words of the page: the file's own name, and a choice of encoding in place of an option."""
     if isinstance(error, FileEncodingError):
-        advice = "Choose the encoding that it was saved with, such as cp1252 or utf-16-le."
+        advice = "Choose the encoding that it was saved with under 'How the file is read', such as cp1252 or utf-16-le."
         return FileEncodingError(error.fact.replace(str(path), name), advice)
     return FileFormatError(str(error).replace(str(path), name))
 
