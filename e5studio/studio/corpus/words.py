@@ -45,7 +45,8 @@ def chosen(corpus: Corpus) -> list[Node]:
     }
     said = ", ".join(f"{_count(count, 'row')} {kind}" for kind, count in counts.items() if count)
     left_out = f" Left out: {said}." if said else " No row is left out."
-    return [["p", "e5-hint", f"{_count(len(corpus), 'text')} to embed.{left_out}"]]
+    front = "" if corpus.titles is None else " Each title is embedded in front of its text."
+    return [["p", "e5-hint", f"{_count(len(corpus), 'text')} to embed.{left_out}{front}"]]
 
 
 def news(told: EmbeddingNews) -> str:

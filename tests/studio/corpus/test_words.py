@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,6 +64,12 @@ def test_what_is_left_out_is_counted(corpus):
     said = words_of(words.chosen(corpus))
     assert "16 texts to embed." in said
     assert "1 row without a value, 2 rows with an empty text, 1 row that could not be read" in said
+
+
+def test_whether_titles_are_embedded_is_said(corpus):
+    titled = replace(corpus, titles=("A title",) * len(corpus))
+    assert "Each title is embedded in front of its text." in words_of(words.chosen(titled))
+    assert "title" not in words_of(words.chosen(replace(corpus, titles=None)))
 
 
 def test_news_tell_counts_speed_and_time():
