@@ -215,7 +215,8 @@ def _import_backend(name: str) -> Any:
         raise BackendError(f"Unknown back end {name!r}. There are: auto, {', '.join(_PACKAGES)}.")
     if not _is_installed(_PACKAGES[name]):
         raise MissingDependencyError(
-            f"The {name} back end needs the package {_PACKAGES[name]!r}. Install it with: pip install {_PACKAGES[name]}"
+            f"The {name} back end needs the package {_PACKAGES[name]!r}.",
+            f"Install it with: pip install {_PACKAGES[name]}",
         )
     try:
         return importlib.import_module(f"e5studio.backends.{name}")
@@ -223,7 +224,7 @@ def _import_backend(name: str) -> Any:
         if error.name is None or error.name.startswith("e5studio"):
             raise
         raise MissingDependencyError(
-            f"The {name} back end needs the package {error.name!r}. Install it with: pip install {error.name}"
+            f"The {name} back end needs the package {error.name!r}.", f"Install it with: pip install {error.name}"
         ) from error
     except (ImportError, OSError) as error:  # the package is there, and broken
         raise BackendError(

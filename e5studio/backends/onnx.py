@@ -58,7 +58,7 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
     chosen: DType = "float32" if dtype == "auto" else dtype
     if chosen not in _DTYPES:
         advice = "Take backend='openvino' or 'torch' for it." if chosen == "bfloat16" else ""
-        raise BackendError(f"The onnx back end computes in {', '.join(_DTYPES)}, not in {dtype!r}. {advice}".rstrip())
+        raise BackendError(f"The onnx back end computes in {', '.join(_DTYPES)}, not in {dtype!r}.", advice)
     return "cpu", chosen
 
 

@@ -66,7 +66,9 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
     if chosen not in _DTYPES:
         raise BackendError(f"The openvino back end computes in {', '.join(_DTYPES)}, not in {dtype!r}.")
     if chosen == "bfloat16" and not has_bfloat16():
-        raise BackendError("This processor has no bfloat16 of its own; float32 is faster here. Take dtype='float32'.")
+        raise BackendError(
+            "This processor has no bfloat16 of its own; float32 is faster here.", "Take dtype='float32'."
+        )
     return "cpu", chosen
 
 

@@ -55,8 +55,8 @@ def _import_nncf() -> Any:
         import nncf
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "int8 is made with the package 'nncf', once a model; what was made starts without it. Install it with: "
-            "pip install nncf"
+            "int8 is made with the package 'nncf', once a model; what was made starts without it.",
+            "Install it with: pip install nncf",
         ) from error
     return nncf
 

@@ -170,7 +170,7 @@ def _torch_dtype(dtype: DType) -> torch.dtype:
     if dtype not in _DTYPES:
         choices = ", ".join(name for name in _DTYPES if name != "auto")
         advice = "Take backend='openvino' for int8." if dtype == "int8" else ""
-        raise BackendError(f"The torch back end computes in {choices}, not in {dtype!r}. {advice}".rstrip())
+        raise BackendError(f"The torch back end computes in {choices}, not in {dtype!r}.", advice)
     return _DTYPES[dtype]
 
 

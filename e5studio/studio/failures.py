@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import logging
 
-from e5studio.errors import CacheError, E5StudioError, ModelFilesError, ModelUnavailableError, OutOfMemoryError
+from e5studio.errors import (
+    BackendError,
+    CacheError,
+    E5StudioError,
+    MissingDependencyError,
+    ModelFilesError,
+    ModelUnavailableError,
+    OutOfMemoryError,
+)
 from e5studio.studio.catalog import model_here
 from e5studio.studio.state import StoppedError
 
@@ -26,6 +34,18 @@ def explain(error: Exception) -> str:
     return (
         f"Something went wrong inside the Studio ({type(error).__name__}). Try again or take another model; "
         "if it stays, the details are in the log of the program that runs this page."
+    )
+
+
+def in_words_of_menus(error: BackendError | MissingDependencyError) -> E5StudioError:
+    """What cannot be computed, where the page lets people choose a precision and what computes.
+
+    The advice in the message is for Python and for whoever runs the page, whose log has it.
+    """
+    _log.warning("%s", error)
+    return type(error)(
+        error.fact,
+        "Choose another precision, such as float32. Whoever runs this page finds in its log what would be needed.",
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from e5studio.backends import resolve_choices
 from e5studio.studio.tabs import compare as compare_tab
 from tests.studio.browsing import MARKS, NASTY, example, expect, score, take_model, write
 from tests.studio.conftest import ENGLISH, INSTRUCT
@@ -105,6 +106,19 @@ def test_precisions_are_compared_at_one_click(open_page):
     expect(page.locator("#e5-dtype-b input")).to_have_value("int8")
     page.get_by_label("Passage 1 answers query 1").check()
     expect(page.locator("#e5-compare-status")).to_contain_text("Changed since it was compared")
+
+
+def test_a_precision_that_cannot_be_had_is_met_with_what_the_page_offers(open_page, monkeypatch):
+    def refuse(*arguments, **options):
+        resolve_choices("torch", device="cpu", dtype="int8")
+
+    monkeypatch.setattr(compare_tab, "compare", refuse)
+    page = open_page()
+    open_compare(page)
+    page.locator("#e5-try-precision").click()
+    said = page.locator("#e5-compare-status .e5-error")
+    expect(said).to_contain_text("not in 'int8'. Choose another precision, such as float32.")
+    expect(said).not_to_contain_text("backend=")
 
 
 def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(open_page):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from e5studio.errors import ModelUnavailableError, OutOfMemoryError
+from e5studio.backends import resolve_choices
+from e5studio.errors import BackendError, ModelUnavailableError, OutOfMemoryError
 from e5studio.hub import locate
 from e5studio.memory import check_fits
 from e5studio.models import get_model_meta
 from e5studio.studio import failures
-from e5studio.studio.failures import explain
+from e5studio.studio.failures import explain, in_words_of_menus
 
 
 @pytest.fixture
@@ -30,6 +31,16 @@ def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unre
 def test_no_model_is_advised_where_none_is_here(unreachable, monkeypatch):
     monkeypatch.setattr(failures, "model_here", lambda: None)
     assert explain(unreachable).endswith("does not answer. Try again later.")
+
+
+def test_a_precision_that_cannot_be_had_is_met_with_another_and_the_log_names_the_package(caplog):
+    with pytest.raises(BackendError, match="Take backend='openvino'") as caught:
+        resolve_choices("torch", device="cpu", dtype="int8")
+    assert str(in_words_of_menus(caught.value)) == (
+        "The torch back end computes in float32, bfloat16, float16, not in 'int8'. Choose another precision, such as "
+        "float32. Whoever runs this page finds in its log what would be needed."
+    )
+    assert "Take backend='openvino' for int8." in caplog.text
 
 
 def test_a_model_too_large_is_not_met_with_a_precision_that_the_page_does_not_offer():

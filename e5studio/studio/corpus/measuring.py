@@ -15,7 +15,7 @@ from e5studio.analysis.correlation import scipy_stats
 from e5studio.analysis.retrieval_metrics import QueryScores, import_pytrec_eval
 from e5studio.analysis.significance import Comparison, Interval, compare_means, mean_interval
 from e5studio.encoder import E5Encoder
-from e5studio.errors import TextError
+from e5studio.errors import BackendError, MissingDependencyError, TextError
 from e5studio.evaluation.run import RETRIEVAL_METRIC, retrieval_scores
 from e5studio.evaluation.tasks import Document, RetrievalTask
 from e5studio.models import ModelMeta
@@ -25,7 +25,7 @@ from e5studio.studio.catalog import offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.embedding import EmbeddedTexts, EmbeddingNews, OnNews, embed_documents, embed_texts
 from e5studio.studio.corpus.kept_vectors import KeptVectors
-from e5studio.studio.failures import explain
+from e5studio.studio.failures import explain, in_words_of_menus
 from e5studio.studio.handlers import Handlers, OnStage
 from e5studio.studio.line import FullError
 from e5studio.studio.state import StoppedError
@@ -229,6 +229,8 @@ def measure(
             rows.append(_measure_one(handlers, corpus, pairs, setting, kept, tell))
         except (StoppedError, FullError):
             raise
+        except (BackendError, MissingDependencyError) as error:
+            rows.append(FailedSetting(setting, explain(in_words_of_menus(error))))
         except Exception as error:
             rows.append(FailedSetting(setting, explain(error)))
     stage(None, "Comparing the settings")

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from e5studio.backends import BackendName, DType
-from e5studio.errors import VectorError
+from e5studio.errors import BackendError, MissingDependencyError, VectorError
 from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio import compare_words, words
@@ -25,7 +25,7 @@ from e5studio.studio.components.save_bar import save_bar
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE, ENCODING, SAVING, fields_of
 from e5studio.studio.exports import columns_file
-from e5studio.studio.failures import explain
+from e5studio.studio.failures import explain, in_words_of_menus
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import (
     Inputs,
@@ -327,7 +327,10 @@ def _comparer(handlers: Handlers, running: RunningWork) -> Any:
         before: Sequence[ScoreResult],
         tell: OnStage | None = None,
     ) -> Comparison:
-        return compare(handlers, first, second, tell, is_paired=is_paired, before=before)
+        try:
+            return compare(handlers, first, second, tell, is_paired=is_paired, before=before)
+        except (BackendError, MissingDependencyError) as error:
+            raise in_words_of_menus(error) from error
 
     gpu_run = handlers.on_gpu(run)
 
