@@ -39,6 +39,11 @@ WHAT_IS_KEPT: list[Node] = [
             [
                 "li",
                 "",
+                "What you type is kept in your own browser, too, until the tab is closed: a reload brings it back.",
+            ],
+            [
+                "li",
+                "",
                 "A corpus, files that you bring and files made for you to save are gone an hour after their last use. "
                 '"Forget all of it" on the Corpus tab removes a corpus at once.',
             ],
