@@ -36,7 +36,7 @@ WHAT_IS_KEPT: list[Node] = [
                 "What you typed and scored stays in that machine's memory while the page is open and for 10 minutes "
                 "after it is closed, large plots and tables for an hour.",
             ],
-            [
+            ["li", "", "What you type is kept in your own browser, too, until the tab is closed, for a reload."],
                 "li",
                 "",
                 "What you type is kept in your own browser, too, until the tab is closed: a reload brings it back.",
