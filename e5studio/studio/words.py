@@ -25,11 +25,7 @@ WHAT_IS_KEPT: list[Node] = [
         [
             "ul",
             "",
-            [
-                "li",
-                "",
-                "Texts are embedded on the machine that serves this page. They go nowhere else and into no log.",
-            ],
+            ["li", "", "Texts are embedded on the machine that serves this page, and go nowhere else."],
             [
                 "li",
                 "",
@@ -37,15 +33,11 @@ WHAT_IS_KEPT: list[Node] = [
                 "after it is closed, large plots and tables for an hour.",
             ],
             ["li", "", "What you type is kept in your own browser, too, until the tab is closed, for a reload."],
-                "li",
-                "",
-                "What you type is kept in your own browser, too, until the tab is closed: a reload brings it back.",
-            ],
             [
                 "li",
                 "",
                 "A corpus, files that you bring and files made for you to save are gone an hour after their last use. "
-                '"Forget all of it" on the Corpus tab removes a corpus at once.',
+                '"Forget all of it" on the Corpus tab removes a corpus, its vectors and its file at once.',
             ],
             [
                 "li",
