@@ -35,6 +35,7 @@ NASTY = [
 def expect(locator):
     from playwright.sync_api import expect as expect_
 
+    expect_.set_options(timeout=15_000)  # a busy machine is slow, and waits only where something is wrong
     return expect_(locator)
 
 
