@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 def publish(handlers: Handlers, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
-    gpu_embed = handlers.on_gpu(handlers.embed_lists)
+    gpu_embed = handlers.on_gpu(handlers.embed)
 
     def models(request: gr.Request | None = None) -> list[dict[str, Any]] | str:
         """List the models by name, with what is known of each: layers, dimensions, languages, whether it is here."""

@@ -274,27 +274,12 @@ class Handlers:
     def embed(
         self,
         model: str,
-        texts: Sequence[str],
-        arguments: PromptArguments,
-        dtype: DType = "auto",
-        backend: BackendName = "auto",
-    ) -> FloatArray:
-        """Embed texts for a program; one row each, in order.
-
-        Raises:
-            E5StudioError: As `score`; an empty text is an error here, and so is an empty list.
-        """
-        return self.embed_lists(model, {"texts": texts}, [arguments], dtype, backend)[0][0]
-
-    def embed_lists(
-        self,
-        model: str,
         lists: Mapping[str, Sequence[str]],
         arguments: Sequence[PromptArguments],
         dtype: DType = "auto",
         backend: BackendName = "auto",
     ) -> tuple[list[FloatArray], tuple[EncodeReport, ...]]:
-        """Embed several lists of texts for a program.
+        """Embed lists of texts for a program, in one turn.
 
         Args:
             model: Name of a model of the table.
@@ -307,7 +292,7 @@ class Handlers:
             For each list its vectors, a row each text, and what was read of them.
 
         Raises:
-            E5StudioError: As `embed`.
+            E5StudioError: As `score`; an empty text is an error here, and so is an empty list.
         """
         for what, texts in lists.items():
             self.check(texts, what)

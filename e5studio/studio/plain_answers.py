@@ -158,7 +158,7 @@ class PlainAnswers:
         """
         arguments: list[PromptArguments] = [_query_arguments(instruction), {"prompt_name": "document"}]
         lists = {"queries": queries, "passages": passages}
-        (left, right), reports = self.handlers.embed_lists(model, lists, arguments)
+        (left, right), reports = self.handlers.embed(model, lists, arguments)
         found = semantic_search(left, right, top_k=top_k)
         return {
             "model": offered(model).name,

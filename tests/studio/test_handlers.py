@@ -117,12 +117,12 @@ def test_progress_goes_from_the_model_to_the_last_text(handlers):
 
 
 def test_embedding_for_programs_is_strict_about_prompts_and_empty_texts(handlers, encoders):
-    rows = handlers.embed(ENGLISH, ["one", "two"], {"prompt_name": "passage"})
+    [rows], _ = handlers.embed(ENGLISH, {"texts": ["one", "two"]}, [{"prompt_name": "passage"}])
     np.testing.assert_array_equal(rows, encoders("e5").encode_document(["one", "two"]))
     with pytest.raises(PromptError, match="none was chosen"):
-        handlers.embed(ENGLISH, ["one"], {})
+        handlers.embed(ENGLISH, {"texts": ["one"]}, [{}])
     with pytest.raises(TextError) as caught:
-        handlers.embed(ENGLISH, ["one", " "], {"prompt_name": "query"})
+        handlers.embed(ENGLISH, {"texts": ["one", " "]}, [{"prompt_name": "query"}])
     assert caught.value.indices == (1,)
 
 
