@@ -182,7 +182,7 @@ def test_what_is_wrong_with_a_file_is_a_sentence(open_page):
     page.locator("#e5-corpus-file").get_by_label("Clear").click()
     upload(page, "text\ncaf\u00e9\n".encode("cp1252"), "old.csv")
     expect(error).to_contain_text("old.csv is not utf-8")
-    page.get_by_text("How the file is read").click()
+    page.get_by_text("How the file is read", exact=True).click()
     page.locator("#e5-encoding input").click()
     page.get_by_role("option", name="cp1252").click()
     expect(page.locator("#e5-preview")).to_contain_text("caf\u00e9")

@@ -121,8 +121,8 @@ def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: lis
     for source in sources:
         source.pick(stop, **AT_ONCE)
         opened = draft_state()
-        # Who clicks on while the first waits wants the last.
-        made = source.pick(picked, [result], [opened], trigger_mode="always_last", **ENCODING)
+        # Gradio drops the second of two clicks otherwise, or what it was about.
+        made = source.pick(picked, [result], [opened], trigger_mode="multiple", **ENCODING)
         show_if_current(made, opened, result, why.outputs)
     why.stop.click(stop, **AT_ONCE)
     return stop
