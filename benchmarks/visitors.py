@@ -68,7 +68,7 @@ async def measure(pid: int) -> dict[str, Any]:
                 "wait": spread(waits),
                 "until_the_map": spread([each["whole"] for each in found]),
                 "told_to_wait": sum(each["told_to_wait"] for each in found),
-                "load_of_all_others": round((after[1] - before[1]) / (after[0] - before[0]), 2),
+                "cores_of_server_and_others": round((after[1] - before[1]) / (after[0] - before[0]), 2),
             }
         )
     return {
