@@ -203,7 +203,7 @@ def test_others_are_served_between_batches(fake, setting):
 
     def on_news(news):
         if news.doing == "Embedding" and not answers:
-            answers.append(fake.embed(ENGLISH, ["a query"], {"prompt_name": "query"}))
+            answers.append(fake.embed(ENGLISH, {"queries": ["a query"]}, [{"prompt_name": "query"}]))
 
     embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), on_news)
     assert len(answers) == 1
