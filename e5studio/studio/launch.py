@@ -110,15 +110,17 @@ def launch_app(
     from starlette.middleware import Middleware
 
     from e5studio.studio.components.plotly_view import plotly_route
+    from e5studio.studio.corpus.shelves import SHELVES
     from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
     from e5studio.studio.labels import translations
-    from e5studio.studio.parcels import parcel_route
+    from e5studio.studio.parcels import PARCELS, parcel_route
     from e5studio.studio.sessions import GradioSessions, SessionWatch, describe_once
     from e5studio.studio.theme import studio_theme
     from e5studio.studio.uploads import delete_old
 
     describe_once(demo)
-    watch = Middleware(SessionWatch, kept=GradioSessions(demo), on_sweep=delete_old)
+    kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
+    watch = Middleware(SessionWatch, kept=kept, on_sweep=delete_old)
     demo.queue(max_size=_WAITING_EVENTS, default_concurrency_limit=8, api_open=False)
     try:
         _, address, _ = demo.launch(

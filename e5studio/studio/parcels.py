@@ -2,13 +2,13 @@
 
 An event's values pass a queue as JSON and are compared as strings in the browser, which a matrix of 256 x 256 or
 a map of 50,000 points would hold up. Such an event carries an address instead. Everything stays in memory (files
-of many vectors on disk), under keys that nobody can guess, and is forgotten after a while.
+of many vectors on disk), under keys that nobody can guess, and is forgotten with the page that it was made for.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
+import math
 import secrets
 import shutil
 import struct
@@ -29,6 +29,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from e5studio.studio.boxes import LimitError
+from e5studio.studio.sessions import session_now
 
 PATH = "e5studio/parcels"
 MAX_INLINE_CHARACTERS = 32_000
@@ -70,14 +71,71 @@ class FileParcel:
     file_name: str
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A parcel, and until when and for whose page it is kept."""
+
+    parcel: Parcel | FileParcel
+    n_bytes: int
+    ends: float
+    session: str | None
+
+
+class _Stock:
+    """Parcels in the order in which they came; the oldest leave where all together take too much room.
+
+    Args:
+        max_bytes: Of all.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self.n_bytes = 0
+
+    @property
+    def first_end(self) -> float:
+        """When the next one is over."""
+        return next((kept.ends for kept in self._kept.values()), math.inf)
+
+    def get(self, key: str) -> Parcel | FileParcel | None:
+        kept = self._kept.get(key)
+        return None if kept is None else kept.parcel
+
+    def add(self, key: str, kept: _Kept) -> None:
+        self._kept[key] = kept
+        self.n_bytes += kept.n_bytes
+
+    def trim(self, now: float) -> None:
+        """Drop what is over or too much; the newest stays even if it alone is, for somebody is about to fetch it."""
+        while self._kept:
+            key, oldest = next(iter(self._kept.items()))
+            is_too_much = self.n_bytes > self._max_bytes and len(self._kept) > 1
+            if oldest.ends > now and not is_too_much:
+                return
+            self._drop(key)
+
+    def drop_of(self, session: str) -> None:
+        """Drop all that was made for a page."""
+        for key in [key for key, kept in self._kept.items() if kept.session == session]:
+            self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        kept = self._kept.pop(key)
+        self.n_bytes -= kept.n_bytes
+        if isinstance(kept.parcel, FileParcel):
+            kept.parcel.path.unlink(missing_ok=True)
+
+
 class Parcels:
-    """Keeps parcels for an hour, and the oldest no longer where all together would take too much room.
+    """Keeps parcels until their page is forgotten, an hour at most, and the oldest no longer where there is no room.
 
     Args:
         max_bytes: Of all parcels in memory.
-        kept_seconds: How long one is kept.
+        kept_seconds: How long one is kept at most.
         clock: Seconds that never go back.
         max_file_bytes: Of all parcels on disk.
+        session: Tells for which page a parcel is that comes now.
     """
 
     def __init__(
@@ -86,15 +144,14 @@ class Parcels:
         kept_seconds: float = _KEPT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         max_file_bytes: int = _MAX_FILE_BYTES,
+        session: Callable[[], str | None] = session_now,
     ) -> None:
-        self._max_bytes = max_bytes
-        self._max_file_bytes = max_file_bytes
+        self._in_memory = _Stock(max_bytes)
+        self._on_disk = _Stock(max_file_bytes)
         self._kept_seconds = kept_seconds
         self._clock = clock
+        self._session = session
         self._lock = threading.Lock()
-        self._parcels: OrderedDict[str, tuple[float, Parcel]] = OrderedDict()
-        self._n_bytes = 0
-        self._files: OrderedDict[str, tuple[float, FileParcel, int]] = OrderedDict()  # with their sizes
         self._folder: Path | None = None
         self._sweeper: threading.Timer | None = None
 
@@ -109,13 +166,7 @@ class Parcels:
                 f"This takes {len(parcel.content) / 1e6:,.0f} MB; at most {_MAX_PARCEL / 1e6:.0f} MB are sent at once. "
                 "Use fewer or shorter texts, or NumPy or Parquet in place of CSV."
             )
-        key = secrets.token_urlsafe(24)
-        with self._lock:
-            self._parcels[key] = (self._clock() + self._kept_seconds, parcel)
-            self._n_bytes += len(parcel.content)
-            self._forget()
-            self._sweep_later()
-        return f"{PATH}/{key}"
+        return self._keep(self._in_memory, parcel, len(parcel.content))
 
     def new_path(self, ending: str) -> Path:
         """A place for a file that becomes a parcel; the folder goes with the process."""
@@ -127,64 +178,50 @@ class Parcels:
 
     def put_file(self, parcel: FileParcel) -> str:
         """Keep a file until it is forgotten, which deletes it; returns its address, relative to the page's."""
-        key = secrets.token_urlsafe(24)
-        with self._lock:
-            self._files[key] = (self._clock() + self._kept_seconds, parcel, parcel.path.stat().st_size)
-            self._forget()
-            self._sweep_later()
-        return f"{PATH}/{key}"
+        return self._keep(self._on_disk, parcel, parcel.path.stat().st_size)
 
     def get(self, key: str) -> Parcel | FileParcel | None:
         """The parcel, or None where there is none (any longer)."""
         with self._lock:
-            self._forget()
-            if key in self._files:
-                return self._files[key][1]
-            _, parcel = self._parcels.get(key, (0.0, None))
-        return parcel
+            self._trim()
+            return self._on_disk.get(key) or self._in_memory.get(key)
+
+    def forget(self, session: str) -> None:
+        """Keep nothing any more of what was made for a page."""
+        with self._lock:
+            self._in_memory.drop_of(session)
+            self._on_disk.drop_of(session)
 
     @property
     def n_bytes(self) -> int:
-        """Of all that is kept."""
-        return self._n_bytes
+        """Of all that is kept in memory."""
+        return self._in_memory.n_bytes
 
     def sweep(self) -> None:
         """Forget what is over; runs by itself, so that nothing stays where nobody comes any more."""
         with self._lock:
             self._sweeper = None
-            self._forget()
-            if self._parcels or self._files:
-                self._sweep_later()
+            self._trim()
+            self._sweep_later()
+
+    def _keep(self, stock: _Stock, parcel: Parcel | FileParcel, n_bytes: int) -> str:
+        key = secrets.token_urlsafe(24)
+        with self._lock:
+            stock.add(key, _Kept(parcel, n_bytes, self._clock() + self._kept_seconds, self._session()))
+            self._trim()
+            self._sweep_later()
+        return f"{PATH}/{key}"
+
+    def _trim(self) -> None:
+        self._in_memory.trim(self._clock())
+        self._on_disk.trim(self._clock())
 
     def _sweep_later(self) -> None:
-        if self._sweeper is None:
-            self._sweeper = threading.Timer(max(self._first_end() - self._clock(), _LEAST_PAUSE), self.sweep)
+        first_end = min(self._in_memory.first_end, self._on_disk.first_end)
+        if self._sweeper is None and first_end < math.inf:
+            self._sweeper = threading.Timer(max(first_end - self._clock(), _LEAST_PAUSE), self.sweep)
             self._sweeper.daemon = True
             self._sweeper.start()
-
-    def _first_end(self) -> float:
-        ends = [kept[0] for kept in itertools.islice(self._parcels.values(), 1)]
-        ends += [kept[0] for kept in itertools.islice(self._files.values(), 1)]
-        return min(ends)
-
-    def _forget(self) -> None:
-        self._forget_files()
-        while self._parcels:
-            ends, parcel = next(iter(self._parcels.values()))
-            if ends > self._clock() and self._n_bytes <= self._max_bytes:
-                return
-            self._parcels.popitem(last=False)
-            self._n_bytes -= len(parcel.content)
-
-    def _forget_files(self) -> None:
-        # The newest stays even if it alone is too large: somebody is about to fetch it.
-        while self._files:
-            ends, parcel, _ = next(iter(self._files.values()))
-            n_bytes = sum(size for _, _, size in self._files.values())
-            if ends > self._clock() and (n_bytes <= self._max_file_bytes or len(self._files) == 1):
-                return
-            self._files.popitem(last=False)
-            parcel.path.unlink(missing_ok=True)
 
 
 PARCELS = Parcels()

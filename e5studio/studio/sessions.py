@@ -1,7 +1,7 @@
-"""Forgets what Gradio keeps of a page: some minutes after it is closed, in place of when a hundred others have come.
+"""Forgets a visitor some minutes after their page is closed: what Gradio keeps of it, and what others keep for it.
 
-Gradio keeps what a page shows and what its States hold under the page's session. Corpora and parcels go by their own
-clocks (`e5studio.studio.corpus.shelves`, `e5studio.studio.parcels`).
+Gradio keeps what a page shows and what its States hold under the page's session, until a hundred others have come.
+Corpora and parcels (`e5studio.studio.corpus.shelves`, `e5studio.studio.parcels`) go with the session, too.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -61,9 +62,11 @@ class PresentPages:
     def forget_absent(self, kept: KeptSessions, seconds: float = CLOSED_SECONDS) -> None:
         """Forget pages that have been closed for long; and programs, which have none, as long after their last call."""
         begin = self.now() - timedelta(seconds=seconds)
-        for session, used in list(kept.time_last_used.items()):
-            closed = self._closed.get(session, used)
-            if session not in self._open and max(used, closed) < begin:
+        ended = dict(kept.time_last_used)
+        for session, closed in self._closed.items():  # Gradio may have forgotten it already, to make room
+            ended[session] = max(closed, ended.get(session, closed))
+        for session, since in ended.items():
+            if session not in self._open and since < begin:
                 kept.forget(session)
         self._closed = {session: since for session, since in self._closed.items() if since >= begin}
 
@@ -118,15 +121,24 @@ class SessionWatch:
         loop.call_later(self._sweep_seconds, self._sweep, loop)
 
 
+def session_now() -> str | None:
+    """The session for which Gradio runs this function's caller; None outside of its events."""
+    gradio = sys.modules.get("gradio.context")  # where nobody has loaded Gradio, it runs nothing
+    request = gradio.LocalContext.request.get(None) if gradio else None
+    return None if request is None else request.session_hash
+
+
 class GradioSessions:
     """What Gradio keeps of the sessions of a Blocks.
 
     Args:
         demo: The Blocks, launched or about to be.
+        on_forget: Called with each session that is forgotten, for what others keep of it.
     """
 
-    def __init__(self, demo: Any) -> None:
+    def __init__(self, demo: Any, on_forget: Sequence[Callable[[str], None]] = ()) -> None:
         self._demo = demo
+        self._on_forget = on_forget
 
     @property
     def time_last_used(self) -> Mapping[str, datetime]:
@@ -143,6 +155,8 @@ class GradioSessions:
         holder.time_last_used.pop(session, None)
         queue.pending_messages_per_session.pop(session, None)
         queue.pending_event_ids_session.pop(session, None)
+        for forget in self._on_forget:
+            forget(session)
 
 
 def describe_once(demo: Any) -> None:

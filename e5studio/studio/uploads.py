@@ -36,12 +36,12 @@ def still_there(path: Path) -> Path:
     """A file that a page brought, if it is still here.
 
     Raises:
-        TextError: It is not. Gradio keeps one copy of equal files, so another page may have had it deleted.
+        TextError: It is not: it is old, or Gradio's one copy of equal files went with another page.
     """
     if not path.is_file():
         raise TextError(
-            f"{shown(path.name, 80)} is no longer on the server: files go after an hour, or when the same file is "
-            "forgotten on another page. Choose it again."
+            f"{shown(path.name, 80)} is no longer on the server: files go after an hour, or with the other page that "
+            "brought the same one. Choose it again."
         )
     return path
 

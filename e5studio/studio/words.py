@@ -29,16 +29,17 @@ WHAT_IS_KEPT: list[Node] = [
             [
                 "li",
                 "",
-                "What you typed and scored stays in that machine's memory while the page is open and for 10 minutes "
-                "after it is closed, large plots and tables for an hour.",
+                "What you type and score, a corpus, files that you bring and files made for you to save stay on that "
+                "machine while the page is open. 10 minutes after it is closed they are gone.",
             ],
-            ["li", "", "What you type is kept in your own browser, too, until the tab is closed, for a reload."],
             [
                 "li",
                 "",
-                "A corpus, files that you bring and files made for you to save are gone an hour after their last use. "
-                '"Forget all of it" on the Corpus tab removes a corpus, its vectors and its file at once.',
+                "Some go earlier: a corpus and its file when you have not used them for an hour, large plots, tables "
+                'and saved files an hour after they were made. "Forget all of it" on the Corpus tab removes a corpus, '
+                "its vectors and its file at once.",
             ],
+            ["li", "", "What you type is kept in your own browser, too, until the tab is closed, for a reload."],
             [
                 "li",
                 "",

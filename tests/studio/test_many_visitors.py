@@ -6,6 +6,7 @@ import asyncio
 import gc
 import re
 from collections import deque
+from pathlib import Path
 
 import httpx
 import pytest
@@ -134,6 +135,40 @@ def test_forty_people_at_once_three_rounds(crowded, offline_encoder):
     assert len(last) > 100  # it was a census of something
     assert handlers.line.n_waiting == 0
     assert not texts_kept(r"visitor\d\dround[01]")  # an idle thread holds what it did last until it does something else
+
+
+def test_nothing_of_a_closed_page_stays(crowded):
+    """Neither large figures and tables, nor a corpus with its file."""
+    demo, _, address = crowded
+
+    async def visit(upload):
+        async with Visitor(address, await open_page(address)) as visitor:
+            visitor.write("e5-passages", "\n".join(f"{number} " + "a long passage " * 15 for number in range(250)))
+            await visitor.press("e5-score")
+            assert "Scored 2 × 250" in str(visitor.sees("e5-status"))
+            await visitor.press("e5-shelf", "opened", {"key": ""})
+            visitor.write("e5-corpus-file", await upload(visitor))
+            await visitor.press("e5-corpus-file", "upload")
+            assert "3 rows" in str(visitor.sees("e5-corpus-said"))
+            return visitor.sees("e5-corpus-file")["path"]
+
+    async def upload(visitor):
+        async with httpx.AsyncClient(base_url=address) as client:
+            answer = await client.post("/gradio_api/upload", files={"files": ("three.csv", b"text\none\ntwo\nthree\n")})
+        return {"path": answer.json()[0], "orig_name": "three.csv", "meta": {"_type": "gradio.FileData"}}
+
+    async def stay_and_go():
+        before = PARCELS.n_bytes, SHELVES.n_bytes
+        path = Path(await visit(upload))
+        while_open = PARCELS.n_bytes, SHELVES.n_bytes
+        assert path.exists()
+        assert while_open[0] > before[0]
+        assert while_open[1] > before[1]
+        await until_forgotten(demo)
+        assert (PARCELS.n_bytes, SHELVES.n_bytes) == before
+        assert not path.exists()
+
+    asyncio.run(stay_and_go())
 
 
 class CheckpointPool(ModelPool):
@@ -275,7 +310,7 @@ async def call(address, name, values):
 
 async def until_forgotten(demo):
     """What the sweep does ten minutes later."""
-    kept = GradioSessions(demo)
+    kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
     for _ in range(200):
         for session in list(kept.time_last_used):
             kept.forget(session)

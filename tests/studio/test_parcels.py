@@ -102,6 +102,25 @@ def test_parcels_go_where_nobody_asks_any_more():
     assert parcels.n_bytes == 0
 
 
+def test_what_was_made_for_a_page_goes_with_it():
+    page = ["ann"]
+    parcels = Parcels(session=lambda: page[0])
+    path = parcels.new_path(".csv")
+    path.write_bytes(b"a,b")
+    of_ann = [parcels.put(Parcel(b"ann's")), parcels.put_file(FileParcel(path, "text/csv", "e5.csv"))]
+    page[0] = "bob"
+    of_bob = parcels.put(Parcel(b"bob's"))
+    page[0] = None
+    of_nobody = parcels.put(Parcel(b"a program's"))
+    parcels.forget("ann")
+    parcels.forget("never seen")
+    assert [parcels.get(key_of(address)) for address in of_ann] == [None, None]
+    assert not path.exists()
+    assert parcels.get(key_of(of_bob)).content == b"bob's"
+    assert parcels.get(key_of(of_nobody)).content == b"a program's"
+    assert parcels.n_bytes == len(b"bob's" + b"a program's")
+
+
 def test_the_route_hands_out_what_is_known_and_nothing_else():
     parcels = Parcels()
     file = Parcel(b"a,b", "text/csv; charset=utf-8", 'e5-"scores".csv')

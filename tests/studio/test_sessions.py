@@ -15,9 +15,11 @@ HEARTBEAT = "/gradio_api/heartbeat/"
 class Kept:
     def __init__(self, **used):
         self.time_last_used = used
+        self.forgotten = []
 
     def forget(self, session):
-        del self.time_last_used[session]
+        self.forgotten.append(session)
+        self.time_last_used.pop(session, None)
 
 
 class Clock:
@@ -92,6 +94,19 @@ def test_programs_have_no_heartbeat_and_are_forgotten_after_their_last_call(page
     clock.go(2)
     pages.forget_absent(kept)
     assert not kept.time_last_used
+
+
+def test_what_others_keep_of_a_closed_page_is_forgotten_even_if_gradio_has_made_room_before(pages, clock):
+    kept = Kept()
+    pages.come("ann")
+    pages.go("ann")
+    clock.go(CLOSED_SECONDS - 1)
+    pages.forget_absent(kept)
+    assert kept.forgotten == []
+    clock.go(2)
+    pages.forget_absent(kept)
+    pages.forget_absent(kept)
+    assert kept.forgotten == ["ann"]
 
 
 def test_nothing_is_remembered_of_pages_that_are_forgotten(pages, clock):

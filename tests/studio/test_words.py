@@ -249,5 +249,5 @@ def test_settings_change_the_map_and_are_told(score):
 
 def test_what_is_said_of_what_is_kept_is_what_is_kept():
     said = str(words.WHAT_IS_KEPT)
-    assert f"for {CLOSED_SECONDS // 60} minutes after it is closed" in said
+    assert f"{CLOSED_SECONDS // 60} minutes after it is closed" in said
     assert {PARCELS._kept_seconds, SHELVES._kept_seconds, KEPT_SECONDS} == {3600}  # "an hour"

@@ -1,6 +1,7 @@
 """What the server keeps for one visitor, so that a page that is loaded again goes on where it stopped.
 
-In memory alone, under a token that nobody can guess, for an hour after the last use. Knows neither pages nor encoders.
+In memory, and the files that were brought on disk, under a token that nobody can guess: until the pages that opened
+it are forgotten (`e5studio.studio.sessions`), an hour after the last use at most. Knows neither pages nor encoders.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from e5studio.files.records import NotText
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.kept_vectors import KeptVectors
 from e5studio.studio.corpus.table import Table
+from e5studio.studio.sessions import session_now
 
 _KEPT_SECONDS = 3600
 _LEAST_PAUSE = 1  # second between two looks for what is over
@@ -139,11 +142,13 @@ class Shelf:
 
 @dataclass
 class _Place:
-    """A shelf among the others."""
+    """A shelf among the others, the files that lie on it, and the pages that opened it."""
 
     shelf: Shelf
     ends: float
     n_bytes: int
+    files: set[Path] = field(default_factory=set)
+    sessions: set[str] = field(default_factory=set)
 
 
 class Shelves:
@@ -151,8 +156,9 @@ class Shelves:
 
     Args:
         max_bytes: Of all shelves. The one that grows stays even if it alone takes more.
-        kept_seconds: How long after its last use one is kept.
+        kept_seconds: How long after its last use one is kept at most.
         clock: Seconds that never go back.
+        session: Tells which page opens a shelf now.
     """
 
     def __init__(
@@ -160,10 +166,12 @@ class Shelves:
         max_bytes: int = _MAX_BYTES,
         kept_seconds: float = _KEPT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
+        session: Callable[[], str | None] = session_now,
     ) -> None:
         self._max_bytes = max_bytes
         self._kept_seconds = kept_seconds
         self._clock = clock
+        self._session = session
         self._lock = threading.RLock()
         self._places: OrderedDict[str, _Place] = OrderedDict()  # least recently used first
         self._n_bytes = 0
@@ -181,7 +189,17 @@ class Shelves:
             if not isinstance(token, str) or token not in self._places:
                 token = self._add()
             self._note_use(token, is_larger=False)
-            return token, self._places[token].shelf
+            place, session = self._places[token], self._session()
+            if session is not None:
+                place.sessions.add(session)
+            return token, place.shelf
+
+    def keep_file(self, token: object, path: Path) -> tuple[str, Shelf]:
+        """As `open`; the file is deleted with the shelf, unless it lies on another, too."""
+        with self._lock:
+            token, shelf = self.open(token)
+            self._places[token].files.add(path)
+            return token, shelf
 
     def forget(self, token: object) -> None:
         """Forget a visitor's shelf; nothing happens where there is none."""
@@ -189,6 +207,15 @@ class Shelves:
             if isinstance(token, str) and token in self._places:
                 self._places[token].shelf.clear()  # whatever still works for it holds the shelf
                 self._drop(token)
+
+    def forget_session(self, session: str) -> None:
+        """Forget the shelves that this page opened, and no other that is still known, such as the same page anew."""
+        with self._lock:
+            for token, place in list(self._places.items()):
+                if session in place.sessions:
+                    place.sessions.remove(session)
+                    if not place.sessions:
+                        self.forget(token)
 
     def sweep(self) -> None:
         """Forget what is over; runs by itself, so that nothing stays where nobody comes any more."""
@@ -229,7 +256,11 @@ class Shelves:
             self._drop(token)
 
     def _drop(self, token: str) -> None:
-        self._n_bytes -= self._places.pop(token).n_bytes
+        place = self._places.pop(token)
+        self._n_bytes -= place.n_bytes
+        # Gradio keeps one copy of equal files.
+        for path in place.files.difference(*(other.files for other in self._places.values())):
+            path.unlink(missing_ok=True)
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:

@@ -204,14 +204,14 @@ def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> list[An
     listen_found(tab.found, handlers, tab.token, inputs.instruction, after=[opened, embedded, brought])
     listen_answers(tab.answers, inputs, handlers, tab.token, source.chosen_columns, after=[opened, *reads])
     emptied = [*read, source.file, source.paste, tab.bring, *tab.answers.emptied]
-    forgotten = tab.forget.click(_forget, [tab.token, source.file, tab.bring, tab.answers.pairs], emptied, **AT_ONCE)
+    forgotten = tab.forget.click(_forget, [tab.token], emptied, **AT_ONCE)
     return [opened, *reads, embedded, brought, forgotten]
 
 
 def _invitation() -> list[words.Node]:
     return [
         ["p", "e5-empty-title", "Search, map and measure your own texts"],
-        ["p", "e5-hint", f"Up to {MAX_ROWS:,} rows. They stay on this server for an hour after the last use."],
+        ["p", "e5-hint", f"Up to {MAX_ROWS:,} rows. They stay on this server while this page is open."],
     ]
 
 
@@ -250,10 +250,10 @@ def _brought(token: str, read: Callable[[], Table]) -> list[Any]:
         shelf.keep_table(table)
         return [token, token, *_source_view(table), words.hint(_HINT), *fresh_found(None)]
     except Exception as error:
-        before = SHELVES.open(token)[1].table
-        left = f" {before.name} is still the one that is taken." if before else ""
+        token, shelf = SHELVES.open(token)
+        left = f" {shelf.table.name} is still the one that is taken." if shelf.table else ""
         kept = [gr.skip()] * (_N_SOURCE + len(fresh_found(None)))
-        return [gr.skip(), gr.skip(), words.error(explain(error) + left), *kept]
+        return [token, token, words.error(explain(error) + left), *kept]
 
 
 def _open_shelf(event: gr.EventData) -> list[Any]:
@@ -273,6 +273,7 @@ def _read_file(token: str, path: str | None, encoding: str, delimiter: str, bad_
         return [gr.skip()] * (3 + _N_SOURCE + len(fresh_found(None)))
     on_bad_rows: BadRows = "refuse" if bad_rows == "refuse" else "skip"
     file = Path(path)
+    token, _ = SHELVES.keep_file(token, file)
     return _brought(
         token,
         lambda: read_table(
@@ -351,8 +352,10 @@ def _bringer(handlers: Handlers, running: RunningWork) -> Any:
         colour: Any,
         request: gr.Request,
     ) -> Iterator[list[Any]]:
-        shelf = SHELVES.open(token)[1]
+        token, shelf = SHELVES.open(token)
         files = [Path(path) for path in paths or []]
+        for file in files:
+            SHELVES.keep_file(token, file)
         vectors = [file for file in files if file.suffix.lower() != ".json"]
         manifests = [file for file in files if file.suffix.lower() == ".json"]
 
@@ -385,11 +388,8 @@ def _bringer(handlers: Handlers, running: RunningWork) -> Any:
     return bring
 
 
-def _forget(token: str, *paths: str | list[str] | None) -> list[Any]:
+def _forget(token: str) -> list[Any]:
     SHELVES.forget(token)
-    for path in paths:
-        for each in [path] if isinstance(path, str) else path or []:
-            Path(each).unlink(missing_ok=True)
     new = SHELVES.open()[0]
     emptied = [None, "", None, *no_answers()]
     return [new, new, *_source_view(None), words.hint(corpus_words.FORGOTTEN), *fresh_found(None), *emptied]

@@ -217,8 +217,9 @@ def _read_pairs(token: str, path: str | None) -> list[Any]:
     if not path:
         return [gr.skip()] * 3
     try:
+        _, shelf = SHELVES.keep_file(token, Path(path))
         table = read_table(still_there(Path(path)), name=Path(path).name)
-        SHELVES.open(token)[1].keep_pairs(table)
+        shelf.keep_pairs(table)
     except Exception as error:
         return [words.error(explain(error)), *[gr.skip()] * 2]
     names = list(table.columns)

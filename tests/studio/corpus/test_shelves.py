@@ -83,6 +83,49 @@ class TestTime:
         assert shelves.n_bytes == 0
 
 
+class TestPages:
+    @pytest.fixture
+    def page(self):
+        return ["ann"]
+
+    @pytest.fixture
+    def shelves(self, page):
+        return Shelves(session=lambda: page[0])
+
+    def test_a_shelf_goes_with_the_page_that_opened_it(self, shelves, page):
+        token, shelf = shelves.open()
+        fill(shelf.vectors, 100)
+        page[0] = "bob"
+        other = shelves.open()[0]
+        shelves.forget_session("ann")
+        assert shelves.n_bytes < 10_000
+        assert shelves.open(token)[0] != token
+        assert shelves.open(other)[0] == other
+
+    def test_a_page_that_was_loaded_again_keeps_it(self, shelves, page):
+        token, _ = shelves.open()
+        page[0] = "ann, loaded again"
+        assert shelves.open(token)[0] == token
+        shelves.forget_session("ann")
+        assert shelves.open(token)[0] == token
+        shelves.forget_session("ann, loaded again")
+        assert shelves.n_bytes == 0
+
+    def test_files_are_deleted_with_the_last_shelf_that_they_lie_on(self, shelves, page, tmp_path):
+        own, both = tmp_path / "own.csv", tmp_path / "both.csv"
+        own.write_text("a")
+        both.write_text("b")
+        token, _ = shelves.keep_file(None, own)
+        shelves.keep_file(token, both)
+        page[0] = "bob"
+        other, _ = shelves.keep_file(None, both)
+        shelves.forget(token)
+        assert (own.exists(), both.exists()) == (False, True)
+        shelves.forget_session("bob")
+        assert not both.exists()
+        assert other
+
+
 class TestRoom:
     def test_the_shelf_unused_for_longest_leaves(self):
         shelves = Shelves(max_bytes=200_000)
