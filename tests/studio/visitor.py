@@ -60,7 +60,10 @@ class Visitor:
         self._page = page
         self.address = address
         self.config = page.config
-        self._http = httpx.AsyncClient(base_url=address, timeout=PATIENCE)
+        # A busy server may close a connection that waits for its next request just as that is sent. A browser then asks
+        # again by itself, httpx does not: so each request has a connection of its own.
+        alone = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.AsyncClient(base_url=address, timeout=PATIENCE, limits=alone)
         self._heart: asyncio.Task | None = None
 
     async def __aenter__(self):
