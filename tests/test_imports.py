@@ -39,6 +39,7 @@ LAYOUT = (
     "studio.api",
     "studio.inputs",
     "studio.labels",
+    "studio.lean_blocks",
     "studio.theme",
     "studio.launch",
     "studio.sharing",

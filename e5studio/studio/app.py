@@ -25,6 +25,7 @@ from e5studio.studio.inputs import (
     score_request,
 )
 from e5studio.studio.labels import label
+from e5studio.studio.lean_blocks import LeanBlocks
 from e5studio.studio.link import Wish, fitting
 from e5studio.studio.mapping import TextMap
 from e5studio.studio.sharing import Page, after_scoring, listen_sharing
@@ -69,7 +70,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         handlers: Does the work.
         choice: The model that the page starts with, and why.
     """
-    demo: gr.Blocks = gr.Blocks(
+    demo = LeanBlocks(
         title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, KEPT_SECONDS - _SWEEP_SECONDS)
     )
     with demo:

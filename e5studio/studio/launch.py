@@ -113,8 +113,9 @@ def launch_app(
     from e5studio.studio.corpus.shelves import SHELVES
     from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
     from e5studio.studio.labels import translations
+    from e5studio.studio.lean_blocks import describe_once
     from e5studio.studio.parcels import PARCELS, parcel_route
-    from e5studio.studio.sessions import GradioSessions, SessionWatch, describe_once
+    from e5studio.studio.sessions import GradioSessions, SessionWatch
     from e5studio.studio.theme import studio_theme
     from e5studio.studio.uploads import delete_old
 

@@ -7,7 +7,6 @@ Corpora and parcels (`e5studio.studio.corpus.shelves`, `e5studio.studio.parcels`
 from __future__ import annotations
 
 import asyncio
-import functools
 import re
 import sys
 from collections import Counter
@@ -157,14 +156,3 @@ class GradioSessions:
         queue.pending_event_ids_session.pop(session, None)
         for forget in self._on_forget:
             forget(session)
-
-
-def describe_once(demo: Any) -> None:
-    """Have the components of a Blocks describe themselves once, and not anew for every visitor.
-
-    Gradio asks each of them whenever a session begins, between two requests of the others, and looks through their
-    scripts for that: 40 people who come at once would wait for seconds. What it changes for a visitor it changes in
-    what it was given, so each gets a copy.
-    """
-    for block in demo.blocks.values():
-        block.get_config = functools.partial(dict, block.get_config())

@@ -14,7 +14,6 @@ from types import ModuleType, SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
-from gradio.state_holder import SessionState
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
@@ -23,7 +22,6 @@ from e5studio.studio import launch
 from e5studio.studio.app import build_app
 from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.launch import launch_app, load_in_background, main
-from e5studio.studio.sessions import describe_once
 from e5studio.studio.zero_gpu import on_gpu
 from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT
 
@@ -367,16 +365,3 @@ def test_zero_gpu_wraps_only_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
     assert on_gpu(work)() == (30, "done")
     sys.modules.pop("spaces")
-
-
-def test_components_that_describe_themselves_once_say_the_same_to_every_visitor(handlers):
-    page = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
-    before = json.dumps(SessionState(page).config_values, default=str)
-    describe_once(page)
-    one, other = SessionState(page), SessionState(page)
-    assert json.dumps(one.config_values, default=str) == before
-    for key in one.config_values:
-        one._update_value_in_config(key, "a secret")
-    assert "a secret" in json.dumps(one.config_values, default=str)
-    for session in (other, SessionState(page)):
-        assert json.dumps(session.config_values, default=str) == before
