@@ -24,6 +24,15 @@ class TestTsne:
         within = max(np.linalg.norm(found.coordinates[:15] - centres[0], axis=1))
         assert np.linalg.norm(centres[0] - centres[1]) > within
 
+    @pytest.mark.parametrize("n_components", [2, 3])
+    @pytest.mark.parametrize("n_points", [6, 12, 24, 100])
+    def test_few_points_neither_fly_apart_nor_fall_together(self, n_points, n_components):
+        rows = np.random.default_rng(0).normal(size=(n_points, 20)) + 1
+        found = tsne(rows, n_components).coordinates
+        near = nearest_neighbours(rows, n_neighbors=max(n_points // 10, 2))
+        assert kept_neighbours(near, found).mean() > kept_neighbours(near, pca(rows, n_components).coordinates).mean()
+        assert 0.5 < np.abs(found).max() < 100
+
     def test_same_seed_same_map(self):
         np.testing.assert_array_equal(tsne(GROUPS, 2).coordinates, tsne(GROUPS, 2).coordinates)
 
