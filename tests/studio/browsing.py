@@ -29,6 +29,7 @@ NASTY = [
     "</script><script>alert(1)</script>",
     "<b>bold</b> &amp; <a href='https://example.com'>link</a>",
     "\u202eright to left\u202c עברית",
+    "[a](javascript:alert(1)) ![b](https://example.com/b.png)",
 ]
 
 

@@ -760,6 +760,24 @@ def test_texts_stay_texts_in_every_view(open_page, theme):
     assert page.locator("img[src='x'], a[href*='example.com']").count() == 0
 
 
+def test_saved_pictures_of_such_texts_run_nothing_where_they_are_opened(open_page, address):
+    page = open_page()
+    write(page, NASTY, reversed(NASTY))
+    score(page)
+    pictures = [saved(page, "#e5-save-scores", "Save picture as SVG").path().read_text("utf-8")]
+    open_map(page)
+    page.locator("#e5-colour").get_by_text("Group", exact=True).click()
+    expect(page.locator("#e5-map .legendtext").first).to_contain_text("javascript")
+    pictures.append(saved(page, "#e5-save-map", "Save picture as SVG").path().read_text("utf-8"))
+    page.route("**/saved-*.svg", lambda route: route.fulfill(body=pictures.pop(), content_type="image/svg+xml"))
+    for number in range(2):
+        page.goto(f"{address}saved-{number}.svg")
+        assert "javascript" in page.locator("svg").first.text_content()
+        assert page.locator("script, foreignObject, a").count() == 0
+        images = page.locator("image").evaluate_all("all => all.map((one) => one.href.baseVal.slice(0, 11))")
+        assert set(images) <= {"data:image/"}  # the cells
+
+
 def test_the_keyboard_reaches_everything(open_page):
     page = open_page()
     box = page.locator("#e5-queries textarea")

@@ -59,7 +59,7 @@ REQUESTS = {
     "e5-none-self": ScoreRequest(E5, "none", PASSAGES, ""),
     "e5-odd": ScoreRequest(E5, "retrieval", ODD_BOX, ODD_BOX, separator="blank_line"),
     "e5-openvino": ScoreRequest(E5, "retrieval", QUERIES, PASSAGES, backend="openvino"),
-    "e5-many": ScoreRequest(E5, "retrieval", QUERIES, "\n".join(f"{n} times {ODD[8]}" for n in range(250))),
+    "e5-many": ScoreRequest(E5, "retrieval", QUERIES, "\n".join(f"{n} times {ODD[len(NASTY)]}" for n in range(250))),
     "multilingual": ScoreRequest(MULTILINGUAL, "retrieval", QUERIES, PASSAGES),
     "instruct": ScoreRequest(INSTRUCT, "retrieval", QUERIES, PASSAGES, 'Find what "it\'s" about\\'),
     "instruct-default": ScoreRequest(INSTRUCT, "retrieval", QUERIES, PASSAGES),
