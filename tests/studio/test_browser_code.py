@@ -44,7 +44,9 @@ def test_a_person_takes_the_code_of_each_target(open_page, handlers, address, tm
     page.locator("#e5-use").get_by_text("Symmetric").click()
     write(page, NASTY, [*NASTY[::-1], "' \" \\ $(x) !!"])
     score(page)
-    expect(page.locator("#e5-code-status .e5-done")).to_contain_text("8 × 9 with e5-small-v2, float32 by PyTorch")
+    expect(page.locator("#e5-code-status .e5-done")).to_contain_text(
+        f"{len(NASTY)} × {len(NASTY) + 1} with e5-small-v2, float32 by PyTorch"
+    )
 
     queries, passages = ("\n".join(texts) for texts in (NASTY, [*NASTY[::-1], "' \" \\ $(x) !!"]))
     expected = code_of(handlers, ScoreRequest(ENGLISH, "symmetric", queries, passages), address)
