@@ -171,8 +171,8 @@ def listen_changes(inputs: Inputs, status: gr.HTML, told: str, others: Sequence[
     """
     # The result stays in sight; only what says that it is done must not go on saying so.
     tell = f"""(told) => [told?.[0]?.[1] === "e5-done" ? {json.dumps(words.hint(told))} : told]"""
-    boxes = (inputs.queries, inputs.passages, inputs.instruction, inputs.use)
-    for changed in (inputs.picker.choose, *(box.input for box in boxes), *others):
+    # A box's own `input` says nothing of what is pasted or deleted.
+    for changed in (inputs.picker.choose, inputs.link.typed, *others):
         changed(None, [status], [status], js=tell, **AT_ONCE)
 
 

@@ -683,6 +683,26 @@ def test_what_was_changed_is_no_longer_called_scored(open_page):
     expect(page.locator("#e5-status p")).to_have_text("Changed since it was scored. Press Score again.")
 
 
+def test_what_was_pasted_or_deleted_is_no_longer_called_scored_either(open_page):
+    page = open_page()
+    box = page.locator("#e5-queries textarea")
+
+    def delete():
+        box.press("Control+a")
+        box.press("Delete")
+
+    for change in (lambda: page.keyboard.insert_text(" pasted"), lambda: box.press("Backspace"), delete):
+        score(page)
+        box.focus()
+        change()
+        expect(page.locator("#e5-status p")).to_have_text("Changed since it was scored. Press Score again.")
+    write(page, ["other texts", "of my own"], ["a passage"])
+    box.press("Control+Enter")  # at once: what is typed just before belongs to what is scored
+    expect(page.locator("#e5-status .e5-done")).to_contain_text("2 × 1")
+    page.wait_for_function("!document.querySelector('#e5-score').disabled")
+    expect(page.locator("#e5-status .e5-done")).to_contain_text("2 × 1")
+
+
 def test_a_projection_that_fails_leaves_no_other_picture(open_page):
     page = open_page()
     write(page, ["one text", "two texts"], [])

@@ -53,6 +53,7 @@ let edit = 0;
 function edited() {
   clearTold();
   if (location.hash.startsWith("#s=")) history.replaceState(null, "", location.pathname + location.search);
+  trigger("typed", {});
   clearTimeout(edit);
   edit = setTimeout(() => trigger("edited", {}), 100); // by then Gradio knows what was typed
 }

@@ -65,8 +65,9 @@ def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
 
     Its `opened` event brings what either holds: {"state": {...}}, or None where it is damaged; with "is_kept" where it
     is the tab's own. The value says what is next, as {"then": ...}: "score" presses Score, "restore" fires the event
-    `restore`. Of what a link or a file holds, only `fields` and "view" are brought. The event `edited` tells that a
-    person has changed the inputs, and that a link in the address was therefore removed.
+    `restore`. Of what a link or a file holds, only `fields` and "view" are brought. The event `typed` tells at once
+    that a person has changed the inputs, and that a link in the address was therefore removed; `edited` tells it when
+    Gradio knows the new inputs.
     """
     names = f"const FIELDS = {json.dumps([*fields, 'view'])}, KEPT = {json.dumps(_KEPT)};"
     return gr.HTML(

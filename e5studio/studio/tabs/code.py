@@ -100,8 +100,7 @@ def listen_code(tab: CodeTab, scored: Any, inputs: Inputs, result: gr.State) -> 
     drafted = draft_state()
     made = scored.then(_code_of_new, [result, tab.address], [drafted], js=_WITH_ADDRESS, **AT_ONCE)
     shown = show_if_current(made, drafted, result, tab.outputs)
-    filled = [inputs.link.opened, inputs.separator.input, *(button.click for button, _ in inputs.examples)]
-    listen_changes(inputs, tab.status, CHANGED, filled)
+    listen_changes(inputs, tab.status, CHANGED, [inputs.link.opened])
     listen_late_changes(shown, inputs, tab.status, CHANGED, result)
 
 

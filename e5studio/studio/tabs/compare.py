@@ -281,8 +281,8 @@ def listen_compare(tab: CompareTab, inputs: Inputs, handlers: Handlers, result: 
     for work in works:
         listen_late_changes(work, inputs, tab.status, _CHANGED, tab.compared)
     listen_stop(tab.stop, running)
-    boxes = (*form.values[1:], tab.is_paired, inputs.separator)
-    others = [form.picker.choose, *(box.input for box in boxes), *(button.click for button, _ in inputs.examples)]
+    choices = (form.use, form.dtype, form.backend, form.first_dtype, form.first_backend, tab.is_paired)
+    others = [form.picker.choose, form.instruction.change, *(choice.input for choice in choices)]
     listen_changes(inputs, tab.status, _CHANGED, others)
     for source in (tab.plot, tab.table, tab.moved):
         source.pick(_pick, [tab.compared], [tab.pair, tab.bump_said, tab.bump], **AT_ONCE)
