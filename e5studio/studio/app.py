@@ -13,6 +13,7 @@ import gradio as gr
 from e5studio.studio import words
 from e5studio.studio.api import publish
 from e5studio.studio.catalog import ModelChoice
+from e5studio.studio.components.presence import presence
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE, ENCODING, Draft, draft_state, show_if_current
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
@@ -97,6 +98,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
                 with gr.Tab(label("Code"), id="code"):
                     code = render_code()
         text_tree(words.WHAT_IS_KEPT, elem_id="e5-keeps")
+        present = presence(elem_id="e5-presence")
         page = Page(inputs, scores, chart, tabs, result, wished)
         listen_inputs(inputs)
         stop_leaving_out = listen_scores(scores, handlers, result)
@@ -109,7 +111,7 @@ def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
         listen_code(code, scored, inputs, result)
         listen_diagnose(diagnosis, diagnosis_page, handlers, result, corpus.token, after=[scored, *changed])
         map_page.select(_warm, **AT_ONCE)
-        demo.load(_first_paint, None, [inputs.picker], **AT_ONCE)
+        demo.load(_first_paint, None, [inputs.picker, present], **AT_ONCE)
     return demo
 
 
@@ -117,10 +119,10 @@ def _warm() -> None:
     warm_once()
 
 
-def _first_paint() -> Any:
+def _first_paint(request: gr.Request) -> Any:
     """Freshen what is said of the models' files, and see to it that UMAP is compiled soon."""
     _warm_soon()
-    return gr.update(models=picker_models())
+    return gr.update(models=picker_models()), str(request.session_hash)
 
 
 @functools.cache

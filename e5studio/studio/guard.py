@@ -1,8 +1,9 @@
 """Refuses, before Gradio sees them, requests that nobody using the page makes.
 
 Gradio streams any public URL through `/gradio_api/file=http...`, which would make a public
-Studio an anonymous proxy, and it sets no limit on the size of a request's body. Its MCP server answers any web page
-that a browser on this machine has open, which the protocol forbids; here such requests end.
+Studio an anonymous proxy, writes what a page shows to disk for its deep links, and sets no limit on the size of a
+request's body. Its MCP server answers any web page that a browser on this machine has open, which the protocol forbids;
+here such requests end.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ ASSISTANT_HEADER = "x-e5studio-assistant"
 """Put on every request of MCP: who reads the answer pays for every number."""
 
 _UPLOAD_ROUTE = "/gradio_api/upload"
-_COMPONENT_ROUTE = "/gradio_api/component_server"  # takes files, and calls functions of components that are not here
+_UNUSED_ROUTES = (
+    "/component_server",  # takes files, and calls functions of components that are not here
+    "/deep_link",  # writes a page to disk; a link of ours holds its page itself
+)
 _MCP_ROUTE = "/gradio_api/mcp"
 
 
@@ -61,7 +65,7 @@ class RequestGuard:
         """Pass a request on, or answer 403 or 413."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        if scope["path"].rstrip("/").endswith(_COMPONENT_ROUTE):
+        if scope["path"].rstrip("/").endswith(_UNUSED_ROUTES):
             return await _refuse(send, 403, b"No part of the page asks for this.")
         if _asks_for_foreign_file(scope["path"]):
             return await _refuse(send, 403, b"The Studio fetches nothing from elsewhere.")
@@ -103,7 +107,7 @@ class RequestGuard:
 
 
 def _asks_for_foreign_file(path: str) -> bool:
-    _, marker, target = path.partition("/file=")
+    _, marker, target = path.replace("/file/", "/file=", 1).partition("/file=")  # Gradio's older route is there, too
     return (bool(marker) and "://" in target) or target.lower().startswith(("http:", "https:", "//"))
 
 

@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
 _WAITING_EVENTS = 256  # of all kinds; those that run models wait in lines of their own, where each is told of its wait
 _THREADS = 160  # whoever waits for a model holds one
-_SESSIONS = 200
+_SESSIONS = 1_000  # of which `sessions` keeps 200 without an open page
 _USUAL_PORT = 7860  # Gradio's
 _LAST_PORT = 65_535
 _YES = {"1", "true", "yes", "on"}
@@ -119,6 +119,7 @@ def launch_app(
     from e5studio.studio.theme import studio_theme
     from e5studio.studio.uploads import delete_old
 
+    _fetch_nothing()
     describe_once(demo)
     kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
     watch = Middleware(SessionWatch, kept=kept, on_sweep=delete_old)
@@ -167,6 +168,17 @@ def switch_off_telemetry() -> None:
     # Figures of the latest events, worked out anew with each, for a page of Gradio's that is not served.
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+
+
+def _fetch_nothing() -> None:
+    """Gradio downloads, without limit, what stands at an address that a request names in place of an uploaded file."""
+    import gradio as gr
+    from gradio import processing_utils
+
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise gr.Error("The Studio fetches nothing from elsewhere. Upload the file itself.", print_exception=False)
+
+    processing_utils.async_ssrf_protected_download = refuse
 
 
 def load_in_background(handlers: Handlers, model: str) -> threading.Thread:

@@ -48,10 +48,16 @@ def test_what_the_page_sends_passes():
         "/gradio_api/file=HTTPS://example.com",
         "/gradio_api/file=//example.com/x",
         "/studio/gradio_api/file=ftp://example.com/x",
+        "/gradio_api/file/https://example.com/x",
+        "/gradio_api/file/HTTP:/example.com/x",
     ],
 )
 def test_it_is_no_proxy_for_other_places(path):
     assert request(path)[0] == 403
+
+
+def test_no_page_is_written_to_disk():
+    assert request("/gradio_api/deep_link")[0] == 403
 
 
 @pytest.mark.parametrize("path", ["/", "/gradio_api/file=/usr/lib/plotly.min.js", "/http://x"])

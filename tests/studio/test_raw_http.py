@@ -7,11 +7,14 @@ import http.client
 import json
 import re
 import socket
+from contextlib import suppress
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from e5studio.studio.corpus.shelves import SHELVES
 from tests.studio.browsing import NASTY
 from tests.studio.visitor import RefusedError, Visitor, open_page
 
@@ -24,6 +27,10 @@ pytestmark = [
 
 # No answer may tell where the program lies or how it is built; the Code tab's own programs have names that end in .py.
 LEAKS = re.compile(r"Traceback|File \"|site-packages|[/\\]\w+\.py\b|/home/|/root/|/usr/|/opt/|root:x:0")
+
+
+def never(*arguments, **options):
+    raise AssertionError(f"something was fetched: {arguments}")
 
 
 def told(answer):
@@ -116,6 +123,8 @@ class TestPaths:
             "proxy=http://169.254.169.254/",
             "stream/x/1/2/playlist.m3u8",
             "monitoring",
+            "deep_link?session_hash=x",
+            "file/https://example.com/",
         ],
     )
     def test_nothing_is_served_but_the_page(self, address, path):
@@ -294,6 +303,33 @@ class TestFiles:
         found = visit(address, bring)
         assert "root:" not in found
         assert "hatchling" not in found
+
+    def test_what_stands_at_an_address_is_not_fetched(self, address, monkeypatch):
+        """Not even where Gradio would think that it is public."""
+        monkeypatch.setattr("safehttpx.get", never)
+
+        async def bring(visitor):
+            await opened_corpus(visitor)
+            path = "https://example.com/some.csv"
+            visitor.write("e5-corpus-file", {"path": path, "meta": {"_type": "gradio.FileData"}})
+            with pytest.raises(RefusedError, match="The Studio fetches nothing from elsewhere"):
+                await visitor.press("e5-corpus-file", "upload")
+            return True
+
+        assert visit(address, bring)
+
+    def test_a_folder_is_no_file_and_keeps_nobody_from_being_forgotten(self, address):
+        async def bring(visitor):
+            await brought(visitor, b"text\none\n", "one.csv")
+            folder = str(Path(visitor.sees("e5-corpus-file")["path"]).parent)
+            visitor.write("e5-corpus-file", {"path": folder, "meta": {"_type": "gradio.FileData"}})
+            with suppress(RefusedError):
+                await visitor.press("e5-corpus-file", "upload")
+            return visitor.session
+
+        session = visit(address, bring)
+        SHELVES.forget_session(session)
+        assert not any(session in place.sessions for place in SHELVES._places.values())
 
     def test_file_names_are_text(self, address):
         for name in (f"{NASTY[2]}.csv".replace("/", ""), "${alert(1)}.csv"):

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -195,11 +195,17 @@ class Shelves:
             return token, place.shelf
 
     def keep_file(self, token: object, path: Path) -> tuple[str, Shelf]:
-        """As `open`; the file is deleted with the shelf, unless it lies on another, too."""
+        """As `open`; the file, if it is one, is deleted with the shelf, unless it lies on another, too."""
         with self._lock:
             token, shelf = self.open(token)
-            self._places[token].files.add(path)
+            if path.is_file():
+                self._places[token].files.add(path)
             return token, shelf
+
+    def has_file(self, path: Path) -> bool:
+        """Whether a file lies on a shelf."""
+        with self._lock:
+            return any(path in place.files for place in self._places.values())
 
     def forget(self, token: object) -> None:
         """Forget a visitor's shelf; nothing happens where there is none."""
@@ -260,7 +266,8 @@ class Shelves:
         self._n_bytes -= place.n_bytes
         # Gradio keeps one copy of equal files.
         for path in place.files.difference(*(other.files for other in self._places.values())):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else may be at it, and what can be forgotten goes on being forgotten
+                path.unlink()
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
