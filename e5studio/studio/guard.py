@@ -52,17 +52,23 @@ class RequestGuard:
         app: What is guarded.
         max_body_bytes: Most bytes of a request's body.
         max_upload_bytes: The same of one that brings files.
+        has_room: Whether more files are taken now.
     """
 
     def __init__(
-        self, app: App, max_body_bytes: int = MAX_BODY_BYTES, max_upload_bytes: int = MAX_UPLOAD_BYTES
+        self,
+        app: App,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        max_upload_bytes: int = MAX_UPLOAD_BYTES,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
         self._max_upload_bytes = max_upload_bytes
+        self._has_room = has_room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 403 or 413."""
+        """Pass a request on, or answer 403, 413 or 507."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         if scope["path"].rstrip("/").endswith(_UNUSED_ROUTES):
@@ -73,9 +79,12 @@ class RequestGuard:
             if _comes_from_foreign_page(scope):
                 return await _refuse(send, 403, b"No page of another site may use this Studio through your browser.")
             scope = {**scope, "headers": [*scope["headers"], (ASSISTANT_HEADER.encode(), b"1")]}
-        limit = self._max_upload_bytes if scope["path"].endswith(_UPLOAD_ROUTE) else self._max_body_bytes
+        is_upload = scope["path"].endswith(_UPLOAD_ROUTE)
+        limit = self._max_upload_bytes if is_upload else self._max_body_bytes
         if _announced_length(scope) > limit:
             return await _refuse(send, 413, b"The request is too large.")
+        if is_upload and not self._has_room():
+            return await _refuse(send, 507, b"The Studio holds as many files as it can. Try again in ten minutes.")
         await self._pass_on(scope, receive, send, limit)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:

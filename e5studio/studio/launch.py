@@ -9,6 +9,7 @@ import argparse
 import importlib
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Sequence
@@ -67,6 +68,7 @@ def run_studio(
         SettingError: E5STUDIO_MCP is neither yes nor no.
     """
     mcp = _is_mcp_chosen() if mcp is None else mcp
+    _end_in_order()
     switch_off_telemetry()
     use_own_folder()
     if mcp:
@@ -117,12 +119,12 @@ def launch_app(
     from e5studio.studio.parcels import PARCELS, parcel_route
     from e5studio.studio.sessions import GradioSessions, SessionWatch
     from e5studio.studio.theme import studio_theme
-    from e5studio.studio.uploads import delete_old
+    from e5studio.studio.uploads import delete_old, has_room
 
     _fetch_nothing()
     describe_once(demo)
     kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
-    watch = Middleware(SessionWatch, kept=kept, on_sweep=delete_old)
+    watch = Middleware(SessionWatch, kept=kept, on_sweep=lambda: delete_old(SHELVES.has_file))
     demo.queue(max_size=_WAITING_EVENTS, default_concurrency_limit=8, api_open=False)
     try:
         _, address, _ = demo.launch(
@@ -137,7 +139,7 @@ def launch_app(
             favicon_path=_HERE / "favicon.svg",
             footer_links=["api", "settings"],
             app_kwargs={
-                "middleware": [Middleware(RequestGuard), watch],
+                "middleware": [Middleware(RequestGuard, has_room=has_room), watch],
                 "routes": [parcel_route(), plotly_route()],
             },
             max_threads=_THREADS,
@@ -168,6 +170,12 @@ def switch_off_telemetry() -> None:
     # Figures of the latest events, worked out anew with each, for a page of Gradio's that is not served.
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+
+
+def _end_in_order() -> None:
+    """Where a container or a service is stopped, have Python tidy up: what visitors brought must not stay on disk."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def _fetch_nothing() -> None:

@@ -10,12 +10,9 @@ from __future__ import annotations
 import json
 import math
 import secrets
-import shutil
 import struct
-import tempfile
 import threading
 import time
-import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +27,7 @@ from starlette.routing import Route
 
 from e5studio.studio.boxes import LimitError
 from e5studio.studio.sessions import session_now
+from e5studio.studio.uploads import new_folder
 
 PATH = "e5studio/parcels"
 MAX_INLINE_CHARACTERS = 32_000
@@ -172,8 +170,7 @@ class Parcels:
         """A place for a file that becomes a parcel; the folder goes with the process."""
         with self._lock:
             if self._folder is None:
-                self._folder = Path(tempfile.mkdtemp(prefix="e5studio-"))
-                weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+                self._folder = new_folder("files")
             return self._folder / (secrets.token_hex(8) + ending)
 
     def put_file(self, parcel: FileParcel) -> str:

@@ -1,4 +1,7 @@
-"""An own folder for what visitors upload, where nothing grows old: Gradio forgets files that broke off on their way."""
+"""Own folders for what visitors bring and take, where nothing grows old: Gradio forgets files that broke off.
+
+A folder goes with its process, and where that was killed, when the next one starts.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,20 +20,28 @@ from e5studio.studio.boxes import shown
 KEPT_SECONDS = 3600
 """How long a file is kept after it was written last."""
 
+_UNCLAIMED_SECONDS = 600  # of files that no page has read
+_MAX_BYTES = 2_000_000_000  # of all uploaded files
 _VARIABLE = "GRADIO_TEMP_DIR"
-_PREFIX = "e5studio-uploads-"
+_PREFIX = "e5studio-"
+_UPLOADS = "uploads"
 
 
 def use_own_folder() -> None:
     """Have Gradio write uploads where nothing else lies, unless whoever runs the page chose a folder.
 
-    Must run before the page is built. The folder goes with the process.
+    Must run before the page is built.
     """
-    if os.environ.get(_VARIABLE):
-        return
-    folder = tempfile.mkdtemp(prefix=_PREFIX)
-    os.environ[_VARIABLE] = folder
+    _delete_left()
+    if not os.environ.get(_VARIABLE):
+        os.environ[_VARIABLE] = str(new_folder(_UPLOADS))
+
+
+def new_folder(kind: str) -> Path:
+    """A folder that goes with this process, or when the next Studio starts."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-{os.getpid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def still_there(path: Path) -> Path:
@@ -46,15 +58,52 @@ def still_there(path: Path) -> Path:
     return path
 
 
-def delete_old(kept_seconds: float = KEPT_SECONDS) -> None:
-    """Delete what is old in the own folder; in one that somebody else chose, nothing."""
-    folder = Path(os.environ.get(_VARIABLE, ""))
-    if not folder.name.startswith(_PREFIX):
-        return
-    begin = time.time() - kept_seconds
-    for path in sorted(folder.rglob("*"), reverse=True):  # what lies in a folder comes before the folder
+def has_room() -> bool:
+    """Whether the own folder takes more files; one that somebody else chose always does."""
+    n_bytes = 0
+    for path in _uploaded():
+        with suppress(OSError):  # somebody may be deleting it
+            n_bytes += path.stat().st_size if path.is_file() else 0
+    return n_bytes <= _MAX_BYTES
+
+
+def delete_old(is_claimed: Callable[[Path], bool]) -> None:
+    """Delete what is old in the own folder, or was brought by a page that never read it.
+
+    Args:
+        is_claimed: Whether a page has read a file.
+    """
+    now = time.time()
+    for path in _uploaded():
         with suppress(OSError):  # somebody may be deleting it already, and folders may not be empty
             if path.is_dir():
                 path.rmdir()
-            elif path.stat().st_mtime < begin:
+            elif path.stat().st_mtime < now - (KEPT_SECONDS if is_claimed(path) else _UNCLAIMED_SECONDS):
                 path.unlink()
+
+
+def _uploaded() -> Iterator[Path]:
+    """All in the own folder, what lies in a folder before the folder."""
+    folder = Path(os.environ.get(_VARIABLE, ""))
+    if folder.name.startswith(f"{_PREFIX}{_UPLOADS}-"):
+        yield from sorted(folder.rglob("*"), reverse=True)
+
+
+def _delete_left() -> None:
+    """Delete the folders of processes that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*-*"):
+        _, _, process, *_ = folder.name.split("-")
+        if process.isdigit() and (int(process) == os.getpid() or not _is_running(int(process))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    if os.name != "posix":  # elsewhere to ask is to interrupt
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True

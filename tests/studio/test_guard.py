@@ -21,7 +21,14 @@ async def echo(scope, receive, send):
 
 
 def request(
-    path="/gradio_api/queue/join", chunks=(b"",), headers=(), limit=10, upload_limit=20, server="127.0.0.1", app=echo
+    path="/gradio_api/queue/join",
+    chunks=(b"",),
+    headers=(),
+    limit=10,
+    upload_limit=20,
+    server="127.0.0.1",
+    app=echo,
+    has_room=True,
 ):
     sent, waiting = [], list(chunks)
 
@@ -32,7 +39,7 @@ def request(
         sent.append(message)
 
     scope = {"type": "http", "path": path, "headers": list(headers), "server": (server, 7860)}
-    asyncio.run(RequestGuard(app, limit, upload_limit)(scope, receive, send))
+    asyncio.run(RequestGuard(app, limit, upload_limit, lambda: has_room)(scope, receive, send))
     return sent[0]["status"], sent[-1]["body"]
 
 
@@ -54,6 +61,11 @@ def test_what_the_page_sends_passes():
 )
 def test_it_is_no_proxy_for_other_places(path):
     assert request(path)[0] == 403
+
+
+def test_files_are_refused_where_there_is_no_room_and_nothing_else_is():
+    assert request("/gradio_api/upload", has_room=False)[0] == 507
+    assert request("/gradio_api/upload")[0] == request(has_room=False)[0] == 200
 
 
 def test_no_page_is_written_to_disk():
