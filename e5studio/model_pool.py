@@ -20,9 +20,9 @@ from types import TracebackType
 
 from e5studio.backends import BackendName, DType, resolve_choices
 from e5studio.encoder import E5Encoder
-from e5studio.errors import OutOfMemoryError, UnknownModelError
-from e5studio.hub import DownloadProgress, locate
-from e5studio.memory import BYTES_PER_WEIGHT
+from e5studio.errors import E5StudioError, OutOfMemoryError, UnknownModelError
+from e5studio.hub import DownloadProgress, find_local, locate
+from e5studio.memory import BYTES_PER_WEIGHT, available_bytes, check_fits
 from e5studio.models import ModelMeta, PromptKind, get_model_meta
 
 _SECONDS_BETWEEN_CALLS = 0.2
@@ -49,6 +49,7 @@ class _Entry:
     n_leases: int = 0
     reserved: int = 0  # bytes, while it is being loaded
     encoder: E5Encoder | None = None
+    failure: E5StudioError | None = None  # of the latest load that failed
     loading: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -115,16 +116,17 @@ class ModelPool:
     ) -> Lease:
         """Get an encoder over a shared model, loading it where nobody has yet.
 
-        Threads that ask for the same model at once wait for one load; meanwhile `on_wait` is called a few times a
-        second, and what it raises ends the wait. Who gives one also waits, a minute at most, where models that others
-        lease take the memory budget; who gives none goes beyond it. Other arguments and errors as `E5Encoder`.
+        Threads that ask for the same model at once wait for one load, and share what it comes to; meanwhile `on_wait`
+        is called a few times a second, and what it raises ends the wait. Who gives one also waits, a minute at most,
+        where models that others lease take the memory budget; who gives none goes beyond it. Other arguments and
+        errors as `E5Encoder`.
         """
-        backend, device, dtype = resolve_choices(backend, device=device, dtype=dtype)
-        name, revision = _identity(model, revision)
-        key = _LoadKey(name, str(path) if path else None, prompt_kind, backend, device, dtype, revision)
-        entry = self._claim(key)
+        key = _load_key(model, path, prompt_kind, backend, device, dtype, revision)
+        entry, failure = self._claim(key)
         try:
             with _held(entry.loading, on_wait):
+                if entry.failure is not None and entry.failure is not failure:
+                    raise entry.failure  # while this one waited: all who wait would try in vain, one after another
                 base = entry.encoder or self._load(entry, key, local_files_only, on_download, on_wait)
             encoder = base.with_options(
                 max_tokens=max_tokens,
@@ -137,6 +139,20 @@ class ModelPool:
             self._settle()
             raise
         return Lease(encoder, self, key)
+
+    def is_loaded(
+        self,
+        model: str | Path | ModelMeta,
+        *,
+        backend: BackendName = "auto",
+        device: str = "auto",
+        dtype: DType = "auto",
+    ) -> bool:
+        """Whether a lease of it, by no path and at its own revision, would wait for no load."""
+        key = _load_key(model, None, None, backend, device, dtype, None)
+        with self._lock:
+            entry = self._entries.get(key)
+            return entry is not None and entry.encoder is not None
 
     def loaded(self) -> list[E5Encoder]:
         """The encoders in memory, the most recently used last."""
@@ -151,12 +167,13 @@ class ModelPool:
             for key in self._idle():
                 self._drop(key)
 
-    def _claim(self, key: _LoadKey) -> _Entry:
+    def _claim(self, key: _LoadKey) -> tuple[_Entry, E5StudioError | None]:
+        """The model's entry, and what its latest load failed with until now."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             entry.n_leases += 1
             self._entries.move_to_end(key)
-            return entry
+            return entry, entry.failure
 
     def _load(
         self,
@@ -166,17 +183,33 @@ class ModelPool:
         on_download: DownloadProgress | None,
         on_wait: Callable[[], None] | None,
     ) -> E5Encoder:
-        if self._memory_budget is not None:
-            _fetch(key, local_files_only, on_download)  # nobody leaves for a model that never comes
-        self._reserve(entry, key, on_wait)
         try:
+            if self._memory_budget is not None:
+                self._refuse_hopeless(key)
+                _fetch(key, local_files_only, on_download)  # nobody leaves for a model that never comes
+            self._reserve(entry, key, on_wait)
             encoder = self._new_encoder(key, local_files_only, on_download)
             with self._lock:
                 entry.encoder = encoder
+        except E5StudioError as error:
+            entry.failure = error
+            raise
         finally:
             entry.reserved = 0
         self._settle()
         return encoder
+
+    def _refuse_hopeless(self, key: _LoadKey) -> None:
+        """Refuse the download of a model that would not fit even if all others left."""
+        meta = _meta_of(key)
+        if meta is None or key.path is not None or find_local(meta, revision=key.revision) is not None:
+            return
+        available = available_bytes()
+        if not key.device.startswith("cpu") or available is None:
+            return
+        with self._lock:
+            available += sum(encoder.n_bytes for encoder in self._encoders())
+        check_fits(meta.name, meta.n_parameters, "float32" if key.dtype == "int8" else key.dtype, available)
 
     def _reserve(self, entry: _Entry, key: _LoadKey, on_wait: Callable[[], None] | None) -> None:
         """Have room for a model before it is loaded: idle ones leave for it, and leased ones are waited for."""
@@ -261,6 +294,20 @@ def _held(lock: threading.Lock, on_wait: Callable[[], None] | None) -> Iterator[
         yield
     finally:
         lock.release()
+
+
+def _load_key(
+    model: str | Path | ModelMeta,
+    path: str | Path | None,
+    prompt_kind: PromptKind | None,
+    backend: BackendName,
+    device: str,
+    dtype: DType,
+    revision: str | None,
+) -> _LoadKey:
+    backend, device, dtype = resolve_choices(backend, device=device, dtype=dtype)
+    name, revision = _identity(model, revision)
+    return _LoadKey(name, str(path) if path else None, prompt_kind, backend, device, dtype, revision)
 
 
 def _new_encoder(key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> E5Encoder:

@@ -16,6 +16,7 @@ from e5studio.errors import BackendError, ModelUnavailableError, OutOfMemoryErro
 from e5studio.model_pool import ModelPool, get_model_pool
 from e5studio.models import get_model_meta
 from tests.checkpoints import Checkpoint, CheckpointName
+from tests.conftest import OFFLINE_MODEL
 
 Checkpoints = Callable[[CheckpointName], Checkpoint]
 
@@ -179,6 +180,55 @@ def test_a_failing_load_leaves_the_others_serving(checkpoints: Checkpoints) -> N
             pool.lease("intfloat/e5-large-v2")
     assert lease.encoder.encode_query("summit").shape == (48,)
     assert len(pool.loaded()) == 1
+
+
+def test_those_who_wait_for_a_load_share_its_failure(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+    tries: list[int] = []
+    all_wait = threading.Event()
+
+    class Failing(E5Encoder):
+        def __init__(self, model: object, **options: object) -> None:
+            tries.append(1)
+            assert all_wait.wait(20)
+            raise ModelUnavailableError("The Hub does not answer.")
+
+    monkeypatch.setattr(model_pool, "E5Encoder", Failing)
+
+    def ask(_: int) -> str:
+        with pytest.raises(ModelUnavailableError) as refused:
+            pool.lease(made.meta, path=made.folder)
+        return str(refused.value)
+
+    with ThreadPoolExecutor(6) as threads:
+        asked = [threads.submit(ask, number) for number in range(6)]
+        while sum(entry.n_leases for entry in pool._entries.values()) < 6:
+            threading.Event().wait(0.005)
+        all_wait.set()
+        assert {each.result(20) for each in asked} == {"The Hub does not answer."}
+    assert len(tries) == 1
+    ask(7)
+    assert len(tries) == 2, "whoever comes later tries again"
+
+
+def test_what_is_loaded_is_known(checkpoints: Checkpoints) -> None:
+    pool = ModelPool()
+    assert not pool.is_loaded(OFFLINE_MODEL)
+    with pool.lease(OFFLINE_MODEL):
+        assert pool.is_loaded(OFFLINE_MODEL)
+        assert pool.is_loaded("all-MiniLM-L6-v2", dtype="float32")
+        assert not pool.is_loaded(OFFLINE_MODEL, dtype="bfloat16", backend="torch")
+    pool.clear()
+    assert not pool.is_loaded(OFFLINE_MODEL)
+
+
+def test_what_could_never_fit_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_pool, "available_bytes", lambda: 2_000_000_000)
+    monkeypatch.setattr(model_pool, "locate", lambda *_, **__: pytest.fail("a download began"))
+    pool = ModelPool(memory_budget=10**12)
+    with pytest.raises(OutOfMemoryError, match="e5-mistral-7b-instruct needs"):
+        pool.lease("intfloat/e5-mistral-7b-instruct", device="cpu", backend="torch")
+    assert not pool._entries
 
 
 def test_a_model_that_finds_no_memory_gets_that_of_the_idle_ones(

@@ -36,6 +36,7 @@ Result = TypeVar("Result")
 
 def publish(handlers: Handlers, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
+    handlers = handlers.for_programs()
     gpu_embed = handlers.on_gpu(handlers.embed)
 
     def models(request: gr.Request | None = None) -> list[dict[str, Any]] | str:

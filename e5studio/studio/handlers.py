@@ -11,8 +11,8 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -30,7 +30,7 @@ from e5studio.similarity import scores as score_matrix
 from e5studio.spec import EncoderSpec
 from e5studio.studio.boxes import Limits, Separator, TextList, check_limits, read_box
 from e5studio.studio.catalog import offered
-from e5studio.studio.line import WaitingLine
+from e5studio.studio.line import Line, LineBehind, WaitingLine
 from e5studio.studio.uses import PromptArguments, Side, Use, prompt_arguments, valid_use, wording
 from e5studio.studio.zero_gpu import is_zero_gpu, on_gpu
 from e5studio.texts import checked_types
@@ -43,6 +43,8 @@ Result = TypeVar("Result")
 
 _MAX_WAITING = 64
 _MAX_INSIDE = 96
+_MAX_WAITING_FOR_LOADS = 64  # so that others find room whose model is there
+_MAX_WAITING_PROGRAMS = 24
 _CORPORA_AT_ONCE, _MAX_WAITING_CORPORA = 2, 8
 _DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES = 1, 16
 
@@ -137,16 +139,22 @@ class Handlers:
         limits: How much is taken at once.
         line: Of all who want a few texts embedded: one at a time.
         hall: Of all who wait for a model to be loaded, or in `line`: each holds a thread of the page.
+        loading_hall: Of those among them whose model is not loaded yet.
         corpus_line: Of all who want thousands embedded, for minutes; between their batches the others' few are.
         diagnosis_line: Of all who want texts diagnosed, for some ten seconds of all cores: one at a time.
     """
 
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
-    line: WaitingLine = field(default_factory=lambda: WaitingLine(1, _MAX_WAITING))
+    line: Line = field(default_factory=lambda: WaitingLine(1, _MAX_WAITING))
     hall: WaitingLine = field(default_factory=lambda: WaitingLine(_MAX_INSIDE, 0))
+    loading_hall: WaitingLine = field(default_factory=lambda: WaitingLine(_MAX_WAITING_FOR_LOADS, 0))
     corpus_line: WaitingLine = field(default_factory=lambda: WaitingLine(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
     diagnosis_line: WaitingLine = field(default_factory=lambda: WaitingLine(_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES))
+
+    def for_programs(self) -> Handlers:
+        """The same, whose callers wait for each other first: of however many, a visitor of the page waits for one."""
+        return replace(self, line=LineBehind(self.line, _MAX_WAITING_PROGRAMS))
 
     def score(
         self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: Sequence[ScoreResult] = ()
@@ -203,14 +211,16 @@ class Handlers:
         short = meta.name.rsplit("/", 1)[-1]
         doing = f"Loading {short}" if find_local(meta) else f"Downloading {short}"
         stage(None, doing)
-        return self.pool.lease(
-            meta.name,
-            dtype=dtype,
-            backend=backend,
-            show_progress=False,
-            on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
-            on_wait=lambda: stage(None, doing),
-        )
+        is_there = self.pool.is_loaded(meta.name, dtype=dtype, backend=backend)
+        with nullcontext() if is_there else self.loading_hall.turn():
+            return self.pool.lease(
+                meta.name,
+                dtype=dtype,
+                backend=backend,
+                show_progress=False,
+                on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
+                on_wait=lambda: stage(None, doing),
+            )
 
     @contextmanager
     def encoder(
@@ -238,10 +248,10 @@ class Handlers:
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
         """As `encoder`, on a back end that gives token vectors: the usual one, or torch where it has none."""
         with self.hall.turn():
-            lease = self.pool.lease(meta.name, show_progress=False)
+            lease = self.lease(meta, _no_stage)
             if not lease.encoder.has_token_embeddings:
                 lease.release()
-                lease = self.pool.lease(meta.name, backend="torch", show_progress=False)
+                lease = self.lease(meta, _no_stage, backend="torch")
             with lease as encoder, self.line.turn():
                 yield encoder
 

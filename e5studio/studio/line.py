@@ -10,7 +10,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
 
 from e5studio.errors import E5StudioError
 
@@ -24,6 +25,13 @@ _REMEMBERED_TURNS = 20
 
 class FullError(E5StudioError):
     """As many wait already as may wait."""
+
+
+class Line(Protocol):
+    """Where somebody waits for their turn."""
+
+    def turn(self, on_wait: OnWait | None = None) -> AbstractContextManager[None]:
+        """As `WaitingLine.turn`."""
 
 
 class WaitingLine:
@@ -125,6 +133,25 @@ class WaitingLine:
         longest = max((self._clock() - begun for begun in self._begun), default=0.0)
         seconds = n_before / self._n_places * usual
         return f", at least {_time(seconds)}" if longest > 2 * usual + 1 else f", about {_time(seconds)}"
+
+
+class LineBehind:
+    """A line whose first waits in another line: however many wait here, only one of them does there.
+
+    Args:
+        line: The other.
+        max_waiting: How many may wait here; whoever comes then is refused at once.
+    """
+
+    def __init__(self, line: Line, max_waiting: int) -> None:
+        self._line = line
+        self._own = WaitingLine(1, max_waiting)
+
+    @contextmanager
+    def turn(self, on_wait: OnWait | None = None) -> Iterator[None]:
+        """As `WaitingLine.turn`."""
+        with self._own.turn(on_wait), self._line.turn(on_wait):
+            yield
 
 
 def _others(count: int) -> str:

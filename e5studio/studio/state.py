@@ -100,11 +100,12 @@ class RunningWork:
         if work is not None:
             work.stop()
 
-    def end(self, session: str) -> None:
-        """Stop and forget a visitor's work."""
-        self.stop(session)
+    def end(self, session: str, work: Work[Result]) -> None:
+        """Stop a work of a visitor and forget it; another that they began since goes on."""
+        work.stop()
         with self._lock:
-            self._works.pop(session, None)
+            if self._works.get(session) is work:
+                del self._works[session]
 
 
 class StopSigns:
@@ -115,9 +116,14 @@ class StopSigns:
         self._signs: dict[str, threading.Event] = {}
 
     def start(self, session: str) -> threading.Event:
-        """The sign that the stream looks at."""
+        """The sign that a new stream looks at; the one before, if it still runs, is to end."""
+        sign = threading.Event()
         with self._lock:
-            return self._signs.setdefault(session, threading.Event())
+            before = self._signs.get(session)
+            self._signs[session] = sign
+        if before is not None:
+            before.set()
+        return sign
 
     def stop(self, session: str) -> None:
         """Have a visitor's stream end at its next step; nothing happens where none runs."""
@@ -126,7 +132,8 @@ class StopSigns:
         if sign is not None:
             sign.set()
 
-    def end(self, session: str) -> None:
-        """Forget a stream that has ended."""
+    def end(self, session: str, sign: threading.Event) -> None:
+        """Forget a stream that has ended, and no other that began since."""
         with self._lock:
-            self._signs.pop(session, None)
+            if self._signs.get(session) is sign:
+                del self._signs[session]

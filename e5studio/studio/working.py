@@ -50,7 +50,7 @@ def told_work(
     except Exception as error:
         yield [*idle, words.error(explain(error), is_result_left=is_result_left), *kept]
     finally:
-        running.end(session)  # also where the visitor has closed the page
+        running.end(session, work)  # also where the visitor has closed the page
 
 
 def listen_stop(button: gr.Button, running: RunningWork) -> None:

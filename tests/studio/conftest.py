@@ -39,6 +39,9 @@ class StandInPool:
         self.n_released = 0
         self.asked = []
 
+    def is_loaded(self, model, **_):
+        return model in self._encoders
+
     def lease(self, model, *, on_download=None, dtype="auto", backend="auto", **_):
         self.asked.append((dtype, backend))
         if model == ABSENT:

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from e5studio.studio.line import FullError, WaitingLine
+from e5studio.studio.line import FullError, LineBehind, WaitingLine
 from e5studio.studio.state import StoppedError
 
 WAIT = 20
@@ -199,3 +199,33 @@ def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_of_many_programs_a_visitor_waits_for_one():
+    line, order = WaitingLine(1, 64), []
+    programs = LineBehind(line, 24)
+    first = Visitor(programs, order, "program 0")
+    assert first.is_in.wait(WAIT)
+    others = []
+    for number in range(1, 4):
+        others.append(Visitor(programs, order, f"program {number}"))
+        wait_until(programs._own, number)
+    visitor = Visitor(line, order, "visitor")
+    wait_until(line, 1)
+    for each in (first, visitor, *others):
+        each.leave.set()
+    for each in others:
+        assert each.is_in.wait(WAIT)
+    assert order == ["program 0", "visitor", "program 1", "program 2", "program 3"]
+
+
+def test_programs_are_refused_where_too_many_of_them_wait():
+    line = WaitingLine(1, 64)
+    programs = LineBehind(line, 0)
+    first = Visitor(programs)
+    assert first.is_in.wait(WAIT)
+    with pytest.raises(FullError, match="The Studio is full: 1 other came before"), programs.turn():
+        raise AssertionError("there was room")
+    first.end()
+    with programs.turn():
+        assert line.n_waiting == 0

@@ -178,6 +178,9 @@ class CheckpointPool(ModelPool):
         super().__init__(**options)
         self._made, self._empty = made, empty
 
+    def is_loaded(self, model, **options):
+        return False
+
     def lease(self, model, **options):
         made = self._made.get(model)
         if made is None:

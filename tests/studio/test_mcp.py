@@ -287,6 +287,6 @@ async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
 
 def test_the_documentation_knows_how_many_may_wait_and_how_long_something_is_kept():
     text = " ".join((ROOT / "docs" / "mcp.md").read_text(encoding="utf-8").split())
-    assert f"{handlers_module._MAX_WAITING} may wait" in text
+    assert f"{handlers_module._MAX_WAITING_PROGRAMS} may wait" in text
     assert f"{handlers_module._MAX_INSIDE} are inside" in text
     assert f"{CLOSED_SECONDS // 60} minutes" in text

@@ -54,9 +54,22 @@ def test_stop_reaches_the_visitors_own_work_only():
         mine.result()
     running.stop("nobody")
     assert next(other.stages()) == Stage(0.5, "Working")
-    running.end("other")
+    running.end("other", other)
     with pytest.raises(StoppedError):
         other.result()
+
+
+def test_a_work_that_ends_leaves_another_of_the_same_visitor_alone():
+    running = RunningWork()
+    first = running.start("me", Work(lambda tell: "done"))
+    second = running.start("me", Work(endless))
+    running.end("me", first)
+    assert next(second.stages()) == Stage(0.5, "Working")
+    running.stop("me")
+    with pytest.raises(StoppedError):
+        second.result()
+    running.end("me", second)
+    assert not running._works
 
 
 def test_a_stop_sign_is_for_its_own_visitor_and_gone_at_the_end():
@@ -66,5 +79,17 @@ def test_a_stop_sign_is_for_its_own_visitor_and_gone_at_the_end():
     signs.stop("nobody")
     assert mine.is_set()
     assert not theirs.is_set()
-    signs.end("mine")
+    signs.end("mine", mine)
     assert not signs.start("mine").is_set()
+
+
+def test_a_stream_that_ends_late_takes_no_sign_of_the_next_one():
+    signs = StopSigns()
+    first = signs.start("me")
+    second = signs.start("me")
+    assert (first.is_set(), second.is_set()) == (True, False)
+    signs.end("me", first)
+    signs.stop("me")
+    assert second.is_set()
+    signs.end("me", second)
+    assert not signs._signs

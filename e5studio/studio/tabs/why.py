@@ -204,7 +204,7 @@ def _leaver(handlers: Handlers, signs: StopSigns) -> Any:
         except Exception as error:
             yield gr.skip(), gr.skip(), words.error(explain(error))
         finally:
-            signs.end(session)  # also where the visitor has closed the page
+            signs.end(session, sign)  # also where the visitor has closed the page
         yield gr.update(interactive=True), gr.update(visible=False), gr.skip()
 
     return leave_out
