@@ -81,7 +81,7 @@ class RequestGuard:
             scope = {**scope, "headers": [*scope["headers"], (ASSISTANT_HEADER.encode(), b"1")]}
         is_upload = scope["path"].endswith(_UPLOAD_ROUTE)
         limit = self._max_upload_bytes if is_upload else self._max_body_bytes
-        if _announced_length(scope) > limit:
+        if announced_length(scope) > limit:
             return await _refuse(send, 413, b"The request is too large.")
         if is_upload and not self._has_room():
             return await _refuse(send, 507, b"The Studio holds as many files as it can. Try again in ten minutes.")
@@ -147,7 +147,8 @@ def _is_this_machine(host: str | None) -> bool:
     return (mapped or address).is_loopback
 
 
-def _announced_length(scope: Scope) -> int:
+def announced_length(scope: Scope) -> int:
+    """Bytes of a request's body as its header says; 0 where it does not."""
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
-_WAITING_EVENTS = 256  # of all kinds; those that run models wait in lines of their own, where each is told of its wait
 _THREADS = 160  # whoever waits for a model holds one
 _SESSIONS = 1_000  # of which `sessions` keeps 200 without an open page
 _USUAL_PORT = 7860  # Gradio's
@@ -113,6 +112,7 @@ def launch_app(
 
     from e5studio.studio.components.plotly_view import plotly_route
     from e5studio.studio.corpus.shelves import SHELVES
+    from e5studio.studio.door import GradioQueue, QueueDoor
     from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
     from e5studio.studio.labels import translations
     from e5studio.studio.lean_blocks import describe_once
@@ -124,8 +124,9 @@ def launch_app(
     _fetch_nothing()
     describe_once(demo)
     kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
+    door = Middleware(QueueDoor, queue=GradioQueue(demo))
     watch = Middleware(SessionWatch, kept=kept, on_sweep=lambda: delete_old(SHELVES.has_file))
-    demo.queue(max_size=_WAITING_EVENTS, default_concurrency_limit=8, api_open=False)
+    demo.queue(max_size=None, default_concurrency_limit=8, api_open=False)
     try:
         _, address, _ = demo.launch(
             server_name=host,
@@ -139,7 +140,7 @@ def launch_app(
             favicon_path=_HERE / "favicon.svg",
             footer_links=["api", "settings"],
             app_kwargs={
-                "middleware": [Middleware(RequestGuard, has_room=has_room), watch],
+                "middleware": [Middleware(RequestGuard, has_room=has_room), door, watch],
                 "routes": [parcel_route(), plotly_route()],
             },
             max_threads=_THREADS,
