@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from e5studio.errors import E5StudioError, MissingDependencyError, UnknownModelError
@@ -108,24 +108,13 @@ def launch_app(
     Raises:
         AddressError: As `run_studio`.
     """
-    from starlette.middleware import Middleware
-
-    from e5studio.studio.components.plotly_view import plotly_route
-    from e5studio.studio.corpus.shelves import SHELVES
-    from e5studio.studio.door import GradioQueue, QueueDoor
-    from e5studio.studio.guard import MAX_FILE_BYTES, RequestGuard
+    from e5studio.studio.guard import MAX_FILE_BYTES
     from e5studio.studio.labels import translations
     from e5studio.studio.lean_blocks import describe_once
-    from e5studio.studio.parcels import PARCELS, parcel_route
-    from e5studio.studio.sessions import GradioSessions, SessionWatch
     from e5studio.studio.theme import studio_theme
-    from e5studio.studio.uploads import delete_old, has_room
 
     _fetch_nothing()
     describe_once(demo)
-    kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
-    door = Middleware(QueueDoor, queue=GradioQueue(demo))
-    watch = Middleware(SessionWatch, kept=kept, on_sweep=lambda: delete_old(SHELVES.has_file))
     demo.queue(max_size=None, default_concurrency_limit=8, api_open=False)
     try:
         _, address, _ = demo.launch(
@@ -139,10 +128,7 @@ def launch_app(
             js=(_HERE / "page.js").read_text(encoding="utf-8"),
             favicon_path=_HERE / "favicon.svg",
             footer_links=["api", "settings"],
-            app_kwargs={
-                "middleware": [Middleware(RequestGuard, has_room=has_room), door, watch],
-                "routes": [parcel_route(), plotly_route()],
-            },
+            app_kwargs=_around_gradio(demo),
             max_threads=_THREADS,
             max_file_size=MAX_FILE_BYTES,
             state_session_capacity=_SESSIONS,
@@ -162,6 +148,29 @@ def launch_app(
     if wait:
         demo.block_thread()
     return str(address)
+
+
+def _around_gradio(demo: gr.Blocks) -> dict[str, Any]:
+    """What stands before Gradio's routes, from the outside in, and beside them."""
+    from starlette.middleware import Middleware
+
+    from e5studio.studio.components.plotly_view import plotly_route
+    from e5studio.studio.corpus.shelves import SHELVES
+    from e5studio.studio.door import GradioQueue, QueueDoor
+    from e5studio.studio.guard import RequestGuard
+    from e5studio.studio.parcels import PARCELS, parcel_route
+    from e5studio.studio.sessions import GradioSessions, SessionWatch
+    from e5studio.studio.uploads import delete_old, has_room
+
+    kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
+    return {
+        "middleware": [
+            Middleware(RequestGuard, has_room=has_room),
+            Middleware(QueueDoor, queue=GradioQueue(demo)),
+            Middleware(SessionWatch, kept=kept, on_sweep=lambda: delete_old(SHELVES.has_file)),
+        ],
+        "routes": [parcel_route(), plotly_route()],
+    }
 
 
 def switch_off_telemetry() -> None:
