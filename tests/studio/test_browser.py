@@ -886,3 +886,11 @@ def test_a_phone_scrolls_down_only(open_page, theme):
     expect(page.locator("#e5-pair")).to_contain_text("why is the sky blue")
     open_map(page)
     assert_fits()
+
+
+def test_an_open_page_says_that_it_is_open(open_page):
+    """Gradio's own connection for that is never made again once it broke."""
+    page = open_page()
+    with page.expect_response("**/e5studio/present/*") as answered:
+        page.evaluate("setInterval(() => dispatchEvent(new Event('online')), 200)")
+    assert answered.value.status == 204
