@@ -281,6 +281,24 @@ def test_a_large_matrix_comes_outside_the_event_and_is_whole(open_page):
     expect(rows).to_have_count(40)
 
 
+def test_numbers_stand_in_cells_that_are_wide_enough_alone(open_page):
+    page = open_page()
+    numbers = page.locator("#e5-heat .textpoint")
+    write(page, ["one"], [f"passage {i}" for i in range(60)])
+    score(page)
+    expect(page.locator("#e5-heat .xtick").first).to_be_visible()
+    expect(numbers).to_have_count(0)
+    write(page, ["one"], [f"passage {i}" for i in range(8)])
+    score(page)
+    expect(numbers).to_have_count(8)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_function("""() => {
+        const numbers = document.querySelectorAll("#e5-heat .textpoint");
+        const [one, other] = [...numbers].map((number) => number.getBoundingClientRect());
+        return !one || one.right < other.left;
+    }""")
+
+
 def saved(page, bar, name):
     with page.expect_download() as download:
         page.locator(bar).get_by_role("button", name=name, exact=True).click()

@@ -9,6 +9,10 @@ let revision = 0;
 let isNarrow = null;
 let cell = null;
 let picked = null;
+let numberSize = null; // of the numbers in the cells; 0 where there is no room for them
+
+const SMALLEST_NUMBER = 9;
+const CELL_PADDING = 6;
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
@@ -36,8 +40,34 @@ function build() {
   const data = figure.data.map((trace, index) => patches.reduce((merged, patch) => overlay(merged, patch[index]), trace));
   // Plotly writes into what it is given.
   const built = structuredClone({ data, layout: layers.reduce(overlay, figure.layout) });
+  for (const trace of (figure.numbers || []).map((place) => built.data[place])) {
+    trace.visible = numberSize !== 0;
+    if (numberSize) trace.textfont.size = numberSize;
+  }
   built.layout.shapes = [...(built.layout.shapes || []), ...frameOfPicked(built.layout.font.color)];
   return built;
+}
+
+// The size at which every number fits into its cell as it is drawn; 0 where none is large enough to read.
+function fittingSize() {
+  const largest = figure.data[figure.numbers[0]].textfont.size;
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `bold ${largest}px ${getComputedStyle(element).fontFamily}`;
+  const widths = figure.numbers.flatMap((place) => figure.data[place].text.map((text) => pen.measureText(text.replace(/<[^>]*>/g, "")).width));
+  const { xaxis, yaxis } = drawing._fullLayout;
+  const [width, height] = [xaxis, yaxis].map((axis) => Math.abs(axis.d2p(1) - axis.d2p(0)) - CELL_PADDING);
+  const size = Math.floor(Math.min(largest, (largest * width) / Math.max(1, ...widths), height));
+  return size < SMALLEST_NUMBER ? 0 : size;
+}
+
+// How wide a cell is, is known once it is drawn.
+async function fitNumbers() {
+  if (!figure.numbers?.length) return;
+  const size = fittingSize();
+  if (size === numberSize) return;
+  numberSize = size;
+  const { data, layout } = build();
+  await Plotly.react(drawing, data, layout, config());
 }
 
 function frameOfPicked(color) {
@@ -50,6 +80,7 @@ function frameOfPicked(color) {
 function pick(point) {
   const place = placeOf(point);
   if (!place) return;
+  hideTip(); // it would cover what the click brings
   trigger("pick", place);
   if (place.kind !== "cell") return;
   picked = point.pointNumber;
@@ -83,6 +114,7 @@ async function draw() {
   const { data, layout } = build();
   const isFirst = !drawing.on;
   await Plotly.react(drawing, data, layout, config());
+  await fitNumbers();
   drawing.dataset.drawn = String(revision);
   if (isFirst) listen();
 }
@@ -192,7 +224,7 @@ async function update() {
   if (own !== revision) return; // another value has come since
   figure = value && value.data ? value : null;
   fault.textContent = (value && value.fault) || "";
-  cell = picked = null;
+  cell = picked = numberSize = null;
   requestAnimationFrame(draw); // when what stands beside it has taken its room
 }
 
@@ -205,7 +237,7 @@ new MutationObserver(draw).observe(document.body, { attributes: true, attributeF
 new ResizeObserver(() => {
   if (!figure || drawing.clientWidth === 0) return;
   if (!drawing.on || isNarrow !== isTight()) draw();
-  else Plotly.Plots.resize(drawing);
+  else Plotly.Plots.resize(drawing).then(fitNumbers);
 }).observe(element);
 watch("value", update);
 update();

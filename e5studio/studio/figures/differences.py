@@ -36,6 +36,8 @@ _FALLEN: dict[Theme, str] = {"light": "#1d6fb8", "dark": "#5ab4f0"}
 _STAYED: dict[Theme, str] = {"light": "#66718a", "dark": "#8b97ab"}
 _MAX_NAMED_QUERIES = 60
 _MAX_NUMBERED_CELLS = 48
+_NUMBER_WIDTH = 36
+_LOWEST_ROW = 112  # of a grid, so that its title fits beside it
 _GAPS = 0.03, 0.05  # between the matrices of a grid, as shares of its width and height
 
 
@@ -175,19 +177,19 @@ def matrix_grid(
     side = round(len(cells) ** 0.5)
     n_rows, n_columns = cells[0].scores.shape
     span = colour_range(np.stack([cell.scores for cell in cells]).reshape(-1, n_columns))
-    is_numbered = n_rows * n_columns <= _MAX_NUMBERED_CELLS and n_columns <= 8
+    is_numbered = n_rows * n_columns <= _MAX_NUMBERED_CELLS
     heats = [_small_heat(cell, place, span) for place, cell in enumerate(cells)]
     heats[0] |= {"showscale": True}
     numbers = [_small_numbers(cell, place) for place, cell in enumerate(cells)] if is_numbered else []
     layout: Figure = {"margin": {"l": 8, "r": 8, "t": 44, "b": 24}, "annotations": []}
-    row_height = int(np.clip(34 * n_rows, 90, 260))
+    row_height = int(np.clip(34 * n_rows, _LOWEST_ROW, 260))
     for place, cell in enumerate(cells):
         _add_axes(layout, place, side, (query_labels, passage_labels))
         if place < side:
             layout["annotations"].append(_column_title(cell.column_title, place))
         if place % side == 0:
             layout["yaxis" + _axis_names(place)[1][1:]]["title"] = {
-                "text": html.escape(cell.row_title),
+                "text": _in_lines(cell.row_title),
                 "font": {"size": 12},
                 "standoff": 6,
             }
@@ -195,9 +197,13 @@ def matrix_grid(
     heats[0]["colorbar"] = bar
     return {
         "data": heats + numbers,
+        "numbers": list(range(len(heats), len(heats) + len(numbers))),
         "layout": layout,
         "themes": {theme: _grid_theme(theme, cells, span, is_numbered) for theme in THEMES},
-        "narrow": {"data": [{"showscale": False}, *({} for _ in heats[1:]), *({"visible": False} for _ in numbers)]},
+        "narrow": {
+            "data": [{"showscale": False}],
+            "layout": {"annotations": [{**title, "font": {"size": 10}} for title in layout["annotations"]]},
+        },
         "hover": {
             "kind": "cells",
             "rows": named(query_labels, queries),
@@ -206,7 +212,7 @@ def matrix_grid(
             "is_grid": True,
         },
         "height": int(np.clip(60 + side * row_height, 240, 900)),
-        "width": 0,
+        "width": min(150 + side * (14 + _NUMBER_WIDTH * n_columns), 900) if is_numbered else 0,
         "zoom": False,
         "label": (
             f"{len(cells)} heat maps of {n_rows} by {n_columns} scores, one for each pair of prompts, from "
@@ -360,7 +366,7 @@ def _add_axes(layout: Figure, place: int, side: int, labels: tuple[Sequence[str]
 def _column_title(text: str, place: int) -> Figure:
     x, y = _axis_names(place)
     return {
-        "text": "<br>".join(html.escape(part) for part in text.split(": ")),
+        "text": _in_lines(text),
         "showarrow": False,
         "xref": f"{x} domain",
         "yref": f"{y} domain",
@@ -369,6 +375,11 @@ def _column_title(text: str, place: int) -> Figure:
         "yanchor": "bottom",
         "font": {"size": 12},
     }
+
+
+def _in_lines(title: str) -> str:
+    """A title such as "queries: query prompt" in two lines, for it is longer than a matrix is wide or high."""
+    return "<br>".join(html.escape(part) for part in title.split(": "))
 
 
 def _grid_theme(theme: Theme, cells: Sequence[GridCell], span: tuple[float, float], is_numbered: bool) -> Figure:

@@ -2,7 +2,9 @@
 
 A figure is what plotly.js takes (`data`, `layout`; large arrays stay numpy's) plus what our component
 adds: `themes` and `narrow` are laid over it in the light or dark theme and on a phone, `hover` holds the
-texts that a pointer brings up, `label` is what a screen reader says. Pure; no Gradio, no plotly.
+texts that a pointer brings up, `label` is what a screen reader says, `numbers` are the places of those traces
+that write a number into each cell of a matrix: only where a cell is drawn are they known to fit. Pure; no
+Gradio, no plotly.
 """
 
 from __future__ import annotations

@@ -29,6 +29,7 @@ BEST_COLOUR = {"light": "#c2410c", "dark": "#ffb45e"}
 
 MAX_CELLS_WITH_NUMBERS = 400
 MAX_ROWS_WITH_OUTLINES = 64
+_MAX_LEVEL, _MAX_UPRIGHT = 9, 24  # names above the columns on a phone: beside each other, and turned
 _SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that mean nothing in full colour
 
 
@@ -114,11 +115,17 @@ def _matrix(
     numbers = [_numbers(values, best, look.is_signed)] if is_numbered else []
     return {
         "data": [trace, *numbers],
+        "numbers": [1] if is_numbered else [],
         "layout": _heat_layout(row_ticks, labels[1], names),
         "themes": {theme: _heat_theme(theme, values, best, look, is_numbered=is_numbered) for theme in THEMES},
         "narrow": {
-            "data": [{"showscale": False}, *({"textfont": {"size": 11 if n_columns <= 8 else 9}} for _ in numbers)],
-            "layout": {"yaxis": {"ticktext": [f"<b>{html.escape(label)}</b>" for label in labels[0][::step]]}},
+            "data": [{"showscale": False}],
+            "layout": {
+                "xaxis": _upright_ticks([f"<b>{html.escape(label)}</b>" for label in labels[1]])
+                if n_columns > _MAX_LEVEL
+                else {},
+                "yaxis": {"ticktext": [f"<b>{html.escape(label)}</b>" for label in labels[0][::step]]},
+            },
         },
         "hover": {
             "kind": "cells",
@@ -169,10 +176,16 @@ def _tick_step(n_ticks: int) -> int:
     return max(1, -(-n_ticks // 40))
 
 
-def _few_ticks(names: Sequence[str]) -> Figure:
-    """Names for the columns of a phone: a dozen, whatever their number."""
-    step = max(1, -(-len(names) // 12))
-    return {"tickvals": list(range(0, len(names), step)), "ticktext": list(names[::step])}
+def _upright_ticks(names: Sequence[str]) -> Figure:
+    """Names for the columns of a phone: upright, where some twenty stand beside each other."""
+    step = max(1, -(-len(names) // _MAX_UPRIGHT))
+    font = {"size": 12 if len(names) <= 16 else 10}
+    return {
+        "tickvals": list(range(0, len(names), step)),
+        "ticktext": list(names[::step]),
+        "tickangle": -90,
+        "tickfont": font,
+    }
 
 
 def _numbers(scores: FloatArray, best: Sequence[int | None], is_signed: bool) -> Figure:
@@ -190,7 +203,7 @@ def _numbers(scores: FloatArray, best: Sequence[int | None], is_signed: bool) ->
         "x": list(range(n_columns)) * n_rows,
         "y": np.repeat(np.arange(n_rows), n_columns).tolist(),
         "text": texts,
-        "textfont": {"size": 16 if n_columns <= 5 else 13 if n_columns <= 12 else 10},
+        "textfont": {"size": 16 if n_columns <= 5 else 13 if n_columns <= 12 else 11},
         "hoverinfo": "skip",
         "cliponaxis": True,
     }
@@ -277,7 +290,7 @@ def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, 
         ],
         "layout": layout,
         "themes": themes,
-        "narrow": {"data": [{"showscale": False}], "layout": {"xaxis": _few_ticks(columns)}},
+        "narrow": {"data": [{"showscale": False}], "layout": {"xaxis": _upright_ticks(columns)}},
         "hover": {
             "kind": "cells",
             "rows": [["", shown(word, 80)] for word in left],
