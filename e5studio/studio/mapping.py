@@ -171,7 +171,7 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
         groups = shaded_groups(n_queries, values, sides)
     links = _links(result) if picked is None or picked not in labels else _links_of(placed, labels.index(picked))
     if links and picked is None:
-        caption += " A line joins each text to its best match, found in all dimensions, not on the map."
+        caption += f" {_joined(result)}, found in all dimensions, not on the map."
     elif links:
         caption += f" Lines join {picked} to the {len(links)} texts nearest to it in all dimensions."
     figure = scatter_map(
@@ -184,6 +184,15 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
         scale=scale,
     )
     return figure, caption
+
+
+def _joined(result: ScoreResult) -> str:
+    """Which texts have a line; where there are two sides, those of the second have none of their own."""
+    if result.is_self:
+        return "A line joins each text to its best match"
+    if result.use == "symmetric":
+        return "A line joins each of the texts to its best match among those that they are compared with"
+    return "A line joins each query to its best passage"
 
 
 def true_neighbours(result: ScoreResult, placed: TextMap, label: str) -> list[tuple[str, str, float]]:

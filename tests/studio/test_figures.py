@@ -7,9 +7,17 @@ import json
 import numpy as np
 import pytest
 
+from e5studio.studio.figures.differences import GridCell, matrix_grid
 from e5studio.studio.figures.form import DARK_SCALE, LIGHT_SCALE, plot_text, typed
-from e5studio.studio.figures.heat import MAX_CELLS_WITH_NUMBERS, colour_range, heat_map, readable
-from e5studio.studio.figures.points import ColourScale, cluster_groups, role_groups, scatter_map, shaded_groups
+from e5studio.studio.figures.heat import MAX_CELLS_WITH_NUMBERS, colour_range, heat_map, readable, word_grid
+from e5studio.studio.figures.points import (
+    ColourScale,
+    cluster_groups,
+    plain_group,
+    role_groups,
+    scatter_map,
+    shaded_groups,
+)
 
 NASTY = ["<img src=x onerror=alert(1)>", "${alert(1)} and $\\href{x}$", "{{x}} & `code` C:\\users"]
 
@@ -170,3 +178,61 @@ def test_the_name_of_a_scale_is_no_markup():
     assert "<" not in title
     assert "$" not in title
     assert len(title) < 80
+
+
+def test_each_number_that_is_written_into_a_cell_is_known_as_one():
+    figure = figure_of(np.zeros((2, 3), np.float32))
+    assert [figure["data"][place]["mode"] for place in figure["numbers"]] == ["text"]
+    large = figure_of(np.zeros((64, 64), np.float32))
+    assert large["numbers"] == []
+
+
+def test_a_phone_gets_names_of_columns_that_it_has_room_for():
+    few, many = (figure_of(np.zeros((1, n), np.float32))["narrow"]["layout"]["xaxis"] for n in (5, 100))
+    assert few == {}
+    assert many["tickangle"] == -90
+    assert many["ticktext"][:2] == ["<b>p0</b>", "<b>p5</b>"]
+    assert len(many["tickvals"]) == 20
+
+
+def test_every_word_of_a_sentence_is_named_on_a_phone():
+    words = [f"word{i}" for i in range(20)]
+    figure = word_grid(np.zeros((3, 20), np.float32), words[:3], words, is_centred=False)
+    assert figure["narrow"]["layout"]["xaxis"]["ticktext"] == words
+
+
+def test_a_point_that_a_search_found_has_its_rank_beside_it_and_no_other_name():
+    points = np.arange(6, dtype=np.float32).reshape(3, 2)
+    figure = scatter_map(points, plain_group(3), list("abc"), ["11", "12", "13"], marks=[(1, "1")])
+    plain, rings = figure["data"]
+    assert plain["text"] == ["11", "", "13"]
+    assert rings["text"] == ["1"]
+    assert figure["hover"]["traces"] == [[["11", "a"], ["12", "b"], ["13", "c"]], [["12", "b"]]]
+
+
+def test_names_of_neighbours_stand_apart():
+    # A query below its passage, and one far from everything.
+    points = np.array([[0, 0], [9, 9], [0, 0.3]], np.float32)
+    queries, passages = scatter_map(points, role_groups(2, 3, ("Queries", "Passages")), list("abc"), list("xyz"))[
+        "data"
+    ]
+    assert queries["textposition"] == ["bottom center", "top center"]
+    assert passages["textposition"] == ["top center"]
+
+
+def test_names_in_space_have_room_before_the_walls():
+    points = np.array([[0, 0, 5], [10, 1, 5]], np.float32)
+    scene = scatter_map(points, role_groups(1, 2, ("Queries", "Passages")), ["a", "b"], ["Q1", "P1"])["layout"]["scene"]
+    assert scene["xaxis"]["range"] == pytest.approx([-1.4, 11.4])
+    assert scene["zaxis"]["range"] == [4, 6]  # no spread at all is no range
+
+
+def test_a_grid_of_matrices_names_its_rows_in_two_lines():
+    cells = [
+        GridCell(f"queries: {row}", f"passages: {column}", np.zeros((2, 2), np.float32), [None, None])
+        for row in ("nothing", "passage prompt")
+        for column in ("nothing", "passage prompt")
+    ]
+    figure = matrix_grid(cells, ["a", "b"], ["c", "d"], ["Q1", "Q2"], ["P1", "P2"])
+    assert figure["layout"]["yaxis3"]["title"]["text"] == "queries<br>passage prompt"
+    assert [figure["data"][place]["mode"] for place in figure["numbers"]] == ["text"] * 4

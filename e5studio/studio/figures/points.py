@@ -59,6 +59,9 @@ _CLUSTERS_DARK = (
 _REST: dict[Theme, str] = {"light": "#b3bcc9", "dark": "#4a5568"}
 
 _MAX_LABELLED_POINTS = 60
+_NEAR = 0.08
+"""Share of the map's size within which the names of two points would lie on each other."""
+_ROOM = 0.14  # at either end of an axis in space, where names and the points themselves are cut at the walls
 _MAX_SVG_POINTS = 2_000
 _MANY_POINTS = 5_000
 _LONG_HOVER, _SHORT_HOVER = 300, 80
@@ -69,6 +72,8 @@ MAX_CATEGORIES = len(_CLUSTERS_LIGHT)
 """More colours nobody tells apart."""
 
 Symbol = Literal["circle", "diamond"]
+_EYE = {"x": 1.25, "y": 1.25, "z": 0.75}
+_SIZES_IN_SPACE: dict[Symbol, int] = {"circle": 5, "diamond": 6}  # those that look alike
 
 
 @dataclass(frozen=True)
@@ -195,7 +200,9 @@ def scatter_map(
         scale: Of the groups that have shades.
     """
     three_d = points.shape[1] == 3
-    layers = [_group_layer(points, texts, labels, group) for group in groups]
+    marked = {place for place, _ in marks}
+    named_beside = [label if place not in marked else "" for place, label in enumerate(labels)]
+    layers = [_group_layer(points, texts, labels, named_beside, group) for group in groups]
     if scale:
         shaded = [layer for layer, group in zip(layers, groups, strict=True) if group.shades is not None]
         for place, layer in enumerate(shaded):
@@ -207,9 +214,9 @@ def scatter_map(
         layers.append(_ring_layer(points, texts, labels, marks))
     return {
         "data": [layer.trace for layer in layers],
-        "layout": _map_layout(three_d, axis_names),
+        "layout": _map_layout(points, axis_names),
         "themes": {theme: _map_theme(theme, layers, three_d) for theme in THEMES},
-        "narrow": {"layout": {"margin": {"t": 72}}},  # the tools stand above the legend
+        "narrow": {"layout": _narrow_layout(three_d)},
         "hover": {"kind": "points", "traces": [layer.hover for layer in layers]},
         "height": 560,
         "width": 0,
@@ -227,7 +234,9 @@ class _Layer:
     themes: dict[Theme, Figure]
 
 
-def _group_layer(points: FloatArray, texts: Sequence[str], labels: Sequence[str], group: PointGroup) -> _Layer:
+def _group_layer(
+    points: FloatArray, texts: Sequence[str], labels: Sequence[str], named_beside: Sequence[str], group: PointGroup
+) -> _Layer:
     hover = _hover(group.members, texts, labels)
     themes = {
         theme: {
@@ -236,7 +245,7 @@ def _group_layer(points: FloatArray, texts: Sequence[str], labels: Sequence[str]
         }
         for theme in THEMES
     }
-    return _Layer(_points(points, labels, group), hover, themes)
+    return _Layer(_points(points, named_beside, group), hover, themes)
 
 
 def _hover(members: Sequence[int], texts: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
@@ -266,8 +275,7 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup) -> Fig
         "x": typed(own[:, 0]),
         "y": typed(own[:, 1]),
         "text": [html.escape(labels[member]) for member in group.members] if labelled else [],
-        # Above and below, so that the names of a query and its passage beside it do not cover each other.
-        "textposition": "top center" if group.symbol == "circle" else "bottom center",
+        "textposition": _text_places(points, group),
         "textfont": {"size": 11},
         "hoverinfo": "none",
         "marker": {
@@ -285,6 +293,23 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup) -> Fig
     return trace
 
 
+def _text_places(points: FloatArray, group: PointGroup) -> str | list[str]:
+    """Above or below each point, away from the one beside it, so that their names do not cover each other."""
+    usual = "top center" if group.symbol == "circle" else "bottom center"
+    if points.shape[1] == 3 or len(points) > _MAX_LABELLED_POINTS:  # space is turned, and many have no names
+        return usual
+    near = _NEAR * float(np.ptp(points, axis=0).max())
+    places = []
+    for member in group.members:
+        away = points - points[member]
+        distance = np.linalg.norm(away, axis=1)
+        distance[member] = np.inf
+        closest = int(distance.argmin())
+        is_free = distance[closest] > near or away[closest, 1] == 0
+        places.append(usual if is_free else "bottom center" if away[closest, 1] > 0 else "top center")
+    return places
+
+
 def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
     title = {"text": plot_text(scale.name, 40), "side": "right"}
     bar = {"thickness": 10, "outlinewidth": 0, "tickformat": scale.tick_format, "title": title}
@@ -292,9 +317,9 @@ def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
     return {"cmin": scale.low, "cmax": high, "showscale": is_shown, "colorbar": bar}
 
 
-def _marker_size(n_points: int, symbol: str, three_d: bool) -> float:
-    if three_d:  # where a diamond of the same size looks larger than a circle
-        return (8 if symbol == "circle" else 6) if n_points <= 500 else 3 if n_points <= _MANY_POINTS else 2
+def _marker_size(n_points: int, symbol: Symbol, three_d: bool) -> float:
+    if three_d:
+        return _SIZES_IN_SPACE[symbol] if n_points <= 500 else 3 if n_points <= _MANY_POINTS else 2
     return 11 if n_points <= 500 else 6 if n_points <= _MANY_POINTS else 4
 
 
@@ -342,16 +367,21 @@ def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
     }
 
 
-def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
+def _map_layout(points: FloatArray, axis_names: Sequence[str]) -> Figure:
+    three_d = points.shape[1] == 3
     legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}, "itemsizing": "constant"}
     layout: Figure = {"legend": legend, "margin": {"l": 12, "r": 12, "t": 36, "b": 12}, "dragmode": "pan"}
     titles = list(axis_names) or [""] * (3 if three_d else 2)
     if three_d:
         layout["scene"] = {
-            f"{letter}axis": {"title": {"text": title, "font": {"size": 11}}, "showticklabels": False}
-            for letter, title in zip("xyz", titles, strict=True)
+            f"{letter}axis": {
+                "title": {"text": title, "font": {"size": 11}},
+                "showticklabels": False,
+                "range": _roomy(points[:, axis]),
+            }
+            for axis, (letter, title) in enumerate(zip("xyz", titles, strict=True))
         }
-        layout["scene"]["camera"] = {"eye": {"x": 1.25, "y": 1.25, "z": 0.75}, "center": {"x": 0, "y": 0, "z": -0.15}}
+        layout["scene"]["camera"] = {"eye": _EYE, "center": {"x": 0, "y": 0, "z": -0.15}}
         layout["dragmode"] = "orbit"
         return layout
     for letter, title in zip("xy", titles, strict=True):
@@ -360,6 +390,19 @@ def _map_layout(three_d: bool, axis_names: Sequence[str]) -> Figure:
             axis["scaleanchor"] = "x"  # a distance is a distance in both directions
         layout[f"{letter}axis"] = {**axis, "title": {"text": title, "standoff": 6, "font": {"size": 12}}}
     return layout
+
+
+def _narrow_layout(three_d: bool) -> Figure:
+    layout: Figure = {"margin": {"t": 72}}  # the tools stand above the legend
+    if three_d:  # what is seen of space is as high on a phone as anywhere, and less wide
+        layout["scene"] = {"camera": {"eye": {letter: 2.2 * place for letter, place in _EYE.items()}}}
+    return layout
+
+
+def _roomy(values: FloatArray) -> list[float]:
+    low, high = float(values.min()), float(values.max())
+    room = _ROOM * (high - low) or 1.0
+    return [low - room, high + room]
 
 
 def _map_theme(theme: Theme, layers: Sequence[_Layer], three_d: bool) -> Figure:
