@@ -6,12 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from e5studio.analysis.ranking import ranks
-from e5studio.models import PromptKind
+from e5studio.models import ENGLISH, ModelMeta, PromptKind, list_models
 from e5studio.prompts import Prompt
 from e5studio.report import EncodeReport, Truncation
 from e5studio.studio.boxes import TextList, shown
 from e5studio.studio.catalog import ModelCard, ModelChoice
 from e5studio.studio.figures.heat import MAX_ROWS_WITH_OUTLINES
+from e5studio.studio.foreign import foreign_texts
 from e5studio.studio.handlers import ScoreResult
 from e5studio.studio.uses import Use, prompts_in_front, takes_instruction, uses_of, wording
 
@@ -51,7 +52,7 @@ WHAT_IS_KEPT: list[Node] = [
 ]
 """How long a visitor's texts are kept, and where."""
 
-_LEFT = " Shown is still the result before."
+_LEFT = " What is shown is the result before."
 _MAX_ITEMS = 8
 _UNKNOWN_WORTH_SAYING = 0.05
 _LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made of
@@ -111,7 +112,7 @@ def summary(result: ScoreResult) -> list[Node]:
     n = len(result.queries)
     size = f"{n} texts with each other" if result.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(result.passages)}"
     n_kept = len(result.vectors) - result.n_embedded
-    kept = f" {n_kept} of the texts had been read before." if n_kept else ""
+    kept = f" {n_kept} {'texts were' if n_kept > 1 else 'text was'} known from before." if n_kept else ""
     n_cut = sum(len(report.truncated) for report in result.reports)
     cut = f", {n_cut} text{'s' * (n_cut > 1)} cut off" if n_cut else ""
     return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}{cut}.{kept}"]]
@@ -136,6 +137,9 @@ def notes(result: ScoreResult) -> list[Node]:
     warnings: list[str] = []
     for name, box, report in zip(names, boxes, result.reports, strict=False):
         warnings += _warnings(name.lower(), box, report)
+    warnings += _to_do(result)
+    if result.meta.languages == ENGLISH:
+        warnings += _not_english(boxes, result.meta)
     front = [_front(name, report.prompt) for name, report in zip(names, result.reports, strict=False)]
     listed: list[Node] = [["li", "e5-warning", text] for text in warnings]
     listed = listed or [["li", "", f"Every text was read whole ({_token_range(result.reports)})."]]
@@ -157,6 +161,7 @@ def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
             ["span", "", f"cosine \N{MULTIPLICATION SIGN} 100{',' if place else ''}{place}"],
         ],
         ["dl", "e5-pair", *_entry(result.queries, row), *_entry(result.passages, column)],
+        ["p", "e5-hint", "Further down: whether this score is high, and what it is made of."],
     ]
 
 
@@ -223,8 +228,38 @@ def _has_long_word(text: str) -> bool:
 
 
 def _truncated(label: str, cut: Truncation) -> str:
-    total = f"{cut.n_read + cut.n_dropped:,}" if cut.exact else f"at least {cut.n_read + cut.n_dropped:,}"
-    return f"{label} is too long: the model read the first {cut.n_read:,} of {total} tokens, and nothing after that."
+    if cut.exact:
+        read = f"the first {cut.n_read:,} of {cut.n_read + cut.n_dropped:,} tokens, and nothing after that"
+    else:
+        read = f"its first {cut.n_read:,} tokens, and nothing of the rest, which was not counted"
+    return f"{label} is too long: the model read {read}."
+
+
+def _to_do(result: ScoreResult) -> list[str]:
+    """What helps where texts are too long."""
+    if not any(report.truncated for report in result.reports):
+        return []
+    meta = result.meta
+    longer = (each for each in list_models() if each.max_tokens > meta.max_tokens and each.languages == meta.languages)
+    other = next(
+        (f", or take a model that reads more: {_short(each)} reads {each.max_tokens:,}" for each in longer), ""
+    )
+    return [f"Split long texts before scoring (in Python split_to_fit does it){other}."]
+
+
+def _not_english(boxes: Sequence[TextList], meta: ModelMeta) -> list[str]:
+    named = [f"{box.labels[place]} ({language})" for box in boxes for place, language in foreign_texts(box.texts)]
+    if not named:
+        return []
+    other = next(each for each in list_models() if each.group == "Multilingual")
+    return [
+        f"Hardly English: {_some(named)}. {_short(meta)} is made for English, and what it scores in other languages is "
+        f"not to be trusted. Take a multilingual model, such as {_short(other)}."
+    ]
+
+
+def _short(meta: ModelMeta) -> str:
+    return meta.name.rsplit("/", 1)[-1]
 
 
 def _token_range(reports: Sequence[EncodeReport]) -> str:

@@ -169,7 +169,7 @@ class TestAfterAnEdit:
         after = self.score(handlers, before=[before])
         assert after.n_embedded == 0
         np.testing.assert_array_equal(after.scores, before.scores)
-        assert "4 of the texts had been read before" in str(words.summary(after))
+        assert "4 texts were known from before" in str(words.summary(after))
 
     def test_another_prompt_is_another_vector(self, handlers):
         before = self.score(handlers)

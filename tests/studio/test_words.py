@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from e5studio.errors import E5StudioError
+from e5studio.report import Truncation
 from e5studio.studio import words
 from e5studio.studio.corpus.shelves import SHELVES
 from e5studio.studio.handlers import ScoreRequest
@@ -90,7 +91,7 @@ def test_the_caption_promises_outlines_only_where_they_are_drawn(score):
 
 def test_an_error_says_so_where_an_earlier_result_is_still_in_sight():
     assert said(words.error("It failed.")) == "It failed."
-    assert said(words.error("It failed.", is_result_left=True)) == "It failed. Shown is still the result before."
+    assert said(words.error("It failed.", is_result_left=True)) == "It failed. What is shown is the result before."
 
 
 def test_broken_characters_are_told(score):
@@ -251,3 +252,45 @@ def test_what_is_said_of_what_is_kept_is_what_is_kept():
     said = str(words.WHAT_IS_KEPT)
     assert f"{CLOSED_SECONDS // 60} minutes after it is closed" in said
     assert {PARCELS._kept_seconds, SHELVES._kept_seconds, KEPT_SECONDS} == {3600}  # "an hour"
+
+
+def test_a_text_that_was_not_counted_to_its_end_gets_no_number_that_could_be_taken_for_its_length(score):
+    cut = Truncation(0, 256, 232, exact=False)
+    result = score("protein", "a guideline", OFFLINE, "none")
+    result = replace(result, reports=(result.reports[0], replace(result.reports[1], truncated=(cut,))))
+    text = said(words.notes(result))
+    assert (
+        "P1 is too long: the model read its first 256 tokens, and nothing of the rest, which was not counted." in text
+    )
+    assert "488" not in text
+
+
+def test_who_writes_too_long_texts_hears_what_helps(score):
+    text = said(words.notes(score("protein", "word " * 700, OFFLINE, "none")))
+    assert "split_to_fit" in text
+    assert "e5-small-v2 reads 512" in text
+    assert "split_to_fit" not in said(words.notes(score("protein", "short", OFFLINE, "none")))
+
+
+GERMAN = "Die Donau fließt durch zehn Länder, bevor sie das Schwarze Meer erreicht."
+
+
+def test_another_language_under_an_english_model_is_told(score):
+    text = said(
+        words.notes(score("what do bees eat", f"{GERMAN}\nnectar and pollen\n日本語の文章です", OFFLINE, "none"))
+    )
+    assert "Hardly English: P1 (German), P3 (Japanese). all-MiniLM-L6-v2 is made for English" in text
+    assert "multilingual-e5-small" in text
+
+
+def test_another_language_is_no_matter_to_a_multilingual_model(score):
+    assert "English" not in said(words.notes(score("what do bees eat", GERMAN, INSTRUCT)))
+
+
+def test_the_lines_of_a_map_are_said_of_the_texts_that_have_one(score):
+    def caption(result):
+        return draw_map(result, place_texts(result, MapSettings()), "role")[1]
+
+    assert "A line joins each query to its best passage" in caption(score("a\nb", "c\nd\ne"))
+    assert "each text to its best match" in caption(score("a\nb\nc", "", use="symmetric"))
+    assert "each of the texts" in caption(score("a\nb", "c\nd\ne", use="symmetric"))

@@ -56,7 +56,7 @@ def summary(found: Sequence[Finding]) -> list[Node]:
     nodes: list[Node] = [["div", "e5-verdicts", *counts]]
     if not serious:
         is_told = any(finding.level == "fine" for finding in found)
-        return [*nodes, ["p", "", "Nothing that can be told asks for action." if is_told else "Too few texts to tell."]]
+        return [*nodes, ["p", "", "Nothing here needs your attention." if is_told else "Too few texts to tell."]]
     listed: list[Node] = [["li", "", ["b", "", finding.title], f": {finding.figure}"] for finding in serious]
     rest = len(found) - len(serious)
     tail: list[Node] = [["p", "e5-hint", f"{count(rest, 'other thing')} below can be opened."]] if rest else []
