@@ -129,7 +129,9 @@ def _marked_reading(side: TextReading) -> list[Any]:
     return nodes
 
 
-def marked_words(side: TextReading, marks: Mapping[int, str], limit: int = _MAX_SHOWN, start_at: int = 0) -> list[Any]:
+def marked_words(
+    side: TextReading, marks: Mapping[int, str], limit: int = _MAX_SHOWN, start_at: int = 0, end_at: int | None = None
+) -> list[Any]:
     """A text as nodes, words marked.
 
     Args:
@@ -137,12 +139,15 @@ def marked_words(side: TextReading, marks: Mapping[int, str], limit: int = _MAX_
         marks: For places in `side.words` the class of the mark.
         limit: Characters after which it is cut.
         start_at: Characters to leave out at the begin.
+        end_at: Characters after which the rest is left out, without a word.
     """
     nodes: list[Any] = ["… "] if start_at else []
     last = start_at
     for place, ((start, end), part) in enumerate(zip(side.words.spans.tolist(), side.words.parts, strict=True)):
         if part != "word" or start < last:
             continue
+        if end_at is not None and start >= end_at:
+            break
         nodes += [
             shown(side.text[last:start], 20),
             ["span", marks.get(place, ""), shown(side.text[start:end], 200)],

@@ -173,7 +173,6 @@ def _explained(carrying: Sequence[CarryingWords]) -> str:
 
 
 def _hit(rank: int, hit: SearchHit, carrying: CarryingWords | None, row_word: str) -> Node:
-    title = [["b", "", shown(hit.title, 200) + " "]] if hit.title and carrying is None else []
     head: Node = [
         "div",
         "e5-hit-head",
@@ -181,9 +180,22 @@ def _hit(rank: int, hit: SearchHit, carrying: CarryingWords | None, row_word: st
         ["span", "", f"{rank} · {row_word} {hit.label}"],
     ]
     if carrying is None:
-        return ["div", "e5-hit", head, ["p", "e5-marked", *title, shown(hit.text, _MAX_PASSAGE)]]
-    marks, start = _marks(carrying), _excerpt(carrying)
-    return ["div", "e5-hit", head, ["p", "e5-marked", *marked_words(carrying.passage, marks, _MAX_PASSAGE, start)]]
+        title: list[Node] = [["p", "e5-hit-title", shown(hit.title, 200)]] if hit.title else []
+        return ["div", "e5-hit", head, *title, ["p", "e5-marked", shown(hit.text, _MAX_PASSAGE)]]
+    return ["div", "e5-hit", head, *_marked_hit(hit, carrying)]
+
+
+def _marked_hit(hit: SearchHit, carrying: CarryingWords) -> list[Node]:
+    """The title and the text, which were read as one."""
+    marks, start, passage = _marks(carrying), _excerpt(carrying), carrying.passage
+    if not hit.title.strip():
+        return [["p", "e5-marked", *marked_words(passage, marks, _MAX_PASSAGE, start)]]
+    end = len(hit.title.lstrip()) + 1  # and the space that joins the two
+    title: Node = ["p", "e5-marked e5-hit-title", *marked_words(passage, marks, end_at=end)]
+    if start > end:
+        return [title, ["p", "e5-marked", *marked_words(passage, marks, _MAX_PASSAGE, start)]]
+    _, *text = marked_words(passage, marks, _MAX_PASSAGE, end)  # nothing of the text is left out before it
+    return [title, ["p", "e5-marked", *text]]
 
 
 def _marks(carrying: CarryingWords) -> dict[int, str]:

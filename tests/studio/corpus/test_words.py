@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from e5studio.analysis.attribution import Words
+from e5studio.prompts import Prompt
 from e5studio.studio.corpus import words
 from e5studio.studio.corpus.choosing import corpus_setting
 from e5studio.studio.corpus.corpus import Corpus
@@ -16,7 +17,7 @@ from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
 from e5studio.studio.corpus.kept_vectors import KeptVectors
 from e5studio.studio.corpus.measuring import FailedSetting, Pairs, measure
 from e5studio.studio.corpus.plots import draw_measured
-from e5studio.studio.corpus.search import CarryingWords, SearchHit, carrying_words, search_corpus
+from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult, carrying_words, search_corpus
 from e5studio.studio.corpus.table import Table
 from e5studio.studio.corpus.tables import measured_table, preview_table
 from e5studio.studio.explain import TextReading
@@ -100,6 +101,26 @@ def test_hits_come_at_once_and_their_words_are_marked_later(handlers, embedded):
     later = words.hits(found, carrying)
     assert "Orange words carry" in words_of(later)
     assert "e5-holds-" in json.dumps(later)
+
+
+@pytest.mark.parametrize("n_before", [0, 300])
+def test_a_title_stands_apart_from_its_text(n_before):
+    parts = ["Eggs", *["filler"] * n_before, "keep", "cold"]
+    text = " ".join(parts)
+    starts = np.cumsum([0, *(len(part) + 1 for part in parts[:-1])])
+    spans = np.stack([starts, starts + [len(part) for part in parts]], axis=1)
+    values = np.zeros(len(parts))
+    values[[0, -2, -1]] = 1.0
+    reading = TextReading("1", text, Words(tuple(parts), ("word",) * len(parts), spans, None), 9, len(text), ())
+    carrying = CarryingWords(0, reading, values, values, 1.0)
+    hit = SearchHit(0, "2", 80.0, text.removeprefix("Eggs "), "Eggs")
+    found = SearchResult("eggs", Prompt(""), (hit,), np.zeros(1, np.float32), False, 0.1, "")
+    for marks in ((), (carrying,)):
+        _, _, title, body = words.hits(found, marks)[-1][1:]
+        assert words_of([title]).split() == ["Eggs"]
+        assert "e5-hit-title" in title[1]
+        assert "Eggs" not in words_of([body])
+    assert words_of([body]).split()[:2] == (["…", "filler"] if n_before else ["keep", "cold"])
 
 
 def test_of_a_long_passage_the_part_that_carries_the_score_is_shown():
