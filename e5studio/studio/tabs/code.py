@@ -77,6 +77,8 @@ def code_notes(state: ScoredState) -> list[words.Node]:
         "should print.",
         "In float32 every program agrees with the page to 0.01. Libraries add up in another order, so the last digit "
         "may be rounded the other way. Lower precisions round more; the program then says how much was measured.",
+        "e5studio, LangChain and LlamaIndex are installed from E5 Studio's folder, as their first line says. The other "
+        "programs in Python fetch the model's weights from the Hugging Face Hub, or find them in its cache.",
         f"curl and gradio_client ask this Studio, at {state.address}. The program with curl is for a POSIX shell: on "
         "Windows Git Bash or WSL.",
     ]
