@@ -37,15 +37,21 @@ def explain(error: Exception) -> str:
     )
 
 
-def in_words_of_menus(error: BackendError | MissingDependencyError) -> E5StudioError:
+def in_words_of_menus(error: BackendError | MissingDependencyError, *dtypes: str) -> E5StudioError:
     """What cannot be computed, where the page lets people choose a precision and what computes.
 
     The advice in the message is for Python and for whoever runs the page, whose log has it.
+
+    Args:
+        error: What the back end said.
+        dtypes: The precisions that were asked for.
     """
     _log.warning("%s", error)
+    needed = ' int8 needs the extra "int8" on the machine that runs this page: pip install ".[int8]".'
     return type(error)(
         error.fact,
-        "Choose another precision, such as float32. Whoever runs this page finds in its log what would be needed.",
+        "Choose another precision, such as float32. Whoever runs this page finds in its log what would be needed."
+        + (needed if "int8" in dtypes else ""),
     )
 
 

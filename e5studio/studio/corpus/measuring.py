@@ -230,7 +230,7 @@ def measure(
         except (StoppedError, FullError):
             raise
         except (BackendError, MissingDependencyError) as error:
-            rows.append(FailedSetting(setting, explain(in_words_of_menus(error))))
+            rows.append(FailedSetting(setting, explain(in_words_of_menus(error, setting.dtype))))
         except Exception as error:
             rows.append(FailedSetting(setting, explain(error)))
     stage(None, "Comparing the settings")

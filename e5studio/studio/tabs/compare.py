@@ -330,7 +330,7 @@ def _comparer(handlers: Handlers, running: RunningWork) -> Any:
         try:
             return compare(handlers, first, second, tell, is_paired=is_paired, before=before)
         except (BackendError, MissingDependencyError) as error:
-            raise in_words_of_menus(error) from error
+            raise in_words_of_menus(error, first.dtype, second.dtype) from error
 
     gpu_run = handlers.on_gpu(run)
 
