@@ -74,13 +74,13 @@ def grid_table(grid: PromptGrid) -> Table:
         {"title": "Before passages", "hint": "What stands in front of passages", "kind": "word"},
         {
             "title": "Same best",
-            "hint": "Queries whose best match is the same as on the left",
+            "hint": "Queries whose best match is the same as in the form",
             "kind": "percent",
             "is_best_high": True,
         },
         {
             "title": "Lead",
-            "hint": "How far the best match of the left side is ahead of the others, points, mean of the queries",
+            "hint": "How far the form's best match is ahead of the others, points, mean of the queries",
             "kind": "number",
             "digits": 2,
             "is_best_high": True,
@@ -101,7 +101,7 @@ def grid_table(grid: PromptGrid) -> Table:
         "marked": [place for place, cell in enumerate(grid.cells) if cell.is_usual],
         "marked_only": "",
         "is_marked_only": False,
-        "caption": "What each pair of prompts changes; marked is the one on the left of the page",
+        "caption": "What each pair of prompts changes; marked is the one of the form",
     }
 
 

@@ -55,7 +55,7 @@ def differences(found: Comparison) -> list[Node]:
     rows, columns = names.left.lower(), "texts" if found.first.is_self else names.right.lower()
     n = said.n_queries
     best = f"{said.n_same_best} of {n} {rows} keep their best match under B."
-    sentences: list[str] = [best]
+    sentences: list[str] = [*_sameness(found), best]
     known = said.taus[np.isfinite(said.taus)]
     if known.size:
         lowest = int(np.nanargmin(said.taus))
@@ -128,7 +128,7 @@ def grid_settings(grid: PromptGrid) -> list[Node]:
         text = f"{short} was trained without prompts; tried are those of E5, to see what they do to it."
         nodes.append(["p", "e5-hint", text])
     kept = next((cell for cell in grid.cells if cell.is_usual), None)
-    where = f"The table marks what is on the left of the page ({_pair_of(kept)})." if kept else ""
+    where = f"The table marks what the form has ({_pair_of(kept)})." if kept else ""
     text = f"All in the colours of one scale; frames mark the best of each row. {where}"
     return [*nodes, ["p", "e5-hint", text.strip()]]
 
@@ -142,7 +142,7 @@ def grid_differences(grid: PromptGrid) -> list[Node]:
     text = "Every query keeps its best match, whatever stands in front."
     if fewest.n_same_best < n:
         text = (
-            f"Of the {n} best matches on the left side, fewest stay the best with {_pair_of(fewest)} "
+            f"Of the {n} best matches under the form's prompts, fewest stay the best with {_pair_of(fewest)} "
             f"({fewest.n_same_best}), most with {_pair_of(most)} ({most.n_same_best})."
         )
     nodes: list[Node] = [["p", "", text]]
@@ -167,7 +167,7 @@ def grid_pair(grid: PromptGrid, row: int, column: int) -> list[Node]:
     entries: list[Node] = []
     for cell in grid.cells:
         rank = int(ranks(cell.scores)[row, column])
-        mark = ", as on the left" if cell.is_usual else ""
+        mark = ", as in the form" if cell.is_usual else ""
         entries += [
             ["dt", "", f"{_number(float(cell.scores[row, column]), 1)}"],
             ["dd", "", f"rank {rank}: {_pair_of(cell)}{mark}"],
@@ -190,6 +190,14 @@ def chance(n_pairs: int) -> str:
     if n_pairs >= FEW_PAIRS:
         return ""
     return f"With {n_pairs} answers such a difference is easily chance; Corpus measures many, with intervals."
+
+
+def _sameness(found: Comparison) -> list[str]:
+    settings = [
+        (each.fingerprint, [report.prompt.text for report in each.reports]) for each in (found.first, found.second)
+    ]
+    is_same = settings[0] == settings[1]
+    return ["A and B are the same setting, so nothing changes. Choose something else for B."] if is_same else []
 
 
 def _paired(found: Comparison) -> list[Node]:

@@ -248,7 +248,7 @@ def try_prompts(
         E5StudioError: As `Handlers.score`.
         StoppedError: `on_stage` asked to stop.
     """
-    usual = handlers.score(asked, _named(on_stage, "as on the left"), before=before)
+    usual = handlers.score(asked, _named(on_stage, "as in the form"), before=before)
     choices = prompt_choices(usual.meta.prompt_kind)
     fronts = [_prompt_text(usual.meta.prompt_kind, choice, asked.instruction) for choice in choices]
     vectors = handlers.embed_under(usual, fronts, on_stage)

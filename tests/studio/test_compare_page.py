@@ -69,6 +69,12 @@ def test_the_sentences_hold_the_numbers_of_the_matrices(found):
     assert "easily chance" in said
 
 
+def test_a_setting_compared_with_itself_is_called_so(handlers, found):
+    same = compare(handlers, ASKED, ASKED)
+    assert words_of(compare_words.differences(same)).startswith("A and B are the same setting")
+    assert "same setting" not in words_of(compare_words.differences(found))
+
+
 def test_nothing_is_said_of_right_passages_where_none_are_known(handlers):
     found = compare(handlers, ASKED, ASKED)
     assert found.right_ranks is None

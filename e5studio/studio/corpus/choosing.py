@@ -34,7 +34,7 @@ def check_machine() -> None:
 
 
 def corpus_setting(model: str, use: str, instruction: str) -> CorpusSetting:
-    """How a corpus is embedded and searched, as the left side of the page says."""
+    """How a corpus is embedded and searched, as the form says."""
     kind = offered(model).prompt_kind
     known = valid_use(kind, use)
     return CorpusSetting(model, known, instruction.strip() if takes_instruction(kind, known) else "")

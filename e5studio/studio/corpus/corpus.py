@@ -77,7 +77,7 @@ class CorpusSetting:
 
     Attributes:
         model: Its name.
-        use: As on the left side of the page.
+        use: As in the form.
         instruction: The task, for models that take one.
         dtype: Precision.
         backend: What runs the model.

@@ -1,4 +1,4 @@
-"""What is diagnosed: the texts that were scored on the left side, or those of an embedded corpus. Knows no Gradio."""
+"""What is diagnosed: the texts that were scored, or those of an embedded corpus. Knows no Gradio."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Subject:
 
 
 def subject_of_scores(result: ScoreResult) -> Subject:
-    """The texts of the left side, as they were scored."""
+    """The texts of the form, as they were scored."""
     names, n = wording(result.use), len(result.queries)
     if result.is_self:
         searched = _side("texts", result.queries, result.vectors, result.reports[0])

@@ -79,7 +79,7 @@ def spread(found: Diagnosis) -> Finding:
         if is_low
         else "One pair scores clearly differently from another, which leaves room for an order. A fixed limit on the "
         "score says little: it would have to follow the mean.",
-        "Take off what all texts share (a header, a footer, a form), and check that the prompts are as on the left."
+        "Take off what all texts share (a header, a footer, a form), and check that the prompts are the model's own."
         if is_low
         else "Compare scores with each other, never with a limit from another model or set.",
     )

@@ -1,4 +1,4 @@
-"""The tab that compares: the setting on the left against another, or against every pair of prompts."""
+"""The tab that compares: the setting of the form against another, or against every pair of prompts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _OTHER_INSTRUCTIONS = (
     "Given a question, retrieve Wikipedia passages that answer the question",
     "Retrieve semantically similar text.",
 )
-_LEFT_SIDE = "Its model, use, instruction and texts are those on the left side of the page."
+_FORM = "Its model, use, instruction and texts are those of the form, which ends with the Score button."
 _CHANGED = "Changed since it was compared. Press Compare again."
 _N_FORM = 7
 _N_SHOWN = 14
@@ -225,11 +225,8 @@ def _render_form(model: str) -> SettingForm:
     use = uses_of(kind)[-1].use
     with gr.Row(elem_id="e5-settings"):
         with gr.Column(min_width=0, elem_classes="e5-setting"):
-            heading("A: as on the left")
-            text_tree(
-                words.hint("Its model, use, instruction and texts are those on the left side of the page."),
-                elem_id="e5-setting-a",
-            )
+            heading("A: as in the form")
+            text_tree(words.hint(_FORM), elem_id="e5-setting-a")
             first_dtype, first_backend = _render_computing("a")
         with gr.Column(min_width=0, elem_classes="e5-setting"):
             heading("B: the same texts with")
@@ -404,10 +401,10 @@ def _settings(*values: Any) -> tuple[ScoreRequest, ScoreRequest]:
 def _other_instruction(
     model: str, use: str, queries: str, passages: str, instruction: str, separator: str, other: str
 ) -> list[Any]:
-    """B as the left side, with another instruction."""
+    """B as the form, with another instruction."""
     if not takes_instruction(offered(model).prompt_kind, valid_use(offered(model).prompt_kind, use)):
         told = words.error(
-            "This model takes no instruction. Choose one that does on the left, such as "
+            "This model takes no instruction. Choose one that does in the form, such as "
             "multilingual-e5-large-instruct, or try its prompts."
         )
         return [*[gr.skip()] * _N_FORM, told, False]
@@ -417,7 +414,7 @@ def _other_instruction(
 
 
 def _int8(model: str, use: str, queries: str, passages: str, instruction: str, separator: str, other: str) -> list[Any]:
-    """B as the left side, in int8."""
+    """B as the form, in int8."""
     return _filled(model, use, instruction, "int8")
 
 

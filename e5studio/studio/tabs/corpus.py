@@ -49,7 +49,7 @@ _NONE = ""
 _COLUMNS = ["e5-computing"]
 _NO_COLUMNS = [*_COLUMNS, "e5-away"]
 _N_SOURCE = 7  # values of `SourcePart.outputs`
-_HINT = "Model, use and instruction are those on the left side of the page."
+_HINT = "Model, use and instruction are those of the form, which ends with the Score button."
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def render_answers() -> AnswersPart:
         with gr.Row(elem_id="e5-pair-columns", elem_classes="e5-computing") as columns:
             query = gr.Dropdown([], label=label("Column of queries"), min_width=0, elem_id="e5-query-column")
             answer = gr.Dropdown([], label=label("Column of answers"), min_width=0, elem_id="e5-answer-column")
-        heading("Besides the left side of the page", level=4)
+        heading("Besides the setting of the form", level=4)
         with gr.Row(elem_id="e5-measured-settings", elem_classes="e5-computing"):
             variants = gr.CheckboxGroup(
                 [(label(title), name) for title, name in _VARIANTS],
@@ -184,7 +184,7 @@ def columns_for_pairs(table: Table | None) -> list[Any]:
 def measured_settings(
     left: CorpusSetting, variants: Sequence[str], instructions: str, models: Sequence[str]
 ) -> list[CorpusSetting]:
-    """The left side first, then what is to be held against it, each once.
+    """The form first, then what is to be held against it, each once.
 
     Raises:
         TextError: There are too many.

@@ -333,7 +333,7 @@ def _explainer(handlers: Handlers) -> Any:
 
 
 def _task(embedded: EmbeddedCorpus, instruction: str) -> str | None:
-    """The instruction of a search: the left side's, for queries alone have one; where texts have it too, theirs."""
+    """The instruction of a search: the form's, for queries alone have one; where texts have it too, theirs."""
     return instruction if embedded.setting.use == "retrieval" else None
 
 

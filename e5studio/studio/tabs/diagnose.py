@@ -32,11 +32,11 @@ from e5studio.studio.parcels import posted
 from e5studio.studio.state import RunningWork
 from e5studio.studio.working import listen_stop, told_work
 
-_SOURCES = [(label("Texts on the left"), "scores"), (label("Corpus"), "corpus")]
+_SOURCES = [(label("Texts of the form"), "scores"), (label("Corpus"), "corpus")]
 _INVITATION = "Copies, texts cut off, texts that are near everything, and what is usual among the rest."
 _OTHERS = "Other texts have come since. Press Diagnose again."
 _NOTHING: dict[Source, str] = {
-    "scores": "Nothing is scored yet. Press Score on the left, then come back.",
+    "scores": "Nothing is scored yet. Press Score, then come back.",
     "corpus": "There is no embedded corpus. Open the Corpus tab, bring texts and press Embed.",
 }
 
