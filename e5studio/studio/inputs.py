@@ -1,4 +1,4 @@
-"""The left side of the page: model, use, texts, examples and the two buttons."""
+"""The form: model, use, texts, examples and the two buttons."""
 
 from __future__ import annotations
 
@@ -144,6 +144,9 @@ def listen_inputs(inputs: Inputs) -> None:
     """React to the choice of a model, a use or an example."""
     adapted = inputs.adapted
     chosen = [inputs.picker, inputs.use]
+    # Why the page started with a model is of no use beside another, which a link or a reload may bring, too.
+    told = f"(model) => model === {json.dumps(inputs.picker.value)} ? {json.dumps([inputs.start.value])} : [[]]"
+    inputs.picker.change(None, [inputs.picker], [inputs.start], js=told, **AT_ONCE)
     listen_changes(inputs, inputs.status, CHANGED)
     filled_in = [*adapted, inputs.separator, inputs.status]
     made = [

@@ -13,7 +13,7 @@ from e5studio.studio import handlers as handlers_module
 from e5studio.studio.handlers import Handlers
 from e5studio.studio.tabs import why as why_module
 from tests.studio.browsing import MARKS, NASTY, cell, example, expect, open_map, reload, score, take_model, write
-from tests.studio.conftest import OFFLINE
+from tests.studio.conftest import INSTRUCT, OFFLINE
 
 pytestmark = MARKS
 
@@ -166,6 +166,29 @@ def test_the_page_offers_what_the_model_knows(open_page):
     expect(page.locator("#e5-queries textarea")).to_have_value(re.compile("南瓜的家常做法"))
     score(page)
     expect(page.locator("#e5-notes")).to_contain_text("Given a web search query")
+
+
+def test_why_the_page_starts_with_a_model_is_told_beside_that_model_alone(open_page):
+    page = open_page()
+    told = page.locator("#e5-start")
+    first = page.locator("#e5-model input:checked").get_attribute("value")
+    expect(told).to_contain_text(f"Started with {first.split('/')[-1]}")
+    take_model(page, INSTRUCT)
+    expect(told).not_to_contain_text("Started")
+    take_model(page, first)
+    expect(told).to_contain_text(f"Started with {first.split('/')[-1]}")
+
+
+def test_of_models_that_are_not_here_the_download_is_told_and_the_last_can_be_clicked(open_page):
+    page = open_page()
+    page.locator("#e5-model .e5-models-chosen").click()
+    models = page.locator("#e5-model .e5-model")
+    expect(models.filter(has_text="e5-mistral-7b-instruct")).to_contain_text("14.2 GB to download")
+    expect(page.locator("#e5-model .e5-model:visible .e5-not-here").first).to_be_visible()
+    last = models.last
+    last.scroll_into_view_if_needed()
+    last.click(timeout=5_000)  # nothing lies over it
+    expect(page.locator("#e5-model .e5-models-chosen")).to_contain_text("all-MiniLM-L6-v2")
 
 
 def click_cell(page, row, column):
