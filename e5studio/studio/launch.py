@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from e5studio.errors import E5StudioError, MissingDependencyError, UnknownModelError
 from e5studio.memory import available_bytes
-from e5studio.studio.uploads import use_own_folder
+from e5studio.studio.uploads import delete_folders, use_own_folder
 from e5studio.studio.zero_gpu import import_before_torch
 
 if TYPE_CHECKING:
@@ -183,9 +183,14 @@ def switch_off_telemetry() -> None:
 
 
 def _end_in_order() -> None:
-    """Where a container or a service is stopped, have Python tidy up: what visitors brought must not stay on disk."""
+    """Where a container or a service is stopped, leave nothing on disk that visitors brought."""
+
+    def end(number: int, _: Any) -> None:
+        delete_folders()
+        os._exit(128 + number)  # Python's own end would wait for models that are being loaded, or break off in them
+
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, end)
 
 
 def _fetch_nothing() -> None:

@@ -23,4 +23,9 @@
     if (event.key === "Enter" && isHeld) score(event);
     else if (/^[1-9]$/.test(event.key) && !isHeld && !event.altKey) openTab(event);
   });
+
+  // On a phone Gradio hides the link to the API and leaves the dot behind it; style sheets of ours do not reach there.
+  const style = document.createElement("style");
+  style.textContent = "@media (max-width: 640px) { footer .divider { display: none } }";
+  document.head.append(style);
 }

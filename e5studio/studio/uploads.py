@@ -25,6 +25,7 @@ _MAX_BYTES = 2_000_000_000  # of all uploaded files
 _VARIABLE = "GRADIO_TEMP_DIR"
 _PREFIX = "e5studio-"
 _UPLOADS = "uploads"
+_own_folders: list[Path] = []
 
 
 def use_own_folder() -> None:
@@ -40,8 +41,16 @@ def use_own_folder() -> None:
 def new_folder(kind: str) -> Path:
     """A folder that goes with this process, or when the next Studio starts."""
     folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-{os.getpid()}-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if not _own_folders:
+        atexit.register(delete_folders)
+    _own_folders.append(folder)
     return folder
+
+
+def delete_folders() -> None:
+    """Delete the folders of this process, which is about to end."""
+    for folder in _own_folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def still_there(path: Path) -> Path:
