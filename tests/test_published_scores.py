@@ -7,7 +7,9 @@ another folder with scifact/ in BEIR's form and stsbenchmark/stsbenchmark.tsv.
 from __future__ import annotations
 
 import pytest
+import torch
 
+from e5studio.cores import n_threads
 from e5studio.encoder import E5Encoder
 from e5studio.evaluation import check, evaluate, evaluate_with_mteb, read_beir, read_sts
 from tests.conftest import OFFLINE_MODEL
@@ -28,6 +30,15 @@ TOLERANCES = {
     ("onnx", "float32"): 0.0005,
     ("openvino", "int8"): 0.006,
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def all_cores():
+    """The other tests' models are so small that they keep to one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads())
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
