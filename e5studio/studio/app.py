@@ -16,6 +16,7 @@ from e5studio.studio.catalog import ModelChoice
 from e5studio.studio.components.presence import presence
 from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE, ENCODING, Draft, draft_state, show_if_current
+from e5studio.studio.foreign import warm_finder
 from e5studio.studio.handlers import Handlers, OnStage, ScoreRequest, ScoreResult
 from e5studio.studio.inputs import (
     CHANGED,
@@ -120,8 +121,9 @@ def _warm() -> None:
 
 
 def _first_paint(request: gr.Request) -> Any:
-    """Freshen what is said of the models' files, and see to it that UMAP is compiled soon."""
+    """Freshen what is said of the models' files, and have ready what is slow the first time."""
     _warm_soon()
+    warm_finder()
     return gr.update(models=picker_models()), str(request.session_hash)
 
 

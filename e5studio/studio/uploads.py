@@ -48,9 +48,10 @@ def new_folder(kind: str) -> Path:
 
 
 def delete_folders() -> None:
-    """Delete the folders of this process, which is about to end."""
+    """Delete the folders of this process, which is about to end; a fork of it must not delete its parent's."""
     for folder in _own_folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        if _process_of(folder) == os.getpid():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def still_there(path: Path) -> Path:
@@ -101,9 +102,15 @@ def _uploaded() -> Iterator[Path]:
 def _delete_left() -> None:
     """Delete the folders of processes that were killed."""
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*-*"):
-        _, _, process, *_ = folder.name.split("-")
-        if process.isdigit() and (int(process) == os.getpid() or not _is_running(int(process))):
+        process = _process_of(folder)
+        if process is not None and (process == os.getpid() or not _is_running(process)):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _process_of(folder: Path) -> int | None:
+    """Which process made a folder, as its name says; None of a folder that is none of ours."""
+    process = folder.name.removeprefix(_PREFIX).split("-")[1]
+    return int(process) if process.isdigit() else None
 
 
 def _is_running(process: int) -> bool:

@@ -161,7 +161,7 @@ def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
             ["span", "", f"cosine \N{MULTIPLICATION SIGN} 100{',' if place else ''}{place}"],
         ],
         ["dl", "e5-pair", *_entry(result.queries, row), *_entry(result.passages, column)],
-        ["p", "", "Further down: whether this score is high, and what it is made of."],
+        ["p", "e5-hint", "Further down: whether this score is high, and what it is made of."],
     ]
 
 

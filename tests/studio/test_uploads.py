@@ -92,6 +92,18 @@ def test_what_a_killed_process_left_goes_when_the_next_one_starts(monkeypatch, t
     assert {path.name for path in tmp_path.iterdir()} == {names[2], *others}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
+def test_a_fork_that_ends_leaves_its_parents_folders(folder):
+    child = os.fork()
+    if child == 0:
+        uploads.delete_folders()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert folder.exists()
+    uploads.delete_folders()
+    assert not folder.exists()
+
+
 def test_a_file_that_is_gone_is_told_in_a_sentence(tmp_path):
     with pytest.raises(TextError, match=r"papers\.csv is no longer on the server: .* Choose it again\."):
         uploads.still_there(tmp_path / "papers.csv")

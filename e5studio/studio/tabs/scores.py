@@ -16,7 +16,6 @@ from e5studio.studio.components.text_tree import text_tree
 from e5studio.studio.events import AT_ONCE, PROJECTING, Draft, draft_state, fields_of, show_if_current
 from e5studio.studio.figures.form import Figure
 from e5studio.studio.figures.heat import heat_map
-from e5studio.studio.foreign import warm_finder
 from e5studio.studio.handlers import Handlers, ScoreResult
 from e5studio.studio.labels import label
 from e5studio.studio.ordering import Order, matrix_order, valid_order
@@ -52,7 +51,6 @@ class ScoresTab:
 
 def render_scores() -> ScoresTab:
     """Lay out the tab."""
-    warm_finder()
     invitation = [
         ["p", "e5-empty-title", "See how close each query is to each passage"],
         ["p", "e5-hint", "Take an example or write your own texts, then press Score."],
