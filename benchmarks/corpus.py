@@ -36,17 +36,18 @@ from numpy.typing import NDArray
 
 from e5studio.analysis.projection import warm_umap
 from e5studio.model_pool import ModelPool
-from e5studio.studio.catalog import OFFLINE_MODEL, offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
-from e5studio.studio.corpus.kept_vectors import KeptVectors
-from e5studio.studio.corpus.mapping import draw_corpus_map, place_corpus
+from e5studio.studio.corpus.map import draw_corpus_map, place_corpus
 from e5studio.studio.corpus.search import search_corpus
-from e5studio.studio.corpus.shelves import Shelf, Shelves
-from e5studio.studio.corpus.table import choose_columns, read_table
-from e5studio.studio.handlers import Handlers, ScoreRequest
-from e5studio.studio.mapping import MapSettings
-from e5studio.studio.parcels import Parcels, posted
+from e5studio.studio.corpus.table_file import choose_columns, read_table
+from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.corpus.visitor_store import Shelf, Shelves
+from e5studio.studio.engine.catalog import OFFLINE_MODEL, offered
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.map.placing import MapSettings
+from e5studio.studio.serving.downloads import Parcels, posted
 
 RESULT = Path(__file__).with_name("results") / "corpus.json"
 N_TEXTS = 50_000

@@ -22,10 +22,10 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.machine import describe_machine
 from e5studio.model_pool import ModelPool
-from e5studio.studio.app import build_app
-from e5studio.studio.catalog import OFFLINE_MODEL, ModelChoice
-from e5studio.studio.handlers import Handlers
+from e5studio.studio.engine.catalog import OFFLINE_MODEL, ModelChoice
+from e5studio.studio.engine.engine import Handlers
 from e5studio.studio.launch import launch_app, switch_off_telemetry
+from e5studio.studio.page.app import build_app
 
 ROUNDS = 7
 _WORDS = (

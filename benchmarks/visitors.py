@@ -26,7 +26,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import httpx
 
 from benchmarks.machine import describe_machine, load_of_others
-from tests.studio.visitor import Page, RefusedError, Visitor, open_page
+from tests.studio.serving.visitor import Page, RefusedError, Visitor, open_page
 
 RESULT = Path(__file__).with_name("results") / "visitors.json"
 PEOPLE = 40

@@ -24,10 +24,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 from playwright.sync_api import Page, sync_playwright
 
 from e5studio.model_pool import ModelPool
-from e5studio.studio.app import build_app
-from e5studio.studio.catalog import OFFLINE_MODEL, ModelChoice
-from e5studio.studio.handlers import Handlers
+from e5studio.studio.engine.catalog import OFFLINE_MODEL, ModelChoice
+from e5studio.studio.engine.engine import Handlers
 from e5studio.studio.launch import launch_app, switch_off_telemetry
+from e5studio.studio.page.app import build_app
 
 HERE = Path(__file__).parent
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from e5studio.cache import CachedEncoder, VectorCache
+    from e5studio.embedder import EmbeddingsProvider, ProviderOptions
+    from e5studio.encode_report import EncodeReport, Truncation
     from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
     from e5studio.errors import (
         CacheError,
@@ -29,11 +31,9 @@ if TYPE_CHECKING:
     from e5studio.model_pool import Lease, ModelPool, get_model_pool
     from e5studio.models import ModelMeta, get_model_meta, list_models
     from e5studio.prompts import Prompt
-    from e5studio.provider import EmbeddingsProvider, ProviderOptions
-    from e5studio.report import EncodeReport, Truncation
     from e5studio.similarity import cos_sim, semantic_search
     from e5studio.spec import EncoderSpec
-    from e5studio.texts import find_bad_texts
+    from e5studio.text_checks import find_bad_texts
 
 __version__ = "0.1.0"
 
@@ -44,8 +44,8 @@ _MODULES = {
     "E5Encoder": "encoder",
     "E5StudioError": "errors",
     "E5StudioWarning": "errors",
-    "EmbeddingsProvider": "provider",
-    "EncodeReport": "report",
+    "EmbeddingsProvider": "embedder",
+    "EncodeReport": "encode_report",
     "EncoderSpec": "spec",
     "FingerprintMismatchError": "errors",
     "Lease": "model_pool",
@@ -56,16 +56,16 @@ _MODULES = {
     "Prompt": "prompts",
     "PromptError": "errors",
     "PromptWarning": "errors",
-    "ProviderOptions": "provider",
+    "ProviderOptions": "embedder",
     "TextError": "errors",
     "TextTypeError": "errors",
     "TokenEmbeddings": "encoder",
-    "Truncation": "report",
+    "Truncation": "encode_report",
     "TruncationWarning": "errors",
     "VectorCache": "cache",
     "cos_sim": "similarity",
     "encode_long_documents": "long_documents",
-    "find_bad_texts": "texts",
+    "find_bad_texts": "text_checks",
     "get_model_meta": "models",
     "get_model_pool": "model_pool",
     "list_models": "models",

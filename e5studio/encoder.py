@@ -22,15 +22,15 @@ from tqdm import tqdm
 from e5studio import checkpoint
 from e5studio.backends import BackendName, DType, FloatArray
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
+from e5studio.encode_report import EncodeReport, Truncation, joined_reports, warn
 from e5studio.errors import BackendError, NonFiniteError, PromptError, TextError
 from e5studio.hub import DownloadProgress
-from e5studio.loading import load_model
+from e5studio.load import load_model
 from e5studio.models import ModelMeta, PromptKind
 from e5studio.prompts import Prompt, already_prompted, resolve_prompt
-from e5studio.report import EncodeReport, Truncation, joined_reports, warn
 from e5studio.similarity import scores as score_matrix
 from e5studio.spec import EncoderSpec
-from e5studio.texts import as_texts, checked_container, checked_types, with_titles
+from e5studio.text_checks import as_texts, checked_container, checked_types, with_titles
 from e5studio.tokenization import replace_surrogates
 
 Progress = Callable[[int, int], None]

@@ -17,7 +17,7 @@ from e5studio.batching import IntArray
 from e5studio.encoder import E5Encoder, Progress
 from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
-from e5studio.texts import find_bad_texts
+from e5studio.text_checks import find_bad_texts
 
 
 def encode_long_documents(

@@ -57,7 +57,7 @@ class FakeBackend:
 def encoder_over(checkpoint: Checkpoint, backend: FakeBackend) -> E5Encoder:
     """An encoder with the checkpoint's tokenizer and prompts, and `backend` in place of its weights."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("e5studio.loading.load_backend", lambda *_, **__: backend)
+        patch.setattr("e5studio.load.load_backend", lambda *_, **__: backend)
         return E5Encoder(checkpoint.meta, path=checkpoint.folder)
 
 

@@ -25,7 +25,7 @@ from e5studio.errors import (
     TextTypeError,
     TruncationWarning,
 )
-from e5studio.texts import find_bad_texts
+from e5studio.text_checks import find_bad_texts
 from tests import corpus
 from tests.checkpoints import Checkpoint, CheckpointName
 from tests.fakes import FakeBackend, encoder_over

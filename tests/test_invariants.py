@@ -21,7 +21,7 @@ from e5studio import encoder as encoder_module
 from e5studio.batching import Limits, TokenBatch
 from e5studio.encoder import E5Encoder, PreparedTexts
 from e5studio.model_pool import ModelPool
-from e5studio.texts import find_bad_texts
+from e5studio.text_checks import find_bad_texts
 from tests import corpus
 from tests.checkpoints import Checkpoint, CheckpointName
 from tests.fakes import FakeBackend, encoder_over, paper_vector, token_rows

@@ -13,8 +13,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from e5studio.encode_report import Truncation
 from e5studio.encoder import E5Encoder
-from e5studio.report import Truncation
 from tests import corpus
 from tests.checkpoints import Checkpoint, CheckpointName
 from tests.exact_lengths import text_of_tokens

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import transformers
 
-from e5studio import cores
+from e5studio import cpu
 from e5studio.errors import ModelFilesError
 from e5studio.models import ModelMeta
 
@@ -90,7 +90,7 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
         ModelFilesError: Weights are missing, misshapen, or belong to a model with a head.
     """
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
-    with cores.making(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
+    with cpu.making(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
         try:
             model, info = transformers.AutoModel.from_pretrained(
                 folder,

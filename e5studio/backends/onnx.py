@@ -17,8 +17,8 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from e5studio import cores, memory
-from e5studio.backends import Capabilities, DType, FloatArray, converted, onnx_files
+from e5studio import cpu, memory
+from e5studio.backends import Capabilities, DType, FloatArray, conversion_cache, onnx_files
 from e5studio.backends.onnx_graph import VERSION, Graph
 from e5studio.batching import Limits, TokenBatch
 from e5studio.checkpoint import count_parameters
@@ -38,7 +38,7 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> On
     """Load a model, converting it where that is due and was not done before; see `e5studio.backends.load_backend`."""
     device, dtype = resolve_choices(device, dtype)
     refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
-    with cores.making():
+    with cpu.making():
         return OnnxBackend(functools.partial(_open, files, meta, dtype), dtype)
 
 
@@ -99,13 +99,13 @@ class OnnxBackend:
 
     def close(self) -> None:
         """Free the model."""
-        with cores.turn():
+        with cpu.turn():
             self._is_closed = True
             self._graph = None
 
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         while True:
-            with cores.turn():
+            with cpu.turn():
                 if self._is_closed:
                     raise BackendError("This model was closed. Load it again to use it.")
                 if self._graph is not None:
@@ -113,7 +113,7 @@ class OnnxBackend:
             self._open()
 
     def _open(self) -> Graph:
-        with cores.making():
+        with cpu.making():
             self._graph = self._open_graph()
             return self._graph
 
@@ -128,7 +128,7 @@ def _end_threads() -> None:
         backend._let_go()
 
 
-cores.before_fork(_end_threads)
+cpu.before_fork(_end_threads)
 
 
 def _open(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
@@ -155,15 +155,15 @@ def _converted(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
         "quantization": _quantization(dtype),
         "onnxruntime": VERSION,
     }
-    folder = converted.place("onnx", identity)
+    folder = conversion_cache.place("onnx", identity)
     path = folder / _NAME
     if path.is_file():
         try:
             return Graph(path, files.folder, meta, is_own=True)
         except ModelFilesError:
-            converted.forget(folder)
+            conversion_cache.forget(folder)
     write = functools.partial(_write, files, meta, dtype)
-    if converted.keep(folder, write):
+    if conversion_cache.keep(folder, write):
         return Graph(path, files.folder, meta, is_own=True)
     with tempfile.TemporaryDirectory() as made:
         write(Path(made))

@@ -18,7 +18,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
 
-from e5studio import cores
+from e5studio import cpu
 from e5studio.backends import FloatArray
 from e5studio.backends.onnx_files import files_of
 from e5studio.batching import TokenBatch
@@ -98,7 +98,7 @@ class Graph:
 
 def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = cores.n_threads()
+    options.intra_op_num_threads = cpu.n_threads()
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # a plan for every shape of batch, all of them kept
     options.log_severity_level = 4  # what it would print comes as an exception as well

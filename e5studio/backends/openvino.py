@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio import cores, memory
-from e5studio.backends import Capabilities, DType, FloatArray, calibration, converted
+from e5studio import cpu, memory
+from e5studio.backends import Capabilities, DType, FloatArray, calibration, conversion_cache
 from e5studio.backends.openvino_package import openvino
 from e5studio.batching import Limits, TokenBatch, rounded
 from e5studio.checkpoint import count_parameters
@@ -39,7 +39,7 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> Op
     """Load a model, converting it where that was not done before; see `e5studio.backends.load_backend`."""
     device, dtype = resolve_choices(device, dtype)
     refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
-    with cores.making():
+    with cpu.making():
         graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
         return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(meta) if dtype == "int8" else None)
 
@@ -107,7 +107,7 @@ class OpenVinoBackend:
         self._compiled: dict[str, Any] = {}
         self._requests: dict[str, Any] = {}
         _alive.add(self)
-        with cores.turn():
+        with cpu.turn():
             self._request(_POOLED)
 
     def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
@@ -120,13 +120,13 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         """Free the model."""
-        with cores.turn():
+        with cpu.turn():
             self._graph = None
             self._compiled, self._requests = {}, {}
 
     def _run(self, batch: TokenBatch, output: str) -> FloatArray:
         ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
-        with cores.turn():  # a request serves one caller at a time, too
+        with cpu.turn():  # a request serves one caller at a time, too
             return self._infer(ids, mask, output)
 
     def _infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str) -> FloatArray:
@@ -159,14 +159,14 @@ def _compile(graph: Any, output: str, dtype: str) -> Any:
     """The graph with one of its outputs: what nobody asks for is not computed."""
     part = openvino.Model([graph.output(output)], graph.get_parameters(), output)
     # One stream: all threads work on one batch.
-    options = {"INFERENCE_PRECISION_HINT": _hint(dtype), "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": cores.n_threads()}
+    options = {"INFERENCE_PRECISION_HINT": _hint(dtype), "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": cpu.n_threads()}
     return _core().compile_model(part, "CPU", options)
 
 
 def _core() -> Any:
     """The one Core: with it, and with all that was made by it, OpenVINO's threads end."""
     global _the_core
-    with cores.turn():
+    with cpu.turn():
         if _the_core is None:
             _the_core = openvino.Core()
             _the_core.set_property({"FORCE_TBB_TERMINATE": True})
@@ -181,7 +181,7 @@ def _end_threads() -> None:
     _the_core = None
 
 
-cores.before_fork(_end_threads)
+cpu.before_fork(_end_threads)
 
 
 def _hint(dtype: str) -> str:
@@ -214,15 +214,15 @@ def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:
 
 def _kept(identity: dict[str, object], make: Callable[[], Any]) -> Any:
     """A graph from disk, or made now."""
-    folder = converted.place("openvino", identity)
+    folder = conversion_cache.place("openvino", identity)
     path = folder / "model.xml"
     if path.is_file():
         try:
             return _core().read_model(path)
         except RuntimeError:
-            converted.forget(folder)
+            conversion_cache.forget(folder)
     graph = make()
-    if converted.keep(folder, lambda into: _save(graph, into / path.name)):
+    if conversion_cache.keep(folder, lambda into: _save(graph, into / path.name)):
         return _core().read_model(path)  # maps the file in place of holding a copy
     return graph
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from e5studio import cores, memory
+from e5studio import cpu, memory
 from e5studio.backends import Capabilities, DType, FloatArray
 from e5studio.backends.modules import PooledModel, load_module
-from e5studio.backends.packed_linear import pack
+from e5studio.backends.onednn_linear import pack
 from e5studio.batching import Limits, TokenBatch
 from e5studio.checkpoint import count_parameters
 from e5studio.errors import BackendError, OutOfMemoryError
@@ -90,7 +90,7 @@ class TorchBackend:
         self.limits = Limits(_TOKEN_BUDGETS[device.type], overhead=_OVERHEADS[device.type])
         if device.type == "cpu":
             pack(module)
-            n_threads = cores.chosen_threads() or min(cores.n_threads(), torch.get_num_threads())
+            n_threads = cpu.chosen_threads() or min(cpu.n_threads(), torch.get_num_threads())
             if n_threads != torch.get_num_threads():  # which does not know of a container's quota
                 torch.set_num_threads(n_threads)
         self._process = os.getpid()
@@ -142,7 +142,7 @@ class TorchBackend:
         return vectors
 
     def _turn(self) -> AbstractContextManager[Any]:
-        return cores.turn() if self._device.type == "cpu" else self._device_lock
+        return cpu.turn() if self._device.type == "cpu" else self._device_lock
 
     def _refuse_after_fork(self) -> None:
         if self._device.type != "cpu" and self._process != os.getpid():

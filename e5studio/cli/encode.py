@@ -36,6 +36,7 @@ from e5studio.cli.options import (
     TextOptions,
 )
 from e5studio.cli.terminal import progress_bar, say
+from e5studio.encode_report import EncodeReport
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, NonFiniteError, TextError
 from e5studio.files import (
@@ -51,8 +52,7 @@ from e5studio.files import (
 )
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt
-from e5studio.report import EncodeReport
-from e5studio.texts import find_bad_texts
+from e5studio.text_checks import find_bad_texts
 
 SOME_ROWS_WITHOUT_VECTOR = 3
 _BLOCK_ROWS = 4096

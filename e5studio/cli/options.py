@@ -16,8 +16,8 @@ from e5studio.errors import FileFormatError, ModelUnavailableError
 from e5studio.files import open_texts
 from e5studio.hub import find_local
 from e5studio.models import PromptKind, did_you_mean, get_model_meta, is_in_table
-from e5studio.studio.catalog import OFFLINE_MODEL, PREFERRED_MODEL, choose_model
-from e5studio.texts import find_bad_texts
+from e5studio.studio.engine.catalog import OFFLINE_MODEL, PREFERRED_MODEL, choose_model
+from e5studio.text_checks import find_bad_texts
 
 _MODEL_PANEL = "Model"
 _FILE_PANEL = "Files of texts (.txt, .csv, .tsv, .jsonl, .parquet)"

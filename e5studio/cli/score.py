@@ -30,8 +30,8 @@ from e5studio.cli.options import (
     model_or_usual,
 )
 from e5studio.cli.terminal import Align, print_json, print_line, print_table
+from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder
-from e5studio.report import EncodeReport, warn
 from e5studio.similarity import scores as score_matrix
 
 _QUERIES_PER_TABLE = 8

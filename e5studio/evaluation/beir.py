@@ -18,7 +18,7 @@ from e5studio.evaluation.tasks import Document, RetrievalTask, TaskDigest
 from e5studio.files.decoding import decoded, text_encoding
 from e5studio.files.delimited import csv_records
 from e5studio.files.json_lines import json_object
-from e5studio.texts import find_bad_texts
+from e5studio.text_checks import find_bad_texts
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 _COLUMNS = ("query-id", "corpus-id", "score")

@@ -17,7 +17,7 @@ from e5studio.evaluation.task_names import known_task
 from e5studio.evaluation.tasks import StsTask, TaskDigest
 from e5studio.files.decoding import text_encoding
 from e5studio.files.delimited import DELIMITERS, csv_header, csv_records, has_quoted_cells
-from e5studio.texts import find_bad_texts
+from e5studio.text_checks import find_bad_texts
 
 Columns = tuple[str, str, str]
 COLUMNS: Columns = ("sentence1", "sentence2", "score")

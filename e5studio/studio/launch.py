@@ -20,17 +20,31 @@ from urllib.parse import urlsplit
 
 from e5studio.errors import E5StudioError, MissingDependencyError, UnknownModelError
 from e5studio.memory import available_bytes
-from e5studio.studio.uploads import delete_folders, use_own_folder
-from e5studio.studio.zero_gpu import import_before_torch
+from e5studio.studio.engine.zero_gpu import import_before_torch
+from e5studio.studio.serving.uploads import delete_folders, use_own_folder
 
 if TYPE_CHECKING:
     import gradio as gr
 
     from e5studio.model_pool import ModelPool
-    from e5studio.studio.handlers import Handlers
+    from e5studio.studio.engine.engine import Handlers
 
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
+# In this order: of two rules with equal weight the later wins, and those for phones follow what they change.
+_STYLES = (
+    "page/page.css",
+    "widgets/widgets.css",
+    "form/form.css",
+    "scores/tab.css",
+    "map/tab.css",
+    "page/phone.css",
+    "why/panel.css",
+    "compare/tab.css",
+    "corpus/tab.css",
+    "code/tab.css",
+    "diagnose/tab.css",
+)
 _THREADS = 160  # whoever waits for a model holds one
 _SESSIONS = 1_000  # of which `sessions` keeps 200 without an open page
 _USUAL_PORT = 7860  # Gradio's
@@ -73,13 +87,13 @@ def run_studio(
     if mcp:
         _check_mcp()
     import_before_torch()
-    from e5studio.studio.catalog import choose_model
+    from e5studio.studio.engine.catalog import choose_model
 
     with ThreadPoolExecutor(1) as thread:
         # Asking the Hub may take its 3 seconds while Gradio is being imported.
         choosing = thread.submit(choose_model, model or os.environ.get("E5STUDIO_MODEL"))
-        from e5studio.studio.app import build_app
-        from e5studio.studio.handlers import Handlers
+        from e5studio.studio.engine.engine import Handlers
+        from e5studio.studio.page.app import build_app
 
         choice = choosing.result()
     handlers = Handlers(_model_pool())
@@ -108,10 +122,10 @@ def launch_app(
     Raises:
         AddressError: As `run_studio`.
     """
-    from e5studio.studio.guard import MAX_FILE_BYTES
-    from e5studio.studio.labels import translations
-    from e5studio.studio.lean_blocks import describe_once
-    from e5studio.studio.theme import studio_theme
+    from e5studio.studio.page.theme import studio_theme
+    from e5studio.studio.serving.gradio_patches import describe_once
+    from e5studio.studio.serving.request_guard import MAX_FILE_BYTES
+    from e5studio.studio.widgets.labels import translations
 
     _fetch_nothing()
     describe_once(demo)
@@ -124,9 +138,9 @@ def launch_app(
             quiet=True,  # what Gradio would print advises to change what is set here
             i18n=translations(),
             theme=studio_theme(),
-            css_paths=[_HERE / "studio.css"],
-            js=(_HERE / "page.js").read_text(encoding="utf-8"),
-            favicon_path=_HERE / "favicon.svg",
+            css_paths=[_HERE / style for style in _STYLES],
+            js=(_HERE / "page" / "page.js").read_text(encoding="utf-8"),
+            favicon_path=_HERE / "page" / "favicon.svg",
             footer_links=["api", "settings"],
             app_kwargs=_around_gradio(demo),
             max_threads=_THREADS,
@@ -154,13 +168,13 @@ def _around_gradio(demo: gr.Blocks) -> dict[str, Any]:
     """What stands before Gradio's routes, from the outside in, and beside them."""
     from starlette.middleware import Middleware
 
-    from e5studio.studio.components.plotly_view import plotly_route
-    from e5studio.studio.corpus.shelves import SHELVES
-    from e5studio.studio.door import GradioQueue, QueueDoor
-    from e5studio.studio.guard import RequestGuard
-    from e5studio.studio.parcels import PARCELS, parcel_route
-    from e5studio.studio.sessions import GradioSessions, SessionWatch
-    from e5studio.studio.uploads import delete_old, has_room
+    from e5studio.studio.corpus.visitor_store import SHELVES
+    from e5studio.studio.serving.downloads import PARCELS, parcel_route
+    from e5studio.studio.serving.queue_limit import GradioQueue, QueueDoor
+    from e5studio.studio.serving.request_guard import RequestGuard
+    from e5studio.studio.serving.sessions import GradioSessions, SessionWatch
+    from e5studio.studio.serving.uploads import delete_old, has_room
+    from e5studio.studio.widgets.plotly_view import plotly_route
 
     kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
     return {

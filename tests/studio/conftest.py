@@ -15,8 +15,8 @@ import pytest
 
 from e5studio.analysis.projection import pca
 from e5studio.errors import ModelUnavailableError
-from e5studio.studio.boxes import Limits
-from e5studio.studio.handlers import Handlers
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from tests.studio.browsing import GATE, LEAVING
 
@@ -140,12 +140,12 @@ def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
 
 @pytest.fixture(scope="module")
 def address(handlers, offline_encoder):
-    from e5studio.studio.app import build_app
-    from e5studio.studio.catalog import ModelChoice
+    from e5studio.studio.engine.catalog import ModelChoice
+    from e5studio.studio.page.app import build_app
 
     patch = pytest.MonkeyPatch()
-    patch.setattr("e5studio.studio.mapping.umap", quick_umap)
-    patch.setattr("e5studio.studio.tabs.map.warm_umap", lambda: None)
+    patch.setattr("e5studio.studio.map.placing.umap", quick_umap)
+    patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
     demo = build_app(handlers, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
     yield launch_app(demo, wait=False, quiet=True)
     demo.close()

@@ -1,1 +1,1 @@
-"""Thousands of texts: read from a file, embedded, searched, mapped, measured with known answers. Knows no Gradio."""
+"""The Corpus tab: thousands of texts, embedded, searched, mapped and measured."""

@@ -13,7 +13,7 @@ from e5studio.backends import BackendName, DType
 from e5studio.models import ModelMeta
 from e5studio.prompts import join_title
 from e5studio.spec import EncoderSpec
-from e5studio.studio.uses import Use
+from e5studio.studio.engine.prompt_modes import Use
 
 FloatArray = NDArray[np.float32]
 

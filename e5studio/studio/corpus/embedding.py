@@ -15,11 +15,11 @@ import numpy as np
 from e5studio.encoder import E5Encoder, PreparedTexts
 from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
-from e5studio.studio.catalog import offered
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
-from e5studio.studio.corpus.kept_vectors import KeptRows, KeptVectors, RowArray, TextsRead
-from e5studio.studio.handlers import Handlers
-from e5studio.studio.uses import prompt_arguments, valid_use
+from e5studio.studio.corpus.vector_store import KeptRows, KeptVectors, RowArray, TextsRead
+from e5studio.studio.engine.catalog import offered
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_use
 
 _TOKENIZED_AT_ONCE = 1024
 _SECONDS_UNTIL_SPEED = 1.0

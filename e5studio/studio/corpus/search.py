@@ -16,10 +16,10 @@ from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.prompts import Prompt, resolve_prompt
 from e5studio.similarity import top_k_search
 from e5studio.studio.corpus.corpus import EmbeddedCorpus, FloatArray
-from e5studio.studio.explain import TextReading, common_part, text_reading
-from e5studio.studio.handlers import Handlers
-from e5studio.studio.uses import prompt_arguments
-from e5studio.texts import find_bad_texts
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.prompt_modes import prompt_arguments
+from e5studio.studio.why.explanation import TextReading, common_part, text_reading
+from e5studio.text_checks import find_bad_texts
 
 
 @dataclass(frozen=True)

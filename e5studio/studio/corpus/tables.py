@@ -1,13 +1,13 @@
-"""Files and measurements -> tables, as `e5studio.studio.tables` describes them. Pure."""
+"""Files and measurements -> tables, as `e5studio.studio.scores.table` describes them. Pure."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from e5studio.studio.corpus.measuring import METRICS, FailedSetting, Measured
-from e5studio.studio.corpus.table import Table as FileTable
-from e5studio.studio.corpus.words import setting_name
-from e5studio.studio.tables import Table
+from e5studio.studio.corpus.evaluation import METRICS, FailedSetting, Measured
+from e5studio.studio.corpus.table_file import Table as FileTable
+from e5studio.studio.corpus.text import setting_name
+from e5studio.studio.widgets.table_data import Table
 
 N_PREVIEWED = 5
 _MAX_COLUMNS = 8

@@ -15,9 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from e5studio import EmbeddingsProvider, EncodeReport, ProviderOptions
 from e5studio.backends import BackendName, DType, FloatArray
+from e5studio.embedder import LongDocuments
 from e5studio.models import PromptKind
 from e5studio.prompts import Role
-from e5studio.provider import LongDocuments
 
 
 def _path_as_text(value: object) -> object:

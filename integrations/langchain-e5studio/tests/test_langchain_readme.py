@@ -11,7 +11,7 @@ import pytest
 from langchain_e5studio import E5Embeddings
 
 from e5studio import get_model_pool
-from e5studio.loading import load_model
+from e5studio.load import load_model
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

@@ -6,7 +6,7 @@ import pytest
 
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.embedding import embed_corpus
-from e5studio.studio.corpus.kept_vectors import KeptVectors
+from e5studio.studio.corpus.vector_store import KeptVectors
 from tests.studio.conftest import ENGLISH
 
 TEXTS = (

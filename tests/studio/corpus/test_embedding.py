@@ -11,10 +11,10 @@ from e5studio.batching import Limits
 from e5studio.errors import NonFiniteError
 from e5studio.studio.corpus.corpus import CorpusSetting
 from e5studio.studio.corpus.embedding import embed_corpus
-from e5studio.studio.corpus.kept_vectors import KeptVectors
-from e5studio.studio.corpus.shelves import Shelves
-from e5studio.studio.handlers import Handlers
-from e5studio.studio.state import StoppedError
+from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.corpus.visitor_store import Shelves
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.errors import StoppedError
 from tests.fakes import FakeBackend, encoder_over
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE, StandInPool
 from tests.studio.corpus.conftest import TEXTS, ignore, make_corpus

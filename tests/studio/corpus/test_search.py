@@ -10,9 +10,9 @@ import pytest
 
 from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.studio.corpus.corpus import CorpusSetting
-from e5studio.studio.corpus.mapping import draw_corpus_map, place_corpus
+from e5studio.studio.corpus.map import draw_corpus_map, place_corpus
 from e5studio.studio.corpus.search import carrying_words, search_corpus
-from e5studio.studio.mapping import MapSettings
+from e5studio.studio.map.placing import MapSettings
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 from tests.studio.corpus.conftest import LINES, TEXTS, make_corpus
 

@@ -23,10 +23,10 @@ from llama_index.embeddings.e5studio import cache
 
 from e5studio import EmbeddingsProvider, EncodeReport, ProviderOptions
 from e5studio.backends import BackendName, DType
+from e5studio.embedder import LongDocuments
 from e5studio.models import PromptKind
 from e5studio.prompts import Role
-from e5studio.provider import LongDocuments
-from e5studio.texts import as_texts
+from e5studio.text_checks import as_texts
 
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]  # it is meant to be there
 

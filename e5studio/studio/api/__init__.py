@@ -1,0 +1,1 @@
+"""The page's functions as endpoints for programs."""

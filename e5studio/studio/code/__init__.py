@@ -1,0 +1,1 @@
+"""The Code tab: programs that compute what the page shows."""

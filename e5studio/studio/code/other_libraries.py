@@ -1,0 +1,127 @@
+"""Programs without E5 Studio: transformers as the model cards use it, and sentence-transformers."""
+
+from __future__ import annotations
+
+from e5studio.studio.code.literals import python_text
+from e5studio.studio.code.precision import computed_dtype
+from e5studio.studio.code.program import NO_INSTRUCTION, python_program
+from e5studio.studio.code.state import ScoredState
+
+# The cards' two functions, and their calls.
+_AVERAGE_POOL = """def average_pool(last_hidden_states, attention_mask):
+    last_hidden = last_hidden_states.masked_fill(~attention_mask[..., None].bool(), 0.0)
+    return last_hidden.sum(dim=1) / attention_mask.sum(dim=1)[..., None]
+"""
+_LAST_TOKEN_POOL = """def last_token_pool(last_hidden_states, attention_mask):
+    if attention_mask[:, -1].sum() == attention_mask.shape[0]:  # padded on the left
+        return last_hidden_states[:, -1]
+    last = attention_mask.sum(dim=1) - 1
+    return last_hidden_states[torch.arange(len(last)), last]
+"""
+_EMBED = """
+@torch.no_grad()
+def embed(prompt, texts):
+    vectors = []
+    for start in range(0, len(texts), 8):
+        batch = tokenizer(
+            [prompt + text for text in texts[start : start + 8]],
+            max_length={max_tokens},  # prompt and special tokens counted
+            padding=True,
+            truncation=True,
+            return_tensors="pt",
+        )
+        hidden = model(**batch).last_hidden_state{to_float32}
+        vectors.append(F.normalize({pool}(hidden, batch["attention_mask"]), dim=1))
+    return torch.cat(vectors)
+
+"""
+# transformers 5 leaves out the end-of-text token whose vector is the text's.
+_APPEND_EOS = """# The model was trained with </s> behind each text, cut or not; transformers 5 leaves it out.
+{tokenizer}.backend_tokenizer.post_processor = TemplateProcessing(
+    single="<s> $A </s>",
+    special_tokens=[("<s>", {tokenizer}.bos_token_id), ("</s>", {tokenizer}.eos_token_id)],
+)
+"""
+_TEMPLATE_IMPORT = "from tokenizers.processors import TemplateProcessing\n"
+
+
+def transformers_program(state: ScoredState) -> str:
+    """As the model card does it."""
+    source = f"    {python_text(state.model)},\n    revision={python_text(state.revision)},\n"
+    dtype = computed_dtype(state, "transformers")
+    loading = (
+        f"tokenizer = AutoTokenizer.from_pretrained(\n{source})\n"
+        f"{_end_of_text(state, 'tokenizer')}"
+        f"model = AutoModel.from_pretrained(\n{source}    dtype=torch.{dtype},\n).eval()\n"
+    )
+    pool, pool_name = (
+        (_LAST_TOKEN_POOL, "last_token_pool") if _is_last_token(state) else (_AVERAGE_POOL, "average_pool")
+    )
+    embed = _EMBED.format(
+        max_tokens=state.max_tokens, pool=pool_name, to_float32="" if dtype == "float32" else ".float()"
+    )
+    rows, columns = _calls(state, "embed(query_prompt, queries)", "embed(passage_prompt, passages)")
+    template = _TEMPLATE_IMPORT if _is_last_token(state) else ""
+    return python_program(
+        state,
+        install='pip install "torch>=2.8" "transformers>=5.3"',
+        family="transformers",
+        imports=[
+            "import torch\nimport torch.nn.functional as F\n"
+            f"{template}from transformers import AutoModel, AutoTokenizer\n"
+        ],
+        blocks=[
+            _prompts(state),
+            loading,
+            f"\n{pool}",
+            embed,
+            f"rows = {rows}\ncolumns = {columns}\nscores = (100 * rows @ columns.T).tolist()\n",
+        ],
+    )
+
+
+def sentence_transformers_program(state: ScoredState) -> str:
+    """With explicit prompts, and the length set: a repository may say another."""
+    dtype = computed_dtype(state, "sentence-transformers")
+    loading = (
+        f"model = SentenceTransformer(\n    {python_text(state.model)},\n"
+        f"    revision={python_text(state.revision)},\n"
+        f'    model_kwargs={{"dtype": torch.{dtype}}},\n)\n'
+        f"model.max_seq_length = {state.max_tokens}  # prompt and special tokens counted\n"
+        f"{_end_of_text(state, 'model.tokenizer')}"
+    )
+    rows, columns = _calls(
+        state,
+        "model.encode(queries, prompt=query_prompt, normalize_embeddings=True)",
+        "model.encode(passages, prompt=passage_prompt, normalize_embeddings=True)",
+    )
+    template = _TEMPLATE_IMPORT if _is_last_token(state) else ""
+    return python_program(
+        state,
+        install='pip install "sentence-transformers>=5.2" "transformers>=5.3"',
+        family="sentence-transformers",
+        imports=[f"import torch\nfrom sentence_transformers import SentenceTransformer\n{template}"],
+        blocks=[
+            _prompts(state),
+            loading,
+            f"rows = {rows}\ncolumns = {columns}\nscores = 100 * rows @ columns.T\n",
+        ],
+    )
+
+
+def _prompts(state: ScoredState) -> str:
+    said = NO_INSTRUCTION if state.query_prompt.is_default_instruction else ""
+    passages = "" if state.is_self else f"passage_prompt = {python_text(state.passage_prompt.text)}\n"
+    return f"{said}query_prompt = {python_text(state.query_prompt.text)}\n{passages}"
+
+
+def _calls(state: ScoredState, rows: str, columns: str) -> tuple[str, str]:
+    return rows, "rows" if state.is_self else columns
+
+
+def _is_last_token(state: ScoredState) -> bool:
+    return state.pooling == "last_token"
+
+
+def _end_of_text(state: ScoredState, tokenizer: str) -> str:
+    return _APPEND_EOS.format(tokenizer=tokenizer) if _is_last_token(state) else ""

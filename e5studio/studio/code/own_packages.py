@@ -1,0 +1,127 @@
+"""Programs for E5 Studio itself: the library, LangChain and LlamaIndex, which share their options."""
+
+from __future__ import annotations
+
+from e5studio.studio.code.literals import python_text
+from e5studio.studio.code.program import NO_INSTRUCTION, python_program
+from e5studio.studio.code.state import ScoredState
+
+_HERE = "In E5 Studio's folder: pip install"
+_PRODUCT = "scores = 100 * np.array(rows) @ np.array(columns).T\n"
+# A model of the table is always used as its card says; a folder is used as one says oneself.
+_FOLDER = """# The class always puts the model's own prompts in front, so it is told that this folder's model has none.
+folder = snapshot_download(
+    {model},
+    revision={revision},
+    allow_patterns=["*.json", "model*.safetensors"],
+)
+"""
+
+
+def e5studio_program(state: ScoredState) -> str:
+    """With `E5Encoder`."""
+    calls = {
+        "retrieval": (f"encode_query(queries{_instruction(state)})", "encode_document(passages)"),
+        "symmetric": tuple(
+            f'encode({side}, prompt_name="symmetric"{_instruction(state)})' for side in ("queries", "passages")
+        ),
+        "none": ('encode(queries, prompt="")', 'encode(passages, prompt="")'),
+    }
+    row_call, column_call = calls[state.use]
+    columns = "rows" if state.is_self else f"encoder.{column_call}"
+    return python_program(
+        state,
+        install=f"{_HERE} {_distribution(state)}",
+        family="e5studio",
+        imports=["from e5studio import E5Encoder\n"],
+        blocks=[
+            f"encoder = E5Encoder(\n{_options(state, python_text(state.model), is_pinned=True)})",
+            f"{_task(state)}rows = encoder.{row_call}\ncolumns = {columns}\nscores = 100 * rows @ columns.T\n",
+        ],
+    )
+
+
+def langchain_program(state: ScoredState) -> str:
+    """With LangChain's `Embeddings`."""
+    documents = "embeddings.embed_documents"
+    queries = "[embeddings.embed_query(query) for query in queries]"
+    return _plugin_program(
+        state,
+        package="langchain-e5studio",
+        imports="from langchain_e5studio import E5Embeddings\n",
+        made="embeddings = E5Embeddings(",
+        name="model",
+        rows=queries if state.use == "retrieval" else f"{documents}(queries)",
+        columns=f"{documents}(passages)",
+    )
+
+
+def llama_index_program(state: ScoredState) -> str:
+    """With LlamaIndex's `BaseEmbedding`."""
+    documents = "embed_model.get_text_embedding_batch"
+    queries = "[embed_model.get_query_embedding(query) for query in queries]"
+    return _plugin_program(
+        state,
+        package="llama-index-embeddings-e5studio",
+        imports="from llama_index.embeddings.e5studio import E5Embedding\n",
+        made="embed_model = E5Embedding(",
+        name="model_name",
+        rows=queries if state.use == "retrieval" else f"{documents}(queries)",
+        columns=f"{documents}(passages)",
+    )
+
+
+def _plugin_program(
+    state: ScoredState, *, package: str, imports: str, made: str, name: str, rows: str, columns: str
+) -> str:
+    is_folder = state.use == "none" and state.prompt_kind != "none"
+    model = "folder" if is_folder else python_text(state.model)
+    own = _options(state, f"{name}={model}", is_pinned=not is_folder)
+    folder = _FOLDER.format(model=python_text(state.model), revision=python_text(state.revision)) if is_folder else ""
+    extra = '    prompt_kind="none",\n' if is_folder else ""
+    extra += "    symmetric=True,\n" if state.use == "symmetric" else ""
+    extra += "    instruction=instruction,\n" if _takes_instruction(state) else ""
+    hub = "from huggingface_hub import snapshot_download\n" if is_folder else ""
+    return python_program(
+        state,
+        install=f"{_HERE} {_distribution(state)} ./integrations/{package}",
+        family="e5studio",
+        imports=[f"import numpy as np\n{hub}{imports}"],
+        blocks=[
+            f"{_task(state)}{folder}{made}\n{own}{extra})",
+            f"rows = {rows}\ncolumns = {'rows' if state.is_self else columns}\n{_PRODUCT}",
+        ],
+    )
+
+
+def _options(state: ScoredState, model: str, *, is_pinned: bool) -> str:
+    revision = f"    revision={python_text(state.revision)},\n" if is_pinned else ""
+    return (
+        f"    {model},\n{revision}"
+        f"    max_tokens={state.max_tokens},\n"
+        f"    dtype={python_text(state.dtype)},\n"
+        f"    backend={python_text(state.backend)},\n"
+    )
+
+
+def _distribution(state: ScoredState) -> str:
+    """What pip takes for the library with what this back end and precision need."""
+    extras = {"torch": "", "openvino": "[openvino]", "onnx": "[onnx]"}[state.backend]
+    if state.dtype == "int8":
+        extras = {"openvino": "[int8]", "onnx": "[onnx]"}[state.backend]
+    return f'".{extras}"' if extras else "."
+
+
+def _takes_instruction(state: ScoredState) -> bool:
+    return state.query_prompt.instruction is not None
+
+
+def _task(state: ScoredState) -> str:
+    if not _takes_instruction(state):
+        return ""
+    said = NO_INSTRUCTION if state.query_prompt.is_default_instruction else ""
+    return f"{said}instruction = {python_text(state.query_prompt.instruction or '')}\n"
+
+
+def _instruction(state: ScoredState) -> str:
+    return ", instruction=instruction" if _takes_instruction(state) else ""

@@ -1,0 +1,88 @@
+"""What the programs have in common: what the comment above says, and for Python the texts and the print at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from e5studio.studio.code.literals import python_list, python_text
+from e5studio.studio.code.precision import Family, expectation
+from e5studio.studio.code.state import PAGE_FILE, ScoredState
+
+_MAX_NUMBERS = 8
+
+PRINT = """for row in scores:
+    print(*(f"{score:.2f}" for score in row))
+"""
+
+NO_INSTRUCTION = "# No instruction was given, so the model card's web search was taken.\n"
+
+
+def about(state: ScoredState, install: str, family: Family, note: str = "") -> list[str]:
+    """The lines of the comment at the top: what to install, what comes out, how near it comes.
+
+    Args:
+        state: What was scored.
+        install: What has to be installed.
+        family: What computes.
+        note: What else has to be known first.
+    """
+    numbers = " ".join(f"{score:.2f}" for score in state.first_row[:_MAX_NUMBERS])
+    more = f" ... ({len(state.first_row)} numbers)" if len(state.first_row) > _MAX_NUMBERS else ""
+    lines = [
+        install,
+        "",
+        *([note] if note else []),
+        f"Prints cosine x 100 ({_shape(state)}). The first row on the page:",
+        f"    {numbers}{more}",
+        _prompts(state),
+        f"Computed there in {state.computing}. {expectation(state, family)[0]}",
+        *expectation(state, family)[1:],
+    ]
+    if not state.is_inline:
+        lines.append(f"The texts are read from {PAGE_FILE}. To have it: the Scores tab, Save, page, JSON.")
+    return lines
+
+
+def texts(state: ScoredState) -> str:
+    """Statements that bring `queries` and `passages`."""
+    if not state.is_inline:
+        rest = "queries" if state.is_self else 'page["column_texts"]'
+        return (
+            f'with open("{PAGE_FILE}", encoding="utf-8") as file:\n'
+            '    page = json.load(file)["result"]\n'
+            f'queries = page["row_texts"]\npassages = {rest}\n'
+        )
+    passages = "queries" if state.is_self else python_list(state.passages)
+    return f"queries = {python_list(state.queries)}\npassages = {passages}\n"
+
+
+def python_program(
+    state: ScoredState, *, install: str, family: Family, imports: Sequence[str], blocks: Sequence[str], note: str = ""
+) -> str:
+    """A whole program.
+
+    Args:
+        state: What was scored.
+        install: The comment that says what has to be installed.
+        family: What computes.
+        imports: Groups of import statements of third parties.
+        blocks: What stands between the texts and the print, and leaves `scores`.
+        note: What else has to be known first.
+    """
+    standard = [] if state.is_inline else ["import json\n"]
+    comment = "".join(f"# {line}".rstrip() + "\n" for line in about(state, install, family, note))
+    head = "\n".join([comment, *standard, *imports])
+    return "\n".join([head, texts(state), *blocks, PRINT])
+
+
+def _prompts(state: ScoredState) -> str:
+    row, column = (python_text(prompt.text) for prompt in (state.query_prompt, state.passage_prompt))
+    if row == column:
+        return f"In front of every text: {row if state.query_prompt.text else 'nothing'}."
+    return f"In front of queries: {row}; of passages: {column if state.passage_prompt.text else 'nothing'}."
+
+
+def _shape(state: ScoredState) -> str:
+    if state.is_self:
+        return f"{len(state.queries)} texts with each other, 100 with itself"
+    return f"queries down, passages across, {len(state.queries)} x {len(state.passages)}"

@@ -1,0 +1,40 @@
+"""The seven ways in which a result is given as code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from e5studio.studio.code.endpoint import curl_program, gradio_client_program
+from e5studio.studio.code.other_libraries import sentence_transformers_program, transformers_program
+from e5studio.studio.code.own_packages import e5studio_program, langchain_program, llama_index_program
+from e5studio.studio.code.state import ScoredState
+
+
+@dataclass(frozen=True)
+class Target:
+    """One way.
+
+    Attributes:
+        title: What the page calls it.
+        file_name: Under which the code is saved; none that would hide a package from Python.
+        language: What it is written in.
+        write: Makes the code.
+    """
+
+    title: str
+    file_name: str
+    language: Literal["python", "shell"]
+    write: Callable[[ScoredState], str]
+
+
+TARGETS: tuple[Target, ...] = (
+    Target("e5studio", "score_with_e5studio.py", "python", e5studio_program),
+    Target("transformers", "score_with_transformers.py", "python", transformers_program),
+    Target("sentence-transformers", "score_with_sentence_transformers.py", "python", sentence_transformers_program),
+    Target("LangChain", "score_with_langchain.py", "python", langchain_program),
+    Target("LlamaIndex", "score_with_llama_index.py", "python", llama_index_program),
+    Target("curl", "score_with_curl.sh", "shell", curl_program),
+    Target("gradio_client", "score_with_gradio_client.py", "python", gradio_client_program),
+)

@@ -1,0 +1,1 @@
+"""The Compare tab: two settings over the same texts, or every pair of prompts."""

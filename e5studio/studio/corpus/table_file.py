@@ -1,0 +1,347 @@
+"""A file or pasted lines -> a table whose columns can be chosen -> a corpus. Embeds nothing.
+
+Cells stay the text they are: "NA", "null" and 007 too. Rows that cannot be read are named by their line, and a file
+that is too large is refused as soon as that is clear.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Literal
+
+from e5studio.errors import FileEncodingError, FileFormatError, TextError
+from e5studio.files.delimited import DELIMITERS
+from e5studio.files.records import LINE_COLUMN, PARQUET, RECORD_ENDINGS, Cell, NotText, Record, open_records
+from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus
+from e5studio.studio.engine.text_box import read_box
+from e5studio.studio.errors import LimitError
+from e5studio.studio.formatting import shown
+from e5studio.text_checks import find_bad_texts
+
+BadRows = Literal["skip", "refuse"]
+"""What becomes of a row that cannot be read: left out and told, or the whole file refused."""
+
+MAX_CHARACTERS = 100_000_000
+MAX_CELLS = 2_000_000
+MAX_COLUMNS = 1_000
+MAX_LINE_CHARACTERS = 1_000_000
+"""Of a line of JSONL; what it holds may take a hundred times its memory when it is parsed."""
+PASTED = "pasted texts"
+
+_BYTES_OF_A_CHARACTER = 4  # at most, in any encoding
+_TEXT_NAMES = (
+    "text passage content body abstract document answer sentence description question query review comment".split()
+)
+_TITLE_NAMES = "title headline heading subject".split()
+_PREVIEW_CHARACTERS = 300
+_ROWS_LOOKED_AT = 1000
+_ELSEWHERE = "Take a part of it, or use the e5studio command, which has no such limit."
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a file holds.
+
+    Attributes:
+        name: Of the file, or what else it came from.
+        columns: Their names; a column whose values are neither text nor single values is not among the ones of Parquet.
+        cells: The cells of each column, a row each.
+        lines: The line (in Parquet the row) on which each row begins, from 1.
+        bad_rows: What was wrong with each row that could not be read and is not in the table.
+        on_bad_rows: As asked; holds for cells of the text column that are no text, too.
+        row_word: What `lines` counts: "line" or "row".
+        other_delimiter: What probably separates the cells of a CSV file of which only one column was found.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Cell, ...], ...] = field(repr=False)
+    lines: tuple[int, ...] = field(repr=False)
+    bad_rows: tuple[str, ...] = field(default=(), repr=False)
+    on_bad_rows: BadRows = "skip"
+    row_word: str = "line"
+    other_delimiter: str | None = None
+
+    def __len__(self) -> int:
+        """Rows that could be read."""
+        return len(self.lines)
+
+    def column(self, name: str) -> tuple[Cell, ...]:
+        """The cells of a column.
+
+        Raises:
+            FileFormatError: There is none of this name.
+        """
+        if name not in self.columns:
+            raise FileFormatError(f"{self.name} has no column {name!r}. Choose one of {_listed(self.columns)}.")
+        return self.cells[self.columns.index(name)]
+
+    @property
+    def text_columns(self) -> tuple[str, ...]:
+        """Columns in which some text stands, in the file's order."""
+        found = zip(self.columns, self.cells, strict=True)
+        return tuple(name for name, cells in found if any(isinstance(cell, str) for cell in cells))
+
+    @property
+    def text_column(self) -> str:
+        """Which column most likely holds the texts: by its name, else the one of the longest texts."""
+        candidates = self.text_columns
+        named = _first_named(_TEXT_NAMES, candidates)
+        return named or max(candidates, key=lambda name: _mean_length(self.column(name)))
+
+    @property
+    def title_column(self) -> str | None:
+        """Which column most likely holds titles, by its name alone."""
+        found = _first_named(_TITLE_NAMES, self.text_columns)
+        return found if found != self.text_column else None
+
+    def preview(self, n_rows: int = 5) -> list[list[str]]:
+        """The first rows as a page can show them, long cells cut."""
+        return [
+            [shown(as_text(cells[row]), _PREVIEW_CHARACTERS) for cells in self.cells]
+            for row in range(min(n_rows, len(self)))
+        ]
+
+
+def read_table(
+    path: Path,
+    *,
+    name: str,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    bad_rows: BadRows = "skip",
+    max_rows: int = MAX_ROWS,
+) -> Table:
+    """Read a file by the ending of its name: .csv, .tsv, .jsonl, .ndjson, .parquet, or .txt (a text a line).
+
+    Args:
+        path: Where it lies.
+        name: What its owner calls it; messages do, too.
+        encoding: Where None, what a byte order mark says, else UTF-8.
+        delimiter: What separates the cells of CSV; a comma, or a tab in .tsv, where None.
+        bad_rows: What becomes of rows that cannot be read.
+        max_rows: More are refused.
+
+    Raises:
+        FileFormatError: It cannot be read as what its name says, or no row of it holds a text.
+        LimitError: It has too many rows, cells or characters.
+    """
+    ending = PurePath(name).suffix.lower()
+    if ending not in RECORD_ENDINGS:
+        known = ", ".join(sorted(RECORD_ENDINGS))
+        raise FileFormatError(f"{name} ends in {ending or 'nothing'!r}. A file of texts ends in one of {known}.")
+    if ending not in PARQUET and path.stat().st_size > _BYTES_OF_A_CHARACTER * MAX_CHARACTERS:
+        raise _too_many_characters(name)
+    reading = _Reading(name, bad_rows, max_rows, "row" if ending in PARQUET else "line")
+    try:
+        records = open_records(
+            path,
+            ending,
+            encoding=encoding,
+            delimiter=delimiter,
+            max_columns=MAX_COLUMNS,
+            max_line_chars=MAX_LINE_CHARACTERS,
+        )
+        reading.add_columns(records.columns)
+        with closing(records.rows):  # a file that is refused halfway is closed at once
+            for record in records.rows:
+                reading.add(record)
+    except FileFormatError as error:
+        raise in_words_of_page(error, path, name) from error
+    return reading.table(_other_delimiter(records.columns, ending, delimiter))
+
+
+def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> Table:
+    """Plain lines, one text a line; blank ones count as empty, but not those at the end.
+
+    Raises:
+        TextError: There is no text in it.
+        LimitError: There are too many lines or characters.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise _too_many_characters(PASTED)
+    found = read_box(text, "")
+    if not found:
+        raise TextError("There is nothing to read. Paste one text per line, or choose a file.")
+    rows = {**dict.fromkeys(found.empty, ""), **dict(zip(map(int, found.labels), found.texts, strict=True))}
+    if len(rows) > max_rows:
+        raise _too_many_rows(PASTED, max_rows)
+    lines = tuple(sorted(rows))
+    return Table(PASTED, (LINE_COLUMN,), (tuple(rows[line] for line in lines),), lines)
+
+
+def choose_columns(table: Table, text: str, title: str | None = None, colour: str | None = None) -> Corpus:
+    """The texts of a table's column, with what stands beside them.
+
+    Args:
+        table: Of `read_table` or `read_pasted`.
+        text: Column of the texts; a row without one is counted and left out.
+        title: Column of titles, which are put in front of the texts.
+        colour: Column that colours the map; numbers and the like are taken as text.
+
+    Raises:
+        FileFormatError: There is no such column, or a text is no text and such rows are refused.
+        TextError: No row has a text.
+    """
+    cells = table.column(text)
+    rows = [row for row, cell in enumerate(cells) if isinstance(cell, str)]
+    empty = find_bad_texts([cells[row] for row in rows])
+    kept = [row for place, row in enumerate(rows) if place not in empty]
+    bad = [
+        f"{table.row_word} {table.lines[row]}: {text!r} is not text but {cell.kind}"
+        for row, cell in enumerate(cells)
+        if isinstance(cell, NotText)
+    ]
+    if not kept:
+        raise TextError(_nothing_in(table, text, len(cells) - len(rows) - len(bad), len(empty), len(bad)))
+    if bad and table.on_bad_rows == "refuse":
+        raise _refused(table.name, bad[0])
+    titles, colours = (None if name is None else _chosen(table.column(name), kept) for name in (title, colour))
+    return Corpus(
+        source=table.name,
+        texts=tuple(str(cells[row]) for row in kept),
+        lines=tuple(table.lines[row] for row in kept),
+        titles=titles,
+        text_name=text,
+        title_name=title,
+        colour_name=colour,
+        colours=colours,
+        n_missing=sum(cell is None for cell in cells),
+        n_empty=len(empty),
+        bad_rows=(*table.bad_rows, *bad),
+        row_word=table.row_word,
+    )
+
+
+def in_words_of_page(error: FileFormatError, path: Path, name: str) -> FileFormatError:
+    """The same in the words of the page: the file's own name, and a choice of encoding in place of an option."""
+    if isinstance(error, FileEncodingError):
+        advice = "Choose the encoding that it was saved with under 'How the file is read', such as cp1252 or utf-16-le."
+        return FileEncodingError(error.fact.replace(str(path), name), advice)
+    return FileFormatError(str(error).replace(str(path), name))
+
+
+class _Reading:
+    """The rows of a file as they come, and how much of them is too much."""
+
+    def __init__(self, name: str, on_bad_rows: BadRows, max_rows: int, row_word: str) -> None:
+        self._name = name
+        self._on_bad_rows = on_bad_rows
+        self._max_rows = max_rows
+        self._row_word = row_word
+        self._columns: dict[str, None] = {}
+        self._rows: list[Mapping[str, Cell]] = []
+        self._lines: list[int] = []
+        self._bad: list[str] = []
+        self._n_characters = 0
+
+    def add_columns(self, names: Sequence[str]) -> None:
+        self._columns |= dict.fromkeys(names)
+        if len(self._columns) > MAX_COLUMNS:
+            raise LimitError(
+                f"{self._name} has more than the {MAX_COLUMNS:,} columns taken at once here. Leave columns out that "
+                "are not needed."
+            )
+
+    def add(self, record: Record) -> None:
+        if len(self._rows) + len(self._bad) >= self._max_rows:
+            raise _too_many_rows(self._name, self._max_rows)
+        if record.problem:
+            if self._on_bad_rows == "refuse":
+                raise _refused(self._name, record.problem)
+            self._bad.append(record.problem)
+            return
+        self._rows.append(record.cells)
+        self._lines.append(record.line)
+        self.add_columns(tuple(record.cells))
+        self._n_characters += sum(map(_n_characters, record.cells.values()))
+        if self._n_characters > MAX_CHARACTERS:
+            raise _too_many_characters(self._name)
+        if len(self._columns) * len(self._rows) > MAX_CELLS:
+            raise LimitError(
+                f"{self._name} has {len(self._columns):,} columns; with its rows that makes more than the "
+                f"{MAX_CELLS:,} cells taken at once here. Leave columns out that are not needed."
+            )
+
+    def table(self, other_delimiter: str | None) -> Table:
+        hint = f" Its cells are probably separated by {other_delimiter!r}: choose that." if other_delimiter else ""
+        if not self._rows:
+            what = f"has no row that can be read; {self._bad[0]}" if self._bad else "names columns but has no rows"
+            raise FileFormatError(f"{self._name} {what if self._columns or self._bad else 'has no rows'}.{hint}")
+        columns = tuple(self._columns)
+        table = Table(
+            name=self._name,
+            columns=columns,
+            cells=tuple(tuple(row.get(name) for row in self._rows) for name in columns),
+            lines=tuple(self._lines),
+            bad_rows=tuple(self._bad),
+            on_bad_rows=self._on_bad_rows,
+            row_word=self._row_word,
+            other_delimiter=other_delimiter,
+        )
+        if not table.text_columns:
+            raise FileFormatError(f"{self._name} has no column of text. Its columns: {_listed(columns) or 'none'}.")
+        return table
+
+
+def _chosen(cells: Sequence[Cell], rows: Sequence[int]) -> tuple[str, ...]:
+    return tuple(as_text(cells[row]) for row in rows)
+
+
+def as_text(cell: Cell) -> str:
+    """A cell as text; "" where there is nothing in it, or nothing that can be written as text."""
+    if isinstance(cell, NotText):
+        return cell.shown or ""
+    return cell or ""
+
+
+def _n_characters(cell: Cell) -> int:
+    return len(as_text(cell))
+
+
+def _mean_length(cells: Sequence[Cell]) -> float:
+    return statistics.fmean(_n_characters(cell) if isinstance(cell, str) else 0 for cell in cells[:_ROWS_LOOKED_AT])
+
+
+def _first_named(names: Sequence[str], columns: Sequence[str]) -> str | None:
+    """The column of the name that stands first in the list."""
+    by_name: dict[str, str] = {}
+    for column in columns:
+        by_name.setdefault(column.strip().casefold(), column)
+    return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _other_delimiter(columns: Sequence[str], ending: str, asked: str | None) -> str | None:
+    """What stands in the header in place of the delimiter, where that is nowhere in it."""
+    if ending not in DELIMITERS or len(columns) != 1:
+        return None
+    others = (each for each in (";", "\t", "|", ",") if each != (asked or DELIMITERS[ending]))
+    return next((each for each in others if each in columns[0]), None)
+
+
+def _refused(name: str, problem: str) -> FileFormatError:
+    return FileFormatError(f"{name}: {problem}. Correct it, or let such rows be left out.")
+
+
+def _nothing_in(table: Table, column: str, n_missing: int, n_empty: int, n_bad: int) -> str:
+    others = [name for name in table.text_columns if name != column]
+    advice = f" Choose another column: {_listed(others)}." if others else ""
+    counts = {"without a value": n_missing, "empty": n_empty, "not text": n_bad}
+    said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    return f"No row of {table.name} holds a text in column {column!r} ({said}).{advice}"
+
+
+def _too_many_rows(name: str, max_rows: int) -> LimitError:
+    return LimitError(f"{name} has more than the {max_rows:,} rows taken at once here. {_ELSEWHERE}")
+
+
+def _too_many_characters(name: str) -> LimitError:
+    return LimitError(f"{name} has more than the {MAX_CHARACTERS:,} characters taken at once here. {_ELSEWHERE}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(repr, names[:20])) + (", ..." if len(names) > 20 else "")

@@ -1,0 +1,233 @@
+"""An embedded corpus -> files of its vectors, and a file of vectors -> an embedded corpus. Computes none itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Literal
+
+import numpy as np
+
+from e5studio.errors import FileFormatError, FingerprintMismatchError, NonFiniteError, VectorError
+from e5studio.files.vectors import (
+    VECTOR_ENDINGS,
+    ForeignVectors,
+    VectorBlock,
+    VectorFile,
+    VectorManifest,
+    read_foreign_vectors,
+    sidecar_path,
+    write_vectors,
+)
+from e5studio.models import PromptKind
+from e5studio.prompts import Prompt, join_title, resolve_prompt
+from e5studio.similarity import require_finite, unit_rows
+from e5studio.spec import EncoderSpec
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus, FloatArray
+from e5studio.studio.corpus.table_file import MAX_CHARACTERS, in_words_of_page
+from e5studio.studio.engine.catalog import offered
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.progress import OnStage
+from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_use
+from e5studio.studio.formatting import shown
+from e5studio.studio.serving.downloads import PARCELS, FileParcel, Parcels
+from e5studio.tokenization import replace_surrogates
+
+VectorEnding = Literal[".npy", ".parquet"]
+
+_ROWS_AT_ONCE = 1024
+_MEDIA_TYPES = {
+    ".npy": "application/octet-stream",
+    ".parquet": "application/vnd.apache.parquet",
+    ".json": "application/json",
+}
+
+
+@dataclass(frozen=True)
+class BroughtVectors:
+    """Vectors out of a file, for a corpus.
+
+    Attributes:
+        embedded: The corpus with them.
+        note: What cannot be told from the file and should be known; "" where there is nothing.
+    """
+
+    embedded: EmbeddedCorpus
+    note: str
+
+
+def take_vectors(embedded: EmbeddedCorpus, ending: VectorEnding, parcels: Parcels = PARCELS) -> tuple[FileParcel, ...]:
+    """Files of the vectors, as the command line reads them too; give each to `parcels.put_file`.
+
+    Args:
+        embedded: What is taken; the files tell which encoder made it.
+        ending: ".npy" gives an array and a file that says how it was made; ".parquet" one file with text, title and
+            line beside each vector.
+        parcels: Where the files lie until they are fetched.
+
+    Raises:
+        VectorError: There is no room on the disk.
+        MissingDependencyError: Parquet without pyarrow.
+    """
+    prompt = _prompt(embedded.meta.prompt_kind, embedded.setting)
+    source = embedded.corpus.source
+    manifest = VectorManifest(embedded.spec, prompt.text, prompt.role, prompt.instruction, source)
+    path = parcels.new_path(ending)
+    try:
+        _write(path, manifest, embedded)
+    except OSError as error:
+        raise VectorError("There is no room for this file on the server's disk now. Try again later.") from error
+    files = [path, sidecar_path(path)] if ending == ".npy" else [path]
+    return tuple(
+        FileParcel(file, _MEDIA_TYPES[file.suffix], f"e5-vectors{ending}{file.suffix if file != path else ''}")
+        for file in files
+    )
+
+
+def bring_vectors(
+    handlers: Handlers,
+    corpus: Corpus,
+    setting: CorpusSetting,
+    path: Path,
+    *,
+    name: str,
+    manifest: Path | None = None,
+    on_stage: OnStage | None = None,
+) -> BroughtVectors:
+    """Take vectors out of a file in place of embedding a corpus.
+
+    Args:
+        handlers: Where encoders come from.
+        corpus: The texts; the file has a row for each, in the same order.
+        setting: The model that made the vectors, and how the texts were used.
+        path: Where the file lies.
+        name: What its owner calls it; ends in .npy or .parquet.
+        manifest: The .npy.json that was taken with an .npy, if it came along.
+        on_stage: Told while the model is loaded, and may stop that.
+
+    Raises:
+        FileFormatError: It is no file of vectors, or not of so many texts and dimensions, or of other texts.
+        NonFiniteError: Some row holds NaN, infinity or nothing but zeros.
+        FingerprintMismatchError: Another encoder made it, or another prompt stood in front of the texts.
+    """
+    ending = PurePath(name).suffix.lower()
+    if ending not in VECTOR_ENDINGS:
+        raise FileFormatError(f"{name} ends in {ending or 'nothing'!r}. Vectors are taken from .npy or .parquet files.")
+    meta = offered(setting.model)
+    setting = replace(setting, use=valid_use(meta.prompt_kind, setting.use))
+    prompt = _prompt(meta.prompt_kind, setting)
+    manifest = manifest if ending == ".npy" else None
+    with handlers.corpus_encoder(meta, on_stage or _no_stage, setting.dtype, setting.backend) as encoder:
+        spec, started = encoder.spec, time.perf_counter()
+        found = _read(path, name, manifest, corpus, spec.embed_dim)
+    if found.manifest is not None:
+        _check_origin(found.manifest, spec, prompt, name)
+    _check_texts(found, corpus, name)
+    vectors = _normalised(found, name)
+    note = "" if found.manifest else f"Nothing in {name} tells which model made it: it is taken for one of {meta.name}."
+    seconds = time.perf_counter() - started
+    embedded = EmbeddedCorpus(corpus, setting, meta, spec, prompt.text, vectors, None, 0, n_embedded=0, seconds=seconds)
+    return BroughtVectors(embedded, note)
+
+
+def _read(path: Path, name: str, manifest: Path | None, corpus: Corpus, embed_dim: int) -> ForeignVectors:
+    try:
+        return read_foreign_vectors(
+            path,
+            PurePath(name).suffix.lower(),
+            n_rows=len(corpus),
+            embed_dim=embed_dim,
+            manifest=manifest,
+            max_chars=MAX_CHARACTERS + len(corpus),  # with a space between each title and its text
+        )
+    except FileFormatError as error:
+        if manifest is not None:  # first, for the other's path may be how this one begins
+            error = in_words_of_page(error, manifest, f"{name}.json")
+        raise in_words_of_page(error, path, name) from error
+
+
+def _prompt(kind: PromptKind, setting: CorpusSetting) -> Prompt:
+    return resolve_prompt(kind, **prompt_arguments(kind, setting.use, "passage", setting.instruction))
+
+
+def _write(path: Path, manifest: VectorManifest, embedded: EmbeddedCorpus) -> None:
+    corpus = embedded.corpus
+    titles = corpus.titles or ("",) * len(corpus)
+    with write_vectors(path, manifest, len(corpus), more={"title": str, "line": int}) as write:
+        for start in range(0, len(corpus), _ROWS_AT_ONCE):
+            part = slice(start, start + _ROWS_AT_ONCE)
+            texts = corpus.texts[part]
+            more: dict[str, Sequence[str] | Sequence[int]] = {"title": titles[part], "line": corpus.lines[part]}
+            write(VectorBlock(texts, ["ok"] * len(texts), embedded.vectors[part], more))
+
+
+def _check_origin(manifest: VectorManifest, spec: EncoderSpec, prompt: Prompt, name: str) -> None:
+    try:
+        VectorFile(Path(name), manifest, np.empty((0, spec.embed_dim), np.float32)).check_made_by(spec)
+    except FingerprintMismatchError as error:
+        raise FingerprintMismatchError(
+            error.fact, "Take the model, back end and precision that made it, or embed the texts here."
+        ) from error
+    if manifest.prompt != prompt.text:
+        raise FingerprintMismatchError(
+            f"{name} was made with {manifest.prompt!r} in front of every text, and here {prompt.text!r} stands there.",
+            "Choose the use and the instruction that it was made with.",
+        )
+
+
+def _check_texts(found: ForeignVectors, corpus: Corpus, name: str) -> None:
+    """Refuse vectors of other texts, of the same in another order or with other titles, where the file tells.
+
+    White space at the ends is passed over: whoever writes a file may have taken it off before embedding.
+    """
+    for row, text in enumerate(found.texts or ()):
+        stored = (text or "").strip()
+        title = found.titles[row] if found.titles else None
+        joined = join_title(title, text or "").strip()
+        # Another program's titles may stand beside vectors of the texts alone; our own are always part of them.
+        embedded = {joined} if found.manifest else {joined, stored}
+        if replace_surrogates(corpus.document(row)).strip() in embedded:
+            continue
+        if replace_surrogates(corpus.texts[row]).strip() == stored:
+            raise FileFormatError(_other_title(name, row, title, corpus))
+        raise FileFormatError(
+            f"{name} holds vectors of other texts, or in another order: in row {row + 1} stands "
+            f"“{shown(text or '', 80)}”, and on line {corpus.lines[row]} of {corpus.source} "
+            f"“{shown(corpus.texts[row], 80)}”. Take the file that was made of these texts."
+        )
+
+
+def _other_title(name: str, row: int, title: str | None, corpus: Corpus) -> str:
+    """Why the vector of a row whose text is right is not that of the corpus: the titles differ, or one has none."""
+    own = corpus.titles[row] if corpus.titles else ""
+    theirs, ours = (f"the title “{shown(each, 80)}”" if each else "no title" for each in (title, own))
+    if corpus.titles is None:
+        advice = "Choose the column of titles, or a file that was made without them."
+    elif title:
+        advice = "Choose the column of titles that it was made with, or embed the texts here."
+    else:
+        advice = "Choose no column of titles, or a file that was made with them."
+    return (
+        f"{name} holds vectors of these texts with other titles: in row {row + 1} {theirs} is in front of the text, "
+        f"and on line {corpus.lines[row]} of {corpus.source} {ours}. {advice}"
+    )
+
+
+def _normalised(found: ForeignVectors, name: str) -> FloatArray:
+    require_finite(found.vectors, name, np.arange(1, len(found.vectors) + 1))
+    vectors = unit_rows(found.vectors, name)
+    zero = np.flatnonzero(~vectors.any(axis=1))
+    if len(zero):
+        raise NonFiniteError(
+            f"{name} holds nothing but zeros in row {zero[0] + 1} ({len(zero):,} in all), which is similar to nothing. "
+            "Embed these texts again, or leave them out.",
+            zero.tolist(),
+        )
+    vectors.flags.writeable = False
+    return vectors
+
+
+def _no_stage(share: float | None, words: str) -> None:
+    return None

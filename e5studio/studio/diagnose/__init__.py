@@ -1,0 +1,1 @@
+"""The Diagnose tab: what is odd about texts and their vectors."""

@@ -1,0 +1,101 @@
+"""What is diagnosed: the texts that were scored, or those of an embedded corpus. Knows no Gradio."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.encode_report import EncodeReport
+from e5studio.models import ModelMeta
+from e5studio.similarity import FloatArray
+from e5studio.studio.corpus.corpus import EmbeddedCorpus
+from e5studio.studio.corpus.vector_store import TextsRead
+from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.engine.text_box import TextList
+
+Source = Literal["scores", "corpus"]
+
+
+@dataclass(frozen=True)
+class TextSide:
+    """Texts under one prompt.
+
+    Attributes:
+        name: What they are called, in the plural.
+        labels: A short name for each.
+        texts: As they were embedded, without the prompt.
+        vectors: Unit length, float32 (n, embed_dim).
+        read: What the model read of each; None for vectors that were brought.
+        is_dropped_exact: Whether all of `read.n_dropped` are exact; else some texts lose at least so many.
+    """
+
+    name: str
+    labels: Sequence[str]
+    texts: Sequence[str]
+    vectors: FloatArray
+    read: TextsRead | None
+    is_dropped_exact: bool
+
+    def __len__(self) -> int:
+        """Number of texts."""
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The texts of one diagnosis.
+
+    Attributes:
+        of: Key of the result or the embedded corpus.
+        source: Where they come from.
+        meta: The model that embedded them.
+        searched: What a search would find: the passages, or all texts where there is one side.
+        queries: What is searched with; None where there is one side.
+    """
+
+    of: str
+    source: Source
+    meta: ModelMeta
+    searched: TextSide
+    queries: TextSide | None = None
+
+    @property
+    def sides(self) -> tuple[TextSide, ...]:
+        """All texts, queries first."""
+        return (self.searched,) if self.queries is None else (self.queries, self.searched)
+
+
+def subject_of_scores(result: ScoreResult) -> Subject:
+    """The texts of the form, as they were scored."""
+    names, n = wording(result.use), len(result.queries)
+    if result.is_self:
+        searched = _side("texts", result.queries, result.vectors, result.reports[0])
+        return Subject(result.key, "scores", result.meta, searched)
+    queries = _side(names.left.lower(), result.queries, result.vectors[:n], result.reports[0])
+    passages = _side(names.right.lower(), result.passages, result.vectors[n:], result.reports[1])
+    return Subject(result.key, "scores", result.meta, passages, queries)
+
+
+def subject_of_corpus(embedded: EmbeddedCorpus) -> Subject:
+    """The texts of a corpus, each named by its line."""
+    corpus, read = embedded.corpus, None
+    if embedded.n_tokens is not None and embedded.n_dropped is not None and embedded.unknown_share is not None:
+        read = TextsRead(embedded.n_tokens, embedded.n_dropped, embedded.unknown_share)
+    labels = tuple(map(str, corpus.lines))
+    # A corpus keeps the counts without saying which are exact.
+    side = TextSide("texts", labels, corpus.documents, embedded.vectors, read, is_dropped_exact=False)
+    return Subject(embedded.key, "corpus", embedded.meta, side)
+
+
+def _side(name: str, box: TextList, vectors: FloatArray, report: EncodeReport) -> TextSide:
+    n_dropped: NDArray[np.int32] = np.zeros(len(box), np.int32)
+    for cut in report.truncated:
+        n_dropped[cut.index] = cut.n_dropped
+    read = TextsRead(report.n_tokens, n_dropped, report.unknown_share)
+    is_exact = all(cut.exact for cut in report.truncated)
+    return TextSide(name, box.labels, box.texts, vectors, read, is_exact)

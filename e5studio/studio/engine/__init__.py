@@ -1,0 +1,1 @@
+"""What the Studio computes, without Gradio: plain data in, frozen dataclasses out."""

@@ -1,0 +1,98 @@
+"""What a person typed into a text box -> texts with labels, and the limits on them.
+
+A text is never changed on its way to the model; only what is shown of it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from e5studio.studio.errors import LimitError
+from e5studio.text_checks import find_bad_texts
+
+Separator = Literal["line", "blank_line"]
+"""Each line is a text, or texts are separated by blank lines and may span several lines."""
+
+# Not str.splitlines: that also cuts at form feeds, U+0085 and U+2028, which occur inside real passages.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_BLANK_LINES = re.compile(r"(?:\r\n|\r|\n)(?:[^\S\r\n]*(?:\r\n|\r|\n))+")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the Studio takes at once; the library itself has no such limits.
+
+    Attributes:
+        max_texts: Texts in one box, or in one call of an endpoint.
+        max_characters: Characters in one box, or in all texts of one call.
+    """
+
+    max_texts: int = 256
+    max_characters: int = 400_000
+
+
+@dataclass(frozen=True)
+class TextList:
+    """The texts of one box.
+
+    Attributes:
+        texts: The texts that can be embedded, unchanged.
+        labels: A short name for each, such as "Q3" for the third line.
+        empty: Numbers (from 1) of the lines left out because nothing can be read in them.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    empty: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of texts that can be embedded."""
+        return len(self.texts)
+
+
+def read_box(raw: str | None, letter: str, separator: Separator = "line") -> TextList:
+    """Split the content of a text box.
+
+    Args:
+        raw: What was typed.
+        letter: First letter of the labels: "Q", "P" or "T".
+        separator: Where one text ends.
+
+    Labels count empty lines too, so that they name the line which the person sees.
+    Empty lines at the end are nobody's text and go unmentioned.
+    """
+    parts = _split(raw or "", separator)
+    bad = find_bad_texts(parts)
+    while parts and len(parts) - 1 in bad:
+        parts.pop()
+    kept = [index for index in range(len(parts)) if index not in bad]
+    return TextList(
+        texts=tuple(parts[index] for index in kept),
+        labels=tuple(f"{letter}{index + 1}" for index in kept),
+        empty=tuple(index + 1 for index in range(len(parts)) if index in bad),
+    )
+
+
+def _split(raw: str, separator: Separator) -> list[str]:
+    if separator == "line":
+        return _LINE_END.split(raw)
+    return _BLANK_LINES.split(raw.strip("\r\n"))
+
+
+def check_limits(texts: Sequence[str], limits: Limits, what: str) -> None:
+    """Refuse what would keep the machine busy for minutes.
+
+    Raises:
+        LimitError: Too many texts or characters.
+    """
+    advice = "Take fewer, or the page's Corpus tab, which takes 50,000 texts; the e5studio command has no limit."
+    if len(texts) > limits.max_texts:
+        raise LimitError(f"{len(texts):,} {what} are more than the {limits.max_texts:,} taken at once here. {advice}")
+    n_characters = sum(map(len, texts))
+    if n_characters > limits.max_characters:
+        raise LimitError(
+            f"The {what} have {n_characters:,} characters; {limits.max_characters:,} are taken at once here. {advice}"
+        )

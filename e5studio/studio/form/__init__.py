@@ -1,0 +1,1 @@
+"""The left column: model, texts, prompts, examples, links."""

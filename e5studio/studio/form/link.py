@@ -1,0 +1,67 @@
+"""What a link or a saved page holds, checked as anything that comes from strangers. Knows no Gradio."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any
+
+from e5studio.errors import E5StudioError
+from e5studio.studio.engine.catalog import offered
+from e5studio.studio.engine.prompt_modes import Use, valid_use
+from e5studio.studio.engine.text_box import Limits, Separator
+from e5studio.tokenization import replace_surrogates
+
+
+class LinkError(E5StudioError, ValueError):
+    """A link or a file that does not hold what a page of ours put into it."""
+
+
+@dataclass(frozen=True)
+class SharedInputs:
+    """The inputs of a page."""
+
+    model: str
+    use: Use
+    queries: str
+    passages: str
+    instruction: str
+    separator: Separator
+
+
+FIELDS: tuple[str, ...] = tuple(each.name for each in fields(SharedInputs))
+
+
+def read_link(state: Any, limits: Limits) -> SharedInputs:
+    """The inputs that a link or a file holds.
+
+    Args:
+        state: What the browser unpacked.
+        limits: Of the texts' length.
+
+    Raises:
+        LinkError: It is damaged, or made for another version of the page.
+        UnknownModelError: Its model is not offered here.
+    """
+    if not isinstance(state, dict) or not all(isinstance(state.get(name), str) for name in FIELDS):
+        raise LinkError(
+            "This link or file holds no page of E5 Studio, or is damaged. The page is as it was. A file of texts goes "
+            "to the Corpus tab."
+        )
+    longest = max(len(state[name]) for name in FIELDS)
+    if longest > limits.max_characters:
+        raise LinkError(
+            f"This link or file holds {longest:,} characters in a box; at most {limits.max_characters:,} are taken."
+        )
+    # As a text box gives them back.
+    text = {name: replace_surrogates(re.sub("\r\n?", "\n", state[name])) for name in FIELDS}
+    meta = offered(text["model"])
+    separator: Separator = "blank_line" if text["separator"] == "blank_line" else "line"
+    return SharedInputs(
+        model=meta.name,
+        use=valid_use(meta.prompt_kind, text["use"]),
+        queries=text["queries"],
+        passages=text["passages"],
+        instruction=text["instruction"],
+        separator=separator,
+    )

@@ -1,0 +1,1 @@
+"""Long work behind a button: progress, stop, result."""

@@ -1,0 +1,74 @@
+"""Long work behind a button: its stages while it runs, a stop button, and what came of it or what went wrong."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from e5studio.studio.engine.error_messages import explain
+from e5studio.studio.engine.progress import OnStage
+from e5studio.studio.errors import StoppedError
+from e5studio.studio.jobs.events import AT_ONCE
+from e5studio.studio.jobs.job import RunningWork, Work
+from e5studio.studio.widgets import nodes
+
+Result = TypeVar("Result")
+
+
+def told_work(
+    running: RunningWork,
+    request: gr.Request,
+    function: Callable[[OnStage], Result],
+    show: Callable[[Result], Sequence[Any]],
+    *,
+    n_shown: int,
+    is_result_left: bool,
+) -> Iterator[list[Any]]:
+    """Run a function in a thread; yields values of the start button, the stop button, the status, and what is shown.
+
+    Args:
+        running: Where `listen_stop` finds it.
+        request: Whose work it is.
+        function: The work; it is given what it tells its stages to.
+        show: Its result -> the status, then what is shown.
+        n_shown: How many values are shown beside the status.
+        is_result_left: An earlier result stays in sight where this fails.
+    """
+    kept = [gr.skip()] * n_shown
+    yield [gr.update(interactive=False), gr.update(visible=True), nodes.progress(None, "Starting"), *kept]
+    idle = [gr.update(interactive=True), gr.update(visible=False)]
+    session = str(request.session_hash)
+    work = running.start(session, Work(function))
+    try:
+        for stage in work.stages():
+            yield [gr.skip(), gr.skip(), nodes.progress(stage.share, stage.doing), *kept]
+        yield [*idle, *show(work.result())]
+    except StoppedError as stopped:
+        yield [*idle, nodes.stopped(explain(stopped), is_result_left=is_result_left), *kept]
+    except Exception as error:
+        yield [*idle, nodes.error(explain(error), is_result_left=is_result_left), *kept]
+    finally:
+        running.end(session, work)  # also where the visitor has closed the page
+
+
+def listen_stop(button: gr.Button, running: RunningWork) -> None:
+    """Have a button stop its visitor's work."""
+
+    def stop(request: gr.Request) -> None:
+        running.stop(str(request.session_hash))
+
+    button.click(stop, **AT_ONCE)
+
+
+def stopped_by(sign: threading.Event, tell: OnStage) -> OnStage:
+    """What a work tells its stages to, where something else than its Stop button may end it, too."""
+
+    def tell_unless_stopped(share: float | None, doing: str) -> None:
+        if sign.is_set():
+            raise StoppedError
+        tell(share, doing)
+
+    return tell_unless_stopped

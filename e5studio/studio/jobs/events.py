@@ -1,0 +1,82 @@
+"""How the page's events run: which answer at once, which wait for their turn, and what came too late.
+
+Whatever the page itself tells in words needs no spinner of Gradio's, and what the page calls is no endpoint for
+programs; those are in `e5studio.studio.api.endpoints`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from e5studio.studio.engine.result import ScoreResult
+
+_OWN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+AT_ONCE: dict[str, Any] = {**_OWN, "queue": False}
+"""For what takes a moment."""
+
+ENCODING: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": None}
+"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Handlers.line`."""
+
+PROJECTING: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
+"""For what places texts on a map or groups them: one at a time in this process."""
+
+READING: dict[str, Any] = {**_OWN, "concurrency_id": "read", "concurrency_limit": 2}
+"""For what reads files of thousands of texts: two at a time in this process."""
+
+EMBEDDING: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_limit": None}
+"""For what embeds thousands of texts: as `ENCODING`, in `Handlers.corpus_line`."""
+
+PLACING: dict[str, Any] = {**_OWN, "concurrency_id": "place", "concurrency_limit": 1}
+"""For maps of thousands of texts: one at a time in this process."""
+
+DIAGNOSING: dict[str, Any] = {**_OWN, "concurrency_id": "diagnose", "concurrency_limit": None}
+"""For what compares thousands of texts with each other: as `ENCODING`, in `Handlers.diagnosis_line`."""
+
+SAVING: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
+"""For what writes files: one at a time in this process."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was worked out for a result, before it is known whether the page still shows that result.
+
+    Attributes:
+        of: The result's key.
+        values: Of the components that it is for.
+    """
+
+    of: str
+    values: Sequence[Any]
+
+
+def draft_state() -> gr.State:
+    """Where an event leaves its `Draft`."""
+    return gr.State(None)
+
+
+def show_if_current(made: Any, draft: gr.State, result: gr.State, outputs: Sequence[Any]) -> Any:
+    """After an event: show its draft, or drop it where another result has come while it was made.
+
+    Args:
+        made: The event that writes `draft`.
+        draft: Of `draft_state`.
+        result: What the page shows.
+        outputs: The components that the draft's values are for.
+    """
+
+    def adopt(found: ScoreResult | None, drafted: Draft | None) -> list[Any]:
+        if found is None or drafted is None or drafted.of != found.key:
+            return [gr.skip()] * (1 + len(outputs))
+        return [None, *drafted.values]
+
+    return made.then(adopt, [result, draft], [draft, *outputs], **AT_ONCE)
+
+
+def fields_of(event: gr.EventData) -> dict[str, Any]:
+    """What a script of ours sent with an event; nothing where it is no object, as only a forged one is."""
+    return event._data if isinstance(event._data, dict) else {}

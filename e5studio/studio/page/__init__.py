@@ -1,0 +1,1 @@
+"""The page around the tabs: layout, theme, links, saved files."""

@@ -1,0 +1,197 @@
+"""Lays out the Studio's page and connects it to the handlers; building it has no side effects."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from e5studio.studio.api.endpoints import publish
+from e5studio.studio.code.tab import listen_code, render_code
+from e5studio.studio.compare.tab import listen_compare, render_compare
+from e5studio.studio.corpus.tab import listen_corpus, render_corpus
+from e5studio.studio.diagnose.tab import listen_diagnose, render_diagnose
+from e5studio.studio.engine.catalog import ModelChoice
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.progress import OnStage
+from e5studio.studio.engine.result import ScoreRequest, ScoreResult
+from e5studio.studio.engine.zero_gpu import is_zero_gpu
+from e5studio.studio.form.form import (
+    CHANGED,
+    listen_inputs,
+    listen_late_changes,
+    picker_models,
+    render_inputs,
+    score_request,
+)
+from e5studio.studio.jobs.button import listen_stop, told_work
+from e5studio.studio.jobs.events import AT_ONCE, ENCODING, Draft, draft_state, show_if_current
+from e5studio.studio.jobs.job import RunningWork
+from e5studio.studio.map.placing import TextMap
+from e5studio.studio.map.tab import first_map, listen_map, render_map, warm_once
+from e5studio.studio.page import privacy
+from e5studio.studio.page.share import Page, after_scoring, listen_sharing
+from e5studio.studio.page.view_state import Wish, fitting
+from e5studio.studio.scores import text as scores_text
+from e5studio.studio.scores.other_languages import warm_finder
+from e5studio.studio.scores.tab import listen_scores, render_scores, show_scores
+from e5studio.studio.serving.gradio_patches import LeanBlocks
+from e5studio.studio.serving.presence import presence
+from e5studio.studio.serving.uploads import KEPT_SECONDS
+from e5studio.studio.widgets.labels import label
+from e5studio.studio.widgets.text_tree import text_tree
+
+_HERE = Path(__file__).parent
+_HEADER = f"""
+<header class="e5-header">
+  {(_HERE / "favicon.svg").read_text(encoding="utf-8")}
+  <h1>E5 Studio</h1>
+  <p>{label("What E5 embeddings say about your texts")}</p>
+  <button type="button" class="e5-theme" aria-label="Switch between light and dark" title="Light or dark">◐</button>
+</header>
+"""
+_SWITCH_THEME = """
+element.querySelector(".e5-theme").addEventListener("click", () => document.body.classList.toggle("dark"));
+"""
+_WARM_AFTER_SECONDS = 10
+_SWEEP_SECONDS = 300  # between two looks for uploaded files that are over
+
+# Where the columns stand below each other, a result would appear out of sight.
+_SHOW_RESULTS = """() => {
+  const results = document.querySelector("#e5-results");
+  const isBelow = results && results.getBoundingClientRect().top > window.innerHeight * 0.8;
+  if (isBelow && document.querySelector(".e5-done")) results.scrollIntoView();
+}"""
+
+
+def build_app(handlers: Handlers, choice: ModelChoice) -> gr.Blocks:
+    """The page.
+
+    Args:
+        handlers: Does the work.
+        choice: The model that the page starts with, and why.
+    """
+    demo = LeanBlocks(
+        title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, KEPT_SECONDS - _SWEEP_SECONDS)
+    )
+    with demo:
+        publish(handlers, choice.name)  # first: of two events with one name, the later gets another
+        gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
+        result = gr.State(None)
+        wished = gr.State(None)
+        with gr.Row(elem_id="e5-main"):
+            inputs = render_inputs(choice, handlers.limits)
+            with (
+                gr.Column(elem_id="e5-results", elem_classes="e5-panel"),
+                gr.Tabs(elem_id="e5-tabs") as tabs,
+            ):
+                with gr.Tab(label("Scores"), id="scores"):
+                    scores = render_scores()
+                with gr.Tab(label("Map"), id="map") as map_page:
+                    chart = render_map()
+                with gr.Tab(label("Compare"), id="compare"):
+                    comparison = render_compare(choice.name)
+                with gr.Tab(label("Corpus"), id="corpus"):
+                    corpus = render_corpus()
+                with gr.Tab(label("Diagnose"), id="diagnose") as diagnosis_page:
+                    diagnosis = render_diagnose()
+                with gr.Tab(label("Code"), id="code"):
+                    code = render_code()
+        text_tree(privacy.WHAT_IS_KEPT, elem_id="e5-keeps")
+        present = presence(elem_id="e5-presence")
+        page = Page(inputs, scores, chart, tabs, result, wished)
+        listen_inputs(inputs)
+        stop_leaving_out = listen_scores(scores, handlers, result)
+        inputs.score.click(stop_leaving_out, **AT_ONCE)
+        listen_map(chart, result)
+        listen_compare(comparison, inputs, handlers, result)
+        changed = listen_corpus(corpus, inputs, handlers)
+        listen_sharing(page, handlers)
+        scored = _listen_score(page, handlers)
+        listen_code(code, scored, inputs, result)
+        listen_diagnose(diagnosis, diagnosis_page, handlers, result, corpus.token, after=[scored, *changed])
+        map_page.select(_warm, **AT_ONCE)
+        demo.load(_first_paint, None, [inputs.picker, present], **AT_ONCE)
+    return demo
+
+
+def _warm() -> None:
+    warm_once()
+
+
+def _first_paint(request: gr.Request) -> Any:
+    """Freshen what is said of the models' files, and have ready what is slow the first time."""
+    _warm_soon()
+    warm_finder()
+    return gr.update(models=picker_models()), str(request.session_hash)
+
+
+@functools.cache
+def _warm_soon() -> threading.Timer:
+    # Compiling takes both cores for seconds, and the first thing that people do is press Score.
+    timer = threading.Timer(_WARM_AFTER_SECONDS, warm_once)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _listen_score(page: Page, handlers: Handlers) -> Any:
+    """Score on request; gives the event after which other texts are scored."""
+    running = RunningWork()
+    inputs = page.inputs
+    scores = [page.result, *page.scores.outputs]
+    first = draft_state()
+    scored = inputs.score.click(
+        _scorer(handlers, running, len(scores)),
+        [page.result, page.wished, *inputs.typed],
+        [inputs.score, inputs.stop, inputs.status, *scores],
+        trigger_mode="once",
+        **ENCODING,
+    )
+    # An event of its own, so that the scores need not wait for the map. A yield more would not do: the browser works
+    # out the second from the first in place, and may do so before the first is drawn.
+    made = scored.then(_map_of_new, [page.result, page.chart.placed, page.wished], [first], **AT_ONCE)
+    show_if_current(made, first, page.result, [*page.chart.outputs, inputs.link])
+    scored.then(None, js=_SHOW_RESULTS, **AT_ONCE)
+    listen_late_changes(scored, inputs, inputs.status, CHANGED, page.result)
+
+    listen_stop(inputs.stop, running)
+    return scored
+
+
+def _map_of_new(found: ScoreResult | None, placed: TextMap | None, wished: Wish | None) -> Any:
+    if found is None or (placed is not None and placed.of == found.key):  # nothing was scored
+        return gr.skip()
+    return Draft(found.key, [*first_map(found), after_scoring(fitting(wished, found))])
+
+
+def _scorer(handlers: Handlers, running: RunningWork, n_shown: int) -> Any:
+    """The work behind the Score button: tells what is done, then shows the scores or what went wrong."""
+    gpu_score = handlers.on_gpu(handlers.score)
+
+    def work(asked: ScoreRequest, before: Sequence[ScoreResult], tell: OnStage) -> ScoreResult:
+        if is_zero_gpu():  # it works in another process, where nothing can be told or stopped
+            return gpu_score(asked, before=before)
+        return handlers.score(asked, tell, before=before)
+
+    def score(before: ScoreResult | None, wished: Wish | None, request: gr.Request, *typed: Any) -> Iterator[list[Any]]:
+        asked = score_request(*typed)
+
+        def show(found: ScoreResult) -> list[Any]:
+            view = fitting(wished, found)
+            return [scores_text.summary(found), found, *show_scores(found, view.order if view else "written")]
+
+        yield from told_work(
+            running,
+            request,
+            functools.partial(work, asked, [before] if before else []),
+            show,
+            n_shown=n_shown,
+            is_result_left=before is not None,
+        )
+
+    return score

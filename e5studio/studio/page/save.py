@@ -1,0 +1,133 @@
+"""Results -> files to save: CSV, Parquet, NumPy, and JSON that opens the page again. Knows no Gradio."""
+
+from __future__ import annotations
+
+import json
+from typing import Literal, get_args
+
+import numpy as np
+
+from e5studio.analysis.clusters import cluster_names
+from e5studio.analysis.ranking import ranks, softmax
+from e5studio.errors import VectorError
+from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.map.placing import TextMap, best_scores
+from e5studio.studio.page.view_state import SharedView, saved_state
+from e5studio.studio.serving.downloads import Parcel
+from e5studio.studio.serving.table_files import Columns, columns_file, npy_bytes, table_file
+from e5studio.tokenization import replace_surrogates
+
+Export = Literal[
+    "scores.csv", "scores.parquet", "scores.npy", "vectors.npy", "vectors.parquet", "map.csv", "map.parquet"
+]
+EXPORTS: tuple[Export, ...] = get_args(Export)
+
+
+_MAX_TEXT_CHARACTERS = 20_000_000
+
+
+def valid_export(kind: object) -> Export:
+    """The kind of file of this name.
+
+    Raises:
+        VectorError: There is none.
+    """
+    for each in EXPORTS:
+        if each == kind:
+            return each
+    raise VectorError(f"{str(kind)[:80]!r} is no file that can be saved; {', '.join(EXPORTS)} are.")
+
+
+def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> Parcel:
+    """A file of a result.
+
+    Args:
+        kind: What it holds and how; CSV marks what a spreadsheet would take for a formula by an apostrophe, the other
+            formats hold texts as they are.
+        result: What is saved.
+        placed: Its map, needed for a file of the map.
+
+    Raises:
+        VectorError: A file of a map that is not there.
+        MissingDependencyError: Parquet without pyarrow.
+    """
+    if kind == "scores.npy":
+        return table_file(kind, npy_bytes(result.scores))
+    if kind == "vectors.npy":
+        return table_file(kind, npy_bytes(result.vectors))
+    return columns_file(kind, _columns(kind, result, placed), {"fingerprint": result.fingerprint})
+
+
+def export_page(result: ScoreResult, view: SharedView) -> Parcel:
+    """JSON that opens the page again as it is, and holds what it shows for whoever reads it by program."""
+    state = {
+        "format": "e5studio page 1",
+        **saved_state(result.asked, view),
+        "result": {
+            "model": result.meta.name,
+            "fingerprint": result.fingerprint,
+            "prompts": [report.prompt.text for report in result.reports],
+            "rows": list(result.queries.labels),
+            "columns": list(result.passages.labels),
+            "row_texts": [replace_surrogates(text) for text in result.queries.texts],
+            "column_texts": [replace_surrogates(text) for text in result.passages.texts],
+            "scores": result.scores.astype(np.float64).round(4).tolist(),
+        },
+    }
+    return table_file("page.json", json.dumps(state, indent=1).encode())
+
+
+def score_columns(result: ScoreResult) -> Columns:
+    """All pairs (of a text with itself none), a row each: labels, texts, score, rank and softmax share in per cent.
+
+    Many long texts, each in hundreds of pairs, are left out; files of the map or of the vectors hold each once.
+    """
+    scores = result.counted
+    rows, columns = np.nonzero(np.isfinite(scores))
+    shares = softmax(scores, result.meta.temperature)
+    texts: Columns = {
+        "row_text": [result.queries.texts[row] for row in rows],
+        "column_text": [result.passages.texts[column] for column in columns],
+    }
+    n_characters = sum(len(text) for column in texts.values() for text in column)
+    return {
+        "row": [result.queries.labels[row] for row in rows],
+        "column": [result.passages.labels[column] for column in columns],
+        **(texts if n_characters <= _MAX_TEXT_CHARACTERS else {}),
+        "score": scores[rows, columns],
+        "rank": ranks(scores)[rows, columns],
+        "softmax_percent": shares[rows, columns],
+    }
+
+
+def map_columns(result: ScoreResult, placed: TextMap) -> Columns:
+    """The texts of a map, a row each: where they lie, their group, what is kept of their neighbourhood."""
+    labels, texts = result.points
+    clusters = result.clusters
+    names = cluster_names(texts, clusters.labels)
+    n_queries = len(result.queries)
+    names_of_sides = [side.lower() for side in (wording(result.use).left, wording(result.use).right)]
+    axes = {name: placed.coordinates[:, axis] for axis, name in enumerate("xyz"[: placed.coordinates.shape[1]])}
+    return {
+        "label": labels,
+        "text": texts,
+        "side": [names_of_sides[place >= n_queries] for place in range(len(labels))],
+        **axes,
+        "group": clusters.labels + 1,
+        "group_name": [names[label] for label in clusters.labels],
+        "neighbours_kept": placed.kept,
+        "best_score": best_scores(result),
+        "tokens": [int(n) for report in result.reports for n in report.n_tokens],
+    }
+
+
+def _columns(kind: Export, result: ScoreResult, placed: TextMap | None) -> Columns:
+    if kind.startswith("map"):
+        if placed is None or placed.of != result.key:
+            raise VectorError("The map is not there yet. Wait until it is drawn, then save it.")
+        return map_columns(result, placed)
+    if kind.startswith("vectors"):
+        labels, texts = result.points
+        return {"label": labels, "text": texts, "vector": list(result.vectors)}
+    return score_columns(result)

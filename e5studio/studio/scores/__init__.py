@@ -1,0 +1,1 @@
+"""The Scores tab: the matrix, its table and the picked pair."""

@@ -1,0 +1,171 @@
+"""Results -> sentences on the page, as nodes for `widgets.text_tree`: [tag, class, ...children]. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from e5studio.analysis.ranking import ranks
+from e5studio.encode_report import EncodeReport, Truncation
+from e5studio.models import ENGLISH, ModelMeta, list_models
+from e5studio.prompts import Prompt
+from e5studio.studio.charts.matrix import MAX_ROWS_WITH_OUTLINES
+from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.engine.text_box import TextList
+from e5studio.studio.formatting import shown
+from e5studio.studio.scores.other_languages import foreign_texts
+from e5studio.studio.widgets.nodes import Node, hint, prompt_code
+
+_MAX_ITEMS = 8
+_UNKNOWN_WORTH_SAYING = 0.05
+_LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made of
+_LONG_WORDS = f" Or is it the length of a word? Many models know none of more than {_LONGEST_WORD} characters."
+
+
+def summary(result: ScoreResult) -> list[Node]:
+    """One line: what was scored, by which model, how fast, and whether all was read."""
+    short = result.meta.name.rsplit("/", 1)[-1]
+    n = len(result.queries)
+    size = f"{n} texts with each other" if result.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(result.passages)}"
+    n_kept = len(result.vectors) - result.n_embedded
+    kept = f" {n_kept} {'texts were' if n_kept > 1 else 'text was'} known from before." if n_kept else ""
+    n_cut = sum(len(report.truncated) for report in result.reports)
+    cut = f", {n_cut} text{'s' * (n_cut > 1)} cut off" if n_cut else ""
+    return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}{cut}.{kept}"]]
+
+
+def reading_help(result: ScoreResult) -> list[Node]:
+    """How to read the numbers, in one sentence."""
+    short = result.meta.name.rsplit("/", 1)[-1]  # stays true when another model is picked above
+    is_outlined = len(result.queries) <= MAX_ROWS_WITH_OUTLINES
+    best = "the outlined cell is its best" if is_outlined else "the table marks the best of each"
+    text = f"Cosine \N{MULTIPLICATION SIGN} 100 with {short}. Compare within a row: {best}. Click a cell to see why."
+    if result.meta.prompt_kind != "none":
+        text += " E5 scores usually lie between 70 and 100, so their order says more than their height."
+    return hint(text)
+
+
+def notes(result: ScoreResult) -> list[Node]:
+    """What the model read: prompts in front, what was cut, unknown, empty or suspicious."""
+    boxes = [result.queries] if result.is_self else [result.queries, result.passages]
+    words = wording(result.use)
+    names = [words.left, words.right]
+    warnings: list[str] = []
+    for name, box, report in zip(names, boxes, result.reports, strict=False):
+        warnings += _warnings(name.lower(), box, report)
+    warnings += _to_do(result)
+    if result.meta.languages == ENGLISH:
+        warnings += _not_english(boxes, result.meta)
+    front = [_front(name, report.prompt) for name, report in zip(names, result.reports, strict=False)]
+    listed: list[Node] = [["li", "e5-warning", text] for text in warnings]
+    listed = listed or [["li", "", f"Every text was read whole ({_token_range(result.reports)})."]]
+    return [["h3", "", "What the model read"], ["ul", "", *front, *listed]]
+
+
+def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
+    """One pair in full: both texts, score and rank."""
+    if not result.has_pair(row, column):
+        return []
+    rank = int(ranks(result.scores)[row, column])
+    score = f"{float(result.scores[row, column]):.1f}"
+    place = f" rank {rank} of {len(result.passages)}" if not result.is_self else ""
+    return [
+        [
+            "div",
+            "e5-pair-head",
+            ["strong", "", score],
+            ["span", "", f"cosine \N{MULTIPLICATION SIGN} 100{',' if place else ''}{place}"],
+        ],
+        ["dl", "e5-pair", *_entry(result.queries, row), *_entry(result.passages, column)],
+        ["p", "e5-hint", "Further down: whether this score is high, and what it is made of."],
+    ]
+
+
+def _entry(box: TextList, index: int) -> list[Node]:
+    return [["dt", "", box.labels[index]], ["dd", "", shown(box.texts[index])]]
+
+
+def _front(name: str, prompt: Prompt) -> Node:
+    if not prompt.text:
+        return ["li", "", f"In front of {name.lower()}: nothing."]
+    tail = " (no instruction was given, so the cards' web search was taken)" if prompt.is_default_instruction else ""
+    return ["li", "", f"In front of {name.lower()}: ", prompt_code(prompt.text), tail]
+
+
+def _warnings(name: str, box: TextList, report: EncodeReport) -> list[str]:
+    found: list[str] = []
+    if box.empty:
+        lines = _some(map(str, box.empty))
+        found.append(f"Nothing to read in line {lines} of {name}: left out, the others were scored.")
+    found += [_truncated(box.labels[cut.index], cut) for cut in report.truncated[:_MAX_ITEMS]]
+    if len(report.truncated) > _MAX_ITEMS:
+        found.append(f"{len(report.truncated) - _MAX_ITEMS} more {name} were too long.")
+    places = [place for place, share in enumerate(report.unknown_share) if share >= _UNKNOWN_WORTH_SAYING]
+    unknown = [f"{box.labels[place]} ({report.unknown_share[place]:.0%})" for place in places]
+    unknown_texts = [box.texts[place] for place in places]
+    if unknown:
+        found.append(
+            f"Partly unknown to this model (share of tokens): {_some(unknown)}. Is it made for this language?"
+            + (_LONG_WORDS if any(map(_has_long_word, unknown_texts)) else "")
+        )
+    if report.already_prompted:
+        labels = _some(box.labels[index] for index in report.already_prompted)
+        found.append(f"{labels} already begin with a prompt; the model's own was put in front of it all the same.")
+    if report.n_replaced_surrogates:
+        found.append(f"Broken characters in {report.n_replaced_surrogates} {name} were replaced by �.")
+    return found
+
+
+def _has_long_word(text: str) -> bool:
+    return any(len(word) > _LONGEST_WORD for word in text.split())
+
+
+def _truncated(label: str, cut: Truncation) -> str:
+    if cut.exact:
+        read = f"the first {cut.n_read:,} of {cut.n_read + cut.n_dropped:,} tokens, and nothing after that"
+    else:
+        read = f"its first {cut.n_read:,} tokens, and nothing of the rest, which was not counted"
+    return f"{label} is too long: the model read {read}."
+
+
+def _to_do(result: ScoreResult) -> list[str]:
+    """What helps where texts are too long."""
+    if not any(report.truncated for report in result.reports):
+        return []
+    meta = result.meta
+    longer = (each for each in list_models() if each.max_tokens > meta.max_tokens and each.languages == meta.languages)
+    other = next(
+        (f", or take a model that reads more: {_short(each)} reads {each.max_tokens:,}" for each in longer), ""
+    )
+    return [f"Split long texts before scoring (in Python split_to_fit does it){other}."]
+
+
+def _not_english(boxes: Sequence[TextList], meta: ModelMeta) -> list[str]:
+    named = [f"{box.labels[place]} ({language})" for box in boxes for place, language in foreign_texts(box.texts)]
+    if not named:
+        return []
+    other = next(each for each in list_models() if each.group == "Multilingual")
+    return [
+        f"Hardly English: {_some(named)}. {_short(meta)} is made for English, and what it scores in other languages is "
+        f"not to be trusted. Take a multilingual model, such as {_short(other)}."
+    ]
+
+
+def _short(meta: ModelMeta) -> str:
+    return meta.name.rsplit("/", 1)[-1]
+
+
+def _token_range(reports: Sequence[EncodeReport]) -> str:
+    counts = [int(n) for report in reports for n in report.n_tokens]
+    low, high = min(counts), max(counts)
+    return f"{low} tokens each" if low == high else f"{low} to {high} tokens each"
+
+
+def _some(items: Iterable[str]) -> str:
+    listed = list(items)
+    more = len(listed) - _MAX_ITEMS
+    return ", ".join(listed[:_MAX_ITEMS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 0.95 else f"{seconds:.1f} s"

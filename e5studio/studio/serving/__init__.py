@@ -1,0 +1,1 @@
+"""Many visitors on one server: limits, queues, sessions, downloads, and patches of Gradio."""

@@ -1,0 +1,1 @@
+"""The Why panel: what a score is made of."""

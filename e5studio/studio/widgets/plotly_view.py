@@ -1,0 +1,53 @@
+"""A plot that keeps its place: plotly.js from the plotly package, updated in one living node.
+
+`gr.Plot` has no selection events and rebuilds the plot at each update (losing the zoom and
+leaking WebGL contexts). This component draws the dictionaries of `e5studio.studio.charts`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+import plotly
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
+
+from e5studio.studio.widgets.scripts import PARCEL_SCRIPT
+
+_PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+_ADDRESS = "e5studio/plotly.min.js"
+_SCRIPT = PARCEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_TEMPLATE = (
+    '<figure class="e5-plot"><div class="e5-plot-drawing" tabindex="0" role="group" aria-roledescription="plot" '
+    'aria-label="No plot yet"></div>'
+    '<div class="e5-plot-tip" role="status" hidden></div><p class="e5-plot-fault e5-error" role="status"></p></figure>'
+)
+
+
+def plotly_view(elem_id: str) -> gr.HTML:
+    """An empty place for a figure; `pick` tells which cell or point was clicked, `gather` which points were lassoed.
+
+    The value is a figure as `serving.downloads.posted` gives it, or None for an empty place. It is only ever
+    read by our script: no template holds it, so no text in it can become code.
+    """
+    return gr.HTML(
+        None,
+        html_template=_TEMPLATE,
+        # Relative, so that it also works under a root path: Gradio's page sets <base href>.
+        head=f'<script src="{_ADDRESS}"></script>',
+        js_on_load=_SCRIPT,
+        elem_id=elem_id,
+        apply_default_css=False,
+    )
+
+
+def plotly_route() -> Route:
+    """Where the page fetches plotly.js; as one of Gradio's static files, its address would tell where Python lies."""
+
+    def answer(request: Request) -> FileResponse:
+        headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers=headers)
+
+    return Route(f"/{_ADDRESS}", answer, methods=["GET"])

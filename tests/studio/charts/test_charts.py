@@ -1,0 +1,238 @@
+"""Figures: the data they carry, colours that can be read, and texts that stay texts."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from e5studio.studio.charts.figure import DARK_SCALE, LIGHT_SCALE, plot_text, typed
+from e5studio.studio.charts.matrix import MAX_CELLS_WITH_NUMBERS, colour_range, heat_map, readable, word_grid
+from e5studio.studio.charts.points import (
+    ColourScale,
+    cluster_groups,
+    plain_group,
+    role_groups,
+    scatter_map,
+    shaded_groups,
+)
+from e5studio.studio.compare.charts import GridCell, matrix_grid
+
+NASTY = ["<img src=x onerror=alert(1)>", "${alert(1)} and $\\href{x}$", "{{x}} & `code` C:\\users"]
+
+
+def figure_of(scores, best=None):
+    n, m = scores.shape
+    texts = [[f"{letter}{i}" for i in range(size)] for letter, size in (("q", n), ("p", m))]
+    return heat_map(scores, *texts, *texts, best or [None] * n)
+
+
+def lightness(colour):
+    rgb = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    lms = np.cbrt(np.array([[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.6300]]) @ linear)
+    return float(np.array([0.2105, 0.7936, -0.0041]) @ lms)
+
+
+def contrast(one, other):
+    def luminance(colour):
+        rgb = np.array([int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)])
+        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return float(linear @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted([luminance(one), luminance(other)])
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scale", [LIGHT_SCALE, DARK_SCALE], ids=["light", "dark"])
+def test_equal_steps_of_score_are_equal_steps_of_lightness(scale):
+    steps = np.diff([lightness(colour) for colour in scale])
+    assert (np.sign(steps) == np.sign(steps[0])).all()
+    np.testing.assert_allclose(steps, steps.mean(), rtol=0.08)
+
+
+@pytest.mark.parametrize("scale", [LIGHT_SCALE, DARK_SCALE], ids=["light", "dark"])
+def test_numbers_stand_out_from_every_colour_of_the_scale(scale):
+    scores = np.linspace(0, 100, len(scale), dtype=np.float32)[None]
+    inks = readable(scores, scale, colour_range(scores))
+    assert all(contrast(ink, cell) >= 4.3 for ink, cell in zip(inks, scale, strict=True))
+
+
+def test_the_heat_map_shows_one_decimal_and_outlines_the_best():
+    figure = figure_of(np.array([[91.93, -0.04], [70.38, 92.13]], np.float32), [0, 1])
+    assert figure["data"][1]["text"] == ["<b>91.9</b>", "0.0", "70.4", "<b>92.1</b>"]
+    for theme in ("light", "dark"):
+        (frames,) = figure["themes"][theme]["layout"]["shapes"]
+        assert frames["path"] == "M-0.5,-0.5H0.5V0.5H-0.5Z" + "M0.5,0.5H1.5V1.5H0.5Z"
+    json.dumps(figure)
+
+
+def test_the_colours_span_the_data_but_never_a_sliver():
+    assert colour_range(np.array([[70, 95]], np.float32)) == (70, 95)
+    assert colour_range(np.array([[80, 80.5]], np.float32)) == (79.25, 81.25)
+    low, high = colour_range(np.array([[83]], np.float32))
+    assert high - low == 2
+
+
+def test_a_large_matrix_drops_its_numbers_and_stays_an_array():
+    scores = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    figure = figure_of(scores)
+    assert scores.size > MAX_CELLS_WITH_NUMBERS
+    assert len(figure["data"]) == 1
+    np.testing.assert_array_equal(figure["data"][0]["z"], scores)
+    assert len(figure["layout"]["yaxis"]["ticktext"]) <= 40
+    assert figure["zoom"]
+
+
+def test_small_arrays_stay_readable():
+    assert typed(np.array([1.23456789], np.float32)) == [1.2346]
+
+
+@pytest.mark.parametrize("text", NASTY)
+def test_labels_of_the_plot_hold_no_markup_and_no_formulas(text):
+    label = plot_text(text)
+    assert "<" not in label
+    assert "$" not in label
+    assert ">" not in label.replace("<br>", "")
+
+
+def test_labels_are_short_and_one_word_is_cut_too():
+    assert len(plot_text("x" * 500, 26)) == 26
+    assert plot_text("  many   spaces \n and lines ", 26) == "many spaces and lines"
+    assert plot_text("one two three four", 120, width=9) == "one two<br>three<br>four"
+
+
+def test_hover_texts_are_data_and_complete_beside_short_labels():
+    figure = heat_map(np.zeros((1, 1), np.float32), [NASTY[0]], ["long " * 20], ["Q1"], ["P1"], [0])
+    assert figure["hover"]["rows"] == [["Q1", NASTY[0]]]
+    assert figure["hover"]["columns"] == [["P1", "long " * 20]]
+    assert "<img" not in json.dumps([figure["data"], figure["layout"], figure["themes"], figure["narrow"]])
+
+
+@pytest.mark.parametrize("n_dims", [2, 3])
+def test_the_map_tells_queries_and_passages_apart_by_colour_and_shape(n_dims):
+    points = np.arange(5 * n_dims, dtype=np.float32).reshape(5, n_dims)
+    groups = role_groups(2, 5, ("Queries", "Passages"))
+    figure = scatter_map(points, groups, list("abcde"), ["Q1", "Q2", "P1", "P2", "P3"], links=[(0, 2), (1, 4)])
+    lines, queries, passages = figure["data"]
+    assert (queries["marker"]["symbol"], passages["marker"]["symbol"]) == ("circle", "diamond")
+    for theme in figure["themes"].values():
+        colours = {patch["marker"]["color"] for patch in theme["data"][1:]}
+        assert len(colours) == 2
+    assert len(lines["x"]) == 6
+    assert lines["x"][2] is None
+    assert [len(named) for named in figure["hover"]["traces"]] == [0, 2, 3]
+    assert ("z" in queries) == (n_dims == 3)
+    json.dumps(figure)
+
+
+def test_texts_of_one_side_make_one_kind_of_point():
+    groups = role_groups(3, 3, ("Texts", "Compare with"))
+    figure = scatter_map(np.zeros((3, 2), np.float32), groups, list("abc"), ["A1", "A2", "A3"])
+    assert len(figure["data"]) == 1
+    assert len(figure["themes"]["dark"]["data"]) == 1
+
+
+def test_many_points_lose_their_labels_not_their_texts():
+    n = 3000
+    groups = role_groups(n, n, ("Texts", "Compare with"))
+    figure = scatter_map(np.zeros((n, 2), np.float32), groups, ["t"] * n, [f"A{i}" for i in range(n)])
+    [points] = figure["data"]
+    assert points["type"] == "scattergl"
+    assert points["mode"] == "markers"
+    assert isinstance(points["x"], np.ndarray)
+    assert len(figure["hover"]["traces"][0]) == n
+
+
+def test_a_group_is_named_once_and_keeps_both_shapes():
+    groups = cluster_groups(2, [0, 1, 0, 1, 1], ["summit, <b>peak</b>", ""])
+    assert [(group.members, group.symbol) for group in groups] == [
+        ((0,), "circle"),
+        ((2,), "diamond"),
+        ((1,), "circle"),
+        ((3, 4), "diamond"),
+    ]
+    assert [group.name for group in groups] == ["1 summit, &lt;b&gt;peak&lt;/b&gt;", "", "2", ""]
+    assert groups[0].colours == groups[1].colours != groups[2].colours
+    figure = scatter_map(np.zeros((5, 2), np.float32), groups, list("abcde"), list("vwxyz"))
+    assert [trace["showlegend"] for trace in figure["data"]] == [True, False, True, False]
+
+
+def test_shades_have_one_scale_for_all():
+    groups = shaded_groups(2, [0.0, 0.5, 1.0], ("Queries", "Passages"))
+    figure = scatter_map(
+        np.zeros((3, 2), np.float32), groups, list("abc"), list("xyz"), scale=ColourScale("kept", 0, 1, ".0%")
+    )
+    assert [trace["marker"]["color"] for trace in figure["data"]] == [[0.0, 0.5], [1.0]]
+    assert [trace["marker"]["showscale"] for trace in figure["data"]] == [True, False]
+    assert all("colorscale" in patch["marker"] for patch in figure["themes"]["dark"]["data"])
+
+
+def test_the_name_of_a_scale_is_no_markup():
+    groups = shaded_groups(2, [0.0, 1.0], ("Texts", ""))
+    scale = ColourScale('<a href="javascript:1">score</a> $x$ ' + "long " * 50, 0, 1, ".0%")
+    figure = scatter_map(np.zeros((2, 2), np.float32), groups, list("ab"), list("xy"), scale=scale)
+    title = figure["data"][0]["marker"]["colorbar"]["title"]["text"]
+    assert title.startswith("&lt;a href=")
+    assert "<" not in title
+    assert "$" not in title
+    assert len(title) < 80
+
+
+def test_each_number_that_is_written_into_a_cell_is_known_as_one():
+    figure = figure_of(np.zeros((2, 3), np.float32))
+    assert [figure["data"][place]["mode"] for place in figure["numbers"]] == ["text"]
+    large = figure_of(np.zeros((64, 64), np.float32))
+    assert large["numbers"] == []
+
+
+def test_a_phone_gets_names_of_columns_that_it_has_room_for():
+    few, many = (figure_of(np.zeros((1, n), np.float32))["narrow"]["layout"]["xaxis"] for n in (5, 100))
+    assert few == {}
+    assert many["tickangle"] == -90
+    assert many["ticktext"][:2] == ["<b>p0</b>", "<b>p5</b>"]
+    assert len(many["tickvals"]) == 20
+
+
+def test_every_word_of_a_sentence_is_named_on_a_phone():
+    words = [f"word{i}" for i in range(20)]
+    figure = word_grid(np.zeros((3, 20), np.float32), words[:3], words, is_centred=False)
+    assert figure["narrow"]["layout"]["xaxis"]["ticktext"] == words
+
+
+def test_a_point_that_a_search_found_has_its_rank_beside_it_and_no_other_name():
+    points = np.arange(6, dtype=np.float32).reshape(3, 2)
+    figure = scatter_map(points, plain_group(3), list("abc"), ["11", "12", "13"], marks=[(1, "1")])
+    plain, rings = figure["data"]
+    assert plain["text"] == ["11", "", "13"]
+    assert rings["text"] == ["1"]
+    assert figure["hover"]["traces"] == [[["11", "a"], ["12", "b"], ["13", "c"]], [["12", "b"]]]
+
+
+def test_names_of_neighbours_stand_apart():
+    # A query below its passage, and one far from everything.
+    points = np.array([[0, 0], [9, 9], [0, 0.3]], np.float32)
+    queries, passages = scatter_map(points, role_groups(2, 3, ("Queries", "Passages")), list("abc"), list("xyz"))[
+        "data"
+    ]
+    assert queries["textposition"] == ["bottom center", "top center"]
+    assert passages["textposition"] == ["top center"]
+
+
+def test_names_in_space_have_room_before_the_walls():
+    points = np.array([[0, 0, 5], [10, 1, 5]], np.float32)
+    scene = scatter_map(points, role_groups(1, 2, ("Queries", "Passages")), ["a", "b"], ["Q1", "P1"])["layout"]["scene"]
+    assert scene["xaxis"]["range"] == pytest.approx([-1.4, 11.4])
+    assert scene["zaxis"]["range"] == [4, 6]  # no spread at all is no range
+
+
+def test_a_grid_of_matrices_names_its_rows_in_two_lines():
+    cells = [
+        GridCell(f"queries: {row}", f"passages: {column}", np.zeros((2, 2), np.float32), [None, None])
+        for row in ("nothing", "passage prompt")
+        for column in ("nothing", "passage prompt")
+    ]
+    figure = matrix_grid(cells, ["a", "b"], ["c", "d"], ["Q1", "Q2"], ["P1", "P2"])
+    assert figure["layout"]["yaxis3"]["title"]["text"] == "queries<br>passage prompt"
+    assert [figure["data"][place]["mode"] for place in figure["numbers"]] == ["text"] * 4

@@ -1,0 +1,261 @@
+"""Every program of the Code tab, run as it is, prints the numbers of the page as nearly as it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from huggingface_hub import constants
+
+from e5studio import models
+from e5studio.model_pool import ModelPool
+from e5studio.studio.code.precision import tolerance
+from e5studio.studio.code.state import PAGE_FILE, state_of
+from e5studio.studio.code.targets import TARGETS
+from e5studio.studio.engine.catalog import ModelChoice
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.launch import launch_app
+from e5studio.studio.page.app import build_app
+from e5studio.studio.page.save import export_page
+from e5studio.studio.page.view_state import SharedView
+from tests.studio.browsing import NASTY
+from tests.studio.small_models import OFFLINE, STAND_INS, fill_cache, shrink_table
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
+    pytest.mark.usefixtures("gradio_litter"),
+]
+
+E5, MULTILINGUAL, INSTRUCT, MISTRAL = STAND_INS
+QUERIES = "how much protein should a female eat\nsummit define"
+PASSAGES = "46 grams a day is the average\nthe top of a mountain\n" + "a passage that is too long " * 200
+ODD = [
+    *NASTY,
+    "it's \"quoted\" \\ and 'so on' $(touch gone) `touch gone`; echo !! #",
+    "two\nlines\twith a tab",
+    "half a character \ud800 here",
+    "'''\"\"\"\\",
+    "JSON\u2028\u2029\x85\x0c\x07 {\"data\": []} 'x'",
+    "emoji 👩\u200d💻 漢字 \U000e0041",
+]
+ODD_BOX = "\n\n".join(ODD)
+
+REQUESTS = {
+    "e5": ScoreRequest(E5, "retrieval", QUERIES, PASSAGES),
+    "e5-symmetric": ScoreRequest(E5, "symmetric", QUERIES, PASSAGES),
+    "e5-symmetric-self": ScoreRequest(E5, "symmetric", PASSAGES, ""),
+    "e5-none": ScoreRequest(E5, "none", QUERIES, PASSAGES),
+    "e5-none-self": ScoreRequest(E5, "none", PASSAGES, ""),
+    "e5-odd": ScoreRequest(E5, "retrieval", ODD_BOX, ODD_BOX, separator="blank_line"),
+    "e5-openvino": ScoreRequest(E5, "retrieval", QUERIES, PASSAGES, backend="openvino"),
+    "e5-many": ScoreRequest(E5, "retrieval", QUERIES, "\n".join(f"{n} times {ODD[len(NASTY)]}" for n in range(250))),
+    "multilingual": ScoreRequest(MULTILINGUAL, "retrieval", QUERIES, PASSAGES),
+    "instruct": ScoreRequest(INSTRUCT, "retrieval", QUERIES, PASSAGES, 'Find what "it\'s" about\\'),
+    "instruct-default": ScoreRequest(INSTRUCT, "retrieval", QUERIES, PASSAGES),
+    "instruct-symmetric-self": ScoreRequest(INSTRUCT, "symmetric", PASSAGES, "", "Retrieve similar text"),
+    "instruct-none": ScoreRequest(INSTRUCT, "none", QUERIES, PASSAGES, "Not used"),
+    "mistral": ScoreRequest(MISTRAL, "retrieval", QUERIES, PASSAGES + "and longer than all others " * 900, "Find it"),
+    "mistral-symmetric-self": ScoreRequest(MISTRAL, "symmetric", QUERIES, ""),
+    "mistral-none": ScoreRequest(MISTRAL, "none", QUERIES, PASSAGES),
+    "minilm": ScoreRequest(OFFLINE, "none", QUERIES, PASSAGES),
+    "minilm-odd-self": ScoreRequest(OFFLINE, "none", ODD_BOX, "", separator="blank_line"),
+    "minilm-bfloat16": ScoreRequest(OFFLINE, "none", QUERIES, PASSAGES, dtype="bfloat16", backend="torch"),
+}
+FAMILIES = {"transformers": "transformers", "sentence-transformers": "sentence-transformers"}
+PYTHON = [target for target in TARGETS if target.language == "python"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory, checkpoints, offline_folder):
+    """The Hub's cache of this process and of those that it starts; the table says what is in it."""
+    root = tmp_path_factory.mktemp("hub")
+    folders = {name: checkpoints(short).folder for name, short in STAND_INS.items()}
+    fill_cache(root / "hub", {**folders, OFFLINE: offline_folder})
+    sizes = {
+        name: {field: getattr(checkpoints(short).meta, field) for field in ("n_layers", "embed_dim", "n_parameters")}
+        for name, short in STAND_INS.items()
+    }
+    (root / "models.json").write_text(json.dumps(sizes))
+    patch = pytest.MonkeyPatch()
+    patch.setattr(constants, "HF_HUB_CACHE", str(root / "hub"))
+    patch.setattr(models, "_BY_KEY", dict(models._BY_KEY))
+    shrink_table(sizes)
+    yield root
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def own_handlers(cache):
+    return Handlers(ModelPool())
+
+
+@pytest.fixture(scope="module")
+def address(own_handlers):
+    demo = build_app(own_handlers, ModelChoice(OFFLINE, "a test"))
+    yield launch_app(demo, wait=False, quiet=True)
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def results(own_handlers):
+    return {name: own_handlers.score(request) for name, request in REQUESTS.items()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, results, address):
+    """All programs, a folder for each result."""
+    root = tmp_path_factory.mktemp("programs")
+    for name, result in results.items():
+        (root / name).mkdir()
+        (root / name / PAGE_FILE).write_bytes(export_page(result, SharedView()).content)
+        for target in TARGETS:
+            code = target.write(state_of(result, address))
+            (root / name / target.file_name).write_text(code, encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def printed(folder, cache):
+    """What the programs in Python print, by result and target: all in one process, for starting one takes seconds."""
+    files = [str(folder / name / target.file_name) for name in REQUESTS for target in PYTHON]
+    root = Path(__file__).parents[3]
+    places = (root, root / "integrations/langchain-e5studio", root / "integrations/llama-index-embeddings-e5studio")
+    environment = {
+        **os.environ,
+        "HF_HOME": str(cache),
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join(map(str, places)),
+        "OMP_NUM_THREADS": "1",
+    }
+    ran = subprocess.run(
+        [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "tests.studio.code.run_programs",
+            cache / "models.json",
+            cache / "printed.json",
+            *files,
+        ],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ran.returncode == 0, ran.stderr
+    said = json.loads((cache / "printed.json").read_text())
+    return {(Path(file).parent.name, Path(file).name): text for file, text in said.items()}
+
+
+def family_of(target):
+    return FAMILIES.get(target.title, "e5studio")
+
+
+def assert_agrees(found, result, limit):
+    assert found.shape == result.scores.shape
+    assert abs(found - result.scores).max() <= limit
+
+
+@pytest.mark.parametrize("target", PYTHON, ids=lambda target: target.title)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_it_prints_the_numbers_of_the_page(name, target, printed, results):
+    said = printed[name, target.file_name]
+    assert "Traceback" not in said, said
+    found = np.array([[float(number) for number in line.split()] for line in said.splitlines()])
+    limit = tolerance(state_of(results[name], ""), family_of(target))
+    assert_agrees(found, results[name], limit + 0.005)  # two decimals are printed
+
+
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="there is no curl on this machine")
+SHELLS = [
+    pytest.param(name, marks=pytest.mark.skipif(not shutil.which(name), reason=f"there is no {name} on this machine"))
+    for name in ("bash", "sh", "zsh")
+]
+
+
+def matrix_in(printed):
+    return np.array([[float(number) for number in line.split()] for line in printed.splitlines()])
+
+
+@needs_curl
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("name", REQUESTS)
+def test_curl_prints_the_numbers_of_the_page(name, shell, folder, results):
+    ran = subprocess.run(
+        [shell, "score_with_curl.sh"], cwd=folder / name, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not ran.stderr
+    assert re.fullmatch(r"((-?\d+\.\d\d ?)+\n)+", ran.stdout)
+    limit = tolerance(state_of(results[name], ""), "e5studio")
+    assert_agrees(matrix_in(ran.stdout), results[name], limit + 0.005)  # two decimals are printed
+    assert not (folder / name / "gone").exists()
+
+
+@needs_curl
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("name", ["e5-odd", "e5-many", "instruct"])
+def test_curl_can_be_pasted_into_a_shell(name, shell, folder, results, tmp_path):
+    """Interactive shells take some characters otherwise: zsh knows no comments there, and "!" is of history."""
+    program = (folder / name / "score_with_curl.sh").read_text(encoding="utf-8")
+    ran = subprocess.run(
+        [shell, "-i"],
+        input=program,
+        cwd=folder / name,
+        env={**os.environ, "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "PS1": "", "PS2": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        start_new_session=True,
+    )
+    printed = "".join(re.findall(r"^(?:-?\d+\.\d\d ?)+\n", ran.stdout, re.MULTILINE))
+    limit = tolerance(state_of(results[name], ""), "e5studio")
+    assert_agrees(matrix_in(printed), results[name], limit + 0.005)
+    for words in ("not found", "parse error", "syntax error", "bad pattern", "no matches"):
+        assert words not in ran.stdout + ran.stderr
+
+
+@needs_curl
+@pytest.mark.parametrize("shell", SHELLS)
+def test_curl_says_what_went_wrong_and_fails(shell, results, address, tmp_path):
+    state = state_of(results["e5"], address)
+    write = next(target.write for target in TARGETS if target.title == "curl")
+    cases = [
+        (replace(state, model='no-such "model" & <b>'), "Unknown model 'no-such \"model\" & <b>'"),
+        (replace(state, queries=(" ",)), "1 of 1 texts are empty"),
+        (replace(state, address=f"{address}nowhere/"), "404"),
+        (replace(state, address="http://127.0.0.1:9/"), "connect"),
+    ]
+    for number, (wrong, words) in enumerate(cases):
+        (tmp_path / f"{number}.sh").write_text(write(wrong), encoding="utf-8")
+        ran = subprocess.run([shell, f"{number}.sh"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert ran.returncode != 0
+        assert ran.stdout == ""
+        assert words in ran.stderr
+        assert "visible" not in ran.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.title)
+def test_the_comment_holds_the_first_row(target, folder, results):
+    for name, result in results.items():
+        lines = (folder / name / target.file_name).read_text(encoding="utf-8").splitlines()
+        [place] = [place for place, line in enumerate(lines) if line.endswith("The first row on the page:")]
+        numbers = [float(word) for word in lines[place + 1].strip("# ").split(" ...")[0].split()]
+        assert numbers == pytest.approx(result.scores[0, : len(numbers)], abs=0.0051)
+        assert len(numbers) == min(8, result.scores.shape[1])
+        is_python = target.language == "python"
+        assert lines[0].startswith("# ") if is_python else lines[0] == ": <<'E5STUDIO'"
+        assert "install" in lines[0 if is_python else 1]

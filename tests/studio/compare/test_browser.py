@@ -1,0 +1,189 @@
+"""The Compare tab in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import importlib.resources
+from pathlib import Path
+
+import pytest
+
+from e5studio.backends import resolve_choices
+from e5studio.studio.compare import tab as compare_tab
+from tests.studio.browsing import MARKS, NASTY, example, expect, score, take_model, write
+from tests.studio.conftest import ENGLISH, INSTRUCT
+
+pytestmark = MARKS
+
+
+def open_compare(page):
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#e5-compare")).to_be_visible()
+
+
+def compared(page, button):
+    before = page.locator("#e5-compare-status").inner_text()
+    page.locator(button).click()
+    expect(page.locator("#e5-compare-status")).not_to_have_text(before)
+    expect(page.locator("#e5-compare-status .e5-done")).to_be_visible()
+    expect(page.locator("#e5-compare")).to_be_enabled()
+
+
+def test_a_person_compares_with_no_prompt_and_looks_closer(open_page, tmp_path):
+    page = open_page()
+    take_model(page, ENGLISH)
+    example(page, "Eight questions")
+    open_compare(page)
+    page.locator("#e5-other-model .e5-models-chosen").click()
+    page.locator("#e5-other-model .e5-model", has=page.locator(f"input[value='{ENGLISH}']")).click()
+    expect(page.locator("#e5-other-use label")).to_have_count(3)
+    page.locator("#e5-other-use").get_by_text("No prompt").click()
+    page.get_by_label("Passage 1 answers query 1").check()
+    compared(page, "#e5-compare")
+    said = page.locator("#e5-compare-said")
+    expect(said).to_contain_text("e5-small-v2, Query → passage, float32, queries query: , passages passage:")
+    expect(said).to_contain_text("e5-small-v2, No prompt, float32, nothing in front")
+    expect(said).to_contain_text("Kendall's tau")
+    expect(said).to_contain_text("mean reciprocal rank")
+    expect(page.locator("#e5-differences .textpoint")).to_have_count(64)
+    rows = page.locator("#e5-moves tbody tr")
+    expect(rows).to_have_count(64)
+
+    rows.nth(3).click()
+    pair = page.locator("#e5-compared-pair")
+    expect(pair).to_contain_text("A ")
+    query = rows.nth(3).locator("td b").first.inner_text()
+    expect(page.locator("#e5-bump-said strong")).to_have_text(query)
+    expect(page.locator("#e5-bump .scatterlayer .js-line")).to_have_count(8)
+    expect(page.locator("#e5-moved .points path")).to_have_count(8)
+    for name in ("a", "b"):
+        expect(page.locator(f"#e5-map-{name} .points path")).to_have_count(16)
+
+    with page.expect_download() as saved:
+        page.get_by_label("Save all pairs as CSV").click()
+    saved.value.save_as(tmp_path / "pairs.csv")
+    with (tmp_path / "pairs.csv").open(encoding="utf-8-sig", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 64
+
+    page.locator("#e5-queries textarea").press_sequentially("x")
+    expect(page.locator("#e5-compare-status")).to_contain_text("Press Compare again")
+
+
+def test_prompts_are_tried_at_one_click(open_page):
+    page = open_page()
+    take_model(page, ENGLISH)
+    open_compare(page)
+    compared(page, "#e5-try-prompts")
+    expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
+    expect(page.locator("#e5-moves .e5-row-best")).to_have_count(1)
+    expect(page.locator("#e5-differences .hm")).to_have_count(9)
+    expect(page.locator("#e5-compare-details")).to_have_count(0)
+    page.locator("#e5-differences .js-plotly-plot .nsewdrag").nth(4).click(position={"x": 20, "y": 20})
+    expect(page.locator("#e5-compared-pair .e5-near dt")).to_have_count(9)
+
+
+def test_another_instruction_fills_the_form_and_runs(open_page):
+    page = open_page()
+    open_compare(page)
+    page.locator("#e5-try-instruction").click()
+    expect(page.locator("#e5-compare-status .e5-error")).to_contain_text("takes no instruction")
+    take_model(page, INSTRUCT)
+    page.locator("#e5-use").get_by_text("Instruction + query").click()
+    compared(page, "#e5-try-instruction")
+    expect(page.locator("#e5-other-instruction textarea")).to_have_value(
+        "Given a question, retrieve Wikipedia passages that answer the question"
+    )
+    expect(page.locator("#e5-compare-said")).to_contain_text("Instruct: Given a question, retrieve Wikipedia")
+    expect(page.locator("#e5-moved .points path")).to_have_count(2)
+
+
+def test_precisions_are_compared_at_one_click(open_page):
+    page = open_page()
+    score(page)
+    open_compare(page)
+    compared(page, "#e5-try-precision")
+    expect(page.locator("#e5-compare-said")).to_contain_text("No prompt, int8")
+    expect(page.locator("#e5-dtype-b input")).to_have_value("int8")
+    page.get_by_label("Passage 1 answers query 1").check()
+    expect(page.locator("#e5-compare-status")).to_contain_text("Changed since it was compared")
+
+
+def test_a_precision_that_cannot_be_had_is_met_with_what_the_page_offers(open_page, monkeypatch):
+    def refuse(*arguments, **options):
+        resolve_choices("torch", device="cpu", dtype="int8")
+
+    monkeypatch.setattr(compare_tab, "compare", refuse)
+    page = open_page()
+    open_compare(page)
+    page.locator("#e5-try-precision").click()
+    said = page.locator("#e5-compare-status .e5-error")
+    expect(said).to_contain_text("not in 'int8'. Choose another precision, such as float32.")
+    expect(said).not_to_contain_text("backend=")
+
+
+def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(open_page):
+    page = open_page()
+    open_compare(page)
+    compared(page, "#e5-try-precision")
+    page.locator("#e5-other-model .e5-models-chosen").click()
+    page.locator("#e5-other-model .e5-model", has=page.locator("input[value='intfloat/e5-large-v2']")).click()
+    page.locator("#e5-compare").click()
+    expect(page.locator("#e5-compare-status .e5-error")).to_contain_text("e5-large-v2 is not on this machine")
+    expect(page.locator("#e5-differences .textpoint")).to_have_count(4)
+
+
+def test_what_is_typed_while_it_runs_is_not_called_compared(open_page, held_up, monkeypatch):
+    real = compare_tab.try_prompts
+
+    def slow(*arguments, **options):
+        assert held_up.wait(20)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(compare_tab, "try_prompts", slow)
+    page = open_page()
+    open_compare(page)
+    page.locator("#e5-try-prompts").click()
+    expect(page.locator("#e5-compare-stop")).to_be_visible()
+    page.locator("#e5-queries textarea").press_sequentially("x")
+    held_up.set()
+    expect(page.locator("#e5-compare-status")).to_have_text("Changed since it was compared. Press Compare again.")
+    expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
+
+
+def test_comparing_can_be_stopped(open_page):
+    page = open_page()
+    open_compare(page)
+    page.locator("#e5-other-model .e5-models-chosen").click()
+    page.locator("#e5-other-model .e5-model", has=page.locator("input[value='intfloat/multilingual-e5-base']")).click()
+    page.locator("#e5-compare").click()
+    expect(page.locator("#e5-compare-status")).to_contain_text("B: Downloading multilingual-e5-base")
+    page.locator("#e5-compare-stop").click()
+    expect(page.locator("#e5-compare-status .e5-hint")).to_contain_text("Stopped.")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_of_compare_shuts_people_out_and_texts_stay_texts(open_page, theme):
+    axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
+    page = open_page(theme=theme)
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    write(page, NASTY, NASTY)
+    open_compare(page)
+    for button, column in (("#e5-try-prompts", "Same best"), ("#e5-try-precision", "Rank A")):
+        compared(page, button)
+        expect(page.locator("#e5-moves")).to_contain_text(column)
+        page.locator("#e5-moves tbody tr").first.click()
+        found = page.evaluate("async () => (await axe.run()).violations")
+        grave = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
+    expect(page.locator("#e5-compared-pair")).to_contain_text("Q")
+    assert page.locator("#e5-compare-details img, #e5-moves img, #e5-compared-pair script").count() == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_scrolls_down_only_here_too(open_page, theme):
+    page = open_page(390, 844, theme, touch=True)
+    example(page, "Eight questions")
+    open_compare(page)
+    for button in ("#e5-try-prompts", "#e5-try-precision"):
+        compared(page, button)
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -1,0 +1,384 @@
+"""Own pairs: answers found or named, figures as `evaluate` gives them, differences, stops, settings that fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+import weakref
+
+import numpy as np
+import pytest
+
+from e5studio.analysis.significance import compare_means, mean_interval
+from e5studio.batching import Limits
+from e5studio.cache import VectorCache, vector_key
+from e5studio.errors import MissingDependencyError, TextError
+from e5studio.evaluation import Document, RetrievalTask, evaluate, read_beir
+from e5studio.studio.corpus import evaluation
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
+from e5studio.studio.corpus.embedding import embed_corpus
+from e5studio.studio.corpus.evaluation import METRICS, FailedSetting, SettingResult, measure
+from e5studio.studio.corpus.pairs import Pairs, read_pairs
+from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.errors import LimitError, StoppedError
+from tests.evaluation.evaluation_sets import EVALUATIONS, needs_evaluations
+from tests.fakes import FakeBackend, encoder_over
+from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT, OFFLINE, StandInPool
+from tests.studio.corpus.conftest import ignore
+
+WORDS = [
+    f"{word} of the mountain, number {n}" for n, word in enumerate("summit valley river stone protein".split() * 6)
+]
+CORPUS = Corpus(
+    "notes.csv",
+    tuple(WORDS),
+    tuple(range(2, 62, 2)),
+    titles=tuple(f"title {n}" if n % 3 else "" for n in range(30)),
+)
+PAIRS = read_pairs([f"which {text}" for text in WORDS[:12]], [WORDS[n] for n in range(5, 17)], CORPUS)
+RETRIEVAL = CorpusSetting(ENGLISH, "retrieval")
+
+
+def measured(handlers, settings, kept=None, *, corpus=CORPUS, pairs=PAIRS, on_stage=None, **more):
+    return measure(handlers, corpus, pairs, settings, kept or KeptVectors(), on_stage, **more)
+
+
+@pytest.fixture
+def backend(checkpoints):
+    return FakeBackend(checkpoints("e5").meta.embed_dim, limits=Limits(token_budget=40))
+
+
+@pytest.fixture
+def fake(backend, checkpoints):
+    """Handlers over an encoder that remembers what it was given."""
+    return Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+
+
+def n_texts_seen(backend):
+    return sum(map(len, backend.seen))
+
+
+def as_task(corpus=CORPUS, pairs=PAIRS, name="mine"):
+    ids = tuple(f"d{row:03}" for row in range(len(corpus)))
+    return RetrievalTask(
+        name=name,
+        split="test",
+        query_ids=tuple(f"q{n}" for n in range(len(pairs))),
+        queries=pairs.queries,
+        document_ids=ids,
+        documents=lambda: iter([Document(*each) for each in zip(corpus.titles, corpus.texts, strict=True)]),
+        judgements={f"q{n}": {ids[row]: 1 for row in rows} for n, rows in enumerate(pairs.relevant)},
+    )
+
+
+class TestReadingPairs:
+    corpus = Corpus("faq.csv", ("a cat", " a dog ", "a cat", "7"), (2, 3, 5, 7), titles=("Cats", "Dogs", "", "Seven"))
+
+    @pytest.mark.parametrize(
+        ("answer", "rows"),
+        [
+            ("a cat", (0, 2)),  # all rows with this text count
+            ("a dog", (1,)),
+            ("  a cat\n", (0, 2)),
+            ("Dogs", (1,)),
+            ("Cats a cat", (0,)),
+            ("5", (2,)),
+            (3, (1,)),
+            ("7", (3,)),  # a text first, then a line; here they are the same row
+            ("2", (0,)),
+        ],
+    )
+    def test_an_answer_is_a_text_a_title_or_a_line(self, answer, rows):
+        assert read_pairs(["a question"], [answer], self.corpus).relevant == (rows,)
+
+    def test_ids_come_first_where_there_are_some(self):
+        found = read_pairs(["q", "r"], ["5", "a cat"], self.corpus, ids=["5", "6", "7", "8"])
+        assert found.relevant == ((0,), (0, 2))
+
+    def test_a_query_that_comes_again_has_more_answers_and_is_read_as_it_stands(self):
+        found = read_pairs([" what barks", "what barks ", "what purrs"], ["a dog", "7", "a cat"], self.corpus)
+        assert found == Pairs((" what barks", "what purrs"), ((1, 3), (0, 2)))
+
+    def test_pairs_without_an_answer_in_the_corpus_are_left_out_by_line(self):
+        found = read_pairs(["q", " ", "r", "s"], ["a bird", "a cat", "a dog", ""], self.corpus, lines=[2, 4, 6, 8])
+        assert found == Pairs(("r",), ((1,),), left_out=(2, 4, 8))
+
+    def test_or_refused_by_line_where_that_was_chosen(self):
+        queries, answers = ["q"] * 9, ["a bird"] * 8 + ["a cat"]
+        with pytest.raises(TextError, match=r"8 of 9 pairs lack .* faq.csv \(lines 1, 2, 3, 4, 5, \.\.\.\)") as caught:
+            read_pairs(queries, answers, self.corpus, unknown="refuse")
+        assert caught.value.indices == tuple(range(8))
+
+    def test_nothing_left_is_an_error_either_way(self):
+        with pytest.raises(TextError, match="No pair has"):
+            read_pairs(["q"], ["a bird"], self.corpus)
+        with pytest.raises(TextError, match="no pairs"):
+            read_pairs([], [], self.corpus)
+
+    def test_more_queries_than_anyone_waits_for(self, monkeypatch):
+        monkeypatch.setattr(evaluation, "MAX_QUERIES", 2)
+        with pytest.raises(LimitError, match="3 queries"):
+            read_pairs(["q", "r", "s"], ["a cat"] * 3, self.corpus)
+
+
+def test_an_id_that_is_not_there_is_no_line():
+    corpus = Corpus("faq.csv", ("one", "two", "three"), (2, 3, 4))
+    found = read_pairs(["q", "r"], ["2", "3"], corpus, ids=["0", "1", "2"])
+    assert (found.queries, found.relevant, found.left_out) == (("q",), ((2,),), (2,))
+
+
+def test_a_number_is_a_line_whatever_the_ids_say_and_all_rows_of_its_text_count():
+    corpus = Corpus("faq.csv", ("same", "other", "same"), (2, 3, 4))
+    found = read_pairs(["q", "r"], [2, 3], corpus, ids=["3", "4", "2"])
+    assert found.relevant == ((0, 2), (1,))
+
+
+class TestFigures:
+    @pytest.mark.parametrize(("model", "name"), [(ENGLISH, "e5"), (INSTRUCT, "multilingual-e5-instruct")])
+    def test_they_are_those_of_an_evaluation(self, handlers, encoders, model, name):
+        words = "Find the place" if model == INSTRUCT else None
+        expected = evaluate(encoders(name), as_task(), instruction=words)
+        found = measured(handlers, [CorpusSetting(model, "retrieval", words or "")])
+        [row] = found.rows
+        for metric in METRICS:
+            assert row.means[metric].value == pytest.approx(expected.scores[metric], abs=5e-6)
+            assert row.means[metric].interval == mean_interval(row.per_query.values[metric])
+        assert row.prompts == (expected.prompts.query.text, expected.prompts.document.text)
+        assert row.difference is None
+        assert (found.against, found.of) == (0, CORPUS.key)
+
+    def test_a_use_puts_its_prompts_in_front_and_an_unknown_one_is_the_usual(self, handlers):
+        settings = [CorpusSetting(ENGLISH, "symmetric"), CorpusSetting(ENGLISH, "none"), CorpusSetting(OFFLINE, "none")]
+        rows = measured(handlers, [*settings, CorpusSetting(OFFLINE, "retrieval")]).rows
+        assert [row.prompts for row in rows] == [("query: ", "query: "), ("", ""), ("", ""), ("", "")]
+        assert [row.use for row in rows] == ["symmetric", "none", "none", "none"]
+        assert rows[3].n_embedded == 0  # the same as the one before
+
+    def test_each_is_held_against_the_first_or_the_best(self, handlers):
+        settings = [CorpusSetting(ENGLISH, "none"), RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        kept = KeptVectors()
+        found = measured(handlers, settings, kept)
+        scores = [row.per_query.values["ndcg_at_10"] for row in found.rows]
+        assert found.rows[1].difference == compare_means(scores[0], scores[1])
+        assert found.rows[0].difference is None
+        best = measured(handlers, settings, kept, against="best")
+        assert best.against == int(np.argmax([score.mean() for score in scores]))
+        assert best.rows[best.against].difference is None
+        others = [row.difference for place, row in enumerate(best.rows) if place != best.against]
+        assert all(other.difference <= 0 for other in others)
+
+    def test_few_queries_have_no_interval(self, handlers):
+        few = read_pairs(["which summit", "which river"], [WORDS[0], WORDS[2]], CORPUS)
+        [row] = measured(handlers, [RETRIEVAL], pairs=few).rows
+        assert row.means["ndcg_at_10"].interval is None
+
+    def test_all_rows_with_the_text_of_an_answer_count(self, handlers):
+        corpus = Corpus("twins.csv", ("the summit", "the summit", "a river"), (1, 2, 3))
+        pairs = read_pairs(["the summit"], ["the summit"], corpus)
+        [row] = measured(handlers, [RETRIEVAL], corpus=corpus, pairs=pairs).rows
+        assert row.means["recall_at_1"].value == 0.5
+        assert row.means["ndcg_at_10"].value == 1
+
+    def test_grades_are_gains(self, handlers):
+        pairs = Pairs(PAIRS.queries, tuple((0, 1) for _ in PAIRS.queries), tuple((3, 1) for _ in PAIRS.queries))
+        assert pairs.judgements["4"] == {"0": 3, "1": 1}
+        graded, plain = (
+            measured(handlers, [RETRIEVAL], pairs=each).rows[0].means["ndcg_at_10"].value
+            for each in (pairs, Pairs(pairs.queries, pairs.relevant))
+        )
+        assert graded != plain
+
+
+class TestVectorsAreKept:
+    def test_a_second_run_embeds_nothing(self, handlers):
+        kept, settings = KeptVectors(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        first = measured(handlers, settings, kept)
+        assert [row.n_embedded for row in first.rows] == [42, 42]
+        assert all(row.seconds_per_thousand > 0 and row.tokens_per_second > 0 for row in first.rows)
+        second = measured(handlers, settings, kept)
+        assert [row.n_embedded for row in second.rows] == [0, 0]
+        assert all(row.seconds_per_thousand is None and row.tokens_per_second is None for row in second.rows)
+        assert [row.means for row in second.rows] == [row.means for row in first.rows]
+
+    def test_another_instruction_embeds_the_queries_alone_whose_speed_tells_nothing_of_texts(self, handlers):
+        settings = [CorpusSetting(INSTRUCT, "retrieval", words) for words in ("Find it", "Find the place")]
+        rows = measured(handlers, settings).rows
+        assert [row.n_embedded for row in rows] == [42, 12]
+        assert (rows[1].seconds_per_thousand, rows[1].tokens_per_second) == (None, None)
+
+    def test_what_was_embedded_to_be_searched_is_not_embedded_again(self, fake, backend):
+        kept = KeptVectors()
+        embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore)
+        assert n_texts_seen(backend) == 30
+        [row] = measured(fake, [RETRIEVAL], kept).rows
+        assert (row.n_embedded, n_texts_seen(backend)) == (12, 42)
+        assert row.seconds_per_thousand is None
+        assert embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore).n_embedded == 0  # and the other way round
+
+    def test_a_stop_loses_no_batch_that_was_done(self, fake, backend):
+        kept, told = KeptVectors(), []
+
+        def stop(share, words):
+            told.append(words)
+            if sum(words.startswith("Embedding") for words in told) == 3:
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            measured(fake, [RETRIEVAL], kept, on_stage=stop)
+        done = n_texts_seen(backend)
+        assert 0 < done < 30
+        assert fake.pool.n_leased == fake.pool.n_released
+        [row] = measured(fake, [RETRIEVAL], kept).rows
+        assert n_texts_seen(backend) == 42
+        assert row.n_embedded == 42 - done
+
+    def test_a_stop_in_the_second_setting_loses_none_of_the_first(self, handlers):
+        kept, settings = KeptVectors(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+
+        def stop(share, words):
+            if words.startswith("Setting 2 of 2: Embedding"):
+                raise StoppedError
+
+        with pytest.raises(StoppedError):
+            measured(handlers, settings, kept, on_stage=stop)
+        first, second = measured(handlers, settings, kept).rows
+        assert first.n_embedded == 0
+        assert second.n_embedded < 42
+
+    def test_where_there_is_no_room_all_is_measured_all_the_same(self, handlers):
+        settings = [RETRIEVAL, CorpusSetting(OFFLINE, "none"), RETRIEVAL]
+        rows = measured(handlers, settings, KeptVectors(max_bytes=1)).rows
+        assert [row.n_embedded for row in rows] == [42, 42, 42]  # the first's vectors had to make way
+        assert rows[2].means == rows[0].means == measured(handlers, [RETRIEVAL]).rows[0].means
+
+    def test_vectors_that_made_way_are_not_held_on_to(self, handlers):
+        made = []
+
+        class Watched(KeptVectors):
+            def rows(self, *asked):
+                found = super().rows(*asked)
+                made.append(weakref.ref(found))
+                return found
+
+        kept = Watched(max_bytes=1)
+        found = measured(handlers, [RETRIEVAL, CorpusSetting(OFFLINE, "none"), RETRIEVAL], kept)
+        assert len(found.rows) == 3
+        assert sum(each() is not None for each in made) == 1  # the latest, which kept always holds
+
+    def test_the_speed_is_that_of_the_texts_that_were_embedded(self, handlers, encoders):
+        half = Corpus("half.csv", CORPUS.texts[:15], CORPUS.lines[:15], titles=CORPUS.titles[:15])
+        kept = KeptVectors()
+        embed_corpus(handlers, half, RETRIEVAL, kept, ignore)
+        [row] = measured(handlers, [RETRIEVAL], kept).rows
+        n_tokens = encoders("e5").prepare(CORPUS.documents[15:], prompt="passage: ").report.n_tokens
+        per_text = row.seconds_per_thousand * row.tokens_per_second / 1000
+        assert per_text == pytest.approx(n_tokens.mean())
+
+
+class TestStages:
+    def test_progress_counts_settings(self, handlers):
+        told = []
+        settings = [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        measured(handlers, settings, on_stage=lambda *stage: told.append(stage))
+        loading = ("Loading", "Downloading")  # which comes before anything is counted
+        shares = [share for share, words in told[:-1] if not words.split(": ")[1].startswith(loading)]
+        assert shares == sorted(shares)
+        assert 0.5 in shares
+        assert shares[-1] == 1
+        assert told[-1] == (None, "Comparing the settings")
+
+    def test_batches_are_told_with_counts_and_rate(self, fake, monkeypatch):
+        from e5studio.studio.corpus import embedding
+
+        monkeypatch.setattr(embedding, "_SECONDS_UNTIL_SPEED", 0)
+        told = []
+        measured(fake, [RETRIEVAL], on_stage=lambda *stage: told.append(stage))
+        words = [words for _, words in told if words.startswith("Embedding")]
+        assert all(each.endswith(" a second") for each in words)
+        assert any(each.startswith("Embedding: 30 of 30 texts, ") for each in words)
+        assert words[-1].startswith("Embedding: 12 of 12 queries, ")
+
+    def test_a_query_without_a_usable_vector_is_named(self, checkpoints):
+        is_broken = False
+
+        def spoil(vectors, batch):
+            vectors[is_broken & (batch.lengths == batch.lengths.max())] = np.nan
+            return vectors
+
+        backend = FakeBackend(checkpoints("e5").meta.embed_dim, spoil=spoil)
+        fake = Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+        kept = KeptVectors()
+        embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore)
+        is_broken = True
+        pairs = read_pairs(["one", "two words and more"], [WORDS[0], WORDS[1]], CORPUS)
+        [failed] = measured(fake, [RETRIEVAL], kept, pairs=pairs).rows
+        assert "no usable vector for the query “two words and more”" in failed.reason
+
+    def test_a_setting_that_fails_leaves_the_others_standing(self, handlers):
+        settings = [CorpusSetting(ABSENT, "retrieval"), RETRIEVAL, CorpusSetting(FAULTY, "retrieval")]
+        found = measured(handlers, [*settings, CorpusSetting("no/such-model", "none"), RETRIEVAL])
+        failed = [row.reason for row in found.rows if isinstance(row, FailedSetting)]
+        assert "does not answer" in failed[0]
+        assert "Something went wrong" in failed[1]
+        assert "Unknown model" in failed[2]
+        assert found.against == 1
+        assert isinstance(found.rows[4], SettingResult)
+        assert found.rows[4].difference.difference == 0
+        assert found.rows[4].difference.p_value == 1
+
+    def test_where_all_fail_nothing_is_held_against_anything(self, handlers):
+        found = measured(handlers, [CorpusSetting(ABSENT, "retrieval")])
+        assert (found.against, len(found.rows)) == (None, 1)
+
+    def test_what_is_not_installed_is_missed_before_anything_is_embedded(self, handlers, stand_in_pool, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pytrec_eval", None)
+        before = stand_in_pool.n_leased
+        with pytest.raises(MissingDependencyError, match="pytrec_eval"):
+            measured(handlers, [RETRIEVAL])
+        assert stand_in_pool.n_leased == before
+
+
+def part_of_scifact(folder):
+    """A few of the documents and those that answer: what both measure is the same of any part."""
+    whole = EVALUATIONS / "scifact"
+    (folder / "qrels").mkdir()
+    qrels = (whole / "qrels" / "test.tsv").read_text(encoding="utf-8")
+    (folder / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
+    (folder / "queries.jsonl").write_bytes((whole / "queries.jsonl").read_bytes())
+    answers = {line.split("\t")[1] for line in qrels.splitlines()[1:]}
+    lines = (whole / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for place, line in enumerate(lines) if place % 50 == 0 or json.loads(line)["_id"] in answers]
+    (folder / "corpus.jsonl").write_text("".join(kept), encoding="utf-8")
+    return folder
+
+
+@needs_evaluations
+def test_scifact_comes_out_as_the_command_measures_it(handlers, offline_encoder, tmp_path):
+    task = read_beir(part_of_scifact(tmp_path))
+    documents = list(task.documents())
+    corpus = Corpus(
+        "scifact",
+        tuple(document.text for document in documents),
+        tuple(range(1, len(documents) + 1)),
+        titles=tuple(document.title for document in documents),
+    )
+    listed = [(query, document) for query in task.query_ids for document in task.judgements[query]]
+    text_of = dict(zip(task.query_ids, task.queries, strict=True))
+    pairs = read_pairs(
+        [text_of[query] for query, _ in listed], [document for _, document in listed], corpus, ids=task.document_ids
+    )
+    assert len(corpus) > 300
+    assert len(pairs) == 300
+    kept, cache = KeptVectors(), VectorCache()
+    [row] = measured(handlers, [CorpusSetting(OFFLINE, "none", dtype="float32")], kept, corpus=corpus, pairs=pairs).rows
+    spec = offline_encoder.spec
+    for texts in (corpus.documents, pairs.queries):  # the same vectors, so that they are not embedded twice here
+        vectors = kept.rows(spec.fingerprint, "", texts, spec.embed_dim).whole()
+        cache.put_many({vector_key(spec.fingerprint, "", text): vectors[n] for n, text in enumerate(texts)})
+    expected = evaluate(offline_encoder, task, cache=cache)
+    found = row.means["ndcg_at_10"]
+    assert found.value == pytest.approx(expected.main_score, abs=1e-9)
+    assert 0.7 < found.value < 0.9  # of all documents it is 0.645
+    assert row.means["mrr_at_10"].value == pytest.approx(expected.scores["mrr_at_10"], abs=1e-9)
+    assert found.interval.low < found.value - 0.02 < found.value + 0.02 < found.interval.high

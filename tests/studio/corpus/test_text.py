@@ -1,0 +1,171 @@
+"""What the Corpus tab says, lists and draws."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from e5studio.analysis.attribution import Words
+from e5studio.prompts import Prompt
+from e5studio.studio.corpus import text as corpus_text
+from e5studio.studio.corpus.charts import draw_measured
+from e5studio.studio.corpus.corpus import Corpus
+from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
+from e5studio.studio.corpus.evaluation import FailedSetting, measure
+from e5studio.studio.corpus.pairs import Pairs
+from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult, carrying_words, search_corpus
+from e5studio.studio.corpus.selection import corpus_setting
+from e5studio.studio.corpus.table_file import Table
+from e5studio.studio.corpus.tables import measured_table, preview_table
+from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.why.explanation import TextReading
+from tests.studio.browsing import NASTY
+from tests.studio.conftest import ABSENT, ENGLISH
+
+TEXTS = tuple(f"text number {n} about {what}" for n, what in enumerate(["bees", "stars", "rivers", "letters"] * 4))
+
+
+def words_of(nodes):
+    if isinstance(nodes, str):
+        return nodes
+    first = 2 if nodes and isinstance(nodes[0], str) else 0
+    return " ".join(words_of(node) for node in nodes[first:])
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return Corpus("texts.csv", TEXTS, tuple(range(2, 18)), n_missing=1, n_empty=2, bad_rows=("line 9 is bad",))
+
+
+@pytest.fixture(scope="module")
+def embedded(handlers, corpus):
+    return embed_corpus(handlers, corpus, corpus_setting(ENGLISH, "retrieval", ""), KeptVectors(), lambda news: None)
+
+
+@pytest.fixture(scope="module")
+def measured(handlers, corpus):
+    pairs = Pairs(tuple(f"query {n}" for n in range(12)), tuple((n,) for n in range(12)), left_out=(7,))
+    left = corpus_setting(ENGLISH, "retrieval", "")
+    settings = [left, corpus_setting(ENGLISH, "none", ""), corpus_setting(ABSENT, "retrieval", "")]
+    return measure(handlers, corpus, pairs, settings, KeptVectors())
+
+
+def test_what_could_not_be_read_is_named_by_line():
+    bad = tuple(f"line {n} has 1 cells, the header 2" for n in range(10))
+    said = words_of(
+        corpus_text.file_read(Table("a.csv", ("a", "b"), (("x",), ("y",)), (2,), bad, other_delimiter=None))
+    )
+    assert "a.csv : 1 row, 2 columns." in said
+    assert "10 rows could not be read" in said
+    assert "line 0 has 1 cells" in said
+    assert "and 4 more" in said
+
+
+def test_what_is_left_out_is_counted(corpus):
+    said = words_of(corpus_text.chosen(corpus))
+    assert "16 texts to embed." in said
+    assert "1 row without a value, 2 rows with an empty text, 1 row that could not be read" in said
+
+
+def test_whether_titles_are_embedded_is_said(corpus):
+    titled = replace(corpus, titles=("A title",) * len(corpus))
+    assert "Each title is embedded in front of its text." in words_of(corpus_text.chosen(titled))
+    assert "title" not in words_of(corpus_text.chosen(replace(corpus, titles=None)))
+
+
+def test_news_tell_counts_speed_and_time():
+    assert corpus_text.news(EmbeddingNews("Loading x", None, 0, 9)) == "Loading x"
+    told = corpus_text.news(EmbeddingNews("Embedding", 0.5, 1200, 50_000, 310.4, 157.0))
+    assert told == "Embedding, 1,200 of 50,000 texts, 310 a second, 3 min left"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.234, "0.2 s"), (61, "61 s"), (600, "10 min"), (9000, "2.5 h"), (119.7, "120 s")]
+)
+def test_durations(seconds, said):
+    assert corpus_text.duration(seconds) == said
+
+
+def test_what_was_embedded_is_told_with_its_prompt(embedded):
+    said = words_of(corpus_text.embedded(embedded))
+    assert "16 texts of texts.csv embedded with e5-small-v2" in said
+    assert "passage: " in said
+
+
+def test_hits_come_at_once_and_their_words_are_marked_later(handlers, embedded):
+    found = search_corpus(handlers, embedded, "bees", top_k=3)
+    at_once = corpus_text.hits(found)
+    assert "The 3 nearest of the corpus" in words_of(at_once)
+    assert all(f"line {hit.label}" in words_of(at_once) and hit.text in words_of(at_once) for hit in found.hits)
+    carrying = carrying_words(handlers, embedded, "bees", [hit.row for hit in found.hits])
+    later = corpus_text.hits(found, carrying)
+    assert "Orange words carry" in words_of(later)
+    assert "e5-holds-" in json.dumps(later)
+
+
+@pytest.mark.parametrize("n_before", [0, 300])
+def test_a_title_stands_apart_from_its_text(n_before):
+    parts = ["Eggs", *["filler"] * n_before, "keep", "cold"]
+    text = " ".join(parts)
+    starts = np.cumsum([0, *(len(part) + 1 for part in parts[:-1])])
+    spans = np.stack([starts, starts + [len(part) for part in parts]], axis=1)
+    values = np.zeros(len(parts))
+    values[[0, -2, -1]] = 1.0
+    reading = TextReading("1", text, Words(tuple(parts), ("word",) * len(parts), spans, None), 9, len(text), ())
+    carrying = CarryingWords(0, reading, values, values, 1.0)
+    hit = SearchHit(0, "2", 80.0, text.removeprefix("Eggs "), "Eggs")
+    found = SearchResult("eggs", Prompt(""), (hit,), np.zeros(1, np.float32), False, 0.1, "")
+    for marks in ((), (carrying,)):
+        _, _, title, body = corpus_text.hits(found, marks)[-1][1:]
+        assert words_of([title]).split() == ["Eggs"]
+        assert "e5-hit-title" in title[1]
+        assert "Eggs" not in words_of([body])
+    assert words_of([body]).split()[:2] == (["…", "filler"] if n_before else ["keep", "cold"])
+
+
+def test_of_a_long_passage_the_part_that_carries_the_score_is_shown():
+    text = " ".join(f"word{n:03}" for n in range(300))
+    spans = np.array([[8 * n, 8 * n + 7] for n in range(300)])
+    values = np.zeros(300)
+    values[200:210] = 1.0
+    reading = TextReading("1", text, Words(tuple(text.split()), ("word",) * 300, spans, None), 300, len(text), ())
+    passage = CarryingWords(0, reading, values, values, 10.0)
+    shown = json.dumps(corpus_text._hit(1, SearchHit(0, "1", 90.0, text, ""), passage, "line"))
+    assert "word205" in shown
+    assert "word001" not in shown
+    assert len(shown) < 6000
+
+
+def test_a_measurement_is_told_with_what_failed_and_how_sure_it_is(measured):
+    said = words_of(corpus_text.measured(measured))
+    assert "12 queries with known answers" in said
+    assert "lines 7" in said
+    assert "e5-large-v2: " in said
+    assert "is not on this machine" in said
+    assert "e5-small-v2, no prompt: nDCG@10" in said
+    assert "chance" in said
+
+
+def test_the_table_of_settings_holds_the_figures(measured):
+    table = measured_table(measured)
+    titles = [column["title"] for column in table["columns"]]
+    for cells, row in zip(table["rows"], measured.rows, strict=True):
+        assert len(cells) == len(titles)
+        if isinstance(row, FailedSetting):
+            assert set(cells[1:]) == {None}
+            continue
+        assert cells[1] == pytest.approx(row.means["ndcg_at_10"].value, abs=1e-6)
+        assert cells[titles.index("Recall@5")] == pytest.approx(row.means["recall_at_5"].value, abs=1e-6)
+    figure = draw_measured(measured)
+    assert figure["data"][0]["x"] == pytest.approx([row[1] for row in table["rows"][:2]], abs=1e-6)
+    assert all(length >= 0 for length in figure["data"][0]["error_x"]["arrayminus"])
+
+
+def test_names_of_files_columns_and_settings_stay_texts():
+    table = Table(NASTY[2], tuple(NASTY), tuple((text,) for text in NASTY), (2,))
+    assert preview_table(table)["rows"] == [[2, *NASTY[:8]]]
+    setting = corpus_setting("intfloat/multilingual-e5-large-instruct", "retrieval", NASTY[2])
+    assert NASTY[2] in corpus_text.setting_name(setting)

@@ -1,0 +1,175 @@
+"""The Diagnose tab in a real browser."""
+
+from __future__ import annotations
+
+import importlib.resources
+from pathlib import Path
+
+import pytest
+
+from e5studio.studio.diagnose import tab as diagnose_tab
+from tests.studio.browsing import MARKS, NASTY, expect, score, write
+from tests.studio.corpus.test_browser import embed, open_corpus, upload
+
+pytestmark = MARKS
+
+SUBJECTS = ["bees", "stars", "rivers", "letters", "trains", "bread"]
+TEXTS = [f"a text about {SUBJECTS[n % 6]} that is found on page {n}" for n in range(58)]
+FAULTY = [*TEXTS, TEXTS[0], TEXTS[1].upper(), "summit " * 600]
+
+
+def open_diagnose(page):
+    page.get_by_role("tab", name="Diagnose").click()
+    expect(page.locator("#e5-diagnose")).to_be_visible()
+
+
+def diagnosed(page):
+    expect(page.locator("#e5-diagnose-status .e5-done")).to_be_visible(timeout=30_000)
+    expect(page.locator("#e5-diagnose")).to_be_enabled()
+
+
+def finding(page, title):
+    return page.locator(".e5-finding", has=page.get_by_role("heading", name=title, exact=True))
+
+
+def embed_faulty(page):
+    open_corpus(page)
+    upload(page, "\n".join(FAULTY).encode(), "texts.txt")
+    expect(page.locator("#e5-chosen")).to_contain_text("61 texts to embed")
+    embed(page)
+    open_diagnose(page)
+    page.locator("#e5-diagnose-source").get_by_text("Corpus").click()
+
+
+def test_a_person_scores_and_reads_what_is_wrong(open_page):
+    page = open_page()
+    open_diagnose(page)
+    page.locator("#e5-diagnose").click()
+    expect(page.locator("#e5-diagnose-status .e5-error")).to_contain_text("Nothing is scored yet")
+    write(page, ["a query", "a query", "another"], ["summit " * 600, "a short passage"])
+    score(page)
+    page.get_by_role("tab", name="Scores").click()
+    open_diagnose(page)
+    diagnosed(page)
+    expect(page.locator("#e5-diagnose-status")).to_contain_text(
+        "Diagnosed 3 queries and 2 passages as they were scored"
+    )
+    expect(page.locator("#e5-diagnosis")).to_contain_text("Act on this: 1")
+    expect(page.locator("#e5-diagnosis li")).to_have_count(1)
+    expect(finding(page, "Copies")).to_contain_text("none")  # a query that is asked twice takes no place in results
+    cut = finding(page, "Texts cut off")
+    expect(cut).to_contain_text("1 of 5")
+    cut.locator("tbody tr").click()
+    expect(cut.locator(".e5-pair dt").last).to_have_text("P1")
+    hubs = finding(page, "Texts in many lists")
+    expect(hubs.locator("dl")).to_be_hidden()
+    hubs.locator("summary").click()
+    expect(hubs.locator("dl")).to_be_visible()
+
+    write(page, ["other texts"], ["are scored"])
+    score(page)
+    expect(page.locator("#e5-diagnose-status")).to_contain_text("Other texts have come since")
+    expect(page.locator(".e5-finding:visible")).to_have_count(0)
+    page.locator("#e5-diagnose").click()
+    diagnosed(page)
+    expect(finding(page, "Texts cut off")).to_contain_text("none")
+
+
+def test_a_corpus_is_diagnosed_and_forgotten(open_page):
+    page = open_page()
+    embed_faulty(page)
+    page.locator("#e5-diagnose").click()
+    diagnosed(page)
+    expect(page.locator("#e5-diagnose-status")).to_contain_text("Diagnosed 61 texts of the corpus")
+    expect(finding(page, "Copies")).to_contain_text("2 of 61 in 2 groups")
+    expect(finding(page, "Copies").locator("tbody tr")).to_have_count(4)
+    expect(finding(page, "Texts cut off").locator("tbody tr")).to_contain_text("61 summit")
+    expect(page.locator("#e5-cosines .js-plotly-plot .scatterlayer .js-line")).to_have_count(2)
+    expect(page.locator("#e5-hubs .js-plotly-plot .barlayer .point").first).to_be_visible()
+    score(page)  # the texts of the left side are others, and not those that are shown
+    expect(finding(page, "Copies")).to_be_visible()
+    page.get_by_role("tab", name="Corpus").click()
+    page.locator("#e5-forget").click()
+    expect(page.locator("#e5-embed-status")).to_contain_text("Forgotten")
+    page.get_by_role("tab", name="Diagnose").click()
+    expect(page.locator(".e5-finding:visible")).to_have_count(0)
+    expect(page.locator("#e5-cosines .js-plotly-plot")).to_be_hidden()
+    page.locator("#e5-diagnose").click()
+    expect(page.locator("#e5-diagnose-status .e5-error")).to_contain_text("There is no embedded corpus")
+
+
+@pytest.fixture
+def slow(monkeypatch, held_up):
+    real = diagnose_tab.diagnose
+
+    def slow_diagnose(subject, tell):
+        tell(0.5, "Finding the neighbours of each text")
+        held_up.wait(20)
+        return real(subject, tell)
+
+    monkeypatch.setattr(diagnose_tab, "diagnose", slow_diagnose)
+    return held_up
+
+
+def test_a_diagnosis_can_be_stopped(open_page, slow):
+    page = open_page()
+    embed_faulty(page)
+    page.locator("#e5-diagnose").click()
+    expect(page.locator("#e5-diagnose-status")).to_contain_text("Finding the neighbours of each text… 50%")
+    page.locator("#e5-diagnose-stop").click()
+    slow.set()
+    expect(page.locator("#e5-diagnose-status .e5-hint")).to_contain_text("Stopped.")
+    expect(page.locator(".e5-finding:visible")).to_have_count(0)
+
+
+def test_what_is_scored_while_it_runs_leaves_no_old_findings(open_page, slow):
+    page = open_page()
+    score(page)
+    open_diagnose(page)
+    expect(page.locator("#e5-diagnose-stop")).to_be_visible()
+    write(page, ["other texts"], ["are scored"])
+    page.locator("#e5-score").click()
+    expect(page.locator("#e5-status")).to_contain_text("Scored 1 × 1")
+    slow.set()
+    expect(page.locator("#e5-diagnose-status")).to_contain_text("Other texts have come since")
+    expect(page.locator(".e5-finding:visible")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_of_it_shuts_people_out_and_texts_stay_texts(open_page, theme):
+    axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
+    page = open_page(theme=theme)
+    page.evaluate(axe.read_text(encoding="utf-8"))
+    texts = [*NASTY, *NASTY, "summit " * 600, *TEXTS[:30]]
+    write(page, texts, [])
+    score(page)
+    open_diagnose(page)
+    diagnosed(page)
+    copies = finding(page, "Copies")
+    expect(copies.locator("tbody tr")).to_have_count(2 * len(NASTY))
+    copies.locator("tbody tr", has_text="onerror").first.click()
+    expect(copies.locator(".e5-pair dd").last).to_have_text("<img src=x onerror=alert(1)>")
+    for each in page.locator(".e5-finding summary").all():
+        each.click()
+    found = page.evaluate("async () => (await axe.run()).violations")
+    grave = [each for each in found if each["impact"] in ("serious", "critical")]
+    assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
+    assert page.locator(".e5-finding img, .e5-finding script, #e5-diagnosis img").count() == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_all_tabs_and_scrolls_down_only(open_page, theme):
+    page = open_page(390, 844, theme, touch=True)
+    for name in ("Scores", "Map", "Compare", "Corpus"):
+        expect(page.get_by_role("tab", name=name)).to_be_visible()
+    embed_faulty(page)
+    page.locator("#e5-diagnose").click()
+    diagnosed(page)
+    expect(page.locator("#e5-cosines .js-plotly-plot")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_fifth_key_opens_it(open_page):
+    page = open_page()
+    page.locator("body").press("5")
+    expect(page.locator("#e5-diagnose")).to_be_visible()

@@ -1,0 +1,244 @@
+"""The Studio's work: scores as the encoder gives them, the right prompts, nothing lost, stopping."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from e5studio.analysis.ranking import ranks, softmax
+from e5studio.errors import ModelUnavailableError, PromptError, TextError, UnknownModelError
+from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.result import ScoreRequest, best_passages
+from e5studio.studio.errors import FullError, LimitError, StoppedError
+from e5studio.studio.form.examples import EXAMPLES
+from e5studio.studio.scores import text as scores_text
+from e5studio.studio.serving.waiting_queue import WaitingLine
+from tests.studio.conftest import ABSENT, ENGLISH, INSTRUCT, OFFLINE
+
+QUERIES = "how much protein\nsummit define"
+PASSAGES = "about protein\nthe top of a mountain\na third passage"
+
+
+def ask(model=ENGLISH, use="retrieval", queries=QUERIES, passages=PASSAGES, **more):
+    return ScoreRequest(model, use, queries, passages, **more)
+
+
+def test_scores_are_those_of_the_encoder(handlers, encoders):
+    result = handlers.score(ask())
+    expected = encoders("e5").scores(QUERIES.split("\n"), PASSAGES.split("\n"))
+    np.testing.assert_allclose(result.scores, expected, atol=1e-4)
+    assert result.best == tuple(expected.argmax(axis=1).tolist())
+    assert result.vectors.shape == (5, 48)
+
+
+def test_the_reports_say_which_prompt_was_put_in_front(handlers):
+    assert [r.prompt.text for r in handlers.score(ask()).reports] == ["query: ", "passage: "]
+    assert [r.prompt.text for r in handlers.score(ask(use="symmetric")).reports] == ["query: ", "query: "]
+    assert [r.prompt.text for r in handlers.score(ask(use="none")).reports] == ["", ""]
+    instruct = handlers.score(ask(INSTRUCT, instruction="Find the passage"))
+    assert [r.prompt.text for r in instruct.reports] == ["Instruct: Find the passage\nQuery: ", ""]
+    assert handlers.score(ask(INSTRUCT, instruction=" ")).reports[0].prompt.is_default_instruction
+
+
+def test_a_use_that_the_model_does_not_know_is_not_forced_on_it(handlers):
+    result = handlers.score(ask(OFFLINE, "retrieval", instruction="left over from another model"))
+    assert result.use == "none"
+    assert [r.prompt.text for r in result.reports] == ["", ""]
+
+
+def test_texts_alone_are_compared_with_each_other_and_never_with_themselves(handlers):
+    result = handlers.score(ask(use="symmetric", queries="a cat\na dog\na cat", passages=" \n"))
+    assert result.is_self
+    assert result.scores.shape == (3, 3)
+    assert result.best[0] == 2
+    assert result.best[2] == 0
+    assert len(result.vectors) == 3
+    assert result.points == (("A1", "A2", "A3"), ("a cat", "a dog", "a cat"))
+
+
+def test_an_empty_line_is_left_out_and_its_neighbours_are_unharmed(handlers):
+    whole = handlers.score(ask())
+    holed = handlers.score(ask(queries="how much protein\n\u200b\nsummit define"))
+    assert (holed.queries.labels, holed.queries.empty) == (("Q1", "Q3"), (2,))
+    np.testing.assert_array_equal(holed.scores, whole.scores)
+
+
+def test_a_lone_surrogate_is_read_as_replacement_and_told(handlers):
+    result = handlers.score(ask(queries="broken \ud800 text\nsound text"))
+    assert result.reports[0].n_replaced_surrogates == 1
+    assert np.isfinite(result.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "words"),
+    [
+        (ask(queries=" \n\n"), TextError, "Queries"),
+        (ask(passages=""), TextError, "Passages"),
+        (ask(use="symmetric", queries="only one", passages=""), TextError, "second line"),
+        (ask(model="no/such-model"), UnknownModelError, "Unknown model"),
+        (ask(model="/etc/passwd"), UnknownModelError, "Unknown model"),
+        (ask(model=ABSENT), ModelUnavailableError, "does not answer"),
+        (ask(queries="\n".join(["text"] * 65)), LimitError, "65 queries"),
+        (ask(passages="x" * 20_001), LimitError, "20,001 characters"),
+    ],
+)
+def test_what_cannot_be_scored_is_a_sentence(handlers, request_, error, words):
+    with pytest.raises(error, match=words):
+        handlers.score(request_)
+
+
+def test_models_are_given_back_whatever_happens(handlers, stand_in_pool):
+    handlers.score(ask())
+    with pytest.raises(StoppedError):
+        handlers.score(ask(), stop_at("Reading the texts"))
+    assert stand_in_pool.n_leased == stand_in_pool.n_released
+
+
+def stop_at(stage):
+    def tell(share, words):
+        if words == stage:
+            raise StoppedError
+
+    return tell
+
+
+def test_progress_goes_from_the_model_to_the_last_text(handlers):
+    told = []
+    handlers.score(ask(), lambda share, words: told.append((share, words)))
+    assert told[0] == (None, "Downloading e5-small-v2")
+    assert (0.5, "Downloading e5-small-v2") in told
+    shares = [share for share, words in told if words == "Reading the texts"]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_embedding_for_programs_is_strict_about_prompts_and_empty_texts(handlers, encoders):
+    [rows], _ = handlers.embed(ENGLISH, {"texts": ["one", "two"]}, [{"prompt_name": "passage"}])
+    np.testing.assert_array_equal(rows, encoders("e5").encode_document(["one", "two"]))
+    with pytest.raises(PromptError, match="none was chosen"):
+        handlers.embed(ENGLISH, {"texts": ["one"]}, [{}])
+    with pytest.raises(TextError) as caught:
+        handlers.embed(ENGLISH, {"texts": ["one", " "]}, [{"prompt_name": "query"}])
+    assert caught.value.indices == (1,)
+
+
+def test_ranks_and_best_take_the_first_of_equal_scores():
+    scores = np.array([[1, 3, 3], [2, 1, 0]], np.float32)
+    assert ranks(scores).tolist() == [[3, 1, 2], [1, 2, 3]]
+    assert best_passages(scores, is_self=False) == (1, 0)
+
+
+def test_softmax_is_that_of_the_training():
+    shares = softmax(np.array([[90.0, 89.0]], np.float32), 0.01)
+    np.testing.assert_allclose(shares, [[100 / (1 + np.exp(-1)), 100 / (1 + np.exp(1))]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.title in ("English", "Eight questions")])
+def test_each_english_query_of_the_examples_finds_its_passage_with_the_offline_model(handlers, example):
+    result = handlers.score(ask(OFFLINE, "none", "\n".join(example.queries), "\n".join(example.passages)))
+    assert result.best == tuple(range(len(example.queries)))
+
+
+def test_similar_sentences_find_their_twins_with_the_offline_model(handlers):
+    [example] = [e for e in EXAMPLES if e.title == "Similar sentences"]
+    result = handlers.score(ask(OFFLINE, "symmetric", "\n".join(example.queries), ""))
+    assert (result.use, result.is_self) == ("none", True)
+    assert result.best == (1, 0, 3, 2, 5, 4, 7, 6)
+
+
+class TestAfterAnEdit:
+    QUERIES, PASSAGES = "summit define\nwhere do rivers run", "The top of a mountain.\nRivers run through valleys."
+
+    def score(self, handlers, passages=PASSAGES, before=(), model=ENGLISH, use="retrieval"):
+        return handlers.score(ScoreRequest(model, use, self.QUERIES, passages), before=before)
+
+    def test_only_what_changed_is_embedded(self, handlers):
+        before = self.score(handlers)
+        assert before.n_embedded == 4
+        edited = self.PASSAGES.replace("mountain", "hill")
+        after = self.score(handlers, edited, [before])
+        assert after.n_embedded == 1
+        np.testing.assert_allclose(after.scores, self.score(handlers, edited).scores, atol=1e-4)
+
+    def test_nothing_changed(self, handlers):
+        before = self.score(handlers)
+        after = self.score(handlers, before=[before])
+        assert after.n_embedded == 0
+        np.testing.assert_array_equal(after.scores, before.scores)
+        assert "4 texts were known from before" in str(scores_text.summary(after))
+
+    def test_another_prompt_is_another_vector(self, handlers):
+        before = self.score(handlers)
+        assert self.score(handlers, before=[before], use="none").n_embedded == 4
+        # Symmetric use puts the query prompt on both sides: the queries are known, the passages are not.
+        assert self.score(handlers, before=[before], use="symmetric").n_embedded == 2
+
+    def test_another_model_is_another_vector(self, handlers):
+        before = self.score(handlers)
+        assert self.score(handlers, before=[before], model=OFFLINE).n_embedded == 4
+
+    def test_texts_that_change_sides_are_other_texts(self, handlers):
+        before = self.score(handlers, self.QUERIES)
+        assert self.score(handlers, before=[before]).n_embedded == 2
+
+    def test_progress_counts_what_is_embedded(self, handlers):
+        told = []
+        before = self.score(handlers)
+        request = ScoreRequest(ENGLISH, "retrieval", self.QUERIES, self.PASSAGES + "\nA third.")
+        handlers.score(request, lambda share, _: told.append(share), before=[before])
+        assert told[-1] == 1
+
+
+class TestWaiting:
+    def test_a_lent_gpu_is_used_in_its_turn(self, stand_in_pool, monkeypatch, tmp_path):
+        (tmp_path / "spaces.py").write_text("def GPU(duration):\n    return lambda function: function\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+        crammed = Handlers(stand_in_pool, line=WaitingLine(1, 0))
+
+        def work():
+            with pytest.raises(FullError), crammed.line.turn():
+                pass
+            return "done"
+
+        assert crammed.on_gpu(work)() == "done"
+        monkeypatch.delitem(sys.modules, "spaces")
+
+    def test_models_are_loaded_before_the_line_and_given_back_where_it_is_full(self, stand_in_pool):
+        crammed = Handlers(stand_in_pool, line=WaitingLine(1, 0))
+        n_leased = stand_in_pool.n_leased
+        with crammed.line.turn(), pytest.raises(FullError):
+            crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b"))
+        assert stand_in_pool.n_leased == n_leased + 1
+        assert stand_in_pool.n_released == stand_in_pool.n_leased
+        assert crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b")).scores.shape == (1, 1)
+
+    def test_as_many_as_have_threads_may_wait_for_a_model_to_come(self, stand_in_pool):
+        crammed = Handlers(stand_in_pool, hall=WaitingLine(1, 0))
+        n_leased = stand_in_pool.n_leased
+        with crammed.hall.turn(), pytest.raises(FullError):
+            crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b"))
+        assert stand_in_pool.n_leased == n_leased
+
+    def test_texts_of_one_request_are_never_read_beside_anothers(self, stand_in_pool):
+        handlers, overlaps, inside = Handlers(stand_in_pool), [], []
+
+        def stage(share, doing):
+            if share is not None and doing.startswith("Reading"):
+                inside.append(1)
+                overlaps.append(len(inside) > 1)
+                threading.Event().wait(0.01)
+                inside.pop()
+
+        def ask(number):
+            texts = "\n".join(f"text {number} {place}" for place in range(8))
+            return handlers.score(ScoreRequest(ENGLISH, "retrieval", texts, texts), stage).scores.shape
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(ask, range(8))) == [(8, 8)] * 8
+        assert overlaps
+        assert not any(overlaps)

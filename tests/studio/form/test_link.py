@@ -1,0 +1,94 @@
+"""What a link holds is checked like anything that comes from strangers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from e5studio.errors import UnknownModelError
+from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.engine.text_box import Limits
+from e5studio.studio.form.link import FIELDS, LinkError, SharedInputs, read_link
+from e5studio.studio.form.share_link import pack_script
+from e5studio.studio.map.placing import MapSettings
+from e5studio.studio.page.view_state import VIEW_FIELDS, SharedView, Wish, fitting, read_view, saved_state
+from tests.studio.conftest import ENGLISH, OFFLINE
+
+LIMITS = Limits(max_characters=1000)
+STATE = {
+    "model": ENGLISH,
+    "use": "symmetric",
+    "queries": "one\ntwo",
+    "passages": "",
+    "instruction": "",
+    "separator": "blank_line",
+}
+
+
+def test_a_link_brings_back_what_it_was_made_of():
+    assert read_link(STATE, LIMITS) == SharedInputs(**STATE)
+
+
+def test_a_use_that_the_model_does_not_know_becomes_its_usual_one():
+    assert read_link({**STATE, "model": OFFLINE}, LIMITS).use == "none"
+    assert read_link({**STATE, "use": "<b>"}, LIMITS).use == "retrieval"
+
+
+def test_what_is_no_separator_is_a_line():
+    assert read_link({**STATE, "separator": "../.."}, LIMITS).separator == "line"
+
+
+@pytest.mark.parametrize(
+    "state", [None, [], "text", {}, {**STATE, "queries": 7}, {**STATE, "model": None}, {**STATE, "passages": ["a"]}]
+)
+def test_damaged(state):
+    with pytest.raises(LinkError, match=r"damaged\..* A file of texts goes to the Corpus tab\.$"):
+        read_link(state, LIMITS)
+
+
+def test_too_long():
+    with pytest.raises(LinkError, match="1,001 characters"):
+        read_link({**STATE, "queries": "x" * 1001}, LIMITS)
+
+
+@pytest.mark.parametrize("model", ["/etc/passwd", "someone/else", ""])
+def test_only_models_that_are_offered(model):
+    with pytest.raises(UnknownModelError):
+        read_link({**STATE, "model": model}, LIMITS)
+
+
+def test_script_packs_all_fields_in_their_order():
+    assert json.dumps([FIELDS, VIEW_FIELDS]) in pack_script(FIELDS, VIEW_FIELDS)
+
+
+def test_a_view_comes_back_as_it_was():
+    view = SharedView("map", "group", MapSettings("umap", 3, 30, 0.5, 12, 7), "kept", (2, 5))
+    state = json.loads(json.dumps(saved_state(ScoreRequest(**STATE), view)))
+    assert read_view(state) == view
+    assert read_link(state, LIMITS) == SharedInputs(**STATE)
+
+
+@pytest.mark.parametrize(
+    "view", [None, [], {}, {"tab": "<b>", "order": 3, "colour": None, "cell": [1, 2], "method": {}, "n_dims": "x"}]
+)
+def test_an_odd_view_is_the_usual_one(view):
+    assert read_view({**STATE, "view": view}) == SharedView()
+
+
+@pytest.mark.parametrize("cell", [{"row": -1, "column": 0}, {"row": True, "column": 0}, {"row": 1}, {"row": "1"}, 7])
+def test_a_cell_that_is_none_is_not_opened(cell):
+    assert read_view({"view": {"cell": cell}}).cell is None
+
+
+def test_texts_come_as_a_box_gives_them_back():
+    found = read_link({**STATE, "queries": "one\r\ntwo\rthree \ud800"}, LIMITS)
+    assert found.queries == "one\ntwo\nthree \ufffd"
+
+
+def test_a_view_belongs_to_its_own_texts(handlers):
+    state = {**STATE, "passages": "three"}
+    wish = Wish(read_link(state, LIMITS), SharedView("map"))
+    assert fitting(wish, handlers.score(ScoreRequest(**state))) == SharedView("map")
+    assert fitting(wish, handlers.score(ScoreRequest(**{**state, "passages": "four"}))) is None
+    assert fitting(None, handlers.score(ScoreRequest(**state))) is None

@@ -1,0 +1,367 @@
+"""The page's contract with Gradio: endpoints by name, no other way in, no warnings; launched with our limits."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import tomllib
+import warnings
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from urllib.parse import urlsplit
+
+import pytest
+from gradio_client import Client
+from gradio_client.exceptions import AppError
+
+from e5studio.errors import ModelUnavailableError
+from e5studio.studio import launch
+from e5studio.studio.engine.catalog import ModelChoice
+from e5studio.studio.engine.zero_gpu import on_gpu
+from e5studio.studio.launch import launch_app, load_in_background, main
+from e5studio.studio.page.app import build_app
+from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT
+
+ROOT = Path(__file__).parents[3]
+
+# Gradio and its client leave event loops and sockets to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:.*no_silent_downcasting"),  # Gradio sets an option that pandas 3 deprecates
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
+    pytest.mark.usefixtures("gradio_litter"),
+]
+
+
+@pytest.fixture(scope="module")
+def demo(handlers):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+
+
+@pytest.fixture(scope="module")
+def address(demo):
+    yield launch_app(demo, port=None, wait=False, quiet=True)
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    client = Client(address, verbose=False)
+    yield client
+    client.close()
+
+
+def test_only_the_endpoints_for_programs_are_public(demo):
+    events = demo.get_config_file()["dependencies"]
+    public = {event["api_name"] for event in events if event["api_visibility"] != "private"}
+    assert public == {"models", "score", "search", "explain", "embed"}
+    assert len(events) > len(public)
+
+
+def test_what_encodes_waits_in_our_line_and_not_in_gradios(demo):
+    encoding = [fn for fn in demo.fns.values() if fn.concurrency_id in ("encode", "embed")]
+    # The button, Compare and its three presets, a corpus searched and its words marked (by button and by Enter), two
+    # cells, a link's cell, leaving out, four endpoints; a corpus embedded, brought and measured.
+    assert len(encoding) == 20
+    assert {fn.concurrency_limit for fn in encoding} == {None}  # or nobody would be told how long the line is
+
+
+def test_models_lists_the_table(client):
+    models = client.predict(api_name="/models")
+    assert len(models) == 15
+    by_name = {model["name"]: model for model in models}
+    assert by_name[ENGLISH]["is_default"]
+    assert by_name[ENGLISH]["dimensions"] == 384
+    assert by_name[ENGLISH]["prompts"] == "query and passage"
+
+
+def test_score_gives_the_encoders_scores(client, encoders):
+    queries, passages = ["protein", "summit"], ["one", "two", "three"]
+    scores = client.predict(queries, passages, api_name="/score")
+    assert scores == pytest.approx(encoders("e5").scores(queries, passages), abs=1e-3)
+    named = client.predict(queries=queries, passages=passages, model="E5-small-v2", api_name="/score")
+    assert named == scores
+
+
+def test_search_and_explain_answer_in_fields(client, encoders):
+    passages = ["one", "two", "three"]
+    found = client.predict(["summit"], passages, 1, api_name="/search")
+    [row] = encoders("e5").scores(["summit"], passages)
+    [hit] = found["results"][0]["best"]
+    assert passages[hit["number"] - 1] == hit["text"] == passages[row.argmax()]
+    assert hit["score"] == pytest.approx(row.max(), abs=0.006)
+    assert found["model"] == ENGLISH
+    explained = client.predict(query="summit", passage="one two", model="e5-small-v2", api_name="/explain")
+    assert explained["score"] == pytest.approx(encoders("e5").scores(["summit"], ["one two"])[0, 0], abs=0.006)
+    assert [each["word"] for each in explained["passage"]["without_word"]] == ["one", "two"]
+
+
+def test_an_endpoint_answers_whoever_has_no_client(address):
+    import httpx
+
+    place = f"{address}gradio_api/call/v2/search"
+    asked = httpx.post(place, json={"queries": ["summit"], "passages": ["one", "two"], "top_k": 1})
+    told = httpx.get(f"{address}gradio_api/call/search/{asked.json()['event_id']}").text
+    assert told.startswith("event: complete")
+    [answer] = json.loads(told.partition("data: ")[2])
+    assert [hit["rank"] for hit in answer["results"][0]["best"]] == [1]
+
+
+def test_score_with_an_instruction(client, encoders):
+    scores = client.predict(["protein"], ["one"], INSTRUCT, "Find it", api_name="/score")
+    expected = encoders("multilingual-e5-instruct").scores(["protein"], ["one"], instruction="Find it")
+    assert scores == pytest.approx(expected, abs=1e-3)
+
+
+def test_score_under_each_use(client, encoders):
+    texts, others = ["protein", "a summit"], ["one", "two", "three"]
+    encoder = encoders("e5")
+    for use, prompt in (("symmetric", "query: "), ("none", "")):
+        rows, columns = (encoder.encode(side, prompt=prompt) for side in (texts, others))
+        found = client.predict(texts, others, use=use, api_name="/score")
+        assert found == pytest.approx(100 * rows @ columns.T, abs=1e-3)
+        among_themselves = client.predict(texts, [], use=use, api_name="/score")
+        assert among_themselves == pytest.approx(100 * rows @ rows.T, abs=1e-3)
+    assert client.predict(texts, others, use="retrieval", api_name="/score") == client.predict(
+        texts, others, api_name="/score"
+    )
+
+
+def test_precision_and_back_end_are_asked_for(client, stand_in_pool):
+    client.predict(["one"], ["two"], dtype="bfloat16", backend="torch", api_name="/score")
+    assert stand_in_pool.asked[-1] == ("bfloat16", "torch")
+    client.predict(["one"], "query", dtype="int8", api_name="/embed")
+    assert stand_in_pool.asked[-1] == ("int8", "auto")
+    client.predict(["one"], "query", api_name="/embed")
+    assert stand_in_pool.asked[-1] == ("auto", "auto")
+
+
+def test_embed_gives_the_encoders_vectors(client, encoders):
+    rows = client.predict(texts=["one", "two"], role="passage", api_name="/embed")
+    assert rows == pytest.approx(encoders("e5").encode_document(["one", "two"]), abs=1e-6)
+    bare = client.predict(texts=["one"], prompt="", api_name="/embed")
+    assert bare == pytest.approx(encoders("e5").encode(["one"], prompt=""), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "arguments", "words"),
+    [
+        ("/embed", {"texts": ["one"]}, "none was chosen"),
+        ("/embed", {"texts": ["one", ""], "role": "query"}, "1 of 2 texts are empty"),
+        ("/embed", {"texts": ["one", 2], "role": "query"}, "Texts must be str"),
+        ("/embed", {"texts": ["one"] * 65, "role": "query"}, "65 texts are more than the 64"),
+        ("/embed", {"texts": ["x" * 20_001], "role": "query"}, "20,001 characters"),
+        ("/embed", {"texts": ["one"], "role": "query", "model": "/etc"}, "Unknown model"),
+        ("/embed", {"texts": ["one"], "role": "query", "model": 5}, "not by int"),
+        ("/embed", {"texts": ["one"], "role": 5}, "Unknown prompt name"),
+        ("/embed", {"texts": [], "role": "query"}, "no texts: the list is empty"),
+        ("/score", {"queries": [], "passages": ["two"]}, "no queries: the list is empty"),
+        ("/score", {"queries": ["one"], "passages": []}, "no passages: the list is empty"),
+        ("/search", {"queries": ["one"], "passages": []}, "no passages: the list is empty"),
+        ("/search", {"queries": ["one"], "passages": ["two"], "top_k": 0}, "from 1 to 100"),
+        ("/search", {"queries": ["one"], "passages": "two"}, "Wrap a single text in a list"),
+        ("/search", {"queries": ["one"], "passages": ["x"] * 65}, "65 passages are more than the 64"),
+        ("/explain", {"query": "", "passage": "two"}, "1 of 1 texts are empty"),
+        ("/explain", {"query": 5, "passage": "two"}, "Texts must be str"),
+        ("/explain", {"query": "x" * 20_001, "passage": "two"}, "20,001 characters"),
+        ("/explain", {"query": "one", "passage": "two", "model": FAULTY}, "inside the Studio (RuntimeError)"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "model": ""}, "Unknown model"),
+        ("/embed", {"texts": ["one"], "role": "query", "model": "<b>bold</b>"}, "&lt;b&gt;"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "model": ABSENT}, "does not answer"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "instruction": "Find"}, "not trained with instructions"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "use": "search"}, "'search' is unknown"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "use": "none", "instruction": "Find"}, "stands alone"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "dtype": "float8"}, "left out, it is 'auto'"),
+        ("/embed", {"texts": ["one"], "role": "query", "backend": ["torch"]}, "is unknown"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "model": FAULTY}, "inside the Studio (RuntimeError)"),
+    ],
+)
+def test_a_programs_mistake_is_answered_with_a_sentence(client, endpoint, arguments, words):
+    with pytest.raises(AppError) as caught:
+        client.predict(**arguments, api_name=endpoint)
+    assert words in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert "nobody foresaw" not in str(caught.value)
+
+
+def test_the_page_is_served_with_the_guard_before_it(address):
+    import httpx
+
+    assert httpx.get(address).status_code == 200
+    assert httpx.get(f"{address}gradio_api/file=http://169.254.169.254/x").status_code == 403
+    assert httpx.get(f"{address}gradio_api/file=/etc/passwd").status_code in (403, 404)
+    assert httpx.get(f"{address}monitoring/summary").status_code in (401, 403, 404)
+    assert httpx.post(f"{address}gradio_api/queue/join", content=b"x" * 8_000_001).status_code == 413
+
+
+def test_files_may_be_larger_than_other_requests_but_not_of_any_size(address):
+    import httpx
+
+    assert httpx.post(f"{address}gradio_api/upload", files={"files": b"x" * 8_100_000}).status_code == 200
+    assert httpx.get(f"{address}config").json()["max_file_size"] == 250_000_000
+    place = urlsplit(address)
+    announced = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+    announced.putrequest("POST", "/gradio_api/upload")
+    announced.putheader("Content-Length", "260000001")
+    announced.endheaders()
+    assert announced.getresponse().status == 413
+    announced.close()
+
+
+def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(handlers, caplog):
+    load_in_background(handlers, ABSENT).join(10)
+    assert "does not answer" in caplog.text
+    with pytest.raises(ModelUnavailableError):
+        handlers.load(ABSENT)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "launch",
+        "handlers",
+        "plain_answers",
+        "figures",
+        "tables",
+        "words",
+        "mapping",
+        "catalog",
+        "guard",
+        "diagnosis.words",
+        "snippets.targets",
+        "line",
+        "sessions",
+    ],
+)
+def test_what_is_not_layout_loads_no_gradio(module):
+    code = f"import sys, e5studio.studio.{module}; print([m for m in ('gradio', 'torch', 'umap') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
+    told = []
+    monkeypatch.setattr(launch, "run_studio", lambda model, **address: told.append((model, address)))
+    main(["--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999", "--mcp"])
+    main([])
+    assert told == [
+        ("e5-base-v2", {"host": "0.0.0.0", "port": 7999, "mcp": True}),
+        (None, {"host": None, "port": None, "mcp": None}),
+    ]
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """How `run_studio` launches, without a model, a page or a server."""
+    told = []
+    monkeypatch.setattr(launch, "load_in_background", lambda *_: SimpleNamespace(join=lambda _: None))
+    monkeypatch.setattr(launch, "launch_app", lambda demo, **options: told.append(options["mcp"]))
+    monkeypatch.setitem(sys.modules, "mcp", ModuleType("mcp"))
+    monkeypatch.setitem(sys.modules, "mcp.server", ModuleType("mcp.server"))
+    return told
+
+
+@pytest.mark.parametrize(
+    ("said", "option", "is_on"),
+    [("1", None, True), ("Yes", None, True), ("0", None, False), ("", None, False), ("1", False, False)],
+)
+def test_mcp_is_on_where_it_is_asked_for(monkeypatch, launched, said, option, is_on):
+    monkeypatch.setenv("E5STUDIO_MCP", said)
+    launch.run_studio("all-MiniLM-L6-v2", mcp=option)
+    assert launched == [is_on]
+
+
+def test_mcp_is_off_by_default(monkeypatch, launched):
+    monkeypatch.setenv("GRADIO_MCP_SERVER", "true")
+    launch.run_studio("all-MiniLM-L6-v2")
+    assert launched == [False]
+
+
+def test_mcp_without_its_package_ends_with_the_line_that_installs_it(monkeypatch, launched, capsys):
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    monkeypatch.delitem(sys.modules, "mcp.server")
+    with pytest.raises(SystemExit) as caught:
+        main(["--mcp"])
+    assert caught.value.code == 1
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    told = capsys.readouterr().err
+    assert told.startswith("An MCP server needs the mcp package (")
+    assert told.endswith(f"). Install it with: pip install '{extras['mcp'][0]}'\n")
+    assert told.count("\n") == 1
+    assert not launched
+
+
+def test_a_switch_that_says_neither_yes_nor_no_is_named(monkeypatch, launched, capsys):
+    monkeypatch.setenv("E5STUDIO_MCP", "maybe")
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err == "E5STUDIO_MCP='maybe' is neither yes nor no. Set it to 1 or 0, or unset it.\n"
+
+
+@pytest.mark.parametrize("arguments", [["--port", "99999"], ["--port", "0"], ["--port", "x"], ["--model", " "]])
+def test_wrong_usage_of_app_py_names_the_option(capsys, arguments):
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert f"argument {arguments[0]}: " in capsys.readouterr().err
+
+
+def test_the_start_line_names_the_model_and_a_port_that_was_taken(handlers, monkeypatch, capsys):
+    monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
+    first, second = (build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model")) for _ in range(2))
+    launch_app(first, wait=False, quiet=True)
+    assert capsys.readouterr().out == ""
+    address = launch_app(second, model=ENGLISH, wait=False)
+    assert capsys.readouterr().out == f"E5 Studio is at {address} (port 7860 was taken), model e5-small-v2\n"
+    for page in (second, first):
+        page.close()
+
+    third = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+    port = urlsplit(address).port
+    capsys.readouterr()
+    launch_app(third, port=port, wait=False)
+    assert capsys.readouterr().out == f"E5 Studio is at {address}\n"
+    third.close()
+
+
+def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, handlers):
+    demo = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        monkeypatch.setattr(launch, "run_studio", lambda _, **where: launch_app(demo, **where, wait=False, quiet=True))
+        with pytest.raises(SystemExit) as caught:
+            main(["--port", str(port)])
+    assert caught.value.code == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"Port {port} cannot be used")
+    assert told.endswith("with --port.\n")
+
+
+def test_an_unknown_model_ends_with_a_sentence_not_a_trace(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--model", "e5-smal-v2"])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert "Did you mean" in told
+    assert "The Studio takes no others." in told
+    assert "prompt_kind" not in told
+
+
+def test_zero_gpu_wraps_only_where_it_is(monkeypatch, tmp_path):
+    def work():
+        return "done"
+
+    assert on_gpu(work) is work
+    (tmp_path / "spaces.py").write_text("def GPU(duration):\n    return lambda f: lambda: (duration, f())\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    assert on_gpu(work)() == (30, "done")
+    sys.modules.pop("spaces")

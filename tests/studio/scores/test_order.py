@@ -1,0 +1,64 @@
+"""Another order of rows and columns shows the same scores, and a click still finds its texts."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.scores.order import ORDERS, matrix_order
+from e5studio.studio.scores.tab import ordered_heat_map
+from tests.studio.conftest import OFFLINE
+
+QUERIES = "how long to boil an egg\nwhy is the sky blue\nwho painted the Mona Lisa"
+PASSAGES = (
+    "Leonardo da Vinci painted it.\nSunlight is scattered, so the sky is blue.\nSix minutes in boiling water.\nTides."
+)
+
+
+@pytest.fixture(scope="module")
+def result(handlers):
+    return handlers.score(ScoreRequest(OFFLINE, "none", QUERIES, PASSAGES))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_every_row_and_column_is_there_once(result, order):
+    rows, columns = matrix_order(result, order)
+    assert sorted(rows) == [0, 1, 2]
+    assert sorted(columns) == [0, 1, 2, 3]
+
+
+def test_best_first_puts_matches_on_the_diagonal(result):
+    rows, columns = matrix_order(result, "score")
+    sorted_scores = result.scores[np.ix_(rows, columns)]
+    assert (np.diff(sorted_scores.max(axis=1)) <= 0).all()
+    assert sorted_scores.argmax(axis=1)[0] == 0
+    assert (np.diff(sorted_scores.argmax(axis=1)) > 0).all()
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_cell_keeps_its_score_texts_and_place(result, order):
+    figure = ordered_heat_map(result, order)
+    hover, cells = figure["hover"], np.array(figure["data"][0]["z"])
+    for drawn_row, row in enumerate(hover["row_places"]):
+        assert hover["rows"][drawn_row] == [result.queries.labels[row], result.queries.texts[row]]
+        for drawn_column, column in enumerate(hover["column_places"]):
+            assert hover["columns"][drawn_column][1] == result.passages.texts[column]
+            assert cells[drawn_row, drawn_column] == pytest.approx(result.scores[row, column], abs=1e-3)
+
+
+def test_the_outline_follows_its_cell(result):
+    for order in ORDERS:
+        figure = ordered_heat_map(result, order)
+        cells = np.array(figure["data"][0]["z"])
+        (frames,) = figure["themes"]["light"]["layout"]["shapes"]
+        corners = [tuple(map(float, start.split(","))) for start in re.findall("M([^H]+)H", frames["path"])]
+        assert corners == [(int(cells[row].argmax()) - 0.5, row - 0.5) for row in range(3)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_texts_among_themselves_keep_a_blank_diagonal(handlers, order):
+    figure = ordered_heat_map(handlers.score(ScoreRequest(OFFLINE, "none", QUERIES, "")), order)
+    assert [figure["data"][0]["z"][place][place] for place in range(3)] == [None] * 3

@@ -1,0 +1,231 @@
+"""The waiting line: whose turn it is, what those who wait are told, who is refused."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from e5studio.studio.errors import FullError, StoppedError
+from e5studio.studio.serving.waiting_queue import LineBehind, WaitingLine
+
+WAIT = 20
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+class Visitor:
+    """Takes a turn in a thread and holds it until told to leave."""
+
+    def __init__(self, line, order=None, name=None, is_stopped=lambda: False):
+        self.is_in, self.leave, self.news = threading.Event(), threading.Event(), []
+        self.heard = threading.Event()
+        self.error = None
+        self._line, self._order, self._name, self._is_stopped = line, order, name, is_stopped
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        try:
+            with self._line.turn(self._hear):
+                if self._order is not None:
+                    self._order.append(self._name)
+                self.is_in.set()
+                assert self.leave.wait(WAIT)
+        except Exception as error:
+            self.error = error
+
+    def _hear(self, share, words):
+        assert share is None
+        self.news.append(words)
+        self.heard.set()
+        if self._is_stopped():
+            raise StoppedError
+
+    def end(self):
+        self.leave.set()
+        self._thread.join(WAIT)
+        assert not self._thread.is_alive()
+
+
+def wait_until(line, n_waiting):
+    for _ in range(2000):
+        if line.n_waiting == n_waiting:
+            return
+        threading.Event().wait(0.005)
+    raise AssertionError(f"{line.n_waiting} wait, not {n_waiting}")
+
+
+def queue_up(line, count, order=None):
+    visitors = []
+    for number in range(count):
+        visitors.append(Visitor(line, order, number))
+        wait_until(line, number)  # the first works
+    return visitors
+
+
+def test_first_come_first_served_and_one_at_a_time():
+    line, order = WaitingLine(1, 10), []
+    visitors = queue_up(line, 6, order)
+    for number, visitor in enumerate(visitors):
+        assert visitor.is_in.wait(WAIT)
+        assert order == list(range(number + 1))
+        visitor.end()
+    assert line.n_waiting == 0
+
+
+def test_as_many_work_as_there_are_places():
+    line = WaitingLine(2, 10)
+    first, second, third = (Visitor(line) for _ in range(3))
+    wait_until(line, 1)
+    working = [visitor for visitor in (first, second, third) if visitor.is_in.wait(0.05)]
+    assert len(working) == 2
+    working[1].end()
+    [waiting] = {first, second, third} - set(working)
+    assert waiting.is_in.wait(WAIT)
+    for visitor in (working[0], waiting):
+        visitor.end()
+
+
+def test_whoever_waits_hears_how_many_are_before_and_how_long_they_take():
+    clock = Clock()
+    line = WaitingLine(1, 10, clock)
+    for _ in range(4):
+        with line.turn():
+            clock.now += 3
+    visitors = queue_up(line, 3)
+    assert visitors[1].heard.wait(WAIT)
+    assert visitors[2].heard.wait(WAIT)
+    assert visitors[1].news[0] == "Waiting for 1 other, about 3 seconds"
+    assert visitors[2].news[0] == "Waiting for 2 others, about 6 seconds"
+    for visitor in visitors:
+        visitor.end()
+
+
+def test_no_end_is_promised_of_a_turn_that_takes_longer_than_others():
+    clock = Clock()
+    line = WaitingLine(1, 10, clock)
+    for _ in range(20):
+        with line.turn():
+            clock.now += 0.05
+    visitors = queue_up(line, 1)
+    clock.now += 600
+    visitors.append(Visitor(line))
+    assert visitors[1].heard.wait(WAIT)
+    assert visitors[1].news[0] == "Waiting for 1 other, at least 1 second"
+    for visitor in visitors:
+        visitor.end()
+
+
+def test_where_nothing_is_known_no_time_is_guessed():
+    line = WaitingLine(1, 10)
+    visitors = queue_up(line, 2)
+    assert visitors[1].heard.wait(WAIT)
+    assert visitors[1].news[0] == "Waiting for 1 other"
+    for visitor in visitors:
+        visitor.end()
+
+
+def test_whoever_comes_to_a_full_line_is_told_at_once_and_the_others_go_on():
+    clock = Clock()
+    line = WaitingLine(1, 2, clock)
+    with line.turn():
+        clock.now += 40
+    visitors = queue_up(line, 3)
+    with pytest.raises(FullError, match=r"full: 3 others came before, about 2 minutes\. Try again then\."), line.turn():
+        pass
+    assert line.n_waiting == 2
+    visitors[0].end()
+    assert visitors[1].is_in.wait(WAIT)
+    late = Visitor(line)  # there is room again
+    wait_until(line, 2)
+    for visitor in (*visitors[1:], late):
+        visitor.end()
+        assert visitor.error is None
+
+
+def test_a_line_without_room_to_wait_still_serves():
+    line = WaitingLine(1, 0)
+    with line.turn(), pytest.raises(FullError, match="nobody knows"), line.turn():
+        pass
+    with line.turn():
+        pass
+
+
+def test_whoever_stops_leaves_the_line():
+    line = WaitingLine(1, 10)
+    is_stopped = threading.Event()
+    working = Visitor(line)
+    assert working.is_in.wait(WAIT)
+    stopped = Visitor(line, is_stopped=is_stopped.is_set)
+    wait_until(line, 1)
+    behind = Visitor(line)
+    wait_until(line, 2)
+    is_stopped.set()
+    stopped.end()
+    assert isinstance(stopped.error, StoppedError)
+    wait_until(line, 1)
+    working.end()
+    assert behind.is_in.wait(WAIT)
+    behind.end()
+
+
+def test_a_turn_that_fails_is_given_back():
+    line = WaitingLine(1, 0)
+    with pytest.raises(ZeroDivisionError), line.turn():
+        raise ZeroDivisionError
+    with line.turn():
+        pass
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
+    line = WaitingLine(1, 0)
+    with line.turn():
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                with line.turn():
+                    code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_of_many_programs_a_visitor_waits_for_one():
+    line, order = WaitingLine(1, 64), []
+    programs = LineBehind(line, 24)
+    first = Visitor(programs, order, "program 0")
+    assert first.is_in.wait(WAIT)
+    others = []
+    for number in range(1, 4):
+        others.append(Visitor(programs, order, f"program {number}"))
+        wait_until(programs._own, number)
+    visitor = Visitor(line, order, "visitor")
+    wait_until(line, 1)
+    for each in (first, visitor, *others):
+        each.leave.set()
+    for each in others:
+        assert each.is_in.wait(WAIT)
+    assert order == ["program 0", "visitor", "program 1", "program 2", "program 3"]
+
+
+def test_programs_are_refused_where_too_many_of_them_wait():
+    line = WaitingLine(1, 64)
+    programs = LineBehind(line, 0)
+    first = Visitor(programs)
+    assert first.is_in.wait(WAIT)
+    with pytest.raises(FullError, match="The Studio is full: 1 other came before"), programs.turn():
+        raise AssertionError("there was room")
+    first.end()
+    with programs.turn():
+        assert line.n_waiting == 0
