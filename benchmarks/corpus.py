@@ -41,13 +41,13 @@ from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
 from e5studio.studio.corpus.map import draw_corpus_map, place_corpus
 from e5studio.studio.corpus.search import search_corpus
 from e5studio.studio.corpus.table_file import choose_columns, read_table
-from e5studio.studio.corpus.vector_store import KeptVectors
-from e5studio.studio.corpus.visitor_store import Shelf, Shelves
+from e5studio.studio.corpus.vector_store import VectorStore
+from e5studio.studio.corpus.visitor_store import VisitorStore, VisitorStores
 from e5studio.studio.engine.catalog import OFFLINE_MODEL, offered
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.map.placing import MapSettings
-from e5studio.studio.serving.downloads import Parcels, posted
+from e5studio.studio.serving.downloads import Downloads, as_payload
 
 RESULT = Path(__file__).with_name("results") / "corpus.json"
 N_TEXTS = 50_000
@@ -58,7 +58,7 @@ ROUNDS = 3
 SETTING = CorpusSetting(OFFLINE_MODEL, "none")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
-Measured = dict[str, Any]
+CorpusEvaluation = dict[str, Any]
 
 
 def make_texts(count: int) -> list[str]:
@@ -97,7 +97,7 @@ def spread(values: list[float], digits: int = 3) -> dict[str, float]:
     return {name: round(value, digits) for name, value in found.items()}
 
 
-def measure_reading(texts: list[str], shelf: Shelf) -> Measured:
+def measure_reading(texts: list[str], store: VisitorStore) -> CorpusEvaluation:
     """A CSV of all texts -> a table and a corpus on the shelf."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "texts.csv"
@@ -106,25 +106,25 @@ def measure_reading(texts: list[str], shelf: Shelf) -> Measured:
         n_bytes = path.stat().st_size
 
         def read() -> None:
-            shelf.keep_table(read_table(path, name="texts.csv"))
+            store.keep_table(read_table(path, name="texts.csv"))
 
         reading = seconds_of(read)
-    assert shelf.table is not None
-    table = shelf.table
-    choosing = seconds_of(lambda: shelf.keep_corpus(choose_columns(table, "text")))
+    assert store.table is not None
+    table = store.table
+    choosing = seconds_of(lambda: store.keep_corpus(choose_columns(table, "text")))
     return {"megabytes": round(n_bytes / 1e6, 1), "reading": round(reading, 2), "choosing": round(choosing, 2)}
 
 
-def measure_embedding(handlers: Handlers, texts: list[str]) -> Measured:
+def measure_embedding(engine: Engine, texts: list[str]) -> CorpusEvaluation:
     """`embed_corpus` and the encoder alone, in turn, on the same texts."""
     corpus = Corpus("texts", tuple(texts), tuple(range(1, len(texts) + 1)))
     alone: list[float] = []
     ours: list[float] = []
-    with handlers.lease(offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
+    with engine.lease(offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
         encoder.encode_document(texts[:200])
         for _ in range(ROUNDS):
             alone.append(seconds_of(lambda: encoder.encode_document(texts)))
-            ours.append(seconds_of(lambda: embed_corpus(handlers, corpus, SETTING, KeptVectors(), _ignore)))
+            ours.append(seconds_of(lambda: embed_corpus(engine, corpus, SETTING, VectorStore(), _ignore)))
         backend, dtype = encoder.spec.backend, encoder.spec.dtype
     return {
         "texts": len(texts),
@@ -136,7 +136,7 @@ def measure_embedding(handlers: Handlers, texts: list[str]) -> Measured:
     }
 
 
-def measure_other_visitor(handlers: Handlers, texts: list[str]) -> Measured:
+def measure_other_visitor(engine: Engine, texts: list[str]) -> CorpusEvaluation:
     """Seconds of a small Score, alone and while a corpus is being embedded."""
     corpus = Corpus("texts", tuple(texts), tuple(range(1, len(texts) + 1)))
     has_begun = threading.Event()
@@ -147,10 +147,10 @@ def measure_other_visitor(handlers: Handlers, texts: list[str]) -> Measured:
 
     def score(number: int) -> float:
         request = ScoreRequest(OFFLINE_MODEL, "none", f"what is number {number}", f"This is {number}.\nAnother one.")
-        return seconds_of(lambda: handlers.score(request))
+        return seconds_of(lambda: engine.score(request))
 
     alone = [score(number) for number in range(N_QUERIES)]
-    work = threading.Thread(target=lambda: embed_corpus(handlers, corpus, SETTING, KeptVectors(), on_news))
+    work = threading.Thread(target=lambda: embed_corpus(engine, corpus, SETTING, VectorStore(), on_news))
     work.start()
     has_begun.wait()
     beside: list[float] = []
@@ -160,39 +160,39 @@ def measure_other_visitor(handlers: Handlers, texts: list[str]) -> Measured:
     return {"alone": spread(alone), "while a corpus is embedded": spread(beside[:-1]), "scores": len(beside) - 1}
 
 
-def put_on_shelf(handlers: Handlers, shelf: Shelf) -> EmbeddedCorpus:
+def put_on_shelf(engine: Engine, store: VisitorStore) -> EmbeddedCorpus:
     """The shelf's corpus with random vectors, taken for embedded ones."""
-    assert shelf.corpus is not None
-    with handlers.lease(offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
+    assert store.corpus is not None
+    with engine.lease(offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
         spec = encoder.spec
-    rows = shelf.vectors.rows(spec.fingerprint, "", shelf.corpus.documents, spec.embed_dim)
+    rows = store.vectors.rows(spec.fingerprint, "", store.corpus.documents, spec.embed_dim)
     due = rows.due()
     n_tokens = np.full(len(due), 50, np.int32)
     rows.keep(due, make_vectors(len(due), spec.embed_dim), n_tokens, np.zeros(len(due), np.bool_))
-    embedded = embed_corpus(handlers, shelf.corpus, SETTING, shelf.vectors, _ignore)
+    embedded = embed_corpus(engine, store.corpus, SETTING, store.vectors, _ignore)
     assert embedded.n_embedded == 0
-    shelf.keep_embedded(embedded)
+    store.keep_embedded(embedded)
     return embedded
 
 
-def measure_search(handlers: Handlers, embedded: EmbeddedCorpus, queries: list[str]) -> Measured:
+def measure_search(engine: Engine, embedded: EmbeddedCorpus, queries: list[str]) -> CorpusEvaluation:
     """Seconds of a search, the query's embedding and the scores of all texts among them."""
 
     def search(query: str) -> float:
-        return seconds_of(lambda: search_corpus(handlers, embedded, query))
+        return seconds_of(lambda: search_corpus(engine, embedded, query))
 
     search("a first one")
     return spread([search(query) for query in queries])
 
 
-def measure_pca(embedded: EmbeddedCorpus) -> Measured:
+def measure_pca(embedded: EmbeddedCorpus) -> CorpusEvaluation:
     """Seconds from vectors to points, to a figure, to what is sent."""
     placing = time.perf_counter()
     placed = place_corpus(embedded, MapSettings())
     drawing = time.perf_counter()
     figure, _ = draw_corpus_map(embedded, placed)
     posting = time.perf_counter()
-    posted(figure, Parcels())
+    as_payload(figure, Downloads())
     ended = time.perf_counter()
     return {
         "placing": round(drawing - placing, 2),
@@ -201,7 +201,7 @@ def measure_pca(embedded: EmbeddedCorpus) -> Measured:
     }
 
 
-def measure_umap(embedded: EmbeddedCorpus) -> Measured:
+def measure_umap(embedded: EmbeddedCorpus) -> CorpusEvaluation:
     """Seconds of a UMAP, and the longest time in which it tells nothing and cannot be stopped."""
     told = [(time.perf_counter(), "the beginning")]
     place_corpus(embedded, MapSettings("umap"), lambda _, words: told.append((time.perf_counter(), words)))
@@ -215,39 +215,39 @@ def measure_umap(embedded: EmbeddedCorpus) -> Measured:
     }
 
 
-def measure() -> Measured:
+def measure() -> CorpusEvaluation:
     """All of it, in this process."""
     load, others = [round(each, 2) for each in os.getloadavg()], load_of_others()
     texts = make_texts(N_TEXTS)
-    handlers = Handlers(ModelPool())
-    handlers.load(OFFLINE_MODEL)
+    engine = Engine(ModelPool())
+    engine.load(OFFLINE_MODEL)
     warm_umap().join()  # as the page does before anybody asks
-    found: Measured = {
+    found: CorpusEvaluation = {
         "machine": describe_machine("torch", "openvino", "numpy", "umap-learn", "numba"),
         "load average before": load,
         "texts": N_TEXTS,
         "different texts": len(set(texts)),
         "vectors": f"searched and mapped: random, in {N_CLUSTERS} clusters; embedding is timed on {N_EMBEDDED:,} texts",
-        "embedding": measure_embedding(handlers, texts[:N_EMBEDDED]),
-        "another visitor's score, seconds": measure_other_visitor(handlers, texts[:N_EMBEDDED]),
+        "embedding": measure_embedding(engine, texts[:N_EMBEDDED]),
+        "another visitor's score, seconds": measure_other_visitor(engine, texts[:N_EMBEDDED]),
     }
     gc.collect()
     watch = Watch()
     memory = {"before the corpus": round(resident_mb(), 1)}
-    shelves = Shelves()
-    token, shelf = shelves.open()
-    found["a CSV, seconds"] = measure_reading(texts, shelf)
-    embedded = put_on_shelf(handlers, shelf)
+    stores = VisitorStores()
+    token, store = stores.open()
+    found["a CSV, seconds"] = measure_reading(texts, store)
+    embedded = put_on_shelf(engine, store)
     memory["with all on the shelf"] = round(resident_mb(), 1)
     queries = [" ".join(text.split()[:8]) for text in texts[:N_QUERIES]]
-    found["a search, seconds"] = measure_search(handlers, embedded, queries)
+    found["a search, seconds"] = measure_search(engine, embedded, queries)
     found["PCA, seconds"] = measure_pca(embedded)
     memory["most until PCA"] = watch.largest()
     found["UMAP"] = measure_umap(embedded)
     memory["most in UMAP"] = watch.largest()
-    n_bytes = shelves.n_bytes
-    shelves.forget(token)
-    del shelf, embedded
+    n_bytes = stores.n_bytes
+    stores.forget(token)
+    del store, embedded
     gc.collect()
     memory["after the shelf is forgotten"] = round(resident_mb(), 1)
     found["memory, MB"] = memory

@@ -38,13 +38,13 @@ Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Measured:
+class CorpusEvaluation:
     """One system: its vectors of the documents, and both evaluations."""
 
     documents: Vectors
     evaluations: dict[str, Evaluation]
 
-    def row(self, reference: Measured | None) -> dict[str, Any]:
+    def row(self, reference: CorpusEvaluation | None) -> dict[str, Any]:
         """Figures, and beside a reference what changed and how sure that is."""
         row: dict[str, Any] = {name: round(found.main_score, 5) for name, found in self.evaluations.items()}
         if reference is None:
@@ -61,7 +61,7 @@ class Measured:
         return row | {"lowest_cosine": round(float(cosines.min()), 7), "mean_cosine": round(float(cosines.mean()), 7)}
 
 
-def measure(system: System, scifact: RetrievalTask, sts: StsTask, model: str) -> Measured:
+def measure(system: System, scifact: RetrievalTask, sts: StsTask, model: str) -> CorpusEvaluation:
     """Run one system.
 
     Raises:
@@ -75,7 +75,7 @@ def measure(system: System, scifact: RetrievalTask, sts: StsTask, model: str) ->
         }
         texts = [join_title(document.title, document.text).strip() for document in scifact.documents()]
         prepared = encoder.prepare(texts, prompt_name="document")
-        return Measured(CachedEncoder(encoder, cache).embed_prepared(prepared, texts), evaluations)
+        return CorpusEvaluation(CachedEncoder(encoder, cache).embed_prepared(prepared, texts), evaluations)
 
 
 def main() -> None:
@@ -99,7 +99,7 @@ def main() -> None:
         "not_measured": {},
     }
     ours = {system.name.removeprefix("e5studio "): system for system in SYSTEMS if system.is_ours}
-    reference: Measured | None = None
+    reference: CorpusEvaluation | None = None
     for name in sorted(ours, key=lambda name: name != REFERENCE):
         if name != REFERENCE and not any(fnmatch(name, pattern) for pattern in chosen.systems):
             continue

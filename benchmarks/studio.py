@@ -23,7 +23,7 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks.machine import describe_machine
 from e5studio.model_pool import ModelPool
 from e5studio.studio.engine.catalog import OFFLINE_MODEL, ModelChoice
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from e5studio.studio.page.app import build_app
 
@@ -105,7 +105,7 @@ def measure_page(page: Page) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Measure, print a table and write results/studio.json."""
     switch_off_telemetry()
-    demo = build_app(Handlers(ModelPool()), ModelChoice(OFFLINE_MODEL, "to measure"))
+    demo = build_app(Engine(ModelPool()), ModelChoice(OFFLINE_MODEL, "to measure"))
     address = launch_app(demo, wait=False, quiet=True)
     with sync_playwright() as playwright:
         path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))

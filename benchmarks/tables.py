@@ -159,10 +159,10 @@ def corpus(result: dict[str, Any]) -> str:
         ("PCA map: placing, figure, ready to be sent", " + ".join(f"{seconds:.2f}" for seconds in pca.values()) + " s"),
         ("UMAP", f"{umap['seconds']:.0f} s, longest silence {umap['longest silence']:.1f} s"),
         ("resident memory, before the corpus", f"{megabytes['before the corpus']:.0f} MB"),
-        ("with texts and vectors on the shelf", f"{megabytes['with all on the shelf']:.0f} MB"),
+        ("with texts and vectors on the shelf", f"{megabytes['with all on the store']:.0f} MB"),
         ("most, up to the PCA map", f"{megabytes['most until PCA']:.0f} MB"),
         ("most, in UMAP", f"{megabytes['most in UMAP']:.0f} MB"),
-        ("after the shelf is forgotten", f"{megabytes['after the shelf is forgotten']:.0f} MB"),
+        ("after the shelf is forgotten", f"{megabytes['after the store is forgotten']:.0f} MB"),
     ]
     return _paragraphs([about, _table(rows)])
 

@@ -25,7 +25,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from e5studio.model_pool import ModelPool
 from e5studio.studio.engine.catalog import OFFLINE_MODEL, ModelChoice
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from e5studio.studio.page.app import build_app
 
@@ -125,7 +125,7 @@ def docstrings() -> bytes:
 def main() -> None:
     """Start the Studio, take the pictures, stop it."""
     switch_off_telemetry()
-    demo = build_app(Handlers(ModelPool()), ModelChoice(OFFLINE_MODEL, "it comes inside a package"))
+    demo = build_app(Engine(ModelPool()), ModelChoice(OFFLINE_MODEL, "it comes inside a package"))
     address = launch_app(demo, wait=False, quiet=True)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from e5studio.cache import CachedEncoder, VectorCache
-    from e5studio.embedder import EmbeddingsProvider, ProviderOptions
+    from e5studio.embedder import Embedder, EmbedderOptions
     from e5studio.encode_report import EncodeReport, Truncation
     from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
     from e5studio.errors import (
@@ -44,7 +44,7 @@ _MODULES = {
     "E5Encoder": "encoder",
     "E5StudioError": "errors",
     "E5StudioWarning": "errors",
-    "EmbeddingsProvider": "embedder",
+    "Embedder": "embedder",
     "EncodeReport": "encode_report",
     "EncoderSpec": "spec",
     "FingerprintMismatchError": "errors",
@@ -56,7 +56,7 @@ _MODULES = {
     "Prompt": "prompts",
     "PromptError": "errors",
     "PromptWarning": "errors",
-    "ProviderOptions": "embedder",
+    "EmbedderOptions": "embedder",
     "TextError": "errors",
     "TextTypeError": "errors",
     "TokenEmbeddings": "encoder",
@@ -80,7 +80,8 @@ __all__ = [
     "E5Encoder",
     "E5StudioError",
     "E5StudioWarning",
-    "EmbeddingsProvider",
+    "Embedder",
+    "EmbedderOptions",
     "EncodeReport",
     "EncoderSpec",
     "FingerprintMismatchError",
@@ -92,7 +93,6 @@ __all__ = [
     "Prompt",
     "PromptError",
     "PromptWarning",
-    "ProviderOptions",
     "TextError",
     "TextTypeError",
     "TokenEmbeddings",

@@ -1,4 +1,4 @@
-"""The processor's cores: how many this process may use, and whose turn it is to use them.
+"""The processor's cores: how many this process may use, and the locks that keep models from competing for them.
 
 Two forward passes at once would share the same cores and each other's caches, so the back ends of a
 process compute one batch at a time on the CPU, whichever models they hold. A query waits for a batch
@@ -16,24 +16,24 @@ from pathlib import Path
 from e5studio.errors import BackendError
 
 # Held again by a signal's handler that interrupts its holder, so both may be taken twice.
-_turn = threading.RLock()
-_making = threading.RLock()
+_compute_lock = threading.RLock()
+_load_lock = threading.RLock()
 _is_held_by_fork = False
 _is_forked = False
 _preparations: list[Callable[[], None]] = []
 
 
-def turn() -> threading.RLock:
+def compute_lock() -> threading.RLock:
     """The lock that is held while a batch is computed on the CPU."""
-    return _turn
+    return _compute_lock
 
 
-def making() -> threading.RLock:
+def load_lock() -> threading.RLock:
     """The lock that is held while a model is read or converted, by libraries that set things for the whole process.
 
-    Others compute meanwhile. It is taken before `turn`, never the other way round.
+    Others compute meanwhile. It is taken before `compute_lock`, never the other way round.
     """
-    return _making
+    return _load_lock
 
 
 def n_threads() -> int:
@@ -117,8 +117,8 @@ def before_fork(prepare: Callable[[], None]) -> None:
 def _prepare_fork() -> None:
     global _is_held_by_fork
     # A copy of a library halfway through its work would wait for ever for threads that did not come along.
-    _making.acquire()
-    _turn.acquire()
+    _load_lock.acquire()
+    _compute_lock.acquire()
     _is_held_by_fork = True
     for prepare in _preparations:
         prepare()
@@ -128,13 +128,13 @@ def _go_on() -> None:
     global _is_held_by_fork
     if _is_held_by_fork:  # not, where another thread was forking while this module was imported
         _is_held_by_fork = False
-        _turn.release()
-        _making.release()
+        _compute_lock.release()
+        _load_lock.release()
 
 
 def _take_over() -> None:
-    global _turn, _making, _is_held_by_fork, _is_forked
-    _turn, _making, _is_held_by_fork, _is_forked = threading.RLock(), threading.RLock(), False, True
+    global _compute_lock, _load_lock, _is_held_by_fork, _is_forked
+    _compute_lock, _load_lock, _is_held_by_fork, _is_forked = threading.RLock(), threading.RLock(), False, True
 
 
 if hasattr(os, "register_at_fork"):

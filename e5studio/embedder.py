@@ -36,7 +36,7 @@ LongDocuments = Literal["truncate", "chunk-and-pool"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProviderOptions:
+class EmbedderOptions:
     """How a provider embeds; what `E5Encoder` takes means the same here.
 
     Attributes:
@@ -87,7 +87,7 @@ class ProviderOptions:
             raise ValueError("cache_folder is empty. Name a folder, or leave it None to keep no vectors.")
 
 
-class EmbeddingsProvider:
+class Embedder:
     """Embeds queries and documents with one model; safe to share between threads and event loops.
 
     Args:
@@ -99,7 +99,7 @@ class EmbeddingsProvider:
         E5StudioError: Whatever `E5Encoder` raises, and a prompt that the model does not take.
     """
 
-    def __init__(self, options: ProviderOptions, *, fingerprint: str | None = None) -> None:
+    def __init__(self, options: EmbedderOptions, *, fingerprint: str | None = None) -> None:
         self._fingerprint = fingerprint
         self._options = options
         self._cache: VectorCache | None = None
@@ -108,7 +108,7 @@ class EmbeddingsProvider:
         self._load()
 
     @property
-    def options(self) -> ProviderOptions:
+    def options(self) -> EmbedderOptions:
         """What it embeds with; what was "auto", or left to a default that may change, is filled in."""
         return self._options
 
@@ -243,12 +243,12 @@ class EmbeddingsProvider:
             )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, EmbeddingsProvider) and self._identity() == other._identity()
+        return isinstance(other, Embedder) and self._identity() == other._identity()
 
     def __hash__(self) -> int:
         return hash(self._identity())
 
-    def _identity(self) -> tuple[ProviderOptions, str | None]:
+    def _identity(self) -> tuple[EmbedderOptions, str | None]:
         return self._options, self._fingerprint
 
     def __getstate__(self) -> dict[str, Any]:
@@ -310,20 +310,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
-def _fingerprint(encoder: E5Encoder, options: ProviderOptions) -> str:
+def _fingerprint(encoder: E5Encoder, options: EmbedderOptions) -> str:
     prompt = _document_prompt(encoder, options).text
     if prompt == encoder.resolve_prompt("document").text and options.long_documents == "truncate":
         return encoder.spec.fingerprint
     return vector_key(encoder.spec.fingerprint, prompt, options.long_documents).hex()[: len(encoder.spec.fingerprint)]
 
 
-def _document_prompt(encoder: E5Encoder, options: ProviderOptions) -> Prompt:
+def _document_prompt(encoder: E5Encoder, options: EmbedderOptions) -> Prompt:
     if options.symmetric:
         return encoder.resolve_prompt("query", instruction=options.instruction)
     return encoder.resolve_prompt("document")
 
 
-def _settled(options: ProviderOptions, encoder: E5Encoder) -> ProviderOptions:
+def _settled(options: EmbedderOptions, encoder: E5Encoder) -> EmbedderOptions:
     """The options with all that could come out differently elsewhere or later filled in."""
     spec = encoder.spec
     prompt = encoder.resolve_prompt("query", instruction=options.instruction)

@@ -11,7 +11,7 @@ import pytest
 from langchain_e5studio import E5Embeddings
 from llama_index.embeddings.e5studio import E5Embedding
 
-from e5studio import ProviderOptions, get_model_pool
+from e5studio import EmbedderOptions, get_model_pool
 from tests.corpus import ORDINARY_TEXTS
 
 HERE = Path(__file__).parent
@@ -22,11 +22,11 @@ ALLOWED = {
 
 
 def test_both_offer_all_options_of_the_provider():
-    options = {field.name for field in fields(ProviderOptions)} - {"model"} | {"model_name"}
+    options = {field.name for field in fields(EmbedderOptions)} - {"model"} | {"model_name"}
     assert E5Embeddings.model_fields.keys() == options
     framework = {"callback_manager", "embed_batch_size", "embeddings_cache", "num_workers", "rate_limiter"}
     assert E5Embedding.model_fields.keys() - framework == options | {"fingerprint"}
-    defaults = {field.name: field.default for field in fields(ProviderOptions) if field.name != "model"}
+    defaults = {field.name: field.default for field in fields(EmbedderOptions) if field.name != "model"}
     for plugin in (E5Embeddings, E5Embedding):
         assert {name: plugin.model_fields[name].default for name in defaults} == defaults
         assert all(plugin.model_fields[name].description for name in options)

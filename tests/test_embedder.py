@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from e5studio.embedder import EmbeddingsProvider, ProviderOptions
+from e5studio.embedder import Embedder, EmbedderOptions
 from e5studio.encoder import E5Encoder
 from e5studio.errors import (
     CacheError,
@@ -44,10 +44,10 @@ def _free_models() -> Iterator[None]:
     get_model_pool().clear()
 
 
-def options_for(checkpoint: Checkpoint, **changed: object) -> ProviderOptions:
+def options_for(checkpoint: Checkpoint, **changed: object) -> EmbedderOptions:
     kind = checkpoint.meta.prompt_kind
     task = TASK if kind == "instruct" else None
-    options = ProviderOptions(model=str(checkpoint.folder), prompt_kind=kind, device="cpu", instruction=task)
+    options = EmbedderOptions(model=str(checkpoint.folder), prompt_kind=kind, device="cpu", instruction=task)
     return replace(options, **changed)
 
 
@@ -56,7 +56,7 @@ def core_of(checkpoint: Checkpoint) -> E5Encoder:
 
 
 def test_roles_get_their_prompts(checkpoint):
-    provider = EmbeddingsProvider(options_for(checkpoint))
+    provider = Embedder(options_for(checkpoint))
     core = core_of(checkpoint)
     task = provider.options.instruction
     assert np.array_equal(provider.embed(TEXTS, "query"), core.encode_query(TEXTS, instruction=task))
@@ -65,7 +65,7 @@ def test_roles_get_their_prompts(checkpoint):
 
 
 def test_symmetric_puts_the_query_prompt_on_documents(checkpoint):
-    provider = EmbeddingsProvider(options_for(checkpoint, symmetric=True))
+    provider = Embedder(options_for(checkpoint, symmetric=True))
     assert np.array_equal(provider.embed(TEXTS, "document"), provider.embed(TEXTS, "query"))
     assert provider.prompt("document") == provider.prompt("query")
 
@@ -73,23 +73,23 @@ def test_symmetric_puts_the_query_prompt_on_documents(checkpoint):
 def test_titles_stand_in_front(checkpoints):
     checkpoint = checkpoints("e5")
     titles = ["Title", None, "", "Another", None, "Last"]
-    provider = EmbeddingsProvider(options_for(checkpoint))
+    provider = Embedder(options_for(checkpoint))
     expected = core_of(checkpoint).encode_document(TEXTS, titles=titles)
     assert np.array_equal(provider.embed(TEXTS, "document", titles=titles), expected)
 
 
 def test_options_settle(checkpoints):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5")))
+    provider = Embedder(options_for(checkpoints("e5")))
     settled = provider.options
     assert (settled.backend, settled.dtype, settled.max_tokens) == ("torch", "float32", 512)
-    assert EmbeddingsProvider(settled, fingerprint=provider.fingerprint) == provider
+    assert Embedder(settled, fingerprint=provider.fingerprint) == provider
     assert all(value is None or isinstance(value, str | int | bool) for value in vars(settled).values())
     json.dumps(vars(settled))
 
 
 def test_an_instruction_left_out_is_said_once_and_settled(checkpoints):
     with pytest.warns(PromptWarning, match="web-search") as caught:
-        provider = EmbeddingsProvider(options_for(checkpoints("multilingual-e5-instruct"), instruction=None))
+        provider = Embedder(options_for(checkpoints("multilingual-e5-instruct"), instruction=None))
     assert len(caught) == 1
     assert provider.options.instruction == WEB_SEARCH_INSTRUCTION
     provider.embed(["a"], "query")  # warnings are errors
@@ -111,16 +111,16 @@ def test_an_instruction_left_out_is_said_once_and_settled(checkpoints):
 def test_what_cannot_be_is_refused_before_any_text(checkpoints, name, changed, error):
     fingerprint = changed.pop("fingerprint", None)
     with pytest.raises(error):
-        EmbeddingsProvider(options_for(checkpoints(name), **changed), fingerprint=fingerprint)
+        Embedder(options_for(checkpoints(name), **changed), fingerprint=fingerprint)
 
 
 def test_long_documents_is_one_of_two():
     with pytest.raises(ValueError, match="chunk-and-pool"):
-        ProviderOptions(model="e5-small-v2", long_documents="chunk")
+        EmbedderOptions(model="e5-small-v2", long_documents="chunk")
 
 
 def test_truncation_is_said_with_a_way_out(checkpoints):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5")))
+    provider = Embedder(options_for(checkpoints("e5")))
     with pytest.warns(TruncationWarning, match=r"1 of 2 texts .*report\(texts\) lists them; long_documents=") as caught:
         provider.embed(["a", LONG_TEXT], "document")
     assert len(caught) == 1
@@ -130,7 +130,7 @@ def test_truncation_is_said_with_a_way_out(checkpoints):
 
 def test_chunk_and_pool_reads_all_of_a_document(checkpoints):
     checkpoint = checkpoints("e5")
-    provider = EmbeddingsProvider(options_for(checkpoint, long_documents="chunk-and-pool"))
+    provider = Embedder(options_for(checkpoint, long_documents="chunk-and-pool"))
     expected = encode_long_documents(core_of(checkpoint), ["a", LONG_TEXT], prompt="passage: ")
     assert np.array_equal(provider.embed(["a", LONG_TEXT], "document"), expected)
     with pytest.warns(TruncationWarning, match="Shorten"):
@@ -138,7 +138,7 @@ def test_chunk_and_pool_reads_all_of_a_document(checkpoints):
 
 
 def test_bad_texts_are_named(checkpoints):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5")))
+    provider = Embedder(options_for(checkpoints("e5")))
     with pytest.raises(TextError) as caught:
         provider.embed(["a", "", "b", " "], "document")
     assert caught.value.indices == (1, 3)
@@ -148,7 +148,7 @@ def test_bad_texts_are_named(checkpoints):
 
 
 def test_tokens_and_room(checkpoint):
-    provider = EmbeddingsProvider(options_for(checkpoint))
+    provider = Embedder(options_for(checkpoint))
     for text in TEXTS:
         assert provider.count_tokens(text) == len(provider.tokenize(text))
     text = "summit " * provider.max_text_tokens()
@@ -161,7 +161,7 @@ def test_tokens_and_room(checkpoint):
 
 
 def test_roles_have_the_names_of_other_apis_too(checkpoints):
-    provider = EmbeddingsProvider(options_for(checkpoints("multilingual-e5-instruct")))
+    provider = Embedder(options_for(checkpoints("multilingual-e5-instruct")))
     assert provider.max_text_tokens("passage") == provider.max_text_tokens("document")
     assert provider.max_text_tokens("passage") > provider.max_text_tokens("query")
     with pytest.raises(PromptError, match="Unknown prompt name"):
@@ -170,13 +170,13 @@ def test_roles_have_the_names_of_other_apis_too(checkpoints):
 
 def test_one_model_serves_all(checkpoints):
     options = options_for(checkpoints("e5"))
-    providers = [EmbeddingsProvider(replace(options, max_tokens=n)) for n in (None, 64, 128)]
+    providers = [Embedder(replace(options, max_tokens=n)) for n in (None, 64, 128)]
     assert len({id(provider.encoder._backend) for provider in providers}) == 1
     assert len(get_model_pool().loaded()) == 1
 
 
 def test_copies_are_light_and_equal(checkpoints):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5")))
+    provider = Embedder(options_for(checkpoints("e5")))
     pickled = pickle.dumps(provider)
     assert len(pickled) < 5_000
     for twin in (pickle.loads(pickled), copy.deepcopy(provider), copy.copy(provider)):
@@ -184,7 +184,7 @@ def test_copies_are_light_and_equal(checkpoints):
         assert hash(twin) == hash(provider)
         assert np.array_equal(twin.embed(TEXTS, "query"), provider.embed(TEXTS, "query"))
         assert twin.encoder._backend is provider.encoder._backend
-    assert provider != EmbeddingsProvider(replace(provider.options, symmetric=True))
+    assert provider != Embedder(replace(provider.options, symmetric=True))
 
 
 def test_a_pickle_refuses_a_model_that_changed_since(checkpoints, tmp_path):
@@ -193,7 +193,7 @@ def test_a_pickle_refuses_a_model_that_changed_since(checkpoints, tmp_path):
     folder.mkdir()
     for file in checkpoint.folder.iterdir():
         (folder / file.name).symlink_to(file)
-    pickled = pickle.dumps(EmbeddingsProvider(options_for(checkpoint, model=str(folder))))
+    pickled = pickle.dumps(Embedder(options_for(checkpoint, model=str(folder))))
     get_model_pool().clear()
     other = folder / "sentence_bert_config.json"
     other.unlink()
@@ -213,33 +213,33 @@ def test_every_option_that_changes_a_vector_changes_its_key(checkpoints):
         {"truncate_dim": 8},
         {"model": str(checkpoints("multilingual-e5").folder), "prompt_kind": "none", "instruction": None},
     ]
-    providers = [EmbeddingsProvider(replace(options, **other)) for other in [{}, *others]]
+    providers = [Embedder(replace(options, **other)) for other in [{}, *others]]
     keys = [
         provider.vector_keys(["text"], "query") + provider.vector_keys(["text"], "document") for provider in providers
     ]
     assert keys[0][0] != keys[0][1]
     assert all(key != keys[0] for key in keys[1:])
-    same = EmbeddingsProvider(replace(options, token_budget=64, show_progress=False))
+    same = Embedder(replace(options, token_budget=64, show_progress=False))
     assert same.vector_keys(["text"], "query") == keys[0][:1]
 
 
 def test_a_cache_computes_each_text_once_and_mixes_nothing(checkpoints, tmp_path, monkeypatch):
     computed = []
-    compute = EmbeddingsProvider._compute
+    compute = Embedder._compute
 
     def counted(self, texts, role, on_progress, **told):
         if self.options.cache_folder is not None:
             computed.extend(texts)
         return compute(self, texts, role, on_progress, **told)
 
-    monkeypatch.setattr(EmbeddingsProvider, "_compute", counted)
+    monkeypatch.setattr(Embedder, "_compute", counted)
     folder = str(tmp_path / "vectors")
     options = options_for(checkpoints("multilingual-e5-instruct"), cache_folder=folder)
     others = [options, replace(options, instruction="Another task"), replace(options, max_tokens=64)]
     others += [replace(options, model=str(checkpoints("e5").folder), prompt_kind="query_passage", instruction=None)]
     for _ in range(2):
         for other in others:
-            cached, plain = EmbeddingsProvider(other), EmbeddingsProvider(replace(other, cache_folder=None))
+            cached, plain = Embedder(other), Embedder(replace(other, cache_folder=None))
             for role in ("query", "document"):
                 texts = ["one", "two", "one"]
                 np.testing.assert_allclose(cached.embed(texts, role), plain.embed(texts, role), atol=1e-6)
@@ -248,7 +248,7 @@ def test_a_cache_computes_each_text_once_and_mixes_nothing(checkpoints, tmp_path
 
 
 def test_a_faulty_vector_is_named_by_its_place_beside_cached_ones(checkpoints, tmp_path, monkeypatch):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
+    provider = Embedder(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
     provider.embed(["good"], "document")
 
     def spoil(*_, **__):
@@ -263,18 +263,18 @@ def test_a_faulty_vector_is_named_by_its_place_beside_cached_ones(checkpoints, t
 def test_options_are_those_of_the_encoder():
     own = {"model", "instruction", "symmetric", "long_documents", "cache_folder"}
     taken = set(E5Encoder.__init__.__kwdefaults__) - {"on_download"}
-    assert {field.name for field in fields(ProviderOptions)} - own == taken
+    assert {field.name for field in fields(EmbedderOptions)} - own == taken
 
 
 async def test_async_gives_the_same(checkpoints):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5")))
+    provider = Embedder(options_for(checkpoints("e5")))
     vectors = await asyncio.gather(provider.aembed(TEXTS, "query"), provider.aembed(TEXTS, "document"))
     assert np.array_equal(vectors[0], provider.embed(TEXTS, "query"))
     assert np.array_equal(vectors[1], provider.embed(TEXTS, "document"))
 
 
 async def test_queries_do_not_queue_behind_documents(checkpoints, monkeypatch):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5")))
+    provider = Embedder(options_for(checkpoints("e5")))
     may_go_on = threading.Event()
     embed = provider.embed
 
@@ -293,7 +293,7 @@ async def test_queries_do_not_queue_behind_documents(checkpoints, monkeypatch):
 
 
 async def test_a_cancelled_task_stops_the_work(checkpoints, monkeypatch):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5"), token_budget=32))
+    provider = Embedder(options_for(checkpoints("e5"), token_budget=32))
     backend = provider.encoder._backend
     has_begun, may_go_on, n_batches = asyncio.Event(), threading.Event(), 0
     loop, forward = asyncio.get_running_loop(), backend._forward
@@ -317,14 +317,14 @@ async def test_a_cancelled_task_stops_the_work(checkpoints, monkeypatch):
     assert n_batches <= 2
 
 
-def plugin(provider: EmbeddingsProvider, texts: list[str]) -> None:
+def plugin(provider: Embedder, texts: list[str]) -> None:
     exec(compile("provider.embed(texts, 'document')", "plugin.py", "exec"))
 
 
 @pytest.mark.parametrize("is_cached", [False, True])
 def test_warnings_point_at_the_caller_of_the_plugin(checkpoints, tmp_path, is_cached):
     folder = str(tmp_path) if is_cached else None
-    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=folder))
+    provider = Embedder(options_for(checkpoints("e5"), cache_folder=folder))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         plugin(provider, [LONG_TEXT])
@@ -332,7 +332,7 @@ def test_warnings_point_at_the_caller_of_the_plugin(checkpoints, tmp_path, is_ca
 
 
 def test_a_warning_names_no_place_where_a_cache_leaves_out_texts(checkpoints, tmp_path):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
+    provider = Embedder(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
     provider.embed(["a", "b"], "document")
     with pytest.warns(TruncationWarning, match=r"left out \(the first: \d+ tokens\)"):
         provider.embed(["a", "b", LONG_TEXT], "document")
@@ -340,7 +340,7 @@ def test_a_warning_names_no_place_where_a_cache_leaves_out_texts(checkpoints, tm
 
 @pytest.mark.parametrize("name", ["passage", "document", "corpus"])
 def test_roles_are_called_as_elsewhere(checkpoints, name):
-    provider = EmbeddingsProvider(options_for(checkpoints("e5"), long_documents="chunk-and-pool"))
+    provider = Embedder(options_for(checkpoints("e5"), long_documents="chunk-and-pool"))
     texts = ["a", LONG_TEXT]
     assert np.array_equal(provider.embed(texts, name), provider.embed(texts, "document"))
     assert np.array_equal(asyncio.run(provider.aembed(texts, name)), provider.embed(texts, "document"))
@@ -349,29 +349,29 @@ def test_roles_are_called_as_elsewhere(checkpoints, name):
 
 def test_a_fingerprint_stands_for_what_documents_get(checkpoints):
     options = options_for(checkpoints("multilingual-e5-instruct"))
-    usual = EmbeddingsProvider(options).fingerprint
-    assert EmbeddingsProvider(replace(options, instruction="Another task")).fingerprint == usual
+    usual = Embedder(options).fingerprint
+    assert Embedder(replace(options, instruction="Another task")).fingerprint == usual
     others = [
         replace(options, symmetric=True),
         replace(options, symmetric=True, instruction="Another task"),
         replace(options, long_documents="chunk-and-pool"),
         replace(options, max_tokens=64),
     ]
-    prints = [EmbeddingsProvider(other).fingerprint for other in others]
+    prints = [Embedder(other).fingerprint for other in others]
     assert len({usual, *prints}) == 5
     for other, fingerprint in zip(others, prints, strict=True):
-        assert EmbeddingsProvider(other, fingerprint=fingerprint).fingerprint == fingerprint
+        assert Embedder(other, fingerprint=fingerprint).fingerprint == fingerprint
         with pytest.raises(FingerprintMismatchError, match="symmetric="):
-            EmbeddingsProvider(other, fingerprint=usual)
+            Embedder(other, fingerprint=usual)
 
 
 def test_a_cache_folder_is_opened_early(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    provider = EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder="~/vectors"))
+    provider = Embedder(options_for(checkpoints("e5"), cache_folder="~/vectors"))
     provider.embed(["a"], "document")
     assert (tmp_path / "vectors" / "vectors.sqlite3").exists()
     (tmp_path / "file").write_text("x")
     with pytest.raises(CacheError, match="file"):
-        EmbeddingsProvider(options_for(checkpoints("e5"), cache_folder=str(tmp_path / "file")))
+        Embedder(options_for(checkpoints("e5"), cache_folder=str(tmp_path / "file")))
     with pytest.raises(ValueError, match="cache_folder is empty"):
         options_for(checkpoints("e5"), cache_folder="")

@@ -161,9 +161,9 @@ class TestReport:
     def test_a_text_of_max_text_tokens_just_fits(self, encoder: E5Encoder) -> None:
         room = encoder.max_text_tokens("document")
         word = next(w for w in ("a", "e", "summit") if encoder.count_tokens([f"{w} {w}"])[0] == 2)
-        fitting, over = " ".join([word] * room), " ".join([word] * (room + 1))
-        assert encoder.count_tokens([fitting])[0] == room
-        assert encoder.prepare([fitting], prompt_name="document").report.truncated == ()
+        view_for, over = " ".join([word] * room), " ".join([word] * (room + 1))
+        assert encoder.count_tokens([view_for])[0] == room
+        assert encoder.prepare([view_for], prompt_name="document").report.truncated == ()
         assert encoder.prepare([over], prompt_name="document").report.truncated[0].n_dropped == 1
 
     def test_instruction_takes_its_room(self, instruct: E5Encoder) -> None:

@@ -146,7 +146,7 @@ def _status(name: str, *, is_auto: bool) -> BackendStatus:
         try:
             module = _import_backend(name)
             device, _ = module.resolve_choices("auto", dtype)
-            missing = _missing_to_make(name, dtype)
+            missing = _missing_for_conversion(name, dtype)
             command = f"pip install {' '.join(missing)}"
             refused[dtype] = f"It is made with {' and '.join(missing)}: {command}" if missing else None
         except (BackendError, MissingDependencyError) as error:
@@ -160,7 +160,7 @@ def _fastest(device: str, dtype: DType) -> BackendName:
         return "torch"
     candidates = [name for name in _PACKAGES if _computes_in(name, dtype)]
     # One that may have to make a model and could not is the last choice: it serves where the model is on disk.
-    candidates.sort(key=lambda name: bool(_missing_to_make(name, dtype)))
+    candidates.sort(key=lambda name: bool(_missing_for_conversion(name, dtype)))
     return cast(BackendName, candidates[0] if candidates else "torch")  # torch says what is wrong
 
 
@@ -174,8 +174,8 @@ def _computes_in(name: str, dtype: DType) -> bool:
     return True
 
 
-def _missing_to_make(name: str, dtype: DType) -> list[str]:
-    return [package for package in _import_backend(name).needed_to_make(dtype) if not _is_installed(package)]
+def _missing_for_conversion(name: str, dtype: DType) -> list[str]:
+    return [package for package in _import_backend(name).conversion_requirements(dtype) if not _is_installed(package)]
 
 
 def _has_accelerator() -> bool:

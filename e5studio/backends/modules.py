@@ -90,7 +90,7 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
         ModelFilesError: Weights are missing, misshapen, or belong to a model with a head.
     """
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
-    with cpu.making(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
+    with cpu.load_lock(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
         try:
             model, info = transformers.AutoModel.from_pretrained(
                 folder,

@@ -38,7 +38,7 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> On
     """Load a model, converting it where that is due and was not done before; see `e5studio.backends.load_backend`."""
     device, dtype = resolve_choices(device, dtype)
     refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
-    with cpu.making():
+    with cpu.load_lock():
         return OnnxBackend(functools.partial(_open, files, meta, dtype), dtype)
 
 
@@ -62,7 +62,7 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
     return "cpu", chosen
 
 
-def needed_to_make(dtype: DType) -> tuple[str, ...]:
+def conversion_requirements(dtype: DType) -> tuple[str, ...]:
     """Packages without which a model that is not on disk yet can't be made."""
     return ("onnx",)
 
@@ -99,13 +99,13 @@ class OnnxBackend:
 
     def close(self) -> None:
         """Free the model."""
-        with cpu.turn():
+        with cpu.compute_lock():
             self._is_closed = True
             self._graph = None
 
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         while True:
-            with cpu.turn():
+            with cpu.compute_lock():
                 if self._is_closed:
                     raise BackendError("This model was closed. Load it again to use it.")
                 if self._graph is not None:
@@ -113,7 +113,7 @@ class OnnxBackend:
             self._open()
 
     def _open(self) -> Graph:
-        with cpu.making():
+        with cpu.load_lock():
             self._graph = self._open_graph()
             return self._graph
 

@@ -39,7 +39,7 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> Op
     """Load a model, converting it where that was not done before; see `e5studio.backends.load_backend`."""
     device, dtype = resolve_choices(device, dtype)
     refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
-    with cpu.making():
+    with cpu.load_lock():
         graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
         return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(meta) if dtype == "int8" else None)
 
@@ -72,7 +72,7 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
     return "cpu", chosen
 
 
-def needed_to_make(dtype: DType) -> tuple[str, ...]:
+def conversion_requirements(dtype: DType) -> tuple[str, ...]:
     """Packages without which a model that is not on disk yet can't be made."""
     return ("nncf",) if dtype == "int8" else ()
 
@@ -107,7 +107,7 @@ class OpenVinoBackend:
         self._compiled: dict[str, Any] = {}
         self._requests: dict[str, Any] = {}
         _alive.add(self)
-        with cpu.turn():
+        with cpu.compute_lock():
             self._request(_POOLED)
 
     def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
@@ -120,13 +120,13 @@ class OpenVinoBackend:
 
     def close(self) -> None:
         """Free the model."""
-        with cpu.turn():
+        with cpu.compute_lock():
             self._graph = None
             self._compiled, self._requests = {}, {}
 
     def _run(self, batch: TokenBatch, output: str) -> FloatArray:
         ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
-        with cpu.turn():  # a request serves one caller at a time, too
+        with cpu.compute_lock():  # a request serves one caller at a time, too
             return self._infer(ids, mask, output)
 
     def _infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str) -> FloatArray:
@@ -166,7 +166,7 @@ def _compile(graph: Any, output: str, dtype: str) -> Any:
 def _core() -> Any:
     """The one Core: with it, and with all that was made by it, OpenVINO's threads end."""
     global _the_core
-    with cpu.turn():
+    with cpu.compute_lock():
         if _the_core is None:
             _the_core = openvino.Core()
             _the_core.set_property({"FORCE_TBB_TERMINATE": True})

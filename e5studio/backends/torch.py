@@ -46,7 +46,7 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:
     return str(choose_device(device)), str(_torch_dtype(dtype)).removeprefix("torch.")
 
 
-def needed_to_make(dtype: DType) -> tuple[str, ...]:
+def conversion_requirements(dtype: DType) -> tuple[str, ...]:
     """Packages without which a model can't be made: none, weights are loaded as they are."""
     return ()
 
@@ -142,7 +142,7 @@ class TorchBackend:
         return vectors
 
     def _turn(self) -> AbstractContextManager[Any]:
-        return cpu.turn() if self._device.type == "cpu" else self._device_lock
+        return cpu.compute_lock() if self._device.type == "cpu" else self._device_lock
 
     def _refuse_after_fork(self) -> None:
         if self._device.type != "cpu" and self._process != os.getpid():

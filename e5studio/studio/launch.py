@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import gradio as gr
 
     from e5studio.model_pool import ModelPool
-    from e5studio.studio.engine.engine import Handlers
+    from e5studio.studio.engine.engine import Engine
 
 _log = logging.getLogger(__name__)
 _HERE = Path(__file__).parent
@@ -92,13 +92,13 @@ def run_studio(
     with ThreadPoolExecutor(1) as thread:
         # Asking the Hub may take its 3 seconds while Gradio is being imported.
         choosing = thread.submit(choose_model, model or os.environ.get("E5STUDIO_MODEL"))
-        from e5studio.studio.engine.engine import Handlers
+        from e5studio.studio.engine.engine import Engine
         from e5studio.studio.page.app import build_app
 
         choice = choosing.result()
-    handlers = Handlers(_model_pool())
-    loading = load_in_background(handlers, choice.name)
-    demo = build_app(handlers, choice)
+    engine = Engine(_model_pool())
+    loading = load_in_background(engine, choice.name)
+    demo = build_app(engine, choice)
     # One interpreter imports torch and serves the page: better a little later than there but deaf.
     loading.join(_HEAD_START_SECONDS)
     launch_app(demo, host=host, port=port, mcp=mcp, model=choice.name)
@@ -125,7 +125,6 @@ def launch_app(
     from e5studio.studio.page.theme import studio_theme
     from e5studio.studio.serving.gradio_patches import describe_once
     from e5studio.studio.serving.request_guard import MAX_FILE_BYTES
-    from e5studio.studio.widgets.labels import translations
 
     _fetch_nothing()
     describe_once(demo)
@@ -136,7 +135,6 @@ def launch_app(
             server_port=port,
             prevent_thread_lock=True,
             quiet=True,  # what Gradio would print advises to change what is set here
-            i18n=translations(),
             theme=studio_theme(),
             css_paths=[_HERE / style for style in _STYLES],
             js=(_HERE / "page" / "page.js").read_text(encoding="utf-8"),
@@ -168,22 +166,22 @@ def _around_gradio(demo: gr.Blocks) -> dict[str, Any]:
     """What stands before Gradio's routes, from the outside in, and beside them."""
     from starlette.middleware import Middleware
 
-    from e5studio.studio.corpus.visitor_store import SHELVES
-    from e5studio.studio.serving.downloads import PARCELS, parcel_route
-    from e5studio.studio.serving.queue_limit import GradioQueue, QueueDoor
+    from e5studio.studio.corpus.visitor_store import VISITOR_STORES
+    from e5studio.studio.serving.downloads import DOWNLOADS, download_route
+    from e5studio.studio.serving.queue_limit import GradioQueue, QueueLimitMiddleware
     from e5studio.studio.serving.request_guard import RequestGuard
-    from e5studio.studio.serving.sessions import GradioSessions, SessionWatch
+    from e5studio.studio.serving.sessions import GradioSessions, SessionMiddleware
     from e5studio.studio.serving.uploads import delete_old, has_room
     from e5studio.studio.widgets.plotly_view import plotly_route
 
-    kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
+    kept = GradioSessions(demo, on_forget=[DOWNLOADS.forget, VISITOR_STORES.forget_session])
     return {
         "middleware": [
             Middleware(RequestGuard, has_room=has_room),
-            Middleware(QueueDoor, queue=GradioQueue(demo)),
-            Middleware(SessionWatch, kept=kept, on_sweep=lambda: delete_old(SHELVES.has_file)),
+            Middleware(QueueLimitMiddleware, queue=GradioQueue(demo)),
+            Middleware(SessionMiddleware, kept=kept, on_sweep=lambda: delete_old(VISITOR_STORES.has_file)),
         ],
-        "routes": [parcel_route(), plotly_route()],
+        "routes": [download_route(), plotly_route()],
     }
 
 
@@ -218,12 +216,12 @@ def _fetch_nothing() -> None:
     processing_utils.async_ssrf_protected_download = refuse
 
 
-def load_in_background(handlers: Handlers, model: str) -> threading.Thread:
+def load_in_background(engine: Engine, model: str) -> threading.Thread:
     """Load a model while the page is already served; a failure is told again when Score is pressed."""
 
     def load() -> None:
         try:
-            handlers.load(model)
+            engine.load(model)
         except E5StudioError as error:
             _log.warning("%s", error)
 

@@ -15,7 +15,7 @@ import pytest
 
 from e5studio.analysis.projection import pca
 from e5studio.errors import ModelUnavailableError
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from tests.studio.browsing import GATE, LEAVING
@@ -83,8 +83,8 @@ def stand_in_pool(encoders, request):
 
 
 @pytest.fixture(scope="session")
-def handlers(stand_in_pool):
-    return Handlers(stand_in_pool, Limits(max_texts=64, max_characters=20_000))
+def engine(stand_in_pool):
+    return Engine(stand_in_pool, Limits(max_texts=64, max_characters=20_000))
 
 
 @pytest.fixture(scope="module")
@@ -139,14 +139,14 @@ def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
 
 
 @pytest.fixture(scope="module")
-def address(handlers, offline_encoder):
+def address(engine, offline_encoder):
     from e5studio.studio.engine.catalog import ModelChoice
     from e5studio.studio.page.app import build_app
 
     patch = pytest.MonkeyPatch()
     patch.setattr("e5studio.studio.map.placing.umap", quick_umap)
     patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
-    demo = build_app(handlers, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
+    demo = build_app(engine, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
     yield launch_app(demo, wait=False, quiet=True)
     demo.close()
     patch.undo()

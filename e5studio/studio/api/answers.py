@@ -18,7 +18,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError
 from e5studio.similarity import Hit, cos_sim, semantic_search
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.prompt_modes import PromptArguments
 from e5studio.studio.errors import LimitError
 from e5studio.studio.formatting import shown
@@ -90,7 +90,7 @@ def check_hits_readable(n_hits: int) -> None:
 
 
 def shortened(found: dict[str, Any]) -> dict[str, Any]:
-    """What `PlainAnswers.search` found, its texts cut further where an assistant could not read all of it.
+    """What `Answers.search` found, its texts cut further where an assistant could not read all of it.
 
     A note says that they are. It may still be too long; see `readable`.
     """
@@ -140,14 +140,14 @@ def rounded(answer: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class PlainAnswers:
+class Answers:
     """What is answered over a pool of models.
 
     Attributes:
-        handlers: Do the work.
+        engine: Do the work.
     """
 
-    handlers: Handlers
+    engine: Engine
 
     def search(
         self, model: str, queries: Sequence[str], passages: Sequence[str], instruction: str | None, top_k: int
@@ -155,11 +155,11 @@ class PlainAnswers:
         """The `top_k` best passages of each query, best first.
 
         Raises:
-            E5StudioError: As `Handlers.embed`.
+            E5StudioError: As `Engine.embed`.
         """
         arguments: list[PromptArguments] = [_query_arguments(instruction), {"prompt_name": "document"}]
         lists = {"queries": queries, "passages": passages}
-        (left, right), reports = self.handlers.embed(model, lists, arguments)
+        (left, right), reports = self.engine.embed(model, lists, arguments)
         found = semantic_search(left, right, top_k=top_k)
         return {
             "model": offered(model).name,
@@ -174,12 +174,12 @@ class PlainAnswers:
         """What one pair's score is made of, what each word does to it, and what was read of both texts.
 
         Raises:
-            E5StudioError: As `Handlers.embed`.
+            E5StudioError: As `Engine.embed`.
         """
-        self.handlers.check([query], "queries")
-        self.handlers.check([passage], "passages")
+        self.engine.check([query], "queries")
+        self.engine.check([passage], "passages")
         meta = offered(model)
-        with self.handlers.encoder_with_tokens(meta) as encoder:
+        with self.engine.encoder_with_tokens(meta) as encoder:
             pair = _read_pair(encoder, query, passage, instruction, is_sum=meta.pooling == "mean")
         return {
             "model": meta.name,

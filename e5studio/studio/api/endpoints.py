@@ -18,7 +18,7 @@ from e5studio.backends import BackendName, DType
 from e5studio.errors import BackendError, PromptError
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio.api.answers import (
-    PlainAnswers,
+    Answers,
     check_hits_readable,
     check_scores_readable,
     checked_top_k,
@@ -27,17 +27,17 @@ from e5studio.studio.api.answers import (
 )
 from e5studio.studio.engine import error_messages
 from e5studio.studio.engine.catalog import model_cards
-from e5studio.studio.engine.engine import Handlers
-from e5studio.studio.engine.prompt_modes import PromptArguments, Use
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.prompt_modes import PromptArguments, PromptMode
 from e5studio.studio.serving.request_guard import ASSISTANT_HEADER
 
 Result = TypeVar("Result")
 
 
-def publish(handlers: Handlers, default_model: str) -> None:
+def publish(engine: Engine, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
-    handlers = handlers.for_programs()
-    gpu_embed = handlers.on_gpu(handlers.embed)
+    engine = engine.for_programs()
+    gpu_embed = engine.on_gpu(engine.embed)
 
     def models(request: gr.Request | None = None) -> list[dict[str, Any]] | str:
         """List the models by name, with what is known of each: layers, dimensions, languages, whether it is here."""
@@ -64,7 +64,7 @@ def publish(handlers: Handlers, default_model: str) -> None:
         passages: list[str],
         model: str | None = None,
         instruction: str | None = None,
-        use: str | None = None,
+        prompt_mode: str | None = None,
         dtype: str | None = None,
         backend: str | None = None,
         request: gr.Request | None = None,
@@ -78,7 +78,7 @@ def publish(handlers: Handlers, default_model: str) -> None:
             passages: The passages, as bare texts; under "symmetric" and "none" may be empty: queries with each other.
             model: A name that models lists, such as "e5-small-v2"; left out, the one the Studio was started with.
             instruction: The task in one sentence, for instruct models only.
-            use: "retrieval" (the default), "symmetric" (the query prompt on every text) or "none" (no prompt).
+            prompt_mode: "retrieval" (the default), "symmetric" (the query prompt on every text) or "none" (no prompt).
             dtype: The precision; left out, float32 on a processor.
             backend: What computes: "torch", "openvino" or "onnx"; left out, the usual one.
             request: Brought by Gradio.
@@ -86,11 +86,11 @@ def publish(handlers: Handlers, default_model: str) -> None:
 
         def work() -> list[list[float]] | str:
             for texts, what in ((queries, "queries"), (passages, "passages")):
-                if what == "queries" or passages or not _is_symmetric(use):
-                    handlers.check(texts, what)
+                if what == "queries" or passages or not _is_symmetric(prompt_mode):
+                    engine.check(texts, what)
             if _is_of_assistant(request):
                 check_scores_readable(len(queries) * len(passages or queries))
-            one, other = _sides(use, instruction)
+            one, other = _sides(prompt_mode, instruction)
             lists = {"queries": queries, "passages": passages} if passages else {"queries": queries}
             name = default_model if model is None else model
             vectors, _ = gpu_embed(name, lists, [one, other][: len(lists)], *_computing(dtype, backend))
@@ -133,13 +133,13 @@ def publish(handlers: Handlers, default_model: str) -> None:
     endpoint(models, api_name="models", queue=False)
     for function in (score, embed):
         endpoint(function, api_name=function.__name__, concurrency_limit=None, concurrency_id="encode")
-    _publish_answers(handlers, default_model)
+    _publish_answers(engine, default_model)
 
 
-def _publish_answers(handlers: Handlers, default_model: str) -> None:
+def _publish_answers(engine: Engine, default_model: str) -> None:
     """Add the endpoints that answer in fields, for those who read what comes back."""
-    answers = PlainAnswers(handlers)
-    gpu_search, gpu_explain = handlers.on_gpu(answers.search), handlers.on_gpu(answers.explain)
+    answers = Answers(engine)
+    gpu_search, gpu_explain = engine.on_gpu(answers.search), engine.on_gpu(answers.explain)
 
     def search(
         queries: list[str],
@@ -166,7 +166,7 @@ def _publish_answers(handlers: Handlers, default_model: str) -> None:
 
         def work() -> dict[str, Any] | str:
             for texts, what in ((queries, "queries"), (passages, "passages")):
-                handlers.check(texts, what)
+                engine.check(texts, what)
             count = checked_top_k(top_k)
             if _is_of_assistant(request):
                 check_hits_readable(len(queries) * min(count, len(passages)))
@@ -215,20 +215,22 @@ def _written(answer: Result, request: gr.Request | None) -> Result | str:
     return readable(answer)
 
 
-def _sides(use: str | None, instruction: str | None) -> tuple[PromptArguments, PromptArguments]:
+def _sides(prompt_mode: str | None, instruction: str | None) -> tuple[PromptArguments, PromptArguments]:
     """The prompts of queries and of passages; an instruction where none is taken is left for the encoder to refuse."""
-    if use not in (None, *get_args(Use)):
-        choices = ", ".join(map(repr, get_args(Use)))
-        raise PromptError(f"use={str(use)[:80]!r} is unknown. It is one of {choices}; left out, it is 'retrieval'.")
+    if prompt_mode not in (None, *get_args(PromptMode)):
+        choices = ", ".join(map(repr, get_args(PromptMode)))
+        raise PromptError(
+            f"prompt_mode={str(prompt_mode)[:80]!r} is unknown. It is one of {choices}; left out, it is 'retrieval'."
+        )
     query: PromptArguments = {"prompt_name": "query", "instruction": instruction}
-    if use == "none":
+    if prompt_mode == "none":
         query = {"prompt": "", "instruction": instruction}
-    return query, query if _is_symmetric(use) else {"prompt_name": "document"}
+    return query, query if _is_symmetric(prompt_mode) else {"prompt_name": "document"}
 
 
-def _is_symmetric(use: str | None) -> bool:
+def _is_symmetric(prompt_mode: str | None) -> bool:
     """Whether one prompt, or none, stands in front of all texts, so that they can be compared with each other."""
-    return use in ("symmetric", "none")
+    return prompt_mode in ("symmetric", "none")
 
 
 def _computing(dtype: str | None, backend: str | None) -> tuple[DType, BackendName]:
@@ -251,4 +253,6 @@ def _answer(work: Callable[[], Result]) -> Result:
         return work()
     except Exception as error:
         # Clients show the message as HTML in places; it may quote what they sent.
-        raise gr.Error(html.escape(error_messages.explain(error)[:900], quote=False), print_exception=False) from error
+        raise gr.Error(
+            html.escape(error_messages.message_for_visitor(error)[:900], quote=False), print_exception=False
+        ) from error

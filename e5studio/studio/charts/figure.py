@@ -41,7 +41,7 @@ _MAX_LISTED = 256
 
 
 def typed(array: NDArray[Any]) -> Any:
-    """Numbers for plotly.js: a list while few, else the array, which `studio.parcels` sends as bytes."""
+    """Numbers for plotly.js: a list while few, else the array, which `studio.downloads` sends as bytes."""
     if array.size > _MAX_LISTED:
         return array
     plain = array.astype(float).round(4).astype(object)

@@ -73,11 +73,11 @@ async function update() {
 async function copyCode() {
   try {
     await navigator.clipboard.writeText(program().code);
-    told.textContent = translated("Copied");
+    told.textContent = "Copied";
   } catch {
     // Where a page came without encryption, browsers give it no clipboard.
     getSelection().selectAllChildren(code);
-    told.textContent = translated("Selected: press Ctrl + C");
+    told.textContent = "Selected: press Ctrl + C";
   }
 }
 
@@ -90,14 +90,13 @@ function saveCode() {
 }
 
 function name() {
-  choice.setAttribute("aria-label", translated("Code for"));
-  copy.textContent = translated("Copy");
-  save.textContent = translated("Save");
+  choice.setAttribute("aria-label", "Code for");
+  copy.textContent = "Copy";
+  save.textContent = "Save";
 }
 
 copy.addEventListener("click", copyCode);
 save.addEventListener("click", saveCode);
-onLanguage(name);
 name();
 watch("value", update);
 update();

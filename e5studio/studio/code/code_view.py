@@ -6,9 +6,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from e5studio.studio.widgets.scripts import LABEL_SCRIPT, PARCEL_SCRIPT
+from e5studio.studio.widgets.scripts import PAYLOAD_SCRIPT
 
-_SCRIPT = LABEL_SCRIPT + PARCEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = PAYLOAD_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _TEMPLATE = """<div class="e5-programs" hidden>
   <div class="e5-program-choice" role="radiogroup"></div>
   <div class="e5-program">
@@ -26,6 +26,6 @@ _TEMPLATE = """<div class="e5-programs" hidden>
 def code_view(elem_id: str) -> gr.HTML:
     """An empty place for programs; its value is {"programs": [{"title", "file_name", "language", "code"}, ...]}.
 
-    As `e5studio.studio.serving.downloads.posted` gives it. Only our script reads it, which writes text nodes.
+    As `e5studio.studio.serving.downloads.as_payload` gives it. Only our script reads it, which writes text nodes.
     """
     return gr.HTML(None, html_template=_TEMPLATE, js_on_load=_SCRIPT, elem_id=elem_id, apply_default_css=False)

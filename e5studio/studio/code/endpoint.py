@@ -93,7 +93,7 @@ def _settings(state: ScoredState) -> dict[str, Any]:
     return {
         "model": state.model,
         "instruction": state.query_prompt.instruction,
-        "use": state.use,
+        "prompt_mode": state.prompt_mode,
         "dtype": state.dtype,
         "backend": state.backend,
     }

@@ -27,7 +27,7 @@ def e5studio_program(state: ScoredState) -> str:
         ),
         "none": ('encode(queries, prompt="")', 'encode(passages, prompt="")'),
     }
-    row_call, column_call = calls[state.use]
+    row_call, column_call = calls[state.prompt_mode]
     columns = "rows" if state.is_self else f"encoder.{column_call}"
     return python_program(
         state,
@@ -51,7 +51,7 @@ def langchain_program(state: ScoredState) -> str:
         imports="from langchain_e5studio import E5Embeddings\n",
         made="embeddings = E5Embeddings(",
         name="model",
-        rows=queries if state.use == "retrieval" else f"{documents}(queries)",
+        rows=queries if state.prompt_mode == "retrieval" else f"{documents}(queries)",
         columns=f"{documents}(passages)",
     )
 
@@ -66,7 +66,7 @@ def llama_index_program(state: ScoredState) -> str:
         imports="from llama_index.embeddings.e5studio import E5Embedding\n",
         made="embed_model = E5Embedding(",
         name="model_name",
-        rows=queries if state.use == "retrieval" else f"{documents}(queries)",
+        rows=queries if state.prompt_mode == "retrieval" else f"{documents}(queries)",
         columns=f"{documents}(passages)",
     )
 
@@ -74,12 +74,12 @@ def llama_index_program(state: ScoredState) -> str:
 def _plugin_program(
     state: ScoredState, *, package: str, imports: str, made: str, name: str, rows: str, columns: str
 ) -> str:
-    is_folder = state.use == "none" and state.prompt_kind != "none"
+    is_folder = state.prompt_mode == "none" and state.prompt_kind != "none"
     model = "folder" if is_folder else python_text(state.model)
     own = _options(state, f"{name}={model}", is_pinned=not is_folder)
     folder = _FOLDER.format(model=python_text(state.model), revision=python_text(state.revision)) if is_folder else ""
     extra = '    prompt_kind="none",\n' if is_folder else ""
-    extra += "    symmetric=True,\n" if state.use == "symmetric" else ""
+    extra += "    symmetric=True,\n" if state.prompt_mode == "symmetric" else ""
     extra += "    instruction=instruction,\n" if _takes_instruction(state) else ""
     hub = "from huggingface_hub import snapshot_download\n" if is_folder else ""
     return python_program(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from e5studio.models import Pooling, PromptKind
 from e5studio.prompts import Prompt
 from e5studio.studio.code.literals import json_text
-from e5studio.studio.engine.prompt_modes import Use
+from e5studio.studio.engine.prompt_modes import PromptMode
 from e5studio.studio.engine.result import ScoreResult
 
 MAX_INLINE_BYTES = 20_000
@@ -40,7 +40,7 @@ class ScoredState:
         max_tokens: Tokens read of a text, prompt and special tokens counted.
         dtype: Precision of the computation.
         backend: What computed.
-        use: How the texts were used.
+        prompt_mode: How the texts were used.
         queries: Rows.
         passages: Columns; the rows again where `is_self`.
         is_self: The texts were compared with each other.
@@ -57,7 +57,7 @@ class ScoredState:
     max_tokens: int
     dtype: str
     backend: str
-    use: Use
+    prompt_mode: PromptMode
     queries: tuple[str, ...]
     passages: tuple[str, ...]
     is_self: bool
@@ -82,7 +82,7 @@ def state_of(result: ScoreResult, address: object) -> ScoredState:
     """The state of a result.
 
     Args:
-        result: Of `Handlers.score`.
+        result: Of `Engine.score`.
         address: Where the page is open, as the browser says.
     """
     spec = result.spec
@@ -94,7 +94,7 @@ def state_of(result: ScoreResult, address: object) -> ScoredState:
         max_tokens=spec.max_tokens,
         dtype=spec.dtype,
         backend=spec.backend,
-        use=result.use,
+        prompt_mode=result.prompt_mode,
         queries=result.queries.texts,
         passages=result.passages.texts,
         is_self=result.is_self,

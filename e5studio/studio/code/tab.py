@@ -11,9 +11,9 @@ from e5studio.studio.code.code_view import code_view
 from e5studio.studio.code.state import MAX_INLINE_BYTES, ScoredState, state_of
 from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.form.form import CHANGED, Inputs, listen_changes, listen_late_changes
-from e5studio.studio.jobs.events import AT_ONCE, Draft, draft_state, show_if_current
-from e5studio.studio.serving.downloads import posted
+from e5studio.studio.form.form import CHANGED, Form, listen_changes, listen_late_changes
+from e5studio.studio.jobs.events import UNQUEUED, PendingOutput, pending_state, show_if_current
+from e5studio.studio.serving.downloads import as_payload
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.text_tree import text_tree
 
@@ -59,7 +59,7 @@ def show_code(state: ScoredState) -> list[Any]:
         }
         for target in TARGETS
     ]
-    return [code_status(state), posted({"programs": programs}), code_notes(state)]
+    return [code_status(state), as_payload({"programs": programs}), code_notes(state)]
 
 
 def code_status(state: ScoredState) -> list[nodes.Node]:
@@ -90,7 +90,7 @@ def code_notes(state: ScoredState) -> list[nodes.Node]:
     return [["ul", "", *(["li", "e5-hint", note] for note in notes)]]
 
 
-def listen_code(tab: CodeTab, scored: Any, inputs: Inputs, result: gr.State) -> None:
+def listen_code(tab: CodeTab, scored: Any, inputs: Form, result: gr.State) -> None:
     """Show the code of each new result, and say when the inputs are no longer those that it is for.
 
     Args:
@@ -99,12 +99,12 @@ def listen_code(tab: CodeTab, scored: Any, inputs: Inputs, result: gr.State) -> 
         inputs: What was scored, until it changes.
         result: What the page shows.
     """
-    drafted = draft_state()
-    made = scored.then(_code_of_new, [result, tab.address], [drafted], js=_WITH_ADDRESS, **AT_ONCE)
+    drafted = pending_state()
+    made = scored.then(_code_of_new, [result, tab.address], [drafted], js=_WITH_ADDRESS, **UNQUEUED)
     shown = show_if_current(made, drafted, result, tab.outputs)
     listen_changes(inputs, tab.status, CHANGED, [inputs.link.opened])
     listen_late_changes(shown, inputs, tab.status, CHANGED, result)
 
 
 def _code_of_new(found: ScoreResult | None, address: str) -> Any:
-    return gr.skip() if found is None else Draft(found.key, show_code(state_of(found, address)))
+    return gr.skip() if found is None else PendingOutput(found.key, show_code(state_of(found, address)))

@@ -31,7 +31,7 @@ from e5studio.studio.charts.figure import (
 from e5studio.studio.charts.matrix import colour_range, difference_map, outlines, readable
 from e5studio.studio.charts.points import role_groups, scatter_map
 from e5studio.studio.compare.comparison import Comparison, PromptGrid, Shift, prompt_name
-from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult, best_passages
 from e5studio.studio.formatting import shown
 
@@ -409,7 +409,7 @@ _MAP_HEIGHT = 400
 def draw_differences(found: Comparison) -> Figure:
     """B's scores minus A's."""
     first = found.first
-    names = wording(first.use)
+    names = side_labels(first.prompt_mode)
     return difference_map(
         found.deltas,
         first.queries.texts,
@@ -475,6 +475,6 @@ def draw_maps(found: Comparison) -> tuple[Figure, Figure]:
 
 def _map(result: ScoreResult, points: FloatArray) -> Figure:
     labels, texts = result.points
-    names = wording(result.use)
+    names = side_labels(result.prompt_mode)
     groups = role_groups(len(result.queries), len(texts), (names.left, names.right))
     return {**scatter_map(points, groups, texts, labels), "height": _MAP_HEIGHT}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from e5studio.analysis.ranking import kendall_tau, leads, ranks, reciprocal_rank_changes, top_k_overlap
 from e5studio.models import PromptKind
 from e5studio.similarity import scores as score_matrix
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import prompts_in_front
 from e5studio.studio.engine.result import FloatArray, ScoreRequest, ScoreResult, best_passages
@@ -153,7 +153,7 @@ def shifts(found: Comparison) -> list[Shift] | None:
 
 
 def compare(
-    handlers: Handlers,
+    engine: Engine,
     first: ScoreRequest,
     second: ScoreRequest,
     on_stage: OnStage | None = None,
@@ -164,7 +164,7 @@ def compare(
     """Score the first setting's texts under both.
 
     Args:
-        handlers: Does the work.
+        engine: Does the work.
         first: The page's own setting, with the texts.
         second: The other; its texts and separator are not read.
         on_stage: Told what is being done.
@@ -172,12 +172,12 @@ def compare(
         before: The visitor's results so far; texts in one of the same setting are not embedded again.
 
     Raises:
-        E5StudioError: As `Handlers.score`.
+        E5StudioError: As `Engine.score`.
         StoppedError: `on_stage` asked to stop.
     """
-    one = handlers.score(first, _named(on_stage, "A"), before=before)
+    one = engine.score(first, _named(on_stage, "A"), before=before)
     asked = replace(second, queries=first.queries, passages=first.passages, separator=first.separator)
-    other = handlers.score(asked, _named(on_stage, "B"), before=before)
+    other = engine.score(asked, _named(on_stage, "B"), before=before)
     return Comparison(one, other, is_paired)
 
 
@@ -228,7 +228,7 @@ class PromptGrid:
 
 
 def try_prompts(
-    handlers: Handlers,
+    engine: Engine,
     asked: ScoreRequest,
     on_stage: OnStage | None = None,
     *,
@@ -240,20 +240,20 @@ def try_prompts(
     Models without prompts are tried with those of the E5 family.
 
     Args:
-        handlers: Does the work.
+        engine: Does the work.
         asked: The page's own setting.
         on_stage: Told what is being done.
         is_paired: Passage n is the right one for query n, as far as there are both.
         before: The visitor's results so far; texts in one of the same setting are not embedded again.
 
     Raises:
-        E5StudioError: As `Handlers.score`.
+        E5StudioError: As `Engine.score`.
         StoppedError: `on_stage` asked to stop.
     """
-    usual = handlers.score(asked, _named(on_stage, "as in the form"), before=before)
+    usual = engine.score(asked, _named(on_stage, "as in the form"), before=before)
     choices = prompt_choices(usual.meta.prompt_kind)
     fronts = [_prompt_text(usual.meta.prompt_kind, choice, asked.instruction) for choice in choices]
-    vectors = handlers.embed_under(usual, fronts, on_stage)
+    vectors = engine.embed_under(usual, fronts, on_stage)
     used = usual.reports[0].prompt.text, usual.reports[-1].prompt.text
     n = len(usual.queries)
     first_passage = 0 if usual.is_self else n

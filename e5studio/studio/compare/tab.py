@@ -17,29 +17,28 @@ from e5studio.studio.compare.charts import draw_bump, draw_differences, draw_gri
 from e5studio.studio.compare.comparison import Comparison, PromptGrid, compare, most_moved_query, shifts, try_prompts
 from e5studio.studio.compare.tables import comparison_columns, grid_columns, grid_table, moves_table
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.engine import Handlers
-from e5studio.studio.engine.error_messages import explain, in_words_of_menus
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.engine.progress import OnStage
-from e5studio.studio.engine.prompt_modes import takes_instruction, uses_of, valid_use
+from e5studio.studio.engine.prompt_modes import prompt_modes_of, takes_instruction, valid_prompt_mode
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
 from e5studio.studio.engine.zero_gpu import is_zero_gpu
 from e5studio.studio.form.form import (
-    Inputs,
+    Form,
     listen_changes,
     listen_late_changes,
     picker_models,
+    prompt_mode_choices,
     score_request,
-    use_choices,
 )
-from e5studio.studio.jobs.button import listen_stop, told_work
-from e5studio.studio.jobs.events import AT_ONCE, ENCODING, SAVING, fields_of
-from e5studio.studio.jobs.job import RunningWork
-from e5studio.studio.serving.downloads import PARCELS, posted
+from e5studio.studio.jobs.button import listen_stop, run_with_progress
+from e5studio.studio.jobs.events import ENCODE_QUEUE, SAVE_QUEUE, UNQUEUED, fields_of
+from e5studio.studio.jobs.job import SessionJobs
+from e5studio.studio.serving.downloads import DOWNLOADS, as_payload
 from e5studio.studio.serving.table_files import columns_file
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
 from e5studio.studio.widgets.headings import heading
-from e5studio.studio.widgets.labels import label
 from e5studio.studio.widgets.model_picker import model_picker
 from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.save_bar import save_bar
@@ -74,7 +73,7 @@ class SettingForm:
     """What a person chooses for B, and how both are computed."""
 
     picker: gr.HTML
-    use: gr.Radio
+    prompt_mode: gr.Radio
     instruction: gr.Textbox
     dtype: gr.Dropdown
     backend: gr.Dropdown
@@ -86,7 +85,7 @@ class SettingForm:
         """In the order of `_settings`."""
         return [
             self.picker,
-            self.use,
+            self.prompt_mode,
             self.instruction,
             self.dtype,
             self.backend,
@@ -146,17 +145,17 @@ class CompareTab:
 def render_compare(model: str) -> CompareTab:
     """Lay out the tab; `model` is what B starts with."""
     with gr.Row(elem_id="e5-presets", elem_classes="e5-pills"):
-        gr.HTML(f'<span class="e5-examples-label">{label("At one click")}</span>', apply_default_css=False)
-        prompts = gr.Button(label("With and without prompts"), size="sm", min_width=0, elem_id="e5-try-prompts")
-        instruction = gr.Button(label("Another instruction"), size="sm", min_width=0, elem_id="e5-try-instruction")
-        precision = gr.Button(label("float32 and int8"), size="sm", min_width=0, elem_id="e5-try-precision")
+        gr.HTML('<span class="e5-examples-label">At one click</span>', apply_default_css=False)
+        prompts = gr.Button("With and without prompts", size="sm", min_width=0, elem_id="e5-try-prompts")
+        instruction = gr.Button("Another instruction", size="sm", min_width=0, elem_id="e5-try-instruction")
+        precision = gr.Button("float32 and int8", size="sm", min_width=0, elem_id="e5-try-precision")
     form = _render_form(model)
     is_paired = gr.Checkbox(
-        label=label("Passage 1 answers query 1, passage 2 query 2, and so on"), elem_id="e5-paired", container=False
+        label="Passage 1 answers query 1, passage 2 query 2, and so on", elem_id="e5-paired", container=False
     )
     with gr.Row(elem_id="e5-compare-buttons"):
-        start = gr.Button(label("Compare"), variant="primary", elem_id="e5-compare", min_width=0)
-        stop = gr.Button(label("Stop"), elem_id="e5-compare-stop", visible=False, min_width=0)
+        start = gr.Button("Compare", variant="primary", elem_id="e5-compare", min_width=0)
+        stop = gr.Button("Stop", elem_id="e5-compare-stop", visible=False, min_width=0)
     status = text_tree(
         nodes.hint("Differences, no verdict: prompts sometimes hurt. What is better for search needs known answers."),
         elem_id="e5-compare-status",
@@ -176,9 +175,7 @@ def render_compare(model: str) -> CompareTab:
                 bump_said = text_tree(elem_id="e5-bump-said", live="polite")
                 bump = plotly_view(elem_id="e5-bump")
             with gr.Column(min_width=0):
-                gr.HTML(
-                    f'<h3 class="e5-heading">{label("What moves, and what it gains")}</h3>', apply_default_css=False
-                )
+                gr.HTML('<h3 class="e5-heading">What moves, and what it gains</h3>', apply_default_css=False)
                 moved_said = text_tree(elem_id="e5-moved-said")
                 moved = plotly_view(elem_id="e5-moved")
         heading("Both maps")
@@ -225,7 +222,7 @@ def render_compare(model: str) -> CompareTab:
 def _render_form(model: str) -> SettingForm:
     kind = get_model_meta(model).prompt_kind
     # The question most asked: what would these texts score without prompts?
-    use = uses_of(kind)[-1].use
+    prompt_mode = prompt_modes_of(kind)[-1].prompt_mode
     with gr.Row(elem_id="e5-settings"):
         with gr.Column(min_width=0, elem_classes="e5-setting"):
             heading("A: as in the form")
@@ -235,14 +232,17 @@ def _render_form(model: str) -> SettingForm:
             heading("B: the same texts with")
             picker = model_picker(model, picker_models(), elem_id="e5-other-model")
             radio = gr.Radio(
-                use_choices(kind), value=use, label=label("How the texts are used"), elem_id="e5-other-use"
+                prompt_mode_choices(kind),
+                value=prompt_mode,
+                label="How the texts are used",
+                elem_id="e5-other-use",
             )
             instruction = gr.Textbox(
                 WEB_SEARCH_INSTRUCTION,
-                label=label("Instruction"),
+                label="Instruction",
                 lines=2,
                 max_lines=4,
-                visible=takes_instruction(kind, use),
+                visible=takes_instruction(kind, prompt_mode),
                 elem_id="e5-other-instruction",
             )
             dtype, backend = _render_computing("b")
@@ -251,73 +251,71 @@ def _render_form(model: str) -> SettingForm:
 
 def _render_computing(name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
     with gr.Row(elem_classes="e5-computing"):
-        dtype = gr.Dropdown(_DTYPES, value="auto", label=label("Precision"), min_width=0, elem_id=f"e5-dtype-{name}")
-        backend = gr.Dropdown(
-            _BACKENDS, value="auto", label=label("Computed by"), min_width=0, elem_id=f"e5-backend-{name}"
-        )
+        dtype = gr.Dropdown(_DTYPES, value="auto", label="Precision", min_width=0, elem_id=f"e5-dtype-{name}")
+        backend = gr.Dropdown(_BACKENDS, value="auto", label="Computed by", min_width=0, elem_id=f"e5-backend-{name}")
     return dtype, backend
 
 
-def listen_compare(tab: CompareTab, inputs: Inputs, handlers: Handlers, result: gr.State) -> None:
+def listen_compare(tab: CompareTab, inputs: Form, engine: Engine, result: gr.State) -> None:
     """Compare on request; show a pair, and both orders of its query, when its cell or its row is clicked."""
-    form, running = tab.form, RunningWork()
-    chosen = [form.picker, form.use]
-    form.picker.choose(_take_model, chosen, [form.use, form.instruction], **AT_ONCE)
-    form.use.input(_adapt, chosen, [form.use, form.instruction], **AT_ONCE)
+    form, running = tab.form, SessionJobs()
+    chosen = [form.picker, form.prompt_mode]
+    form.picker.choose(_take_model, chosen, [form.prompt_mode, form.instruction], **UNQUEUED)
+    form.prompt_mode.input(_adapt, chosen, [form.prompt_mode, form.instruction], **UNQUEUED)
 
     known = [result, tab.compared, tab.is_paired]
     outputs = [tab.start, tab.stop, tab.status, *tab.outputs]
-    once: dict[str, Any] = {"trigger_mode": "once", **ENCODING}
+    once: dict[str, Any] = {"trigger_mode": "once", **ENCODE_QUEUE}
     settings = [*known, *inputs.typed, *form.values]
     works = [
-        tab.start.click(_comparer(handlers, running), [gr.State(True), *settings], outputs, **once),
-        tab.prompts.click(_prompt_tryer(handlers, running), [*known, *inputs.typed], outputs, **once),
+        tab.start.click(_comparer(engine, running), [gr.State(True), *settings], outputs, **once),
+        tab.prompts.click(_prompt_tryer(engine, running), [*known, *inputs.typed], outputs, **once),
     ]
     for preset, fill in ((tab.instruction, _other_instruction), (tab.precision, _int8)):
         is_filled = gr.State(False)
         typed = [*inputs.typed, form.instruction]
-        filled = preset.click(fill, typed, [*form.values, tab.status, is_filled], **AT_ONCE)
-        works.append(filled.then(_comparer(handlers, running), [is_filled, *settings], outputs, **once))
+        filled = preset.click(fill, typed, [*form.values, tab.status, is_filled], **UNQUEUED)
+        works.append(filled.then(_comparer(engine, running), [is_filled, *settings], outputs, **once))
     for work in works:
         listen_late_changes(work, inputs, tab.status, _CHANGED, tab.compared)
     listen_stop(tab.stop, running)
-    choices = (form.use, form.dtype, form.backend, form.first_dtype, form.first_backend, tab.is_paired)
+    choices = (form.prompt_mode, form.dtype, form.backend, form.first_dtype, form.first_backend, tab.is_paired)
     others = [form.picker.choose, form.instruction.change, *(choice.input for choice in choices)]
     listen_changes(inputs, tab.status, _CHANGED, others)
     for source in (tab.plot, tab.table, tab.moved):
-        source.pick(_pick, [tab.compared], [tab.pair, tab.bump_said, tab.bump], **AT_ONCE)
-    tab.save.wanted(_save, [tab.compared], [tab.save], **SAVING)
+        source.pick(_pick, [tab.compared], [tab.pair, tab.bump_said, tab.bump], **UNQUEUED)
+    tab.save.wanted(_save, [tab.compared], [tab.save], **SAVE_QUEUE)
 
 
 def show_compared(found: Compared) -> list[Any]:
     """A comparison as the values of `CompareTab.outputs`."""
     if isinstance(found, PromptGrid):
         said = [*compare_text.grid_differences(found), *compare_text.grid_settings(found)]
-        table = posted(grid_table(found))
+        table = as_payload(grid_table(found))
         details: list[Any] = [gr.update(visible=False), [], None, [], None, [], None, None]
-        return [said, posted(draw_grid(found)), [], table, gr.update(visible=True), *details, found]
+        return [said, as_payload(draw_grid(found)), [], table, gr.update(visible=True), *details, found]
     said = [*compare_text.settings(found), *compare_text.differences(found)]
-    table = posted(moves_table(found))
+    table = as_payload(moves_table(found))
     moved = shifts(found)
     first, second = draw_maps(found)
     return [
         said,
-        posted(draw_differences(found)),
+        as_payload(draw_differences(found)),
         [],
         table,
         gr.update(visible=True),
         gr.update(visible=True),
         *_show_query(found, most_moved_query(found)),
         compare_text.moved(moved),
-        None if moved is None else posted(draw_shifts(found, moved)),
+        None if moved is None else as_payload(draw_shifts(found, moved)),
         nodes.hint(compare_text.MAPS),
-        posted(first),
-        posted(second),
+        as_payload(first),
+        as_payload(second),
         found,
     ]
 
 
-def _comparer(handlers: Handlers, running: RunningWork) -> Any:
+def _comparer(engine: Engine, running: SessionJobs) -> Any:
     """The work behind the Compare button, and behind what fills the form first."""
 
     def run(
@@ -328,11 +326,11 @@ def _comparer(handlers: Handlers, running: RunningWork) -> Any:
         tell: OnStage | None = None,
     ) -> Comparison:
         try:
-            return compare(handlers, first, second, tell, is_paired=is_paired, before=before)
+            return compare(engine, first, second, tell, is_paired=is_paired, before=before)
         except (BackendError, MissingDependencyError) as error:
-            raise in_words_of_menus(error, first.dtype, second.dtype) from error
+            raise for_menus(error, first.dtype, second.dtype) from error
 
-    gpu_run = handlers.on_gpu(run)
+    gpu_run = engine.on_gpu(run)
 
     def press(
         is_ready: bool,
@@ -352,20 +350,20 @@ def _comparer(handlers: Handlers, running: RunningWork) -> Any:
             return gpu_run(*asked) if is_zero_gpu() else run(*asked, tell)
 
         is_left = compared is not None
-        yield from told_work(running, request, work, _done, n_shown=_N_SHOWN, is_result_left=is_left)
+        yield from run_with_progress(running, request, work, _done, n_shown=_N_SHOWN, is_result_left=is_left)
 
     return press
 
 
-def _prompt_tryer(handlers: Handlers, running: RunningWork) -> Any:
+def _prompt_tryer(engine: Engine, running: SessionJobs) -> Any:
     """The work behind the preset that tries every pair of prompts."""
 
     def run(
         asked: ScoreRequest, is_paired: bool, before: Sequence[ScoreResult], tell: OnStage | None = None
     ) -> PromptGrid:
-        return try_prompts(handlers, asked, tell, is_paired=is_paired, before=before)
+        return try_prompts(engine, asked, tell, is_paired=is_paired, before=before)
 
-    gpu_run = handlers.on_gpu(run)
+    gpu_run = engine.on_gpu(run)
 
     def press(
         result: ScoreResult | None, compared: Compared | None, is_paired: bool, request: gr.Request, *typed: Any
@@ -376,7 +374,7 @@ def _prompt_tryer(handlers: Handlers, running: RunningWork) -> Any:
             return gpu_run(*asked) if is_zero_gpu() else run(*asked, tell)
 
         is_left = compared is not None
-        yield from told_work(running, request, work, _done, n_shown=_N_SHOWN, is_result_left=is_left)
+        yield from run_with_progress(running, request, work, _done, n_shown=_N_SHOWN, is_result_left=is_left)
 
     return press
 
@@ -394,18 +392,18 @@ def _known(result: ScoreResult | None, compared: Compared | None) -> list[ScoreR
 
 
 def _settings(*values: Any) -> tuple[ScoreRequest, ScoreRequest]:
-    """A and B of the values of `Inputs.typed` and `SettingForm.values`."""
-    *typed, model, use, instruction, dtype, backend, first_dtype, first_backend = values
+    """A and B of the values of `Form.typed` and `SettingForm.values`."""
+    *typed, model, prompt_mode, instruction, dtype, backend, first_dtype, first_backend = values
     first = replace(score_request(*typed), dtype=first_dtype, backend=first_backend)
-    second = replace(first, model=model, use=use, instruction=instruction, dtype=dtype, backend=backend)
+    second = replace(first, model=model, prompt_mode=prompt_mode, instruction=instruction, dtype=dtype, backend=backend)
     return first, second
 
 
 def _other_instruction(
-    model: str, use: str, queries: str, passages: str, instruction: str, separator: str, other: str
+    model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
 ) -> list[Any]:
     """B as the form, with another instruction."""
-    if not takes_instruction(offered(model).prompt_kind, valid_use(offered(model).prompt_kind, use)):
+    if not takes_instruction(offered(model).prompt_kind, valid_prompt_mode(offered(model).prompt_kind, prompt_mode)):
         told = nodes.error(
             "This model takes no instruction. Choose one that does in the form, such as "
             "multilingual-e5-large-instruct, or try its prompts."
@@ -413,36 +411,38 @@ def _other_instruction(
         return [*[gr.skip()] * _N_FORM, told, False]
     suggested = next(each for each in _OTHER_INSTRUCTIONS if each != instruction.strip())
     is_own = other.strip() not in ("", WEB_SEARCH_INSTRUCTION, instruction.strip())
-    return _filled(model, use, other if is_own else suggested, "auto")
+    return _filled(model, prompt_mode, other if is_own else suggested, "auto")
 
 
-def _int8(model: str, use: str, queries: str, passages: str, instruction: str, separator: str, other: str) -> list[Any]:
+def _int8(
+    model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
+) -> list[Any]:
     """B as the form, in int8."""
-    return _filled(model, use, instruction, "int8")
+    return _filled(model, prompt_mode, instruction, "int8")
 
 
-def _filled(model: str, use: str, instruction: str, dtype: DType) -> list[Any]:
+def _filled(model: str, prompt_mode: str, instruction: str, dtype: DType) -> list[Any]:
     """The values of the form, the status, and that it is filled."""
-    radio, box = _adapt(model, use)
+    radio, box = _adapt(model, prompt_mode)
     told = nodes.progress(None, "Starting")
     return [model, radio, {**box, "value": instruction}, dtype, "auto", "auto", "auto", told, True]
 
 
-def _take_model(model: str, use: str) -> tuple[Any, Any]:
+def _take_model(model: str, prompt_mode: str) -> tuple[Any, Any]:
     """Another model is used in its usual way: "no prompt" must not be carried over from a model that knows no other."""
-    return _adapt(model, "" if use == "none" else use)
+    return _adapt(model, "" if prompt_mode == "none" else prompt_mode)
 
 
-def _adapt(model: str, use: str) -> tuple[Any, Any]:
+def _adapt(model: str, prompt_mode: str) -> tuple[Any, Any]:
     """Offer what B's model knows."""
     kind = offered(model).prompt_kind
-    known = valid_use(kind, use)
-    return gr.update(choices=use_choices(kind), value=known), gr.update(visible=takes_instruction(kind, known))
+    known = valid_prompt_mode(kind, prompt_mode)
+    return gr.update(choices=prompt_mode_choices(kind), value=known), gr.update(visible=takes_instruction(kind, known))
 
 
 def _show_query(found: Comparison, row: int) -> list[Any]:
     """What is said of one query, and its chart."""
-    return [compare_text.bump(found, row), posted(draw_bump(found, row))]
+    return [compare_text.bump(found, row), as_payload(draw_bump(found, row))]
 
 
 def _pick(compared: Compared | None, event: gr.EventData) -> list[Any]:
@@ -468,6 +468,6 @@ def _save(event: gr.EventData, compared: Compared | None) -> dict[str, str]:
         if name not in ("comparison.csv", "comparison.parquet"):
             raise VectorError(f"{str(name)[:80]!r} is no file that can be saved here.")
         columns = grid_columns(compared) if isinstance(compared, PromptGrid) else comparison_columns(compared)
-        return {"address": PARCELS.put(columns_file(name, columns, {}))}
+        return {"address": DOWNLOADS.put(columns_file(name, columns, {}))}
     except Exception as error:
-        return {"fault": explain(error)}
+        return {"fault": message_for_visitor(error)}

@@ -30,7 +30,7 @@ def moves_table(found: Comparison) -> Table:
         ]
         for move in listed
     ]
-    is_alike = first.is_self or first.use == "symmetric"
+    is_alike = first.is_self or first.prompt_mode == "symmetric"
     one, other = ("Text", "Compared with") if is_alike else ("Query", "Passage")
     part = f"the {len(rows)} that move most of {n_all:,}" if len(rows) < n_all else "those that move most first"
     return {

@@ -17,7 +17,7 @@ from e5studio.studio.compare.comparison import (
     agreement,
     mean_reciprocal_rank,
 )
-from e5studio.studio.engine.prompt_modes import uses_of, wording
+from e5studio.studio.engine.prompt_modes import prompt_modes_of, side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.formatting import shown
 from e5studio.studio.widgets.nodes import Node, prompt_code
@@ -52,7 +52,7 @@ def settings(found: Comparison) -> list[Node]:
 def differences(found: Comparison) -> list[Node]:
     """How alike the orders are, how the scores differ, and what to make of it."""
     said = agreement(found)
-    names = wording(found.first.use)
+    names = side_labels(found.first.prompt_mode)
     rows, columns = names.left.lower(), "texts" if found.first.is_self else names.right.lower()
     n = said.n_queries
     best = f"{said.n_same_best} of {n} {rows} keep their best match under B."
@@ -206,14 +206,16 @@ def _paired(found: Comparison) -> list[Node]:
 
 def _setting(result: ScoreResult) -> list[Node | str]:
     short = result.meta.name.rsplit("/", 1)[-1]
-    use = next(choice.label for choice in uses_of(result.meta.prompt_kind) if choice.use == result.use)
+    prompt_mode = next(
+        choice.label for choice in prompt_modes_of(result.meta.prompt_kind) if choice.prompt_mode == result.prompt_mode
+    )
     asked = result.asked
     how = ", ".join(
-        [short, use]
+        [short, prompt_mode]
         + (["float32" if asked.dtype == "auto" else asked.dtype])
         + ([] if asked.backend == "auto" else [asked.backend])
     )
-    names = wording(result.use)
+    names = side_labels(result.prompt_mode)
     if not any(report.prompt.text for report in result.reports):
         return [f"{how}, nothing in front of the texts"]
     fronts: list[Node | str] = []

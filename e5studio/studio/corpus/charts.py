@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from e5studio.studio.charts.figure import FAINT, INK, THEMES, Figure, Theme, plot_text, theme_layout
-from e5studio.studio.corpus.evaluation import MAIN_METRIC, Measured, SettingResult
+from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, SettingResult
 from e5studio.studio.corpus.text import setting_name
 
 _COLOUR: dict[Theme, str] = {"light": "#1d6fb8", "dark": "#5ab4f0"}
@@ -90,7 +90,7 @@ def _theme(theme: Theme) -> Figure:
     }
 
 
-def draw_measured(found: Measured) -> Figure | None:
+def draw_evaluation(found: CorpusEvaluation) -> Figure | None:
     """nDCG@10 of each setting with its interval; None where all failed."""
     estimates = [_estimate(row) for row in found.rows if isinstance(row, SettingResult)]
     return interval_chart(estimates, "nDCG@10") if estimates else None

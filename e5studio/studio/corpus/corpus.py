@@ -13,7 +13,7 @@ from e5studio.backends import BackendName, DType
 from e5studio.models import ModelMeta
 from e5studio.prompts import join_title
 from e5studio.spec import EncoderSpec
-from e5studio.studio.engine.prompt_modes import Use
+from e5studio.studio.engine.prompt_modes import PromptMode
 
 FloatArray = NDArray[np.float32]
 
@@ -77,14 +77,14 @@ class CorpusSetting:
 
     Attributes:
         model: Its name.
-        use: As in the form.
+        prompt_mode: As in the form.
         instruction: The task, for models that take one.
         dtype: Precision.
         backend: What runs the model.
     """
 
     model: str
-    use: Use
+    prompt_mode: PromptMode
     instruction: str = ""
     dtype: DType = "auto"
     backend: BackendName = "auto"

@@ -16,10 +16,10 @@ from e5studio.encoder import E5Encoder, PreparedTexts
 from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
-from e5studio.studio.corpus.vector_store import KeptRows, KeptVectors, RowArray, TextsRead
+from e5studio.studio.corpus.vector_store import PartialVectors, RowArray, TokenStats, VectorStore
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.engine import Handlers
-from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_use
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_prompt_mode
 
 _TOKENIZED_AT_ONCE = 1024
 _SECONDS_UNTIL_SPEED = 1.0
@@ -57,7 +57,7 @@ class EmbeddedTexts:
         seconds: What that took, without loading the model.
     """
 
-    rows: KeptRows
+    rows: PartialVectors
     fresh: RowArray
     seconds: float
 
@@ -77,12 +77,12 @@ OnNews = Callable[[EmbeddingNews], None]
 
 
 def embed_corpus(
-    handlers: Handlers, corpus: Corpus, setting: CorpusSetting, kept: KeptVectors, on_news: OnNews
+    engine: Engine, corpus: Corpus, setting: CorpusSetting, kept: VectorStore, on_news: OnNews
 ) -> EmbeddedCorpus:
     """Embed the texts of a corpus that have no vectors yet, the longest first.
 
     Args:
-        handlers: Where encoders come from.
+        engine: Where encoders come from.
         corpus: The texts.
         setting: How they are embedded; a use that the model does not know becomes its usual one.
         kept: The visitor's vectors; each batch is added as soon as it is computed.
@@ -93,13 +93,13 @@ def embed_corpus(
         StoppedError: `on_news` asked to stop.
     """
     meta = offered(setting.model)
-    setting = replace(setting, use=valid_use(meta.prompt_kind, setting.use))
-    arguments = prompt_arguments(meta.prompt_kind, setting.use, "passage", setting.instruction)
+    setting = replace(setting, prompt_mode=valid_prompt_mode(meta.prompt_kind, setting.prompt_mode))
+    arguments = prompt_arguments(meta.prompt_kind, setting.prompt_mode, "passage", setting.instruction)
 
     def stage(share: float | None, doing: str) -> None:
         on_news(EmbeddingNews(doing, share, 0, len(corpus)))
 
-    with handlers.corpus_encoder(meta, stage, setting.dtype, setting.backend) as encoder:
+    with engine.corpus_encoder(meta, stage, setting.dtype, setting.backend) as encoder:
         prompt = encoder.resolve_prompt(**arguments)
         found = embed_documents(encoder, corpus, prompt, kept, on_news)
         spec = encoder.spec
@@ -120,7 +120,7 @@ def embed_corpus(
 
 
 def embed_documents(
-    encoder: E5Encoder, corpus: Corpus, prompt: Prompt, kept: KeptVectors, on_news: OnNews
+    encoder: E5Encoder, corpus: Corpus, prompt: Prompt, kept: VectorStore, on_news: OnNews
 ) -> EmbeddedTexts:
     """The part of `embed_corpus` for who holds the encoder."""
     return embed_texts(
@@ -132,7 +132,7 @@ def embed_texts(
     encoder: E5Encoder,
     texts: Sequence[str],
     prompt: Prompt,
-    kept: KeptVectors,
+    kept: VectorStore,
     on_news: OnNews,
     name_of: Callable[[int], str],
 ) -> EmbeddedTexts:
@@ -163,7 +163,7 @@ def embed_texts(
 class _Progress:
     """News of batches as they are done."""
 
-    def __init__(self, rows: KeptRows, due: RowArray, prepared: PreparedTexts, on_news: OnNews) -> None:
+    def __init__(self, rows: PartialVectors, due: RowArray, prepared: PreparedTexts, on_news: OnNews) -> None:
         self._on_news = on_news
         self._lengths = prepared.batch.lengths
         self._copies = np.bincount(rows.twins, minlength=len(rows))[due]  # texts that each of the due ones stands for
@@ -192,7 +192,7 @@ class _Progress:
 
 
 def _prepare(
-    encoder: E5Encoder, texts: Sequence[str], prompt: Prompt, rows: KeptRows, due: RowArray, on_news: OnNews
+    encoder: E5Encoder, texts: Sequence[str], prompt: Prompt, rows: PartialVectors, due: RowArray, on_news: OnNews
 ) -> PreparedTexts:
     """The texts as tokens, some at a time, so that this can be stopped as well."""
     n_before = len(rows) - rows.n_texts(due)
@@ -206,16 +206,16 @@ def _prepare(
 def _embed(
     encoder: E5Encoder,
     prepared: PreparedTexts,
-    rows: KeptRows,
+    rows: PartialVectors,
     due: RowArray,
-    kept: KeptVectors,
+    kept: VectorStore,
     progress: _Progress,
     name_of: Callable[[int], str],
 ) -> None:
     n_dropped = np.zeros(len(due), np.int32)
     for cut in prepared.report.truncated:
         n_dropped[cut.index] = cut.n_dropped
-    read = TextsRead(prepared.batch.lengths, n_dropped, prepared.report.unknown_share)
+    read = TokenStats(prepared.batch.lengths, n_dropped, prepared.report.unknown_share)
     try:
         # The texts that are due all differ, so the row of each among the prepared ones is its place.
         for places, vectors in encoder.embed_batches(prepared, np.arange(len(due))):

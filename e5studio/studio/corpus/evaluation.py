@@ -23,12 +23,12 @@ from e5studio.prompts import Prompt
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.embedding import EmbeddedTexts, EmbeddingNews, OnNews, embed_documents, embed_texts
 from e5studio.studio.corpus.pairs import Pairs
-from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.engine import Handlers
-from e5studio.studio.engine.error_messages import explain, in_words_of_menus
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.engine.progress import OnStage
-from e5studio.studio.engine.prompt_modes import Use, prompts_in_front, valid_use
+from e5studio.studio.engine.prompt_modes import PromptMode, prompts_in_front, valid_prompt_mode
 from e5studio.studio.errors import FullError, StoppedError
 from e5studio.studio.formatting import shown
 
@@ -63,7 +63,7 @@ class SettingResult:
     Attributes:
         setting: As asked for.
         meta: Its model.
-        use: How the texts were used: as asked where the model knows it, else as is usual with it.
+        prompt_mode: How the texts were used: as asked where the model knows it, else as is usual with it.
         prompts: What stood in front of queries and of passages.
         means: By the names of `METRICS`.
         per_query: The same of each query, in the order of the pairs.
@@ -77,7 +77,7 @@ class SettingResult:
 
     setting: CorpusSetting
     meta: ModelMeta
-    use: Use
+    prompt_mode: PromptMode
     prompts: tuple[str, str]
     means: dict[str, Mean]
     per_query: QueryScores
@@ -97,7 +97,7 @@ class FailedSetting:
 
 
 @dataclass(frozen=True)
-class Measured:
+class CorpusEvaluation:
     """All settings on the same pairs.
 
     Attributes:
@@ -114,15 +114,15 @@ class Measured:
 
 
 def measure(
-    handlers: Handlers,
+    engine: Engine,
     corpus: Corpus,
     pairs: Pairs,
     settings: Sequence[CorpusSetting],
-    kept: KeptVectors,
+    kept: VectorStore,
     on_stage: OnStage | None = None,
     *,
     against: Against = "first",
-) -> Measured:
+) -> CorpusEvaluation:
     """Rank the corpus for every query under every setting.
 
     A setting that fails becomes a row that says why. Vectors are kept as they are made, so that while there is room
@@ -130,7 +130,7 @@ def measure(
     instruction alone, what was done before a stop.
 
     Args:
-        handlers: Where encoders come from.
+        engine: Where encoders come from.
         corpus: What is searched.
         pairs: From `read_pairs`, of this corpus.
         settings: What is compared.
@@ -150,30 +150,30 @@ def measure(
     for number, setting in enumerate(settings):
         try:
             tell = _share_of(stage, number, len(settings))
-            rows.append(_measure_one(handlers, corpus, pairs, setting, kept, tell))
+            rows.append(_measure_one(engine, corpus, pairs, setting, kept, tell))
         except (StoppedError, FullError):
             raise
         except (BackendError, MissingDependencyError) as error:
-            rows.append(FailedSetting(setting, explain(in_words_of_menus(error, setting.dtype))))
+            rows.append(FailedSetting(setting, message_for_visitor(for_menus(error, setting.dtype))))
         except Exception as error:
-            rows.append(FailedSetting(setting, explain(error)))
+            rows.append(FailedSetting(setting, message_for_visitor(error)))
     stage(None, "Comparing the settings")
     base = _base(rows, against)
     baseline = rows[base] if base is not None else None
     for place, row in enumerate(rows):
         if isinstance(row, SettingResult) and isinstance(baseline, SettingResult) and row is not baseline:
             rows[place] = _held_against(baseline, row)
-    return Measured(corpus.key, pairs, tuple(rows), base)
+    return CorpusEvaluation(corpus.key, pairs, tuple(rows), base)
 
 
 def _measure_one(
-    handlers: Handlers, corpus: Corpus, pairs: Pairs, setting: CorpusSetting, kept: KeptVectors, stage: OnStage
+    engine: Engine, corpus: Corpus, pairs: Pairs, setting: CorpusSetting, kept: VectorStore, stage: OnStage
 ) -> SettingResult:
     """The figures of one setting. They hold none of its vectors: those stay while `kept` has room for them."""
     meta = offered(setting.model)
-    use = valid_use(meta.prompt_kind, setting.use)
-    of_query, of_document = prompts_in_front(meta.prompt_kind, use, setting.instruction)
-    with handlers.corpus_encoder(meta, stage, setting.dtype, setting.backend) as encoder:
+    prompt_mode = valid_prompt_mode(meta.prompt_kind, setting.prompt_mode)
+    of_query, of_document = prompts_in_front(meta.prompt_kind, prompt_mode, setting.instruction)
+    with engine.corpus_encoder(meta, stage, setting.dtype, setting.backend) as encoder:
         documents, queries = _embed(encoder, corpus, pairs, (of_query, of_document), kept, stage)
     stage(1.0, "Ranking the texts for each query")
     sample = retrieval_scores(_task(corpus, pairs), queries.rows.whole(), [documents.rows.whole()], k_values=K_VALUES)
@@ -182,7 +182,7 @@ def _measure_one(
     return SettingResult(
         setting=setting,
         meta=meta,
-        use=use,
+        prompt_mode=prompt_mode,
         prompts=(of_query.text, of_document.text),
         means={name: Mean(means[name], mean_interval(sample.values[name])) for name in METRICS},
         per_query=sample,
@@ -199,7 +199,7 @@ def _embed(
     corpus: Corpus,
     pairs: Pairs,
     prompts: tuple[Prompt, Prompt],
-    kept: KeptVectors,
+    kept: VectorStore,
     stage: OnStage,
 ) -> tuple[EmbeddedTexts, EmbeddedTexts]:
     of_query, of_document = prompts

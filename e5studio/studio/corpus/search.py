@@ -16,7 +16,7 @@ from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.prompts import Prompt, resolve_prompt
 from e5studio.similarity import top_k_search
 from e5studio.studio.corpus.corpus import EmbeddedCorpus, FloatArray
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.prompt_modes import prompt_arguments
 from e5studio.studio.why.explanation import TextReading, common_part, text_reading
 from e5studio.text_checks import find_bad_texts
@@ -86,12 +86,12 @@ class CarryingWords:
 
 
 def search_corpus(
-    handlers: Handlers, embedded: EmbeddedCorpus, query: str, instruction: str | None = None, top_k: int = 10
+    engine: Engine, embedded: EmbeddedCorpus, query: str, instruction: str | None = None, top_k: int = 10
 ) -> SearchResult:
     """Find the passages nearest to a query.
 
     Args:
-        handlers: Where encoders come from.
+        engine: Where encoders come from.
         embedded: What is searched.
         query: In words.
         instruction: The task, for models that take one; that of the corpus' setting where None or blank.
@@ -103,7 +103,7 @@ def search_corpus(
     """
     _check_there(query)
     prompt = query_prompt(embedded, instruction)
-    with _encoder_of(handlers, embedded) as encoder:
+    with _encoder_of(engine, embedded) as encoder:
         if encoder.spec.fingerprint != embedded.fingerprint:
             raise FingerprintMismatchError(
                 "The model is no longer loaded as it was when the texts were embedded. Embed them again."
@@ -128,16 +128,16 @@ def query_prompt(embedded: EmbeddedCorpus, instruction: str | None = None) -> Pr
     """What stands in front of a query to this corpus."""
     kind, setting = embedded.meta.prompt_kind, embedded.setting
     task = (instruction or "").strip() or setting.instruction
-    return resolve_prompt(kind, **prompt_arguments(kind, setting.use, "query", task))
+    return resolve_prompt(kind, **prompt_arguments(kind, setting.prompt_mode, "query", task))
 
 
 def carrying_words(
-    handlers: Handlers, embedded: EmbeddedCorpus, query: str, rows: Sequence[int], instruction: str | None = None
+    engine: Engine, embedded: EmbeddedCorpus, query: str, rows: Sequence[int], instruction: str | None = None
 ) -> tuple[CarryingWords, ...]:
     """Which words of some passages carry their scores for a query.
 
     Args:
-        handlers: Where encoders come from.
+        engine: Where encoders come from.
         embedded: What was searched.
         query: In words.
         rows: Of the corpus.
@@ -153,7 +153,7 @@ def carrying_words(
     if wrong:
         raise VectorError(f"The corpus has {len(embedded.corpus):,} texts and none at {wrong[0]}. Search again.")
     prompt = query_prompt(embedded, instruction)
-    with handlers.encoder_with_tokens(embedded.meta) as encoder:
+    with engine.encoder_with_tokens(embedded.meta) as encoder:
         asked = encoder.token_embeddings(query, prompt=prompt)
         return tuple(_carrying(encoder, embedded, query, asked, row) for row in rows)
 
@@ -189,6 +189,6 @@ def _check_there(query: str) -> None:
         raise TextError("There is no query. Write what you are looking for.", [0])
 
 
-def _encoder_of(handlers: Handlers, embedded: EmbeddedCorpus) -> AbstractContextManager[E5Encoder]:
+def _encoder_of(engine: Engine, embedded: EmbeddedCorpus) -> AbstractContextManager[E5Encoder]:
     setting = embedded.setting
-    return handlers.encoder(embedded.meta, lambda share, words: None, setting.dtype, setting.backend)
+    return engine.encoder(embedded.meta, lambda share, words: None, setting.dtype, setting.backend)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from e5studio.errors import TextError
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.pairs import Pairs, read_pairs
-from e5studio.studio.corpus.table_file import Table, as_text, choose_columns
-from e5studio.studio.corpus.visitor_store import Shelf
+from e5studio.studio.corpus.table_file import SourceTable, as_text, choose_columns
+from e5studio.studio.corpus.visitor_store import VisitorStore
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.prompt_modes import takes_instruction, valid_use
+from e5studio.studio.engine.prompt_modes import takes_instruction, valid_prompt_mode
 from e5studio.studio.engine.zero_gpu import is_zero_gpu
 from e5studio.studio.errors import LimitError
 
@@ -33,18 +33,18 @@ def check_machine() -> None:
         )
 
 
-def corpus_setting(model: str, use: str, instruction: str) -> CorpusSetting:
+def corpus_setting(model: str, prompt_mode: str, instruction: str) -> CorpusSetting:
     """How a corpus is embedded and searched, as the form says."""
     kind = offered(model).prompt_kind
-    known = valid_use(kind, use)
+    known = valid_prompt_mode(kind, prompt_mode)
     return CorpusSetting(model, known, instruction.strip() if takes_instruction(kind, known) else "")
 
 
-def chosen_corpus(shelf: Shelf, text: str | None, title: str | None, colour: str | None) -> Corpus:
+def chosen_corpus(store: VisitorStore, text: str | None, title: str | None, colour: str | None) -> Corpus:
     """The texts that the choice of columns stands for; the same object as long as the choice is.
 
     Args:
-        shelf: Holds the table, and keeps the corpus.
+        store: Holds the table, and keeps the corpus.
         text: Column of texts; the most likely one where none was chosen.
         title: Column of titles, or none.
         colour: Column that colours the map, or none.
@@ -52,18 +52,20 @@ def chosen_corpus(shelf: Shelf, text: str | None, title: str | None, colour: str
     Raises:
         E5StudioError: There is no table, no such column, or no text in it.
     """
-    table = shelf.table
+    table = store.table
     if table is None:
         raise TextError("There are no texts yet. Choose a file, or paste some lines.")
     found = choose_columns(table, text or table.text_column, title or None, colour or None)
-    before = shelf.corpus
+    before = store.corpus
     if before is not None and _content(before) == _content(found):
         return before
-    shelf.keep_corpus(found)
+    store.keep_corpus(found)
     return found
 
 
-def pairs_of(corpus: Corpus, table: Table, pairs_table: Table | None, query: str | None, answer: str | None) -> Pairs:
+def pairs_of(
+    corpus: Corpus, table: SourceTable, pairs_table: SourceTable | None, query: str | None, answer: str | None
+) -> Pairs:
     """Queries with known answers.
 
     Args:
@@ -93,17 +95,17 @@ def pairs_of(corpus: Corpus, table: Table, pairs_table: Table | None, query: str
     return read_pairs(queries, answers, corpus, lines=source.lines, ids=_ids(corpus, table))
 
 
-def query_column(table: Table) -> str | None:
+def query_column(table: SourceTable) -> str | None:
     """Which column most likely holds queries, by its name alone."""
     return _named(_QUERY_NAMES, table)
 
 
-def answer_column(table: Table) -> str | None:
+def answer_column(table: SourceTable) -> str | None:
     """Which column most likely holds answers, by its name alone."""
     return _named(_ANSWER_NAMES, table)
 
 
-def _ids(corpus: Corpus, table: Table) -> tuple[str, ...] | None:
+def _ids(corpus: Corpus, table: SourceTable) -> tuple[str, ...] | None:
     """The ids of the corpus' rows, where its file has a column of them."""
     name = _named(_ID_NAMES, table)
     if name is None:
@@ -113,7 +115,7 @@ def _ids(corpus: Corpus, table: Table) -> tuple[str, ...] | None:
     return tuple(map(as_text, cells))
 
 
-def _named(names: Sequence[str], table: Table) -> str | None:
+def _named(names: Sequence[str], table: SourceTable) -> str | None:
     by_name = {column.strip().casefold(): column for column in reversed(table.columns)}
     return next((by_name[name] for name in names if name in by_name), None)
 

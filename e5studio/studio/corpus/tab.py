@@ -15,36 +15,35 @@ import gradio as gr
 
 from e5studio.errors import TextError
 from e5studio.studio.corpus import text as corpus_words
-from e5studio.studio.corpus.browser_key import shelf_key
+from e5studio.studio.corpus.browser_key import browser_key
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
-from e5studio.studio.corpus.evaluate_panel import AnswersPart, listen_answers, no_answers, render_answers
-from e5studio.studio.corpus.search_panel import FoundPart, fresh_found, listen_found, render_found
+from e5studio.studio.corpus.evaluate_panel import EvaluatePanel, listen_evaluate, no_answers, render_evaluate
+from e5studio.studio.corpus.search_panel import SearchPanel, fresh_search, listen_search, render_search
 from e5studio.studio.corpus.selection import check_machine, chosen_corpus, corpus_setting
-from e5studio.studio.corpus.table_file import BadRows, Table, choose_columns, read_pasted, read_table
+from e5studio.studio.corpus.table_file import BadRows, SourceTable, choose_columns, read_pasted, read_table
 from e5studio.studio.corpus.tables import preview_table
-from e5studio.studio.corpus.vector_files import BroughtVectors, bring_vectors
-from e5studio.studio.corpus.visitor_store import SHELVES
-from e5studio.studio.engine.engine import Handlers
-from e5studio.studio.engine.error_messages import explain
+from e5studio.studio.corpus.vector_files import ImportedVectors, import_vectors
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.errors import StoppedError
-from e5studio.studio.form.form import Inputs
-from e5studio.studio.jobs.button import listen_stop, stopped_by, told_work
-from e5studio.studio.jobs.events import AT_ONCE, EMBEDDING, READING, fields_of
-from e5studio.studio.jobs.job import RunningWork
-from e5studio.studio.serving.downloads import posted
+from e5studio.studio.form.form import Form
+from e5studio.studio.jobs.button import listen_stop, run_with_progress, stopped_by
+from e5studio.studio.jobs.events import EMBED_QUEUE, READ_QUEUE, UNQUEUED, fields_of
+from e5studio.studio.jobs.job import SessionJobs
+from e5studio.studio.serving.downloads import as_payload
 from e5studio.studio.serving.uploads import still_there
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
-from e5studio.studio.widgets.labels import label
 from e5studio.studio.widgets.text_tree import text_tree
 
 _ENCODINGS = [
-    (label("UTF-8, or as the file says"), ""),
+    ("UTF-8, or as the file says", ""),
     *((name, name) for name in ("cp1252", "utf-16-le", "utf-16-be", "gb18030", "big5", "shift_jis", "euc-kr")),
 ]
-_DELIMITERS = [(label("As the ending says"), ""), (",", ","), (";", ";"), ("|", "|"), ("Tab", "\t")]
+_DELIMITERS = [("As the ending says", ""), (",", ","), (";", ";"), ("|", "|"), ("Tab", "\t")]
 _NONE = ""
 # Classes and not `visible`: a row that is not visible takes its drop-downs off the page, which then goes on sending the
 # columns of the file before.
@@ -100,29 +99,29 @@ class CorpusTab:
     forget: gr.Button
     status: gr.HTML
     bring: gr.File
-    found: FoundPart
-    answers: AnswersPart
+    found: SearchPanel
+    answers: EvaluatePanel
 
 
 def render_corpus() -> CorpusTab:
     """Lay out the tab."""
-    key = shelf_key(elem_id="e5-shelf")
+    key = browser_key(elem_id="e5-shelf")
     token = gr.State("")
     source = _render_source()
     with gr.Row(elem_id="e5-embed-buttons"):
-        embed = gr.Button(label("Embed"), variant="primary", elem_id="e5-embed", min_width=0)
-        stop = gr.Button(label("Stop"), elem_id="e5-embed-stop", visible=False, min_width=0)
-        forget = gr.Button(label("Forget all of it"), size="sm", elem_id="e5-forget", min_width=0)
+        embed = gr.Button("Embed", variant="primary", elem_id="e5-embed", min_width=0)
+        stop = gr.Button("Stop", elem_id="e5-embed-stop", visible=False, min_width=0)
+        forget = gr.Button("Forget all of it", size="sm", elem_id="e5-forget", min_width=0)
     status = text_tree(nodes.hint(_HINT), elem_id="e5-embed-status", live="polite")
-    with gr.Accordion(label("Bring vectors that you have already"), open=False, elem_id="e5-bring"):
+    with gr.Accordion("Bring vectors that you have already", open=False, elem_id="e5-bring"):
         bring = gr.File(
-            label=label("A file of vectors, a row for each text"),
+            label="A file of vectors, a row for each text",
             file_count="multiple",
             height=150,
             elem_id="e5-bring-file",
         )
-    found = render_found()
-    answers = render_answers()
+    found = render_search()
+    answers = render_evaluate()
     return CorpusTab(key, token, source, embed, stop, forget, status, bring, found, answers)
 
 
@@ -130,83 +129,83 @@ def _render_source() -> SourcePart:
     with gr.Row(elem_id="e5-source"):
         with gr.Column(min_width=0):
             file = gr.File(
-                label=label("A file: CSV, TSV, JSONL, Parquet or TXT"),
+                label="A file: CSV, TSV, JSONL, Parquet or TXT",
                 height=170,
                 elem_id="e5-corpus-file",
             )
         with gr.Column(min_width=0):
             paste = gr.Textbox(
-                label=label("Or paste texts"),
-                placeholder=label("One text per line"),
+                label="Or paste texts",
+                placeholder="One text per line",
                 lines=3,
                 max_lines=3,
                 elem_id="e5-paste",
             )
-            use_paste = gr.Button(label("Take these lines"), size="sm", elem_id="e5-use-paste", min_width=0)
+            use_paste = gr.Button("Take these lines", size="sm", elem_id="e5-use-paste", min_width=0)
     with (
-        gr.Accordion(label("How the file is read"), open=False, elem_id="e5-reading-options"),
+        gr.Accordion("How the file is read", open=False, elem_id="e5-reading-options"),
         gr.Row(elem_classes="e5-computing"),
     ):
-        encoding = gr.Dropdown(_ENCODINGS, value="", label=label("Encoding"), min_width=0, elem_id="e5-encoding")
+        encoding = gr.Dropdown(_ENCODINGS, value="", label="Encoding", min_width=0, elem_id="e5-encoding")
         delimiter = gr.Dropdown(
-            _DELIMITERS, value="", label=label("Cells are separated by"), min_width=0, elem_id="e5-delimiter"
+            _DELIMITERS, value="", label="Cells are separated by", min_width=0, elem_id="e5-delimiter"
         )
         bad_rows = gr.Radio(
-            [(label("Leave them out"), "skip"), (label("Refuse the file"), "refuse")],
+            [("Leave them out", "skip"), ("Refuse the file", "refuse")],
             value="skip",
-            label=label("Rows that cannot be read"),
+            label="Rows that cannot be read",
             min_width=0,
             elem_id="e5-bad-rows",
         )
     said = text_tree(_invitation(), elem_id="e5-corpus-said", live="polite")
     preview = data_table_view(elem_id="e5-preview")
     with gr.Row(elem_id="e5-columns", elem_classes=_NO_COLUMNS) as columns:
-        text = gr.Dropdown([], label=label("Column of texts"), min_width=0, elem_id="e5-text-column")
-        title = gr.Dropdown([], label=label("Column of titles"), min_width=0, elem_id="e5-title-column")
-        colour = gr.Dropdown([], label=label("Column that colours the map"), min_width=0, elem_id="e5-colour-column")
+        text = gr.Dropdown([], label="Column of texts", min_width=0, elem_id="e5-text-column")
+        title = gr.Dropdown([], label="Column of titles", min_width=0, elem_id="e5-title-column")
+        colour = gr.Dropdown([], label="Column that colours the map", min_width=0, elem_id="e5-colour-column")
     chosen = text_tree(elem_id="e5-chosen", live="polite")
     return SourcePart(
         file, paste, use_paste, encoding, delimiter, bad_rows, said, preview, columns, text, title, colour, chosen
     )
 
 
-def listen_corpus(tab: CorpusTab, inputs: Inputs, handlers: Handlers) -> list[Any]:
+def listen_corpus(tab: CorpusTab, inputs: Form, engine: Engine) -> list[Any]:
     """Read, embed, stop, bring, forget; the parts below listen for themselves.
 
     Returns:
         The events after which the embedded corpus may be another, or none.
     """
-    source, running = tab.source, RunningWork()
+    source, running = tab.source, SessionJobs()
     found = tab.found.fresh
-    opened = tab.key.opened(_open_shelf, None, [tab.token, tab.key, *source.outputs, tab.status, *found], **READING)
+    opened = tab.key.opened(_open_store, None, [tab.token, tab.key, *source.outputs, tab.status, *found], **READ_QUEUE)
     asked = [tab.token, source.file, *source.reading]
     read = [tab.token, tab.key, *source.outputs, tab.status, *found]
     reads = [
-        choice(_read_file, asked, read, **READING)
+        choice(_read_file, asked, read, **READ_QUEUE)
         for choice in (source.file.upload, *(each.input for each in source.reading))
     ]
-    reads.append(source.use_paste.click(_take_lines, [tab.token, source.paste], read, **READING))
+    reads.append(source.use_paste.click(_take_lines, [tab.token, source.paste], read, **READ_QUEUE))
     for column in source.chosen_columns:
-        column.input(_choose, [tab.token, *source.chosen_columns], [source.chosen, tab.status], **READING)
-    left = [inputs.picker, inputs.use, inputs.instruction]
+        column.input(_choose, [tab.token, *source.chosen_columns], [source.chosen, tab.status], **READ_QUEUE)
+    left = [inputs.picker, inputs.prompt_mode, inputs.instruction]
     embedded = tab.embed.click(
-        _embedder(handlers, running),
+        _embedder(engine, running),
         [tab.token, *left, *source.chosen_columns],
         [tab.embed, tab.stop, tab.status, *found],
         trigger_mode="once",
-        **EMBEDDING,
+        **EMBED_QUEUE,
     )
     brought = tab.bring.upload(
-        _bringer(handlers, running),
+        _bringer(engine, running),
         [tab.token, tab.bring, *left, *source.chosen_columns],
         [tab.embed, tab.stop, tab.status, *found],
-        **EMBEDDING,
+        **EMBED_QUEUE,
     )
     listen_stop(tab.stop, running)
-    listen_found(tab.found, handlers, tab.token, inputs.instruction, after=[opened, embedded, brought])
-    listen_answers(tab.answers, inputs, handlers, tab.token, source.chosen_columns, after=[opened, *reads])
+    listen_search(tab.found, engine, tab.token, inputs.instruction, after=[opened, embedded, brought])
+    listen_evaluate(tab.answers, inputs, engine, tab.token, source.chosen_columns, after=[opened, *reads])
     emptied = [*read, source.file, source.paste, tab.bring, *tab.answers.emptied]
-    forgotten = tab.forget.click(_forget, [tab.token], emptied, **AT_ONCE)
+    forgotten = tab.forget.click(_forget, [tab.token], emptied, **UNQUEUED)
     return [opened, *reads, embedded, brought, forgotten]
 
 
@@ -217,7 +216,7 @@ def _invitation() -> list[nodes.Node]:
     ]
 
 
-def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]:
+def _source_view(table: SourceTable | None, corpus: Corpus | None = None) -> list[Any]:
     """A table as the values of `SourcePart.outputs`."""
     if table is None:
         none = gr.update(choices=[], value=None)
@@ -225,14 +224,14 @@ def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]
     text, title, colour = table.text_column, table.title_column, None
     if corpus is not None:
         text, title, colour = corpus.text_name, corpus.title_name, corpus.colour_name
-    optional = [(label("none"), _NONE), *((name, name) for name in table.columns)]
+    optional = [("none", _NONE), *((name, name) for name in table.columns)]
     try:
         told = corpus_words.chosen(corpus or choose_columns(table, text, title))
     except Exception as error:
-        told = nodes.error(explain(error))
+        told = nodes.error(message_for_visitor(error))
     return [
         corpus_words.file_read(table),
-        posted(preview_table(table)),
+        as_payload(preview_table(table)),
         gr.update(elem_classes=_COLUMNS if len(table.columns) > 1 else _NO_COLUMNS),
         gr.update(choices=list(table.text_columns), value=text),
         gr.update(choices=optional, value=title or _NONE),
@@ -241,41 +240,41 @@ def _source_view(table: Table | None, corpus: Corpus | None = None) -> list[Any]
     ]
 
 
-def _brought(token: str, read: Callable[[], Table]) -> list[Any]:
+def _brought(token: str, read: Callable[[], SourceTable]) -> list[Any]:
     """A table that was just read, or what went wrong; the one before stays then.
 
     The shelf may have been forgotten since: then it has a new key.
     """
     try:
         table = read()
-        token, shelf = SHELVES.open(token)
-        shelf.keep_table(table)
-        return [token, token, *_source_view(table), nodes.hint(_HINT), *fresh_found(None)]
+        token, store = VISITOR_STORES.open(token)
+        store.keep_table(table)
+        return [token, token, *_source_view(table), nodes.hint(_HINT), *fresh_search(None)]
     except Exception as error:
-        token, shelf = SHELVES.open(token)
-        left = f" {shelf.table.name} is still the one that is taken." if shelf.table else ""
-        kept = [gr.skip()] * (_N_SOURCE + len(fresh_found(None)))
-        return [token, token, nodes.error(explain(error) + left), *kept]
+        token, store = VISITOR_STORES.open(token)
+        left = f" {store.table.name} is still the one that is taken." if store.table else ""
+        kept = [gr.skip()] * (_N_SOURCE + len(fresh_search(None)))
+        return [token, token, nodes.error(message_for_visitor(error) + left), *kept]
 
 
-def _open_shelf(event: gr.EventData) -> list[Any]:
+def _open_store(event: gr.EventData) -> list[Any]:
     """What the page had before it was loaded again."""
-    token, shelf = SHELVES.open(fields_of(event).get("token"))
-    if shelf.table is None:
-        return [token, token, *[gr.skip()] * _N_SOURCE, gr.skip(), *[gr.skip()] * len(fresh_found(None))]
-    corpus, embedded = shelf.corpus, shelf.embedded
-    source = _source_view(shelf.table, corpus)
+    token, store = VISITOR_STORES.open(fields_of(event).get("token"))
+    if store.table is None:
+        return [token, token, *[gr.skip()] * _N_SOURCE, gr.skip(), *[gr.skip()] * len(fresh_search(None))]
+    corpus, embedded = store.corpus, store.embedded
+    source = _source_view(store.table, corpus)
     is_current = embedded is not None and embedded.corpus is corpus
     told = corpus_words.embedded(embedded) if embedded and is_current else nodes.hint(corpus_words.GO_ON)
-    return [token, token, *source, told, *fresh_found(embedded if is_current else None)]
+    return [token, token, *source, told, *fresh_search(embedded if is_current else None)]
 
 
 def _read_file(token: str, path: str | None, encoding: str, delimiter: str, bad_rows: str) -> list[Any]:
     if not path:
-        return [gr.skip()] * (3 + _N_SOURCE + len(fresh_found(None)))
+        return [gr.skip()] * (3 + _N_SOURCE + len(fresh_search(None)))
     on_bad_rows: BadRows = "refuse" if bad_rows == "refuse" else "skip"
     file = Path(path)
-    token, _ = SHELVES.keep_file(token, file)
+    token, _ = VISITOR_STORES.keep_file(token, file)
     return _brought(
         token,
         lambda: read_table(
@@ -293,44 +292,51 @@ def _take_lines(token: str, pasted: str) -> list[Any]:
 
 
 def _choose(token: str, *columns: Any) -> list[Any]:
-    shelf = SHELVES.open(token)[1]
+    store = VISITOR_STORES.open(token)[1]
     try:
-        corpus = chosen_corpus(shelf, *columns)
+        corpus = chosen_corpus(store, *columns)
     except Exception as error:
-        return [nodes.error(explain(error)), gr.skip()]
-    is_old = shelf.embedded is not None and shelf.embedded.corpus is not corpus
+        return [nodes.error(message_for_visitor(error)), gr.skip()]
+    is_old = store.embedded is not None and store.embedded.corpus is not corpus
     return [corpus_words.chosen(corpus), nodes.hint(corpus_words.OTHER_COLUMNS) if is_old else gr.skip()]
 
 
-def _embedder(handlers: Handlers, running: RunningWork) -> Any:
+def _embedder(engine: Engine, running: SessionJobs) -> Any:
     """The work behind the Embed button."""
 
     def press(
-        token: str, model: str, use: str, instruction: str, text: Any, title: Any, colour: Any, request: gr.Request
+        token: str,
+        model: str,
+        prompt_mode: str,
+        instruction: str,
+        text: Any,
+        title: Any,
+        colour: Any,
+        request: gr.Request,
     ) -> Iterator[list[Any]]:
-        shelf = SHELVES.open(token)[1]
+        store = VISITOR_STORES.open(token)[1]
 
         def work(tell: OnStage) -> EmbeddedCorpus:
             check_machine()
-            corpus = chosen_corpus(shelf, text, title, colour)
-            setting = corpus_setting(model, use, instruction)
+            corpus = chosen_corpus(store, text, title, colour)
+            setting = corpus_setting(model, prompt_mode, instruction)
             try:
-                with shelf.work() as is_stopped:
+                with store.work() as is_stopped:
                     on_news = _teller(stopped_by(is_stopped, tell))
-                    found = embed_corpus(handlers, corpus, setting, shelf.vectors, on_news)
+                    found = embed_corpus(engine, corpus, setting, store.vectors, on_news)
             except StoppedError:
-                is_there = shelf.corpus is corpus
+                is_there = store.corpus is corpus
                 raise StoppedError(corpus_words.STOPPED if is_there else corpus_words.REPLACED) from None
-            if shelf.corpus is not corpus:
+            if store.corpus is not corpus:
                 raise StoppedError(corpus_words.REPLACED)
-            shelf.keep_embedded(found)
+            store.keep_embedded(found)
             return found
 
         def show(found: EmbeddedCorpus) -> list[Any]:
-            return [corpus_words.embedded(found), *fresh_found(found)]
+            return [corpus_words.embedded(found), *fresh_search(found)]
 
-        yield from told_work(
-            running, request, work, show, n_shown=len(fresh_found(None)), is_result_left=shelf.embedded is not None
+        yield from run_with_progress(
+            running, request, work, show, n_shown=len(fresh_search(None)), is_result_left=store.embedded is not None
         )
 
     return press
@@ -340,58 +346,60 @@ def _teller(tell: OnStage) -> Callable[[EmbeddingNews], None]:
     return lambda news: tell(news.share, corpus_words.news(news))
 
 
-def _bringer(handlers: Handlers, running: RunningWork) -> Any:
+def _bringer(engine: Engine, running: SessionJobs) -> Any:
     """Takes vectors out of files in place of embedding."""
 
     def bring(
         token: str,
         paths: list[str] | None,
         model: str,
-        use: str,
+        prompt_mode: str,
         instruction: str,
         text: Any,
         title: Any,
         colour: Any,
         request: gr.Request,
     ) -> Iterator[list[Any]]:
-        token, shelf = SHELVES.open(token)
+        token, store = VISITOR_STORES.open(token)
         files = [Path(path) for path in paths or []]
         for file in files:
-            SHELVES.keep_file(token, file)
+            VISITOR_STORES.keep_file(token, file)
         vectors = [file for file in files if file.suffix.lower() != ".json"]
         manifests = [file for file in files if file.suffix.lower() == ".json"]
 
-        def work(tell: OnStage) -> BroughtVectors:
+        def work(tell: OnStage) -> ImportedVectors:
             check_machine()
             if len(vectors) != 1 or len(manifests) > 1:
                 raise TextError("Bring one file of vectors, and with an .npy its .npy.json if there is one.")
-            corpus = chosen_corpus(shelf, text, title, colour)
-            found = bring_vectors(
-                handlers,
+            corpus = chosen_corpus(store, text, title, colour)
+            found = import_vectors(
+                engine,
                 corpus,
-                corpus_setting(model, use, instruction),
+                corpus_setting(model, prompt_mode, instruction),
                 still_there(vectors[0]),
                 name=vectors[0].name,
                 manifest=manifests[0] if manifests else None,
                 on_stage=tell,
             )
-            if shelf.corpus is not corpus:
+            if store.corpus is not corpus:
                 raise StoppedError(corpus_words.REPLACED)
-            shelf.keep_embedded(found.embedded)
+            store.keep_embedded(found.embedded)
             return found
 
-        def show(found: BroughtVectors) -> list[Any]:
+        def show(found: ImportedVectors) -> list[Any]:
             told = corpus_words.embedded(found.embedded) + (nodes.hint(found.note) if found.note else [])
-            return [told, *fresh_found(found.embedded)]
+            return [told, *fresh_search(found.embedded)]
 
-        is_left = shelf.embedded is not None
-        yield from told_work(running, request, work, show, n_shown=len(fresh_found(None)), is_result_left=is_left)
+        is_left = store.embedded is not None
+        yield from run_with_progress(
+            running, request, work, show, n_shown=len(fresh_search(None)), is_result_left=is_left
+        )
 
     return bring
 
 
 def _forget(token: str) -> list[Any]:
-    SHELVES.forget(token)
-    new = SHELVES.open()[0]
+    VISITOR_STORES.forget(token)
+    new = VISITOR_STORES.open()[0]
     emptied = [None, "", None, *no_answers()]
-    return [new, new, *_source_view(None), nodes.hint(corpus_words.FORGOTTEN), *fresh_found(None), *emptied]
+    return [new, new, *_source_view(None), nodes.hint(corpus_words.FORGOTTEN), *fresh_search(None), *emptied]

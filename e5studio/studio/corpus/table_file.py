@@ -17,7 +17,7 @@ from e5studio.errors import FileEncodingError, FileFormatError, TextError
 from e5studio.files.delimited import DELIMITERS
 from e5studio.files.records import LINE_COLUMN, PARQUET, RECORD_ENDINGS, Cell, NotText, Record, open_records
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus
-from e5studio.studio.engine.text_box import read_box
+from e5studio.studio.engine.text_box import split_texts
 from e5studio.studio.errors import LimitError
 from e5studio.studio.formatting import shown
 from e5studio.text_checks import find_bad_texts
@@ -43,7 +43,7 @@ _ELSEWHERE = "Take a part of it, or use the e5studio command, which has no such 
 
 
 @dataclass(frozen=True)
-class Table:
+class SourceTable:
     """What a file holds.
 
     Attributes:
@@ -115,7 +115,7 @@ def read_table(
     delimiter: str | None = None,
     bad_rows: BadRows = "skip",
     max_rows: int = MAX_ROWS,
-) -> Table:
+) -> SourceTable:
     """Read a file by the ending of its name: .csv, .tsv, .jsonl, .ndjson, .parquet, or .txt (a text a line).
 
     Args:
@@ -151,11 +151,11 @@ def read_table(
             for record in records.rows:
                 reading.add(record)
     except FileFormatError as error:
-        raise in_words_of_page(error, path, name) from error
+        raise with_shown_name(error, path, name) from error
     return reading.table(_other_delimiter(records.columns, ending, delimiter))
 
 
-def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> Table:
+def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> SourceTable:
     """Plain lines, one text a line; blank ones count as empty, but not those at the end.
 
     Raises:
@@ -164,17 +164,17 @@ def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> Table:
     """
     if len(text) > MAX_CHARACTERS:
         raise _too_many_characters(PASTED)
-    found = read_box(text, "")
+    found = split_texts(text, "")
     if not found:
         raise TextError("There is nothing to read. Paste one text per line, or choose a file.")
     rows = {**dict.fromkeys(found.empty, ""), **dict(zip(map(int, found.labels), found.texts, strict=True))}
     if len(rows) > max_rows:
         raise _too_many_rows(PASTED, max_rows)
     lines = tuple(sorted(rows))
-    return Table(PASTED, (LINE_COLUMN,), (tuple(rows[line] for line in lines),), lines)
+    return SourceTable(PASTED, (LINE_COLUMN,), (tuple(rows[line] for line in lines),), lines)
 
 
-def choose_columns(table: Table, text: str, title: str | None = None, colour: str | None = None) -> Corpus:
+def choose_columns(table: SourceTable, text: str, title: str | None = None, colour: str | None = None) -> Corpus:
     """The texts of a table's column, with what stands beside them.
 
     Args:
@@ -217,7 +217,7 @@ def choose_columns(table: Table, text: str, title: str | None = None, colour: st
     )
 
 
-def in_words_of_page(error: FileFormatError, path: Path, name: str) -> FileFormatError:
+def with_shown_name(error: FileFormatError, path: Path, name: str) -> FileFormatError:
     """The same in the words of the page: the file's own name, and a choice of encoding in place of an option."""
     if isinstance(error, FileEncodingError):
         advice = "Choose the encoding that it was saved with under 'How the file is read', such as cp1252 or utf-16-le."
@@ -267,13 +267,13 @@ class _Reading:
                 f"{MAX_CELLS:,} cells taken at once here. Leave columns out that are not needed."
             )
 
-    def table(self, other_delimiter: str | None) -> Table:
+    def table(self, other_delimiter: str | None) -> SourceTable:
         hint = f" Its cells are probably separated by {other_delimiter!r}: choose that." if other_delimiter else ""
         if not self._rows:
             what = f"has no row that can be read; {self._bad[0]}" if self._bad else "names columns but has no rows"
             raise FileFormatError(f"{self._name} {what if self._columns or self._bad else 'has no rows'}.{hint}")
         columns = tuple(self._columns)
-        table = Table(
+        table = SourceTable(
             name=self._name,
             columns=columns,
             cells=tuple(tuple(row.get(name) for row in self._rows) for name in columns),
@@ -327,7 +327,7 @@ def _refused(name: str, problem: str) -> FileFormatError:
     return FileFormatError(f"{name}: {problem}. Correct it, or let such rows be left out.")
 
 
-def _nothing_in(table: Table, column: str, n_missing: int, n_empty: int, n_bad: int) -> str:
+def _nothing_in(table: SourceTable, column: str, n_missing: int, n_empty: int, n_bad: int) -> str:
     others = [name for name in table.text_columns if name != column]
     advice = f" Choose another column: {_listed(others)}." if others else ""
     counts = {"without a value": n_missing, "empty": n_empty, "not text": n_bad}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from e5studio.studio.corpus.evaluation import METRICS, FailedSetting, Measured
-from e5studio.studio.corpus.table_file import Table as FileTable
+from e5studio.studio.corpus.evaluation import METRICS, CorpusEvaluation, FailedSetting
+from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.text import setting_name
 from e5studio.studio.widgets.table_data import Table
 
@@ -15,7 +15,7 @@ _MAX_COLUMNS = 8
 _TITLES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
 
 
-def preview_table(table: FileTable) -> Table:
+def preview_table(table: SourceTable) -> Table:
     """The first rows of a file, its first columns."""
     names = table.columns[:_MAX_COLUMNS]
     rows = [[table.lines[place], *cells[:_MAX_COLUMNS]] for place, cells in enumerate(table.preview(N_PREVIEWED))]
@@ -36,7 +36,7 @@ def preview_table(table: FileTable) -> Table:
     }
 
 
-def measured_table(found: Measured) -> Table:
+def evaluation_table(found: CorpusEvaluation) -> Table:
     """A row for each setting: its figures, the interval, and how far it is from the one it is held against."""
     rows: list[list[Any]] = []
     for row in found.rows:

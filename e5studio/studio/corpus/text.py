@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingNews
-from e5studio.studio.corpus.evaluation import MAIN_METRIC, FailedSetting, Measured, SettingResult
+from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, FailedSetting, SettingResult
 from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult
-from e5studio.studio.corpus.table_file import Table
+from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.formatting import shown
 from e5studio.studio.why.text import marked_words
@@ -26,7 +26,7 @@ _FEW_COMPARED = 3
 _MINUTE, _HOUR = 60, 3600
 
 
-def file_read(table: Table) -> list[Node]:
+def file_read(table: SourceTable) -> list[Node]:
     """What was found in a file, and what could not be read of it."""
     columns = f", {len(table.columns)} columns" if len(table.columns) > 1 else ""
     nodes: list[Node] = [["p", "", ["b", "", shown(table.name, 120)], f": {_count(len(table), 'row')}{columns}."]]
@@ -107,7 +107,7 @@ def point(corpus: Corpus, row: int, neighbours: Sequence[tuple[int, float]]) -> 
     return [own, ["h3", "", title], ["dl", "e5-pair e5-near", *entries]] if entries else [own]
 
 
-def measured(found: Measured) -> list[Node]:
+def measured(found: CorpusEvaluation) -> list[Node]:
     """What the settings are worth on these pairs, and how sure that is."""
     n = len(found.pairs)
     nodes: list[Node] = [["p", "", f"Measured on {_count(n, 'query', 'queries')} with known answers."]]
@@ -134,8 +134,8 @@ def setting_name(setting: CorpusSetting) -> str:
     """A setting in a few words."""
     from_model = setting.model.rsplit("/", 1)[-1]
     parts = [from_model]
-    if setting.use != "retrieval" and offered(setting.model).prompt_kind != "none":
-        parts.append("no prompt" if setting.use == "none" else "symmetric")
+    if setting.prompt_mode != "retrieval" and offered(setting.model).prompt_kind != "none":
+        parts.append("no prompt" if setting.prompt_mode == "none" else "symmetric")
     if setting.instruction:
         parts.append(f"“{shown(setting.instruction, 60)}”")
     if setting.dtype != "auto":

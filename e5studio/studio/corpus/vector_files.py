@@ -26,13 +26,13 @@ from e5studio.prompts import Prompt, join_title, resolve_prompt
 from e5studio.similarity import require_finite, unit_rows
 from e5studio.spec import EncoderSpec
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus, FloatArray
-from e5studio.studio.corpus.table_file import MAX_CHARACTERS, in_words_of_page
+from e5studio.studio.corpus.table_file import MAX_CHARACTERS, with_shown_name
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
-from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_use
+from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_prompt_mode
 from e5studio.studio.formatting import shown
-from e5studio.studio.serving.downloads import PARCELS, FileParcel, Parcels
+from e5studio.studio.serving.downloads import DOWNLOADS, Downloads, FileDownload
 from e5studio.tokenization import replace_surrogates
 
 VectorEnding = Literal[".npy", ".parquet"]
@@ -46,7 +46,7 @@ _MEDIA_TYPES = {
 
 
 @dataclass(frozen=True)
-class BroughtVectors:
+class ImportedVectors:
     """Vectors out of a file, for a corpus.
 
     Attributes:
@@ -58,14 +58,16 @@ class BroughtVectors:
     note: str
 
 
-def take_vectors(embedded: EmbeddedCorpus, ending: VectorEnding, parcels: Parcels = PARCELS) -> tuple[FileParcel, ...]:
-    """Files of the vectors, as the command line reads them too; give each to `parcels.put_file`.
+def export_vectors(
+    embedded: EmbeddedCorpus, ending: VectorEnding, downloads: Downloads = DOWNLOADS
+) -> tuple[FileDownload, ...]:
+    """Files of the vectors, as the command line reads them too; give each to `downloads.add_file`.
 
     Args:
         embedded: What is taken; the files tell which encoder made it.
         ending: ".npy" gives an array and a file that says how it was made; ".parquet" one file with text, title and
             line beside each vector.
-        parcels: Where the files lie until they are fetched.
+        downloads: Where the files lie until they are fetched.
 
     Raises:
         VectorError: There is no room on the disk.
@@ -74,20 +76,20 @@ def take_vectors(embedded: EmbeddedCorpus, ending: VectorEnding, parcels: Parcel
     prompt = _prompt(embedded.meta.prompt_kind, embedded.setting)
     source = embedded.corpus.source
     manifest = VectorManifest(embedded.spec, prompt.text, prompt.role, prompt.instruction, source)
-    path = parcels.new_path(ending)
+    path = downloads.new_path(ending)
     try:
         _write(path, manifest, embedded)
     except OSError as error:
         raise VectorError("There is no room for this file on the server's disk now. Try again later.") from error
     files = [path, sidecar_path(path)] if ending == ".npy" else [path]
     return tuple(
-        FileParcel(file, _MEDIA_TYPES[file.suffix], f"e5-vectors{ending}{file.suffix if file != path else ''}")
+        FileDownload(file, _MEDIA_TYPES[file.suffix], f"e5-vectors{ending}{file.suffix if file != path else ''}")
         for file in files
     )
 
 
-def bring_vectors(
-    handlers: Handlers,
+def import_vectors(
+    engine: Engine,
     corpus: Corpus,
     setting: CorpusSetting,
     path: Path,
@@ -95,11 +97,11 @@ def bring_vectors(
     name: str,
     manifest: Path | None = None,
     on_stage: OnStage | None = None,
-) -> BroughtVectors:
+) -> ImportedVectors:
     """Take vectors out of a file in place of embedding a corpus.
 
     Args:
-        handlers: Where encoders come from.
+        engine: Where encoders come from.
         corpus: The texts; the file has a row for each, in the same order.
         setting: The model that made the vectors, and how the texts were used.
         path: Where the file lies.
@@ -116,10 +118,10 @@ def bring_vectors(
     if ending not in VECTOR_ENDINGS:
         raise FileFormatError(f"{name} ends in {ending or 'nothing'!r}. Vectors are taken from .npy or .parquet files.")
     meta = offered(setting.model)
-    setting = replace(setting, use=valid_use(meta.prompt_kind, setting.use))
+    setting = replace(setting, prompt_mode=valid_prompt_mode(meta.prompt_kind, setting.prompt_mode))
     prompt = _prompt(meta.prompt_kind, setting)
     manifest = manifest if ending == ".npy" else None
-    with handlers.corpus_encoder(meta, on_stage or _no_stage, setting.dtype, setting.backend) as encoder:
+    with engine.corpus_encoder(meta, on_stage or _no_stage, setting.dtype, setting.backend) as encoder:
         spec, started = encoder.spec, time.perf_counter()
         found = _read(path, name, manifest, corpus, spec.embed_dim)
     if found.manifest is not None:
@@ -129,7 +131,7 @@ def bring_vectors(
     note = "" if found.manifest else f"Nothing in {name} tells which model made it: it is taken for one of {meta.name}."
     seconds = time.perf_counter() - started
     embedded = EmbeddedCorpus(corpus, setting, meta, spec, prompt.text, vectors, None, 0, n_embedded=0, seconds=seconds)
-    return BroughtVectors(embedded, note)
+    return ImportedVectors(embedded, note)
 
 
 def _read(path: Path, name: str, manifest: Path | None, corpus: Corpus, embed_dim: int) -> ForeignVectors:
@@ -144,12 +146,12 @@ def _read(path: Path, name: str, manifest: Path | None, corpus: Corpus, embed_di
         )
     except FileFormatError as error:
         if manifest is not None:  # first, for the other's path may be how this one begins
-            error = in_words_of_page(error, manifest, f"{name}.json")
-        raise in_words_of_page(error, path, name) from error
+            error = with_shown_name(error, manifest, f"{name}.json")
+        raise with_shown_name(error, path, name) from error
 
 
 def _prompt(kind: PromptKind, setting: CorpusSetting) -> Prompt:
-    return resolve_prompt(kind, **prompt_arguments(kind, setting.use, "passage", setting.instruction))
+    return resolve_prompt(kind, **prompt_arguments(kind, setting.prompt_mode, "passage", setting.instruction))
 
 
 def _write(path: Path, manifest: VectorManifest, embedded: EmbeddedCorpus) -> None:

@@ -27,7 +27,7 @@ _KEY_BYTES = 200  # of a key and its place in a dict
 
 
 @dataclass(frozen=True)
-class TextsRead:
+class TokenStats:
     """What the model read of some texts.
 
     Attributes:
@@ -42,7 +42,7 @@ class TextsRead:
     unknown_share: FloatArray
 
     @classmethod
-    def nothing(cls, n_texts: int) -> TextsRead:
+    def nothing(cls, n_texts: int) -> TokenStats:
         """Of texts that were not read yet."""
         return cls(np.zeros(n_texts, np.int32), np.zeros(n_texts, np.int32), np.zeros(n_texts, np.float32))
 
@@ -51,12 +51,12 @@ class TextsRead:
         """All that is held."""
         return self.n_tokens, self.n_dropped, self.unknown_share
 
-    def of(self, rows: RowArray) -> TextsRead:
+    def of(self, rows: RowArray) -> TokenStats:
         """What was read of some of them."""
-        return TextsRead(self.n_tokens[rows], self.n_dropped[rows], self.unknown_share[rows])
+        return TokenStats(self.n_tokens[rows], self.n_dropped[rows], self.unknown_share[rows])
 
 
-class KeptRows:
+class PartialVectors:
     """The vectors of one list of texts under one prompt of one encoder; a text that comes twice is due once.
 
     Args:
@@ -72,7 +72,7 @@ class KeptRows:
     def __init__(self, keys: Sequence[bytes], embed_dim: int) -> None:
         first_rows = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
         self.vectors: FloatArray = np.empty((len(keys), embed_dim), np.float32)
-        self.read = TextsRead.nothing(len(keys))
+        self.read = TokenStats.nothing(len(keys))
         self.twins: RowArray = np.fromiter((first_rows[key] for key in keys), np.intp, len(keys))
         self._row_of = first_rows
         self._is_done = np.zeros(len(keys), np.bool_)
@@ -95,14 +95,14 @@ class KeptRows:
         """How many of the texts have one of these rows for their first."""
         return int(np.bincount(self.twins, minlength=len(self))[rows].sum())
 
-    def keep(self, rows: RowArray, vectors: FloatArray, read: TextsRead) -> None:
+    def keep(self, rows: RowArray, vectors: FloatArray, read: TokenStats) -> None:
         """Keep what was computed for some of the rows that were due."""
         self.vectors[rows] = vectors
         for array, values in zip(self.read.arrays, read.arrays, strict=True):
             array[rows] = values
         self._is_done[rows] = True  # last: whoever reads it in another thread finds the rest there
 
-    def take_from(self, other: KeptRows) -> None:
+    def take_from(self, other: PartialVectors) -> None:
         """Take over the vectors of texts that another list holds as well."""
         pairs = [(row, other._row_of[key]) for key, row in self._row_of.items() if key in other._row_of]
         mine, theirs = np.array(pairs, np.intp).reshape(-1, 2).T
@@ -128,7 +128,7 @@ class KeptRows:
         )
 
 
-class KeptVectors:
+class VectorStore:
     """The vectors embedded so far for one visitor: those of the present corpus, and of others while there is room.
 
     Args:
@@ -140,7 +140,7 @@ class KeptVectors:
         self._max_bytes = max_bytes
         self._on_use = on_use or _nobody
         self._lock = threading.Lock()
-        self._kept: list[tuple[tuple[str, str], KeptRows]] = []  # by encoder and prompt, the latest last
+        self._kept: list[tuple[tuple[str, str], PartialVectors]] = []  # by encoder and prompt, the latest last
 
     @property
     def n_bytes(self) -> int:
@@ -151,7 +151,7 @@ class KeptVectors:
         """Whether an array's memory is counted here already."""
         return any(vectors is rows.vectors or vectors.base is rows.vectors for _, rows in tuple(self._kept))
 
-    def rows(self, fingerprint: str, prompt: str, texts: Sequence[str], embed_dim: int) -> KeptRows:
+    def rows(self, fingerprint: str, prompt: str, texts: Sequence[str], embed_dim: int) -> PartialVectors:
         """Where the vectors of these texts are kept; what is known of them is there already.
 
         Args:
@@ -166,7 +166,7 @@ class KeptVectors:
             of_kind = [rows for each, rows in self._kept if each == kind]
             found = next((rows for rows in of_kind if rows.is_of(keys)), None)
             if found is None:
-                found = KeptRows(keys, embed_dim)
+                found = PartialVectors(keys, embed_dim)
                 for rows in of_kind:
                     found.take_from(rows)
             self._kept = [(each, rows) for each, rows in self._kept if rows is not found] + [(kind, found)]

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from e5studio.files.records import NotText
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
-from e5studio.studio.corpus.table_file import Table
-from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.corpus.table_file import SourceTable
+from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.serving.sessions import session_now
 
 _KEPT_SECONDS = 3600
@@ -31,7 +31,7 @@ _TOKEN_BYTES = 24
 _POINTER_BYTES = 8
 
 
-class Shelf:
+class VisitorStore:
     """The table, the corpus and the embedded corpus of one visitor, the latest of each, and vectors embedded so far.
 
     Args:
@@ -39,19 +39,19 @@ class Shelf:
     """
 
     def __init__(self, on_use: Callable[[bool], None]) -> None:
-        self.vectors = KeptVectors(on_use=on_use)
+        self.vectors = VectorStore(on_use=on_use)
         self._turn = threading.Lock()
         self._change = threading.Lock()
         self._latest_work: threading.Event | None = None
         self._on_use = on_use
-        self._table: Table | None = None
-        self._pairs: Table | None = None
+        self._table: SourceTable | None = None
+        self._pairs: SourceTable | None = None
         self._corpus: Corpus | None = None
         self._embedded: EmbeddedCorpus | None = None
         self._text_bytes = 0
 
     @property
-    def table(self) -> Table | None:
+    def table(self) -> SourceTable | None:
         """The latest file or paste."""
         return self._table
 
@@ -75,17 +75,17 @@ class Shelf:
         return n_bytes
 
     @property
-    def pairs(self) -> Table | None:
+    def pairs(self) -> SourceTable | None:
         """The latest file of queries and answers."""
         return self._pairs
 
-    def keep_table(self, table: Table) -> None:
+    def keep_table(self, table: SourceTable) -> None:
         """Keep a table in place of the one before, whose corpus and work end; its vectors stay while there is room."""
         self.stop_work()
         self._table, self._corpus, self._embedded = table, None, None
         self._count()
 
-    def keep_pairs(self, pairs: Table | None) -> None:
+    def keep_pairs(self, pairs: SourceTable | None) -> None:
         """Keep queries and answers in place of those before."""
         self._pairs = pairs
         self._count()
@@ -144,14 +144,14 @@ class Shelf:
 class _Place:
     """A shelf among the others, the files that lie on it, and the pages that opened it."""
 
-    shelf: Shelf
+    store: VisitorStore
     ends: float
     n_bytes: int
     files: set[Path] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
 
 
-class Shelves:
+class VisitorStores:
     """Keeps the shelves of all visitors; the one unused for longest leaves where all would take too much memory.
 
     Args:
@@ -182,7 +182,7 @@ class Shelves:
         """Of all that is kept."""
         return self._n_bytes
 
-    def open(self, token: object = None) -> tuple[str, Shelf]:
+    def open(self, token: object = None) -> tuple[str, VisitorStore]:
         """A visitor's shelf and its token; a new one where the token is none of ours, or no longer."""
         with self._lock:
             self._forget_unused()
@@ -192,15 +192,15 @@ class Shelves:
             place, session = self._places[token], self._session()
             if session is not None:
                 place.sessions.add(session)
-            return token, place.shelf
+            return token, place.store
 
-    def keep_file(self, token: object, path: Path) -> tuple[str, Shelf]:
+    def keep_file(self, token: object, path: Path) -> tuple[str, VisitorStore]:
         """As `open`; the file, if it is one, is deleted with the shelf, unless it lies on another, too."""
         with self._lock:
-            token, shelf = self.open(token)
+            token, store = self.open(token)
             if path.is_file():
                 self._places[token].files.add(path)
-            return token, shelf
+            return token, store
 
     def has_file(self, path: Path) -> bool:
         """Whether a file lies on a shelf."""
@@ -211,7 +211,7 @@ class Shelves:
         """Forget a visitor's shelf; nothing happens where there is none."""
         with self._lock:
             if isinstance(token, str) and token in self._places:
-                self._places[token].shelf.clear()  # whatever still works for it holds the shelf
+                self._places[token].store.clear()  # whatever still works for it holds the shelf
                 self._drop(token)
 
     def forget_session(self, session: str) -> None:
@@ -233,7 +233,7 @@ class Shelves:
 
     def _add(self) -> str:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._places[token] = _Place(Shelf(lambda is_larger: self._note_use(token, is_larger)), 0, 0)
+        self._places[token] = _Place(VisitorStore(lambda is_larger: self._note_use(token, is_larger)), 0, 0)
         self._note_use(token, is_larger=True)
         self._sweep_later()
         return token
@@ -246,8 +246,8 @@ class Shelves:
             self._places.move_to_end(token)
             place.ends = self._clock() + self._kept_seconds
             if is_larger:
-                self._n_bytes += place.shelf.n_bytes - place.n_bytes
-                place.n_bytes = place.shelf.n_bytes
+                self._n_bytes += place.store.n_bytes - place.n_bytes
+                place.n_bytes = place.store.n_bytes
                 self._make_room()
 
     def _make_room(self) -> None:
@@ -277,7 +277,7 @@ class Shelves:
             self._sweeper.start()
 
 
-SHELVES = Shelves()
+VISITOR_STORES = VisitorStores()
 """Of this process. Visitors share it and cannot meet in it: only its own page knows a shelf's token."""
 
 

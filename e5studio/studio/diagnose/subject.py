@@ -13,8 +13,8 @@ from e5studio.encode_report import EncodeReport
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
 from e5studio.studio.corpus.corpus import EmbeddedCorpus
-from e5studio.studio.corpus.vector_store import TextsRead
-from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.corpus.vector_store import TokenStats
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.engine.text_box import TextList
 
@@ -38,7 +38,7 @@ class TextSide:
     labels: Sequence[str]
     texts: Sequence[str]
     vectors: FloatArray
-    read: TextsRead | None
+    read: TokenStats | None
     is_dropped_exact: bool
 
     def __len__(self) -> int:
@@ -72,7 +72,7 @@ class Subject:
 
 def subject_of_scores(result: ScoreResult) -> Subject:
     """The texts of the form, as they were scored."""
-    names, n = wording(result.use), len(result.queries)
+    names, n = side_labels(result.prompt_mode), len(result.queries)
     if result.is_self:
         searched = _side("texts", result.queries, result.vectors, result.reports[0])
         return Subject(result.key, "scores", result.meta, searched)
@@ -85,7 +85,7 @@ def subject_of_corpus(embedded: EmbeddedCorpus) -> Subject:
     """The texts of a corpus, each named by its line."""
     corpus, read = embedded.corpus, None
     if embedded.n_tokens is not None and embedded.n_dropped is not None and embedded.unknown_share is not None:
-        read = TextsRead(embedded.n_tokens, embedded.n_dropped, embedded.unknown_share)
+        read = TokenStats(embedded.n_tokens, embedded.n_dropped, embedded.unknown_share)
     labels = tuple(map(str, corpus.lines))
     # A corpus keeps the counts without saying which are exact.
     side = TextSide("texts", labels, corpus.documents, embedded.vectors, read, is_dropped_exact=False)
@@ -96,6 +96,6 @@ def _side(name: str, box: TextList, vectors: FloatArray, report: EncodeReport) -
     n_dropped: NDArray[np.int32] = np.zeros(len(box), np.int32)
     for cut in report.truncated:
         n_dropped[cut.index] = cut.n_dropped
-    read = TextsRead(report.n_tokens, n_dropped, report.unknown_share)
+    read = TokenStats(report.n_tokens, n_dropped, report.unknown_share)
     is_exact = all(cut.exact for cut in report.truncated)
     return TextSide(name, box.labels, box.texts, vectors, read, is_exact)

@@ -14,28 +14,27 @@ import gradio as gr
 from e5studio.errors import TextError
 from e5studio.studio.corpus import text as corpus_words
 from e5studio.studio.corpus.map import row_of_label
-from e5studio.studio.corpus.visitor_store import SHELVES
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from e5studio.studio.diagnose import text as diagnosis_words
 from e5studio.studio.diagnose.charts import draw_cosines, draw_hubs
 from e5studio.studio.diagnose.diagnosis import Diagnosis, diagnose
 from e5studio.studio.diagnose.finding import Finding
 from e5studio.studio.diagnose.subject import Source, Subject, subject_of_corpus, subject_of_scores
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.jobs.button import listen_stop, told_work
-from e5studio.studio.jobs.events import AT_ONCE, DIAGNOSING, fields_of
-from e5studio.studio.jobs.job import RunningWork
+from e5studio.studio.jobs.button import listen_stop, run_with_progress
+from e5studio.studio.jobs.events import DIAGNOSE_QUEUE, UNQUEUED, fields_of
+from e5studio.studio.jobs.job import SessionJobs
 from e5studio.studio.map import text as map_text
-from e5studio.studio.serving.downloads import posted
+from e5studio.studio.serving.downloads import as_payload
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
 from e5studio.studio.widgets.headings import heading
-from e5studio.studio.widgets.labels import label
 from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.text_tree import text_tree
 
-_SOURCES = [(label("Texts of the form"), "scores"), (label("Corpus"), "corpus")]
+_SOURCES = [("Texts of the form", "scores"), ("Corpus", "corpus")]
 _INVITATION = "Copies, texts cut off, texts that are near everything, and what is usual among the rest."
 _OTHERS = "Other texts have come since. Press Diagnose again."
 _NOTHING: dict[Source, str] = {
@@ -97,11 +96,9 @@ class DiagnoseTab:
 def render_diagnose() -> DiagnoseTab:
     """Lay out the tab."""
     with gr.Row(elem_id="e5-diagnose-choices", elem_classes="e5-map-choices"):
-        source = gr.Radio(
-            _SOURCES, value="scores", label=label("Which texts"), min_width=0, elem_id="e5-diagnose-source"
-        )
-        start = gr.Button(label("Diagnose"), variant="primary", elem_id="e5-diagnose", min_width=0)
-        stop = gr.Button(label("Stop"), elem_id="e5-diagnose-stop", visible=False, min_width=0)
+        source = gr.Radio(_SOURCES, value="scores", label="Which texts", min_width=0, elem_id="e5-diagnose-source")
+        start = gr.Button("Diagnose", variant="primary", elem_id="e5-diagnose", min_width=0)
+        stop = gr.Button("Stop", elem_id="e5-diagnose-stop", visible=False, min_width=0)
     status = text_tree(nodes.hint(_INVITATION), elem_id="e5-diagnose-status", live="polite")
     summary = text_tree(elem_id="e5-diagnosis", live="polite")
     slots = tuple(_render_slot(number) for number in range(diagnosis_words.MAX_FINDINGS))
@@ -125,31 +122,31 @@ def _render_slot(number: int) -> FindingSlot:
 
 
 def listen_diagnose(
-    tab: DiagnoseTab, page: gr.Tab, handlers: Handlers, result: gr.State, token: gr.State, after: Sequence[Any]
+    tab: DiagnoseTab, page: gr.Tab, engine: Engine, result: gr.State, token: gr.State, after: Sequence[Any]
 ) -> None:
     """Diagnose on request, and what was scored when the tab is opened; forget it when other texts come.
 
     Args:
         tab: Of `render_diagnose`.
         page: The tab itself.
-        handlers: Whose line a diagnosis waits in.
+        engine: Whose line a diagnosis waits in.
         result: What was scored.
         token: Of the shelf with the corpus.
         after: Events that bring other texts, or take them away.
     """
-    running = RunningWork()
+    running = SessionJobs()
     asked = [tab.source, result, token, tab.diagnosed]
     outputs = [tab.start, tab.stop, tab.status, *tab.outputs]
-    press, opened = _diagnoser(handlers, running), _diagnoser(handlers, running, is_opening=True)
+    press, opened = _diagnoser(engine, running), _diagnoser(engine, running, is_opening=True)
     works = [
-        tab.start.click(press, asked, outputs, trigger_mode="once", **DIAGNOSING),
-        page.select(opened, asked, outputs, trigger_mode="once", **DIAGNOSING),
+        tab.start.click(press, asked, outputs, trigger_mode="once", **DIAGNOSE_QUEUE),
+        page.select(opened, asked, outputs, trigger_mode="once", **DIAGNOSE_QUEUE),
     ]
     listen_stop(tab.stop, running)
     for event in (*after, *works):  # after its own works too: texts may have come while they ran
-        event.then(_keep_current, [result, token, tab.diagnosed], [tab.status, *tab.outputs], **AT_ONCE)
+        event.then(_keep_current, [result, token, tab.diagnosed], [tab.status, *tab.outputs], **UNQUEUED)
     for slot in tab.slots:
-        slot.table.pick(_pick, [result, token, tab.diagnosed], [slot.text], **AT_ONCE)
+        slot.table.pick(_pick, [result, token, tab.diagnosed], [slot.text], **UNQUEUED)
 
 
 def show_diagnosis(found: Diagnosis | None) -> list[Any]:
@@ -162,8 +159,8 @@ def show_diagnosis(found: Diagnosis | None) -> list[Any]:
         diagnosis_words.summary(listed) if listed else [],
         *(value for finding in slots for value in _in_slot(finding)),
         gr.update(visible=cosines is not None),
-        None if cosines is None else posted(cosines),
-        None if hubs is None else posted(hubs),
+        None if cosines is None else as_payload(cosines),
+        None if hubs is None else as_payload(hubs),
         None if found is None else Diagnosed(found.subject.of, found.subject.source),
     ]
 
@@ -171,11 +168,11 @@ def show_diagnosis(found: Diagnosis | None) -> list[Any]:
 def _in_slot(finding: Finding | None) -> list[Any]:
     if finding is None:
         return [gr.update(visible=False), [], None, []]
-    table = None if finding.table is None else posted(finding.table)
+    table = None if finding.table is None else as_payload(finding.table)
     return [gr.update(visible=True), diagnosis_words.finding_nodes(finding), table, []]
 
 
-def _diagnoser(handlers: Handlers, running: RunningWork, *, is_opening: bool = False) -> Any:
+def _diagnoser(engine: Engine, running: SessionJobs, *, is_opening: bool = False) -> Any:
     """The work behind the button; where the tab is opened, only for scores that have no diagnosis yet."""
 
     def press(
@@ -187,14 +184,14 @@ def _diagnoser(handlers: Handlers, running: RunningWork, *, is_opening: bool = F
             return
 
         def work(tell: OnStage) -> Diagnosis:
-            with handlers.diagnosis_line.turn(tell):
+            with engine.diagnosis_queue.slot(tell):
                 return diagnose(_subject(chosen, result, token), tell)
 
         def show(found: Diagnosis) -> list[Any]:
             return [diagnosis_words.done(found), *show_diagnosis(found)]
 
         is_left = diagnosed is not None
-        yield from told_work(running, request, work, show, n_shown=_N_SHOWN, is_result_left=is_left)
+        yield from run_with_progress(running, request, work, show, n_shown=_N_SHOWN, is_result_left=is_left)
 
     return press
 
@@ -205,7 +202,7 @@ _N_SHOWN = 5 + 4 * diagnosis_words.MAX_FINDINGS
 def _subject(source: Source, result: ScoreResult | None, token: str) -> Subject:
     if source == "scores" and result is not None:
         return subject_of_scores(result)
-    embedded = SHELVES.open(token)[1].embedded if source == "corpus" else None
+    embedded = VISITOR_STORES.open(token)[1].embedded if source == "corpus" else None
     if embedded is None:
         raise TextError(_NOTHING[source])
     return subject_of_corpus(embedded)
@@ -225,7 +222,7 @@ def _keep_current(result: ScoreResult | None, token: str, diagnosed: Diagnosed |
 def _current_key(source: Source, result: ScoreResult | None, token: str) -> str | None:
     if source == "scores":
         return None if result is None else result.key
-    embedded = SHELVES.open(token)[1].embedded
+    embedded = VISITOR_STORES.open(token)[1].embedded
     return None if embedded is None else embedded.key
 
 
@@ -236,6 +233,6 @@ def _pick(event: gr.EventData, result: ScoreResult | None, token: str, diagnosed
         return gr.skip()
     if diagnosed.source == "scores":
         return map_text.point(result, name) if result is not None and _is_of(diagnosed, result) else gr.skip()
-    embedded = SHELVES.open(token)[1].embedded
+    embedded = VISITOR_STORES.open(token)[1].embedded
     row = row_of_label(embedded.corpus, name) if embedded is not None and embedded.key == diagnosed.of else None
     return gr.skip() if embedded is None or row is None else corpus_words.point(embedded.corpus, row, [])

@@ -26,11 +26,18 @@ from e5studio.models import ModelMeta
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.progress import OnStage, ignore_progress
-from e5studio.studio.engine.prompt_modes import PromptArguments, Side, Use, prompt_arguments, valid_use, wording
+from e5studio.studio.engine.prompt_modes import (
+    PromptArguments,
+    PromptMode,
+    Side,
+    prompt_arguments,
+    side_labels,
+    valid_prompt_mode,
+)
 from e5studio.studio.engine.result import FloatArray, ScoreRequest, ScoreResult, best_passages
-from e5studio.studio.engine.text_box import Limits, TextList, check_limits, read_box
+from e5studio.studio.engine.text_box import Limits, TextList, check_limits, split_texts
 from e5studio.studio.engine.zero_gpu import is_zero_gpu, on_gpu
-from e5studio.studio.serving.waiting_queue import Line, LineBehind, WaitingLine
+from e5studio.studio.serving.waiting_queue import ChainedQueue, Queue, WaitingQueue
 from e5studio.text_checks import checked_types
 
 Result = TypeVar("Result")
@@ -44,7 +51,7 @@ _DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES = 1, 16
 
 
 @dataclass(frozen=True)
-class Handlers:
+class Engine:
     """The Studio's work over a pool of models.
 
     Attributes:
@@ -59,15 +66,17 @@ class Handlers:
 
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
-    line: Line = field(default_factory=lambda: WaitingLine(1, _MAX_WAITING))
-    hall: WaitingLine = field(default_factory=lambda: WaitingLine(_MAX_INSIDE, 0))
-    loading_hall: WaitingLine = field(default_factory=lambda: WaitingLine(_MAX_WAITING_FOR_LOADS, 0))
-    corpus_line: WaitingLine = field(default_factory=lambda: WaitingLine(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
-    diagnosis_line: WaitingLine = field(default_factory=lambda: WaitingLine(_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES))
+    encode_queue: Queue = field(default_factory=lambda: WaitingQueue(1, _MAX_WAITING))
+    visitor_limit: WaitingQueue = field(default_factory=lambda: WaitingQueue(_MAX_INSIDE, 0))
+    load_limit: WaitingQueue = field(default_factory=lambda: WaitingQueue(_MAX_WAITING_FOR_LOADS, 0))
+    corpus_queue: WaitingQueue = field(default_factory=lambda: WaitingQueue(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
+    diagnosis_queue: WaitingQueue = field(
+        default_factory=lambda: WaitingQueue(_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES)
+    )
 
-    def for_programs(self) -> Handlers:
+    def for_programs(self) -> Engine:
         """The same, whose callers wait for each other first: of however many, a visitor of the page waits for one."""
-        return replace(self, line=LineBehind(self.line, _MAX_WAITING_PROGRAMS))
+        return replace(self, encode_queue=ChainedQueue(self.encode_queue, _MAX_WAITING_PROGRAMS))
 
     def score(
         self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: Sequence[ScoreResult] = ()
@@ -86,14 +95,16 @@ class Handlers:
         """
         stage = on_stage or ignore_progress
         meta = offered(request.model)
-        use = valid_use(meta.prompt_kind, request.use)
-        queries, passages, is_self = self._read(request, use)
+        prompt_mode = valid_prompt_mode(meta.prompt_kind, request.prompt_mode)
+        queries, passages, is_self = self._read(request, prompt_mode)
         with self.encoder(meta, stage, request.dtype, request.backend) as encoder:
             started = time.perf_counter()
             sides: list[tuple[Side, TextList]] = [("query", queries)]
             if not is_self:
                 sides.append(("passage", passages))
-            arguments = [prompt_arguments(meta.prompt_kind, use, side, request.instruction) for side, _ in sides]
+            arguments = [
+                prompt_arguments(meta.prompt_kind, prompt_mode, side, request.instruction) for side, _ in sides
+            ]
             spec = encoder.spec
             known = _known_vectors(before, spec.fingerprint)
             vectors, reports, n_embedded = _embed_sides(
@@ -106,7 +117,7 @@ class Handlers:
         return ScoreResult(
             request,
             meta,
-            use,
+            prompt_mode,
             queries,
             passages,
             is_self,
@@ -125,7 +136,7 @@ class Handlers:
         doing = f"Loading {short}" if find_local(meta) else f"Downloading {short}"
         stage(None, doing)
         is_there = self.pool.is_loaded(meta.name, dtype=dtype, backend=backend)
-        with nullcontext() if is_there else self.loading_hall.turn():
+        with nullcontext() if is_there else self.load_limit.slot():
             return self.pool.lease(
                 meta.name,
                 dtype=dtype,
@@ -146,7 +157,11 @@ class Handlers:
         Raises:
             FullError: Too many wait already.
         """
-        with self.hall.turn(), self.lease(meta, stage, dtype, backend) as encoder, self.line.turn(stage):
+        with (
+            self.visitor_limit.slot(),
+            self.lease(meta, stage, dtype, backend) as encoder,
+            self.encode_queue.slot(stage),
+        ):
             yield encoder
 
     @contextmanager
@@ -154,18 +169,22 @@ class Handlers:
         self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
     ) -> Iterator[E5Encoder]:
         """As `encoder`, for thousands of texts: in the turn of this work among others of its kind."""
-        with self.hall.turn(), self.lease(meta, stage, dtype, backend) as encoder, self.corpus_line.turn(stage):
+        with (
+            self.visitor_limit.slot(),
+            self.lease(meta, stage, dtype, backend) as encoder,
+            self.corpus_queue.slot(stage),
+        ):
             yield encoder
 
     @contextmanager
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
         """As `encoder`, on a back end that gives token vectors: the usual one, or torch where it has none."""
-        with self.hall.turn():
+        with self.visitor_limit.slot():
             lease = self.lease(meta, ignore_progress)
             if not lease.encoder.has_token_embeddings:
                 lease.release()
                 lease = self.lease(meta, ignore_progress, backend="torch")
-            with lease as encoder, self.line.turn():
+            with lease as encoder, self.encode_queue.slot():
                 yield encoder
 
     def on_gpu(self, function: Callable[..., Result]) -> Callable[..., Result]:
@@ -179,7 +198,7 @@ class Handlers:
 
         @functools.wraps(function)
         def in_turn(*args: object, **kwargs: object) -> Result:
-            with self.line.turn():
+            with self.encode_queue.slot():
                 return lent(*args, **kwargs)
 
         return in_turn
@@ -262,14 +281,14 @@ class Handlers:
         with self.lease(offered(model), on_stage or ignore_progress) as encoder:
             encoder.encode(["Is it warm?"], prompt="")
 
-    def _read(self, request: ScoreRequest, use: Use) -> tuple[TextList, TextList, bool]:
-        words = wording(use)
-        queries = read_box(request.queries, words.left_letter, request.separator)
-        passages = read_box(request.passages, words.right_letter, request.separator)
+    def _read(self, request: ScoreRequest, prompt_mode: PromptMode) -> tuple[TextList, TextList, bool]:
+        words = side_labels(prompt_mode)
+        queries = split_texts(request.queries, words.left_letter, request.separator)
+        passages = split_texts(request.passages, words.right_letter, request.separator)
         check_limits(queries.texts, self.limits, words.left.lower())
         check_limits(passages.texts, self.limits, words.right.lower())
         # Under one prompt for both sides, or none, the texts themselves can stand on both.
-        is_self = use in ("symmetric", "none") and not passages
+        is_self = prompt_mode in ("symmetric", "none") and not passages
         _check_there(queries, passages, is_self, words.left, words.right)
         return queries, queries if is_self else passages, is_self
 

@@ -21,7 +21,7 @@ _FOR_THE_HOST = (ModelUnavailableError, OutOfMemoryError, ModelFilesError, Cache
 """Their messages advise whoever runs the page, and name folders of its machine."""
 
 
-def explain(error: Exception) -> str:
+def message_for_visitor(error: Exception) -> str:
     """A sentence that says what to do. Unforeseen errors keep their details for the log."""
     if isinstance(error, StoppedError):
         return str(error) or "Stopped."
@@ -37,7 +37,7 @@ def explain(error: Exception) -> str:
     )
 
 
-def in_words_of_menus(error: BackendError | MissingDependencyError, *dtypes: str) -> E5StudioError:
+def for_menus(error: BackendError | MissingDependencyError, *dtypes: str) -> E5StudioError:
     """What cannot be computed, where the page lets people choose a precision and what computes.
 
     The advice in the message is for Python and for whoever runs the page, whose log has it.

@@ -12,7 +12,7 @@ from typing import Literal, TypedDict
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt, resolve_prompt
 
-Use = Literal["retrieval", "symmetric", "none"]
+PromptMode = Literal["retrieval", "symmetric", "none"]
 Side = Literal["query", "passage"]
 
 
@@ -25,16 +25,16 @@ class PromptArguments(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class UseChoice:
+class PromptModeChoice:
     """One way to use the texts, as the page offers it."""
 
-    use: Use
+    prompt_mode: PromptMode
     label: str
     explanation: str
 
 
 @dataclass(frozen=True)
-class Wording:
+class SideLabels:
     """What the two boxes are called under a use."""
 
     left: str
@@ -45,60 +45,69 @@ class Wording:
 
 
 _NO_PROMPT = "Nothing is put in front of the texts."
-_CHOICES: dict[PromptKind, tuple[UseChoice, ...]] = {
+_CHOICES: dict[PromptKind, tuple[PromptModeChoice, ...]] = {
     "query_passage": (
-        UseChoice("retrieval", "Query → passage", "Search and questions: each side gets its own prompt."),
-        UseChoice("symmetric", "Symmetric", "Similarity, clustering, classification: the query prompt on every text."),
-        UseChoice("none", "No prompt", f"{_NO_PROMPT} The model was trained with prompts, so expect worse scores."),
+        PromptModeChoice("retrieval", "Query → passage", "Search and questions: each side gets its own prompt."),
+        PromptModeChoice(
+            "symmetric", "Symmetric", "Similarity, clustering, classification: the query prompt on every text."
+        ),
+        PromptModeChoice(
+            "none", "No prompt", f"{_NO_PROMPT} The model was trained with prompts, so expect worse scores."
+        ),
     ),
     "instruct": (
-        UseChoice("retrieval", "Instruction + query", "Search and questions: the task in front of queries."),
-        UseChoice("symmetric", "Symmetric", "Similarity, clustering, classification: the task on every text."),
-        UseChoice("none", "No prompt", f"{_NO_PROMPT} The model was trained with instructions; expect worse scores."),
+        PromptModeChoice("retrieval", "Instruction + query", "Search and questions: the task in front of queries."),
+        PromptModeChoice("symmetric", "Symmetric", "Similarity, clustering, classification: the task on every text."),
+        PromptModeChoice(
+            "none", "No prompt", f"{_NO_PROMPT} The model was trained with instructions; expect worse scores."
+        ),
     ),
-    "none": (UseChoice("none", "No prompt", f"{_NO_PROMPT} This model was trained without prompts."),),
+    "none": (PromptModeChoice("none", "No prompt", f"{_NO_PROMPT} This model was trained without prompts."),),
 }
 
 
-def uses_of(kind: PromptKind) -> tuple[UseChoice, ...]:
+def prompt_modes_of(kind: PromptKind) -> tuple[PromptModeChoice, ...]:
     """The ways to use texts with a model, the usual one first."""
     return _CHOICES[kind]
 
 
-def valid_use(kind: PromptKind, use: str | None) -> Use:
-    """`use` where the model knows it, else the model's usual one."""
-    return next((choice.use for choice in _CHOICES[kind] if choice.use == use), _CHOICES[kind][0].use)
+def valid_prompt_mode(kind: PromptKind, prompt_mode: str | None) -> PromptMode:
+    """`prompt_mode` where the model knows it, else the model's usual one."""
+    return next(
+        (choice.prompt_mode for choice in _CHOICES[kind] if choice.prompt_mode == prompt_mode),
+        _CHOICES[kind][0].prompt_mode,
+    )
 
 
-def wording(use: Use) -> Wording:
+def side_labels(prompt_mode: PromptMode) -> SideLabels:
     """What the boxes are called."""
-    if use == "symmetric":
-        return Wording("Texts", "Compare with", "A", "B", "Leave empty to compare the texts with each other")
-    hint = "Leave empty to compare the queries with each other" if use == "none" else ""
-    return Wording("Queries", "Passages", "Q", "P", hint)
+    if prompt_mode == "symmetric":
+        return SideLabels("Texts", "Compare with", "A", "B", "Leave empty to compare the texts with each other")
+    hint = "Leave empty to compare the queries with each other" if prompt_mode == "none" else ""
+    return SideLabels("Queries", "Passages", "Q", "P", hint)
 
 
-def takes_instruction(kind: PromptKind, use: Use) -> bool:
+def takes_instruction(kind: PromptKind, prompt_mode: PromptMode) -> bool:
     """Whether an instruction is put in front of anything."""
-    return kind == "instruct" and use != "none"
+    return kind == "instruct" and prompt_mode != "none"
 
 
-def prompt_arguments(kind: PromptKind, use: Use, side: Side, instruction: str | None) -> PromptArguments:
+def prompt_arguments(kind: PromptKind, prompt_mode: PromptMode, side: Side, instruction: str | None) -> PromptArguments:
     """What the encoder is told for one side.
 
     An empty instruction counts as none given: the encoder then takes the card's web-search task and reports it.
     """
-    if use == "none":
+    if prompt_mode == "none":
         return {"prompt": ""}
-    role = "query" if use == "symmetric" or side == "query" else "document"
+    role = "query" if prompt_mode == "symmetric" or side == "query" else "document"
     if kind != "instruct" or role == "document":
         return {"prompt_name": role}
     return {"prompt_name": role, "instruction": (instruction or "").strip() or None}
 
 
-def prompts_in_front(kind: PromptKind, use: Use, instruction: str | None) -> tuple[Prompt, Prompt]:
+def prompts_in_front(kind: PromptKind, prompt_mode: PromptMode, instruction: str | None) -> tuple[Prompt, Prompt]:
     """The prompts of queries and passages."""
     query, passage = (
-        resolve_prompt(kind, **prompt_arguments(kind, use, side, instruction)) for side in ("query", "passage")
+        resolve_prompt(kind, **prompt_arguments(kind, prompt_mode, side, instruction)) for side in ("query", "passage")
     )
     return query, passage

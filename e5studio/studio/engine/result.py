@@ -14,7 +14,7 @@ from e5studio.backends import BackendName, DType
 from e5studio.encode_report import EncodeReport
 from e5studio.models import ModelMeta
 from e5studio.spec import EncoderSpec
-from e5studio.studio.engine.prompt_modes import Use
+from e5studio.studio.engine.prompt_modes import PromptMode
 from e5studio.studio.engine.text_box import Separator, TextList
 
 FloatArray = NDArray[np.float32]
@@ -25,7 +25,7 @@ class ScoreRequest:
     """What the page holds when Score is pressed."""
 
     model: str
-    use: str
+    prompt_mode: str
     queries: str
     passages: str
     instruction: str = ""
@@ -41,7 +41,7 @@ class ScoreResult:
     Attributes:
         asked: What the page held.
         meta: The model that made them.
-        use: How the texts were used.
+        prompt_mode: How the texts were used.
         queries: Rows.
         passages: Columns; the rows again where `is_self`.
         is_self: The texts were compared with each other.
@@ -57,7 +57,7 @@ class ScoreResult:
 
     asked: ScoreRequest
     meta: ModelMeta
-    use: Use
+    prompt_mode: PromptMode
     queries: TextList
     passages: TextList
     is_self: bool

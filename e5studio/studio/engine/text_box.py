@@ -53,7 +53,7 @@ class TextList:
         return len(self.texts)
 
 
-def read_box(raw: str | None, letter: str, separator: Separator = "line") -> TextList:
+def split_texts(raw: str | None, letter: str, separator: Separator = "line") -> TextList:
     """Split the content of a text box.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.engine.prompt_modes import Use
+from e5studio.studio.engine.prompt_modes import PromptMode
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Example:
         title: What the button says.
         queries: One query each.
         passages: One passage each.
-        use: How the texts are meant; where a model doesn't know it, its usual way is taken.
+        prompt_mode: How the texts are meant; where a model doesn't know it, its usual way is taken.
         instruction: The task, for models that take one.
         hint: Where the texts come from and what they need.
     """
@@ -24,7 +24,7 @@ class Example:
     title: str
     queries: tuple[str, ...]
     passages: tuple[str, ...]
-    use: Use = "retrieval"
+    prompt_mode: PromptMode = "retrieval"
     instruction: str = WEB_SEARCH_INSTRUCTION
     hint: str = ""
 
@@ -141,7 +141,7 @@ EXAMPLES: tuple[Example, ...] = (
             "She ran 42 kilometres in 2:58.",
         ),
         passages=(),
-        use="symmetric",
+        prompt_mode="symmetric",
         instruction="Retrieve semantically similar text",
         hint="Four pairs of sentences that say nearly the same, each compared with each",
     ),

@@ -12,17 +12,22 @@ import gradio as gr
 from e5studio.models import PromptKind, get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio.engine.catalog import ModelCard, ModelChoice, model_cards, offered
-from e5studio.studio.engine.prompt_modes import Use, takes_instruction, uses_of, valid_use, wording
+from e5studio.studio.engine.prompt_modes import (
+    PromptMode,
+    prompt_modes_of,
+    side_labels,
+    takes_instruction,
+    valid_prompt_mode,
+)
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits, Separator
 from e5studio.studio.form import text as form_text
 from e5studio.studio.form.examples import EXAMPLES, Example
-from e5studio.studio.form.link import FIELDS, SharedInputs
+from e5studio.studio.form.link import FIELDS, SharedForm
 from e5studio.studio.form.share_link import keep_script, share_link
-from e5studio.studio.jobs.events import AT_ONCE
+from e5studio.studio.jobs.events import UNQUEUED
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.headings import heading
-from e5studio.studio.widgets.labels import label
 from e5studio.studio.widgets.model_picker import model_picker
 from e5studio.studio.widgets.text_tree import text_tree
 
@@ -32,12 +37,12 @@ CHANGED = "Changed since it was scored. Press Score again."
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Form:
     """The components that other parts of the page listen to or write to."""
 
     picker: gr.HTML
     start: gr.HTML
-    use: gr.Radio
+    prompt_mode: gr.Radio
     prompts: gr.HTML
     instruction: gr.Textbox
     queries: gr.Textbox
@@ -53,12 +58,12 @@ class Inputs:
     @property
     def typed(self) -> list[Any]:
         """What a person gave, in the order of the fields of `ScoreRequest`."""
-        return [self.picker, self.use, self.queries, self.passages, self.instruction, self.separator]
+        return [self.picker, self.prompt_mode, self.queries, self.passages, self.instruction, self.separator]
 
     @property
     def adapted(self) -> list[Any]:
         """What changes with the model and the use, in the order of `_adapt`."""
-        return [self.use, self.prompts, self.instruction, self.queries, self.passages]
+        return [self.prompt_mode, self.prompts, self.instruction, self.queries, self.passages]
 
     @property
     def filled(self) -> list[Any]:
@@ -66,10 +71,12 @@ class Inputs:
         return [self.picker, *self.adapted, self.separator, self.status]
 
 
-def score_request(model: str, use: str, queries: str, passages: str, instruction: str, separator: str) -> ScoreRequest:
-    """What a person gave, from the values of `Inputs.typed`."""
+def score_request(
+    model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str
+) -> ScoreRequest:
+    """What a person gave, from the values of `Form.typed`."""
     ending: Separator = "blank_line" if separator == "blank_line" else "line"
-    return ScoreRequest(model, use, queries, passages, instruction, ending)
+    return ScoreRequest(model, prompt_mode, queries, passages, instruction, ending)
 
 
 def picker_models() -> list[dict[str, Any]]:
@@ -82,34 +89,38 @@ def start_words(choice: ModelChoice) -> list[nodes.Node]:
     return form_text.chosen_model(choice, _card(choice.name))
 
 
-def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
+def render_form(choice: ModelChoice, limits: Limits) -> Form:
     """Lay out the panel."""
     kind = get_model_meta(choice.name).prompt_kind
-    use = uses_of(kind)[0].use
+    prompt_mode = prompt_modes_of(kind)[0].prompt_mode
     with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
         heading("Model", level=2)
         picker = model_picker(choice.name, picker_models(), elem_id="e5-model")
         start = text_tree(start_words(choice), elem_id="e5-start")
-        radio = gr.Radio(use_choices(kind), value=use, label=label("How the texts are used"), elem_id="e5-use")
-        prompts = text_tree(form_text.prompts(kind, use), elem_id="e5-prompts")
+        radio = gr.Radio(prompt_mode_choices(kind), value=prompt_mode, label="How the texts are used", elem_id="e5-use")
+        prompts = text_tree(form_text.prompts(kind, prompt_mode), elem_id="e5-prompts")
         instruction = gr.Textbox(
             WEB_SEARCH_INSTRUCTION,
-            label=label("Instruction"),
-            info=label("The task in one sentence"),
+            label="Instruction",
+            info="The task in one sentence",
             lines=2,
             max_lines=4,
-            visible=takes_instruction(kind, use),
+            visible=takes_instruction(kind, prompt_mode),
             elem_id="e5-instruction",
         )
         with gr.Row(elem_id="e5-examples", elem_classes="e5-pills"):
-            gr.HTML(f'<span class="e5-examples-label">{label("Try")}</span>', apply_default_css=False)
-            buttons = [gr.Button(label(example.title), size="sm", min_width=0) for example in EXAMPLES]
-        queries = gr.Textbox("\n".join(_FIRST.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(use))
-        passages = gr.Textbox("\n".join(_FIRST.passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(use))
+            gr.HTML('<span class="e5-examples-label">Try</span>', apply_default_css=False)
+            buttons = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
+        queries = gr.Textbox(
+            "\n".join(_FIRST.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(prompt_mode)
+        )
+        passages = gr.Textbox(
+            "\n".join(_FIRST.passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(prompt_mode)
+        )
         separator = gr.Radio(
-            [(label("Each line is a text"), "line"), (label("Blank lines between texts"), "blank_line")],
+            [("Each line is a text", "line"), ("Blank lines between texts", "blank_line")],
             value="line",
-            label=label("Where a text ends"),
+            label="Where a text ends",
             show_label=False,
             container=False,
             elem_id="e5-separator",
@@ -118,12 +129,12 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
             start_hint = f"Up to {limits.max_texts} texts in a box. Ctrl + Enter scores, too."
             status = text_tree(nodes.hint(start_hint), elem_id="e5-status", live="polite")
             with gr.Row(elem_id="e5-buttons"):
-                score = gr.Button(label("Score"), variant="primary", elem_id="e5-score")
-                stop = gr.Button(label("Stop"), elem_id="e5-stop", visible=False)
-                share = gr.Button(label("Copy link"), elem_id="e5-share", min_width=0)
+                score = gr.Button("Score", variant="primary", elem_id="e5-score")
+                stop = gr.Button("Stop", elem_id="e5-stop", visible=False)
+                share = gr.Button("Copy link", elem_id="e5-share", min_width=0)
             link = share_link(FIELDS, elem_id="e5-link")
     examples = tuple(zip(buttons, EXAMPLES, strict=True))
-    return Inputs(
+    return Form(
         picker,
         start,
         radio,
@@ -141,30 +152,33 @@ def render_inputs(choice: ModelChoice, limits: Limits) -> Inputs:
     )
 
 
-def listen_inputs(inputs: Inputs) -> None:
+def listen_form(inputs: Form) -> None:
     """React to the choice of a model, a use or an example."""
     adapted = inputs.adapted
-    chosen = [inputs.picker, inputs.use]
+    chosen = [inputs.picker, inputs.prompt_mode]
     # Why the page started with a model is of no use beside another, which a link or a reload may bring, too.
     told = f"(model) => model === {json.dumps(inputs.picker.value)} ? {json.dumps([inputs.start.value])} : [[]]"
-    inputs.picker.change(None, [inputs.picker], [inputs.start], js=told, **AT_ONCE)
+    inputs.picker.change(None, [inputs.picker], [inputs.start], js=told, **UNQUEUED)
     listen_changes(inputs, inputs.status, CHANGED)
     filled_in = [*adapted, inputs.separator, inputs.status]
     made = [
-        inputs.picker.choose(_take_model, chosen, adapted, **AT_ONCE),
-        inputs.use.input(_adapt, chosen, adapted, **AT_ONCE),
-        *(button.click(_filler(example), [inputs.picker], filled_in, **AT_ONCE) for button, example in inputs.examples),
+        inputs.picker.choose(_take_model, chosen, adapted, **UNQUEUED),
+        inputs.prompt_mode.input(_adapt, chosen, adapted, **UNQUEUED),
+        *(
+            button.click(_filler(example), [inputs.picker], filled_in, **UNQUEUED)
+            for button, example in inputs.examples
+        ),
     ]
     keep(inputs, inputs.link.edited, *(event.then for event in made))
 
 
-def keep(inputs: Inputs, *events: Any) -> None:
+def keep(inputs: Form, *events: Any) -> None:
     """After each of these events, have the visitor's own tab note what the inputs are, for a reload."""
     for event in events:
-        event(None, inputs.typed, None, js=keep_script(FIELDS), **AT_ONCE)
+        event(None, inputs.typed, None, js=keep_script(FIELDS), **UNQUEUED)
 
 
-def listen_changes(inputs: Inputs, status: gr.HTML, told: str, others: Sequence[Any] = ()) -> None:
+def listen_changes(inputs: Form, status: gr.HTML, told: str, others: Sequence[Any] = ()) -> None:
     """Have a status that says that something is done say that the inputs have changed since, once they have.
 
     Args:
@@ -177,10 +191,10 @@ def listen_changes(inputs: Inputs, status: gr.HTML, told: str, others: Sequence[
     tell = f"""(told) => [told?.[0]?.[1] === "e5-done" ? {json.dumps(nodes.hint(told))} : told]"""
     # A box's own `input` says nothing of what is pasted or deleted.
     for changed in (inputs.picker.choose, inputs.link.typed, *others):
-        changed(None, [status], [status], js=tell, **AT_ONCE)
+        changed(None, [status], [status], js=tell, **UNQUEUED)
 
 
-def listen_late_changes(event: Any, inputs: Inputs, status: gr.HTML, told: str, scored: gr.State) -> None:
+def listen_late_changes(event: Any, inputs: Form, status: gr.HTML, told: str, scored: gr.State) -> None:
     """After long work: have its status say that the inputs changed while it ran, if they did.
 
     Args:
@@ -196,24 +210,24 @@ def listen_late_changes(event: Any, inputs: Inputs, status: gr.HTML, told: str, 
         is_same = done is None or _as_typed(done.asked) == _as_typed(score_request(*typed))
         return gr.skip() if is_same or not is_done else nodes.hint(told)
 
-    event.then(tell, [scored, status, *inputs.typed], [status], **AT_ONCE)
+    event.then(tell, [scored, status, *inputs.typed], [status], **UNQUEUED)
 
 
 def _as_typed(asked: ScoreRequest) -> tuple[str, ...]:
     return tuple(getattr(asked, name) for name in FIELDS)
 
 
-def _take_model(model: str, use: str) -> tuple[Any, ...]:
+def _take_model(model: str, prompt_mode: str) -> tuple[Any, ...]:
     """Another model is used in its usual way: "no prompt" must not be carried over from a model that knows no other."""
-    return _adapt(model, "" if use == "none" else use)
+    return _adapt(model, "" if prompt_mode == "none" else prompt_mode)
 
 
-def _adapt(model: str, use: str) -> tuple[Any, ...]:
+def _adapt(model: str, prompt_mode: str) -> tuple[Any, ...]:
     """Offer what the model knows, and call the boxes what they are under this use."""
     kind = offered(model).prompt_kind
-    known = valid_use(kind, use)
+    known = valid_prompt_mode(kind, prompt_mode)
     return (
-        gr.update(choices=use_choices(kind), value=known),
+        gr.update(choices=prompt_mode_choices(kind), value=known),
         form_text.prompts(kind, known),
         gr.update(visible=takes_instruction(kind, known)),
         gr.update(**_left(known)),
@@ -223,7 +237,7 @@ def _adapt(model: str, use: str) -> tuple[Any, ...]:
 
 def _filler(example: Example) -> Any:
     def fill(model: str) -> tuple[Any, ...]:
-        radio, prompts, instruction, queries, passages = _adapt(model, example.use)
+        radio, prompts, instruction, queries, passages = _adapt(model, example.prompt_mode)
         return (
             radio,
             prompts,
@@ -237,11 +251,11 @@ def _filler(example: Example) -> Any:
     return fill
 
 
-def filled(found: SharedInputs | None, told: list[nodes.Node]) -> list[Any]:
-    """The inputs of a link, as the values of `Inputs.filled`; they stay as they are where there are none."""
+def filled(found: SharedForm | None, told: list[nodes.Node]) -> list[Any]:
+    """The inputs of a link, as the values of `Form.filled`; they stay as they are where there are none."""
     if found is None:
         return [*[gr.skip()] * 7, told]
-    radio, prompts, instruction, queries, passages = _adapt(found.model, found.use)
+    radio, prompts, instruction, queries, passages = _adapt(found.model, found.prompt_mode)
     return [
         found.model,
         radio,
@@ -254,18 +268,18 @@ def filled(found: SharedInputs | None, told: list[nodes.Node]) -> list[Any]:
     ]
 
 
-def use_choices(kind: PromptKind) -> list[tuple[str, str]]:
+def prompt_mode_choices(kind: PromptKind) -> list[tuple[str, str]]:
     """The ways to use texts with a model of this kind, for a radio."""
-    return [(label(choice.label), choice.use) for choice in uses_of(kind)]
+    return [(choice.label, choice.prompt_mode) for choice in prompt_modes_of(kind)]
 
 
-def _left(use: Use) -> dict[str, Any]:
-    return {"label": label(wording(use).left), "placeholder": label("One text per line")}
+def _left(prompt_mode: PromptMode) -> dict[str, Any]:
+    return {"label": side_labels(prompt_mode).left, "placeholder": "One text per line"}
 
 
-def _right(use: Use) -> dict[str, Any]:
-    names = wording(use)
-    return {"label": label(names.right), "placeholder": label(names.right_hint or "One text per line")}
+def _right(prompt_mode: PromptMode) -> dict[str, Any]:
+    names = side_labels(prompt_mode)
+    return {"label": names.right, "placeholder": names.right_hint or "One text per line"}
 
 
 def _card(name: str) -> ModelCard:

@@ -8,7 +8,7 @@ from typing import Any
 
 from e5studio.errors import E5StudioError
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.prompt_modes import Use, valid_use
+from e5studio.studio.engine.prompt_modes import PromptMode, valid_prompt_mode
 from e5studio.studio.engine.text_box import Limits, Separator
 from e5studio.tokenization import replace_surrogates
 
@@ -18,21 +18,21 @@ class LinkError(E5StudioError, ValueError):
 
 
 @dataclass(frozen=True)
-class SharedInputs:
+class SharedForm:
     """The inputs of a page."""
 
     model: str
-    use: Use
+    prompt_mode: PromptMode
     queries: str
     passages: str
     instruction: str
     separator: Separator
 
 
-FIELDS: tuple[str, ...] = tuple(each.name for each in fields(SharedInputs))
+FIELDS: tuple[str, ...] = tuple(each.name for each in fields(SharedForm))
 
 
-def read_link(state: Any, limits: Limits) -> SharedInputs:
+def read_link(state: Any, limits: Limits) -> SharedForm:
     """The inputs that a link or a file holds.
 
     Args:
@@ -57,9 +57,9 @@ def read_link(state: Any, limits: Limits) -> SharedInputs:
     text = {name: replace_surrogates(re.sub("\r\n?", "\n", state[name])) for name in FIELDS}
     meta = offered(text["model"])
     separator: Separator = "blank_line" if text["separator"] == "blank_line" else "line"
-    return SharedInputs(
+    return SharedForm(
         model=meta.name,
-        use=valid_use(meta.prompt_kind, text["use"]),
+        prompt_mode=valid_prompt_mode(meta.prompt_kind, text["prompt_mode"]),
         queries=text["queries"],
         passages=text["passages"],
         instruction=text["instruction"],

@@ -86,11 +86,6 @@ file.addEventListener("change", () => {
   if (file.files.length) bring(unfile(file.files[0]));
   file.value = ""; // the same file may be opened again
 });
-const invitation = element.querySelector(".e5-open-file span");
-const english = invitation.textContent;
-const write = () => (invitation.textContent = translated(english));
-onLanguage(write);
-write();
 addEventListener("hashchange", open);
 addEventListener("input", (event) => isAmong(event, "#e5-inputs") && edited());
 addEventListener("click", (event) => {

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import gradio as gr
 
-from e5studio.studio.widgets.scripts import LABEL_SCRIPT
-
 _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _MAX_HASH = 32_000  # what browsers, chats and e-mails carry
 _KEPT = "e5-inputs"  # its name in the tab's session storage
@@ -77,7 +75,7 @@ def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
             '<input type="file" accept=".json,application/json"></label>'
             '<p class="e5-link-told e5-hint" role="status"></p>'
         ),
-        js_on_load=f"{LABEL_SCRIPT}{names}\n{_SCRIPT}",
+        js_on_load=f"{names}\n{_SCRIPT}",
         elem_id=elem_id,
         apply_default_css=False,
     )

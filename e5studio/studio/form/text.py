@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from e5studio.models import PromptKind
 from e5studio.studio.engine.catalog import ModelCard, ModelChoice
-from e5studio.studio.engine.prompt_modes import Use, prompts_in_front, takes_instruction, uses_of, wording
+from e5studio.studio.engine.prompt_modes import (
+    PromptMode,
+    prompt_modes_of,
+    prompts_in_front,
+    side_labels,
+    takes_instruction,
+)
 from e5studio.studio.widgets.nodes import Node, hint, prompt_code
 
 
@@ -13,16 +19,16 @@ def chosen_model(choice: ModelChoice, card: ModelCard) -> list[Node]:
     return hint(f"Started with {card.short_name}: {choice.reason}.")
 
 
-def prompts(kind: PromptKind, use: Use) -> list[Node]:
+def prompts(kind: PromptKind, prompt_mode: PromptMode) -> list[Node]:
     """What is put in front of each side, and when this use is right."""
-    words = wording(use)
-    explanation = next(choice.explanation for choice in uses_of(kind) if choice.use == use)
+    words = side_labels(prompt_mode)
+    explanation = next(choice.explanation for choice in prompt_modes_of(kind) if choice.prompt_mode == prompt_mode)
     nodes: list[Node] = [["p", "e5-hint", explanation]]
-    if use == "none":
+    if prompt_mode == "none":
         return nodes
-    instruction = "{instruction}" if takes_instruction(kind, use) else None
-    left, right = prompts_in_front(kind, use, instruction)
-    if use == "symmetric":
+    instruction = "{instruction}" if takes_instruction(kind, prompt_mode) else None
+    left, right = prompts_in_front(kind, prompt_mode, instruction)
+    if prompt_mode == "symmetric":
         return [*nodes, ["p", "e5-prompts", ["span", "", "every text ", prompt_code(left.text)]]]
     sides = [
         ["span", "", f"{words.left.lower()} ", prompt_code(left.text)],

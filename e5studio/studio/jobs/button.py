@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from e5studio.studio.engine.error_messages import explain
+from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.errors import StoppedError
-from e5studio.studio.jobs.events import AT_ONCE
-from e5studio.studio.jobs.job import RunningWork, Work
+from e5studio.studio.jobs.events import UNQUEUED
+from e5studio.studio.jobs.job import Job, SessionJobs
 from e5studio.studio.widgets import nodes
 
 Result = TypeVar("Result")
 
 
-def told_work(
-    running: RunningWork,
+def run_with_progress(
+    running: SessionJobs,
     request: gr.Request,
     function: Callable[[OnStage], Result],
     show: Callable[[Result], Sequence[Any]],
@@ -41,26 +41,26 @@ def told_work(
     yield [gr.update(interactive=False), gr.update(visible=True), nodes.progress(None, "Starting"), *kept]
     idle = [gr.update(interactive=True), gr.update(visible=False)]
     session = str(request.session_hash)
-    work = running.start(session, Work(function))
+    work = running.start(session, Job(function))
     try:
         for stage in work.stages():
             yield [gr.skip(), gr.skip(), nodes.progress(stage.share, stage.doing), *kept]
         yield [*idle, *show(work.result())]
     except StoppedError as stopped:
-        yield [*idle, nodes.stopped(explain(stopped), is_result_left=is_result_left), *kept]
+        yield [*idle, nodes.stopped(message_for_visitor(stopped), is_result_left=is_result_left), *kept]
     except Exception as error:
-        yield [*idle, nodes.error(explain(error), is_result_left=is_result_left), *kept]
+        yield [*idle, nodes.error(message_for_visitor(error), is_result_left=is_result_left), *kept]
     finally:
         running.end(session, work)  # also where the visitor has closed the page
 
 
-def listen_stop(button: gr.Button, running: RunningWork) -> None:
+def listen_stop(button: gr.Button, running: SessionJobs) -> None:
     """Have a button stop its visitor's work."""
 
     def stop(request: gr.Request) -> None:
         running.stop(str(request.session_hash))
 
-    button.click(stop, **AT_ONCE)
+    button.click(stop, **UNQUEUED)
 
 
 def stopped_by(sign: threading.Event, tell: OnStage) -> OnStage:

@@ -16,33 +16,33 @@ from e5studio.studio.engine.result import ScoreResult
 
 _OWN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-AT_ONCE: dict[str, Any] = {**_OWN, "queue": False}
+UNQUEUED: dict[str, Any] = {**_OWN, "queue": False}
 """For what takes a moment."""
 
-ENCODING: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": None}
-"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Handlers.line`."""
+ENCODE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": None}
+"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Engine.line`."""
 
-PROJECTING: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
+PROJECT_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
 """For what places texts on a map or groups them: one at a time in this process."""
 
-READING: dict[str, Any] = {**_OWN, "concurrency_id": "read", "concurrency_limit": 2}
+READ_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "read", "concurrency_limit": 2}
 """For what reads files of thousands of texts: two at a time in this process."""
 
-EMBEDDING: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_limit": None}
-"""For what embeds thousands of texts: as `ENCODING`, in `Handlers.corpus_line`."""
+EMBED_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_limit": None}
+"""For what embeds thousands of texts: as `ENCODE_QUEUE`, in `Engine.corpus_queue`."""
 
-PLACING: dict[str, Any] = {**_OWN, "concurrency_id": "place", "concurrency_limit": 1}
+PLACE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "place", "concurrency_limit": 1}
 """For maps of thousands of texts: one at a time in this process."""
 
-DIAGNOSING: dict[str, Any] = {**_OWN, "concurrency_id": "diagnose", "concurrency_limit": None}
-"""For what compares thousands of texts with each other: as `ENCODING`, in `Handlers.diagnosis_line`."""
+DIAGNOSE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "diagnose", "concurrency_limit": None}
+"""For what compares thousands of texts with each other: as `ENCODE_QUEUE`, in `Engine.diagnosis_queue`."""
 
-SAVING: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
+SAVE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
 """For what writes files: one at a time in this process."""
 
 
 @dataclass(frozen=True)
-class Draft:
+class PendingOutput:
     """What was worked out for a result, before it is known whether the page still shows that result.
 
     Attributes:
@@ -54,8 +54,8 @@ class Draft:
     values: Sequence[Any]
 
 
-def draft_state() -> gr.State:
-    """Where an event leaves its `Draft`."""
+def pending_state() -> gr.State:
+    """Where an event leaves its `PendingOutput`."""
     return gr.State(None)
 
 
@@ -64,17 +64,17 @@ def show_if_current(made: Any, draft: gr.State, result: gr.State, outputs: Seque
 
     Args:
         made: The event that writes `draft`.
-        draft: Of `draft_state`.
+        draft: Of `pending_state`.
         result: What the page shows.
         outputs: The components that the draft's values are for.
     """
 
-    def adopt(found: ScoreResult | None, drafted: Draft | None) -> list[Any]:
+    def adopt(found: ScoreResult | None, drafted: PendingOutput | None) -> list[Any]:
         if found is None or drafted is None or drafted.of != found.key:
             return [gr.skip()] * (1 + len(outputs))
         return [None, *drafted.values]
 
-    return made.then(adopt, [result, draft], [draft, *outputs], **AT_ONCE)
+    return made.then(adopt, [result, draft], [draft, *outputs], **UNQUEUED)
 
 
 def fields_of(event: gr.EventData) -> dict[str, Any]:

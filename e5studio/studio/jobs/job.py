@@ -26,7 +26,7 @@ class Stage:
     doing: str
 
 
-class Work(Generic[Result]):
+class Job(Generic[Result]):
     """A function that runs in a thread while its stages are shown.
 
     Args:
@@ -78,14 +78,14 @@ class Work(Generic[Result]):
             self._done.set()
 
 
-class RunningWork:
+class SessionJobs:
     """The work of each visitor, so that a Stop button finds its own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._works: dict[str, Work[object]] = {}
+        self._works: dict[str, Job[object]] = {}
 
-    def start(self, session: str, work: Work[Result]) -> Work[Result]:
+    def start(self, session: str, work: Job[Result]) -> Job[Result]:
         """Remember a visitor's work."""
         with self._lock:
             self._works[session] = work  # type: ignore[assignment]  # only stopped here, never read
@@ -98,7 +98,7 @@ class RunningWork:
         if work is not None:
             work.stop()
 
-    def end(self, session: str, work: Work[Result]) -> None:
+    def end(self, session: str, work: Job[Result]) -> None:
         """Stop a work of a visitor and forget it; another that they began since goes on."""
         work.stop()
         with self._lock:
@@ -106,7 +106,7 @@ class RunningWork:
                 del self._works[session]
 
 
-class StopSigns:
+class StopSignals:
     """A sign for each visitor for whom something is streamed, so that whatever they do next can end it."""
 
     def __init__(self) -> None:

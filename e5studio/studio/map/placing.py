@@ -28,7 +28,7 @@ from e5studio.errors import VectorError
 from e5studio.similarity import TopK
 from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.points import ColourScale, cluster_groups, role_groups, scatter_map, shaded_groups
-from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import FloatArray, ScoreResult
 
 Method = Literal["pca", "umap", "tsne", "axis"]
@@ -156,7 +156,7 @@ def draw_map(result: ScoreResult, placed: TextMap, colour: Colour, picked: str |
         picked: Label of a text whose true neighbours are joined to it; each text's best match if None.
     """
     labels, texts = result.points
-    names = wording(result.use)
+    names = side_labels(result.prompt_mode)
     n_queries, sides = len(result.queries), (names.left, names.right)
     caption, scale = placed.caption, None
     if colour == "cluster":
@@ -190,7 +190,7 @@ def _joined(result: ScoreResult) -> str:
     """Which texts have a line; where there are two sides, those of the second have none of their own."""
     if result.is_self:
         return "A line joins each text to its best match"
-    if result.use == "symmetric":
+    if result.prompt_mode == "symmetric":
         return "A line joins each of the texts to its best match among those that they are compared with"
     return "A line joins each query to its best passage"
 
@@ -261,7 +261,7 @@ def _in_place_of(used: float | None, asked: float, amount: str) -> str:
 
 
 def _along_sides(result: ScoreResult, n_dims: int) -> tuple[Projection, str, Sequence[str]]:
-    names = wording(result.use)
+    names = side_labels(result.prompt_mode)
     if result.is_self:
         raise VectorError(
             f"This axis leads from {names.left.lower()} to {names.right.lower()}, and there is one side. "

@@ -11,9 +11,16 @@ from typing import Any
 import gradio as gr
 
 from e5studio.analysis.projection import warm_umap
-from e5studio.studio.engine.error_messages import explain
+from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.jobs.events import AT_ONCE, PROJECTING, Draft, draft_state, fields_of, show_if_current
+from e5studio.studio.jobs.events import (
+    PROJECT_QUEUE,
+    UNQUEUED,
+    PendingOutput,
+    fields_of,
+    pending_state,
+    show_if_current,
+)
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.placing import (
     MAX_NEIGHBOURHOOD,
@@ -27,10 +34,9 @@ from e5studio.studio.map.placing import (
     valid_settings,
 )
 from e5studio.studio.map.table import map_table
-from e5studio.studio.serving.downloads import posted
+from e5studio.studio.serving.downloads import as_payload
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
-from e5studio.studio.widgets.labels import label
 from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.save_bar import save_bar
 from e5studio.studio.widgets.text_tree import text_tree
@@ -83,26 +89,24 @@ def render_map() -> MapTab:
                 ("PCA", "pca"),
                 ("UMAP", "umap"),
                 ("t-SNE", "tsne"),
-                (label("Between the sides"), "axis"),
+                ("Between the sides", "axis"),
             ],
             value=_USUAL.method,
-            label=label("Projection"),
+            label="Projection",
             elem_id="e5-method",
             min_width=0,
         )
-        n_dims = gr.Radio(
-            [(label("2D"), 2), (label("3D"), 3)], value=2, label=label("Dimensions"), elem_id="e5-dims", min_width=0
-        )
+        n_dims = gr.Radio([("2D", 2), ("3D", 3)], value=2, label="Dimensions", elem_id="e5-dims", min_width=0)
         colour = gr.Radio(
             [
-                (label("Side"), "role"),
-                (label("Group"), "cluster"),
-                (label("Neighbours kept"), "kept"),
-                (label("Best score"), "best"),
-                (label("Length"), "tokens"),
+                ("Side", "role"),
+                ("Group", "cluster"),
+                ("Neighbours kept", "kept"),
+                ("Best score", "best"),
+                ("Length", "tokens"),
             ],
             value="role",
-            label=label("Colour"),
+            label="Colour",
             elem_id="e5-colour",
             min_width=0,
         )
@@ -112,8 +116,8 @@ def render_map() -> MapTab:
             MAX_NEIGHBOURHOOD,
             _USUAL.n_neighbors,
             step=1,
-            label=label("Neighbours"),
-            info=label("Few show details, many the whole"),
+            label="Neighbours",
+            info="Few show details, many the whole",
             visible=False,
             elem_id="e5-n-neighbors",
         )
@@ -122,8 +126,8 @@ def render_map() -> MapTab:
             1,
             _USUAL.min_dist,
             step=0.05,
-            label=label("Distance"),
-            info=label("How close points may lie"),
+            label="Distance",
+            info="How close points may lie",
             visible=False,
             elem_id="e5-min-dist",
         )
@@ -132,15 +136,15 @@ def render_map() -> MapTab:
             MAX_NEIGHBOURHOOD,
             _USUAL.perplexity,
             step=1,
-            label=label("Perplexity"),
-            info=label("How many neighbours count"),
+            label="Perplexity",
+            info="How many neighbours count",
             visible=False,
             elem_id="e5-perplexity",
         )
         seed = gr.Number(
             _USUAL.seed,
-            label=label("Seed"),
-            info=label("The same number, the same map"),
+            label="Seed",
+            info="The same number, the same map",
             visible=False,
             elem_id="e5-seed",
         )
@@ -154,7 +158,7 @@ def render_map() -> MapTab:
     )
     plot = plotly_view(elem_id="e5-map")
     point = text_tree(elem_id="e5-point", live="polite")
-    everything = gr.Button(label("List all texts again"), size="sm", visible=False, elem_id="e5-list-all", min_width=0)
+    everything = gr.Button("List all texts again", size="sm", visible=False, elem_id="e5-list-all", min_width=0)
     table = data_table_view(elem_id="e5-map-texts")
     save = save_bar(
         [("texts and places", [("CSV", "map.csv"), ("Parquet", "map.parquet")])],
@@ -185,7 +189,7 @@ def first_map(result: ScoreResult) -> list[Any]:
     try:
         drawn = _drawn(result, place_texts(result, _USUAL), "role")
     except Exception as error:
-        drawn = [None, nodes.error(explain(error)), [], None, gr.update(visible=False), None]
+        drawn = [None, nodes.error(message_for_visitor(error)), [], None, gr.update(visible=False), None]
     return [*shown_settings(_USUAL), "role", gr.update(visible=True), *drawn]
 
 
@@ -210,20 +214,23 @@ def warm_once() -> threading.Thread:
 
 def listen_map(tab: MapTab, result: gr.State) -> None:
     """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
-    tab.method.input(_heeded, tab.settings, tab.settings, **AT_ONCE)
-    tab.seed.blur(_usable_seed, [tab.seed], [tab.seed], **AT_ONCE)
-    latest: dict[str, Any] = {"trigger_mode": "always_last", **PROJECTING}  # a slider that is dragged tells many values
-    placed_anew, painted, picked = draft_state(), draft_state(), draft_state()
+    tab.method.input(_heeded, tab.settings, tab.settings, **UNQUEUED)
+    tab.seed.blur(_usable_seed, [tab.seed], [tab.seed], **UNQUEUED)
+    latest: dict[str, Any] = {
+        "trigger_mode": "always_last",
+        **PROJECT_QUEUE,
+    }  # a slider that is dragged tells many values
+    placed_anew, painted, picked = pending_state(), pending_state(), pending_state()
     for choice in tab.settings:
         made = choice.input(place_anew, [result, tab.colour, *tab.settings], [tab.caption, placed_anew], **latest)
         show_if_current(made, placed_anew, result, tab.drawn)
     made = tab.colour.input(_paint, [result, tab.placed, tab.colour], [painted], **latest)
     show_if_current(made, painted, result, [tab.plot, tab.caption, tab.point])
     for source in (tab.plot, tab.table):
-        made = source.pick(_pick, [result, tab.placed, tab.colour], [picked], **PROJECTING)
+        made = source.pick(_pick, [result, tab.placed, tab.colour], [picked], **PROJECT_QUEUE)
         show_if_current(made, picked, result, [tab.plot, tab.caption, tab.point])
-    tab.plot.gather(_gather, [result, tab.placed], [tab.table, tab.everything], **AT_ONCE)
-    tab.everything.click(_list_all, [result, tab.placed], [tab.table, tab.everything], **AT_ONCE)
+    tab.plot.gather(_gather, [result, tab.placed], [tab.table, tab.everything], **UNQUEUED)
+    tab.everything.click(_list_all, [result, tab.placed], [tab.table, tab.everything], **UNQUEUED)
 
 
 def place_anew(result: ScoreResult | None, colour: str, *settings: Any) -> Iterator[list[Any]]:
@@ -236,8 +243,8 @@ def place_anew(result: ScoreResult | None, colour: str, *settings: Any) -> Itera
         placed = place_texts(result, valid_settings(*settings))
         drawn = _drawn(result, placed, valid_colour(colour))
     except Exception as error:
-        drawn = [None, nodes.error(explain(error)), [], gr.skip(), gr.skip(), None]
-    yield [gr.skip(), Draft(result.key, drawn)]
+        drawn = [None, nodes.error(message_for_visitor(error)), [], gr.skip(), gr.skip(), None]
+    yield [gr.skip(), PendingOutput(result.key, drawn)]
 
 
 def _heeded(*settings: Any) -> list[Any]:
@@ -246,8 +253,8 @@ def _heeded(*settings: Any) -> list[Any]:
 
 def _drawn(result: ScoreResult, placed: TextMap, colour: Colour) -> list[Any]:
     figure, caption = draw_map(result, placed, colour)
-    table = posted(map_table(result, placed))
-    return [posted(figure), nodes.hint(caption), _point_help(placed), table, gr.update(visible=False), placed]
+    table = as_payload(map_table(result, placed))
+    return [as_payload(figure), nodes.hint(caption), _point_help(placed), table, gr.update(visible=False), placed]
 
 
 def _usable_seed(seed: Any) -> int:
@@ -271,8 +278,8 @@ def _paint(result: ScoreResult | None, placed: TextMap | None, colour: str) -> A
     try:
         figure, caption = draw_map(result, own, valid_colour(colour))
     except Exception as error:
-        return Draft(result.key, [gr.skip(), nodes.error(explain(error)), gr.skip()])
-    return Draft(result.key, [posted(figure), nodes.hint(caption), _point_help(own)])
+        return PendingOutput(result.key, [gr.skip(), nodes.error(message_for_visitor(error)), gr.skip()])
+    return PendingOutput(result.key, [as_payload(figure), nodes.hint(caption), _point_help(own)])
 
 
 def _pick(result: ScoreResult | None, placed: TextMap | None, colour: str, event: gr.EventData) -> Any:
@@ -281,7 +288,7 @@ def _pick(result: ScoreResult | None, placed: TextMap | None, colour: str, event
         return gr.skip()
     figure, caption = draw_map(result, own, valid_colour(colour), label)
     point = map_text.point(result, label, true_neighbours(result, own, label))
-    return Draft(result.key, [posted(figure), nodes.hint(caption), point])
+    return PendingOutput(result.key, [as_payload(figure), nodes.hint(caption), point])
 
 
 def _gather(result: ScoreResult | None, placed: TextMap | None, event: gr.EventData) -> tuple[Any, Any]:
@@ -289,11 +296,11 @@ def _gather(result: ScoreResult | None, placed: TextMap | None, event: gr.EventD
     if result is None or own is None or not isinstance(labels, list) or not labels:
         return gr.skip(), gr.skip()
     members = {label for label in labels if isinstance(label, str)}
-    return posted(map_table(result, own, members)), gr.update(visible=True)
+    return as_payload(map_table(result, own, members)), gr.update(visible=True)
 
 
 def _list_all(result: ScoreResult | None, placed: TextMap | None) -> tuple[Any, Any]:
     own = _own(result, placed)
     if result is None or own is None:
         return gr.skip(), gr.skip()
-    return posted(map_table(result, own)), gr.update(visible=False)
+    return as_payload(map_table(result, own)), gr.update(visible=False)

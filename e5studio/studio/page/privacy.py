@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from e5studio.studio.widgets.nodes import Node
 
-WHAT_IS_KEPT: list[Node] = [
+PRIVACY_NOTICE: list[Node] = [
     [
         "details",
         "e5-kept",

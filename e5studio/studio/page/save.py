@@ -10,11 +10,11 @@ import numpy as np
 from e5studio.analysis.clusters import cluster_names
 from e5studio.analysis.ranking import ranks, softmax
 from e5studio.errors import VectorError
-from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.map.placing import TextMap, best_scores
 from e5studio.studio.page.view_state import SharedView, saved_state
-from e5studio.studio.serving.downloads import Parcel
+from e5studio.studio.serving.downloads import Download
 from e5studio.studio.serving.table_files import Columns, columns_file, npy_bytes, table_file
 from e5studio.tokenization import replace_surrogates
 
@@ -39,7 +39,7 @@ def valid_export(kind: object) -> Export:
     raise VectorError(f"{str(kind)[:80]!r} is no file that can be saved; {', '.join(EXPORTS)} are.")
 
 
-def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> Parcel:
+def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> Download:
     """A file of a result.
 
     Args:
@@ -59,7 +59,7 @@ def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> 
     return columns_file(kind, _columns(kind, result, placed), {"fingerprint": result.fingerprint})
 
 
-def export_page(result: ScoreResult, view: SharedView) -> Parcel:
+def export_page(result: ScoreResult, view: SharedView) -> Download:
     """JSON that opens the page again as it is, and holds what it shows for whoever reads it by program."""
     state = {
         "format": "e5studio page 1",
@@ -107,7 +107,9 @@ def map_columns(result: ScoreResult, placed: TextMap) -> Columns:
     clusters = result.clusters
     names = cluster_names(texts, clusters.labels)
     n_queries = len(result.queries)
-    names_of_sides = [side.lower() for side in (wording(result.use).left, wording(result.use).right)]
+    names_of_sides = [
+        side.lower() for side in (side_labels(result.prompt_mode).left, side_labels(result.prompt_mode).right)
+    ]
     axes = {name: placed.coordinates[:, axis] for axis, name in enumerate("xyz"[: placed.coordinates.shape[1]])}
     return {
         "label": labels,

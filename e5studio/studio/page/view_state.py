@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
-from e5studio.studio.form.link import FIELDS, SharedInputs
+from e5studio.studio.form.link import FIELDS, SharedForm
 from e5studio.studio.map.placing import Colour, MapSettings, valid_colour, valid_settings
 from e5studio.studio.scores.order import Order, valid_order
 
@@ -34,10 +34,10 @@ class SharedView:
 
 
 @dataclass(frozen=True)
-class Wish:
+class PendingView:
     """A link's view, until its inputs are scored."""
 
-    inputs: SharedInputs
+    inputs: SharedForm
     view: SharedView
 
 
@@ -60,13 +60,13 @@ def read_view(state: Any) -> SharedView:
     )
 
 
-def fitting(wished: Wish | None, result: ScoreResult) -> SharedView | None:
+def view_for(pending_view: PendingView | None, result: ScoreResult) -> SharedView | None:
     """The view that a link wishes for, if its inputs are those of the result."""
-    if wished is None:
+    if pending_view is None:
         return None
-    asked, wanted = result.asked, wished.inputs
+    asked, wanted = result.asked, pending_view.inputs
     is_it = all(getattr(asked, name) == getattr(wanted, name) for name in FIELDS)
-    return wished.view if is_it else None
+    return pending_view.view if is_it else None
 
 
 def saved_state(asked: ScoreRequest, view: SharedView) -> dict[str, Any]:

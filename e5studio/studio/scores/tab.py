@@ -10,18 +10,24 @@ import numpy as np
 
 from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.matrix import heat_map
-from e5studio.studio.engine.engine import Handlers
-from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.jobs.events import AT_ONCE, PROJECTING, Draft, draft_state, fields_of, show_if_current
+from e5studio.studio.jobs.events import (
+    PROJECT_QUEUE,
+    UNQUEUED,
+    PendingOutput,
+    fields_of,
+    pending_state,
+    show_if_current,
+)
 from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.order import Order, matrix_order, valid_order
 from e5studio.studio.scores.table import score_table
-from e5studio.studio.serving.downloads import posted
+from e5studio.studio.serving.downloads import as_payload
 from e5studio.studio.why.panel import Stop, WhyPanel, cleared, listen_why, render_why
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
-from e5studio.studio.widgets.labels import label
 from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.save_bar import save_bar
 from e5studio.studio.widgets.text_tree import text_tree
@@ -60,9 +66,9 @@ def render_scores() -> ScoresTab:
     with gr.Row(elem_id="e5-matrix"):
         with gr.Column(elem_id="e5-matrix-heat", min_width=0):
             order = gr.Radio(
-                [(label("As written"), "written"), (label("Best first"), "score"), (label("Groups together"), "group")],
+                [("As written", "written"), ("Best first", "score"), ("Groups together", "group")],
                 value="written",
-                label=label("Order"),
+                label="Order",
                 visible=False,
                 elem_id="e5-order",
             )
@@ -89,8 +95,8 @@ def show_scores(result: ScoreResult, order: Order = "written") -> list[Any]:
     """A result as the values of `ScoresTab.outputs`."""
     return [
         gr.update(value=order, visible=max(result.scores.shape) >= _WORTH_SORTING),
-        posted(ordered_heat_map(result, order)),
-        posted(score_table(result)),
+        as_payload(ordered_heat_map(result, order)),
+        as_payload(score_table(result)),
         scores_text.reading_help(result),
         [],
         scores_text.notes(result),
@@ -101,7 +107,7 @@ def show_scores(result: ScoreResult, order: Order = "written") -> list[Any]:
 
 def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
     """The matrix with its rows and columns in an order; a click on a cell still names its texts."""
-    names = wording(result.use)
+    names = side_labels(result.prompt_mode)
     rows, columns = matrix_order(result, order)
     scores = result.counted  # a text is always 100 to itself, which would drown the rest
     place_of_column = np.argsort(columns)
@@ -119,25 +125,25 @@ def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
     return figure
 
 
-def listen_scores(tab: ScoresTab, handlers: Handlers, result: gr.State) -> Stop:
+def listen_scores(tab: ScoresTab, engine: Engine, result: gr.State) -> Stop:
     """Show a pair in full when its cell or its row is clicked, and then why it scores as it does.
 
     Returns:
         A listener that ends the leaving out of words.
     """
     for source in (tab.heat, tab.table):
-        shown = source.pick(_pair, [result], [tab.pair], **AT_ONCE)
-        shown.then(None, js=_SHOW_PAIR, **AT_ONCE)
-    reordered = draft_state()
-    made = tab.order.input(_reordered, [result, tab.order], [reordered], trigger_mode="always_last", **PROJECTING)
+        shown = source.pick(_pair, [result], [tab.pair], **UNQUEUED)
+        shown.then(None, js=_SHOW_PAIR, **UNQUEUED)
+    reordered = pending_state()
+    made = tab.order.input(_reordered, [result, tab.order], [reordered], trigger_mode="always_last", **PROJECT_QUEUE)
     show_if_current(made, reordered, result, [tab.heat])
-    return listen_why(tab.why, handlers, result, [tab.heat, tab.table])
+    return listen_why(tab.why, engine, result, [tab.heat, tab.table])
 
 
 def _reordered(result: ScoreResult | None, order: str) -> Any:
     if result is None:
         return gr.skip()
-    return Draft(result.key, [posted(ordered_heat_map(result, valid_order(order)))])
+    return PendingOutput(result.key, [as_payload(ordered_heat_map(result, valid_order(order)))])
 
 
 def show_pair(result: ScoreResult | None, row: Any, column: Any) -> list[nodes.Node]:

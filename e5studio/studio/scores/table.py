@@ -11,7 +11,7 @@ import numpy as np
 
 from e5studio.analysis.ranking import ranks, softmax
 from e5studio.studio.charts.matrix import MAX_ROWS_WITH_OUTLINES
-from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.widgets.table_data import MAX_ROWS, Table, numbered_texts
 
@@ -32,8 +32,8 @@ def score_table(result: ScoreResult) -> Table:
         for i in range(n_rows)
         for j in np.argsort(ranked[i])[:n_kept]
     ]
-    words = wording(result.use)
-    is_alike = result.is_self or result.use == "symmetric"
+    words = side_labels(result.prompt_mode)
+    is_alike = result.is_self or result.prompt_mode == "symmetric"
     one, other = ("Text", "Compared with") if is_alike else ("Query", "Passage")
     softmax_hint = f"Share at temperature {result.meta.temperature}, as in training; compare within one query"
     return {

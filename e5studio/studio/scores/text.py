@@ -9,7 +9,7 @@ from e5studio.encode_report import EncodeReport, Truncation
 from e5studio.models import ENGLISH, ModelMeta, list_models
 from e5studio.prompts import Prompt
 from e5studio.studio.charts.matrix import MAX_ROWS_WITH_OUTLINES
-from e5studio.studio.engine.prompt_modes import wording
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.engine.text_box import TextList
 from e5studio.studio.formatting import shown
@@ -48,7 +48,7 @@ def reading_help(result: ScoreResult) -> list[Node]:
 def notes(result: ScoreResult) -> list[Node]:
     """What the model read: prompts in front, what was cut, unknown, empty or suspicious."""
     boxes = [result.queries] if result.is_self else [result.queries, result.passages]
-    words = wording(result.use)
+    words = side_labels(result.prompt_mode)
     names = [words.left, words.right]
     warnings: list[str] = []
     for name, box, report in zip(names, boxes, result.reports, strict=False):

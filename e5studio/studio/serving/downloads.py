@@ -29,18 +29,18 @@ from e5studio.studio.errors import LimitError
 from e5studio.studio.serving.sessions import session_now
 from e5studio.studio.serving.uploads import new_folder
 
-PATH = "e5studio/parcels"
+PATH = "e5studio/downloads"
 MAX_INLINE_CHARACTERS = 32_000
 _KEPT_SECONDS = 3600
 _LEAST_PAUSE = 1  # second between two looks for what is over
 _MAX_BYTES = 256_000_000
-_MAX_PARCEL = 64_000_000
+_MAX_DOWNLOAD = 64_000_000
 _MAX_FILE_BYTES = 4_000_000_000
 _PACKED = "application/octet-stream"
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Download:
     """Bytes on their way to a page.
 
     Attributes:
@@ -55,11 +55,11 @@ class Parcel:
 
 
 @dataclass(frozen=True)
-class FileParcel:
+class FileDownload:
     """A file on disk on its way to a page, for what is too large to be kept in memory.
 
     Attributes:
-        path: In the folder that `Parcels.new_path` names; deleted when it is forgotten.
+        path: In the folder that `Downloads.new_path` names; deleted when it is forgotten.
         media_type: What it holds.
         file_name: Under which name a browser saves it.
     """
@@ -71,16 +71,16 @@ class FileParcel:
 
 @dataclass(frozen=True)
 class _Kept:
-    """A parcel, and until when and for whose page it is kept."""
+    """A download, and until when and for whose page it is kept."""
 
-    parcel: Parcel | FileParcel
+    download: Download | FileDownload
     n_bytes: int
     ends: float
     session: str | None
 
 
 class _Stock:
-    """Parcels in the order in which they came; the oldest leave where all together take too much room.
+    """Downloads in the order in which they came; the oldest leave where all together take too much room.
 
     Args:
         max_bytes: Of all.
@@ -96,9 +96,9 @@ class _Stock:
         """When the next one is over."""
         return next((kept.ends for kept in self._kept.values()), math.inf)
 
-    def get(self, key: str) -> Parcel | FileParcel | None:
+    def get(self, key: str) -> Download | FileDownload | None:
         kept = self._kept.get(key)
-        return None if kept is None else kept.parcel
+        return None if kept is None else kept.download
 
     def add(self, key: str, kept: _Kept) -> None:
         self._kept[key] = kept
@@ -121,19 +121,19 @@ class _Stock:
     def _drop(self, key: str) -> None:
         kept = self._kept.pop(key)
         self.n_bytes -= kept.n_bytes
-        if isinstance(kept.parcel, FileParcel):
-            kept.parcel.path.unlink(missing_ok=True)
+        if isinstance(kept.download, FileDownload):
+            kept.download.path.unlink(missing_ok=True)
 
 
-class Parcels:
-    """Keeps parcels until their page is forgotten, an hour at most, and the oldest no longer where there is no room.
+class Downloads:
+    """Keeps downloads until their page is forgotten, an hour at most, and the oldest no longer where there is no room.
 
     Args:
-        max_bytes: Of all parcels in memory.
+        max_bytes: Of all downloads in memory.
         kept_seconds: How long one is kept at most.
         clock: Seconds that never go back.
-        max_file_bytes: Of all parcels on disk.
-        session: Tells for which page a parcel is that comes now.
+        max_file_bytes: Of all downloads on disk.
+        session: Tells for which page a download is that comes now.
     """
 
     def __init__(
@@ -153,32 +153,32 @@ class Parcels:
         self._folder: Path | None = None
         self._sweeper: threading.Timer | None = None
 
-    def put(self, parcel: Parcel) -> str:
-        """Keep a parcel; returns its address, relative to the page's.
+    def put(self, download: Download) -> str:
+        """Keep a download; returns its address, relative to the page's.
 
         Raises:
             LimitError: It would push out too much of what others wait for.
         """
-        if len(parcel.content) > _MAX_PARCEL:
+        if len(download.content) > _MAX_DOWNLOAD:
             raise LimitError(
-                f"This takes {len(parcel.content) / 1e6:,.0f} MB; at most {_MAX_PARCEL / 1e6:.0f} MB are sent at once. "
+                f"This file has {len(download.content) / 1e6:,.0f} MB; the limit is {_MAX_DOWNLOAD / 1e6:.0f} MB. "
                 "Use fewer or shorter texts, or NumPy or Parquet in place of CSV."
             )
-        return self._keep(self._in_memory, parcel, len(parcel.content))
+        return self._keep(self._in_memory, download, len(download.content))
 
     def new_path(self, ending: str) -> Path:
-        """A place for a file that becomes a parcel; the folder goes with the process."""
+        """A place for a file that becomes a download; the folder goes with the process."""
         with self._lock:
             if self._folder is None:
                 self._folder = new_folder("files")
             return self._folder / (secrets.token_hex(8) + ending)
 
-    def put_file(self, parcel: FileParcel) -> str:
+    def add_file(self, download: FileDownload) -> str:
         """Keep a file until it is forgotten, which deletes it; returns its address, relative to the page's."""
-        return self._keep(self._on_disk, parcel, parcel.path.stat().st_size)
+        return self._keep(self._on_disk, download, download.path.stat().st_size)
 
-    def get(self, key: str) -> Parcel | FileParcel | None:
-        """The parcel, or None where there is none (any longer)."""
+    def get(self, key: str) -> Download | FileDownload | None:
+        """The download, or None where there is none (any longer)."""
         with self._lock:
             self._trim()
             return self._on_disk.get(key) or self._in_memory.get(key)
@@ -201,10 +201,10 @@ class Parcels:
             self._trim()
             self._sweep_later()
 
-    def _keep(self, stock: _Stock, parcel: Parcel | FileParcel, n_bytes: int) -> str:
+    def _keep(self, stock: _Stock, download: Download | FileDownload, n_bytes: int) -> str:
         key = secrets.token_urlsafe(24)
         with self._lock:
-            stock.add(key, _Kept(parcel, n_bytes, self._clock() + self._kept_seconds, self._session()))
+            stock.add(key, _Kept(download, n_bytes, self._clock() + self._kept_seconds, self._session()))
             self._trim()
             self._sweep_later()
         return f"{PATH}/{key}"
@@ -221,16 +221,16 @@ class Parcels:
             self._sweeper.start()
 
 
-PARCELS = Parcels()
+DOWNLOADS = Downloads()
 """Of this process. Visitors share it and cannot meet in it: only the page that it was sent to knows an address."""
 
 
-def posted(value: dict[str, Any], parcels: Parcels = PARCELS) -> dict[str, Any]:
-    """A figure or a table as an event may carry it: as it is while small, else the address of its parcel.
+def as_payload(value: dict[str, Any], downloads: Downloads = DOWNLOADS) -> dict[str, Any]:
+    """A figure or a table as an event may carry it: as it is while small, else the address of its download.
 
     Args:
         value: Plain data in which large arrays are numpy's.
-        parcels: Where it is kept.
+        downloads: Where it is kept.
     """
     arrays: list[np.ndarray[Any, Any]] = []
 
@@ -247,22 +247,22 @@ def posted(value: dict[str, Any], parcels: Parcels = PARCELS) -> dict[str, Any]:
     head = text.encode()
     head += b" " * (-len(head) % 4)  # arrays begin at a multiple of their numbers' size
     content = b"".join([struct.pack("<I", len(head)), head, *(array.tobytes() for array in arrays)])
-    return {"parcel": parcels.put(Parcel(content))}
+    return {"payload": downloads.put(Download(content))}
 
 
-def parcel_route(parcels: Parcels = PARCELS) -> Route:
-    """Where pages fetch their parcels."""
+def download_route(downloads: Downloads = DOWNLOADS) -> Route:
+    """Where pages fetch their downloads."""
 
     def answer(request: Request) -> Response:
-        parcel = parcels.get(request.path_params["key"])
-        if parcel is None:
+        download = downloads.get(request.path_params["key"])
+        if download is None:
             return PlainTextResponse("This is no longer kept. Press Score again.", status_code=404)
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        if parcel.file_name:
-            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(parcel.file_name)}"
-        if isinstance(parcel, FileParcel):
-            return FileResponse(parcel.path, media_type=parcel.media_type, headers=headers)
-        return Response(parcel.content, media_type=parcel.media_type, headers=headers)
+        if download.file_name:
+            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(download.file_name)}"
+        if isinstance(download, FileDownload):
+            return FileResponse(download.path, media_type=download.media_type, headers=headers)
+        return Response(download.content, media_type=download.media_type, headers=headers)
 
     return Route(f"/{PATH}/{{key}}", answer, methods=["GET"])
 

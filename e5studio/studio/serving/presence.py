@@ -10,7 +10,7 @@ _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def presence(elem_id: str) -> gr.HTML:
-    """Nothing to see; its value is the page's session. See `e5studio.studio.serving.sessions.SessionWatch`."""
+    """Nothing to see; its value is the page's session. See `e5studio.studio.serving.sessions.SessionMiddleware`."""
     return gr.HTML(
         None, html_template="<span hidden></span>", js_on_load=_SCRIPT, elem_id=elem_id, apply_default_css=False
     )

@@ -32,7 +32,7 @@ class EventQueue(Protocol):
         """Ids of all that wait or are worked on."""
 
 
-class QueueDoor:
+class QueueLimitMiddleware:
     """ASGI middleware in front of what adds events.
 
     Args:

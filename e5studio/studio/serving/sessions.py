@@ -43,7 +43,7 @@ class KeptSessions(Protocol):
 
 
 @dataclass
-class PresentPages:
+class OpenPages:
     """Which pages are open now, and since when the others are closed.
 
     Args:
@@ -102,7 +102,7 @@ class PresentPages:
             self._closed.pop(session, None)
 
 
-class SessionWatch:
+class SessionMiddleware:
     """ASGI middleware that knows a page to be open while its heartbeat is.
 
     Args:
@@ -117,13 +117,13 @@ class SessionWatch:
         self,
         app: App,
         kept: KeptSessions,
-        pages: PresentPages | None = None,
+        pages: OpenPages | None = None,
         sweep_seconds: float = _SWEEP_SECONDS,
         on_sweep: Callable[[], None] | None = None,
     ) -> None:
         self._app = app
         self._kept = kept
-        self._pages = pages or PresentPages()
+        self._pages = pages or OpenPages()
         self._sweep_seconds = sweep_seconds
         self._on_sweep = on_sweep
         self._is_sweeping = False

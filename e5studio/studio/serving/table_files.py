@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.files.parquet import import_pyarrow
-from e5studio.studio.serving.downloads import Parcel
+from e5studio.studio.serving.downloads import Download
 from e5studio.tokenization import replace_surrogates
 
 Columns = dict[str, Sequence[Any] | NDArray[Any]]
@@ -27,7 +27,7 @@ _MEDIA_TYPES = {
 _FORMULA = re.compile('(^[ "]*|[;\t\r\n|][\\s"]*)(?=[-=+@\t\r\n\0\uff1d\uff0b\uff0d\uff20])')
 
 
-def columns_file(name: str, columns: Columns, metadata: dict[str, str]) -> Parcel:
+def columns_file(name: str, columns: Columns, metadata: dict[str, str]) -> Download:
     """Columns as CSV or Parquet, as the name ends; CSV has no room for metadata.
 
     Raises:
@@ -71,6 +71,6 @@ def npy_bytes(array: NDArray[Any]) -> bytes:
     return sink.getvalue()
 
 
-def table_file(name: str, content: bytes) -> Parcel:
+def table_file(name: str, content: bytes) -> Download:
     """Bytes to save under a name, whose ending tells what they are."""
-    return Parcel(content, _MEDIA_TYPES[name[name.rindex(".") :]], f"e5-{name}")
+    return Download(content, _MEDIA_TYPES[name[name.rindex(".") :]], f"e5-{name}")

@@ -23,14 +23,14 @@ _FIRST_NEWS_SECONDS = 0.3  # most turns are shorter, and a sentence that only fl
 _REMEMBERED_TURNS = 20
 
 
-class Line(Protocol):
+class Queue(Protocol):
     """Where somebody waits for their turn."""
 
-    def turn(self, on_wait: OnWait | None = None) -> AbstractContextManager[None]:
-        """As `WaitingLine.turn`."""
+    def slot(self, on_wait: OnWait | None = None) -> AbstractContextManager[None]:
+        """As `WaitingQueue.slot`."""
 
 
-class WaitingLine:
+class WaitingQueue:
     """Lets a few work at once and others wait for their turn.
 
     Args:
@@ -39,8 +39,8 @@ class WaitingLine:
         clock: Seconds that never go back.
     """
 
-    def __init__(self, n_places: int, max_waiting: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._n_places = n_places
+    def __init__(self, n_slots: int, max_waiting: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._n_places = n_slots
         self._max_waiting = max_waiting
         self._clock = clock
         self._moved = threading.Condition()
@@ -55,7 +55,7 @@ class WaitingLine:
         return len(self._waiting)
 
     @contextmanager
-    def turn(self, on_wait: OnWait | None = None) -> Iterator[None]:
+    def slot(self, on_wait: OnWait | None = None) -> Iterator[None]:
         """Wait for a place and hold it until the end of the `with`.
 
         Args:
@@ -131,7 +131,7 @@ class WaitingLine:
         return f", at least {_time(seconds)}" if longest > 2 * usual + 1 else f", about {_time(seconds)}"
 
 
-class LineBehind:
+class ChainedQueue:
     """A line whose first waits in another line: however many wait here, only one of them does there.
 
     Args:
@@ -139,14 +139,14 @@ class LineBehind:
         max_waiting: How many may wait here; whoever comes then is refused at once.
     """
 
-    def __init__(self, line: Line, max_waiting: int) -> None:
+    def __init__(self, line: Queue, max_waiting: int) -> None:
         self._line = line
-        self._own = WaitingLine(1, max_waiting)
+        self._own = WaitingQueue(1, max_waiting)
 
     @contextmanager
-    def turn(self, on_wait: OnWait | None = None) -> Iterator[None]:
-        """As `WaitingLine.turn`."""
-        with self._own.turn(on_wait), self._line.turn(on_wait):
+    def slot(self, on_wait: OnWait | None = None) -> Iterator[None]:
+        """As `WaitingQueue.slot`."""
+        with self._own.slot(on_wait), self._line.slot(on_wait):
             yield
 
 

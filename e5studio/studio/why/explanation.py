@@ -99,7 +99,7 @@ def explain_pair(encoder: E5Encoder, result: ScoreResult, row: int, column: int)
 
     Args:
         encoder: Of the result's model, with token vectors.
-        result: Of `Handlers.score`.
+        result: Of `Engine.score`.
         row: Of the matrix.
         column: Of it.
 

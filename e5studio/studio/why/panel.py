@@ -11,18 +11,17 @@ import numpy as np
 
 from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.matrix import word_grid
-from e5studio.studio.engine.engine import Handlers
-from e5studio.studio.engine.error_messages import explain
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.errors import StoppedError
-from e5studio.studio.jobs.events import AT_ONCE, ENCODING, Draft, draft_state, fields_of, show_if_current
-from e5studio.studio.jobs.job import StopSigns
-from e5studio.studio.serving.downloads import posted
+from e5studio.studio.jobs.events import ENCODE_QUEUE, UNQUEUED, PendingOutput, fields_of, pending_state, show_if_current
+from e5studio.studio.jobs.job import StopSignals
+from e5studio.studio.serving.downloads import as_payload
 from e5studio.studio.why import text as why_text
 from e5studio.studio.why.explanation import Explanation, WordEffect, explain_pair, leave_words_out
 from e5studio.studio.widgets import nodes
-from e5studio.studio.widgets.labels import label
 from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.text_tree import text_tree
 
@@ -71,14 +70,14 @@ def render_why() -> WhyPanel:
     with gr.Column(elem_id="e5-why", visible=False) as panel:
         high = text_tree(elem_id="e5-why-high", live="polite")
         with gr.Row(elem_id="e5-why-words"):
-            start = gr.Button(label("Leave out each word"), elem_id="e5-leave-out", size="sm", min_width=0)
-            stop = gr.Button(label("Stop"), elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
+            start = gr.Button("Leave out each word", elem_id="e5-leave-out", size="sm", min_width=0)
+            stop = gr.Button("Stop", elem_id="e5-leave-out-stop", size="sm", visible=False, min_width=0)
         effects = text_tree(elem_id="e5-why-effects", live="polite")
         made_of = text_tree(elem_id="e5-why-made")
         view = gr.Radio(
-            [(label("All of the score"), _PLAIN), (label("Beyond what all texts share"), _CENTRED)],
+            [("All of the score", _PLAIN), ("Beyond what all texts share", _CENTRED)],
             value=_PLAIN,
-            label=label("Show"),
+            label="Show",
             elem_id="e5-why-view",
         )
         grid = plotly_view(elem_id="e5-why-grid")
@@ -94,52 +93,52 @@ def cleared() -> list[Any]:
     return [gr.update(visible=False), [], [], _PLAIN, None, start, stop, [], [], None, None]
 
 
-def listen_why(why: WhyPanel, handlers: Handlers, result: gr.State, sources: list[gr.HTML]) -> Stop:
+def listen_why(why: WhyPanel, engine: Engine, result: gr.State, sources: list[gr.HTML]) -> Stop:
     """Explain the pair whose cell is picked; show its shares in either way; leave its words out on request.
 
     Returns:
         A listener that ends the leaving out, for whatever else needs the model.
     """
-    signs = StopSigns()
+    signs = StopSignals()
 
     def stop(request: gr.Request) -> None:
         signs.stop(str(request.session_hash))
 
-    open_panel = explainer(handlers)
+    open_panel = explainer(engine)
 
     def picked(found: ScoreResult | None, event: gr.EventData) -> Any:
         place = fields_of(event)
         row, column = place.get("row"), place.get("column")
         if found is None or not isinstance(row, int) or not isinstance(column, int):
             return gr.skip()
-        return Draft(found.key, open_panel(found, row, column))
+        return PendingOutput(found.key, open_panel(found, row, column))
 
-    why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], **AT_ONCE)
+    why.view.input(_view, [why.explained, why.view], [why.made_of, why.grid], **UNQUEUED)
     why.start.click(
-        _leaver(handlers, signs),
+        _leaver(engine, signs),
         [result, why.explained],
         [why.start, why.stop, why.effects],
         trigger_mode="once",
-        **ENCODING,
+        **ENCODE_QUEUE,
     )
     for source in sources:
-        source.pick(stop, **AT_ONCE)
-        opened = draft_state()
+        source.pick(stop, **UNQUEUED)
+        opened = pending_state()
         # Gradio drops the second of two clicks otherwise, or what it was about.
-        made = source.pick(picked, [result], [opened], trigger_mode="multiple", **ENCODING)
+        made = source.pick(picked, [result], [opened], trigger_mode="multiple", **ENCODE_QUEUE)
         show_if_current(made, opened, result, why.outputs)
-    why.stop.click(stop, **AT_ONCE)
+    why.stop.click(stop, **UNQUEUED)
     return stop
 
 
-def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], list[Any]]:
+def explainer(engine: Engine) -> Callable[[ScoreResult | None, int, int], list[Any]]:
     """What explains a cell, as the values of `WhyPanel.outputs`."""
 
     def explain_cell(found: ScoreResult, row: int, column: int) -> Explanation:
-        with handlers.encoder_with_tokens(found.meta) as encoder:
+        with engine.encoder_with_tokens(found.meta) as encoder:
             return explain_pair(encoder, found, row, column)
 
-    explained = handlers.on_gpu(explain_cell)
+    explained = engine.on_gpu(explain_cell)
 
     def open_panel(found: ScoreResult | None, row: int, column: int) -> list[Any]:
         if found is None or not found.has_pair(row, column):
@@ -147,7 +146,7 @@ def explainer(handlers: Handlers) -> Callable[[ScoreResult | None, int, int], li
         try:
             return _shown(explained(found, row, column))
         except Exception as error:
-            return [gr.update(visible=True), nodes.error(explain(error)), *cleared()[2:]]
+            return [gr.update(visible=True), nodes.error(message_for_visitor(error)), *cleared()[2:]]
 
     return open_panel
 
@@ -181,10 +180,10 @@ def _grid(found: Explanation, *, is_centred: bool) -> Figure | None:
     if shares is None:
         return None
     points = (100 * shares.shares).astype(np.float32)
-    return posted(word_grid(points, shares.left.names, shares.right.names, is_centred=is_centred))
+    return as_payload(word_grid(points, shares.left.names, shares.right.names, is_centred=is_centred))
 
 
-def _leaver(handlers: Handlers, signs: StopSigns) -> Any:
+def _leaver(engine: Engine, signs: StopSignals) -> Any:
     def leave_out(
         found: ScoreResult | None, explained: Explanation | None, request: gr.Request
     ) -> Iterator[tuple[Any, Any, Any]]:
@@ -199,14 +198,14 @@ def _leaver(handlers: Handlers, signs: StopSigns) -> Any:
                 raise StoppedError
 
         try:
-            with handlers.lease(found.meta, stage) as encoder:
+            with engine.lease(found.meta, stage) as encoder:
                 steps = leave_words_out(encoder, found, explained)
-                while (effects := _next_in_turn(handlers, steps, stage)) is not None:
+                while (effects := _next_in_turn(engine, steps, stage)) is not None:
                     yield gr.skip(), gr.skip(), why_text.words_left_out(explained, effects)
         except StoppedError:
             pass
         except Exception as error:
-            yield gr.skip(), gr.skip(), nodes.error(explain(error))
+            yield gr.skip(), gr.skip(), nodes.error(message_for_visitor(error))
         finally:
             signs.end(session, sign)  # also where the visitor has closed the page
         yield gr.update(interactive=True), gr.update(visible=False), gr.skip()
@@ -214,9 +213,9 @@ def _leaver(handlers: Handlers, signs: StopSigns) -> Any:
     return leave_out
 
 
-def _next_in_turn(handlers: Handlers, steps: Iterator[list[WordEffect]], stage: OnStage) -> list[WordEffect] | None:
+def _next_in_turn(engine: Engine, steps: Iterator[list[WordEffect]], stage: OnStage) -> list[WordEffect] | None:
     # A turn for each step: held over a `yield`, it would be a closed page's for ever.
-    with handlers.line.turn(stage):
+    with engine.encode_queue.slot(stage):
         effects = next(steps, None)
     stage(None, "")
     return effects

@@ -27,7 +27,7 @@ function compare(a, b) {
 }
 
 function heading({ title, hint, ...column }, index) {
-  const button = make("button", "e5-table-sort", translated(title));
+  const button = make("button", "e5-table-sort", title);
   button.type = "button";
   button.title = hint;
   button.addEventListener("click", () => sortBy(index));
@@ -59,7 +59,7 @@ function cell(value, column, isMarked) {
   if (column.kind === "percent") return make("td", "e5-number", fixed(value, value < 9.95 ? 1 : 0) + "%");
   if (column.kind === "whole") return make("td", "e5-number", String(value));
   const node = make("td", "e5-number", make("span", "e5-score", (column.is_signed && value > 0 ? "+" : "") + fixed(value, column.digits ?? 1)));
-  if (isMarked && column.kind === "score") node.append(make("span", "e5-best", translated("best")));
+  if (isMarked && column.kind === "score") node.append(make("span", "e5-best", "best"));
   return node;
 }
 
@@ -82,7 +82,7 @@ function write() {
   place.hidden = !table;
   markedOnly.hidden = !table?.marked_only || table.rows.every((each) => each.isMarked) || !table.rows.some((each) => each.isMarked);
   if (!table) return;
-  markedOnly.querySelector("span").textContent = translated(table.marked_only);
+  markedOnly.querySelector("span").textContent = table.marked_only;
   place.setAttribute("aria-label", table.caption);
   const head = make("tr", "", ...table.columns.map(heading));
   waiting = table.rows.filter((each) => !isMarkedOnly.checked || each.isMarked).sort(compare);
@@ -124,7 +124,6 @@ async function update() {
   write();
 }
 
-onLanguage(write);
 isMarkedOnly.addEventListener("change", write);
 place.addEventListener("keydown", walk);
 place.addEventListener("scroll", writeAhead, { passive: true });

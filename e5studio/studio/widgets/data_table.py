@@ -6,9 +6,9 @@ from pathlib import Path
 
 import gradio as gr
 
-from e5studio.studio.widgets.scripts import LABEL_SCRIPT, PARCEL_SCRIPT
+from e5studio.studio.widgets.scripts import PAYLOAD_SCRIPT
 
-_SCRIPT = LABEL_SCRIPT + PARCEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = PAYLOAD_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def data_table_view(elem_id: str) -> gr.HTML:

@@ -6,9 +6,7 @@ from typing import Literal
 
 import gradio as gr
 
-from e5studio.studio.widgets.labels import label
-
 
 def heading(title: str, *, level: Literal[2, 3, 4] = 3) -> gr.HTML:
     """A heading; its title is a key of `e5studio.studio.widgets.labels`."""
-    return gr.HTML(f'<h{level} class="e5-heading">{label(title)}</h{level}>', apply_default_css=False)
+    return gr.HTML(f'<h{level} class="e5-heading">{title}</h{level}>', apply_default_css=False)

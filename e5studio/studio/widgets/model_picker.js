@@ -11,7 +11,7 @@ function make(tag, className, ...children) {
 }
 
 function describe(model) {
-  const place = make("span", model.is_here ? "e5-here" : "e5-not-here", model.is_here ? translated("here") : model.download + " to download");
+  const place = make("span", model.is_here ? "e5-here" : "e5-not-here", model.is_here ? "here" : model.download + " to download");
   const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), place);
   const size = [model.n_layers + " layers", model.embed_dim + " dimensions", model.parameters + " weights"];
   const words = [model.languages, "prompts: " + model.prompts];
@@ -56,13 +56,12 @@ function write() {
   list.replaceChildren(
     ...groups.map((group) => {
       const options = props.models.filter((model) => model.group === group).map(option);
-      return make("fieldset", "e5-model-group", make("legend", "", translated(group)), ...options);
+      return make("fieldset", "e5-model-group", make("legend", "", group), ...options);
     }),
   );
   show();
 }
 
-onLanguage(write);
 watch("models", write);
 watch("value", show);
 write();

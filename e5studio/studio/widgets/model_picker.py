@@ -8,9 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from e5studio.studio.widgets.scripts import LABEL_SCRIPT
-
-_SCRIPT = LABEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _TEMPLATE = (
     '<details class="e5-models"><summary class="e5-models-chosen"></summary>'
     '<div class="e5-models-list" role="radiogroup" aria-label="Model"></div></details>'

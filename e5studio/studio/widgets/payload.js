@@ -1,9 +1,9 @@
-// Opens values that came as the address of a parcel (e5studio/studio/serving/downloads.py); others are as they are.
+// Fetches values that came as the address of a download (e5studio/studio/serving/downloads.py); others are as they are.
 const KINDS = { float32: Float32Array, int32: Int32Array };
 
 async function opened(value) {
-  if (!value || !value.parcel) return value;
-  const answer = await fetch(value.parcel);
+  if (!value || !value.payload) return value;
+  const answer = await fetch(value.payload);
   if (!answer.ok) throw new Error(await answer.text());
   const buffer = await answer.arrayBuffer();
   const length = new DataView(buffer).getUint32(0, true);

@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
-from e5studio.studio.widgets.scripts import PARCEL_SCRIPT
+from e5studio.studio.widgets.scripts import PAYLOAD_SCRIPT
 
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _ADDRESS = "e5studio/plotly.min.js"
-_SCRIPT = PARCEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = PAYLOAD_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 _TEMPLATE = (
     '<figure class="e5-plot"><div class="e5-plot-drawing" tabindex="0" role="group" aria-roledescription="plot" '
     'aria-label="No plot yet"></div>'
@@ -29,7 +29,7 @@ _TEMPLATE = (
 def plotly_view(elem_id: str) -> gr.HTML:
     """An empty place for a figure; `pick` tells which cell or point was clicked, `gather` which points were lassoed.
 
-    The value is a figure as `serving.downloads.posted` gives it, or None for an empty place. It is only ever
+    The value is a figure as `serving.downloads.as_payload` gives it, or None for an empty place. It is only ever
     read by our script: no template holds it, so no text in it can become code.
     """
     return gr.HTML(

@@ -22,8 +22,4 @@ for (const button of line.querySelectorAll(".e5-save-file"))
   button.addEventListener("click", () => trigger("wanted", { kind: button.dataset.kind }));
 for (const button of line.querySelectorAll(".e5-save-picture"))
   button.addEventListener("click", () => savePicture(button.dataset.kind));
-const names = [...line.querySelectorAll(".e5-save-name")].map((node) => [node, node.textContent]);
-const write = () => names.forEach(([node, name]) => (node.textContent = translated(name)));
-onLanguage(write);
-write();
 watch("value", receive);

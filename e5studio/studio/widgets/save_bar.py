@@ -7,10 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from e5studio.studio.widgets.scripts import LABEL_SCRIPT
-
 _NAME = '<span class="e5-save-name">{}</span>'
-_SCRIPT = LABEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: str, elem_id: str) -> gr.HTML:

@@ -1,4 +1,4 @@
-"""Scripts that several components begin with: opening parcels, and labels in the visitor's language."""
+"""The script that several components begin with: it fetches values that came as an address."""
 
 from __future__ import annotations
 
@@ -6,5 +6,4 @@ from pathlib import Path
 
 _HERE = Path(__file__).parent
 
-PARCEL_SCRIPT = (_HERE / "payload.js").read_text(encoding="utf-8")
-LABEL_SCRIPT = (_HERE / "labels.js").read_text(encoding="utf-8")
+PAYLOAD_SCRIPT = (_HERE / "payload.js").read_text(encoding="utf-8")

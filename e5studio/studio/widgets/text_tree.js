@@ -1,7 +1,6 @@
 // Writes props.value, a list of [tag, class, ...children], with text nodes only; a progress bar's child is its share.
 // Given by Gradio: element, props, watch.
 const TAGS = new Set(["b", "code", "dd", "details", "div", "dl", "dt", "h3", "li", "p", "pre", "progress", "span", "strong", "summary", "ul"]);
-const LABELS = new Set(["h3"]);
 const place = element.querySelector(".e5-words");
 
 function build(node) {
@@ -9,7 +8,6 @@ function build(node) {
   const [tag, className, ...children] = node;
   const made = document.createElement(TAGS.has(tag) ? tag : "span");
   if (className) made.className = className;
-  if (LABELS.has(tag) || className === "e5-empty-title") children.splice(0, 1, translated(children[0]));
   if (tag === "progress") children.forEach((share) => (made.value = Number(share)));
   else made.append(...children.map(build));
   return made;
@@ -20,5 +18,4 @@ function update() {
 }
 
 watch("value", update);
-onLanguage(update);
 update();

@@ -8,9 +8,7 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from e5studio.studio.widgets.scripts import LABEL_SCRIPT
-
-_SCRIPT = LABEL_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def text_tree(value: Sequence[Any] = (), *, elem_id: str, live: Literal["off", "polite"] = "off") -> gr.HTML:

@@ -1,4 +1,4 @@
-"""E5Embeddings: LangChain's `Embeddings` over an `EmbeddingsProvider` of E5 Studio.
+"""E5Embeddings: LangChain's `Embeddings` over an `Embedder` of E5 Studio.
 
 It names the options, turns arrays into lists of floats, and does nothing else: prompts, length,
 order and precision are the core's.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
-from e5studio import EmbeddingsProvider, EncodeReport, ProviderOptions
+from e5studio import Embedder, EmbedderOptions, EncodeReport
 from e5studio.backends import BackendName, DType, FloatArray
 from e5studio.embedder import LongDocuments
 from e5studio.models import PromptKind
@@ -104,7 +104,7 @@ class E5Embeddings(BaseModel, Embeddings):
     show_progress: bool | None = None
     """A bar on stderr for long work; None shows it on a terminal only."""
 
-    _provider: EmbeddingsProvider = PrivateAttr()
+    _provider: Embedder = PrivateAttr()
 
     if not TYPE_CHECKING:  # checkers and editors see the arguments that pydantic makes of the fields
 
@@ -112,7 +112,7 @@ class E5Embeddings(BaseModel, Embeddings):
             """Load the model, or share it where it is loaded."""
             super().__init__(**options)  # what follows is outside, where pydantic doesn't wrap errors in its own
             chosen = self.model_dump(exclude={"model_name"})
-            self._provider = EmbeddingsProvider(ProviderOptions(model=self.model_name, **chosen))
+            self._provider = Embedder(EmbedderOptions(model=self.model_name, **chosen))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Another object with some options changed; pydantic's own would keep the old model."""

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from e5studio import EmbeddingsProvider
+from e5studio import Embedder
 from tests.corpus import MULTILINGUAL_TEXTS, PROTEIN_QUERY, PUMPKIN_QUERY, SUMMIT_QUERY
 
 N_CALLS = 10_000
@@ -23,7 +23,7 @@ def hold(monkeypatch):
     class Hold:
         began, released, ended = threading.Semaphore(0), threading.Event(), threading.Semaphore(0)
 
-    embed = EmbeddingsProvider.embed
+    embed = Embedder.embed
 
     def held(self, texts, role, **options):
         try:
@@ -34,7 +34,7 @@ def hold(monkeypatch):
         finally:
             Hold.ended.release()
 
-    monkeypatch.setattr(EmbeddingsProvider, "embed", held)
+    monkeypatch.setattr(Embedder, "embed", held)
     yield Hold
     Hold.released.set()
 

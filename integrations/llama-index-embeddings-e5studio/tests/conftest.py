@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from llama_index.embeddings.e5studio import E5Embedding
 
-from e5studio import EmbeddingsProvider
+from e5studio import Embedder
 from e5studio.prompts import Role
 from tests.checkpoints import Checkpoint
 from tests.corpus import AWKWARD_TEXTS, MULTILINGUAL_TEXTS, ORDINARY_TEXTS
@@ -46,13 +46,13 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Awaitable[Any]]:
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Role]]:
     """The calls that reached the core: their texts and role."""
     calls: list[tuple[list[str], Role]] = []
-    embed = EmbeddingsProvider.embed
+    embed = Embedder.embed
 
-    def spy(self: EmbeddingsProvider, texts: list[str], role: Role, **options: Any) -> Any:
+    def spy(self: Embedder, texts: list[str], role: Role, **options: Any) -> Any:
         calls.append((list(texts), role))
         return embed(self, texts, role, **options)
 
-    monkeypatch.setattr(EmbeddingsProvider, "embed", spy)
+    monkeypatch.setattr(Embedder, "embed", spy)
     return calls
 
 

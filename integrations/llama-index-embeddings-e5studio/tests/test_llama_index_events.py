@@ -18,7 +18,7 @@ from llama_index.core.rate_limiter import BaseRateLimiter
 from llama_index.core.storage.kvstore import SimpleKVStore
 from llama_index.embeddings.e5studio import E5Embedding
 
-from e5studio import E5Encoder, EmbeddingsProvider
+from e5studio import E5Encoder, Embedder
 
 TEXTS = ["one", "two words", "three words here", "and then four words", "five"]
 
@@ -211,7 +211,7 @@ async def test_a_failure_is_told_as_the_base_class_tells_it(pair, heard, monkeyp
     def fail(self, *arguments, **options):
         raise RuntimeError("the device is gone")
 
-    monkeypatch.setattr(EmbeddingsProvider, "embed", fail)
+    monkeypatch.setattr(Embedder, "embed", fail)
     monkeypatch.setattr(E5Encoder, "_encode", fail)
     logs = []
     for model in pair():

@@ -13,14 +13,14 @@ from e5studio.studio.api.answers import (
     MAX_CHARACTERS_READ,
     MAX_HITS_READ,
     MAX_SCORES_READ,
-    PlainAnswers,
+    Answers,
     check_hits_readable,
     check_scores_readable,
     checked_top_k,
     readable,
     shortened,
 )
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from tests import corpus
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE, StandInPool
 
@@ -29,8 +29,8 @@ PASSAGES = ["Rivers run through valleys.", corpus.SUMMIT_PASSAGE, corpus.PROTEIN
 
 
 @pytest.fixture
-def answers(handlers):
-    return PlainAnswers(handlers)
+def answers(engine):
+    return Answers(engine)
 
 
 class TestSearch:
@@ -80,9 +80,9 @@ class TestSearch:
 
 class TestExplain:
     @pytest.mark.parametrize(("model", "instruction"), [(ENGLISH, None), (INSTRUCT, "Find it"), (OFFLINE, None)])
-    def test_parts_add_up_to_the_encoders_score(self, handlers, answers, model, instruction):
+    def test_parts_add_up_to_the_encoders_score(self, engine, answers, model, instruction):
         found = answers.explain(model, corpus.SUMMIT_QUERY, corpus.SUMMIT_PASSAGE, instruction)
-        with handlers.encoder_with_tokens(get_model_meta(model)) as encoder:
+        with engine.encoder_with_tokens(get_model_meta(model)) as encoder:
             [[score]] = encoder.scores([corpus.SUMMIT_QUERY], [corpus.SUMMIT_PASSAGE], instruction=instruction)
         assert found["score"] == pytest.approx(score, abs=0.006)
         pairs = found["word_pairs"]
@@ -117,7 +117,7 @@ class TestExplain:
 
     def test_of_a_model_that_pools_the_last_token_there_is_no_sum(self, encoders):
         name = "intfloat/e5-mistral-7b-instruct"
-        answers = PlainAnswers(Handlers(StandInPool({name: lambda: encoders("e5-mistral-instruct")})))
+        answers = Answers(Engine(StandInPool({name: lambda: encoders("e5-mistral-instruct")})))
         found = answers.explain(name, "summit", "mountain top", "Find it")
         assert found["word_pairs"] is None
         assert "last token" in found["notes"][0]

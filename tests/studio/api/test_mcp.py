@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from e5studio.studio.api.answers import MAX_CHARACTERS_READ
-from e5studio.studio.engine import engine as handlers_module
+from e5studio.studio.engine import engine as engine_module
 from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
@@ -39,10 +39,10 @@ JSON = {"content-type": "application/json", "accept": "application/json, text/ev
 
 
 @pytest.fixture(scope="module")
-def served(handlers, offline_encoder):
+def served(engine, offline_encoder):
     """The server's address, and what it printed when it started."""
     printed = io.StringIO()
-    demo = build_app(handlers, ModelChoice(OFFLINE, "because these are tests"))
+    demo = build_app(engine, ModelChoice(OFFLINE, "because these are tests"))
     with contextlib.redirect_stdout(printed):
         address = launch_app(demo, mcp=True, wait=False, quiet=True)
     yield f"{address}gradio_api/mcp/", printed.getvalue()
@@ -83,7 +83,7 @@ async def test_the_tools_are_these_and_every_argument_is_described(route):
     arguments = {name: list(tool.inputSchema["properties"]) for name, tool in tools.items()}
     assert arguments == {
         "models": [],
-        "score": ["queries", "passages", "model", "instruction", "use", "dtype", "backend"],
+        "score": ["queries", "passages", "model", "instruction", "prompt_mode", "dtype", "backend"],
         "search": ["queries", "passages", "top_k", "model", "instruction"],
         "explain": ["query", "passage", "model", "instruction"],
     }
@@ -246,9 +246,9 @@ def test_no_page_of_another_site_is_answered(route):
         assert foreign.status_code == 403
 
 
-def test_it_is_off_where_nobody_asked_for_it(handlers, monkeypatch, capsys):
+def test_it_is_off_where_nobody_asked_for_it(engine, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "true")
-    demo = build_app(handlers, ModelChoice(OFFLINE, "because these are tests"))
+    demo = build_app(engine, ModelChoice(OFFLINE, "because these are tests"))
     address = launch_app(demo, wait=False)
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     assert httpx.post(f"{address}gradio_api/mcp/", json=body, headers=JSON).status_code == 404
@@ -287,6 +287,6 @@ async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
 
 def test_the_documentation_knows_how_many_may_wait_and_how_long_something_is_kept():
     text = " ".join((ROOT / "docs" / "mcp.md").read_text(encoding="utf-8").split())
-    assert f"{handlers_module._MAX_WAITING_PROGRAMS} may wait" in text
-    assert f"{handlers_module._MAX_INSIDE} are inside" in text
+    assert f"{engine_module._MAX_WAITING_PROGRAMS} may wait" in text
+    assert f"{engine_module._MAX_INSIDE} are inside" in text
     assert f"{CLOSED_SECONDS // 60} minutes" in text

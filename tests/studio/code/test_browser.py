@@ -29,12 +29,12 @@ def take_target(page, title):
     expect(page.locator("#e5-code").get_by_label(title, exact=True)).to_be_checked()
 
 
-def code_of(handlers, request, address):
-    state = state_of(handlers.score(request), address)
+def code_of(engine, request, address):
+    state = state_of(engine.score(request), address)
     return {target.title: target.write(state) for target in TARGETS}
 
 
-def test_a_person_takes_the_code_of_each_target(open_page, handlers, address, tmp_path):
+def test_a_person_takes_the_code_of_each_target(open_page, engine, address, tmp_path):
     page = open_page()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_code(page)
@@ -49,7 +49,7 @@ def test_a_person_takes_the_code_of_each_target(open_page, handlers, address, tm
     )
 
     queries, passages = ("\n".join(texts) for texts in (NASTY, [*NASTY[::-1], "' \" \\ $(x) !!"]))
-    expected = code_of(handlers, ScoreRequest(ENGLISH, "symmetric", queries, passages), address)
+    expected = code_of(engine, ScoreRequest(ENGLISH, "symmetric", queries, passages), address)
     for target in TARGETS:
         take_target(page, target.title)
         assert page.evaluate(READ_CODE) == expected[target.title]
@@ -65,7 +65,7 @@ def test_a_person_takes_the_code_of_each_target(open_page, handlers, address, tm
     expect(page.locator("#e5-code-notes")).to_contain_text(address)
 
 
-def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(open_page, handlers, address):
+def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(open_page, engine, address):
     page = open_page()
     score(page)
     open_code(page)
@@ -81,7 +81,7 @@ def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(open_pa
     expect(page.locator("#e5-code-status .e5-done")).to_contain_text("2 × 45")
     page.wait_for_function(f"{READ_CODE}.includes('three three')")
     passages = "\n".join("three " * 50 + str(n) for n in range(45))
-    expected = code_of(handlers, ScoreRequest(OFFLINE, "none", "one\ntwo", passages), address)
+    expected = code_of(engine, ScoreRequest(OFFLINE, "none", "one\ntwo", passages), address)
     assert page.evaluate(READ_CODE) == expected["transformers"]
 
     page.get_by_text("Blank lines between texts").click()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from e5studio.studio.code.literals import json_text, python_list, python_text, shell_json
 from e5studio.studio.code.state import MAX_INLINE_BYTES, USUAL_ADDRESS, state_of, valid_address
 from e5studio.studio.code.targets import TARGETS
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
 from e5studio.tokenization import replace_surrogates
@@ -123,8 +123,8 @@ def test_what_is_no_address_becomes_the_usual_one(given_address):
 
 
 @pytest.fixture(scope="module")
-def state(handlers):
-    return state_of(handlers.score(ScoreRequest(ENGLISH, "retrieval", "a\nb", "c\nd\ne")), "http://127.0.0.1:7861/")
+def state(engine):
+    return state_of(engine.score(ScoreRequest(ENGLISH, "retrieval", "a\nb", "c\nd\ne")), "http://127.0.0.1:7861/")
 
 
 def test_all_that_was_auto_is_settled(state):
@@ -153,19 +153,19 @@ def test_other_precisions_are_asked_for_and_their_rounding_is_said(state, target
         assert "Expect differences up to about 0." in code
 
 
-def test_the_cards_web_search_is_named_where_no_instruction_was_given(handlers):
-    default = state_of(handlers.score(ScoreRequest(INSTRUCT, "retrieval", "a", "b", " ")), "")
+def test_the_cards_web_search_is_named_where_no_instruction_was_given(engine):
+    default = state_of(engine.score(ScoreRequest(INSTRUCT, "retrieval", "a", "b", " ")), "")
     for target in TARGETS:
         assert "Given a web search query, retrieve relevant passages" in target.write(default)
     assert "the model card's web search was taken" in BY_TITLE["transformers"].write(default)
 
 
 def test_many_texts_are_read_from_the_saved_page(stand_in_pool):
-    handlers = Handlers(stand_in_pool, Limits())
+    engine = Engine(stand_in_pool, Limits())
     short = "x" * (MAX_INLINE_BYTES - 20)
-    inline = state_of(handlers.score(ScoreRequest(ENGLISH, "retrieval", "a", short)), "")
+    inline = state_of(engine.score(ScoreRequest(ENGLISH, "retrieval", "a", short)), "")
     assert inline.is_inline
-    large = state_of(handlers.score(ScoreRequest(ENGLISH, "retrieval", "a", short + "x" * 20)), "")
+    large = state_of(engine.score(ScoreRequest(ENGLISH, "retrieval", "a", short + "x" * 20)), "")
     assert not large.is_inline
     for target in TARGETS:
         code = target.write(large)
@@ -173,10 +173,10 @@ def test_many_texts_are_read_from_the_saved_page(stand_in_pool):
         assert "e5-page.json" in code
 
 
-def test_the_programs_are_well_formed(state, handlers, tmp_path):
-    default = state_of(handlers.score(ScoreRequest(INSTRUCT, "retrieval", "a", "b")), "")
-    symmetric = state_of(handlers.score(ScoreRequest(INSTRUCT, "symmetric", "a\nb", "", "Find it")), "")
-    bare = state_of(handlers.score(ScoreRequest(ENGLISH, "none", "a", "b")), "")
+def test_the_programs_are_well_formed(state, engine, tmp_path):
+    default = state_of(engine.score(ScoreRequest(INSTRUCT, "retrieval", "a", "b")), "")
+    symmetric = state_of(engine.score(ScoreRequest(INSTRUCT, "symmetric", "a\nb", "", "Find it")), "")
+    bare = state_of(engine.score(ScoreRequest(ENGLISH, "none", "a", "b")), "")
     last_token = replace(symmetric, pooling="last_token", dtype="bfloat16")
     large = replace(state, queries=("x" * MAX_INLINE_BYTES,))
     for number, each in enumerate([state, default, symmetric, bare, last_token, large]):

@@ -21,7 +21,7 @@ from e5studio.studio.code.precision import tolerance
 from e5studio.studio.code.state import PAGE_FILE, state_of
 from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.engine.catalog import ModelChoice
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
@@ -98,7 +98,7 @@ def cache(tmp_path_factory, checkpoints, offline_folder):
 
 @pytest.fixture(scope="module")
 def own_handlers(cache):
-    return Handlers(ModelPool())
+    return Engine(ModelPool())
 
 
 @pytest.fixture(scope="module")

@@ -19,8 +19,8 @@ ASKED = ScoreRequest(ENGLISH, "retrieval", "\n".join(QUERIES), "\n".join(PASSAGE
 
 
 @pytest.fixture(scope="module")
-def found(handlers):
-    return compare(handlers, ASKED, replace(ASKED, use="none", queries="not read", passages=""))
+def found(engine):
+    return compare(engine, ASKED, replace(ASKED, prompt_mode="none", queries="not read", passages=""))
 
 
 def test_both_settings_score_the_same_texts_as_the_encoder_does(found, encoders):
@@ -41,8 +41,8 @@ def test_agreement_counts_what_the_matrices_show(found):
     assert ((-1 <= said.taus) & (said.taus <= 1)).all()
 
 
-def test_a_setting_agrees_with_itself(handlers):
-    same = compare(handlers, ASKED, ASKED)
+def test_a_setting_agrees_with_itself(engine):
+    same = compare(engine, ASKED, ASKED)
     said = agreement(same)
     assert (said.n_same_best, said.largest) == (3, pytest.approx(0, abs=1e-4))
     np.testing.assert_allclose(said.taus, 1)
@@ -50,24 +50,24 @@ def test_a_setting_agrees_with_itself(handlers):
     assert [shift.moved for shift in shifts(same)] == pytest.approx([0, 0, 0], abs=1e-3)
 
 
-def test_the_right_passage_of_a_query_is_the_one_of_its_number(handlers):
+def test_the_right_passage_of_a_query_is_the_one_of_its_number(engine):
     """An empty line is left out, and must not shift what stands below it."""
     asked = replace(ASKED, passages="\n".join([PASSAGES[0], "", *PASSAGES[2:]]))
-    found = compare(handlers, asked, asked, is_paired=True)
+    found = compare(engine, asked, asked, is_paired=True)
     first, second = found.right_ranks
     scores = found.first.scores
     wanted = [1 + int((scores[row] > scores[row, column]).sum()) for row, column in ((0, 0), (2, 1))]
     assert first.tolist() == second.tolist() == wanted
-    grid = try_prompts(handlers, asked, is_paired=True)
+    grid = try_prompts(engine, asked, is_paired=True)
     usual = next(cell for cell in grid.cells if cell.is_usual)
     assert usual.right_ranks.tolist() == wanted
 
 
-def test_a_copy_of_the_right_passage_is_right_too(handlers):
+def test_a_copy_of_the_right_passage_is_right_too(engine):
     asked = replace(ASKED, queries="bees", passages="nectar and pollen\nnectar and pollen")
-    assert compare(handlers, asked, asked, is_paired=True).right_ranks[0].tolist() == [1]
+    assert compare(engine, asked, asked, is_paired=True).right_ranks[0].tolist() == [1]
     swapped = replace(ASKED, queries="x\nbees", passages="nectar and pollen\nnectar and pollen")
-    assert compare(handlers, swapped, swapped, is_paired=True).right_ranks[0].tolist() == [1, 1]
+    assert compare(engine, swapped, swapped, is_paired=True).right_ranks[0].tolist() == [1, 1]
 
 
 def test_pairs_that_moved_most_come_first(found):
@@ -83,10 +83,10 @@ def test_pairs_that_moved_most_come_first(found):
     assert sums[most_moved_query(found)] == pytest.approx(max(sums))
 
 
-def test_a_shift_is_told_within_one_model_only(handlers, found):
+def test_a_shift_is_told_within_one_model_only(engine, found):
     for shift, before, after in zip(shifts(found), found.first.vectors, found.second.vectors, strict=False):
         assert shift.moved == pytest.approx(100 * (1 - float(before @ after)), abs=1e-3)
-    assert shifts(compare(handlers, ASKED, replace(ASKED, model=OFFLINE, use="none"))) is None
+    assert shifts(compare(engine, ASKED, replace(ASKED, model=OFFLINE, prompt_mode="none"))) is None
 
 
 def test_what_a_query_gains_is_its_best_passages_lead(found):
@@ -97,9 +97,9 @@ def test_what_a_query_gains_is_its_best_passages_lead(found):
         assert shift.gained == pytest.approx(leads[1] - leads[0], abs=1e-3)
 
 
-def test_texts_among_themselves_leave_out_the_diagonal(handlers):
-    alone = replace(ASKED, use="symmetric", passages="")
-    found = compare(handlers, alone, replace(alone, use="none"))
+def test_texts_among_themselves_leave_out_the_diagonal(engine):
+    alone = replace(ASKED, prompt_mode="symmetric", passages="")
+    found = compare(engine, alone, replace(alone, prompt_mode="none"))
     assert np.isnan(np.diagonal(found.deltas)).all()
     assert len(moves(found, 2)) == 2
     assert len(moves(found, 100)) == 6
@@ -107,16 +107,16 @@ def test_texts_among_themselves_leave_out_the_diagonal(handlers):
     assert agreement(found).k == 2
 
 
-def test_settings_that_need_other_boxes_say_so(handlers):
-    alone = replace(ASKED, use="symmetric", passages="")
+def test_settings_that_need_other_boxes_say_so(engine):
+    alone = replace(ASKED, prompt_mode="symmetric", passages="")
     with pytest.raises(TextError, match="nothing to read in Passages"):
-        compare(handlers, alone, replace(alone, use="retrieval"))
+        compare(engine, alone, replace(alone, prompt_mode="retrieval"))
 
 
 @pytest.mark.parametrize(("model", "encoder_name"), [(ENGLISH, "e5"), (OFFLINE, None)])
-def test_every_pair_of_prompts_scores_as_the_encoder_does(handlers, encoders, offline_encoder, model, encoder_name):
+def test_every_pair_of_prompts_scores_as_the_encoder_does(engine, encoders, offline_encoder, model, encoder_name):
     encoder = encoders(encoder_name) if encoder_name else offline_encoder
-    grid = try_prompts(handlers, replace(ASKED, model=model))
+    grid = try_prompts(engine, replace(ASKED, model=model))
     fronts = {"none": "", "query": "query: ", "passage": "passage: "}
     assert grid.choices == tuple(fronts)
     for cell in grid.cells:
@@ -128,9 +128,9 @@ def test_every_pair_of_prompts_scores_as_the_encoder_does(handlers, encoders, of
     assert next(cell for cell in grid.cells if cell.is_usual).n_same_best == 3
 
 
-def test_instructions_are_tried_with_and_without(handlers, encoders):
+def test_instructions_are_tried_with_and_without(engine, encoders):
     asked = replace(ASKED, model=INSTRUCT, instruction="Find the answer")
-    grid = try_prompts(handlers, asked)
+    grid = try_prompts(engine, asked)
     encoder = encoders("multilingual-e5-instruct")
     assert grid.choices == ("none", "instruction")
     front = INSTRUCT_TEMPLATE.format(instruction="Find the answer")
@@ -140,8 +140,8 @@ def test_instructions_are_tried_with_and_without(handlers, encoders):
     assert [(cell.left, cell.right) for cell in grid.cells if cell.is_usual] == [("instruction", "none")]
 
 
-def test_right_passages_are_ranked_where_they_are_known(handlers):
-    assert all(cell.right_ranks is None for cell in try_prompts(handlers, ASKED).cells)
-    for cell in try_prompts(handlers, ASKED, is_paired=True).cells:
+def test_right_passages_are_ranked_where_they_are_known(engine):
+    assert all(cell.right_ranks is None for cell in try_prompts(engine, ASKED).cells)
+    for cell in try_prompts(engine, ASKED, is_paired=True).cells:
         above = (cell.scores > np.diagonal(cell.scores)[:, None]).sum(axis=1)
         assert cell.right_ranks.tolist() == (above + 1).tolist()

@@ -6,7 +6,7 @@ import pytest
 
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.embedding import embed_corpus
-from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.corpus.vector_store import VectorStore
 from tests.studio.conftest import ENGLISH
 
 TEXTS = (
@@ -39,8 +39,8 @@ def setting():
 
 
 @pytest.fixture
-def embed(handlers, corpus, setting):
+def embed(engine, corpus, setting):
     def embed_with(of=None, under=None, kept=None, on_news=ignore):
-        return embed_corpus(handlers, of or corpus, under or setting, kept or KeptVectors(), on_news)
+        return embed_corpus(engine, of or corpus, under or setting, kept or VectorStore(), on_news)
 
     return embed_with

@@ -16,7 +16,7 @@ import pyarrow.parquet
 import pytest
 
 from e5studio.studio.corpus import tab as corpus_tab
-from e5studio.studio.corpus.visitor_store import SHELVES
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from tests.studio.browsing import MARKS, NASTY, expect, reload, take_model
 from tests.studio.conftest import ENGLISH
 
@@ -111,7 +111,7 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
     embedded = []
     real = corpus_tab.embed_corpus
 
-    def slow(handlers, corpus, setting, kept, on_news):
+    def slow(engine, corpus, setting, kept, on_news):
         def news(told):
             if told.n_done:
                 embedded.append(told.n_done)
@@ -119,7 +119,7 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
             if told.n_done:
                 held_up.wait(20)
 
-        return real(handlers, corpus, setting, kept, news)
+        return real(engine, corpus, setting, kept, news)
 
     monkeypatch.setattr(corpus_tab, "embed_corpus", slow)
     page = open_page()
@@ -276,7 +276,7 @@ def test_a_result_that_comes_late_is_not_shown_beside_other_texts(open_page, hel
 def test_a_shelf_that_is_gone_gets_a_new_key(open_page):
     page = open_page()
     open_corpus(page)
-    SHELVES.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))
+    VISITOR_STORES.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))
     page.locator("#e5-paste textarea").fill("one\ntwo\nthree")
     page.locator("#e5-use-paste").click()
     expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
@@ -286,17 +286,17 @@ def test_a_shelf_that_is_gone_gets_a_new_key(open_page):
 def test_forgetting_leaves_nothing_on_the_server(open_page):
     page = open_page()
     open_corpus(page)
-    before = SHELVES.n_bytes
+    before = VISITOR_STORES.n_bytes
     upload(page, "\n".join(f"text {n}" for n in range(30)).encode(), "thirty.txt")
     expect(page.locator("#e5-chosen")).to_contain_text("30 texts")
     folder = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir() + "/gradio"))
     assert list(folder.rglob("thirty.txt"))
     embed(page)
-    assert SHELVES.n_bytes > before + 30 * 384 * 4
+    assert VISITOR_STORES.n_bytes > before + 30 * 384 * 4
     page.locator("#e5-forget").click()
     expect(page.locator("#e5-embed-status")).to_contain_text("Forgotten")
     expect(page.locator("#e5-found")).to_have_count(0)
-    assert SHELVES.n_bytes <= before + 10_000
+    assert VISITOR_STORES.n_bytes <= before + 10_000
     assert not list(folder.rglob("thirty.txt"))
     reload(page)
     open_corpus(page)

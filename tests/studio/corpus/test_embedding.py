@@ -11,9 +11,9 @@ from e5studio.batching import Limits
 from e5studio.errors import NonFiniteError
 from e5studio.studio.corpus.corpus import CorpusSetting
 from e5studio.studio.corpus.embedding import embed_corpus
-from e5studio.studio.corpus.vector_store import KeptVectors
-from e5studio.studio.corpus.visitor_store import Shelves
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.corpus.vector_store import VectorStore
+from e5studio.studio.corpus.visitor_store import VisitorStores
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.errors import StoppedError
 from tests.fakes import FakeBackend, encoder_over
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE, StandInPool
@@ -43,7 +43,7 @@ def backend(checkpoints):
 @pytest.fixture
 def fake(backend, checkpoints):
     """Handlers over an encoder that remembers what it was given."""
-    return Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+    return Engine(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
 
 
 MANY = tuple(f"text number {number} {'of some length ' * (number % 5)}" for number in range(40))
@@ -59,7 +59,7 @@ class TestVectors:
         assert not found.vectors.flags.writeable
 
     @pytest.mark.parametrize(
-        ("model", "use", "prompt"),
+        ("model", "prompt_mode", "prompt"),
         [
             (ENGLISH, "symmetric", "query: "),
             (ENGLISH, "none", ""),
@@ -68,10 +68,10 @@ class TestVectors:
             (OFFLINE, "retrieval", ""),
         ],
     )
-    def test_stand_behind_the_prompt_of_passages(self, embed, model, use, prompt):
-        found = embed(under=CorpusSetting(model, use, "Find it"))
+    def test_stand_behind_the_prompt_of_passages(self, embed, model, prompt_mode, prompt):
+        found = embed(under=CorpusSetting(model, prompt_mode, "Find it"))
         assert found.prompt == prompt
-        assert found.setting.use == ("none" if model == OFFLINE else use)
+        assert found.setting.prompt_mode == ("none" if model == OFFLINE else prompt_mode)
 
     def test_have_the_title_in_front(self, embed, encoders):
         found = embed(make_corpus(TEXTS[:2], titles=("A title", "")))
@@ -87,7 +87,7 @@ class TestVectors:
         assert found.n_dropped.tolist() == [report.truncated[0].n_dropped, 0, report.truncated[0].n_dropped]
 
     def test_what_the_vocabulary_lacks_is_kept_with_the_vectors(self, embed, encoders):
-        kept = KeptVectors()
+        kept = VectorStore()
         texts = ["a summit", "\U0001f9ff \U00012031", "a summit"]
         expected = encoders("e5").prepare(texts, prompt="passage: ").report.unknown_share
         assert expected[1] > 0
@@ -102,53 +102,53 @@ class TestVectors:
             return vectors
 
         backend = FakeBackend(checkpoints("e5").meta.embed_dim, spoil=spoil)
-        handlers = Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+        engine = Engine(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
         corpus = make_corpus(["one", "two words and more", "three"], (2, 7, 8))
         with pytest.raises(NonFiniteError, match="on line 7") as caught:
-            embed_corpus(handlers, corpus, CorpusSetting(ENGLISH, "retrieval"), KeptVectors(), ignore)
+            embed_corpus(engine, corpus, CorpusSetting(ENGLISH, "retrieval"), VectorStore(), ignore)
         assert caught.value.indices == (1,)
 
 
 class TestNothingTwice:
     def test_duplicates_are_embedded_once(self, fake, backend, setting):
-        found = embed_corpus(fake, make_corpus(MANY * 2), setting, KeptVectors(), ignore)
+        found = embed_corpus(fake, make_corpus(MANY * 2), setting, VectorStore(), ignore)
         assert n_texts_seen(backend) == len(MANY)
         np.testing.assert_array_equal(found.vectors[: len(MANY)], found.vectors[len(MANY) :])
         assert found.n_embedded == 80
 
     def test_after_a_stop_only_the_rest(self, fake, backend, setting):
-        whole = embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), ignore)
+        whole = embed_corpus(fake, make_corpus(MANY), setting, VectorStore(), ignore)
         backend.seen.clear()
-        shelves = Shelves()
-        token, shelf = shelves.open()
+        stores = VisitorStores()
+        token, store = stores.open()
         with pytest.raises(StoppedError):
-            embed_corpus(fake, make_corpus(MANY), setting, shelf.vectors, stop_after(3))
+            embed_corpus(fake, make_corpus(MANY), setting, store.vectors, stop_after(3))
         done = n_texts_seen(backend)
         assert 0 < done < len(MANY)
         # As after the page was loaded again, and the file read once more.
-        same, shelf = shelves.open(token)
+        same, store = stores.open(token)
         assert same == token
-        found = embed_corpus(fake, make_corpus(MANY), setting, shelf.vectors, ignore)
+        found = embed_corpus(fake, make_corpus(MANY), setting, store.vectors, ignore)
         assert n_texts_seen(backend) == len(MANY)
         assert found.n_embedded == len(MANY) - done
         np.testing.assert_array_equal(found.vectors, whole.vectors)
         np.testing.assert_array_equal(found.n_tokens, whole.n_tokens)
 
     def test_an_edited_corpus_shares_what_it_can(self, fake, backend, setting):
-        kept = KeptVectors()
+        kept = VectorStore()
         embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
         found = embed_corpus(fake, make_corpus((*MANY[5:], "a new text")), setting, kept, ignore)
         assert found.n_embedded == 1
         assert n_texts_seen(backend) == len(MANY) + 1
 
     def test_another_prompt_shares_nothing(self, fake, backend, setting):
-        kept = KeptVectors()
+        kept = VectorStore()
         embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
-        embed_corpus(fake, make_corpus(MANY), replace(setting, use="symmetric"), kept, ignore)
+        embed_corpus(fake, make_corpus(MANY), replace(setting, prompt_mode="symmetric"), kept, ignore)
         assert n_texts_seen(backend) == 2 * len(MANY)
 
     def test_nothing_is_due(self, fake, backend, setting):
-        kept = KeptVectors()
+        kept = VectorStore()
         first = embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
         again = embed_corpus(fake, make_corpus(MANY), setting, kept, ignore)
         assert again.n_embedded == 0
@@ -158,7 +158,7 @@ class TestNothingTwice:
 class TestNews:
     def test_share_and_texts_grow_to_all(self, fake, setting):
         told = []
-        embed_corpus(fake, make_corpus(MANY * 2), setting, KeptVectors(), told.append)
+        embed_corpus(fake, make_corpus(MANY * 2), setting, VectorStore(), told.append)
         assert told[0].doing.endswith("e5-small-v2")
         batches = [news for news in told if news.doing == "Embedding"]
         assert [news.share for news in batches] == sorted(news.share for news in batches)
@@ -170,7 +170,7 @@ class TestNews:
 
         monkeypatch.setattr(embedding, "_SECONDS_UNTIL_SPEED", 0)
         told = []
-        embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), told.append)
+        embed_corpus(fake, make_corpus(MANY), setting, VectorStore(), told.append)
         batches = [news for news in told if news.doing == "Embedding"]
         assert all(news.texts_per_second > 0 for news in batches)
         assert batches[-1].seconds_left == 0
@@ -182,17 +182,17 @@ class TestNews:
                 raise StoppedError
 
         with pytest.raises(StoppedError):
-            embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), on_news)
+            embed_corpus(fake, make_corpus(MANY), setting, VectorStore(), on_news)
         assert not backend.seen
         assert fake.pool.n_leased == fake.pool.n_released
 
     def test_texts_are_cut_into_tokens_some_at_a_time(self, fake, setting, monkeypatch):
         from e5studio.studio.corpus import embedding
 
-        whole = embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), ignore)
+        whole = embed_corpus(fake, make_corpus(MANY), setting, VectorStore(), ignore)
         monkeypatch.setattr(embedding, "_TOKENIZED_AT_ONCE", 7)
         told = []
-        found = embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), told.append)
+        found = embed_corpus(fake, make_corpus(MANY), setting, VectorStore(), told.append)
         assert sum(news.doing.startswith("Cutting") for news in told) == 6
         np.testing.assert_array_equal(found.vectors, whole.vectors)
 
@@ -205,5 +205,5 @@ def test_others_are_served_between_batches(fake, setting):
         if news.doing == "Embedding" and not answers:
             answers.append(fake.embed(ENGLISH, {"queries": ["a query"]}, [{"prompt_name": "query"}]))
 
-    embed_corpus(fake, make_corpus(MANY), setting, KeptVectors(), on_news)
+    embed_corpus(fake, make_corpus(MANY), setting, VectorStore(), on_news)
     assert len(answers) == 1

@@ -19,8 +19,8 @@ from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.embedding import embed_corpus
 from e5studio.studio.corpus.evaluation import METRICS, FailedSetting, SettingResult, measure
 from e5studio.studio.corpus.pairs import Pairs, read_pairs
-from e5studio.studio.corpus.vector_store import KeptVectors
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.corpus.vector_store import VectorStore
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.errors import LimitError, StoppedError
 from tests.evaluation.evaluation_sets import EVALUATIONS, needs_evaluations
 from tests.fakes import FakeBackend, encoder_over
@@ -40,8 +40,8 @@ PAIRS = read_pairs([f"which {text}" for text in WORDS[:12]], [WORDS[n] for n in 
 RETRIEVAL = CorpusSetting(ENGLISH, "retrieval")
 
 
-def measured(handlers, settings, kept=None, *, corpus=CORPUS, pairs=PAIRS, on_stage=None, **more):
-    return measure(handlers, corpus, pairs, settings, kept or KeptVectors(), on_stage, **more)
+def measured(engine, settings, kept=None, *, corpus=CORPUS, pairs=PAIRS, on_stage=None, **more):
+    return measure(engine, corpus, pairs, settings, kept or VectorStore(), on_stage, **more)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def backend(checkpoints):
 @pytest.fixture
 def fake(backend, checkpoints):
     """Handlers over an encoder that remembers what it was given."""
-    return Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+    return Engine(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
 
 
 def n_texts_seen(backend):
@@ -136,10 +136,10 @@ def test_a_number_is_a_line_whatever_the_ids_say_and_all_rows_of_its_text_count(
 
 class TestFigures:
     @pytest.mark.parametrize(("model", "name"), [(ENGLISH, "e5"), (INSTRUCT, "multilingual-e5-instruct")])
-    def test_they_are_those_of_an_evaluation(self, handlers, encoders, model, name):
+    def test_they_are_those_of_an_evaluation(self, engine, encoders, model, name):
         words = "Find the place" if model == INSTRUCT else None
         expected = evaluate(encoders(name), as_task(), instruction=words)
-        found = measured(handlers, [CorpusSetting(model, "retrieval", words or "")])
+        found = measured(engine, [CorpusSetting(model, "retrieval", words or "")])
         [row] = found.rows
         for metric in METRICS:
             assert row.means[metric].value == pytest.approx(expected.scores[metric], abs=5e-6)
@@ -148,67 +148,67 @@ class TestFigures:
         assert row.difference is None
         assert (found.against, found.of) == (0, CORPUS.key)
 
-    def test_a_use_puts_its_prompts_in_front_and_an_unknown_one_is_the_usual(self, handlers):
+    def test_a_use_puts_its_prompts_in_front_and_an_unknown_one_is_the_usual(self, engine):
         settings = [CorpusSetting(ENGLISH, "symmetric"), CorpusSetting(ENGLISH, "none"), CorpusSetting(OFFLINE, "none")]
-        rows = measured(handlers, [*settings, CorpusSetting(OFFLINE, "retrieval")]).rows
+        rows = measured(engine, [*settings, CorpusSetting(OFFLINE, "retrieval")]).rows
         assert [row.prompts for row in rows] == [("query: ", "query: "), ("", ""), ("", ""), ("", "")]
-        assert [row.use for row in rows] == ["symmetric", "none", "none", "none"]
+        assert [row.prompt_mode for row in rows] == ["symmetric", "none", "none", "none"]
         assert rows[3].n_embedded == 0  # the same as the one before
 
-    def test_each_is_held_against_the_first_or_the_best(self, handlers):
+    def test_each_is_held_against_the_first_or_the_best(self, engine):
         settings = [CorpusSetting(ENGLISH, "none"), RETRIEVAL, CorpusSetting(OFFLINE, "none")]
-        kept = KeptVectors()
-        found = measured(handlers, settings, kept)
+        kept = VectorStore()
+        found = measured(engine, settings, kept)
         scores = [row.per_query.values["ndcg_at_10"] for row in found.rows]
         assert found.rows[1].difference == compare_means(scores[0], scores[1])
         assert found.rows[0].difference is None
-        best = measured(handlers, settings, kept, against="best")
+        best = measured(engine, settings, kept, against="best")
         assert best.against == int(np.argmax([score.mean() for score in scores]))
         assert best.rows[best.against].difference is None
         others = [row.difference for place, row in enumerate(best.rows) if place != best.against]
         assert all(other.difference <= 0 for other in others)
 
-    def test_few_queries_have_no_interval(self, handlers):
+    def test_few_queries_have_no_interval(self, engine):
         few = read_pairs(["which summit", "which river"], [WORDS[0], WORDS[2]], CORPUS)
-        [row] = measured(handlers, [RETRIEVAL], pairs=few).rows
+        [row] = measured(engine, [RETRIEVAL], pairs=few).rows
         assert row.means["ndcg_at_10"].interval is None
 
-    def test_all_rows_with_the_text_of_an_answer_count(self, handlers):
+    def test_all_rows_with_the_text_of_an_answer_count(self, engine):
         corpus = Corpus("twins.csv", ("the summit", "the summit", "a river"), (1, 2, 3))
         pairs = read_pairs(["the summit"], ["the summit"], corpus)
-        [row] = measured(handlers, [RETRIEVAL], corpus=corpus, pairs=pairs).rows
+        [row] = measured(engine, [RETRIEVAL], corpus=corpus, pairs=pairs).rows
         assert row.means["recall_at_1"].value == 0.5
         assert row.means["ndcg_at_10"].value == 1
 
-    def test_grades_are_gains(self, handlers):
+    def test_grades_are_gains(self, engine):
         pairs = Pairs(PAIRS.queries, tuple((0, 1) for _ in PAIRS.queries), tuple((3, 1) for _ in PAIRS.queries))
         assert pairs.judgements["4"] == {"0": 3, "1": 1}
         graded, plain = (
-            measured(handlers, [RETRIEVAL], pairs=each).rows[0].means["ndcg_at_10"].value
+            measured(engine, [RETRIEVAL], pairs=each).rows[0].means["ndcg_at_10"].value
             for each in (pairs, Pairs(pairs.queries, pairs.relevant))
         )
         assert graded != plain
 
 
 class TestVectorsAreKept:
-    def test_a_second_run_embeds_nothing(self, handlers):
-        kept, settings = KeptVectors(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
-        first = measured(handlers, settings, kept)
+    def test_a_second_run_embeds_nothing(self, engine):
+        kept, settings = VectorStore(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+        first = measured(engine, settings, kept)
         assert [row.n_embedded for row in first.rows] == [42, 42]
         assert all(row.seconds_per_thousand > 0 and row.tokens_per_second > 0 for row in first.rows)
-        second = measured(handlers, settings, kept)
+        second = measured(engine, settings, kept)
         assert [row.n_embedded for row in second.rows] == [0, 0]
         assert all(row.seconds_per_thousand is None and row.tokens_per_second is None for row in second.rows)
         assert [row.means for row in second.rows] == [row.means for row in first.rows]
 
-    def test_another_instruction_embeds_the_queries_alone_whose_speed_tells_nothing_of_texts(self, handlers):
+    def test_another_instruction_embeds_the_queries_alone_whose_speed_tells_nothing_of_texts(self, engine):
         settings = [CorpusSetting(INSTRUCT, "retrieval", words) for words in ("Find it", "Find the place")]
-        rows = measured(handlers, settings).rows
+        rows = measured(engine, settings).rows
         assert [row.n_embedded for row in rows] == [42, 12]
         assert (rows[1].seconds_per_thousand, rows[1].tokens_per_second) == (None, None)
 
     def test_what_was_embedded_to_be_searched_is_not_embedded_again(self, fake, backend):
-        kept = KeptVectors()
+        kept = VectorStore()
         embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore)
         assert n_texts_seen(backend) == 30
         [row] = measured(fake, [RETRIEVAL], kept).rows
@@ -217,7 +217,7 @@ class TestVectorsAreKept:
         assert embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore).n_embedded == 0  # and the other way round
 
     def test_a_stop_loses_no_batch_that_was_done(self, fake, backend):
-        kept, told = KeptVectors(), []
+        kept, told = VectorStore(), []
 
         def stop(share, words):
             told.append(words)
@@ -233,54 +233,54 @@ class TestVectorsAreKept:
         assert n_texts_seen(backend) == 42
         assert row.n_embedded == 42 - done
 
-    def test_a_stop_in_the_second_setting_loses_none_of_the_first(self, handlers):
-        kept, settings = KeptVectors(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
+    def test_a_stop_in_the_second_setting_loses_none_of_the_first(self, engine):
+        kept, settings = VectorStore(), [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
 
         def stop(share, words):
             if words.startswith("Setting 2 of 2: Embedding"):
                 raise StoppedError
 
         with pytest.raises(StoppedError):
-            measured(handlers, settings, kept, on_stage=stop)
-        first, second = measured(handlers, settings, kept).rows
+            measured(engine, settings, kept, on_stage=stop)
+        first, second = measured(engine, settings, kept).rows
         assert first.n_embedded == 0
         assert second.n_embedded < 42
 
-    def test_where_there_is_no_room_all_is_measured_all_the_same(self, handlers):
+    def test_where_there_is_no_room_all_is_measured_all_the_same(self, engine):
         settings = [RETRIEVAL, CorpusSetting(OFFLINE, "none"), RETRIEVAL]
-        rows = measured(handlers, settings, KeptVectors(max_bytes=1)).rows
+        rows = measured(engine, settings, VectorStore(max_bytes=1)).rows
         assert [row.n_embedded for row in rows] == [42, 42, 42]  # the first's vectors had to make way
-        assert rows[2].means == rows[0].means == measured(handlers, [RETRIEVAL]).rows[0].means
+        assert rows[2].means == rows[0].means == measured(engine, [RETRIEVAL]).rows[0].means
 
-    def test_vectors_that_made_way_are_not_held_on_to(self, handlers):
+    def test_vectors_that_made_way_are_not_held_on_to(self, engine):
         made = []
 
-        class Watched(KeptVectors):
+        class Watched(VectorStore):
             def rows(self, *asked):
                 found = super().rows(*asked)
                 made.append(weakref.ref(found))
                 return found
 
         kept = Watched(max_bytes=1)
-        found = measured(handlers, [RETRIEVAL, CorpusSetting(OFFLINE, "none"), RETRIEVAL], kept)
+        found = measured(engine, [RETRIEVAL, CorpusSetting(OFFLINE, "none"), RETRIEVAL], kept)
         assert len(found.rows) == 3
         assert sum(each() is not None for each in made) == 1  # the latest, which kept always holds
 
-    def test_the_speed_is_that_of_the_texts_that_were_embedded(self, handlers, encoders):
+    def test_the_speed_is_that_of_the_texts_that_were_embedded(self, engine, encoders):
         half = Corpus("half.csv", CORPUS.texts[:15], CORPUS.lines[:15], titles=CORPUS.titles[:15])
-        kept = KeptVectors()
-        embed_corpus(handlers, half, RETRIEVAL, kept, ignore)
-        [row] = measured(handlers, [RETRIEVAL], kept).rows
+        kept = VectorStore()
+        embed_corpus(engine, half, RETRIEVAL, kept, ignore)
+        [row] = measured(engine, [RETRIEVAL], kept).rows
         n_tokens = encoders("e5").prepare(CORPUS.documents[15:], prompt="passage: ").report.n_tokens
         per_text = row.seconds_per_thousand * row.tokens_per_second / 1000
         assert per_text == pytest.approx(n_tokens.mean())
 
 
 class TestStages:
-    def test_progress_counts_settings(self, handlers):
+    def test_progress_counts_settings(self, engine):
         told = []
         settings = [RETRIEVAL, CorpusSetting(OFFLINE, "none")]
-        measured(handlers, settings, on_stage=lambda *stage: told.append(stage))
+        measured(engine, settings, on_stage=lambda *stage: told.append(stage))
         loading = ("Loading", "Downloading")  # which comes before anything is counted
         shares = [share for share, words in told[:-1] if not words.split(": ")[1].startswith(loading)]
         assert shares == sorted(shares)
@@ -307,17 +307,17 @@ class TestStages:
             return vectors
 
         backend = FakeBackend(checkpoints("e5").meta.embed_dim, spoil=spoil)
-        fake = Handlers(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
-        kept = KeptVectors()
+        fake = Engine(StandInPool({ENGLISH: lambda: encoder_over(checkpoints("e5"), backend)}))
+        kept = VectorStore()
         embed_corpus(fake, CORPUS, RETRIEVAL, kept, ignore)
         is_broken = True
         pairs = read_pairs(["one", "two words and more"], [WORDS[0], WORDS[1]], CORPUS)
         [failed] = measured(fake, [RETRIEVAL], kept, pairs=pairs).rows
         assert "no usable vector for the query “two words and more”" in failed.reason
 
-    def test_a_setting_that_fails_leaves_the_others_standing(self, handlers):
+    def test_a_setting_that_fails_leaves_the_others_standing(self, engine):
         settings = [CorpusSetting(ABSENT, "retrieval"), RETRIEVAL, CorpusSetting(FAULTY, "retrieval")]
-        found = measured(handlers, [*settings, CorpusSetting("no/such-model", "none"), RETRIEVAL])
+        found = measured(engine, [*settings, CorpusSetting("no/such-model", "none"), RETRIEVAL])
         failed = [row.reason for row in found.rows if isinstance(row, FailedSetting)]
         assert "does not answer" in failed[0]
         assert "Something went wrong" in failed[1]
@@ -327,15 +327,15 @@ class TestStages:
         assert found.rows[4].difference.difference == 0
         assert found.rows[4].difference.p_value == 1
 
-    def test_where_all_fail_nothing_is_held_against_anything(self, handlers):
-        found = measured(handlers, [CorpusSetting(ABSENT, "retrieval")])
+    def test_where_all_fail_nothing_is_held_against_anything(self, engine):
+        found = measured(engine, [CorpusSetting(ABSENT, "retrieval")])
         assert (found.against, len(found.rows)) == (None, 1)
 
-    def test_what_is_not_installed_is_missed_before_anything_is_embedded(self, handlers, stand_in_pool, monkeypatch):
+    def test_what_is_not_installed_is_missed_before_anything_is_embedded(self, engine, stand_in_pool, monkeypatch):
         monkeypatch.setitem(sys.modules, "pytrec_eval", None)
         before = stand_in_pool.n_leased
         with pytest.raises(MissingDependencyError, match="pytrec_eval"):
-            measured(handlers, [RETRIEVAL])
+            measured(engine, [RETRIEVAL])
         assert stand_in_pool.n_leased == before
 
 
@@ -354,7 +354,7 @@ def part_of_scifact(folder):
 
 
 @needs_evaluations
-def test_scifact_comes_out_as_the_command_measures_it(handlers, offline_encoder, tmp_path):
+def test_scifact_comes_out_as_the_command_measures_it(engine, offline_encoder, tmp_path):
     task = read_beir(part_of_scifact(tmp_path))
     documents = list(task.documents())
     corpus = Corpus(
@@ -370,8 +370,8 @@ def test_scifact_comes_out_as_the_command_measures_it(handlers, offline_encoder,
     )
     assert len(corpus) > 300
     assert len(pairs) == 300
-    kept, cache = KeptVectors(), VectorCache()
-    [row] = measured(handlers, [CorpusSetting(OFFLINE, "none", dtype="float32")], kept, corpus=corpus, pairs=pairs).rows
+    kept, cache = VectorStore(), VectorCache()
+    [row] = measured(engine, [CorpusSetting(OFFLINE, "none", dtype="float32")], kept, corpus=corpus, pairs=pairs).rows
     spec = offline_encoder.spec
     for texts in (corpus.documents, pairs.queries):  # the same vectors, so that they are not embedded twice here
         vectors = kept.rows(spec.fingerprint, "", texts, spec.embed_dim).whole()

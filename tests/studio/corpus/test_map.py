@@ -28,7 +28,7 @@ from e5studio.studio.corpus.map import (
 )
 from e5studio.studio.errors import StoppedError
 from e5studio.studio.map.placing import MapSettings
-from e5studio.studio.serving.downloads import MAX_INLINE_CHARACTERS, Parcels, posted
+from e5studio.studio.serving.downloads import MAX_INLINE_CHARACTERS, Downloads, as_payload
 from tests.studio.conftest import ENGLISH
 
 TOPICS = ("mountain summit", "river valley", "protein food")
@@ -291,9 +291,9 @@ def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
     figure, _ = draw_corpus_map(large, placed, "tokens", hits=[1])
     assert figure["data"][0]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
     assert len(figure["hover"]["traces"][0][0][1]) <= 81
-    parcels = Parcels()
-    key = posted(figure, parcels)["parcel"].rsplit("/", 1)[-1]
-    assert MAX_INLINE_CHARACTERS < len(parcels.get(key).content) < 8_000_000
+    downloads = Downloads()
+    key = as_payload(figure, downloads)["payload"].rsplit("/", 1)[-1]
+    assert MAX_INLINE_CHARACTERS < len(downloads.get(key).content) < 8_000_000
 
 
 def test_over_a_crowd_lines_and_rings_are_drawn_last_and_by_webgl():

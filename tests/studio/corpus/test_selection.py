@@ -15,23 +15,23 @@ from e5studio.studio.corpus.selection import (
     pairs_of,
     query_column,
 )
-from e5studio.studio.corpus.table_file import Table
-from e5studio.studio.corpus.visitor_store import Shelves
+from e5studio.studio.corpus.table_file import SourceTable
+from e5studio.studio.corpus.visitor_store import VisitorStores
 from e5studio.studio.errors import LimitError
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 
-TABLE = Table(
+TABLE = SourceTable(
     "papers.csv",
     ("_id", "title", "text", "question"),
     (("3", "2", "5"), ("One", "Two", "Three"), ("first text", "second text", ""), ("what is first", None, "third?")),
     (2, 3, 5),
 )
-PAIRS = Table("pairs.csv", ("query", "corpus-id"), (("a", "b", "nobody"), ("2", "3", "9")), (2, 3, 4))
+PAIRS = SourceTable("pairs.csv", ("query", "corpus-id"), (("a", "b", "nobody"), ("2", "3", "9")), (2, 3, 4))
 
 
 @pytest.fixture
-def shelf():
-    found = Shelves().open()[1]
+def store():
+    found = VisitorStores().open()[1]
     found.keep_table(TABLE)
     return found
 
@@ -45,43 +45,43 @@ def test_a_gpu_that_is_lent_for_seconds_embeds_no_corpus(monkeypatch):
 
 def test_nothing_is_chosen_without_a_file():
     with pytest.raises(TextError, match="Choose a file"):
-        chosen_corpus(Shelves().open()[1], None, None, None)
+        chosen_corpus(VisitorStores().open()[1], None, None, None)
 
 
-def test_the_corpus_stays_the_same_as_long_as_the_choice_does(shelf):
-    first = chosen_corpus(shelf, "text", "title", None)
-    assert chosen_corpus(shelf, "text", "title", None) is first
-    assert shelf.corpus is first
+def test_the_corpus_stays_the_same_as_long_as_the_choice_does(store):
+    first = chosen_corpus(store, "text", "title", None)
+    assert chosen_corpus(store, "text", "title", None) is first
+    assert store.corpus is first
     assert first.documents == ("One first text", "Two second text")
-    other = chosen_corpus(shelf, "text", None, None)
+    other = chosen_corpus(store, "text", None, None)
     assert other is not first
-    assert shelf.corpus is other
-    assert chosen_corpus(shelf, None, None, None) is other  # the guess is the text column
+    assert store.corpus is other
+    assert chosen_corpus(store, None, None, None) is other  # the guess is the text column
 
 
 def test_the_model_decides_what_is_kept_of_a_setting():
     assert corpus_setting(ENGLISH, "retrieval", "a task").instruction == ""
     assert corpus_setting(INSTRUCT, "retrieval", " a task ").instruction == "a task"
-    assert corpus_setting(OFFLINE, "retrieval", "a task").use == "none"
+    assert corpus_setting(OFFLINE, "retrieval", "a task").prompt_mode == "none"
 
 
-def test_pairs_of_another_file_find_their_answers_by_id(shelf):
-    corpus = chosen_corpus(shelf, "text", None, None)
+def test_pairs_of_another_file_find_their_answers_by_id(store):
+    corpus = chosen_corpus(store, "text", None, None)
     pairs = pairs_of(corpus, TABLE, PAIRS, "query", "corpus-id")
     assert pairs.queries == ("a", "b")
     assert pairs.relevant == ((1,), (0,))
     assert pairs.left_out == (4,)
 
 
-def test_a_query_beside_a_text_is_answered_by_it(shelf):
+def test_a_query_beside_a_text_is_answered_by_it(store):
     """Also where ids look like lines: that of line 2 is 3."""
-    corpus = chosen_corpus(shelf, "text", None, None)
+    corpus = chosen_corpus(store, "text", None, None)
     pairs = pairs_of(corpus, TABLE, None, "question", None)
     assert (pairs.queries, pairs.relevant) == (("what is first",), ((0,),))
 
 
-def test_what_is_missing_is_asked_for(shelf):
-    corpus = chosen_corpus(shelf, "text", None, None)
+def test_what_is_missing_is_asked_for(store):
+    corpus = chosen_corpus(store, "text", None, None)
     with pytest.raises(TextError, match="column that holds the queries"):
         pairs_of(corpus, TABLE, None, None, None)
     with pytest.raises(TextError, match="column that holds the answers"):
@@ -90,21 +90,21 @@ def test_what_is_missing_is_asked_for(shelf):
         pairs_of(corpus, TABLE, PAIRS, "nobody", "corpus-id")
 
 
-def test_texts_that_would_find_themselves_are_no_queries(shelf):
-    corpus = chosen_corpus(shelf, "question", None, None)
+def test_texts_that_would_find_themselves_are_no_queries(store):
+    corpus = chosen_corpus(store, "question", None, None)
     with pytest.raises(TextError, match="each query would find itself"):
         pairs_of(corpus, TABLE, None, "question", None)
 
 
 def test_of_questions_and_answers_the_answers_are_the_texts():
-    table = Table("faq.csv", ("question", "answer"), (("what?",), ("that",)), (2,))
+    table = SourceTable("faq.csv", ("question", "answer"), (("what?",), ("that",)), (2,))
     assert (table.text_column, query_column(table)) == ("answer", "question")
 
 
 def test_other_models_are_used_in_their_own_way():
     left = corpus_setting(OFFLINE, "none", "")
     found = measured_settings(left, [], "a task", [ENGLISH, INSTRUCT])
-    assert [(each.model, each.use, each.instruction) for each in found] == [
+    assert [(each.model, each.prompt_mode, each.instruction) for each in found] == [
         (OFFLINE, "none", ""),
         (ENGLISH, "retrieval", ""),
         (INSTRUCT, "retrieval", ""),
@@ -121,7 +121,7 @@ def test_settings_hold_each_once_and_the_left_side_first():
     left = corpus_setting(ENGLISH, "retrieval", "")
     found = measured_settings(left, ["none", "int8"], "not heeded", [ENGLISH, OFFLINE])
     assert found[0] == left
-    assert [(each.model, each.use, each.dtype) for each in found[1:]] == [
+    assert [(each.model, each.prompt_mode, each.dtype) for each in found[1:]] == [
         (ENGLISH, "none", "auto"),
         (ENGLISH, "retrieval", "int8"),
         (OFFLINE, "none", "auto"),

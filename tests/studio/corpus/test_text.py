@@ -11,16 +11,16 @@ import pytest
 from e5studio.analysis.attribution import Words
 from e5studio.prompts import Prompt
 from e5studio.studio.corpus import text as corpus_text
-from e5studio.studio.corpus.charts import draw_measured
+from e5studio.studio.corpus.charts import draw_evaluation
 from e5studio.studio.corpus.corpus import Corpus
 from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
 from e5studio.studio.corpus.evaluation import FailedSetting, measure
 from e5studio.studio.corpus.pairs import Pairs
 from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult, carrying_words, search_corpus
 from e5studio.studio.corpus.selection import corpus_setting
-from e5studio.studio.corpus.table_file import Table
-from e5studio.studio.corpus.tables import measured_table, preview_table
-from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.corpus.table_file import SourceTable
+from e5studio.studio.corpus.tables import evaluation_table, preview_table
+from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.why.explanation import TextReading
 from tests.studio.browsing import NASTY
 from tests.studio.conftest import ABSENT, ENGLISH
@@ -41,22 +41,22 @@ def corpus():
 
 
 @pytest.fixture(scope="module")
-def embedded(handlers, corpus):
-    return embed_corpus(handlers, corpus, corpus_setting(ENGLISH, "retrieval", ""), KeptVectors(), lambda news: None)
+def embedded(engine, corpus):
+    return embed_corpus(engine, corpus, corpus_setting(ENGLISH, "retrieval", ""), VectorStore(), lambda news: None)
 
 
 @pytest.fixture(scope="module")
-def measured(handlers, corpus):
+def measured(engine, corpus):
     pairs = Pairs(tuple(f"query {n}" for n in range(12)), tuple((n,) for n in range(12)), left_out=(7,))
     left = corpus_setting(ENGLISH, "retrieval", "")
     settings = [left, corpus_setting(ENGLISH, "none", ""), corpus_setting(ABSENT, "retrieval", "")]
-    return measure(handlers, corpus, pairs, settings, KeptVectors())
+    return measure(engine, corpus, pairs, settings, VectorStore())
 
 
 def test_what_could_not_be_read_is_named_by_line():
     bad = tuple(f"line {n} has 1 cells, the header 2" for n in range(10))
     said = words_of(
-        corpus_text.file_read(Table("a.csv", ("a", "b"), (("x",), ("y",)), (2,), bad, other_delimiter=None))
+        corpus_text.file_read(SourceTable("a.csv", ("a", "b"), (("x",), ("y",)), (2,), bad, other_delimiter=None))
     )
     assert "a.csv : 1 row, 2 columns." in said
     assert "10 rows could not be read" in said
@@ -95,12 +95,12 @@ def test_what_was_embedded_is_told_with_its_prompt(embedded):
     assert "passage: " in said
 
 
-def test_hits_come_at_once_and_their_words_are_marked_later(handlers, embedded):
-    found = search_corpus(handlers, embedded, "bees", top_k=3)
+def test_hits_come_at_once_and_their_words_are_marked_later(engine, embedded):
+    found = search_corpus(engine, embedded, "bees", top_k=3)
     at_once = corpus_text.hits(found)
     assert "The 3 nearest of the corpus" in words_of(at_once)
     assert all(f"line {hit.label}" in words_of(at_once) and hit.text in words_of(at_once) for hit in found.hits)
-    carrying = carrying_words(handlers, embedded, "bees", [hit.row for hit in found.hits])
+    carrying = carrying_words(engine, embedded, "bees", [hit.row for hit in found.hits])
     later = corpus_text.hits(found, carrying)
     assert "Orange words carry" in words_of(later)
     assert "e5-holds-" in json.dumps(later)
@@ -150,7 +150,7 @@ def test_a_measurement_is_told_with_what_failed_and_how_sure_it_is(measured):
 
 
 def test_the_table_of_settings_holds_the_figures(measured):
-    table = measured_table(measured)
+    table = evaluation_table(measured)
     titles = [column["title"] for column in table["columns"]]
     for cells, row in zip(table["rows"], measured.rows, strict=True):
         assert len(cells) == len(titles)
@@ -159,13 +159,13 @@ def test_the_table_of_settings_holds_the_figures(measured):
             continue
         assert cells[1] == pytest.approx(row.means["ndcg_at_10"].value, abs=1e-6)
         assert cells[titles.index("Recall@5")] == pytest.approx(row.means["recall_at_5"].value, abs=1e-6)
-    figure = draw_measured(measured)
+    figure = draw_evaluation(measured)
     assert figure["data"][0]["x"] == pytest.approx([row[1] for row in table["rows"][:2]], abs=1e-6)
     assert all(length >= 0 for length in figure["data"][0]["error_x"]["arrayminus"])
 
 
 def test_names_of_files_columns_and_settings_stay_texts():
-    table = Table(NASTY[2], tuple(NASTY), tuple((text,) for text in NASTY), (2,))
+    table = SourceTable(NASTY[2], tuple(NASTY), tuple((text,) for text in NASTY), (2,))
     assert preview_table(table)["rows"] == [[2, *NASTY[:8]]]
     setting = corpus_setting("intfloat/multilingual-e5-large-instruct", "retrieval", NASTY[2])
     assert NASTY[2] in corpus_text.setting_name(setting)

@@ -13,15 +13,15 @@ from e5studio.errors import E5StudioError, FileFormatError, FingerprintMismatchE
 from e5studio.files import read_vectors
 from e5studio.studio.corpus.corpus import CorpusSetting
 from e5studio.studio.corpus.search import search_corpus
-from e5studio.studio.corpus.vector_files import bring_vectors, take_vectors
-from e5studio.studio.serving.downloads import Parcels
+from e5studio.studio.corpus.vector_files import export_vectors, import_vectors
+from e5studio.studio.serving.downloads import Downloads
 from tests.studio.conftest import ENGLISH, OFFLINE
 from tests.studio.corpus.conftest import LINES, TEXTS, make_corpus
 
 
 @pytest.fixture
-def parcels():
-    return Parcels()
+def downloads():
+    return Downloads()
 
 
 @pytest.fixture
@@ -30,24 +30,24 @@ def embedded(embed):
 
 
 @pytest.fixture
-def take(embedded, parcels):
+def take(embedded, downloads):
     def take_as(ending, of=None):
         if ending == ".parquet":
             pytest.importorskip("pyarrow")
-        return take_vectors(of or embedded, ending, parcels)
+        return export_vectors(of or embedded, ending, downloads)
 
     return take_as
 
 
 @pytest.fixture
-def bring(handlers, corpus, setting, tmp_path):
+def bring(engine, corpus, setting, tmp_path):
     def bring_from(source, name="mine.npy", of=None, under=None, manifest=None):
         path = source
         if isinstance(source, np.ndarray):
             path = tmp_path / "0123"
             with path.open("wb") as file:
                 np.save(file, source)
-        return bring_vectors(handlers, of or corpus, under or setting, path, name=name, manifest=manifest)
+        return import_vectors(engine, of or corpus, under or setting, path, name=name, manifest=manifest)
 
     return bring_from
 
@@ -99,7 +99,7 @@ class TestTake:
 
 
 class TestBring:
-    def test_what_was_taken(self, take, bring, embedded, handlers):
+    def test_what_was_taken(self, take, bring, embedded, engine):
         array, manifest = take(".npy")
         [parquet] = take(".parquet")
         for brought in (bring(array.path, manifest=manifest.path), bring(parquet.path, "mine.PARQUET")):
@@ -107,8 +107,8 @@ class TestBring:
             assert brought.note == ""
             assert brought.embedded.fingerprint == embedded.fingerprint
             assert brought.embedded.n_tokens is None
-            hits = search_corpus(handlers, brought.embedded, "summit").hits
-            assert hits == search_corpus(handlers, embedded, "summit").hits
+            hits = search_corpus(engine, brought.embedded, "summit").hits
+            assert hits == search_corpus(engine, embedded, "summit").hits
 
     @pytest.mark.parametrize("dtype", ["<f4", "<f8", "<f2", ">f4"])
     def test_others_are_normalised_and_said_to_tell_nothing(self, bring, embedded, dtype):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from e5studio.models import get_model_meta
-from e5studio.studio.corpus.vector_store import TextsRead
+from e5studio.studio.corpus.vector_store import TokenStats
 from e5studio.studio.diagnose.subject import Subject, TextSide
 from tests.studio.conftest import ENGLISH
 
@@ -21,7 +21,7 @@ def random_rows(n, dim=DIM, seed=0, shared=0.0):
 def make_side(texts, rows, name="texts", letter="", read="all", is_exact=True):
     rows = np.asarray(rows, np.float32)
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    known = TextsRead.nothing(len(texts)) if read == "all" else read
+    known = TokenStats.nothing(len(texts)) if read == "all" else read
     return TextSide(name, [f"{letter}{n + 1}" for n in range(len(texts))], texts, rows, known, is_exact)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from e5studio.studio.corpus.corpus import CorpusSetting
 from e5studio.studio.corpus.embedding import embed_corpus
-from e5studio.studio.corpus.vector_store import KeptVectors
+from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.diagnose import diagnosis
 from e5studio.studio.diagnose.diagnosis import diagnose
 from e5studio.studio.diagnose.subject import subject_of_corpus, subject_of_scores
@@ -153,9 +153,9 @@ def test_it_stops_when_it_is_told_to():
 
 
 class TestOfRealTexts:
-    def test_what_was_scored(self, handlers):
+    def test_what_was_scored(self, engine):
         asked = ScoreRequest(OFFLINE, "none", f"{LONG}\na query", f"{UNKNOWN}\nwhole\n\nsummit")
-        result = handlers.score(asked)
+        result = engine.score(asked)
         subject = subject_of_scores(result)
         assert [side.is_dropped_exact for side in subject.sides] == [result.reports[0].truncated[0].exact, True]
         assert [side.name for side in subject.sides] == ["queries", "passages"]
@@ -166,15 +166,15 @@ class TestOfRealTexts:
         np.testing.assert_array_equal(subject.searched.vectors, result.vectors[2:])
         assert diagnose(subject).query_hubs is None
 
-    def test_texts_with_each_other(self, handlers):
-        subject = subject_of_scores(handlers.score(ScoreRequest(OFFLINE, "none", "a\nb\na", "")))
+    def test_texts_with_each_other(self, engine):
+        subject = subject_of_scores(engine.score(ScoreRequest(OFFLINE, "none", "a\nb\na", "")))
         assert subject.queries is None
         assert len(subject.searched) == 3
         assert diagnose(subject).repeats[0].n_copies == 1
 
-    def test_a_corpus(self, handlers):
+    def test_a_corpus(self, engine):
         corpus = make_corpus([LONG, "a summit", UNKNOWN], titles=("", "A title", ""))
-        found = embed_corpus(handlers, corpus, CorpusSetting(OFFLINE, "none"), KeptVectors(), ignore)
+        found = embed_corpus(engine, corpus, CorpusSetting(OFFLINE, "none"), VectorStore(), ignore)
         subject = subject_of_corpus(found)
         assert list(subject.searched.labels) == ["2", "3", "4"]
         assert subject.searched.texts[1] == "A title a summit"

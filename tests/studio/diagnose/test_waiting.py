@@ -10,33 +10,33 @@ import pytest
 
 from e5studio.studio.diagnose.tab import _diagnoser
 from e5studio.studio.engine.result import ScoreRequest
-from e5studio.studio.jobs.job import RunningWork
-from e5studio.studio.serving.waiting_queue import WaitingLine
+from e5studio.studio.jobs.job import SessionJobs
+from e5studio.studio.serving.waiting_queue import WaitingQueue
 from tests.studio.conftest import OFFLINE
 
 
 @pytest.fixture
-def scored(handlers):
-    return handlers.score(ScoreRequest(OFFLINE, "none", "a\nb", "c"))
+def scored(engine):
+    return engine.score(ScoreRequest(OFFLINE, "none", "a\nb", "c"))
 
 
-def pressed(handlers, scored):
+def pressed(engine, scored):
     """What the status says, one after the other."""
-    press = _diagnoser(handlers, RunningWork())
+    press = _diagnoser(engine, SessionJobs())
     for values in press("scores", scored, "", None, SimpleNamespace(session_hash="somebody")):
         yield json.dumps(values[2])
 
 
-def test_whoever_waits_reads_that_and_has_the_diagnosis_then(handlers, scored):
-    with handlers.diagnosis_line.turn():  # somebody's corpus takes long
-        said = pressed(handlers, scored)
+def test_whoever_waits_reads_that_and_has_the_diagnosis_then(engine, scored):
+    with engine.diagnosis_queue.slot():  # somebody's corpus takes long
+        said = pressed(engine, scored)
         told = [next(said), next(said)]
     assert "Waiting for 1 other" in told[-1]
     assert "Diagnosed 2 queries and 1 passages" in list(said)[-1]
-    assert handlers.diagnosis_line.n_waiting == 0
+    assert engine.diagnosis_queue.n_waiting == 0
 
 
-def test_a_full_line_is_told_at_once(handlers, scored):
-    crammed = replace(handlers, diagnosis_line=WaitingLine(1, 0))
-    with crammed.diagnosis_line.turn():
+def test_a_full_line_is_told_at_once(engine, scored):
+    crammed = replace(engine, diagnosis_queue=WaitingQueue(1, 0))
+    with crammed.diagnosis_queue.slot():
         assert "The Studio is full: 1 other came before" in list(pressed(crammed, scored))[-1]

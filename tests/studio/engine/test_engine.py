@@ -11,47 +11,47 @@ import pytest
 
 from e5studio.analysis.ranking import ranks, softmax
 from e5studio.errors import ModelUnavailableError, PromptError, TextError, UnknownModelError
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest, best_passages
 from e5studio.studio.errors import FullError, LimitError, StoppedError
 from e5studio.studio.form.examples import EXAMPLES
 from e5studio.studio.scores import text as scores_text
-from e5studio.studio.serving.waiting_queue import WaitingLine
+from e5studio.studio.serving.waiting_queue import WaitingQueue
 from tests.studio.conftest import ABSENT, ENGLISH, INSTRUCT, OFFLINE
 
 QUERIES = "how much protein\nsummit define"
 PASSAGES = "about protein\nthe top of a mountain\na third passage"
 
 
-def ask(model=ENGLISH, use="retrieval", queries=QUERIES, passages=PASSAGES, **more):
-    return ScoreRequest(model, use, queries, passages, **more)
+def ask(model=ENGLISH, prompt_mode="retrieval", queries=QUERIES, passages=PASSAGES, **more):
+    return ScoreRequest(model, prompt_mode, queries, passages, **more)
 
 
-def test_scores_are_those_of_the_encoder(handlers, encoders):
-    result = handlers.score(ask())
+def test_scores_are_those_of_the_encoder(engine, encoders):
+    result = engine.score(ask())
     expected = encoders("e5").scores(QUERIES.split("\n"), PASSAGES.split("\n"))
     np.testing.assert_allclose(result.scores, expected, atol=1e-4)
     assert result.best == tuple(expected.argmax(axis=1).tolist())
     assert result.vectors.shape == (5, 48)
 
 
-def test_the_reports_say_which_prompt_was_put_in_front(handlers):
-    assert [r.prompt.text for r in handlers.score(ask()).reports] == ["query: ", "passage: "]
-    assert [r.prompt.text for r in handlers.score(ask(use="symmetric")).reports] == ["query: ", "query: "]
-    assert [r.prompt.text for r in handlers.score(ask(use="none")).reports] == ["", ""]
-    instruct = handlers.score(ask(INSTRUCT, instruction="Find the passage"))
+def test_the_reports_say_which_prompt_was_put_in_front(engine):
+    assert [r.prompt.text for r in engine.score(ask()).reports] == ["query: ", "passage: "]
+    assert [r.prompt.text for r in engine.score(ask(prompt_mode="symmetric")).reports] == ["query: ", "query: "]
+    assert [r.prompt.text for r in engine.score(ask(prompt_mode="none")).reports] == ["", ""]
+    instruct = engine.score(ask(INSTRUCT, instruction="Find the passage"))
     assert [r.prompt.text for r in instruct.reports] == ["Instruct: Find the passage\nQuery: ", ""]
-    assert handlers.score(ask(INSTRUCT, instruction=" ")).reports[0].prompt.is_default_instruction
+    assert engine.score(ask(INSTRUCT, instruction=" ")).reports[0].prompt.is_default_instruction
 
 
-def test_a_use_that_the_model_does_not_know_is_not_forced_on_it(handlers):
-    result = handlers.score(ask(OFFLINE, "retrieval", instruction="left over from another model"))
-    assert result.use == "none"
+def test_a_use_that_the_model_does_not_know_is_not_forced_on_it(engine):
+    result = engine.score(ask(OFFLINE, "retrieval", instruction="left over from another model"))
+    assert result.prompt_mode == "none"
     assert [r.prompt.text for r in result.reports] == ["", ""]
 
 
-def test_texts_alone_are_compared_with_each_other_and_never_with_themselves(handlers):
-    result = handlers.score(ask(use="symmetric", queries="a cat\na dog\na cat", passages=" \n"))
+def test_texts_alone_are_compared_with_each_other_and_never_with_themselves(engine):
+    result = engine.score(ask(prompt_mode="symmetric", queries="a cat\na dog\na cat", passages=" \n"))
     assert result.is_self
     assert result.scores.shape == (3, 3)
     assert result.best[0] == 2
@@ -60,15 +60,15 @@ def test_texts_alone_are_compared_with_each_other_and_never_with_themselves(hand
     assert result.points == (("A1", "A2", "A3"), ("a cat", "a dog", "a cat"))
 
 
-def test_an_empty_line_is_left_out_and_its_neighbours_are_unharmed(handlers):
-    whole = handlers.score(ask())
-    holed = handlers.score(ask(queries="how much protein\n\u200b\nsummit define"))
+def test_an_empty_line_is_left_out_and_its_neighbours_are_unharmed(engine):
+    whole = engine.score(ask())
+    holed = engine.score(ask(queries="how much protein\n\u200b\nsummit define"))
     assert (holed.queries.labels, holed.queries.empty) == (("Q1", "Q3"), (2,))
     np.testing.assert_array_equal(holed.scores, whole.scores)
 
 
-def test_a_lone_surrogate_is_read_as_replacement_and_told(handlers):
-    result = handlers.score(ask(queries="broken \ud800 text\nsound text"))
+def test_a_lone_surrogate_is_read_as_replacement_and_told(engine):
+    result = engine.score(ask(queries="broken \ud800 text\nsound text"))
     assert result.reports[0].n_replaced_surrogates == 1
     assert np.isfinite(result.scores).all()
 
@@ -78,7 +78,7 @@ def test_a_lone_surrogate_is_read_as_replacement_and_told(handlers):
     [
         (ask(queries=" \n\n"), TextError, "Queries"),
         (ask(passages=""), TextError, "Passages"),
-        (ask(use="symmetric", queries="only one", passages=""), TextError, "second line"),
+        (ask(prompt_mode="symmetric", queries="only one", passages=""), TextError, "second line"),
         (ask(model="no/such-model"), UnknownModelError, "Unknown model"),
         (ask(model="/etc/passwd"), UnknownModelError, "Unknown model"),
         (ask(model=ABSENT), ModelUnavailableError, "does not answer"),
@@ -86,15 +86,15 @@ def test_a_lone_surrogate_is_read_as_replacement_and_told(handlers):
         (ask(passages="x" * 20_001), LimitError, "20,001 characters"),
     ],
 )
-def test_what_cannot_be_scored_is_a_sentence(handlers, request_, error, words):
+def test_what_cannot_be_scored_is_a_sentence(engine, request_, error, words):
     with pytest.raises(error, match=words):
-        handlers.score(request_)
+        engine.score(request_)
 
 
-def test_models_are_given_back_whatever_happens(handlers, stand_in_pool):
-    handlers.score(ask())
+def test_models_are_given_back_whatever_happens(engine, stand_in_pool):
+    engine.score(ask())
     with pytest.raises(StoppedError):
-        handlers.score(ask(), stop_at("Reading the texts"))
+        engine.score(ask(), stop_at("Reading the texts"))
     assert stand_in_pool.n_leased == stand_in_pool.n_released
 
 
@@ -106,9 +106,9 @@ def stop_at(stage):
     return tell
 
 
-def test_progress_goes_from_the_model_to_the_last_text(handlers):
+def test_progress_goes_from_the_model_to_the_last_text(engine):
     told = []
-    handlers.score(ask(), lambda share, words: told.append((share, words)))
+    engine.score(ask(), lambda share, words: told.append((share, words)))
     assert told[0] == (None, "Downloading e5-small-v2")
     assert (0.5, "Downloading e5-small-v2") in told
     shares = [share for share, words in told if words == "Reading the texts"]
@@ -116,13 +116,13 @@ def test_progress_goes_from_the_model_to_the_last_text(handlers):
     assert shares[-1] == 1.0
 
 
-def test_embedding_for_programs_is_strict_about_prompts_and_empty_texts(handlers, encoders):
-    [rows], _ = handlers.embed(ENGLISH, {"texts": ["one", "two"]}, [{"prompt_name": "passage"}])
+def test_embedding_for_programs_is_strict_about_prompts_and_empty_texts(engine, encoders):
+    [rows], _ = engine.embed(ENGLISH, {"texts": ["one", "two"]}, [{"prompt_name": "passage"}])
     np.testing.assert_array_equal(rows, encoders("e5").encode_document(["one", "two"]))
     with pytest.raises(PromptError, match="none was chosen"):
-        handlers.embed(ENGLISH, {"texts": ["one"]}, [{}])
+        engine.embed(ENGLISH, {"texts": ["one"]}, [{}])
     with pytest.raises(TextError) as caught:
-        handlers.embed(ENGLISH, {"texts": ["one", " "]}, [{"prompt_name": "query"}])
+        engine.embed(ENGLISH, {"texts": ["one", " "]}, [{"prompt_name": "query"}])
     assert caught.value.indices == (1,)
 
 
@@ -138,58 +138,58 @@ def test_softmax_is_that_of_the_training():
 
 
 @pytest.mark.parametrize("example", [e for e in EXAMPLES if e.title in ("English", "Eight questions")])
-def test_each_english_query_of_the_examples_finds_its_passage_with_the_offline_model(handlers, example):
-    result = handlers.score(ask(OFFLINE, "none", "\n".join(example.queries), "\n".join(example.passages)))
+def test_each_english_query_of_the_examples_finds_its_passage_with_the_offline_model(engine, example):
+    result = engine.score(ask(OFFLINE, "none", "\n".join(example.queries), "\n".join(example.passages)))
     assert result.best == tuple(range(len(example.queries)))
 
 
-def test_similar_sentences_find_their_twins_with_the_offline_model(handlers):
+def test_similar_sentences_find_their_twins_with_the_offline_model(engine):
     [example] = [e for e in EXAMPLES if e.title == "Similar sentences"]
-    result = handlers.score(ask(OFFLINE, "symmetric", "\n".join(example.queries), ""))
-    assert (result.use, result.is_self) == ("none", True)
+    result = engine.score(ask(OFFLINE, "symmetric", "\n".join(example.queries), ""))
+    assert (result.prompt_mode, result.is_self) == ("none", True)
     assert result.best == (1, 0, 3, 2, 5, 4, 7, 6)
 
 
 class TestAfterAnEdit:
     QUERIES, PASSAGES = "summit define\nwhere do rivers run", "The top of a mountain.\nRivers run through valleys."
 
-    def score(self, handlers, passages=PASSAGES, before=(), model=ENGLISH, use="retrieval"):
-        return handlers.score(ScoreRequest(model, use, self.QUERIES, passages), before=before)
+    def score(self, engine, passages=PASSAGES, before=(), model=ENGLISH, prompt_mode="retrieval"):
+        return engine.score(ScoreRequest(model, prompt_mode, self.QUERIES, passages), before=before)
 
-    def test_only_what_changed_is_embedded(self, handlers):
-        before = self.score(handlers)
+    def test_only_what_changed_is_embedded(self, engine):
+        before = self.score(engine)
         assert before.n_embedded == 4
         edited = self.PASSAGES.replace("mountain", "hill")
-        after = self.score(handlers, edited, [before])
+        after = self.score(engine, edited, [before])
         assert after.n_embedded == 1
-        np.testing.assert_allclose(after.scores, self.score(handlers, edited).scores, atol=1e-4)
+        np.testing.assert_allclose(after.scores, self.score(engine, edited).scores, atol=1e-4)
 
-    def test_nothing_changed(self, handlers):
-        before = self.score(handlers)
-        after = self.score(handlers, before=[before])
+    def test_nothing_changed(self, engine):
+        before = self.score(engine)
+        after = self.score(engine, before=[before])
         assert after.n_embedded == 0
         np.testing.assert_array_equal(after.scores, before.scores)
         assert "4 texts were known from before" in str(scores_text.summary(after))
 
-    def test_another_prompt_is_another_vector(self, handlers):
-        before = self.score(handlers)
-        assert self.score(handlers, before=[before], use="none").n_embedded == 4
+    def test_another_prompt_is_another_vector(self, engine):
+        before = self.score(engine)
+        assert self.score(engine, before=[before], prompt_mode="none").n_embedded == 4
         # Symmetric use puts the query prompt on both sides: the queries are known, the passages are not.
-        assert self.score(handlers, before=[before], use="symmetric").n_embedded == 2
+        assert self.score(engine, before=[before], prompt_mode="symmetric").n_embedded == 2
 
-    def test_another_model_is_another_vector(self, handlers):
-        before = self.score(handlers)
-        assert self.score(handlers, before=[before], model=OFFLINE).n_embedded == 4
+    def test_another_model_is_another_vector(self, engine):
+        before = self.score(engine)
+        assert self.score(engine, before=[before], model=OFFLINE).n_embedded == 4
 
-    def test_texts_that_change_sides_are_other_texts(self, handlers):
-        before = self.score(handlers, self.QUERIES)
-        assert self.score(handlers, before=[before]).n_embedded == 2
+    def test_texts_that_change_sides_are_other_texts(self, engine):
+        before = self.score(engine, self.QUERIES)
+        assert self.score(engine, before=[before]).n_embedded == 2
 
-    def test_progress_counts_what_is_embedded(self, handlers):
+    def test_progress_counts_what_is_embedded(self, engine):
         told = []
-        before = self.score(handlers)
+        before = self.score(engine)
         request = ScoreRequest(ENGLISH, "retrieval", self.QUERIES, self.PASSAGES + "\nA third.")
-        handlers.score(request, lambda share, _: told.append(share), before=[before])
+        engine.score(request, lambda share, _: told.append(share), before=[before])
         assert told[-1] == 1
 
 
@@ -198,10 +198,10 @@ class TestWaiting:
         (tmp_path / "spaces.py").write_text("def GPU(duration):\n    return lambda function: function\n")
         monkeypatch.syspath_prepend(str(tmp_path))
         monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-        crammed = Handlers(stand_in_pool, line=WaitingLine(1, 0))
+        crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
 
         def work():
-            with pytest.raises(FullError), crammed.line.turn():
+            with pytest.raises(FullError), crammed.line.slot():
                 pass
             return "done"
 
@@ -209,23 +209,23 @@ class TestWaiting:
         monkeypatch.delitem(sys.modules, "spaces")
 
     def test_models_are_loaded_before_the_line_and_given_back_where_it_is_full(self, stand_in_pool):
-        crammed = Handlers(stand_in_pool, line=WaitingLine(1, 0))
+        crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
         n_leased = stand_in_pool.n_leased
-        with crammed.line.turn(), pytest.raises(FullError):
+        with crammed.line.slot(), pytest.raises(FullError):
             crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b"))
         assert stand_in_pool.n_leased == n_leased + 1
         assert stand_in_pool.n_released == stand_in_pool.n_leased
         assert crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b")).scores.shape == (1, 1)
 
     def test_as_many_as_have_threads_may_wait_for_a_model_to_come(self, stand_in_pool):
-        crammed = Handlers(stand_in_pool, hall=WaitingLine(1, 0))
+        crammed = Engine(stand_in_pool, visitor_limit=WaitingQueue(1, 0))
         n_leased = stand_in_pool.n_leased
-        with crammed.hall.turn(), pytest.raises(FullError):
+        with crammed.visitor_limit.slot(), pytest.raises(FullError):
             crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b"))
         assert stand_in_pool.n_leased == n_leased
 
     def test_texts_of_one_request_are_never_read_beside_anothers(self, stand_in_pool):
-        handlers, overlaps, inside = Handlers(stand_in_pool), [], []
+        engine, overlaps, inside = Engine(stand_in_pool), [], []
 
         def stage(share, doing):
             if share is not None and doing.startswith("Reading"):
@@ -236,7 +236,7 @@ class TestWaiting:
 
         def ask(number):
             texts = "\n".join(f"text {number} {place}" for place in range(8))
-            return handlers.score(ScoreRequest(ENGLISH, "retrieval", texts, texts), stage).scores.shape
+            return engine.score(ScoreRequest(ENGLISH, "retrieval", texts, texts), stage).scores.shape
 
         with ThreadPoolExecutor(8) as threads:
             assert list(threads.map(ask, range(8))) == [(8, 8)] * 8

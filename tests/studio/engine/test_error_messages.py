@@ -10,7 +10,7 @@ from e5studio.hub import locate
 from e5studio.memory import check_fits
 from e5studio.models import get_model_meta
 from e5studio.studio.engine import error_messages
-from e5studio.studio.engine.error_messages import explain, in_words_of_menus
+from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def unreachable():
 
 
 def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unreachable, offline_folder, caplog):
-    assert explain(unreachable) == (
+    assert message_for_visitor(unreachable) == (
         "intfloat/e5-base-v2 is not on this machine, and the Hub does not answer. Try again later, or pick a model "
         "marked 'here', such as all-MiniLM-L6-v2."
     )
@@ -30,24 +30,24 @@ def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unre
 
 def test_no_model_is_advised_where_none_is_here(unreachable, monkeypatch):
     monkeypatch.setattr(error_messages, "model_here", lambda: None)
-    assert explain(unreachable).endswith("does not answer. Try again later.")
+    assert message_for_visitor(unreachable).endswith("does not answer. Try again later.")
 
 
 def test_a_precision_that_cannot_be_had_is_met_with_another_and_the_log_names_the_package(caplog):
     with pytest.raises(BackendError, match="Take backend='openvino'") as caught:
         resolve_choices("torch", device="cpu", dtype="int8")
-    assert str(in_words_of_menus(caught.value)) == (
+    assert str(for_menus(caught.value)) == (
         "The torch back end computes in float32, bfloat16, float16, not in 'int8'. Choose another precision, such as "
         "float32. Whoever runs this page finds in its log what would be needed."
     )
     assert "Take backend='openvino' for int8." in caplog.text
-    assert str(in_words_of_menus(caught.value, "auto", "int8")).endswith('pip install ".[int8]".')
+    assert str(for_menus(caught.value, "auto", "int8")).endswith('pip install ".[int8]".')
 
 
 def test_a_model_too_large_is_not_met_with_a_precision_that_the_page_does_not_offer():
     with pytest.raises(OutOfMemoryError, match="bfloat16") as caught:
         check_fits("e5", 7_000_000_000, "float32", 16_000_000_000)
-    assert explain(caught.value) == (
+    assert message_for_visitor(caught.value) == (
         "e5 needs 28.3 GB of memory in float32, and 16.0 GB are free. Pick a smaller model, or shorten texts that "
         "are very long."
     )

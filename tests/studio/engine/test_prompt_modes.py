@@ -5,17 +5,23 @@ from __future__ import annotations
 import pytest
 
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.engine.prompt_modes import prompts_in_front, takes_instruction, uses_of, valid_use, wording
+from e5studio.studio.engine.prompt_modes import (
+    prompt_modes_of,
+    prompts_in_front,
+    side_labels,
+    takes_instruction,
+    valid_prompt_mode,
+)
 
 
-def fronts(kind, use, instruction=None):
-    return tuple(prompt.text for prompt in prompts_in_front(kind, use, instruction))
+def fronts(kind, prompt_mode, instruction=None):
+    return tuple(prompt.text for prompt in prompts_in_front(kind, prompt_mode, instruction))
 
 
 def test_a_model_offers_the_ways_it_was_trained_for_and_none():
-    assert [choice.use for choice in uses_of("query_passage")] == ["retrieval", "symmetric", "none"]
-    assert [choice.use for choice in uses_of("instruct")] == ["retrieval", "symmetric", "none"]
-    assert [choice.use for choice in uses_of("none")] == ["none"]
+    assert [choice.prompt_mode for choice in prompt_modes_of("query_passage")] == ["retrieval", "symmetric", "none"]
+    assert [choice.prompt_mode for choice in prompt_modes_of("instruct")] == ["retrieval", "symmetric", "none"]
+    assert [choice.prompt_mode for choice in prompt_modes_of("none")] == ["none"]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +29,7 @@ def test_a_model_offers_the_ways_it_was_trained_for_and_none():
     [("none", "retrieval", "none"), ("instruct", "retrieval", "retrieval"), ("query_passage", "forged", "retrieval")],
 )
 def test_a_use_that_the_model_does_not_know_becomes_its_usual_one(kind, asked, taken):
-    assert valid_use(kind, asked) == taken
+    assert valid_prompt_mode(kind, asked) == taken
 
 
 def test_prefix_models():
@@ -48,13 +54,13 @@ def test_no_instruction_takes_the_cards_and_says_so(nothing):
 
 def test_the_instruction_box_shows_only_where_it_does_something():
     asked = {
-        (kind, c.use): takes_instruction(kind, c.use)
+        (kind, c.prompt_mode): takes_instruction(kind, c.prompt_mode)
         for kind in ("query_passage", "instruct", "none")
-        for c in uses_of(kind)
+        for c in prompt_modes_of(kind)
     }
     assert {pair for pair, shown in asked.items() if shown} == {("instruct", "retrieval"), ("instruct", "symmetric")}
 
 
 def test_symmetric_texts_are_not_called_queries_and_passages():
-    assert (wording("symmetric").left, wording("symmetric").right) == ("Texts", "Compare with")
-    assert (wording("retrieval").left, wording("none").right) == ("Queries", "Passages")
+    assert (side_labels("symmetric").left, side_labels("symmetric").right) == ("Texts", "Compare with")
+    assert (side_labels("retrieval").left, side_labels("none").right) == ("Queries", "Passages")

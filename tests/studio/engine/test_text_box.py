@@ -5,25 +5,25 @@ from __future__ import annotations
 import pytest
 
 from e5studio.studio.corpus.corpus import MAX_ROWS
-from e5studio.studio.engine.text_box import Limits, check_limits, read_box
+from e5studio.studio.engine.text_box import Limits, check_limits, split_texts
 from e5studio.studio.errors import LimitError
 from e5studio.studio.formatting import shown
 
 
 def test_each_line_is_a_text_whatever_ends_it():
-    box = read_box("one\r\ntwo\rthree\nfour", "Q")
+    box = split_texts("one\r\ntwo\rthree\nfour", "Q")
     assert box.texts == ("one", "two", "three", "four")
     assert box.labels == ("Q1", "Q2", "Q3", "Q4")
 
 
 @pytest.mark.parametrize("inside", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
 def test_only_line_ends_separate_texts(inside):
-    assert read_box(f"before{inside}after", "Q").texts == (f"before{inside}after",)
+    assert split_texts(f"before{inside}after", "Q").texts == (f"before{inside}after",)
 
 
 @pytest.mark.parametrize("empty", ["", "   ", "\t", "\u200b", "\u3000", "\u200b\u3000"])
 def test_an_empty_line_is_named_and_the_others_keep_their_numbers(empty):
-    box = read_box(f"one\n{empty}\nthree\n{empty}\n", "P")
+    box = split_texts(f"one\n{empty}\nthree\n{empty}\n", "P")
     assert box.texts == ("one", "three")
     assert box.labels == ("P1", "P3")
     assert box.empty == (2,)
@@ -31,18 +31,18 @@ def test_an_empty_line_is_named_and_the_others_keep_their_numbers(empty):
 
 @pytest.mark.parametrize("raw", [None, "", "\n\n", " \n\u200b"])
 def test_nothing_typed_is_no_text_and_no_complaint(raw):
-    box = read_box(raw, "Q")
+    box = split_texts(raw, "Q")
     assert (len(box), box.empty) == (0, ())
 
 
 def test_blank_lines_separate_texts_of_several_lines():
-    box = read_box("\n\nfirst line\nsecond line\r\n \t\r\n\r\nanother text\n\n", "P", "blank_line")
+    box = split_texts("\n\nfirst line\nsecond line\r\n \t\r\n\r\nanother text\n\n", "P", "blank_line")
     assert box.texts == ("first line\nsecond line", "another text")
     assert box.labels == ("P1", "P2")
 
 
 def test_a_text_reaches_the_model_as_it_was_typed():
-    assert read_box("  a text with  spaces ", "Q").texts == ("  a text with  spaces ",)
+    assert split_texts("  a text with  spaces ", "Q").texts == ("  a text with  spaces ",)
 
 
 def test_limits_are_exact_and_say_both_numbers():

@@ -9,16 +9,16 @@ import pytest
 from e5studio.errors import UnknownModelError
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
-from e5studio.studio.form.link import FIELDS, LinkError, SharedInputs, read_link
+from e5studio.studio.form.link import FIELDS, LinkError, SharedForm, read_link
 from e5studio.studio.form.share_link import pack_script
 from e5studio.studio.map.placing import MapSettings
-from e5studio.studio.page.view_state import VIEW_FIELDS, SharedView, Wish, fitting, read_view, saved_state
+from e5studio.studio.page.view_state import VIEW_FIELDS, PendingView, SharedView, read_view, saved_state, view_for
 from tests.studio.conftest import ENGLISH, OFFLINE
 
 LIMITS = Limits(max_characters=1000)
 STATE = {
     "model": ENGLISH,
-    "use": "symmetric",
+    "prompt_mode": "symmetric",
     "queries": "one\ntwo",
     "passages": "",
     "instruction": "",
@@ -27,12 +27,12 @@ STATE = {
 
 
 def test_a_link_brings_back_what_it_was_made_of():
-    assert read_link(STATE, LIMITS) == SharedInputs(**STATE)
+    assert read_link(STATE, LIMITS) == SharedForm(**STATE)
 
 
 def test_a_use_that_the_model_does_not_know_becomes_its_usual_one():
-    assert read_link({**STATE, "model": OFFLINE}, LIMITS).use == "none"
-    assert read_link({**STATE, "use": "<b>"}, LIMITS).use == "retrieval"
+    assert read_link({**STATE, "model": OFFLINE}, LIMITS).prompt_mode == "none"
+    assert read_link({**STATE, "prompt_mode": "<b>"}, LIMITS).prompt_mode == "retrieval"
 
 
 def test_what_is_no_separator_is_a_line():
@@ -66,7 +66,7 @@ def test_a_view_comes_back_as_it_was():
     view = SharedView("map", "group", MapSettings("umap", 3, 30, 0.5, 12, 7), "kept", (2, 5))
     state = json.loads(json.dumps(saved_state(ScoreRequest(**STATE), view)))
     assert read_view(state) == view
-    assert read_link(state, LIMITS) == SharedInputs(**STATE)
+    assert read_link(state, LIMITS) == SharedForm(**STATE)
 
 
 @pytest.mark.parametrize(
@@ -86,9 +86,9 @@ def test_texts_come_as_a_box_gives_them_back():
     assert found.queries == "one\ntwo\nthree \ufffd"
 
 
-def test_a_view_belongs_to_its_own_texts(handlers):
+def test_a_view_belongs_to_its_own_texts(engine):
     state = {**STATE, "passages": "three"}
-    wish = Wish(read_link(state, LIMITS), SharedView("map"))
-    assert fitting(wish, handlers.score(ScoreRequest(**state))) == SharedView("map")
-    assert fitting(wish, handlers.score(ScoreRequest(**{**state, "passages": "four"}))) is None
-    assert fitting(None, handlers.score(ScoreRequest(**state))) is None
+    wish = PendingView(read_link(state, LIMITS), SharedView("map"))
+    assert view_for(wish, engine.score(ScoreRequest(**state))) == SharedView("map")
+    assert view_for(wish, engine.score(ScoreRequest(**{**state, "passages": "four"}))) is None
+    assert view_for(None, engine.score(ScoreRequest(**state))) is None

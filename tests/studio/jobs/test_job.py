@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from e5studio.studio.errors import StoppedError
-from e5studio.studio.jobs.job import RunningWork, Stage, StopSigns, Work
+from e5studio.studio.jobs.job import Job, SessionJobs, Stage, StopSignals
 
 
 def endless(tell):
@@ -18,7 +18,7 @@ def endless(tell):
 
 
 def test_the_result_comes_back():
-    work = Work(lambda tell: "done")
+    work = Job(lambda tell: "done")
     assert list(work.stages()) == []
     assert work.result() == "done"
 
@@ -28,11 +28,11 @@ def test_what_goes_wrong_comes_back_too():
         raise LookupError("no such thing")
 
     with pytest.raises(LookupError, match="no such thing"):
-        Work(fail).result()
+        Job(fail).result()
 
 
 def test_news_are_told_once_and_stop_ends_the_work():
-    work = Work(endless)
+    work = Job(endless)
     news = work.stages()
     assert next(news) == Stage(0.5, "Working")
     work.stop()
@@ -44,12 +44,12 @@ def test_news_are_told_once_and_stop_ends_the_work():
 def test_the_work_belongs_to_the_request_that_began_it():
     whose = contextvars.ContextVar("whose")
     whose.set("mine")
-    assert Work(lambda tell: whose.get()).result() == "mine"
+    assert Job(lambda tell: whose.get()).result() == "mine"
 
 
 def test_stop_reaches_the_visitors_own_work_only():
-    running = RunningWork()
-    mine, other = running.start("me", Work(endless)), running.start("other", Work(endless))
+    running = SessionJobs()
+    mine, other = running.start("me", Job(endless)), running.start("other", Job(endless))
     running.stop("me")
     with pytest.raises(StoppedError):
         mine.result()
@@ -61,9 +61,9 @@ def test_stop_reaches_the_visitors_own_work_only():
 
 
 def test_a_work_that_ends_leaves_another_of_the_same_visitor_alone():
-    running = RunningWork()
-    first = running.start("me", Work(lambda tell: "done"))
-    second = running.start("me", Work(endless))
+    running = SessionJobs()
+    first = running.start("me", Job(lambda tell: "done"))
+    second = running.start("me", Job(endless))
     running.end("me", first)
     assert next(second.stages()) == Stage(0.5, "Working")
     running.stop("me")
@@ -74,7 +74,7 @@ def test_a_work_that_ends_leaves_another_of_the_same_visitor_alone():
 
 
 def test_a_stop_sign_is_for_its_own_visitor_and_gone_at_the_end():
-    signs = StopSigns()
+    signs = StopSignals()
     mine, theirs = signs.start("mine"), signs.start("theirs")
     signs.stop("mine")
     signs.stop("nobody")
@@ -85,7 +85,7 @@ def test_a_stop_sign_is_for_its_own_visitor_and_gone_at_the_end():
 
 
 def test_a_stream_that_ends_late_takes_no_sign_of_the_next_one():
-    signs = StopSigns()
+    signs = StopSignals()
     first = signs.start("me")
     second = signs.start("me")
     assert (first.is_set(), second.is_set()) == (True, False)

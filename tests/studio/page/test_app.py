@@ -38,10 +38,10 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def demo(handlers):
+def demo(engine):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+        return build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
 
 
 @pytest.fixture(scope="module")
@@ -122,13 +122,13 @@ def test_score_with_an_instruction(client, encoders):
 def test_score_under_each_use(client, encoders):
     texts, others = ["protein", "a summit"], ["one", "two", "three"]
     encoder = encoders("e5")
-    for use, prompt in (("symmetric", "query: "), ("none", "")):
+    for prompt_mode, prompt in (("symmetric", "query: "), ("none", "")):
         rows, columns = (encoder.encode(side, prompt=prompt) for side in (texts, others))
-        found = client.predict(texts, others, use=use, api_name="/score")
+        found = client.predict(texts, others, prompt_mode=prompt_mode, api_name="/score")
         assert found == pytest.approx(100 * rows @ columns.T, abs=1e-3)
-        among_themselves = client.predict(texts, [], use=use, api_name="/score")
+        among_themselves = client.predict(texts, [], prompt_mode=prompt_mode, api_name="/score")
         assert among_themselves == pytest.approx(100 * rows @ rows.T, abs=1e-3)
-    assert client.predict(texts, others, use="retrieval", api_name="/score") == client.predict(
+    assert client.predict(texts, others, prompt_mode="retrieval", api_name="/score") == client.predict(
         texts, others, api_name="/score"
     )
 
@@ -175,8 +175,12 @@ def test_embed_gives_the_encoders_vectors(client, encoders):
         ("/embed", {"texts": ["one"], "role": "query", "model": "<b>bold</b>"}, "&lt;b&gt;"),
         ("/score", {"queries": ["one"], "passages": ["two"], "model": ABSENT}, "does not answer"),
         ("/score", {"queries": ["one"], "passages": ["two"], "instruction": "Find"}, "not trained with instructions"),
-        ("/score", {"queries": ["one"], "passages": ["two"], "use": "search"}, "'search' is unknown"),
-        ("/score", {"queries": ["one"], "passages": ["two"], "use": "none", "instruction": "Find"}, "stands alone"),
+        ("/score", {"queries": ["one"], "passages": ["two"], "prompt_mode": "search"}, "'search' is unknown"),
+        (
+            "/score",
+            {"queries": ["one"], "passages": ["two"], "prompt_mode": "none", "instruction": "Find"},
+            "stands alone",
+        ),
         ("/score", {"queries": ["one"], "passages": ["two"], "dtype": "float8"}, "left out, it is 'auto'"),
         ("/embed", {"texts": ["one"], "role": "query", "backend": ["torch"]}, "is unknown"),
         ("/score", {"queries": ["one"], "passages": ["two"], "model": FAULTY}, "inside the Studio (RuntimeError)"),
@@ -214,11 +218,11 @@ def test_files_may_be_larger_than_other_requests_but_not_of_any_size(address):
     announced.close()
 
 
-def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(handlers, caplog):
-    load_in_background(handlers, ABSENT).join(10)
+def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(engine, caplog):
+    load_in_background(engine, ABSENT).join(10)
     assert "does not answer" in caplog.text
     with pytest.raises(ModelUnavailableError):
-        handlers.load(ABSENT)
+        engine.load(ABSENT)
 
 
 @pytest.mark.parametrize(
@@ -312,9 +316,9 @@ def test_wrong_usage_of_app_py_names_the_option(capsys, arguments):
     assert f"argument {arguments[0]}: " in capsys.readouterr().err
 
 
-def test_the_start_line_names_the_model_and_a_port_that_was_taken(handlers, monkeypatch, capsys):
+def test_the_start_line_names_the_model_and_a_port_that_was_taken(engine, monkeypatch, capsys):
     monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
-    first, second = (build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model")) for _ in range(2))
+    first, second = (build_app(engine, ModelChoice(ENGLISH, "it is the tests' model")) for _ in range(2))
     launch_app(first, wait=False, quiet=True)
     assert capsys.readouterr().out == ""
     address = launch_app(second, model=ENGLISH, wait=False)
@@ -322,7 +326,7 @@ def test_the_start_line_names_the_model_and_a_port_that_was_taken(handlers, monk
     for page in (second, first):
         page.close()
 
-    third = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+    third = build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
     port = urlsplit(address).port
     capsys.readouterr()
     launch_app(third, port=port, wait=False)
@@ -330,8 +334,8 @@ def test_the_start_line_names_the_model_and_a_port_that_was_taken(handlers, monk
     third.close()
 
 
-def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, handlers):
-    demo = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, engine):
+    demo = build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from e5studio.studio.engine import engine as handlers_module
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine import engine as engine_module
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.why import panel as why_module
 from tests.studio.browsing import MARKS, NASTY, cell, example, expect, open_map, reload, score, take_model, write
 from tests.studio.conftest import INSTRUCT, OFFLINE
@@ -18,7 +18,7 @@ from tests.studio.conftest import INSTRUCT, OFFLINE
 pytestmark = MARKS
 
 
-def test_a_person_sees_scores_hovers_picks_and_sorts(open_page, handlers):
+def test_a_person_sees_scores_hovers_picks_and_sorts(open_page, engine):
     page = open_page()
     expect(page.locator("#e5-start")).to_contain_text("offline copy, because these are tests")
     score(page)
@@ -274,7 +274,7 @@ def test_the_matrix_can_be_sorted_and_a_click_finds_its_texts(open_page):
 def test_a_large_matrix_comes_outside_the_event_and_is_whole(open_page):
     page = open_page()
     write(page, [f"question {n} {'about' * (n % 3)}" for n in range(40)], [f"answer {n * n}" for n in range(30)])
-    with page.expect_response(lambda answer: "/e5studio/parcels/" in answer.url) as told:
+    with page.expect_response(lambda answer: "/e5studio/downloads/" in answer.url) as told:
         score(page)
     assert told.value.status == 200
     page.locator("#e5-heat .js-plotly-plot").wait_for()
@@ -383,24 +383,6 @@ def test_a_link_opens_the_map_as_it_was(open_page):
     expect(other.locator("#e5-map .colorbar")).to_be_visible()
 
 
-def test_a_chinese_browser_sees_chinese_labels(open_page):
-    page = open_page(locale="zh-CN")
-    expect(page.locator(".e5-header p")).to_have_text("看看 E5 向量如何理解你的文本")
-    expect(page.locator("#e5-score")).to_have_text("评分")
-    expect(page.locator("#e5-queries")).to_contain_text("查询")
-    take_model(page, "intfloat/e5-small-v2")
-    expect(page.locator("#e5-use label")).to_have_text(["查询 → 段落", "对称", "不加前缀"])
-    expect(page.locator("#e5-model .e5-model-group legend").first).to_have_text("英文")
-    page.get_by_role("button", name="八个问题", exact=True).click()
-    score(page)
-    expect(page.locator("#e5-scores th").nth(1)).to_have_text("段落")
-    expect(page.locator("#e5-notes h3")).to_have_text("模型读到了什么")
-    expect(page.locator("#e5-save-scores")).to_contain_text("保存")
-    expect(page.locator("#e5-order")).to_contain_text("高分在前")
-    page.get_by_role("tab", name="地图").click()
-    expect(page.locator("#e5-method")).to_contain_text("两侧之间")
-
-
 OLD = [f"old text {n} of apples" for n in range(4)], [f"old text {n} of pears" for n in range(4)]
 NEW = [f"new text {n} of rivers" for n in range(4)], [f"new text {n} of hills" for n in range(4)]
 
@@ -428,8 +410,8 @@ def test_a_map_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_u
 
 
 def test_an_order_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_up, monkeypatch):
-    find = handlers_module.find_clusters
-    monkeypatch.setattr(handlers_module, "find_clusters", lambda vectors: held_up.wait(20) and find(vectors))
+    find = engine_module.find_clusters
+    monkeypatch.setattr(engine_module, "find_clusters", lambda vectors: held_up.wait(20) and find(vectors))
     page = open_page()
     write(page, *OLD)
     score(page)
@@ -447,8 +429,8 @@ def test_an_order_that_comes_late_is_not_shown_beside_newer_texts(open_page, hel
 
 
 def test_a_link_that_is_opened_meanwhile_waits_for_its_own_texts(open_page, held_up, monkeypatch, tmp_path):
-    scored = Handlers.score
-    monkeypatch.setattr(Handlers, "score", lambda *all, **named: held_up.wait(20) and scored(*all, **named))
+    scored = Engine.score
+    monkeypatch.setattr(Engine, "score", lambda *all, **named: held_up.wait(20) and scored(*all, **named))
     page = open_page()
     write(page, *OLD)
     page.locator("#e5-score").click()
@@ -456,7 +438,7 @@ def test_a_link_that_is_opened_meanwhile_waits_for_its_own_texts(open_page, held
     file = tmp_path / "page.json"
     texts = {"queries": "\n".join(NEW[0]), "passages": "\n".join(NEW[1])}
     view = {"tab": "map", "colour": "best", "cell": {"row": 1, "column": 2}}
-    rest = {"model": OFFLINE, "use": "none", "instruction": "", "separator": "line", "view": view}
+    rest = {"model": OFFLINE, "prompt_mode": "none", "instruction": "", "separator": "line", "view": view}
     file.write_text(json.dumps({**texts, **rest}))
     page.locator("#e5-link input[type=file]").set_input_files(file)
     expect(page.locator("#e5-queries textarea")).to_have_value(texts["queries"])
@@ -473,7 +455,14 @@ def test_a_view_whose_texts_could_not_be_scored_is_forgotten(open_page, tmp_path
     page = open_page()
     file = tmp_path / "page.json"
     view = {"tab": "map", "order": "score", "colour": "best"}
-    rest = {"passages": "", "model": OFFLINE, "use": "none", "instruction": "", "separator": "line", "view": view}
+    rest = {
+        "passages": "",
+        "model": OFFLINE,
+        "prompt_mode": "none",
+        "instruction": "",
+        "separator": "line",
+        "view": view,
+    }
     file.write_text(json.dumps({"queries": "only one", **rest}))
     page.locator("#e5-link input[type=file]").set_input_files(file)
     expect(page.locator("#e5-status .e5-error")).to_contain_text("one text only")
@@ -779,11 +768,11 @@ def test_a_text_that_is_too_long_shows_what_was_never_read(open_page):
     expect(page.locator("#e5-why-read")).to_contain_text("never read")
 
 
-def test_who_clicks_on_while_the_model_is_busy_sees_the_last_pair_explained(open_page, handlers):
+def test_who_clicks_on_while_the_model_is_busy_sees_the_last_pair_explained(open_page, engine):
     page = open_page()
     example(page, "English")
     score(page)
-    with handlers.line.turn():
+    with engine.encode_queue.slot():
         page.mouse.click(**cell(page, 0, 0))
         expect(page.locator("#e5-pair")).to_contain_text("Q1")
         page.mouse.click(**cell(page, 1, 1))

@@ -25,8 +25,8 @@ PASSAGES = ("+cmd|' /C calc'!A0", "the top of a mountain", "@SUM(1)", "-2", "漢
 
 
 @pytest.fixture(scope="module")
-def result(handlers):
-    return handlers.score(ScoreRequest(ENGLISH, "retrieval", "\n".join(QUERIES), "\n".join(PASSAGES)))
+def result(engine):
+    return engine.score(ScoreRequest(ENGLISH, "retrieval", "\n".join(QUERIES), "\n".join(PASSAGES)))
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def placed(result):
     return place_texts(result, MapSettings())
 
 
-def rows_of(parcel):
-    return list(csv.DictReader(io.StringIO(parcel.content.decode("utf-8-sig"), newline="")))
+def rows_of(download):
+    return list(csv.DictReader(io.StringIO(download.content.decode("utf-8-sig"), newline="")))
 
 
 def test_csv_holds_all_pairs_and_no_formula(result):
@@ -102,13 +102,13 @@ def test_a_map_is_saved_with_places_and_groups(result, n_dims):
 
 @pytest.mark.parametrize("kind", EXPORTS)
 def test_every_file_has_a_name_and_a_type(result, placed, kind):
-    parcel = export(kind, result, placed)
-    assert parcel.file_name == f"e5-{kind}"
-    assert parcel.content
+    download = export(kind, result, placed)
+    assert download.file_name == f"e5-{kind}"
+    assert download.content
 
 
-def test_texts_among_themselves_are_not_paired_with_themselves(handlers):
-    result = handlers.score(ScoreRequest(ENGLISH, "symmetric", "a\nb\nc", ""))
+def test_texts_among_themselves_are_not_paired_with_themselves(engine):
+    result = engine.score(ScoreRequest(ENGLISH, "symmetric", "a\nb\nc", ""))
     rows = rows_of(export("scores.csv", result))
     assert len(rows) == 6
     assert all(row["row"] != row["column"] for row in rows)
@@ -127,16 +127,16 @@ def test_a_saved_page_opens_as_it_was(result):
     assert state["result"]["prompts"] == ["query: ", "passage: "]
 
 
-def test_a_map_that_is_not_there_is_no_other_file(handlers, result, placed):
-    other = handlers.score(result.asked)
+def test_a_map_that_is_not_there_is_no_other_file(engine, result, placed):
+    other = engine.score(result.asked)
     for absent in (None, placed):
         with pytest.raises(VectorError, match="not there yet"):
             export("map.csv", other, absent)
 
 
-def test_long_texts_in_many_pairs_are_left_out(handlers, monkeypatch):
+def test_long_texts_in_many_pairs_are_left_out(engine, monkeypatch):
     monkeypatch.setattr("e5studio.studio.page.save._MAX_TEXT_CHARACTERS", 100)
-    found = handlers.score(ScoreRequest(ENGLISH, "retrieval", "a question\nanother", "x" * 60))
+    found = engine.score(ScoreRequest(ENGLISH, "retrieval", "a question\nanother", "x" * 60))
     assert set(rows_of(export("scores.csv", found))[0]) == {"row", "column", "score", "rank", "softmax_percent"}
 
 

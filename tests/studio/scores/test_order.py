@@ -19,8 +19,8 @@ PASSAGES = (
 
 
 @pytest.fixture(scope="module")
-def result(handlers):
-    return handlers.score(ScoreRequest(OFFLINE, "none", QUERIES, PASSAGES))
+def result(engine):
+    return engine.score(ScoreRequest(OFFLINE, "none", QUERIES, PASSAGES))
 
 
 @pytest.mark.parametrize("order", ORDERS)
@@ -59,6 +59,6 @@ def test_the_outline_follows_its_cell(result):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_texts_among_themselves_keep_a_blank_diagonal(handlers, order):
-    figure = ordered_heat_map(handlers.score(ScoreRequest(OFFLINE, "none", QUERIES, "")), order)
+def test_texts_among_themselves_keep_a_blank_diagonal(engine, order):
+    figure = ordered_heat_map(engine.score(ScoreRequest(OFFLINE, "none", QUERIES, "")), order)
     assert [figure["data"][0]["z"][place][place] for place in range(3)] == [None] * 3

@@ -10,7 +10,7 @@ import pytest
 
 from e5studio.encode_report import Truncation
 from e5studio.errors import E5StudioError
-from e5studio.studio.corpus.visitor_store import SHELVES
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.placing import COLOURS, MapSettings, draw_map, place_texts, true_neighbours, valid_settings
@@ -18,7 +18,7 @@ from e5studio.studio.map.table import map_table
 from e5studio.studio.page import privacy
 from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.table import score_table
-from e5studio.studio.serving.downloads import PARCELS
+from e5studio.studio.serving.downloads import DOWNLOADS
 from e5studio.studio.serving.sessions import CLOSED_SECONDS
 from e5studio.studio.serving.uploads import KEPT_SECONDS
 from e5studio.studio.widgets import nodes
@@ -34,9 +34,9 @@ def said(nodes):
 
 
 @pytest.fixture
-def score(handlers):
-    def ask(queries, passages, model=ENGLISH, use="retrieval", **more):
-        return handlers.score(ScoreRequest(model, use, queries, passages, **more))
+def score(engine):
+    def ask(queries, passages, model=ENGLISH, prompt_mode="retrieval", **more):
+        return engine.score(ScoreRequest(model, prompt_mode, queries, passages, **more))
 
     return ask
 
@@ -136,7 +136,7 @@ def test_the_table_has_every_pair_of_the_heat_map_and_marks_the_best(score):
 
 
 def test_the_table_of_texts_among_themselves_leaves_out_the_diagonal(score):
-    table = score_table(score("a\nb\nc", "", use="symmetric"))
+    table = score_table(score("a\nb\nc", "", prompt_mode="symmetric"))
     assert len(table["rows"]) == 6
     assert all(i != j for i, j, *_ in table["rows"])
 
@@ -162,7 +162,7 @@ def test_the_map_says_what_it_is_worth(score, n_dims):
 
 @pytest.mark.parametrize("texts", ["a\nb", "same\nsame"])
 def test_two_points_make_a_map_too(score, texts):
-    result = score(texts, "", use="symmetric")
+    result = score(texts, "", prompt_mode="symmetric")
     placed = place_texts(result, MapSettings("pca", 3))
     for colour in COLOURS:
         figure, _ = draw_map(result, placed, colour)
@@ -186,7 +186,7 @@ def test_other_projections_say_what_they_are(score, method, n_dims):
 
 def test_an_axis_between_sides_needs_two(score):
     with pytest.raises(E5StudioError, match="one side"):
-        place_texts(score(QUESTIONS, "", use="symmetric"), MapSettings("axis", 2))
+        place_texts(score(QUESTIONS, "", prompt_mode="symmetric"), MapSettings("axis", 2))
 
 
 def test_groups_are_counted_and_named(score):
@@ -256,9 +256,9 @@ def test_settings_change_the_map_and_are_told(score):
 
 
 def test_what_is_said_of_what_is_kept_is_what_is_kept():
-    said = str(privacy.WHAT_IS_KEPT)
+    said = str(privacy.PRIVACY_NOTICE)
     assert f"{CLOSED_SECONDS // 60} minutes after it is closed" in said
-    assert {PARCELS._kept_seconds, SHELVES._kept_seconds, KEPT_SECONDS} == {3600}  # "an hour"
+    assert {DOWNLOADS._kept_seconds, VISITOR_STORES._kept_seconds, KEPT_SECONDS} == {3600}  # "an hour"
 
 
 def test_a_text_that_was_not_counted_to_its_end_gets_no_number_that_could_be_taken_for_its_length(score):
@@ -299,5 +299,5 @@ def test_the_lines_of_a_map_are_said_of_the_texts_that_have_one(score):
         return draw_map(result, place_texts(result, MapSettings()), "role")[1]
 
     assert "A line joins each query to its best passage" in caption(score("a\nb", "c\nd\ne"))
-    assert "each text to its best match" in caption(score("a\nb\nc", "", use="symmetric"))
-    assert "each of the texts" in caption(score("a\nb", "c\nd\ne", use="symmetric"))
+    assert "each text to its best match" in caption(score("a\nb\nc", "", prompt_mode="symmetric"))
+    assert "each of the texts" in caption(score("a\nb", "c\nd\ne", prompt_mode="symmetric"))

@@ -80,12 +80,12 @@ async def test_a_wrong_number_of_values_is_told_as_gradio_does():
         await demo.postprocess_data(event, [SKIP], SessionState(demo))
 
 
-def test_the_page_is_such_a_page(handlers):
-    assert isinstance(build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model")), LeanBlocks)
+def test_the_page_is_such_a_page(engine):
+    assert isinstance(build_app(engine, ModelChoice(ENGLISH, "it is the tests' model")), LeanBlocks)
 
 
-def test_components_that_describe_themselves_once_say_the_same_to_every_visitor(handlers):
-    page = build_app(handlers, ModelChoice(ENGLISH, "it is the tests' model"))
+def test_components_that_describe_themselves_once_say_the_same_to_every_visitor(engine):
+    page = build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
     before = json.dumps(SessionState(page).config_values, default=str)
     describe_once(page)
     one, other = SessionState(page), SessionState(page)

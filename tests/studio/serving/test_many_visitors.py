@@ -14,14 +14,14 @@ import pytest
 from e5studio.model_pool import ModelPool
 from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.corpus.visitor_store import SHELVES
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from e5studio.studio.engine.catalog import ModelChoice
-from e5studio.studio.engine.engine import Handlers
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
-from e5studio.studio.serving.downloads import PARCELS
+from e5studio.studio.serving.downloads import DOWNLOADS
 from e5studio.studio.serving.sessions import GradioSessions
-from e5studio.studio.serving.waiting_queue import WaitingLine
+from e5studio.studio.serving.waiting_queue import WaitingQueue
 from tests.studio.conftest import ENGLISH, FAULTY, INSTRUCT, OFFLINE
 from tests.studio.serving.visitor import Visitor, open_page
 
@@ -38,12 +38,12 @@ N_PEOPLE = 40
 @pytest.fixture(scope="module")
 def crowded(stand_in_pool, offline_encoder):
     """A Studio with room for everybody to wait, and its Blocks."""
-    handlers = Handlers(stand_in_pool)
+    engine = Engine(stand_in_pool)
     patch = pytest.MonkeyPatch()
     patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
-    demo = build_app(handlers, ModelChoice(OFFLINE, "the tests' model"))
+    demo = build_app(engine, ModelChoice(OFFLINE, "the tests' model"))
     address = launch_app(demo, wait=False, quiet=True)
-    yield demo, handlers, address
+    yield demo, engine, address
     demo.close()
     patch.undo()
 
@@ -119,7 +119,7 @@ def check_own_texts(shown, encoder_of, round_):
 
 
 def test_forty_people_at_once_three_rounds(crowded, offline_encoder):
-    demo, handlers, address = crowded
+    demo, engine, address = crowded
 
     async def rounds():
         page = await open_page(address)
@@ -127,13 +127,13 @@ def test_forty_people_at_once_three_rounds(crowded, offline_encoder):
         for round_ in range(3):
             check_own_texts(await a_round(address, page, round_), lambda _: offline_encoder, round_)
             await until_forgotten(demo)
-            counts.append(census(demo, handlers))
+            counts.append(census(demo, engine))
         return counts
 
     first, _, last = asyncio.run(rounds())
     assert {path: (first.get(path, 0), n) for path, n in last.items() if n > first.get(path, 0)} == {}
     assert len(last) > 100  # it was a census of something
-    assert handlers.line.n_waiting == 0
+    assert engine.encode_queue.n_waiting == 0
     assert not texts_kept(r"visitor\d\dround[01]")  # an idle thread holds what it did last until it does something else
 
 
@@ -158,14 +158,14 @@ def test_nothing_of_a_closed_page_stays(crowded):
         return {"path": answer.json()[0], "orig_name": "three.csv", "meta": {"_type": "gradio.FileData"}}
 
     async def stay_and_go():
-        before = PARCELS.n_bytes, SHELVES.n_bytes
+        before = DOWNLOADS.n_bytes, VISITOR_STORES.n_bytes
         path = Path(await visit(upload))
-        while_open = PARCELS.n_bytes, SHELVES.n_bytes
+        while_open = DOWNLOADS.n_bytes, VISITOR_STORES.n_bytes
         assert path.exists()
         assert while_open[0] > before[0]
         assert while_open[1] > before[1]
         await until_forgotten(demo)
-        assert (PARCELS.n_bytes, SHELVES.n_bytes) == before
+        assert (DOWNLOADS.n_bytes, VISITOR_STORES.n_bytes) == before
         assert not path.exists()
 
     asyncio.run(stay_and_go())
@@ -193,7 +193,7 @@ def switching(checkpoints, tmp_path):
     """A Studio whose memory holds one of three models, and where a fourth cannot be loaded."""
     names = {ENGLISH: "e5", OFFLINE: "multilingual-e5", INSTRUCT: "multilingual-e5-instruct"}
     pool = CheckpointPool({name: checkpoints(made) for name, made in names.items()}, tmp_path, memory_budget=1)
-    demo = build_app(Handlers(pool), ModelChoice(OFFLINE, "the tests' model"))
+    demo = build_app(Engine(pool), ModelChoice(OFFLINE, "the tests' model"))
     yield pool, launch_app(demo, wait=False, quiet=True)
     demo.close()
     pool.clear()
@@ -233,21 +233,21 @@ def test_models_change_while_forty_people_score(switching, encoders):
 @pytest.fixture
 def crammed(stand_in_pool):
     """A Studio where one may wait."""
-    handlers = Handlers(stand_in_pool, line=WaitingLine(1, 1), corpus_line=WaitingLine(1, 0))
-    demo = build_app(handlers, ModelChoice(ENGLISH, "the tests' model"))
-    yield handlers, launch_app(demo, wait=False, quiet=True)
+    engine = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 1), corpus_queue=WaitingQueue(1, 0))
+    demo = build_app(engine, ModelChoice(ENGLISH, "the tests' model"))
+    yield engine, launch_app(demo, wait=False, quiet=True)
     demo.close()
 
 
 def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_their_scores(crammed, encoders):
-    handlers, address = crammed
+    engine, address = crammed
 
     async def everybody():
         page = await open_page(address)
         async with Visitor(address, page) as first, Visitor(address, page) as second:
-            with handlers.line.turn():  # somebody's work takes long
+            with engine.encode_queue.slot():  # somebody's work takes long
                 waiting = asyncio.create_task(score_once(first, 1, 0, ENGLISH))
-                await until(lambda: handlers.line.n_waiting == 1)
+                await until(lambda: engine.encode_queue.n_waiting == 1)
                 with pytest.raises(NotScoredError) as refused:
                     await score_once(second, 2, 0, ENGLISH)
                 program = await call(address, "score", {"queries": ["a"], "passages": ["b"]})
@@ -263,31 +263,31 @@ def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_thei
 
 
 def test_a_page_that_is_closed_while_it_waits_leaves_the_line(crammed, monkeypatch):
-    handlers, address = crammed
+    engine, address = crammed
     monkeypatch.setattr("e5studio.studio.jobs.job._SECONDS_UNTIL_REPEATED", 0.3)
 
     async def everybody():
         page = await open_page(address)
-        with handlers.line.turn():
+        with engine.encode_queue.slot():
             async with Visitor(address, page) as visitor:
                 waiting = asyncio.create_task(score_once(visitor, 1, 0, ENGLISH))
-                await until(lambda: handlers.line.n_waiting == 1)
+                await until(lambda: engine.encode_queue.n_waiting == 1)
                 await until(lambda: any("Waiting for 1 other" in news for news in visitor.heard))
                 waiting.cancel()
-            await until(lambda: handlers.line.n_waiting == 0)
+            await until(lambda: engine.encode_queue.n_waiting == 0)
 
     asyncio.run(everybody())
 
 
 def test_a_corpus_too_many_is_told_at_once(crammed):
-    handlers, address = crammed
+    engine, address = crammed
 
     async def visit():
         async with Visitor(address, await open_page(address)) as visitor:
             await visitor.press("e5-shelf", "opened", {"key": ""})
             visitor.write("e5-paste", "one\ntwo")
             await visitor.press("e5-use-paste")
-            with handlers.corpus_line.turn():
+            with engine.corpus_queue.slot():
                 await visitor.press("e5-embed")
             return visitor.sees("e5-embed-status")
 
@@ -313,7 +313,7 @@ async def call(address, name, values):
 
 async def until_forgotten(demo):
     """What the sweep does ten minutes later."""
-    kept = GradioSessions(demo, on_forget=[PARCELS.forget, SHELVES.forget_session])
+    kept = GradioSessions(demo, on_forget=[DOWNLOADS.forget, VISITOR_STORES.forget_session])
     for _ in range(200):
         for session in list(kept.time_last_used):
             kept.forget(session)
@@ -326,7 +326,7 @@ async def until_forgotten(demo):
 def census(*roots):
     """The length of every container that the server's objects hold, by its path."""
     gc.collect()
-    lengths, seen, due = {}, set(), [(type(root).__name__, root, 0) for root in (*roots, PARCELS, SHELVES)]
+    lengths, seen, due = {}, set(), [(type(root).__name__, root, 0) for root in (*roots, DOWNLOADS, VISITOR_STORES)]
     while due:
         path, thing, depth = due.pop()
         if id(thing) in seen or depth > 4:

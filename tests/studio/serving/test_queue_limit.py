@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from e5studio.studio.serving.queue_limit import QueueDoor
+from e5studio.studio.serving.queue_limit import QueueLimitMiddleware
 
 
 class Queue:
@@ -45,7 +45,7 @@ def post(door, n_bytes=10, path="/gradio_api/queue/join", method="POST"):
 @pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/call/score", "/gradio_api/call/v2/score"])
 def test_a_full_queue_is_told_in_a_sentence(path):
     queue = Queue(n_waiting=3)
-    door = QueueDoor(Server(queue), queue, max_waiting=3)
+    door = QueueLimitMiddleware(Server(queue), queue, max_waiting=3)
     status, body = post(door, path=path)
     assert status == 429
     assert body == {"detail": "The Studio is full: 3 others came before. Try again in a few minutes."}
@@ -55,14 +55,14 @@ def test_a_full_queue_is_told_in_a_sentence(path):
 
 def test_other_requests_pass_a_full_queue():
     queue = Queue(n_waiting=3)
-    door = QueueDoor(Server(queue), queue, max_waiting=3)
+    door = QueueLimitMiddleware(Server(queue), queue, max_waiting=3)
     assert post(door, path="/gradio_api/run/predict")[0] == 200
     assert post(door, path="/gradio_api/call/score/event1", method="GET")[0] == 200
 
 
 def test_long_texts_wait_outside_until_others_are_done():
     queue = Queue()
-    door = QueueDoor(Server(queue), queue, max_bytes=200_000)
+    door = QueueLimitMiddleware(Server(queue), queue, max_bytes=200_000)
     assert post(door, 90_000)[0] == post(door, 90_000)[0] == 200
     status, body = post(door, 90_000)
     assert status == 429
@@ -74,7 +74,7 @@ def test_long_texts_wait_outside_until_others_are_done():
 
 def test_a_body_without_a_length_counts_as_the_longest():
     queue = Queue()
-    door = QueueDoor(Server(queue), queue, max_bytes=10_000_000)
+    door = QueueLimitMiddleware(Server(queue), queue, max_bytes=10_000_000)
     assert post(door, None)[0] == 200
     assert post(door, None)[0] == 429
 
@@ -85,7 +85,7 @@ def test_what_failed_on_its_way_is_not_counted():
     async def fail(scope, receive, send):
         raise OSError("the connection broke")
 
-    door = QueueDoor(fail, queue, max_bytes=100_000)
+    door = QueueLimitMiddleware(fail, queue, max_bytes=100_000)
     for _ in range(3):
         with pytest.raises(OSError, match="broke"):
             post(door, 90_000)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from e5studio.studio.corpus.visitor_store import SHELVES
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from tests.studio.browsing import NASTY
 from tests.studio.serving.visitor import RefusedError, Visitor, open_page
 
@@ -135,7 +135,7 @@ class TestPaths:
 
     @pytest.mark.parametrize("key", ["", "x", "..%2f..%2fetc%2fpasswd", "a" * 5000])
     def test_parcels_have_keys_that_nobody_guesses(self, address, key):
-        assert told(httpx.get(f"{address}e5studio/parcels/{key}")).status_code in (404, 414)
+        assert told(httpx.get(f"{address}e5studio/downloads/{key}")).status_code in (404, 414)
 
     def test_a_component_of_the_page_runs_no_function_of_the_server(self, address):
         body = {
@@ -328,8 +328,8 @@ class TestFiles:
             return visitor.session
 
         session = visit(address, bring)
-        SHELVES.forget_session(session)
-        assert not any(session in place.sessions for place in SHELVES._places.values())
+        VISITOR_STORES.forget_session(session)
+        assert not any(session in place.sessions for place in VISITOR_STORES._places.values())
 
     def test_file_names_are_text(self, address):
         for name in (f"{NASTY[2]}.csv".replace("/", ""), "${alert(1)}.csv"):

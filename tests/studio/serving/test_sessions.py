@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from e5studio.studio.serving.sessions import CLOSED_SECONDS, PRESENT_PATH, PresentPages, SessionWatch
+from e5studio.studio.serving.sessions import CLOSED_SECONDS, PRESENT_PATH, OpenPages, SessionMiddleware
 
 HEARTBEAT = "/gradio_api/heartbeat/"
 
@@ -41,7 +41,7 @@ def clock():
 
 @pytest.fixture
 def pages(clock):
-    return PresentPages(clock)
+    return OpenPages(clock)
 
 
 def test_an_open_page_is_kept_however_long_it_is_idle(pages, clock):
@@ -177,12 +177,12 @@ def test_a_page_that_works_is_forgotten_when_it_has_ended(pages, clock):
 
 
 async def test_the_watch_hears_pages_that_say_that_they_are_open(clock):
-    pages, kept, sent = PresentPages(clock), Kept(ann=clock.now), []
+    pages, kept, sent = OpenPages(clock), Kept(ann=clock.now), []
 
     async def send(message):
         sent.append(message.get("status"))
 
-    watch = SessionWatch(None, kept, pages)
+    watch = SessionMiddleware(None, kept, pages)
     clock.go(CLOSED_SECONDS - 1)
     await watch({"type": "http", "path": f"{PRESENT_PATH}ann"}, None, send)
     await watch({"type": "http", "path": f"{PRESENT_PATH}unknown"}, None, send)
@@ -194,7 +194,7 @@ async def test_the_watch_hears_pages_that_say_that_they_are_open(clock):
 
 
 async def test_the_watch_knows_a_page_by_its_heartbeat(clock):
-    pages, kept = PresentPages(clock), Kept(ann=clock.now)
+    pages, kept = OpenPages(clock), Kept(ann=clock.now)
     beating, end = asyncio.Event(), asyncio.Event()
 
     async def app(scope, receive, send):
@@ -202,7 +202,7 @@ async def test_the_watch_knows_a_page_by_its_heartbeat(clock):
             beating.set()
             await end.wait()
 
-    watch = SessionWatch(app, kept, pages)
+    watch = SessionMiddleware(app, kept, pages)
     page = asyncio.create_task(watch({"type": "http", "path": HEARTBEAT + "ann"}, None, None))
     await beating.wait()
     await watch({"type": "http", "path": "/"}, None, None)
@@ -227,7 +227,7 @@ async def test_it_goes_on_looking_after_trouble(clock):
     async def app(scope, receive, send):
         return None
 
-    watch = SessionWatch(app, Kept(), PresentPages(clock), sweep_seconds=0.01, on_sweep=on_sweep)
+    watch = SessionMiddleware(app, Kept(), OpenPages(clock), sweep_seconds=0.01, on_sweep=on_sweep)
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     await watch({"type": "http", "path": "/"}, None, None)
     for _ in range(200):
@@ -251,7 +251,7 @@ async def test_it_looks_by_itself(clock):
     async def app(scope, receive, send):
         return None
 
-    watch = SessionWatch(app, kept, PresentPages(clock), sweep_seconds=0.01)
+    watch = SessionMiddleware(app, kept, OpenPages(clock), sweep_seconds=0.01)
     await watch({"type": "http", "path": "/"}, None, None)
     assert not forgotten.is_set()
     clock.go(CLOSED_SECONDS + 1)

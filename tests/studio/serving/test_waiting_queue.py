@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from e5studio.studio.errors import FullError, StoppedError
-from e5studio.studio.serving.waiting_queue import LineBehind, WaitingLine
+from e5studio.studio.serving.waiting_queue import ChainedQueue, WaitingQueue
 
 WAIT = 20
 
@@ -34,7 +34,7 @@ class Visitor:
 
     def _run(self):
         try:
-            with self._line.turn(self._hear):
+            with self._line.slot(self._hear):
                 if self._order is not None:
                     self._order.append(self._name)
                 self.is_in.set()
@@ -72,7 +72,7 @@ def queue_up(line, count, order=None):
 
 
 def test_first_come_first_served_and_one_at_a_time():
-    line, order = WaitingLine(1, 10), []
+    line, order = WaitingQueue(1, 10), []
     visitors = queue_up(line, 6, order)
     for number, visitor in enumerate(visitors):
         assert visitor.is_in.wait(WAIT)
@@ -82,7 +82,7 @@ def test_first_come_first_served_and_one_at_a_time():
 
 
 def test_as_many_work_as_there_are_places():
-    line = WaitingLine(2, 10)
+    line = WaitingQueue(2, 10)
     first, second, third = (Visitor(line) for _ in range(3))
     wait_until(line, 1)
     working = [visitor for visitor in (first, second, third) if visitor.is_in.wait(0.05)]
@@ -96,9 +96,9 @@ def test_as_many_work_as_there_are_places():
 
 def test_whoever_waits_hears_how_many_are_before_and_how_long_they_take():
     clock = Clock()
-    line = WaitingLine(1, 10, clock)
+    line = WaitingQueue(1, 10, clock)
     for _ in range(4):
-        with line.turn():
+        with line.slot():
             clock.now += 3
     visitors = queue_up(line, 3)
     assert visitors[1].heard.wait(WAIT)
@@ -111,9 +111,9 @@ def test_whoever_waits_hears_how_many_are_before_and_how_long_they_take():
 
 def test_no_end_is_promised_of_a_turn_that_takes_longer_than_others():
     clock = Clock()
-    line = WaitingLine(1, 10, clock)
+    line = WaitingQueue(1, 10, clock)
     for _ in range(20):
-        with line.turn():
+        with line.slot():
             clock.now += 0.05
     visitors = queue_up(line, 1)
     clock.now += 600
@@ -125,7 +125,7 @@ def test_no_end_is_promised_of_a_turn_that_takes_longer_than_others():
 
 
 def test_where_nothing_is_known_no_time_is_guessed():
-    line = WaitingLine(1, 10)
+    line = WaitingQueue(1, 10)
     visitors = queue_up(line, 2)
     assert visitors[1].heard.wait(WAIT)
     assert visitors[1].news[0] == "Waiting for 1 other"
@@ -135,11 +135,11 @@ def test_where_nothing_is_known_no_time_is_guessed():
 
 def test_whoever_comes_to_a_full_line_is_told_at_once_and_the_others_go_on():
     clock = Clock()
-    line = WaitingLine(1, 2, clock)
-    with line.turn():
+    line = WaitingQueue(1, 2, clock)
+    with line.slot():
         clock.now += 40
     visitors = queue_up(line, 3)
-    with pytest.raises(FullError, match=r"full: 3 others came before, about 2 minutes\. Try again then\."), line.turn():
+    with pytest.raises(FullError, match=r"full: 3 others came before, about 2 minutes\. Try again then\."), line.slot():
         pass
     assert line.n_waiting == 2
     visitors[0].end()
@@ -152,15 +152,15 @@ def test_whoever_comes_to_a_full_line_is_told_at_once_and_the_others_go_on():
 
 
 def test_a_line_without_room_to_wait_still_serves():
-    line = WaitingLine(1, 0)
-    with line.turn(), pytest.raises(FullError, match="nobody knows"), line.turn():
+    line = WaitingQueue(1, 0)
+    with line.slot(), pytest.raises(FullError, match="nobody knows"), line.slot():
         pass
-    with line.turn():
+    with line.slot():
         pass
 
 
 def test_whoever_stops_leaves_the_line():
-    line = WaitingLine(1, 10)
+    line = WaitingQueue(1, 10)
     is_stopped = threading.Event()
     working = Visitor(line)
     assert working.is_in.wait(WAIT)
@@ -178,23 +178,23 @@ def test_whoever_stops_leaves_the_line():
 
 
 def test_a_turn_that_fails_is_given_back():
-    line = WaitingLine(1, 0)
-    with pytest.raises(ZeroDivisionError), line.turn():
+    line = WaitingQueue(1, 0)
+    with pytest.raises(ZeroDivisionError), line.slot():
         raise ZeroDivisionError
-    with line.turn():
+    with line.slot():
         pass
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
-    line = WaitingLine(1, 0)
-    with line.turn():
+    line = WaitingQueue(1, 0)
+    with line.slot():
         child = os.fork()
         if not child:
             code = 1
             try:
-                with line.turn():
+                with line.slot():
                     code = 0
             finally:
                 os._exit(code)
@@ -202,8 +202,8 @@ def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
 
 
 def test_of_many_programs_a_visitor_waits_for_one():
-    line, order = WaitingLine(1, 64), []
-    programs = LineBehind(line, 24)
+    line, order = WaitingQueue(1, 64), []
+    programs = ChainedQueue(line, 24)
     first = Visitor(programs, order, "program 0")
     assert first.is_in.wait(WAIT)
     others = []
@@ -220,12 +220,12 @@ def test_of_many_programs_a_visitor_waits_for_one():
 
 
 def test_programs_are_refused_where_too_many_of_them_wait():
-    line = WaitingLine(1, 64)
-    programs = LineBehind(line, 0)
+    line = WaitingQueue(1, 64)
+    programs = ChainedQueue(line, 0)
     first = Visitor(programs)
     assert first.is_in.wait(WAIT)
-    with pytest.raises(FullError, match="The Studio is full: 1 other came before"), programs.turn():
+    with pytest.raises(FullError, match="The Studio is full: 1 other came before"), programs.slot():
         raise AssertionError("there was room")
     first.end()
-    with programs.turn():
+    with programs.slot():
         assert line.n_waiting == 0

@@ -31,13 +31,13 @@ def model(request):
 
 
 @pytest.fixture
-def scored(handlers, model):
-    return handlers.score(ScoreRequest(model, "retrieval", QUERIES, PASSAGES, "Find the passage"))
+def scored(engine, model):
+    return engine.score(ScoreRequest(model, "retrieval", QUERIES, PASSAGES, "Find the passage"))
 
 
 @pytest.fixture
-def encoder(handlers, scored):
-    with handlers.encoder_with_tokens(scored.meta) as encoder:
+def encoder(engine, scored):
+    with engine.encoder_with_tokens(scored.meta) as encoder:
         yield encoder
 
 
@@ -55,16 +55,16 @@ class TestShares:
         has_prompt = [report.prompt.text != "" for report in scored.reports]
         assert ["prompt" in side.words.parts for side in found.sides] == has_prompt
 
-    def test_texts_among_themselves(self, handlers):
-        scored = handlers.score(ScoreRequest(ENGLISH, "symmetric", QUERIES, ""))
-        with handlers.encoder_with_tokens(scored.meta) as encoder:
+    def test_texts_among_themselves(self, engine):
+        scored = engine.score(ScoreRequest(ENGLISH, "symmetric", QUERIES, ""))
+        with engine.encoder_with_tokens(scored.meta) as encoder:
             found = explain_pair(encoder, scored, 0, 2)
             assert found.n_columns == 2
             assert 100 * found.shares.shares.sum() == pytest.approx(scored.scores[0, 2], abs=1e-4)
 
-    def test_of_a_cut_text_say_where_it_was_cut(self, handlers):
-        scored = handlers.score(ScoreRequest(OFFLINE, "none", "summit", "a summit of the mountain " * 300))
-        with handlers.encoder_with_tokens(scored.meta) as encoder:
+    def test_of_a_cut_text_say_where_it_was_cut(self, engine):
+        scored = engine.score(ScoreRequest(OFFLINE, "none", "summit", "a summit of the mountain " * 300))
+        with engine.encoder_with_tokens(scored.meta) as encoder:
             found = explain_pair(encoder, scored, 0, 0)
         assert 0 < found.sides[1].read_to < len(found.sides[1].text)
         said = json.dumps(why_text.what_was_read(found))
@@ -114,9 +114,9 @@ class TestLeavingOut:
         right = encoder.embed_prepared(encoder.prepare([corpus.SUMMIT_PASSAGE], prompt=scored.reports[1].prompt))
         assert effect.change == pytest.approx(100 * float(left[0] @ right[0]) - scored.scores[1, 1], abs=1e-3)
 
-    def test_single_word_leaves_nothing_and_still_has_an_effect(self, handlers):
-        scored = handlers.score(ScoreRequest(ENGLISH, "retrieval", "summit", "mountain"))
-        with handlers.encoder_with_tokens(scored.meta) as encoder:
+    def test_single_word_leaves_nothing_and_still_has_an_effect(self, engine):
+        scored = engine.score(ScoreRequest(ENGLISH, "retrieval", "summit", "mountain"))
+        with engine.encoder_with_tokens(scored.meta) as encoder:
             found = explain_pair(encoder, scored, 0, 0)
             [*_, last] = leave_words_out(encoder, scored, found)
         assert len(last) == 2

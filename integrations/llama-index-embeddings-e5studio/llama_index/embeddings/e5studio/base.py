@@ -1,4 +1,4 @@
-"""E5Embedding: LlamaIndex's `BaseEmbedding` over an `EmbeddingsProvider` of E5 Studio.
+"""E5Embedding: LlamaIndex's `BaseEmbedding` over an `Embedder` of E5 Studio.
 
 It names the options, and replaces what LlamaIndex's base class does wrongly for E5: the cache's
 keys, which know neither role nor model. Prompts, length, order and precision are the core's.
@@ -21,7 +21,7 @@ from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
 from llama_index.embeddings.e5studio import cache
 
-from e5studio import EmbeddingsProvider, EncodeReport, ProviderOptions
+from e5studio import Embedder, EmbedderOptions, EncodeReport
 from e5studio.backends import BackendName, DType
 from e5studio.embedder import LongDocuments
 from e5studio.models import PromptKind
@@ -30,7 +30,7 @@ from e5studio.text_checks import as_texts
 
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]  # it is meant to be there
 
-_OPTIONS = [field.name for field in fields(ProviderOptions) if field.name != "model"]
+_OPTIONS = [field.name for field in fields(EmbedderOptions) if field.name != "model"]
 _OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # what no other model may be loaded with
 # Their overrides below get a span of their own; with the wrapped ones each call would have two.
 _get_batch: Callable[..., list[Embedding]] = inspect.unwrap(BaseEmbedding.get_text_embedding_batch)
@@ -119,7 +119,7 @@ class E5Embedding(BaseEmbedding):
     """Texts that LlamaIndex hands over at a time, an event each. It costs no memory: batches for the model are made
     below it, by length, so small numbers only slow things down."""
 
-    _provider: EmbeddingsProvider = PrivateAttr()
+    _provider: Embedder = PrivateAttr()
 
     if not TYPE_CHECKING:  # checkers and editors see the arguments that pydantic makes of the fields
 
@@ -127,9 +127,7 @@ class E5Embedding(BaseEmbedding):
             """Load the model, or share it where it is loaded."""
             super().__init__(**options)  # what follows is outside, where pydantic doesn't wrap errors in its own
             chosen = {name: getattr(self, name) for name in _OPTIONS}
-            self._provider = EmbeddingsProvider(
-                ProviderOptions(model=self.model_name, **chosen), fingerprint=self.fingerprint
-            )
+            self._provider = Embedder(EmbedderOptions(model=self.model_name, **chosen), fingerprint=self.fingerprint)
             # What was "auto" is settled now, so that to_dict says what these vectors are made with.
             settled = {name: getattr(self._provider.options, name) for name in _OPTIONS}
             self.__dict__.update(settled, fingerprint=self._provider.fingerprint)
