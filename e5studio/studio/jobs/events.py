@@ -20,7 +20,7 @@ UNQUEUED: dict[str, Any] = {**_OWN, "queue": False}
 """For what takes a moment."""
 
 ENCODE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": None}
-"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Engine.line`."""
+"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Engine.encode_queue`."""
 
 PROJECT_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
 """For what places texts on a map or groups them: one at a time in this process."""

@@ -14,7 +14,6 @@ from e5studio.batching import Limits
 from e5studio.cache import VectorCache, vector_key
 from e5studio.errors import MissingDependencyError, TextError
 from e5studio.evaluation import Document, RetrievalTask, evaluate, read_beir
-from e5studio.studio.corpus import evaluation
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.embedding import embed_corpus
 from e5studio.studio.corpus.evaluation import METRICS, FailedSetting, SettingResult, measure
@@ -117,7 +116,7 @@ class TestReadingPairs:
             read_pairs([], [], self.corpus)
 
     def test_more_queries_than_anyone_waits_for(self, monkeypatch):
-        monkeypatch.setattr(evaluation, "MAX_QUERIES", 2)
+        monkeypatch.setattr("e5studio.studio.corpus.pairs.MAX_QUERIES", 2)
         with pytest.raises(LimitError, match="3 queries"):
             read_pairs(["q", "r", "s"], ["a cat"] * 3, self.corpus)
 

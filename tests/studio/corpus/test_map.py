@@ -15,7 +15,7 @@ from e5studio.analysis.projection import kept_neighbours, pca, trustworthiness
 from e5studio.errors import VectorError
 from e5studio.models import get_model_meta
 from e5studio.spec import EncoderSpec
-from e5studio.studio.corpus import map
+from e5studio.studio.corpus import map as corpus_map
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.map import (
     colours_of,
@@ -86,7 +86,7 @@ class TestPlaces:
         assert placed.axis_names[0].startswith("Component 1 (")
 
     def test_a_map_of_many_is_judged_on_a_sample_and_says_so(self, some, placed, monkeypatch):
-        monkeypatch.setattr(map, "_N_JUDGED", 60)
+        monkeypatch.setattr(corpus_map, "_N_JUDGED", 60)
         found = place_corpus(some, MapSettings())
         assert found.n_judged == 60
         assert "estimated on 60 of the 90 texts" in found.caption
@@ -108,12 +108,12 @@ class TestPlaces:
     def test_methods_that_are_not_for_it_are_refused_with_a_way_out(self, some, monkeypatch):
         with pytest.raises(VectorError, match="Take PCA or UMAP"):
             place_corpus(some, MapSettings("axis"))
-        monkeypatch.setattr(map, "MAX_TSNE_TEXTS", 89)
+        monkeypatch.setattr(corpus_map, "MAX_TSNE_TEXTS", 89)
         with pytest.raises(VectorError, match=r"up to 89\. Take UMAP"):
             place_corpus(some, MapSettings("tsne"))
 
     def test_umap_of_many_counts_fewer_neighbours_and_says_so(self, some, monkeypatch):
-        monkeypatch.setattr(map, "_MANY_TEXTS", 50)
+        monkeypatch.setattr(corpus_map, "_MANY_TEXTS", 50)
         caption = place_corpus(some, MapSettings("umap", n_neighbors=60)).caption
         assert "(30 neighbours in place of 60, for there are many texts, " in caption
 
@@ -229,8 +229,8 @@ class TestDrawing:
 
     def test_groups_of_many_are_found_in_a_sample_and_hold_all(self, some, placed, monkeypatch):
         whole = group_corpus(some)
-        monkeypatch.setattr(map, "_MAX_GROUPED", 30)
-        monkeypatch.setattr(map, "_MAX_NAMED", 20)
+        monkeypatch.setattr(corpus_map, "_MAX_GROUPED", 30)
+        monkeypatch.setattr(corpus_map, "_MAX_NAMED", 20)
         groups = group_corpus(some)
         pairs = set(zip(groups.labels.tolist(), whole.labels.tolist(), strict=True))
         assert len(pairs) == 3  # the same groups, though perhaps in another order

@@ -201,7 +201,7 @@ class TestWaiting:
         crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
 
         def work():
-            with pytest.raises(FullError), crammed.line.slot():
+            with pytest.raises(FullError), crammed.encode_queue.slot():
                 pass
             return "done"
 
@@ -211,7 +211,7 @@ class TestWaiting:
     def test_models_are_loaded_before_the_line_and_given_back_where_it_is_full(self, stand_in_pool):
         crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
         n_leased = stand_in_pool.n_leased
-        with crammed.line.slot(), pytest.raises(FullError):
+        with crammed.encode_queue.slot(), pytest.raises(FullError):
             crammed.score(ScoreRequest(ENGLISH, "retrieval", "a", "b"))
         assert stand_in_pool.n_leased == n_leased + 1
         assert stand_in_pool.n_released == stand_in_pool.n_leased

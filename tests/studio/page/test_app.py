@@ -225,24 +225,7 @@ def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(engine, ca
         engine.load(ABSENT)
 
 
-@pytest.mark.parametrize(
-    "module",
-    [
-        "launch",
-        "handlers",
-        "plain_answers",
-        "figures",
-        "tables",
-        "words",
-        "mapping",
-        "catalog",
-        "guard",
-        "diagnosis.words",
-        "snippets.targets",
-        "line",
-        "sessions",
-    ],
-)
+@pytest.mark.parametrize("module", ["launch", "engine.engine", "api.answers", "diagnose.text", "serving.sessions"])
 def test_what_is_not_layout_loads_no_gradio(module):
     code = f"import sys, e5studio.studio.{module}; print([m for m in ('gradio', 'torch', 'umap') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
