@@ -62,6 +62,11 @@ class ModelMeta:
     license: str = "mit"
 
     @property
+    def short_name(self) -> str:
+        """The name without its owner."""
+        return self.name.rsplit("/", 1)[-1]
+
+    @property
     def download_bytes(self) -> int:
         """Approximate size of the published weights in bytes."""
         return self.n_parameters * (2 if self.stored_dtype == "float16" else 4)

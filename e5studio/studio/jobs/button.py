@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import gradio as gr
@@ -11,7 +12,7 @@ import gradio as gr
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.errors import StoppedError
-from e5studio.studio.jobs.events import UNQUEUED
+from e5studio.studio.jobs.events import UNQUEUED, Changes
 from e5studio.studio.jobs.job import Job, SessionJobs
 from e5studio.studio.widgets import nodes
 
@@ -52,6 +53,56 @@ def run_with_progress(
         yield [*idle, nodes.error(message_for_visitor(error), is_result_left=is_result_left), *kept]
     finally:
         running.end(session, work)  # also where the visitor has closed the page
+
+
+@dataclass(frozen=True)
+class JobButton:
+    """A button that starts long work, the one that stops it, and the line that tells how it goes."""
+
+    start: gr.Button
+    stop: gr.Button
+    status: gr.HTML
+    jobs: SessionJobs = field(default_factory=SessionJobs)
+
+    def connect_stop(self) -> None:
+        """Have the stop button stop its visitor's work."""
+        listen_stop(self.stop, self.jobs)
+
+    def run(
+        self,
+        request: gr.Request,
+        function: Callable[[OnStage], Result],
+        show: Callable[[Result], Changes],
+        *,
+        is_result_left: bool,
+    ) -> Iterator[Changes]:
+        """Run a function in a thread; yields what changes on the page: the progress, then what `show` makes of it.
+
+        Args:
+            request: Whose work it is.
+            function: The work; it is given what it reports its progress to.
+            show: Its result -> what changes, the status among it.
+            is_result_left: An earlier result stays in sight where this fails.
+        """
+        yield {
+            self.start: gr.update(interactive=False),
+            self.stop: gr.update(visible=True),
+            self.status: nodes.progress(None, "Starting"),
+        }
+        idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
+        session = str(request.session_hash)
+        job = self.jobs.start(session, Job(function))
+        try:
+            for stage in job.stages():
+                yield {self.status: nodes.progress(stage.share, stage.doing)}
+            yield {**idle, **show(job.result())}
+        except StoppedError as stopped:
+            status = nodes.stopped(message_for_visitor(stopped), is_result_left=is_result_left)
+            yield {**idle, self.status: status}
+        except Exception as error:
+            yield {**idle, self.status: nodes.error(message_for_visitor(error), is_result_left=is_result_left)}
+        finally:
+            self.jobs.end(session, job)  # also where the visitor has closed the page
 
 
 def listen_stop(button: gr.Button, running: SessionJobs) -> None:

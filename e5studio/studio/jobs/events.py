@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from e5studio.studio.engine.result import ScoreResult
 
@@ -39,6 +40,25 @@ DIAGNOSE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "diagnose", "concurr
 
 SAVE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
 """For what writes files: one at a time in this process."""
+
+
+Changes = dict[Any, Any]
+"""What a callback changes, by component; what is left out stays as it is."""
+
+
+def components_of(*parts: Any) -> list[Any]:
+    """All components of tabs or panels, for the `outputs` of a callback that changes any of them.
+
+    Args:
+        parts: Components, or objects whose attributes are components or such objects.
+    """
+    listed: dict[int, Any] = {}
+    for part in parts:
+        if isinstance(part, Block):
+            listed[part._id] = part
+        elif type(part).__module__.startswith("e5studio.studio"):
+            listed |= {each._id: each for each in components_of(*vars(part).values())}
+    return list(listed.values())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -193,6 +193,15 @@ class Downloads:
     def n_bytes(self) -> int:
         """Of all that is kept in memory."""
         return self._in_memory.n_bytes
+
+    def as_payload(self, value: Any) -> dict[str, Any]:
+        """A figure or a table as an event may carry it: as it is while small, else the address of a download.
+
+        Args:
+            value: Plain data, or a dataclass of it, in which large arrays are numpy's.
+        """
+        plain = {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else value
+        return as_payload(plain, self)
 
     def sweep(self) -> None:
         """Forget what is over; runs by itself, so that nothing stays where nobody comes any more."""

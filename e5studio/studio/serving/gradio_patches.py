@@ -7,6 +7,7 @@ import functools
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 _SKIP = gr.skip()
 
@@ -20,6 +21,8 @@ class LeanBlocks(gr.Blocks):
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """As Gradio's, for the outputs that change."""
+        if isinstance(predictions, dict) and predictions and all(isinstance(key, Block) for key in predictions):
+            predictions = [predictions.get(block, _SKIP) for block in block_fn.outputs]
         n_outputs = len(block_fn.outputs)
         if n_outputs < 2 or block_fn.batch or not isinstance(predictions, list | tuple):
             return await super().postprocess_data(block_fn, predictions, state)

@@ -1,0 +1,24 @@
+"""What the page's rooms share: made once for a process, handed to each tab."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from e5studio.studio.corpus.visitor_store import VisitorStores
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.serving.downloads import Downloads
+
+
+@dataclass(frozen=True)
+class Services:
+    """The state behind a page.
+
+    Attributes:
+        engine: Computes over a pool of models.
+        downloads: Large figures, tables and files that pages fetch by themselves.
+        visitor_stores: The corpus of each visitor.
+    """
+
+    engine: Engine
+    downloads: Downloads = field(default_factory=Downloads)
+    visitor_stores: VisitorStores = field(default_factory=VisitorStores)
