@@ -1,6 +1,6 @@
 """How close encoding comes to what the machine can do, and where the rest goes.
 
-Matrix products are timed in each precision, then whole encoding of the mixed corpus, the same back end
+Matrix products are timed in each precision, then whole encoding of the mixed corpus, the same backend
 fed with batches made before, and the parts. Rounds alternate. Not a test: run it by hand.
 
     python benchmarks/limit.py --systems 'openvino*'
@@ -102,7 +102,7 @@ class Limit:
         return found
 
     def measure(self, system: System, peaks: dict[str, Any]) -> dict[str, Any]:
-        """One back end in one precision.
+        """One backend in one precision.
 
         Raises:
             WorkerError: It is not there, with the reason.

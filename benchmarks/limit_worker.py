@@ -1,4 +1,4 @@
-"""The process that `limit.py` starts for one back end and precision: times whole encoding and its parts.
+"""The process that `limit.py` starts for one backend and precision: times whole encoding and its parts.
 
 Requests and answers are lines of JSON on stdin and stdout.
 """
@@ -74,11 +74,11 @@ class Server:
         return _timed(lambda: self._encoder.encode_document(self._texts))
 
     def prepared(self, way: str) -> dict[str, float]:
-        """The back end alone, fed with batches made before."""
+        """The backend alone, fed with batches made before."""
         return _timed(lambda: [len(rows) for rows in self._encoder._backend.embed(self._ways[way])])
 
     def parts(self) -> dict[str, float]:
-        """Seconds of what happens beside the back end, each part alone, one after the other."""
+        """Seconds of what happens beside the backend, each part alone, one after the other."""
         limits = self._encoder._backend.limits
         batches = self._ways["own"]
         return {

@@ -1,4 +1,4 @@
-"""What each back end and precision does to quality: SciFact, STS Benchmark, and cosine to float32 in torch.
+"""What each backend and precision does to quality: SciFact, STS Benchmark, and cosine to float32 in torch.
 
 Weights decide this, so it is measured with real ones: all-MiniLM-L6-v2 by default, or an E5 model where its
 files are at hand. The data are not part of the project. Not a test: run it by hand.
@@ -65,7 +65,7 @@ def measure(system: System, scifact: RetrievalTask, sts: StsTask, model: str) ->
     """Run one system.
 
     Raises:
-        E5StudioError: The back end or the precision is not to be had here.
+        E5StudioError: The backend or the precision is not to be had here.
     """
     cache = VectorCache()
     with E5Encoder(model, device="cpu", **system.options) as encoder:

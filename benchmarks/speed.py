@@ -1,4 +1,4 @@
-"""Tokens per second and time for one text: E5 Studio's back ends and precisions beside the peers.
+"""Tokens per second and time for one text: E5 Studio's backends and precisions beside the peers.
 
 Each system runs in a process of its own, in an environment where it works; all embed the same texts
 in turn, and ratios are to the baseline of the same round. Vectors are compared with the model card's

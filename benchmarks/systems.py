@@ -1,4 +1,4 @@
-"""What is compared for speed: our back ends and precisions, and the peers, each with its environment."""
+"""What is compared for speed: our backends and precisions, and the peers, each with its environment."""
 
 from __future__ import annotations
 

@@ -52,13 +52,13 @@ def speed(result: dict[str, Any]) -> str:
 
 
 def short(result: dict[str, Any], quality_result: dict[str, Any] | None) -> str:
-    """What our back ends gain on the mixed corpus with the shape of e5-small, and what precision costs."""
+    """What our backends gain on the mixed corpus with the shape of e5-small, and what precision costs."""
     corpus = result.get("corpora", {}).get("e5-small-v2", {}).get("mixed")
     if corpus is None:
         return ""
     rows = [
         (
-            "back end",
+            "backend",
             "tokens per second",
             f"against {result['baseline']}",
             "one query, ms",
@@ -88,7 +88,7 @@ def limit(result: dict[str, Any]) -> str:
     for precision, row in result["peaks"].items():
         peaks.append((precision, f"{row['peak'] / 1e9:.0f}", f"{row['linear_layers'] / 1e9:.0f}"))
     shares: list[tuple[str, ...]] = [
-        ("back end", "tokens/s", "share of the peak", "share of linear layers alone", "best shape", "share of it")
+        ("backend", "tokens/s", "share of the peak", "share of linear layers alone", "best shape", "share of it")
     ]
     for name, row in result["systems"].items():
         cells = [f"{row['tokens_per_second']['median']:,.0f}", f"{row['share_of_peak']:.0%}"]
@@ -98,10 +98,10 @@ def limit(result: dict[str, Any]) -> str:
 
 
 def quality(result: dict[str, Any]) -> str:
-    """What each back end and precision does to the vectors' worth."""
+    """What each backend and precision does to the vectors' worth."""
     figures = {"scifact_ndcg_at_10": "SciFact nDCG@10", "sts_spearman": "STS Benchmark, Spearman"}
     changes = [cell for name in figures.values() for cell in (name, "change, 95 % interval")]
-    rows: list[tuple[str, ...]] = [("back end", *changes, "lowest cosine to float32", "mean cosine")]
+    rows: list[tuple[str, ...]] = [("backend", *changes, "lowest cosine to float32", "mean cosine")]
     for name, row in result["systems"].items():
         cosines = [f"{row[key]:.5f}" if key in row else "" for key in ("lowest_cosine", "mean_cosine")]
         scores = [cell for key in figures for cell in (f"{row[key]:.5f}", _change(row.get(f"{key}_change")))]
@@ -116,7 +116,7 @@ def _change(found: dict[str, float] | None) -> str:
 
 def stream(result: dict[str, Any]) -> str:
     """Resident memory while texts stream through."""
-    rows: list[tuple[str, ...]] = [("back end", "loaded", "first block", "last block", "most", "growth", "seconds")]
+    rows: list[tuple[str, ...]] = [("backend", "loaded", "first block", "last block", "most", "growth", "seconds")]
     for name, row in result["systems"].items():
         sizes = [f"{row[f'{key}_mb']:.0f} MB" for key in ("loaded", "first_block", "last_block", "peak", "growth")]
         rows.append((name, *sizes, f"{row['seconds']:.0f}"))
@@ -248,7 +248,7 @@ def _where(systems: dict[str, Any]) -> str:
         return ""
     groups = list(next(iter(counted.values()))["layers"]["groups"])
     parts = list(next(iter(counted.values()))["seconds_of_parts"])
-    rows: list[tuple[str, ...]] = [("back end", *groups, *parts, "tokens computed for one")]
+    rows: list[tuple[str, ...]] = [("backend", *groups, *parts, "tokens computed for one")]
     for name, row in counted.items():
         layers, all_layers = row["layers"]["groups"], sum(row["layers"]["groups"].values())
         beside, whole = row["seconds_of_parts"], row["seconds_of_all"]
@@ -263,7 +263,7 @@ def _where(systems: dict[str, Any]) -> str:
 
 
 def _shapes(systems: dict[str, Any]) -> str:
-    """The sweep: tokens a second of the back end alone, fed with batches made before."""
+    """The sweep: tokens a second of the backend alone, fed with batches made before."""
     if not systems:
         return ""
     ways = list(dict.fromkeys(way for row in systems.values() for way in row["prepared_tokens_per_second"]))
