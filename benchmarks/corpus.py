@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from e5studio.analysis.projection import warm_umap
 from e5studio.model_pool import ModelPool
+from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
 from e5studio.studio.corpus.map import draw_corpus_map, place_corpus
@@ -43,7 +44,7 @@ from e5studio.studio.corpus.search import search_corpus
 from e5studio.studio.corpus.table_file import choose_columns, read_table
 from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.corpus.visitor_store import VisitorStore, VisitorStores
-from e5studio.studio.engine.catalog import OFFLINE_MODEL, offered
+from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.map.placing import MapSettings

@@ -21,8 +21,9 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.machine import describe_machine
+from e5studio.default_model import ModelChoice
 from e5studio.model_pool import ModelPool
-from e5studio.studio.engine.catalog import OFFLINE_MODEL, ModelChoice
+from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from e5studio.studio.page.app import build_app

@@ -1,6 +1,6 @@
-"""From token lengths to batches: `TokenBatch`, a back end's `Limits`, and the planner.
+"""From token lengths to batches: `TokenBatch`, a backend's `Limits`, and the planner.
 
-Pure functions over numpy arrays. No padding and no mask here: those belong to the back end.
+Pure functions over numpy arrays. Padding and masks belong to the backend.
 """
 
 from __future__ import annotations
@@ -53,21 +53,19 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a batch may cost a back end.
+    """What a batch may cost a backend.
 
     Attributes:
-        token_budget: Tokens of a batch: rows x longest where it pads, their sum where it packs.
+        token_budget: Tokens of a batch with its padding: rows x longest.
         max_rows: Texts of a batch.
-        packed: Whether padding costs nothing.
         overhead: What a batch costs beside its tokens, in tokens; the larger, the fewer batches and the more padding.
-        shape_cost: What a batch of new shape (rows x longest) costs beyond that, in tokens. Where it is above 0
-            lengths are rounded up by `rounded` and batches are filled, so that shapes come back: each that a back
-            end has met costs it memory as well.
+        shape_cost: What a batch of new shape (rows x longest) costs beyond that, in tokens. Above 0, lengths are
+            rounded up by `rounded` and batches are filled, so that shapes recur: such backends keep memory for every
+            shape they have seen.
     """
 
     token_budget: int
     max_rows: int = 4096
-    packed: bool = False
     overhead: int = 0
     shape_cost: int = 0
 
@@ -81,7 +79,7 @@ def rounded(lengths: IntArray) -> IntArray:
 
 
 def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
-    """Group texts of similar length under a back end's limits, for the least cost of padding and of batches.
+    """Group texts of similar length under a backend's limits, for the least cost of padding and of batches.
 
     Longest first, so that memory runs out at the start or not at all, and the progress
     shown errs on the careful side. A text longer than the budget is a batch of its own.
@@ -97,28 +95,16 @@ def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
     sizes = (rounded(lengths) if limits.shape_cost else lengths)[order].astype(np.int64)
     if not len(order):
         return []
-    if limits.packed:
-        return _pack(order, sizes, limits)
     return _cut(order, sizes, _cheapest_groups(sizes, limits), limits)
 
 
 def padding_share(lengths: IntArray, limits: Limits) -> float:
     """Share of padding among the tokens that the batches of `plan_batches` come to, 0 to 1."""
-    if limits.packed or not len(lengths):
+    if not len(lengths):
         return 0.0
     padded = rounded(lengths) if limits.shape_cost else lengths
     computed = sum(len(rows) * int(padded[rows].max()) for rows in plan_batches(lengths, limits))
     return 1 - int(lengths.sum()) / computed
-
-
-def _pack(order: NDArray[np.intp], sizes: NDArray[np.int64], limits: Limits) -> list[NDArray[np.intp]]:
-    batches, start = [], 0
-    while start < len(order):
-        costs = np.cumsum(sizes[start : start + limits.max_rows])
-        rows = max(1, int(np.searchsorted(costs, limits.token_budget, side="right")))
-        batches.append(order[start : start + rows])
-        start += rows
-    return batches
 
 
 def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
@@ -179,8 +165,8 @@ def _is_worth_filling(sizes: NDArray[np.int64], start: int, end: int, stop: int,
 def _familiar_sizes(rows: int, n_batches: int, limits: Limits) -> list[int]:
     """The rows of a batch that is not full, or, where a few more batches cost nothing, powers of two.
 
-    A stream ends each of its blocks with such a batch. Were its size any number, there would be new shapes to the end.
+    Each block of a stream ends with such a batch; arbitrary sizes would bring new shapes again and again.
     """
     if not limits.shape_cost or n_batches < _LONG_PLAN:
         return [rows]
-    return [1 << place for place in range(rows.bit_length() - 1, -1, -1) if rows >> place & 1]
+    return [1 << bit for bit in range(rows.bit_length() - 1, -1, -1) if rows >> bit & 1]

@@ -1,7 +1,7 @@
-"""What a folder says about its model: read, checked for damage and danger, held against a ModelMeta.
+"""What a folder says about its model: read, checked for damage and danger, compared with a ModelMeta.
 
-A model whose own files contradict the description it came with is refused: its vectors
-would be wrong without a sign of it. No weights are loaded here.
+A model whose files contradict its description is refused: its vectors would be silently wrong.
+No weights are loaded here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from e5studio.errors import ModelFilesError
 from e5studio.models import ModelMeta, Pooling, PromptKind
 
 _MODEL_TYPES = ("bert", "xlm-roberta", "mistral")
-# Fields of config.json through which files of a model have run, or may run, code of their own.
+# Fields of config.json through which files of a model have run, or may run, code.
 _UNSAFE_FIELDS = ("auto_map", "_attn_implementation_internal", "quantization_config", "transformers_weights")
 _SAFE_IMPLEMENTATIONS = (None, "eager", "sdpa")  # any other name is fetched from the Hub and run
 _NUMBERS = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "vocab_size")
@@ -26,7 +26,7 @@ _POOLING_MODES: dict[str, Pooling] = {"mean": "mean", "lasttoken": "last_token"}
 
 
 def describe(folder: Path, *, name: str, prompt_kind: PromptKind) -> ModelMeta:
-    """The ModelMeta of a fine-tuned model, from its files and the one thing that they don't say.
+    """The ModelMeta of a fine-tuned model, from its files and its prompt kind, which they don't say.
 
     Args:
         folder: With config.json, 1_Pooling/config.json and, if present, sentence_bert_config.json.
@@ -61,20 +61,20 @@ def describe(folder: Path, *, name: str, prompt_kind: PromptKind) -> ModelMeta:
 
 
 def check(folder: Path, meta: ModelMeta) -> None:
-    """Hold the files against the description.
+    """Compare the files with the description.
 
     Raises:
         ModelFilesError: They are unsafe, damaged, or of another model; the message has both values.
     """
     config = _read_config(folder)
     _check_modules(folder)
-    found = {
+    facts = {
         "model_type": config["model_type"],
         "embed_dim": config["hidden_size"],
         "n_layers": config["num_hidden_layers"],
         "pooling": _read_pooling(folder) or meta.pooling,
     }
-    for field, value in found.items():
+    for field, value in facts.items():
         expected = getattr(meta, field)
         if value != expected:
             raise ModelFilesError(
@@ -103,7 +103,7 @@ def check_max_tokens(folder: Path, max_tokens: int) -> None:
 
 
 def check_vocabulary(folder: Path, n_ids: int) -> None:
-    """Refuse a tokenizer that gives ids which the model has no vectors for.
+    """Refuse a tokenizer with ids for which the model has no vectors.
 
     Raises:
         ModelFilesError: They were not made for each other.
@@ -134,14 +134,14 @@ def count_parameters(folder: Path) -> int:
 
 
 def pad_id(folder: Path) -> int:
-    """The id that fills up the shorter rows of a batch; XLM-RoBERTa tells from it where positions end."""
+    """The id that pads the shorter rows of a batch; XLM-RoBERTa derives positions from it."""
     config = _read_config(folder)
     stated = config.get("pad_token_id")
     return int(stated) if stated is not None else int(config["model_type"] == "xlm-roberta")
 
 
 def weight_files(folder: Path) -> list[str]:
-    """Names of the files that the weights are in: one, or those that the index of a large model names.
+    """Names of the files with weights: one, or those that the index of a large model names.
 
     Raises:
         ModelFilesError: The index is damaged.
@@ -193,16 +193,16 @@ def _read_config(folder: Path) -> dict[str, Any]:
         )
     for field in _NUMBERS:
         if not isinstance(config.get(field), int) or config[field] < 1:
-            raise ModelFilesError(f"{path} says {field} {config.get(field)!r}, where a number is due. Fetch it again.")
+            raise ModelFilesError(f"{path} says {field} {config.get(field)!r}, not a positive number. Fetch it again.")
     return config
 
 
 def _stated_length(folder: Path) -> int | None:
-    """The length that the model was trained with, where the folder tells it."""
+    """The length that the model was trained with, where the folder says it."""
     path = folder / "sentence_bert_config.json"
     stated = _read_json(path).get("max_seq_length")
     if stated is not None and (not isinstance(stated, int) or stated < 1):
-        raise ModelFilesError(f"{path} says max_seq_length {stated!r}, where a number is due. Fetch it again.")
+        raise ModelFilesError(f"{path} says max_seq_length {stated!r}, not a positive number. Fetch it again.")
     return stated
 
 
@@ -220,7 +220,7 @@ def _read_pooling(folder: Path) -> Pooling | None:
 
 
 def _check_modules(folder: Path) -> None:
-    """Refuse a model with steps that are not run here: its vectors would be others."""
+    """Refuse a model with steps that are not run here: its vectors would differ."""
     if (folder / "adapter_config.json").is_file():
         raise ModelFilesError(
             f"{folder} holds an adapter (PEFT), not a model. Merge it (merge_and_unload) and save that."
@@ -234,7 +234,7 @@ def _check_modules(folder: Path) -> None:
 
 
 def _position_limit(config: dict[str, Any]) -> int:
-    # RoBERTa counts positions from pad_token_id + 1, so 514 of them are good for 512 tokens.
+    # RoBERTa counts positions from pad_token_id + 1, so 514 positions serve 512 tokens.
     pad_id = config.get("pad_token_id", 1)
     reserved = (1 if pad_id is None else int(pad_id)) + 1 if config["model_type"] == "xlm-roberta" else 0
     return int(config["max_position_embeddings"]) - reserved

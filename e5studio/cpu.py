@@ -1,8 +1,8 @@
 """The processor's cores: how many this process may use, and the locks that keep models from competing for them.
 
-Two forward passes at once would share the same cores and each other's caches, so the back ends of a
-process compute one batch at a time on the CPU, whichever models they hold. A query waits for a batch
-of a long job, never for its end.
+Two forward passes at once would compete for cores and caches, so the backends of a process compute
+one batch at a time on the CPU, whichever models they hold. A query waits for one batch of a long
+job, never for the whole job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from e5studio.errors import BackendError
 
-# Held again by a signal's handler that interrupts its holder, so both may be taken twice.
+# Reentrant: a signal handler may interrupt the holder and take them again.
 _compute_lock = threading.RLock()
 _load_lock = threading.RLock()
 _is_held_by_fork = False
@@ -24,14 +24,14 @@ _preparations: list[Callable[[], None]] = []
 
 
 def compute_lock() -> threading.RLock:
-    """The lock that is held while a batch is computed on the CPU."""
+    """The lock around the computation of a batch on the CPU."""
     return _compute_lock
 
 
 def load_lock() -> threading.RLock:
-    """The lock that is held while a model is read or converted, by libraries that set things for the whole process.
+    """The lock around loading or converting a model, by libraries that change settings of the whole process.
 
-    Others compute meanwhile. It is taken before `compute_lock`, never the other way round.
+    Other models compute meanwhile. Take it before `compute_lock`, never after.
     """
     return _load_lock
 
@@ -39,9 +39,9 @@ def load_lock() -> threading.RLock:
 def n_threads() -> int:
     """Threads that a forward pass may use: E5STUDIO_THREADS, or the cores that this process may run on.
 
-    Two threads of one core count as one, as for the libraries that compute: they share what multiplies. A
-    container's share of the processor counts: of 64 cores with a quota of 2, 64 threads would spend most of their
-    time stopped. A forked process, whose siblings have the other cores, has one.
+    Two threads of one core count as one, since they share its arithmetic units. A container's quota counts: of 64
+    cores with a quota of 2, 64 threads would spend most of their time stopped. A forked process has one thread, since
+    its siblings use the other cores.
 
     Raises:
         BackendError: E5STUDIO_THREADS is no number.
@@ -57,21 +57,21 @@ def n_threads() -> int:
 
 
 def chosen_threads() -> int | None:
-    """What E5STUDIO_THREADS says, if it is set.
+    """The value of E5STUDIO_THREADS, if it is set.
 
     Raises:
         BackendError: It is no number.
     """
-    told = os.environ.get("E5STUDIO_THREADS", "").strip()
-    if not told:
+    value = os.environ.get("E5STUDIO_THREADS", "").strip()
+    if not value:
         return None
-    if not (told.isdecimal() and int(told) > 0):
-        raise BackendError(f"E5STUDIO_THREADS={told!r} is no number of threads. Set it to 1 or more, or unset it.")
-    return int(told)
+    if not (value.isdecimal() and int(value) > 0):
+        raise BackendError(f"E5STUDIO_THREADS={value!r} is no number of threads. Set it to 1 or more, or unset it.")
+    return int(value)
 
 
 def _n_cores(cpus: Collection[int], root: Path = Path("/sys/devices/system/cpu")) -> int:
-    """Cores that the processors belong to; all count where the system does not tell."""
+    """Cores of the logical processors; where the system does not list siblings, each counts as one."""
     try:
         siblings = {(root / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text() for cpu in cpus}
     except OSError:
@@ -79,16 +79,16 @@ def _n_cores(cpus: Collection[int], root: Path = Path("/sys/devices/system/cpu")
     return len(siblings)
 
 
-def _quota(root: Path = Path("/sys/fs/cgroup"), told: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Cores that the quota of this process's control group comes to, rounded up; None without one."""
-    found = [share for folder in _groups(root, told) if (share := _share(folder)) is not None]
-    return max(1, math.ceil(min(found))) if found else None
+def _quota(root: Path = Path("/sys/fs/cgroup"), cgroup_file: Path = Path("/proc/self/cgroup")) -> int | None:
+    """The CPU quota of this process's control group in cores, rounded up; None without one."""
+    shares = [share for folder in _groups(root, cgroup_file) if (share := _share(folder)) is not None]
+    return max(1, math.ceil(min(shares))) if shares else None
 
 
-def _groups(root: Path, told: Path) -> Iterator[Path]:
-    """Folders of the control group and of those above it, of which each may set a quota."""
+def _groups(root: Path, cgroup_file: Path) -> Iterator[Path]:
+    """Folders of the control group and of its parents, of which each may set a quota."""
     try:
-        lines = told.read_text().splitlines()
+        lines = cgroup_file.read_text().splitlines()
     except OSError:
         lines = []
     own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
@@ -110,13 +110,13 @@ def _share(folder: Path) -> float | None:
 
 
 def before_fork(prepare: Callable[[], None]) -> None:
-    """Have something done before this process is forked, while nothing computes and no model is made."""
+    """Register a function that runs before a fork, while nothing computes or loads."""
     _preparations.append(prepare)
 
 
 def _prepare_fork() -> None:
     global _is_held_by_fork
-    # A copy of a library halfway through its work would wait for ever for threads that did not come along.
+    # A library forked in the middle of its work would wait for ever for threads that exist in the parent only.
     _load_lock.acquire()
     _compute_lock.acquire()
     _is_held_by_fork = True
@@ -126,7 +126,7 @@ def _prepare_fork() -> None:
 
 def _go_on() -> None:
     global _is_held_by_fork
-    if _is_held_by_fork:  # not, where another thread was forking while this module was imported
+    if _is_held_by_fork:  # False where another thread forked during the import of this module
         _is_held_by_fork = False
         _compute_lock.release()
         _load_lock.release()

@@ -1,7 +1,7 @@
-"""What an embedding class of a RAG framework stands on: options in, vectors by role out, sync or async.
+"""Shared implementation behind the LangChain and LlamaIndex classes: options in, vectors out, sync or async.
 
-The model is shared with everybody in the process who asks for the same one (`model_pool`), so
-a provider is light: it pickles and copies as its options. No framework's types appear here.
+The model is shared through `model_pool`, so an embedder is light: it pickles and copies as its
+options. No framework's types appear here.
 """
 
 from __future__ import annotations
@@ -21,70 +21,51 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.backends import BackendName, DType, FloatArray
+from e5studio.backends import BackendName, DType
 from e5studio.cache import VectorCache, vector_key
 from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder, Progress
 from e5studio.errors import FingerprintMismatchError, NonFiniteError, PromptWarning
 from e5studio.long_documents import encode_long_documents
 from e5studio.model_pool import Lease, get_model_pool
-from e5studio.models import PromptKind
-from e5studio.prompts import Prompt, Role, resolve_role
+from e5studio.options import EncodeOptions, ModelOptions
+from e5studio.prompts import Prompt, PromptName, resolve_prompt_name
+from e5studio.similarity import FloatArray
 from e5studio.text_checks import as_texts, with_titles
 
 LongDocuments = Literal["truncate", "chunk-and-pool"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedderOptions:
-    """How a provider embeds; what `E5Encoder` takes means the same here.
+class EmbedderOptions(ModelOptions, EncodeOptions):
+    """How an embedder embeds; `E5Encoder` says what the options that it takes as well mean.
 
     Attributes:
         model: A name of the table, another Hub id, or a local folder.
         path: Folder of the files, where `model` is a name.
-        prompt_kind: For a model outside the table: "query_passage", "instruct" or "none".
-        backend: "auto", "torch", "openvino" or "onnx".
-        device: "auto", "cpu", "cuda", ...
-        dtype: "auto" (float32), "float32", "bfloat16", "float16" or "int8".
-        revision: Commit, tag or branch in place of the pinned one.
-        max_tokens: Tokens read of a text.
-        truncate_dim: Keep the first so many dimensions.
-        token_budget: Tokens of a batch.
-        local_files_only: Never download.
         instruction: The task of an instruct model; the card's web search if None.
         symmetric: Put the query prompt or the instruction on documents too, as the cards ask
             for similarity, clustering and classification.
-        long_documents: "truncate" reads the beginning of a document that is too long and says so;
+        long_documents: "truncate" reads the beginning of a document that is too long and warns;
             "chunk-and-pool" reads all of it, see `e5studio.long_documents`. Queries are always truncated.
-        cache_folder: Keep vectors in this folder and compute each text once; keyed by all that a vector
-            depends on, so that models, roles and settings may share it. What was cut off a text is said
-            when it is computed, and not again.
-        show_progress: A bar on stderr for long work; None shows it on a terminal only.
+        cache_folder: Store vectors in this folder and compute each text once. Their keys name everything that a
+            vector depends on, so that models, prompts and settings may share it. A text that is cut is reported
+            when its vector is computed, and not again.
     """
 
     model: str
     path: str | None = None
-    prompt_kind: PromptKind | None = None
-    backend: BackendName = "auto"
-    device: str = "auto"
-    dtype: DType = "auto"
-    revision: str | None = None
-    max_tokens: int | None = None
-    truncate_dim: int | None = None
-    token_budget: int | None = None
-    local_files_only: bool = False
     instruction: str | None = None
     symmetric: bool = False
     long_documents: LongDocuments = "truncate"
     cache_folder: str | None = None
-    show_progress: bool | None = None
 
     def __post_init__(self) -> None:
         if self.long_documents not in get_args(LongDocuments):
             choices = " or ".join(map(repr, get_args(LongDocuments)))
             raise ValueError(f"long_documents={self.long_documents!r} is unknown. It is {choices}.")
         if self.cache_folder is not None and not self.cache_folder.strip():
-            raise ValueError("cache_folder is empty. Name a folder, or leave it None to keep no vectors.")
+            raise ValueError("cache_folder is empty. Name a folder, or leave it None to store no vectors.")
 
 
 class Embedder:
@@ -92,10 +73,10 @@ class Embedder:
 
     Args:
         options: What to embed with.
-        fingerprint: The identity that vectors of documents must have, where such exist already.
+        fingerprint: Fingerprint of the documents' vectors that exist already, if any.
 
     Raises:
-        FingerprintMismatchError: These options give other vectors today.
+        FingerprintMismatchError: These options give other vectors now.
         E5StudioError: Whatever `E5Encoder` raises, and a prompt that the model does not take.
     """
 
@@ -109,71 +90,74 @@ class Embedder:
 
     @property
     def options(self) -> EmbedderOptions:
-        """What it embeds with; what was "auto", or left to a default that may change, is filled in."""
+        """What it embeds with, without "auto" and without defaults that may change."""
         return self._options
 
     @property
     def fingerprint(self) -> str:
-        """What stands for the vectors of documents: the encoder, and a prompt or pooling other than usual."""
+        """The identity of the documents' vectors: the encoder, and a prompt or pooling that is not the usual one."""
         return _fingerprint(self.encoder, self._options)
 
     @property
     def encoder(self) -> E5Encoder:
-        """The encoder, loaded again where a process has just unpickled this."""
+        """The encoder, loaded again where this was unpickled in a new process."""
         lease = self._lease
         return lease.encoder if lease is not None else self._load()
 
     def embed(
         self,
         texts: list[str],
-        role: Role,
+        prompt_name: PromptName,
         *,
         titles: list[str | None] | None = None,
         on_progress: Progress | None = None,
     ) -> FloatArray:
-        """Embed texts in a role.
+        """Embed texts with the prompt of a name.
 
         Args:
             texts: The texts, all of them at once: the core sorts them by length.
-            role: "query" or "document".
+            prompt_name: "query" or "document", or what another API calls them.
             titles: A title for each document, put in front of it with a space.
-            on_progress: Told of the progress.
+            on_progress: Called after each batch.
 
         Returns:
             Float32 (n, embed_dim), of length 1, in the order of the texts.
         """
-        role = resolve_role(role)
+        prompt_name = resolve_prompt_name(prompt_name)
         texts = as_texts(texts if titles is None else with_titles(titles, texts))
         if self._cache is None:
-            return self._compute(texts, role, on_progress, stacklevel=4)
-        keys = self.vector_keys(texts, role)
+            return self._compute(texts, prompt_name, on_progress, stacklevel=4)
+        keys = self.vector_keys(texts, prompt_name)
 
-        def compute(places: NDArray[np.intp]) -> FloatArray:
+        def compute(missing: NDArray[np.intp]) -> FloatArray:
             try:
-                return self._compute([texts[place] for place in places], role, on_progress, stacklevel=6)
+                return self._compute([texts[row] for row in missing], prompt_name, on_progress, stacklevel=6)
             except NonFiniteError as error:
-                bad = {keys[places[index]] for index in error.indices}
-                indices = [index for index, key in enumerate(keys) if key in bad]
+                bad = {keys[missing[index]] for index in error.indices}
+                indices = [row for row, key in enumerate(keys) if key in bad]
                 raise NonFiniteError(f"{error} (Of all texts given: {indices}.)", indices) from error
 
         return self._cache.get_or_compute(keys, self.encoder.spec.embed_dim, compute)
 
-    async def aembed(self, texts: list[str], role: Role, *, titles: list[str | None] | None = None) -> FloatArray:
-        """As `embed`, in a thread of its own; the work ends soon after the task is cancelled."""
+    async def aembed(
+        self, texts: list[str], prompt_name: PromptName, *, titles: list[str | None] | None = None
+    ) -> FloatArray:
+        """As `embed`, in a thread; the work ends soon after the task is cancelled."""
         return await _in_thread(
-            _executor(resolve_role(role)), functools.partial(self.embed, texts, role, titles=titles)
+            _executor(resolve_prompt_name(prompt_name)),
+            functools.partial(self.embed, texts, prompt_name, titles=titles),
         )
 
-    def prompt(self, role: Role) -> Prompt:
-        """What goes in front of a text of this role; other APIs' names for it are understood."""
+    def prompt(self, prompt_name: PromptName) -> Prompt:
+        """The text in front of queries or of documents; other APIs' names for them are understood."""
         options = self._options
-        if resolve_role(role) == "document":
+        if resolve_prompt_name(prompt_name) == "document":
             return _document_prompt(self.encoder, options)
         return self.encoder.resolve_prompt("query", instruction=options.instruction)
 
-    def report(self, texts: list[str], role: Role = "document") -> EncodeReport:
+    def report(self, texts: list[str], prompt_name: PromptName = "document") -> EncodeReport:
         """What embedding these texts would do to them: prompt, tokens, what is cut. Runs no model."""
-        return self.encoder.prepare(texts, prompt=self.prompt(role)).report
+        return self.encoder.prepare(texts, prompt=self.prompt(prompt_name)).report
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, without prompt and special tokens: what a splitter counts."""
@@ -183,59 +167,47 @@ class Embedder:
         """The pieces of a text that `count_tokens` counts."""
         return [text[start:end] for start, end in self.encoder.token_spans(text).tolist()]
 
-    def max_text_tokens(self, role: Role = "document") -> int:
-        """Tokens that fit beside the prompt of a role: what a splitter may fill."""
-        return self.encoder.max_text_tokens(prompt=self.prompt(role))
+    def max_text_tokens(self, prompt_name: PromptName = "document") -> int:
+        """Tokens that fit beside a prompt: what a splitter may fill."""
+        return self.encoder.max_text_tokens(prompt=self.prompt(prompt_name))
 
-    def vector_keys(self, texts: list[str], role: Role) -> list[bytes]:
-        """For each text 32 bytes that stand for its vector in this role, and for no other vector."""
-        identity = self.encoder.spec.fingerprint + (" chunk-and-pool" if self._pools(role) else "")
-        prompt = self.prompt(role).text
+    def vector_keys(self, texts: list[str], prompt_name: PromptName) -> list[bytes]:
+        """For each text 32 bytes that stand for its vector under this prompt, and for no other vector."""
+        identity = self.encoder.spec.fingerprint + (" chunk-and-pool" if self._pools(prompt_name) else "")
+        prompt = self.prompt(prompt_name).text
         return [vector_key(identity, prompt, text) for text in as_texts(texts)]
 
-    def _pools(self, role: Role) -> bool:
-        return resolve_role(role) == "document" and self._options.long_documents == "chunk-and-pool"
+    def _pools(self, prompt_name: PromptName) -> bool:
+        return resolve_prompt_name(prompt_name) == "document" and self._options.long_documents == "chunk-and-pool"
 
-    def _compute(self, texts: list[str], role: Role, on_progress: Progress | None, *, stacklevel: int) -> FloatArray:
-        encoder, prompt = self.encoder, self.prompt(role)
-        if self._pools(role):
+    def _compute(
+        self, texts: list[str], prompt_name: PromptName, on_progress: Progress | None, *, stacklevel: int
+    ) -> FloatArray:
+        encoder, prompt = self.encoder, self.prompt(prompt_name)
+        if self._pools(prompt_name):
             return encode_long_documents(encoder, texts, prompt=prompt, on_progress=on_progress)
         prepared = encoder.prepare(texts, prompt=prompt)
-        # Of many texts these may be those that no cache has, or a group that a framework made.
-        warn(prepared.report, stacklevel=stacklevel, details=_DETAILS[role], has_callers_order=False)
+        # These texts may be a subset: those that the cache lacks, or a framework's group. Their indices say nothing.
+        warn(prepared.report, stacklevel=stacklevel, details=_DETAILS[prompt_name], has_callers_order=False)
         return encoder.embed_prepared(prepared, on_progress=on_progress)
 
     def _load(self) -> E5Encoder:
         with self._lock:
             if self._lease is None:
-                options = self._options
-                lease = get_model_pool().lease(
-                    options.model,
-                    path=options.path,
-                    prompt_kind=options.prompt_kind,
-                    backend=options.backend,
-                    device=options.device,
-                    dtype=options.dtype,
-                    revision=options.revision,
-                    max_tokens=options.max_tokens,
-                    truncate_dim=options.truncate_dim,
-                    token_budget=options.token_budget,
-                    show_progress=options.show_progress,
-                    local_files_only=options.local_files_only,
-                )
+                lease = get_model_pool().lease_with(self._options, self._options)
                 self._check(lease.encoder)
-                self._options = _settled(options, lease.encoder)
+                self._options = _resolved(self._options, lease.encoder)
                 self._fingerprint = _fingerprint(lease.encoder, self._options)
                 self._cache = _vector_cache(self._options.cache_folder)
                 self._lease = lease
             return self._lease.encoder
 
     def _check(self, encoder: E5Encoder) -> None:
-        found = _fingerprint(encoder, self._options)
-        if self._fingerprint not in (None, found):
+        fingerprint = _fingerprint(encoder, self._options)
+        if self._fingerprint not in (None, fingerprint):
             spec = encoder.spec
             raise FingerprintMismatchError(
-                f"The fingerprint {self._fingerprint} is asked for, but {spec.model} at {spec.revision} has {found} "
+                f"Expected the fingerprint {self._fingerprint}, but {spec.model} at {spec.revision} has {fingerprint} "
                 f"({spec.backend}, {spec.dtype}, {spec.max_tokens} tokens, {spec.embed_dim} dimensions, "
                 f"symmetric={self._options.symmetric}, long_documents={self._options.long_documents!r}). Their "
                 "vectors must not be mixed: bring back the model or the setting that changed, or leave the "
@@ -262,24 +234,24 @@ class Embedder:
         self._lock = threading.Lock()
 
 
-_DETAILS: dict[Role, str] = {
+_DETAILS: dict[PromptName, str] = {
     "query": "Shorten them.",
     "document": "report(texts) lists them; long_documents='chunk-and-pool' reads all of a text.",
 }
 
 
 class _StoppedError(Exception):
-    """Ends work whose result nobody waits for any more."""
+    """Stops work after its task was cancelled."""
 
 
 async def _in_thread(executor: Executor, embed: Callable[..., FloatArray]) -> FloatArray:
     is_stopped = threading.Event()
 
-    def stop_when_asked(done: int, total: int) -> None:
+    def raise_if_stopped(done: int, total: int) -> None:
         if is_stopped.is_set():
             raise _StoppedError
 
-    call = functools.partial(contextvars.copy_context().run, embed, on_progress=stop_when_asked)
+    call = functools.partial(contextvars.copy_context().run, embed, on_progress=raise_if_stopped)
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, call)
     except asyncio.CancelledError:
@@ -297,13 +269,13 @@ def _cache_in(folder: Path) -> VectorCache:
 
 
 @functools.cache
-def _executor(role: Role) -> Executor:
-    """Threads apart from the event loop's own, which the rest of a program needs for files and names of hosts.
+def _executor(prompt_name: PromptName) -> Executor:
+    """Threads apart from the event loop's default executor, which the rest of a program uses for files and DNS.
 
-    Queries have theirs, so that they don't queue behind documents: a back end computes a batch at a
-    time, and a query waits for a batch of a long job and not for its end. More threads would only wait.
+    Queries have threads of their own, so that they don't queue behind documents: a backend computes one batch at
+    a time, and a query waits for one batch of a long job, not for its end. More threads would only wait.
     """
-    return ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"e5studio-{role}")
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix=f"e5studio-{prompt_name}")
 
 
 if hasattr(os, "register_at_fork"):
@@ -323,11 +295,11 @@ def _document_prompt(encoder: E5Encoder, options: EmbedderOptions) -> Prompt:
     return encoder.resolve_prompt("document")
 
 
-def _settled(options: EmbedderOptions, encoder: E5Encoder) -> EmbedderOptions:
-    """The options with all that could come out differently elsewhere or later filled in."""
+def _resolved(options: EmbedderOptions, encoder: E5Encoder) -> EmbedderOptions:
+    """The options without "auto" and without defaults that may change later or differ elsewhere."""
     spec = encoder.spec
     prompt = encoder.resolve_prompt("query", instruction=options.instruction)
-    encoder.prepare([], prompt=prompt)  # refuses an instruction that leaves no room for a text
+    encoder.check_prompt_fits(prompt)
     if prompt.is_default_instruction:
         warnings.warn(
             f"No instruction was given; queries take the model card's web-search task: {prompt.instruction!r}. "

@@ -1,6 +1,6 @@
 """E5Encoder: texts to vectors, the way the model's card says.
 
-The way of a text: prompt -> tokens -> batches -> back end -> checked, normalised rows in the
+The way of a text: prompt -> tokens -> batches -> backend -> checked, normalised rows in the
 caller's order. The first half is `prepare`, the second `embed_prepared`; everything else
 here is made of the two. No framework's types appear, and no device's.
 """
@@ -14,20 +14,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from e5studio import checkpoint
-from e5studio.backends import BackendName, DType, FloatArray
+from e5studio.backends import BackendName, DType
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
 from e5studio.encode_report import EncodeReport, Truncation, joined_reports, warn
 from e5studio.errors import BackendError, NonFiniteError, PromptError, TextError
 from e5studio.hub import DownloadProgress
-from e5studio.load import load_model
+from e5studio.load import LoadedModel, load_model
 from e5studio.models import ModelMeta, PromptKind
+from e5studio.options import EncodeArguments, EncodeOptions, ModelOptions
 from e5studio.prompts import Prompt, already_prompted, resolve_prompt
+from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
 from e5studio.spec import EncoderSpec
 from e5studio.text_checks import as_texts, checked_container, checked_types, with_titles
@@ -92,33 +95,33 @@ class E5Encoder:
 
     Args:
         model: A name of the table ("intfloat/e5-small-v2", or "e5-small-v2"), another Hub id, a
-            local folder, or a ModelMeta that describes a model of one's own.
+            local folder, or a ModelMeta that describes another model.
         path: Folder of the files, where `model` is a name or a ModelMeta.
         prompt_kind: For a model outside the table: "query_passage", "instruct" or "none".
         backend: "torch", "openvino" or "onnx"; "auto" is torch on a GPU, and on a CPU the fastest one that
             is installed and computes in this precision.
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
-        dtype: "auto" (float32 everywhere), "float32", "bfloat16", "float16" or "int8"; what a back end can do
-            here, `e5studio models --backends` says.
+        dtype: "auto" (float32 everywhere), "float32", "bfloat16", "float16" or "int8"; `e5studio models --backends`
+            lists what each backend supports on this machine.
         revision: Commit, tag or branch in place of the pinned one.
         max_tokens: Tokens read of a text, prompt and special tokens counted; the card's number if None.
         truncate_dim: Keep the first so many dimensions. E5 was not trained for it; it costs quality.
-        token_budget: Tokens of a batch, padding counted; the back end's own number if None.
+        token_budget: Tokens of a batch, padding counted; the backend's own number if None.
         local_files_only: Never download.
         show_progress: Bar on stderr for work over 2 seconds; None shows it on a terminal only.
-        on_download: Told (bytes done, bytes in all) of a download, in place of a bar.
+        on_download: Called with (bytes done, bytes in all) of a download, in place of a bar.
 
     Attributes:
         meta: What the model is.
-        files: Where its files were found.
+        files: Where its files are.
         device: Where it computes.
 
     Raises:
         UnknownModelError: The name is unknown, and nothing says what the model is.
         ModelFilesError: The files are missing, damaged, unsafe, or not what they should be.
-        ModelUnavailableError: Neither here nor on the Hub.
+        ModelUnavailableError: Neither on this machine nor on the Hub.
         OutOfMemoryError: The weights would not fit.
-        BackendError: Back end, device or precision are not to be had here.
+        BackendError: Backend, device or precision are not available here.
     """
 
     def __init__(
@@ -138,7 +141,7 @@ class E5Encoder:
         show_progress: bool | None = None,
         on_download: DownloadProgress | None = None,
     ) -> None:
-        loaded = load_model(
+        options = ModelOptions(
             model,
             path=path,
             prompt_kind=prompt_kind,
@@ -147,27 +150,33 @@ class E5Encoder:
             dtype=dtype,
             revision=revision,
             local_files_only=local_files_only,
-            on_download=on_download,
         )
-        self.meta, self.files = loaded.meta, loaded.files
-        self._tokenizer, self._backend = loaded.tokenizer, loaded.backend
-        self.device = self._backend.device
-        self._max_tokens, self._embed_dim = self.meta.max_tokens, self.meta.embed_dim
-        self._token_budget: int | None = None
-        self._show_progress: bool | None = None
-        self._set_options(max_tokens, truncate_dim, token_budget, show_progress)
+        self._adopt(load_model(options, on_download))
+        self._set_options(
+            EncodeOptions(
+                max_tokens=max_tokens,
+                truncate_dim=truncate_dim,
+                token_budget=token_budget,
+                show_progress=show_progress,
+            )
+        )
 
-    def with_options(
-        self,
-        *,
-        max_tokens: int | None = None,
-        truncate_dim: int | None = None,
-        token_budget: int | None = None,
-        show_progress: bool | None = None,
-    ) -> E5Encoder:
-        """An encoder over the same loaded weights with other options; None keeps what is."""
+    @classmethod
+    def from_loaded(cls, loaded: LoadedModel, options: EncodeOptions | None = None) -> E5Encoder:
+        """An encoder over weights that are in memory, which it shares with others made from them."""
+        encoder = cls.__new__(cls)
+        encoder._adopt(loaded)
+        encoder._set_options(options or EncodeOptions())
+        return encoder
+
+    def with_options(self, **changes: Unpack[EncodeArguments]) -> E5Encoder:
+        """An encoder over the same loaded weights with other options; None keeps what is.
+
+        Args:
+            **changes: max_tokens, truncate_dim, token_budget, show_progress, as `E5Encoder` takes them.
+        """
         twin = copy.copy(self)
-        twin._set_options(max_tokens, truncate_dim, token_budget, show_progress)
+        twin._set_options(EncodeOptions(**changes))
         return twin
 
     @property
@@ -187,7 +196,7 @@ class E5Encoder:
 
     @property
     def has_token_embeddings(self) -> bool:
-        """Whether the back end gives the vectors of tokens."""
+        """Whether the backend gives the vectors of tokens."""
         return self._backend.capabilities.token_embeddings
 
     @property
@@ -210,7 +219,7 @@ class E5Encoder:
             texts: One text or several.
             instruction: The task in one sentence, on instruct models; the card's web search if None.
             normalize: Scale vectors to length 1.
-            on_progress: Told of the progress.
+            on_progress: Called after each batch.
 
         Returns:
             Float32, (n, embed_dim), or (embed_dim,) for a single text.
@@ -232,7 +241,7 @@ class E5Encoder:
             texts: One text or several.
             titles: A title for each text, put in front of it with a space, as unilm's evaluation does.
             normalize: Scale vectors to length 1.
-            on_progress: Told of the progress.
+            on_progress: Called after each batch.
 
         Returns:
             Float32, (n, embed_dim), or (embed_dim,) for a single text.
@@ -252,15 +261,15 @@ class E5Encoder:
         normalize: bool = True,
         on_progress: Progress | None = None,
     ) -> FloatArray:
-        """Embed texts in a role, or with a prompt of one's own.
+        """Embed texts with the prompt of a name, or with another prompt.
 
         Args:
             texts: One text or several.
             prompt_name: "query", "document", "symmetric", or what another API calls them.
-            prompt: The text in front, in place of a role; "" for none.
-            instruction: The task, on instruct models in the query role.
+            prompt: The text in front, in place of a name; "" for none.
+            instruction: The task, on instruct models with the query prompt.
             normalize: Scale vectors to length 1.
-            on_progress: Told of the progress.
+            on_progress: Called after each batch.
 
         Returns:
             Float32, (n, embed_dim), or (embed_dim,) for a single text.
@@ -318,6 +327,18 @@ class E5Encoder:
         """The prompt that these choices lead to on this model; errors as `encode`."""
         return resolve_prompt(self.meta.prompt_kind, prompt_name=prompt_name, prompt=prompt, instruction=instruction)
 
+    def check_prompt_fits(self, prompt: Prompt, /) -> None:
+        """Refuse a prompt that leaves no room for a text.
+
+        Raises:
+            PromptError: It has as many tokens as the model reads, or more.
+        """
+        if self._max_tokens - self._tokenizer.n_special <= self._tokenizer.count_prompt(prompt.text):
+            raise PromptError(
+                f"The prompt {prompt.text[:80]!r} fills all {self._max_tokens} tokens and leaves no room for a text. "
+                "Shorten the prompt or the instruction, or raise max_tokens."
+            )
+
     def prepare(
         self,
         texts: Iterable[str],
@@ -335,8 +356,8 @@ class E5Encoder:
             prompt_name: As `encode`.
             prompt: As `encode`.
             instruction: As `encode`.
-            allow_empty: Take texts with nothing in them too, as benchmarks want whose corpora hold some; their vectors
-                are those of the prompt and the special tokens alone.
+            allow_empty: Accept empty texts, which the corpora of some benchmarks hold; their vectors are those of
+                the prompt and the special tokens alone.
 
         Returns:
             Token ids, each different text once, and a report of what was cut or unknown.
@@ -353,7 +374,7 @@ class E5Encoder:
             Float32, (n, embed_dim), in the order of the texts given to `prepare`.
 
         Raises:
-            NonFiniteError: The back end returned NaN, infinity or zero vectors; none leave.
+            NonFiniteError: The backend returned NaN, infinity or zero vectors; none leave.
         """
         vectors = self.embed_rows(
             prepared, np.arange(len(prepared.batch)), normalize=normalize, on_progress=on_progress
@@ -375,7 +396,7 @@ class E5Encoder:
             prepared: From `prepare`.
             rows: Rows of `prepared.batch`, (n,).
             normalize: Scale vectors to length 1.
-            on_progress: Told of the progress.
+            on_progress: Called after each batch.
 
         Returns:
             Float32, (n, embed_dim), in the order of `rows`.
@@ -386,47 +407,39 @@ class E5Encoder:
         vectors = np.empty((len(rows), self._embed_dim), np.float32)
         report = _ProgressReport(len(rows), self._show_progress, on_progress)
         with report:
-            for places, found in self.embed_batches(prepared, rows, normalize=normalize):
-                vectors[places] = found
-                report.advance(len(places))
+            for indices, batch_vectors in self.embed_batches(prepared, rows, normalize=normalize):
+                vectors[indices] = batch_vectors
+                report.advance(len(indices))
         return vectors
 
     def embed_batches(
         self, prepared: PreparedTexts, rows: NDArray[np.intp], /, *, normalize: bool = True
     ) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
-        """As `embed_rows`, but batch by batch, for who keeps what is done of long work that may be stopped.
+        """As `embed_rows`, but yields each batch, so that interrupted work can resume.
 
         Yields:
-            Places in `rows` and their vectors, (len(places), embed_dim) float32; the longest texts first.
+            Indices into `rows` and their vectors, (len(indices), embed_dim) float32; the longest texts first.
         """
         batch = prepared.batch
         plan = plan_batches(batch.lengths[rows], self._limits())
-        batches = (batch.select(rows[places]) for places in plan)
-        for places, pooled in zip(plan, self._backend.embed(batches), strict=True):
-            yield places, self._checked(pooled, rows[places], prepared, normalize)
+        batches = (batch.select(rows[indices]) for indices in plan)
+        for indices, pooled in zip(plan, self._backend.embed(batches), strict=True):
+            yield indices, self._checked(pooled, rows[indices], prepared, normalize)
 
     def padding_share(self, prepared: PreparedTexts, /) -> float:
         """Share of padding among the tokens that `embed_prepared` computes, 0 to 1."""
         return padding_share(prepared.batch.lengths, self._limits())
 
-    def token_embeddings(
-        self,
-        text: str,
-        /,
-        *,
-        prompt_name: str | None = None,
-        prompt: str | Prompt | None = None,
-        instruction: str | None = None,
-    ) -> TokenEmbeddings:
-        """The vectors of a text's tokens and their places in it. Arguments as `encode`."""
+    def token_embeddings(self, text: str, /, *, prompt: str | Prompt) -> TokenEmbeddings:
+        """The vectors of a text's tokens and their positions in it, with `prompt` in front."""
         if not self.has_token_embeddings:
-            raise BackendError(f"The {self._backend.name} back end gives no token vectors. Take backend='torch'.")
-        chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
+            raise BackendError(f"The {self._backend.name} backend gives no token vectors. Take backend='torch'.")
+        chosen = self.resolve_prompt(prompt=prompt)
         [text] = as_texts([text])
         tokens = self._tokenizer.offsets(replace_surrogates(text), prompt=chosen.text, max_tokens=self._max_tokens)
         [vectors] = self._backend.token_embeddings([TokenBatch(tokens.ids, np.array([len(tokens.ids)], np.int32))])
         if not np.isfinite(vectors).all():
-            raise NonFiniteError("The back end returned NaN or infinity for this text.", [0])
+            raise NonFiniteError("The backend returned NaN or infinity for this text.", [0])
         n_prompt = len(chosen.text)
         offsets = np.where(tokens.special[:, None], 0, tokens.offsets - n_prompt).astype(np.int32)
         in_prompt = ~tokens.special & (tokens.offsets[:, 1] <= n_prompt)
@@ -441,11 +454,9 @@ class E5Encoder:
         [text] = checked_types([text])
         return self._tokenizer.spans(replace_surrogates(text))
 
-    def max_text_tokens(
-        self, role: str = "document", *, prompt: str | Prompt | None = None, instruction: str | None = None
-    ) -> int:
-        """Tokens left for a text beside the special tokens and the prompt of its role, or another `prompt`."""
-        chosen = self.resolve_prompt(role if prompt is None else None, prompt=prompt, instruction=instruction)
+    def max_text_tokens(self, prompt_name: str = "document", *, prompt: str | Prompt | None = None) -> int:
+        """Tokens left for a text beside the special tokens and the prompt of that name, or another `prompt`."""
+        chosen = self.resolve_prompt(prompt_name if prompt is None else None, prompt=prompt)
         return self._max_tokens - self._tokenizer.n_special - self._tokenizer.count_prompt(chosen.text)
 
     def close(self) -> None:
@@ -464,9 +475,16 @@ class E5Encoder:
         spec = self.spec
         return f"E5Encoder({spec.model!r}, backend={spec.backend!r}, device={self.device!r}, dtype={spec.dtype!r})"
 
-    def _set_options(
-        self, max_tokens: int | None, truncate_dim: int | None, token_budget: int | None, show_progress: bool | None
-    ) -> None:
+    def _adopt(self, loaded: LoadedModel) -> None:
+        self.meta, self.files = loaded.meta, loaded.files
+        self._tokenizer, self._backend = loaded.tokenizer, loaded.backend
+        self.device = self._backend.device
+        self._max_tokens, self._embed_dim = self.meta.max_tokens, self.meta.embed_dim
+        self._token_budget: int | None = None
+        self._show_progress: bool | None = None
+
+    def _set_options(self, options: EncodeOptions) -> None:
+        max_tokens, truncate_dim, token_budget = options.max_tokens, options.truncate_dim, options.token_budget
         _check_whole_numbers(max_tokens=max_tokens, truncate_dim=truncate_dim, token_budget=token_budget)
         if max_tokens is not None:
             if max_tokens <= self._tokenizer.n_special:
@@ -481,8 +499,8 @@ class E5Encoder:
             if token_budget < 1:
                 raise ValueError(f"token_budget={token_budget}; it must be at least 1.")
             self._token_budget = token_budget
-        if show_progress is not None:
-            self._show_progress = show_progress
+        if options.show_progress is not None:
+            self._show_progress = options.show_progress
 
     def _encode(
         self, texts: str | Iterable[str], prompt: Prompt, normalize: bool, on_progress: Progress | None
@@ -495,11 +513,11 @@ class E5Encoder:
 
     def _encode_blocks(self, stream: Iterator[str], prompt: Prompt, block_size: int) -> Iterator[FloatArray]:
         first = 0
-        told: set[str] = set()
+        reported: set[str] = set()
         while block := list(itertools.islice(stream, block_size)):
             try:
                 prepared = self._prepare(as_texts(block), prompt)
-                warn(prepared.report, stacklevel=2, told=told)
+                warn(prepared.report, stacklevel=2, told=reported)
                 yield self.embed_prepared(prepared)
             except (TextError, NonFiniteError) as error:
                 message = f"In the block that begins at text {first}: {error}"
@@ -507,11 +525,7 @@ class E5Encoder:
             first += len(block)
 
     def _prepare(self, texts: list[str], prompt: Prompt) -> PreparedTexts:
-        if self._max_tokens - self._tokenizer.n_special <= self._tokenizer.count_prompt(prompt.text):
-            raise PromptError(
-                f"The prompt {prompt.text[:80]!r} fills all {self._max_tokens} tokens and leaves no room for a text. "
-                "Shorten the prompt or the instruction, or raise max_tokens."
-            )
+        self.check_prompt_fits(prompt)
         clean = [replace_surrogates(text) for text in texts]
         row_of = {text: row for row, text in enumerate(dict.fromkeys(clean))}
         rows = np.fromiter((row_of[text] for text in clean), np.intp, len(clean))
@@ -543,12 +557,12 @@ class E5Encoder:
     def _checked(
         self, pooled: FloatArray, rows: NDArray[np.intp], prepared: PreparedTexts, normalize: bool
     ) -> FloatArray:
-        """The rows that a back end returned, cut and normalised, if every one of them may be used."""
+        """The rows that a backend returned, cut and normalised, if every one of them may be used."""
         expected = (len(rows), self.meta.embed_dim)
         if pooled.shape != expected:
             raise BackendError(
-                f"The {self._backend.name} back end returned vectors of shape {pooled.shape} where {expected} was "
-                "due. The files are not those of this model, or the back end is faulty."
+                f"The {self._backend.name} backend returned vectors of shape {pooled.shape} in place of "
+                f"{expected}. The files are not those of this model, or the backend is faulty."
             )
         pooled = pooled[:, : self._embed_dim]
         norms = np.linalg.norm(pooled, axis=1, keepdims=True)
@@ -556,7 +570,7 @@ class E5Encoder:
         if not good.all():
             indices = np.flatnonzero(np.isin(prepared.rows, rows[~good])).tolist()
             raise NonFiniteError(
-                f"The {self._backend.name} back end returned NaN, infinity or zero for the texts at {indices[:10]} "
+                f"The {self._backend.name} backend returned NaN, infinity or zero for the texts at {indices[:10]} "
                 f"(computing in {self._backend.dtype}). No vectors were returned. Take dtype='float32', or leave "
                 "these texts out.",
                 indices,
@@ -565,7 +579,7 @@ class E5Encoder:
 
 
 class _ProgressReport:
-    """Tells a caller and a bar of the texts done; the bar appears after 2 seconds."""
+    """Reports the texts done to a caller and a bar; the bar appears after 2 seconds."""
 
     def __init__(self, n_texts: int, show: bool | None, on_progress: Progress | None) -> None:
         self._on_progress = on_progress
@@ -590,7 +604,7 @@ class _ProgressReport:
 def _check_whole_numbers(**options: object) -> None:
     for name, value in options.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-            raise TypeError(f"{name}={value!r} is {type(value).__name__}; a whole number is due.")
+            raise TypeError(f"{name}={value!r} is {type(value).__name__}; it must be a whole number.")
 
 
 def _is_identity(rows: NDArray[np.intp]) -> bool:

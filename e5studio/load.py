@@ -1,4 +1,7 @@
-"""From what a caller calls a model to its description, its files and its loaded weights."""
+"""From a model's name to loaded weights, in three steps: `resolve`, `fetch`, `load_fetched`.
+
+Each question is answered once and handed on: what the names mean, where the files are, whether the weights fit.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,41 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from e5studio import checkpoint, hub
-from e5studio.backends import Backend, BackendName, DType, load_backend, refuse_too_large
+from e5studio.backends import Backend, check_fits, load_backend, resolve_choices
 from e5studio.errors import PromptError, UnknownModelError
-from e5studio.models import PROMPT_KINDS, ModelMeta, PromptKind, get_model_meta
+from e5studio.models import PROMPT_KINDS, ModelMeta, get_model_meta
+from e5studio.options import ModelOptions
 from e5studio.tokenization import Tokenizer
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model between its name and its weights.
+
+    Attributes:
+        options: From `canonical`: nothing is "auto" any more.
+        meta: What the model is; None where only its files say it.
+        files: Where its files are; None where they must be downloaded.
+    """
+
+    options: ModelOptions
+    meta: ModelMeta | None
+    files: hub.ModelFiles | None
+
+
+@dataclass(frozen=True)
+class FetchedModel:
+    """A model whose files are on this machine, ready to be loaded.
+
+    Attributes:
+        options: As in `ResolvedModel`.
+        meta: What the model is.
+        files: Where its files are.
+    """
+
+    options: ModelOptions
+    meta: ModelMeta
+    files: hub.ModelFiles
 
 
 @dataclass(frozen=True)
@@ -18,7 +52,7 @@ class LoadedModel:
 
     Attributes:
         meta: What the model is.
-        files: Where its files were found.
+        files: Where its files are.
         tokenizer: Its tokenizer.
         backend: Its weights, ready to run.
     """
@@ -29,72 +63,132 @@ class LoadedModel:
     backend: Backend
 
 
-def load_model(
-    model: str | Path | ModelMeta,
-    *,
-    path: str | Path | None = None,
-    prompt_kind: PromptKind | None = None,
-    backend: BackendName = "auto",
-    device: str = "auto",
-    dtype: DType = "auto",
-    revision: str | None = None,
-    local_files_only: bool = False,
-    on_download: hub.DownloadProgress | None = None,
-) -> LoadedModel:
-    """Find, check and load a model; arguments and errors as `e5studio.encoder.E5Encoder` says."""
-    _check_arguments(model, prompt_kind)
-    known = _known(model, prompt_kind)
-    folder = _local_folder(model, path)
-    if folder is not None:
-        files = hub.from_folder(folder)
-        meta = known or _described(folder, folder.resolve().name, prompt_kind)
-    elif known is not None:
-        if hub.find_local(known, revision=revision) is None:
-            # Gigabytes that could not be used are not worth a download.
-            refuse_too_large(backend, known.name, known.n_parameters, device=device, dtype=dtype)
-        files = hub.locate(known, revision=revision, local_files_only=local_files_only, progress=on_download)
-        meta = known
-    else:
-        name = str(model)
-        if prompt_kind is None or "/" not in name:
-            get_model_meta(name)  # raises, with suggestions
-        files = hub.locate(name, revision=revision, local_files_only=local_files_only, progress=on_download)
-        meta = _described(files.folder, name, prompt_kind)
+def load_model(options: ModelOptions, on_download: hub.DownloadProgress | None = None) -> LoadedModel:
+    """Find, check and load a model; errors as `e5studio.encoder.E5Encoder` lists them."""
+    return load_fetched(fetch(resolve(canonical(options)), on_download))
+
+
+def canonical(options: ModelOptions) -> ModelOptions:
+    """The one form of all options that lead to the same weights: nothing is "auto", each model has one name.
+
+    Raises:
+        UnknownModelError: The name is unknown, and nothing says what the model is.
+        PromptError: `prompt_kind` is unknown, or not that of the model.
+        BackendError: Backend, device or precision are not available here.
+    """
+    _check_arguments(options)
+    meta, folder = _known(options), _local_folder(options)
+    if meta is None and folder is None and (options.prompt_kind is None or "/" not in str(options.model)):
+        get_model_meta(str(options.model))  # raises, with suggestions
+    backend, device, dtype = resolve_choices(options.backend, device=options.device, dtype=options.dtype)
+    is_pinned = meta is not None and options.revision == meta.revision
+    return ModelOptions(
+        meta or (folder.name if folder else str(options.model)),
+        path=folder,
+        prompt_kind=None if meta else options.prompt_kind,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        revision=None if is_pinned else options.revision,
+        local_files_only=options.local_files_only,
+    )
+
+
+def resolve(options: ModelOptions) -> ResolvedModel:
+    """Look for the files of a model on this machine.
+
+    Args:
+        options: From `canonical`.
+
+    Raises:
+        ModelFilesError: A local folder, or a file in it, is missing.
+    """
+    meta = options.model if isinstance(options.model, ModelMeta) else None
+    if options.path is not None:
+        return ResolvedModel(options, meta, hub.from_folder(Path(options.path)))
+    return ResolvedModel(options, meta, hub.find_local(meta or str(options.model), revision=options.revision))
+
+
+def fetch(
+    resolved: ResolvedModel, on_download: hub.DownloadProgress | None = None, *, freeable: int = 0
+) -> FetchedModel:
+    """Have the files of a model on this machine, undamaged.
+
+    Args:
+        resolved: From `resolve`.
+        on_download: Called with the bytes of a download; a bar on stderr shows them where it is None.
+        freeable: Bytes that other models would give up for this one.
+
+    Raises:
+        OutOfMemoryError: The weights could never fit; gigabytes that are of no use are not downloaded.
+        ModelUnavailableError: Neither on this machine nor on the Hub.
+        ModelFilesError: The files are damaged, or are no safetensors.
+    """
+    options, meta = resolved.options, resolved.meta
+    if resolved.files is None and meta is not None:
+        _check_fits(options, meta.name, meta.n_parameters, freeable)
+    files = hub.fetch(
+        meta or str(options.model),
+        resolved.files,
+        revision=options.revision,
+        local_files_only=options.local_files_only,
+        progress=on_download,
+    )
+    return FetchedModel(options, meta or _described(files.folder, options), files)
+
+
+def load_fetched(fetched: FetchedModel) -> LoadedModel:
+    """Check the files of a model against its description, and load them.
+
+    Raises:
+        ModelFilesError: The files are not what they should be.
+        OutOfMemoryError: The weights do not fit.
+    """
+    options, meta, files = fetched.options, fetched.meta, fetched.files
     checkpoint.check(files.folder, meta)
     tokenizer = Tokenizer.from_folder(files.folder, pooling=meta.pooling)
     checkpoint.check_vocabulary(files.folder, tokenizer.n_ids)
-    return LoadedModel(meta, files, tokenizer, load_backend(backend, files, meta, device=device, dtype=dtype))
+    _check_fits(options, meta.name, checkpoint.count_parameters(files.folder))
+    backend = load_backend(options.backend, files, meta, device=options.device, dtype=options.dtype)
+    return LoadedModel(meta, files, tokenizer, backend)
 
 
-def _check_arguments(model: object, prompt_kind: object) -> None:
+def _check_fits(options: ModelOptions, name: str, n_parameters: int, freeable: int = 0) -> None:
+    check_fits(options.backend, name, n_parameters, device=options.device, dtype=options.dtype, freeable=freeable)
+
+
+def _check_arguments(options: ModelOptions) -> None:
+    model, kind = options.model, options.prompt_kind
     if not isinstance(model, str | Path | ModelMeta) or not str(model).strip():
         raise UnknownModelError(f"model={model!r} is no model. Give a name, a Hub id, a folder or a ModelMeta.")
-    if prompt_kind is not None and prompt_kind not in PROMPT_KINDS:
-        raise PromptError(f"prompt_kind={prompt_kind!r} is unknown. It is one of {', '.join(map(repr, PROMPT_KINDS))}.")
+    if kind is not None and kind not in PROMPT_KINDS:
+        raise PromptError(f"prompt_kind={kind!r} is unknown. It is one of {', '.join(map(repr, PROMPT_KINDS))}.")
 
 
-def _known(model: str | Path | ModelMeta, prompt_kind: PromptKind | None) -> ModelMeta | None:
+def _known(options: ModelOptions) -> ModelMeta | None:
     """The description that came with the call or stands in the table."""
-    if isinstance(model, Path):
+    if isinstance(options.model, Path):
         return None
     try:
-        meta = model if isinstance(model, ModelMeta) else get_model_meta(model)
+        meta = options.model if isinstance(options.model, ModelMeta) else get_model_meta(options.model)
     except UnknownModelError:
         return None
-    if prompt_kind not in (None, meta.prompt_kind):
+    if options.prompt_kind not in (None, meta.prompt_kind):
         raise PromptError(
-            f"prompt_kind={prompt_kind!r}, but {meta.name} was trained with {meta.prompt_kind!r}. Leave it out, or "
-            "pass prompt='' to encode where no prompt is wanted."
+            f"prompt_kind={options.prompt_kind!r}, but {meta.name} was trained with {meta.prompt_kind!r}. Leave it "
+            "out, or pass prompt='' to encode without a prompt."
         )
     return meta
 
 
-def _local_folder(model: str | Path | ModelMeta, path: str | Path | None) -> Path | None:
-    if path is not None:
-        return Path(path)
-    if isinstance(model, ModelMeta):
+def _local_folder(options: ModelOptions) -> Path | None:
+    model, path = options.model, options.path
+    if path is None and (isinstance(model, Path) or (isinstance(model, str) and _means_folder(model))):
+        path = model
+    if path is None:
         return None
-    return Path(model) if isinstance(model, Path) or _means_folder(model) else None
+    folder = Path(path)
+    return folder.resolve() if folder.is_dir() else folder
 
 
 def _means_folder(name: str) -> bool:
@@ -102,10 +196,10 @@ def _means_folder(name: str) -> bool:
     return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or Path(name).is_dir()
 
 
-def _described(folder: Path, name: str, prompt_kind: PromptKind | None) -> ModelMeta:
-    if prompt_kind is None:
+def _described(folder: Path, options: ModelOptions) -> ModelMeta:
+    if options.prompt_kind is None:
         raise PromptError(
             f"{folder} does not say how its model was trained to be used. Pass prompt_kind='query_passage' "
             "(query: / passage:), 'instruct' or 'none', or a ModelMeta with path=."
         )
-    return checkpoint.describe(folder, name=name, prompt_kind=prompt_kind)
+    return checkpoint.describe(folder, name=str(options.model), prompt_kind=options.prompt_kind)

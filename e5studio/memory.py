@@ -1,4 +1,4 @@
-"""How much memory is left for a model, and whether it fits; asked before anything is allocated."""
+"""How much memory is free for a model, and whether the model fits; checked before anything is allocated."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ROOM_FOR_WORK = 300_000_000  # activations of one small batch, and the librarie
 
 
 def available_bytes() -> int | None:
-    """Main memory that this process may still take, a container's limit included; None where unknown."""
+    """Main memory that is free for this process, within a container's limit; None where unknown."""
     limits = [limit for limit in (_free_memory(), _container_memory()) if limit is not None]
     return min(limits) if limits else None
 
@@ -23,8 +23,8 @@ def check_fits(name: str, n_parameters: int, dtype: str, available: int | None) 
     Args:
         name: For the message.
         n_parameters: Number of weights.
-        dtype: "float32", "bfloat16" or "float16".
-        available: Bytes to be had; None where unknown, which refuses nothing.
+        dtype: Precision in which the weights are read: "float32", "bfloat16" or "float16".
+        available: Free bytes; None where unknown, which refuses nothing.
 
     Raises:
         OutOfMemoryError: With both sizes, and the precision that would fit.
@@ -34,9 +34,9 @@ def check_fits(name: str, n_parameters: int, dtype: str, available: int | None) 
         return
     half = n_parameters * 2 + _ROOM_FOR_WORK
     advice = (
-        "In dtype='bfloat16' it would fit."
+        "With backend='torch' and dtype='bfloat16' it would fit."
         if dtype == "float32" and half <= available
-        else "No precision on offer fits: take a smaller model or a machine with more memory."
+        else "No precision fits: take a smaller model or a machine with more memory."
     )
     raise OutOfMemoryError(
         f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {available / 1e9:.1f} GB are free.", advice
@@ -62,7 +62,7 @@ def _container_memory(root: Path = Path("/sys/fs/cgroup")) -> int | None:
     ):
         try:
             used = int((folder / usage).read_text())
-            # Pages of files read before count as used, and leave when something needs the room.
+            # The page cache counts as used, but is freed when something needs the memory.
             cached = next(line for line in (folder / "memory.stat").read_text().splitlines() if line.startswith(cache))
             return int((folder / limit).read_text()) - used + int(cached.split()[1])
         except (OSError, ValueError, StopIteration):  # no such file, or "max"

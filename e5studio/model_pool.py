@@ -1,7 +1,7 @@
-"""Loaded models shared by all who ask in one process: each is loaded once and kept while there is room.
+"""Loaded models shared by all callers in one process: each is loaded once and stays while there is memory.
 
-Leases say who still needs a model. What nobody needs stays for the next who asks, until
-another model wants its memory. A load that fails leaves the loaded ones as they were.
+Leases count who uses a model. A model without leases stays for the next caller, until
+another model needs its memory. A load that fails leaves the loaded ones as they were.
 """
 
 from __future__ import annotations
@@ -13,64 +13,72 @@ import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, Unpack
 
-from e5studio.backends import BackendName, DType, resolve_choices
 from e5studio.encoder import E5Encoder
-from e5studio.errors import E5StudioError, OutOfMemoryError, UnknownModelError
-from e5studio.hub import DownloadProgress, find_local, locate
-from e5studio.memory import BYTES_PER_WEIGHT, available_bytes, check_fits
-from e5studio.models import ModelMeta, PromptKind, get_model_meta
+from e5studio.errors import E5StudioError, OutOfMemoryError
+from e5studio.hub import DownloadProgress
+from e5studio.load import FetchedModel, LoadedModel, canonical, fetch, load_fetched, resolve
+from e5studio.memory import BYTES_PER_WEIGHT
+from e5studio.models import ModelMeta
+from e5studio.options import EncodeOptions, EncoderArguments, ModelOptions, split_arguments
+
+LoadStep = Literal["download", "load"]
+OnWait = Callable[[LoadStep], None]
+"""Called with what the caller waits for; what it raises ends the wait."""
 
 _SECONDS_BETWEEN_CALLS = 0.2
 _SECONDS_FOR_MEMORY = 60
 
 
-@dataclass(frozen=True)
-class _LoadKey:
-    """All that makes loaded weights different; options of an encoder over them are not in here."""
-
-    model: str | ModelMeta
-    path: str | None
-    prompt_kind: PromptKind | None
-    backend: BackendName
-    device: str
-    dtype: DType
-    revision: str | None
-
-
 @dataclass
 class _Entry:
-    """One model of the pool: being loaded while `encoder` is None."""
+    """One model of the pool: being loaded while `model` is None."""
 
     n_leases: int = 0
     reserved: int = 0  # bytes, while it is being loaded
-    encoder: E5Encoder | None = None
+    step: LoadStep = "load"
+    model: LoadedModel | None = None
     failure: E5StudioError | None = None  # of the latest load that failed
     loading: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory that the weights take, or will take."""
+        return self.model.backend.n_bytes if self.model else self.reserved
+
+
+@dataclass(frozen=True)
+class _Caller:
+    """How to report to whoever waits for a load."""
+
+    local_files_only: bool
+    on_download: DownloadProgress | None
+    on_wait: OnWait | None
 
 
 class Lease:
     """A claim on a loaded model; released explicitly, at the end of a `with`, or with the object.
 
     Attributes:
-        encoder: The encoder, with the options asked for.
+        encoder: The encoder, with the caller's options.
     """
 
-    def __init__(self, encoder: E5Encoder, pool: ModelPool, key: _LoadKey) -> None:
+    def __init__(self, encoder: E5Encoder, pool: ModelPool, key: ModelOptions) -> None:
         self.encoder = encoder
         self._pool = pool
-        # Garbage is collected anywhere, also while the pool holds its lock: so only a note is left.
+        # Garbage may be collected while the pool holds its lock, so the finalizer only appends to a deque.
         self._return = weakref.finalize(self, pool._returned.append, key)
         self._return.atexit = False
 
     def release(self) -> None:
         """Give the claim back; a second call does nothing."""
         self._return()
-        self._pool._settle()
+        self._pool._collect_released()
 
     def __enter__(self) -> E5Encoder:
         return self.encoder
@@ -82,285 +90,203 @@ class Lease:
 
 
 class ModelPool:
-    """Keeps loaded models.
+    """Holds loaded models.
 
     Args:
         memory_budget: Bytes that loaded weights may take before the models that were idle
-            longest are freed, which is done before another is loaded. None keeps them until a
+            longest are freed, which is done before another is loaded. None frees none until a
             new one finds no memory.
     """
 
     def __init__(self, *, memory_budget: int | None = None) -> None:
-        self._memory_budget = memory_budget
-        self._entries: OrderedDict[_LoadKey, _Entry] = OrderedDict()  # least recently used first
-        self._returned: deque[_LoadKey] = deque()
+        self._budget: float = math.inf if memory_budget is None else memory_budget
+        self._entries: OrderedDict[ModelOptions, _Entry] = OrderedDict()  # least recently used first
+        self._returned: deque[ModelOptions] = deque()
         self._lock = threading.Lock()
 
     def lease(
         self,
         model: str | Path | ModelMeta,
         *,
-        path: str | Path | None = None,
-        prompt_kind: PromptKind | None = None,
-        backend: BackendName = "auto",
-        device: str = "auto",
-        dtype: DType = "auto",
-        revision: str | None = None,
-        max_tokens: int | None = None,
-        truncate_dim: int | None = None,
-        token_budget: int | None = None,
-        show_progress: bool | None = None,
-        local_files_only: bool = False,
         on_download: DownloadProgress | None = None,
-        on_wait: Callable[[], None] | None = None,
+        on_wait: OnWait | None = None,
+        while_loading: Callable[[], AbstractContextManager[object]] = nullcontext,
+        **options: Unpack[EncoderArguments],
     ) -> Lease:
-        """Get an encoder over a shared model, loading it where nobody has yet.
+        """Get an encoder over a shared model, loading it if it is not loaded yet.
 
-        Threads that ask for the same model at once wait for one load, and share what it comes to; meanwhile `on_wait`
-        is called a few times a second, and what it raises ends the wait. Who gives one also waits, a minute at most,
-        where models that others lease take the memory budget; who gives none goes beyond it. Other arguments and
-        errors as `E5Encoder`.
+        Threads that ask for the same model at once wait for one load, and share its result. A caller with `on_wait`
+        also waits, a minute at most, for memory that models leased by others take from the budget; a caller without
+        goes beyond the budget.
+
+        Args:
+            model: As in `E5Encoder`; errors too.
+            on_download: As in `E5Encoder`.
+            on_wait: Called when a step of the load begins, and a few times a second while it lasts elsewhere.
+            while_loading: Makes a context that is entered unless the model is loaded already.
+            **options: The other arguments of `E5Encoder`.
         """
-        key = _load_key(model, path, prompt_kind, backend, device, dtype, revision)
+        return self.lease_with(*split_arguments(model, options), on_download, on_wait, while_loading)
+
+    def lease_with(
+        self,
+        model: ModelOptions,
+        options: EncodeOptions,
+        on_download: DownloadProgress | None = None,
+        on_wait: OnWait | None = None,
+        while_loading: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> Lease:
+        """As `lease`, with the options as objects."""
+        key = replace(canonical(model), local_files_only=False)
         entry, failure = self._claim(key)
         try:
-            with _held(entry.loading, on_wait):
-                if entry.failure is not None and entry.failure is not failure:
-                    raise entry.failure  # while this one waited: all who wait would try in vain, one after another
-                base = entry.encoder or self._load(entry, key, local_files_only, on_download, on_wait)
-            encoder = base.with_options(
-                max_tokens=max_tokens,
-                truncate_dim=truncate_dim,
-                token_budget=token_budget,
-                show_progress=show_progress,
-            )
+            loaded = entry.model
+            if loaded is None:
+                with while_loading(), _held(entry, on_wait):
+                    if entry.failure is not None and entry.failure is not failure:
+                        raise entry.failure  # it failed meanwhile: those who waited would fail one after another
+                    caller = _Caller(model.local_files_only, on_download, on_wait)
+                    loaded = entry.model or self._load(entry, key, caller)
+            encoder = E5Encoder.from_loaded(loaded, options)
         except BaseException:
             self._returned.append(key)
-            self._settle()
+            self._collect_released()
             raise
         return Lease(encoder, self, key)
 
-    def is_loaded(
-        self,
-        model: str | Path | ModelMeta,
-        *,
-        backend: BackendName = "auto",
-        device: str = "auto",
-        dtype: DType = "auto",
-    ) -> bool:
-        """Whether a lease of it, by no path and at its own revision, would wait for no load."""
-        key = _load_key(model, None, None, backend, device, dtype, None)
-        with self._lock:
-            entry = self._entries.get(key)
-            return entry is not None and entry.encoder is not None
-
     def loaded(self) -> list[E5Encoder]:
         """The encoders in memory, the most recently used last."""
-        self._settle()
+        self._collect_released()
         with self._lock:
-            return self._encoders()
+            return [E5Encoder.from_loaded(model) for model in self._models()]
 
     def clear(self) -> None:
-        """Free every model that nobody leases."""
-        self._settle()
+        """Free every model without leases."""
+        self._collect_released()
         with self._lock:
             for key in self._idle():
                 self._drop(key)
 
-    def _claim(self, key: _LoadKey) -> tuple[_Entry, E5StudioError | None]:
-        """The model's entry, and what its latest load failed with until now."""
+    def _claim(self, key: ModelOptions) -> tuple[_Entry, E5StudioError | None]:
+        """The model's entry, and the error of its latest load until now."""
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
             entry.n_leases += 1
             self._entries.move_to_end(key)
             return entry, entry.failure
 
-    def _load(
-        self,
-        entry: _Entry,
-        key: _LoadKey,
-        local_files_only: bool,
-        on_download: DownloadProgress | None,
-        on_wait: Callable[[], None] | None,
-    ) -> E5Encoder:
+    def _load(self, entry: _Entry, key: ModelOptions, caller: _Caller) -> LoadedModel:
         try:
-            if self._memory_budget is not None:
-                self._refuse_hopeless(key)
-                _fetch(key, local_files_only, on_download)  # nobody leaves for a model that never comes
-            self._reserve(entry, key, on_wait)
-            encoder = self._new_encoder(key, local_files_only, on_download)
+            # Fetched before memory is freed: no model leaves for one that cannot be fetched.
+            fetched = self._fetch(entry, key, caller)
+            self._reserve(entry, fetched, caller.on_wait)
+            loaded = self._load_fetched(fetched)
             with self._lock:
-                entry.encoder = encoder
+                entry.model = loaded
         except E5StudioError as error:
             entry.failure = error
             raise
         finally:
             entry.reserved = 0
-        self._settle()
-        return encoder
+        self._collect_released()
+        return loaded
 
-    def _refuse_hopeless(self, key: _LoadKey) -> None:
-        """Refuse the download of a model that would not fit even if all others left."""
-        meta = _meta_of(key)
-        if meta is None or key.path is not None or find_local(meta, revision=key.revision) is not None:
-            return
-        available = available_bytes()
-        if not key.device.startswith("cpu") or available is None:
-            return
+    def _fetch(self, entry: _Entry, key: ModelOptions, caller: _Caller) -> FetchedModel:
+        resolved = resolve(replace(key, local_files_only=caller.local_files_only))
+        entry.step = "load" if resolved.files else "download"
+        if caller.on_wait is not None:
+            caller.on_wait(entry.step)
         with self._lock:
-            available += sum(encoder.n_bytes for encoder in self._encoders())
-        check_fits(meta.name, meta.n_parameters, "float32" if key.dtype == "int8" else key.dtype, available)
+            freeable = sum(model.backend.n_bytes for model in self._models() if model.backend.device == key.device)
+        fetched = fetch(resolved, caller.on_download, freeable=freeable)
+        entry.step = "load"
+        return fetched
 
-    def _reserve(self, entry: _Entry, key: _LoadKey, on_wait: Callable[[], None] | None) -> None:
-        """Have room for a model before it is loaded: idle ones leave for it, and leased ones are waited for."""
-        needed, given_up = _weight_bytes(key), time.monotonic() + _SECONDS_FOR_MEMORY
+    def _reserve(self, entry: _Entry, fetched: FetchedModel, on_wait: OnWait | None) -> None:
+        """Make room for a model before it is loaded: free idle ones, and wait for leased ones."""
+        needed, deadline = _weight_bytes(fetched), time.monotonic() + _SECONDS_FOR_MEMORY
         while not self._has_room(entry, needed) and on_wait is not None:
-            if time.monotonic() > given_up:
+            if time.monotonic() > deadline:
                 raise OutOfMemoryError(
-                    f"{_name_of(key)} needs {needed / 1e9:.1f} GB, and models that others use now take what there is.",
+                    f"{fetched.meta.name} needs {needed / 1e9:.1f} GB, and models that others use now take all memory.",
                     "Try again later, or take a model that is loaded.",
                 )
-            on_wait()
+            on_wait(entry.step)
             time.sleep(_SECONDS_BETWEEN_CALLS)
         entry.reserved = needed
 
     def _has_room(self, entry: _Entry, needed: int) -> bool:
-        self._settle(needed)
+        self._collect_released(needed)
         with self._lock:
-            others = [other for other in self._entries.values() if other is not entry]
-            taken = sum(other.encoder.n_bytes if other.encoder else other.reserved for other in others)
+            taken = sum(other.n_bytes for other in self._entries.values() if other is not entry)
             fits = taken == 0 or taken + needed <= self._budget  # what is larger than the budget may come alone
             if fits:
                 entry.reserved = needed
             return fits
 
-    @property
-    def _budget(self) -> float:
-        return math.inf if self._memory_budget is None else self._memory_budget
-
-    def _new_encoder(self, key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> E5Encoder:
+    def _load_fetched(self, fetched: FetchedModel) -> LoadedModel:
         try:
-            return _new_encoder(key, local_files_only, on_download)
+            return load_fetched(fetched)
         except OutOfMemoryError:
-            if not self.loaded():
-                raise
-            self.clear()  # what nobody needs now makes way for what somebody asks for
-            return _new_encoder(key, local_files_only, on_download)
+            with self._lock:
+                if not self._models():
+                    raise
+            self.clear()  # idle models make way
+            return load_fetched(fetched)
 
-    def _settle(self, needed: int = 0) -> None:
-        """Take back the leases that ended, and keep to the budget, with room for so many bytes more."""
+    def _collect_released(self, needed: int = 0) -> None:
+        """Take back the leases that ended, and keep to the budget, with room for `needed` bytes more."""
         with self._lock:
             while self._returned:
                 key = self._returned.popleft()
                 entry = self._entries[key]
                 entry.n_leases -= 1
-                if entry.n_leases == 0 and entry.encoder is None:
+                if entry.n_leases == 0 and entry.model is None:
                     del self._entries[key]  # the load failed for all who waited
             for key in self._idle():
-                reserved = sum(entry.reserved for entry in self._entries.values())
-                if sum(encoder.n_bytes for encoder in self._encoders()) + reserved + needed <= self._budget:
+                if sum(entry.n_bytes for entry in self._entries.values()) + needed <= self._budget:
                     break
                 self._drop(key)
 
     def _take_over(self) -> None:
         """In a forked process: forget the threads of the parent, and what they were loading."""
         self._lock = threading.Lock()
-        self._settle()
-        for key in [key for key, entry in self._entries.items() if entry.encoder is None]:
+        self._collect_released()
+        for key in [key for key, entry in self._entries.items() if entry.model is None]:
             del self._entries[key]
         for entry in self._entries.values():
             entry.loading = threading.Lock()
 
-    def _encoders(self) -> list[E5Encoder]:
-        return [entry.encoder for entry in self._entries.values() if entry.encoder is not None]
+    def _models(self) -> list[LoadedModel]:
+        return [entry.model for entry in self._entries.values() if entry.model is not None]
 
-    def _idle(self) -> list[_LoadKey]:
+    def _idle(self) -> list[ModelOptions]:
         return [key for key, entry in self._entries.items() if entry.n_leases == 0]
 
-    def _drop(self, key: _LoadKey) -> None:
-        encoder = self._entries.pop(key).encoder
-        if encoder is not None:
-            encoder.close()
+    def _drop(self, key: ModelOptions) -> None:
+        model = self._entries.pop(key).model
+        if model is not None:
+            model.backend.close()
 
 
 @contextmanager
-def _held(lock: threading.Lock, on_wait: Callable[[], None] | None) -> Iterator[None]:
+def _held(entry: _Entry, on_wait: OnWait | None) -> Iterator[None]:
+    lock = entry.loading
     if on_wait is None:
         lock.acquire()
     else:
         while not lock.acquire(timeout=_SECONDS_BETWEEN_CALLS):
-            on_wait()
+            on_wait(entry.step)
     try:
         yield
     finally:
         lock.release()
 
 
-def _load_key(
-    model: str | Path | ModelMeta,
-    path: str | Path | None,
-    prompt_kind: PromptKind | None,
-    backend: BackendName,
-    device: str,
-    dtype: DType,
-    revision: str | None,
-) -> _LoadKey:
-    backend, device, dtype = resolve_choices(backend, device=device, dtype=dtype)
-    name, revision = _identity(model, revision)
-    return _LoadKey(name, str(path) if path else None, prompt_kind, backend, device, dtype, revision)
-
-
-def _new_encoder(key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> E5Encoder:
-    return E5Encoder(
-        key.model,
-        path=key.path,
-        prompt_kind=key.prompt_kind,
-        backend=key.backend,
-        device=key.device,
-        dtype=key.dtype,
-        revision=key.revision,
-        local_files_only=local_files_only,
-        on_download=on_download,
-    )
-
-
-def _fetch(key: _LoadKey, local_files_only: bool, on_download: DownloadProgress | None) -> None:
-    """Have a model of the table on this machine."""
-    meta = _meta_of(key)
-    if meta is not None and key.path is None:
-        locate(meta, revision=key.revision, local_files_only=local_files_only, progress=on_download)
-
-
-def _weight_bytes(key: _LoadKey) -> int:
-    """About what a model's weights take; 0 of one that nothing is known of before it is read."""
-    meta = key.model if isinstance(key.model, ModelMeta) else _meta_of(key)
-    if meta is None:
-        return 0
-    return meta.n_parameters * (1 if key.dtype == "int8" else BYTES_PER_WEIGHT[key.dtype])
-
-
-def _meta_of(key: _LoadKey) -> ModelMeta | None:
-    try:
-        return get_model_meta(key.model) if isinstance(key.model, str) else None
-    except UnknownModelError:
-        return None
-
-
-def _name_of(key: _LoadKey) -> str:
-    return key.model.name if isinstance(key.model, ModelMeta) else key.model
-
-
-def _identity(model: str | Path | ModelMeta, revision: str | None) -> tuple[str | ModelMeta, str | None]:
-    """One name and revision for what may be called in several ways, so that it is loaded once."""
-    if isinstance(model, Path) or (isinstance(model, str) and model and Path(model).is_dir()):
-        return str(Path(model).resolve()), revision
-    try:
-        meta = get_model_meta(model.name if isinstance(model, ModelMeta) else model)
-    except UnknownModelError:
-        return model, revision
-    if isinstance(model, ModelMeta) and model != meta:
-        return model, revision
-    return meta.name, None if revision == meta.revision else revision
+def _weight_bytes(fetched: FetchedModel) -> int:
+    """About what the weights take once they are loaded."""
+    dtype = fetched.options.dtype
+    return fetched.meta.n_parameters * (1 if dtype == "int8" else BYTES_PER_WEIGHT[dtype])
 
 
 _pool: ModelPool | None = None

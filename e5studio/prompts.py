@@ -1,4 +1,4 @@
-"""Which text goes in front of a text: role, instruction or explicit prompt -> `Prompt`.
+"""Which text goes in front of a text: prompt name, instruction or explicit prompt -> `Prompt`.
 
 Follows the model cards: "query: " and "passage: " for the prefix models, with "query: "
 on every text of a symmetric task; `INSTRUCT_TEMPLATE` on queries, and nothing on
@@ -14,20 +14,20 @@ from typing import Literal
 from e5studio.errors import PromptError
 from e5studio.models import PromptKind
 
-Role = Literal["query", "document"]
+PromptName = Literal["query", "document"]
 
 WEB_SEARCH_INSTRUCTION = "Given a web search query, retrieve relevant passages that answer the query"
 """The task of the examples on the cards of both instruct models."""
 
 INSTRUCT_TEMPLATE = "Instruct: {instruction}\nQuery: "
 
-_PROMPTS: dict[PromptKind, dict[Role, str]] = {
+_PROMPTS: dict[PromptKind, dict[PromptName, str]] = {
     "query_passage": {"query": "query: ", "document": "passage: "},
     "instruct": {"query": INSTRUCT_TEMPLATE, "document": ""},
     "none": {"query": "", "document": ""},
 }
 
-_ROLE_ALIASES: dict[str, Role] = {
+_ALIASES: dict[str, PromptName] = {
     # sentence-transformers, mteb, unilm, Voyage
     "query": "query",
     "document": "document",
@@ -59,28 +59,28 @@ class Prompt:
 
     Attributes:
         text: What is put in front; "" for nothing.
-        role: The role asked for, or None for an explicit prompt.
+        name: "query" or "document", or None for an explicit prompt.
         instruction: The task of an instruct model, where the prompt holds one.
         is_default_instruction: The caller gave no instruction, so the card's web-search task was taken.
     """
 
     text: str
-    role: Role | None = None
+    name: PromptName | None = None
     instruction: str | None = None
     is_default_instruction: bool = False
 
 
-def resolve_role(name: str) -> Role:
-    """Map a role as any embeddings API calls it to "query" or "document".
+def resolve_prompt_name(name: str) -> PromptName:
+    """Map a prompt's name in any embeddings API to "query" or "document".
 
     Raises:
         PromptError: The name is none of them.
     """
-    role = _ROLE_ALIASES.get(name.strip().casefold())
-    if role is None:
-        known = ", ".join(_ROLE_ALIASES)
+    prompt_name = _ALIASES.get(name.strip().casefold())
+    if prompt_name is None:
+        known = ", ".join(_ALIASES)
         raise PromptError(f"Unknown prompt name {name!r}. Use 'query' or 'document' (also understood: {known}).")
-    return role
+    return prompt_name
 
 
 def resolve_prompt(
@@ -94,46 +94,46 @@ def resolve_prompt(
 
     Args:
         kind: How the model wants its texts introduced.
-        prompt_name: "query", "document", or a name that `resolve_role` understands.
+        prompt_name: "query", "document", or a name that `resolve_prompt_name` understands.
         prompt: An explicit text in front; "" for none. A `Prompt` was chosen before and stays.
         instruction: The task, on instruct models; one sentence.
 
     Raises:
         PromptError: Nothing was said on a model that has prompts, both were said, or an
-            instruction meets a model or role that takes none.
+            instruction meets a model or prompt that takes none.
     """
     _refuse_unusable(prompt_name=prompt_name, prompt=prompt, instruction=instruction)
     if prompt is not None:
         if prompt_name is not None or instruction is not None:
             raise PromptError(
                 f"Got prompt={prompt!r} together with prompt_name={prompt_name!r} and instruction={instruction!r}. "
-                "An explicit prompt stands alone: give either the prompt or the role."
+                "An explicit prompt stands alone: give either the prompt or its name."
             )
         return prompt if isinstance(prompt, Prompt) else Prompt(prompt)
     if prompt_name is None:
         if kind != "none":
-            raise PromptError(_no_role_message(kind))
+            raise PromptError(_no_prompt_message(kind))
         prompt_name = "query"
-    role = resolve_role(prompt_name)
+    name = resolve_prompt_name(prompt_name)
     if kind != "instruct":
         if instruction is not None:
             raise PromptError(
                 f"Got instruction={instruction!r}, but this model was not trained with instructions. "
                 "Leave it out, or take an instruct model such as intfloat/multilingual-e5-large-instruct."
             )
-        return Prompt(_PROMPTS[kind][role], role)
-    if role == "document":
+        return Prompt(_PROMPTS[kind][name], name)
+    if name == "document":
         if instruction is not None:
             raise PromptError("Documents take no instruction on instruct models; put it on the queries only.")
-        return Prompt("", role)
+        return Prompt("", name)
     if instruction is not None and not instruction.strip():
         raise PromptError("The instruction is empty. Describe the task in one sentence, or pass prompt='' for none.")
     task = WEB_SEARCH_INSTRUCTION if instruction is None else instruction
-    return Prompt(INSTRUCT_TEMPLATE.format_map({"instruction": task}), role, task, instruction is None)
+    return Prompt(INSTRUCT_TEMPLATE.format_map({"instruction": task}), name, task, instruction is None)
 
 
-def describe_prompts(kind: PromptKind) -> dict[Role, str]:
-    """The prompt of each role, with `{instruction}` where a task goes."""
+def describe_prompts(kind: PromptKind) -> dict[PromptName, str]:
+    """The prompt of each name, with `{instruction}` where a task goes."""
     return dict(_PROMPTS[kind])
 
 
@@ -162,8 +162,8 @@ def _refuse_unusable(**given: object) -> None:
             )
 
 
-def _no_role_message(kind: PromptKind) -> str:
-    choices = "; ".join(f"prompt_name={role!r} puts {text!r} in front" for role, text in _PROMPTS[kind].items())
+def _no_prompt_message(kind: PromptKind) -> str:
+    choices = "; ".join(f"prompt_name={name!r} puts {text!r} in front" for name, text in _PROMPTS[kind].items())
     return (
         f"This model was trained with prompts, and none was chosen. {choices}. Use encode_query and "
         "encode_document, or prompt_name='symmetric' for similarity, clustering and classification, "

@@ -1,7 +1,7 @@
-"""EncoderSpec: everything that changes a vector, and the fingerprint that stands for it.
+"""EncoderSpec: everything that changes a vector, and its fingerprint.
 
 Vectors with equal fingerprints may be compared and cached together; others may not.
-What does not change a vector (device, threads, batch sizes) is not in here.
+Options that do not change a vector (device, threads, batch sizes) are left out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from e5studio.models import Pooling, PromptKind
 
-_FORMAT = 1  # raise when the way of computing a vector changes for the same spec
+_FORMAT = 1  # increase when the same spec computes other vectors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class EncoderSpec:
         backend: "torch", "openvino" or "onnx".
         dtype: Precision of the computation, such as "float32".
         embed_dim: Length of the vectors that leave the encoder.
-        quantization: How an int8 model was made, for two ways give two sets of vectors; None for float models.
+        quantization: How an int8 model was made, since two ways give two sets of vectors; None for float models.
     """
 
     model: str

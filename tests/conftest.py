@@ -26,7 +26,7 @@ import hypothesis
 import pytest
 import torch
 
-from e5studio import backends
+from e5studio.backends import choice
 from e5studio.encoder import E5Encoder
 from e5studio.hub import find_local
 from e5studio.models import get_model_meta
@@ -91,10 +91,10 @@ def _no_network(_network_attempts: list[str]) -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _auto_is_torch() -> Iterator[None]:
-    """Let backend="auto" be torch, of which the reference is made; each other back end has tests of its own."""
+    """Let backend="auto" be torch, of which the reference is made; each other backend has tests of its own."""
     patch = pytest.MonkeyPatch()
-    packages = dict(backends._PACKAGES)
-    patch.setattr(backends, "_PACKAGES", {"torch": packages.pop("torch"), **packages})
+    packages = dict(choice._PACKAGES)
+    patch.setattr(choice, "_PACKAGES", {"torch": packages.pop("torch"), **packages})
     yield
     patch.undo()
 

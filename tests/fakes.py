@@ -16,7 +16,7 @@ Spoil = Callable[[FloatArray, TokenBatch], FloatArray]
 
 
 class FakeBackend:
-    """A back end whose vectors can be worked out on paper.
+    """A backend whose vectors can be worked out on paper.
 
     The token with id i at position p (from 1) adds p to component i modulo `embed_dim`. With
     embed_dim 4 the ids 2, 5, 3 give 1 in component 2, 2 in component 1, 3 in component 3: (0, 2, 1, 3).

@@ -109,13 +109,13 @@ class TestEmpty:
         with pytest.raises(TextError, match="1 of 1 texts are empty"):
             e5.encode_query("  ")
         with pytest.raises(TextError):
-            e5.token_embeddings("\u200b", prompt_name="query")
+            e5.token_embeddings("\u200b", prompt="query: ")
 
     def test_the_others_are_the_same_without_it(self, encoder: E5Encoder) -> None:
         mixed = [*GOOD[:2], "", *GOOD[2:], "\u3000"]
         bad = find_bad_texts(mixed)
-        kept = encoder.encode_query([text for index, text in enumerate(mixed) if index not in bad])
-        assert kept.tobytes() == encoder.encode_query(GOOD).tobytes()
+        rest = encoder.encode_query([text for index, text in enumerate(mixed) if index not in bad])
+        assert rest.tobytes() == encoder.encode_query(GOOD).tobytes()
 
     def test_place_in_a_stream_counts_from_its_beginning(self, e5: E5Encoder) -> None:
         blocks = e5.encode_blocks(iter(["a"] * 5 + [""]), prompt_name="query", block_size=2)

@@ -51,14 +51,14 @@ def test_two_threads_of_one_core_are_one(tmp_path):
 
 
 def test_a_group_above_may_have_less(tmp_path):
-    told = tmp_path / "cgroup"
-    told.write_text("0::/jobs/one\n")
+    cgroup_file = tmp_path / "cgroup"
+    cgroup_file.write_text("0::/jobs/one\n")
     inner = tmp_path / "jobs" / "one"
     inner.mkdir(parents=True)
     (inner / "cpu.max").write_text("800000 100000\n")
-    assert cpu._quota(tmp_path, told) == 8
+    assert cpu._quota(tmp_path, cgroup_file) == 8
     (inner.parent / "cpu.max").write_text("300000 100000\n")
-    assert cpu._quota(tmp_path, told) == 3
+    assert cpu._quota(tmp_path, cgroup_file) == 3
 
 
 def test_a_forked_process_has_one_thread(monkeypatch):
@@ -91,16 +91,16 @@ def test_models_take_turns(checkpoints, monkeypatch, tmp_path, backend):
     monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path))
     made = checkpoints("e5")
     encoder = E5Encoder(made.meta, path=made.folder, backend=backend, device="cpu")
-    n_turns = 0
+    n_passes = 0
 
     class Counted:
         def __enter__(self) -> None:
-            nonlocal n_turns
-            n_turns += 1
+            nonlocal n_passes
+            n_passes += 1
 
         def __exit__(self, *_: object) -> None:
             pass
 
-    monkeypatch.setattr(cpu, "_turn", Counted())
+    monkeypatch.setattr(cpu, "_compute_lock", Counted())
     encoder.with_options(token_budget=4).encode_query(["a", "b", "c d e f"])
-    assert n_turns == 3
+    assert n_passes == 3

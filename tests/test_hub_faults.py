@@ -29,11 +29,11 @@ import json, sys
 from e5studio import hub
 from e5studio.errors import E5StudioError
 try:
-    files = hub.locate(sys.argv[1])
+    files = hub.fetch(sys.argv[1], hub.find_local(sys.argv[1]))
     result = {"folder": str(files.folder), "source": files.source, "revision": files.revision}
 except E5StudioError as error:
     result = {"error": type(error).__name__, "message": str(error)}
-print(json.dumps(result | {"at hand": hub.find_local(sys.argv[1]) is not None}))
+print(json.dumps(result | {"is here": hub.find_local(sys.argv[1]) is not None}))
 """
 
 
@@ -124,8 +124,8 @@ def ask(server: LoopbackHub, home: Path, *, offline: bool = False) -> dict[str, 
     done = subprocess.run(
         [sys.executable, "-c", CLIENT, MODEL], env=environment, capture_output=True, text=True, timeout=120, check=True
     )
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
 
 
 def test_what_was_downloaded_is_there_without_the_hub(server: LoopbackHub, tmp_path: Path) -> None:
@@ -141,13 +141,13 @@ def test_a_download_cut_in_the_middle_is_not_taken_for_a_model(server: LoopbackH
     broken = ask(server, tmp_path)
     assert broken["error"] == "ModelUnavailableError"
     assert MODEL in broken["message"]
-    assert not broken["at hand"]
+    assert not broken["is here"]
     offline = ask(server, tmp_path, offline=True)
     assert offline["error"] == "ModelUnavailableError"
     server.cut = None
     healed = ask(server, tmp_path)
     assert healed["source"] == "hub"
-    assert healed["at hand"]
+    assert healed["is here"]
     for name in server.names():
         if name.startswith("model"):
             assert (Path(healed["folder"]) / name).read_bytes() == (server.folder / name).read_bytes()
@@ -179,6 +179,6 @@ def test_no_answer_of_use(answer: bytes, reason: str, monkeypatch: pytest.Monkey
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{running.server_port}")
         threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
         with pytest.raises(ModelUnavailableError, match=f"is not on this machine, and .*{reason}"):
-            hub.locate(MODEL)
+            hub.fetch(MODEL, hub.find_local(MODEL))
         assert hub.hub_answers() is False
         running.shutdown()

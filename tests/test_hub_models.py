@@ -46,8 +46,8 @@ def run(*arguments, given=""):
 )
 def test_small_reaches_its_published_figures(task, protocol):
     options = ["--model", "intfloat/e5-small-v2", "--protocol", protocol, "--check", "--json"]
-    found = run("-m", "e5studio", "evaluate", task, *options)  # a figure that is not reproduced ends it with code 4
-    [result] = found["results"]
+    output = run("-m", "e5studio", "evaluate", task, *options)  # a figure that is not reproduced ends it with code 4
+    [result] = output["results"]
     compared = [each for each in result["e5studio"]["published"] if each["difference"] is not None]
     assert compared
     assert all(each["agrees"] for each in compared), compared
@@ -58,5 +58,5 @@ def test_instruct_gives_the_scores_of_its_card():
         [corpus.PROTEIN_QUERY, corpus.PUMPKIN_QUERY],
         [corpus.PROTEIN_PASSAGE, corpus.PUMPKIN_PASSAGE],
     ]
-    found = run("-c", SCORES, given=json.dumps(texts))
-    assert found == [pytest.approx(row, abs=0.01) for row in INSTRUCT_SCORES]
+    output = run("-c", SCORES, given=json.dumps(texts))
+    assert output == [pytest.approx(row, abs=0.01) for row in INSTRUCT_SCORES]

@@ -20,9 +20,9 @@ PACKAGE = ROOT / "e5studio"
 ROWS = [
     ["errors", "models", "spec"],
     ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu", "checkpoint"],
-    ["tokenization", "hub"],
+    ["tokenization", "hub", "default_model"],
     ["backends", "files"],
-    ["load"],
+    ["options", "load"],
     ["encoder", "cache"],
     ["model_pool", "long_documents"],
     ["embedder"],

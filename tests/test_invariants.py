@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from e5studio import encoder as encoder_module
+from e5studio import model_pool
 from e5studio.batching import Limits, TokenBatch
 from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.load import FetchedModel, LoadedModel
 from e5studio.model_pool import ModelPool
 from e5studio.text_checks import find_bad_texts
 from tests import corpus
@@ -157,7 +157,7 @@ class TestHalves:
 
     def test_token_vectors_pool_to_the_vector(self, encoder: E5Encoder) -> None:
         for text in corpus.ALL_TEXTS:
-            tokens = encoder.token_embeddings(text, prompt_name="query").vectors
+            tokens = encoder.token_embeddings(text, prompt=encoder.resolve_prompt("query")).vectors
             pooled = tokens[-1] if encoder.meta.pooling == "last_token" else tokens.mean(axis=0)
             assert_same(pooled / np.linalg.norm(pooled), encoder.encode_query(text))
 
@@ -170,7 +170,7 @@ def merge(first: PreparedTexts, second: PreparedTexts) -> PreparedTexts:
 
 
 class TestWithoutAModel:
-    """The way of a text, with a back end whose vectors can be worked out on paper."""
+    """The way of a text, with a backend whose vectors can be worked out on paper."""
 
     @pytest.fixture(scope="class", params=["e5", "multilingual-e5"])
     @staticmethod
@@ -185,7 +185,7 @@ class TestWithoutAModel:
     @settings(max_examples=40)
     @given(
         texts=some_texts,
-        limits=st.builds(Limits, st.integers(1, 3000), max_rows=st.integers(1, 9), packed=st.booleans()),
+        limits=st.builds(Limits, st.integers(1, 3000), max_rows=st.integers(1, 9)),
     )
     def test_every_text_gets_the_vector_of_its_own_ids(
         self, made: Checkpoint, texts: list[str], limits: Limits
@@ -198,7 +198,7 @@ class TestWithoutAModel:
             ids = [*ids[:511], ids[-1]] if len(ids) > 512 else ids
             assert vector.tolist() == paper_vector(ids, 48).tolist()
         for batch in backend.seen:
-            cost = int(batch.lengths.sum()) if limits.packed else len(batch) * int(batch.lengths.max())
+            cost = len(batch) * int(batch.lengths.max())
             assert len(batch) <= limits.max_rows
             assert cost <= limits.token_budget or len(batch) == 1
 
@@ -313,13 +313,13 @@ def test_8_threads_ask_for_two_cold_models(
 ) -> None:
     """Each is loaded once, all succeed, and the default dtype of the process is left alone."""
     loads: list[str] = []
-    load_model = encoder_module.load_model
+    load_fetched = model_pool.load_fetched
 
-    def counted(model: Any, **options: Any) -> Any:
-        loads.append(model.name)
-        return load_model(model, **options)
+    def counted(fetched: FetchedModel) -> LoadedModel:
+        loads.append(fetched.meta.name)
+        return load_fetched(fetched)
 
-    monkeypatch.setattr(encoder_module, "load_model", counted)
+    monkeypatch.setattr(model_pool, "load_fetched", counted)
     made = [checkpoints("e5"), checkpoints("multilingual-e5-instruct")]
     pool, ready = ModelPool(), threading.Barrier(8)
 

@@ -26,7 +26,7 @@ def test_refused_with_both_numbers_and_the_dtype_that_fits() -> None:
 
 
 def test_where_nothing_fits_it_says_so() -> None:
-    with pytest.raises(OutOfMemoryError, match="No precision on offer fits"):
+    with pytest.raises(OutOfMemoryError, match="No precision fits"):
         memory.check_fits("m", 7_111_000_000, "float32", 2_000_000_000)
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import pytest
 
-from e5studio import memory, model_pool
+from e5studio import hub, memory, model_pool
 from e5studio.encoder import E5Encoder
 from e5studio.errors import BackendError, ModelUnavailableError, OutOfMemoryError
-from e5studio.model_pool import ModelPool, get_model_pool
+from e5studio.load import FetchedModel, LoadedModel, load_fetched
+from e5studio.model_pool import LoadStep, ModelPool, get_model_pool
 from e5studio.models import get_model_meta
 from tests.checkpoints import Checkpoint, CheckpointName
-from tests.conftest import OFFLINE_MODEL
 
 Checkpoints = Callable[[CheckpointName], Checkpoint]
 
@@ -26,12 +27,12 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the models loaded, in order."""
     names: list[str] = []
 
-    class Counting(E5Encoder):
-        def __init__(self, model: object, **options: object) -> None:
-            super().__init__(model, **options)  # type: ignore[arg-type]
-            names.append(self.meta.name)
+    def counted(fetched: FetchedModel) -> LoadedModel:
+        loaded = load_fetched(fetched)
+        names.append(fetched.meta.name)
+        return loaded
 
-    monkeypatch.setattr(model_pool, "E5Encoder", Counting)
+    monkeypatch.setattr(model_pool, "load_fetched", counted)
     return names
 
 
@@ -54,16 +55,15 @@ def test_who_waits_for_anothers_load_can_leave(checkpoints: Checkpoints, monkeyp
     made, pool = checkpoints("e5"), ModelPool()
     is_loading, go_on = threading.Event(), threading.Event()
 
-    class Slow(E5Encoder):
-        def __init__(self, model: object, **options: object) -> None:
-            is_loading.set()
-            assert go_on.wait(20)
-            super().__init__(model, **options)  # type: ignore[arg-type]
+    def slow(fetched: FetchedModel) -> LoadedModel:
+        is_loading.set()
+        assert go_on.wait(20)
+        return load_fetched(fetched)
 
-    def leave() -> None:
+    def leave(step: LoadStep) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(model_pool, "E5Encoder", Slow)
+    monkeypatch.setattr(model_pool, "load_fetched", slow)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(pool.lease, made.meta, path=made.folder)
         assert is_loading.wait(20)
@@ -82,7 +82,7 @@ def test_models_that_do_not_fit_together_take_turns(checkpoints: Checkpoints) ->
 
     def ask(number: int) -> tuple[int, ...]:
         mine = made[number % 3]
-        with pool.lease(mine.meta, path=mine.folder, on_wait=lambda: None) as encoder:
+        with pool.lease(mine.meta, path=mine.folder, on_wait=lambda step: None) as encoder:
             most_loaded.append(len(pool.loaded()))
             return encoder.encode_query("summit").shape
 
@@ -93,14 +93,14 @@ def test_models_that_do_not_fit_together_take_turns(checkpoints: Checkpoints) ->
 
 def test_nobody_waits_for_ever_for_memory(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_pool, "_SECONDS_FOR_MEMORY", 0.3)
-    used, wanted = checkpoints("e5"), checkpoints("multilingual-e5")
+    used, other = checkpoints("e5"), checkpoints("multilingual-e5")
     pool = ModelPool(memory_budget=1)
-    kept = pool.lease(used.meta, path=used.folder)
-    with pytest.raises(OutOfMemoryError, match="models that others use now take what there is"):
-        pool.lease(wanted.meta, path=wanted.folder, on_wait=lambda: None)
-    assert kept.encoder.encode_query("summit").shape == (48,)
-    kept.release()
-    assert pool.lease(wanted.meta, path=wanted.folder, on_wait=lambda: None).encoder.encode_query("a").shape
+    leased = pool.lease(used.meta, path=used.folder)
+    with pytest.raises(OutOfMemoryError, match="models that others use now take all memory"):
+        pool.lease(other.meta, path=other.folder, on_wait=lambda step: None)
+    assert leased.encoder.encode_query("summit").shape == (48,)
+    leased.release()
+    assert pool.lease(other.meta, path=other.folder, on_wait=lambda step: None).encoder.encode_query("a").shape
 
 
 def test_nobody_leaves_for_a_model_that_never_comes(offline_encoder: E5Encoder, loads: list[str]) -> None:
@@ -135,12 +135,12 @@ def test_names_in_any_form_are_one_model(offline_encoder: E5Encoder, loads: list
 def test_the_idle_model_makes_room_and_the_leased_one_stays(checkpoints: Checkpoints, loads: list[str]) -> None:
     small, other, third = (checkpoints(name) for name in ("e5", "multilingual-e5", "multilingual-e5-small"))
     pool = ModelPool(memory_budget=1)
-    kept = pool.lease(small.meta, path=small.folder)
+    leased = pool.lease(small.meta, path=small.folder)
     idle = pool.lease(other.meta, path=other.folder)
     freed = idle.encoder
     idle.release()
     pool.lease(third.meta, path=third.folder)
-    assert kept.encoder.encode_query("summit").shape == (48,)
+    assert leased.encoder.encode_query("summit").shape == (48,)
     with pytest.raises(BackendError, match="was closed"):
         freed.encode_query("summit")
     pool.lease(other.meta, path=other.folder)
@@ -187,13 +187,12 @@ def test_those_who_wait_for_a_load_share_its_failure(checkpoints: Checkpoints, m
     tries: list[int] = []
     all_wait = threading.Event()
 
-    class Failing(E5Encoder):
-        def __init__(self, model: object, **options: object) -> None:
-            tries.append(1)
-            assert all_wait.wait(20)
-            raise ModelUnavailableError("The Hub does not answer.")
+    def failing(fetched: FetchedModel) -> LoadedModel:
+        tries.append(1)
+        assert all_wait.wait(20)
+        raise ModelUnavailableError("The Hub does not answer.")
 
-    monkeypatch.setattr(model_pool, "E5Encoder", Failing)
+    monkeypatch.setattr(model_pool, "load_fetched", failing)
 
     def ask(_: int) -> str:
         with pytest.raises(ModelUnavailableError) as refused:
@@ -201,30 +200,53 @@ def test_those_who_wait_for_a_load_share_its_failure(checkpoints: Checkpoints, m
         return str(refused.value)
 
     with ThreadPoolExecutor(6) as threads:
-        asked = [threads.submit(ask, number) for number in range(6)]
+        callers = [threads.submit(ask, number) for number in range(6)]
         while sum(entry.n_leases for entry in pool._entries.values()) < 6:
             threading.Event().wait(0.005)
         all_wait.set()
-        assert {each.result(20) for each in asked} == {"The Hub does not answer."}
+        assert {each.result(20) for each in callers} == {"The Hub does not answer."}
     assert len(tries) == 1
     ask(7)
     assert len(tries) == 2, "whoever comes later tries again"
 
 
-def test_what_is_loaded_is_known(checkpoints: Checkpoints) -> None:
-    pool = ModelPool()
-    assert not pool.is_loaded(OFFLINE_MODEL)
-    with pool.lease(OFFLINE_MODEL):
-        assert pool.is_loaded(OFFLINE_MODEL)
-        assert pool.is_loaded("all-MiniLM-L6-v2", dtype="float32")
-        assert not pool.is_loaded(OFFLINE_MODEL, dtype="bfloat16", backend="torch")
-    pool.clear()
-    assert not pool.is_loaded(OFFLINE_MODEL)
+def test_only_a_load_enters_the_context_for_loading(checkpoints: Checkpoints) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+    entered: list[int] = []
+
+    @contextmanager
+    def slot() -> Iterator[None]:
+        entered.append(len(pool.loaded()))
+        yield
+
+    for dtype in ("auto", "float32", "bfloat16"):
+        pool.lease(made.meta, path=made.folder, dtype=dtype, backend="torch", while_loading=slot)
+    assert entered == [0, 1]
+
+
+def test_whoever_is_refused_a_load_leaves_nothing_behind(checkpoints: Checkpoints) -> None:
+    made, pool = checkpoints("e5"), ModelPool()
+
+    def full() -> nullcontext[None]:
+        raise BlockingIOError
+
+    with pytest.raises(BlockingIOError):
+        pool.lease(made.meta, path=made.folder, while_loading=full)
+    assert not pool._entries
+
+
+def test_a_caller_is_told_what_it_waits_for(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[LoadStep] = []
+    ModelPool().lease(checkpoints("e5").meta, path=checkpoints("e5").folder, on_wait=steps.append)
+    assert steps == ["load"]
+    with pytest.raises(ModelUnavailableError):
+        ModelPool().lease("intfloat/e5-large-v2", on_wait=steps.append)
+    assert steps == ["load", "download"]
 
 
 def test_what_could_never_fit_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_pool, "available_bytes", lambda: 2_000_000_000)
-    monkeypatch.setattr(model_pool, "locate", lambda *_, **__: pytest.fail("a download began"))
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2_000_000_000)
+    monkeypatch.setattr(hub, "fetch", lambda *_, **__: pytest.fail("a download began"))
     pool = ModelPool(memory_budget=10**12)
     with pytest.raises(OutOfMemoryError, match="e5-mistral-7b-instruct needs"):
         pool.lease("intfloat/e5-mistral-7b-instruct", device="cpu", backend="torch")
@@ -237,7 +259,7 @@ def test_a_model_that_finds_no_memory_gets_that_of_the_idle_ones(
     small, other = checkpoints("e5"), checkpoints("multilingual-e5")
     pool = ModelPool()
     pool.lease(small.meta, path=small.folder).release()
-    monkeypatch.setattr(memory, "available_bytes", lambda: 10**12 if not pool._encoders() else 0)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 10**12 if not pool._models() else 0)
     lease = pool.lease(other.meta, path=other.folder)
     with pytest.raises(OutOfMemoryError):
         pool.lease(small.meta, path=small.folder)

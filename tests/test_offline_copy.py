@@ -36,7 +36,8 @@ def package(offline_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_untouched(package: Path) -> None:
-    assert hub.locate(get_model_meta("all-MiniLM-L6-v2")).folder == package
+    meta = get_model_meta("all-MiniLM-L6-v2")
+    assert hub.fetch(meta, hub.find_local(meta)).folder == package
 
 
 @pytest.mark.parametrize(

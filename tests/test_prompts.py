@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 
 from e5studio.errors import PromptError
-from e5studio.prompts import WEB_SEARCH_INSTRUCTION, Prompt, already_prompted, join_title, resolve_prompt, resolve_role
+from e5studio.prompts import (
+    WEB_SEARCH_INSTRUCTION,
+    Prompt,
+    already_prompted,
+    join_title,
+    resolve_prompt,
+    resolve_prompt_name,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,7 +26,7 @@ from e5studio.prompts import WEB_SEARCH_INSTRUCTION, Prompt, already_prompted, j
         ("none", "document", ""),
     ],
 )
-def test_role_chooses_the_prompt(kind: str, name: str, text: str) -> None:
+def test_the_name_chooses_the_prompt(kind: str, name: str, text: str) -> None:
     assert resolve_prompt(kind, prompt_name=name).text == text  # type: ignore[arg-type]
 
 
@@ -40,7 +47,7 @@ def test_symmetric_use_of_an_instruct_model_carries_the_instruction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("alias", "role"),
+    ("alias", "name"),
     [
         ("passage", "document"),
         ("corpus", "document"),
@@ -55,13 +62,13 @@ def test_symmetric_use_of_an_instruct_model_carries_the_instruction() -> None:
         (" Query ", "query"),
     ],
 )
-def test_names_of_other_apis(alias: str, role: str) -> None:
-    assert resolve_role(alias) == role
+def test_names_of_other_apis(alias: str, name: str) -> None:
+    assert resolve_prompt_name(alias) == name
 
 
 def test_unknown_role_lists_the_known() -> None:
     with pytest.raises(PromptError, match=r"'qeury'.*'query' or 'document'"):
-        resolve_role("qeury")
+        resolve_prompt_name("qeury")
 
 
 @pytest.mark.parametrize("kind", ["query_passage", "instruct"])

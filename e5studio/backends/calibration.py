@@ -1,7 +1,7 @@
 """The inputs on which int8 quantisation measures how large a model's activations get.
 
-The texts were written for this (calibration.tsv: language and text) and stand in no data set, so that
-no evaluation is touched. They are prompted as the model's card prompts queries and passages.
+The texts (calibration.tsv: language and text) were written for this and are part of no data set, so that
+evaluations stay clean. They get the prompts of the model's card.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from e5studio.prompts import resolve_prompt
 from e5studio.tokenization import Tokenizer
 
 _FILE = Path(__file__).with_name("calibration.tsv")
-# Activations at the length that a model reads are part of what it will see; longer inputs only take longer.
+# Full-length inputs are part of what the model will see; longer ones only take longer.
 _MAX_TOKENS = 512
 
 
 def digest(meta: ModelMeta) -> str:
-    """What stands for a model's inputs: quantised models made from others are other models."""
-    told = [*_prompts(meta), str(min(meta.max_tokens, _MAX_TOKENS)), *calibration_texts(meta)]
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    """The identity of a model's inputs: other inputs quantise to another model."""
+    parts = [*_prompts(meta), str(min(meta.max_tokens, _MAX_TOKENS)), *calibration_texts(meta)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def calibration_inputs(folder: Path, meta: ModelMeta) -> list[TokenBatch]:
@@ -30,15 +30,15 @@ def calibration_inputs(folder: Path, meta: ModelMeta) -> list[TokenBatch]:
 
     Args:
         folder: Where tokenizer.json is.
-        meta: Its languages and prompts are taken.
+        meta: Has the languages and prompts.
     """
     tokenizer = Tokenizer.from_folder(folder, pooling=meta.pooling)
     texts = calibration_texts(meta)
     prompts = _prompts(meta)
     batches = []
-    for place, prompt in enumerate(prompts):
-        chosen = texts[place :: len(prompts)]
-        batch = tokenizer.encode(chosen, prompt=prompt, max_tokens=min(meta.max_tokens, _MAX_TOKENS)).batch
+    for index, prompt in enumerate(prompts):
+        share = texts[index :: len(prompts)]
+        batch = tokenizer.encode(share, prompt=prompt, max_tokens=min(meta.max_tokens, _MAX_TOKENS)).batch
         batches += [batch.select([row]) for row in range(len(batch))]
     return batches
 
@@ -51,4 +51,4 @@ def calibration_texts(meta: ModelMeta) -> list[str]:
 
 
 def _prompts(meta: ModelMeta) -> list[str]:
-    return sorted({resolve_prompt(meta.prompt_kind, prompt_name=role).text for role in ("query", "document")})
+    return sorted({resolve_prompt(meta.prompt_kind, prompt_name=name).text for name in ("query", "document")})

@@ -1,7 +1,7 @@
 """The torch module of an E5 model: transformer and pooling in one graph, with token vectors beside.
 
-What other back ends convert is this module, so pooling is written once. It loads weights,
-and checks that they are all there; devices and batches are the back end's affair.
+Other backends convert this module, so pooling is written once. It loads weights and checks that
+none is missing; devices and batches are the backend's affair.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _transformers_logging: Any = transformers.utils.logging
 def _compute_alone() -> None:
     """Let a forked process compute.
 
-    The threads that share a computation's work stayed in the parent: an operation that waits for them would wait
-    for ever. One thread waits for nobody, and forked processes share the cores anyway.
+    The worker threads exist in the parent only: an operation that waits for them would wait for ever. One thread
+    waits for none, and forked processes share the cores anyway.
     """
     torch.set_num_threads(1)
 
@@ -54,7 +54,7 @@ class PooledModel(torch.nn.Module):
         Args:
             input_ids: Shape (rows, longest), padded on the right.
             attention_mask: Same shape; 1 for tokens, 0 for padding.
-            padded: False promises that the mask is all ones, which spares attention from applying it.
+            padded: False promises that the mask is all ones, so that attention skips it.
 
         Returns:
             Pooled vectors (rows, embed_dim) and token vectors (rows, longest, embed_dim), both float32.
@@ -71,7 +71,7 @@ class PooledModel(torch.nn.Module):
 
 
 class PaddedModel(torch.nn.Module):
-    """The model as it is traced for other back ends: any batch may hold padding."""
+    """The model as it is traced for other backends: any batch may hold padding."""
 
     def __init__(self, module: PooledModel) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
 
 def _reason(error: Exception) -> str:
     text = str(error).strip()
-    if "ignore_mismatched_sizes" in text:  # its own words point to a report that is not shown
+    if "ignore_mismatched_sizes" in text:  # its message points to a report that is not shown
         return "their shapes are not those that config.json gives. The files are not of one model: fetch it again."
     return text.splitlines()[0] if text else type(error).__name__
 
@@ -124,7 +124,7 @@ def _check_weights(folder: Path, info: dict[str, Any]) -> None:
             f"The weights in {folder} lack {len(missing)} tensors, {missing[0]} first; random numbers would stand "
             "in their place. Fetch or save the model again."
         )
-    # Old checkpoints hold the pooler that nobody uses, and a buffer of position numbers.
+    # Old checkpoints hold an unused pooler and a buffer of position numbers.
     extra = sorted(key for key in info["unexpected_keys"] if "pooler." not in key and not key.endswith("position_ids"))
     if extra:
         raise ModelFilesError(
@@ -134,7 +134,7 @@ def _check_weights(folder: Path, info: dict[str, Any]) -> None:
 
 
 class QuietTransformers:
-    """Keep transformers' own bars and reports away from the terminal: what they say is checked here."""
+    """Hide transformers' bars and reports: what they report is checked here."""
 
     def __enter__(self) -> None:
         self._verbosity = _transformers_logging.get_verbosity()

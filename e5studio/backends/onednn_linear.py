@@ -1,7 +1,7 @@
-"""Linear layers by oneDNN, with weights laid out for it once: what makes plain torch fast on CPUs that aren't Intel's.
+"""Linear layers by oneDNN, with weights laid out for it once: makes plain torch fast on CPUs that aren't Intel's.
 
-torch multiplies float32 matrices with MKL, which takes half the speed of other makers' processors, and lays
-bfloat16 weights out anew for every batch. The vectors stay the same, to the rounding of sums.
+torch multiplies float32 matrices with MKL, which runs at half speed on processors of other makers, and lays
+bfloat16 weights out anew for every batch. The vectors stay the same but for the rounding of sums.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def pack(module: torch.nn.Module) -> None:
 
 
 class _PackedLinear(torch.nn.Module):
-    """A linear layer for inference; nothing but its output is to be asked for."""
+    """A linear layer for inference; it has no attributes of torch's own."""
 
     def __init__(self, linear: torch.nn.Linear) -> None:
         super().__init__()
@@ -56,9 +56,9 @@ def _is_x86() -> bool:
 
 @functools.cache
 def _is_intel() -> bool:
-    """Whether Intel made the processor, as far as the system tells; MKL is at its best there."""
+    """Whether Intel made the processor, as far as the system says; MKL is fastest there."""
     try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        description = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        told = platform.processor()
-    return "GenuineIntel" in told or not told
+        description = platform.processor()
+    return "GenuineIntel" in description or not description

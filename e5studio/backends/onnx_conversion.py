@@ -1,4 +1,4 @@
-"""From the torch module to an ONNX graph. Imported only when there is something to convert: it brings torch."""
+"""From the torch module to an ONNX graph. Imported for conversions only, since it needs torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FUSED = "e5studio_onnx"
 
 
 class _Attention(torch.autograd.Function):
-    """ONNX Runtime's own attention, which it would not find again in the dozen operations that torch writes for it.
+    """ONNX Runtime's own attention, which it would not recognise in the dozen operations that torch writes for it.
 
     Arguments are queries, keys and values (rows, longest, width), a bias of zeros, which may not be left out, the
     mask (rows, longest), the number of heads and the scale.
@@ -27,7 +27,7 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, query: torch.Tensor, *rest: Any) -> torch.Tensor:
-        return torch.zeros_like(query)  # the exporter asks for the shape alone
+        return torch.zeros_like(query)  # the exporter needs the shape only
 
     @staticmethod
     def symbolic(graph: Any, query: Any, key: Any, value: Any, bias: Any, mask: Any, n_heads: int, scale: float) -> Any:
@@ -56,7 +56,7 @@ def _attend(
 
 
 def _keep_mask(*, attention_mask: torch.Tensor, **_: Any) -> torch.Tensor:
-    """The mask as it comes, one number a token, where transformers would make one number a pair of tokens."""
+    """The mask unchanged, one number a token; transformers would make one number a pair of tokens."""
     return attention_mask
 
 
@@ -74,7 +74,7 @@ def export(folder: Path, meta: ModelMeta, path: Path) -> None:
             Weights of more than 2 GB are put beside it.
     """
     module = load_module(folder, meta, torch.float32)
-    is_fused = meta.model_type != "mistral"  # whose attention looks back only
+    is_fused = meta.model_type != "mistral"  # whose attention is causal
     if is_fused:
         module.model.set_attn_implementation(_FUSED)
     ids = torch.ones((2, 8), dtype=torch.long)
@@ -82,7 +82,7 @@ def export(folder: Path, meta: ModelMeta, path: Path) -> None:
     mask[1, 5:] = 0
     batch = {0: "rows", 1: "longest"}
     with warnings.catch_warnings(), QuietTransformers(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # the tracer's, on branches that both lead to the same
+        warnings.simplefilter("ignore")  # the tracer warns of branches that lead to the same
         torch.onnx.export(
             PaddedModel(module).eval(),
             (ids, mask),
@@ -92,7 +92,7 @@ def export(folder: Path, meta: ModelMeta, path: Path) -> None:
             dynamic_axes={"input_ids": batch, "attention_mask": batch, "pooled": {0: "rows"}, "tokens": batch},
             opset_version=_OPSET,
             custom_opsets={"com.microsoft": 1} if is_fused else {},
-            dynamo=False,  # the newer exporter needs one more package
+            dynamo=False,  # the newer exporter needs another package
         )
     if len(list(path.parent.iterdir())) > 1:
         _gather(path)

@@ -1,4 +1,4 @@
-"""The graphs that a repository brings in its onnx/ folder: which may serve, and what their bytes tell of them.
+"""The graphs in a repository's onnx/ folder: which may be used, judged by their bytes.
 
 No graph is loaded here, and neither ONNX Runtime nor the onnx package is needed.
 """
@@ -23,8 +23,8 @@ _QUANTIZING = (b"DynamicQuantize", b"MatMulInteger")  # beginnings of the names 
 def published(folder: Path) -> Path | None:
     """The repository's graph in float32, where it has one.
 
-    model_O4.onnx, which many repositories have, is for GPUs: in places it computes in float16. A CPU has to
-    emulate that, which makes it 3e-4 wrong and slower than float32.
+    model_O4.onnx, which many repositories have, is for GPUs: it computes partly in float16. A CPU emulates that,
+    which is slower than float32 and 3e-4 off.
     """
     path = folder / "onnx" / "model.onnx"
     return path if path.is_file() else None
@@ -36,7 +36,7 @@ def may_overflow() -> bool:
 
 
 def files_of(path: Path) -> list[Path]:
-    """A graph's file and those beside it that hold weights which it has no room for (over 2 GB)."""
+    """A graph's file and the files beside it with weights beyond its limit of 2 GB."""
     return [path, *sorted(other for other in path.parent.glob(f"{path.name}?data*") if other.is_file())]
 
 
@@ -46,25 +46,25 @@ def quantizes_activations(path: Path) -> bool:
 
 
 def holds_weights_of(path: Path, folder: Path) -> bool:
-    """Whether a graph was made from the weights that lie in the folder.
+    """Whether a graph was made from the weights in the folder.
 
-    A model that was trained further may still have the graph of the old one beside it. Told from the last layer,
-    which any training moves: of each of its matrices a row (a column where the exporter turned it), for training of
-    low rank may move one kind alone, and of each vector all.
+    A model that was trained further may still have the old graph beside it. The last layer is compared, which any
+    training moves: a row of each of its matrices (a column where the exporter transposed it), since low-rank training
+    may move one kind alone, and all of each vector.
     """
     try:
         tensors = _last_layer(folder)
     except (ValueError, TypeError, OSError, safetensors.SafetensorError):  # numpy has no bfloat16, for one
         return False
-    wanted = [[each[0], each[:, 0]] if each.ndim == 2 else [each] for each in tensors]
+    samples = [[each[0], each[:, 0]] if each.ndim == 2 else [each] for each in tensors]
     files = files_of(path)
-    return bool(wanted) and all(
-        any(_contains(file, row.tobytes()) for row in rows for file in files) for rows in wanted
+    return bool(samples) and all(
+        any(_contains(file, row.tobytes()) for row in rows for file in files) for rows in samples
     )
 
 
 def _has_vnni() -> bool:
-    """Whether the processor multiplies 8-bit integers without overflow, as far as the system tells."""
+    """Whether the processor multiplies 8-bit integers without overflow, as far as the system says."""
     try:
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split()
     except OSError:
@@ -79,8 +79,8 @@ def _last_layer(folder: Path) -> list[NDArray[np.float32]]:
 
 
 def _layer(name: str) -> int:
-    found = _LAYER.search(name)
-    return int(found[1]) if found else -1
+    match = _LAYER.search(name)
+    return int(match[1]) if match else -1
 
 
 def _names(path: Path) -> list[str]:

@@ -1,6 +1,6 @@
-"""One ONNX graph in an ONNX Runtime session: what it asks for is read from the file, and so is what it gives.
+"""One ONNX graph in an ONNX Runtime session; its inputs and outputs are read from the file.
 
-Which file, how many rows at a time, and who may run it when, is the back end's affair.
+The backend chooses the file and the batches, and decides when it runs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# ONNX Runtime sends telemetry, from a thread of its own for which a forked process would wait at its end. Only this,
-# and before the import, keeps all of it away; what a person has set stands.
+# ONNX Runtime sends telemetry from a thread, for which a forked process would wait at its end. Only this variable,
+# set before the import, disables all of it; a value that is set already stays.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import onnxruntime
@@ -26,7 +26,7 @@ from e5studio.checkpoint import pad_id
 from e5studio.errors import ModelFilesError, OutOfMemoryError
 from e5studio.models import ModelMeta
 
-onnxruntime.disable_telemetry_events()  # most of it, where the import was somebody else's
+onnxruntime.disable_telemetry_events()  # most of it, where other code imported onnxruntime before
 
 VERSION = str(onnxruntime.__version__)
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
@@ -41,7 +41,7 @@ class Graph:
         path: The file; others with weights may lie beside it.
         folder: Holds the model's config.json.
         meta: What the model is.
-        is_own: Whether we converted it; its pooled vectors are known to be those of the model card then.
+        is_own: Whether E5 Studio converted it, and its pooled vectors are those of the model card.
 
     Attributes:
         n_bytes: Of its files.
@@ -62,8 +62,8 @@ class Graph:
         self._tokens = next((name for name in _TOKEN_VECTORS if name in outputs), None)
         self._pools = is_own
 
-    def serves(self) -> bool:
-        """Whether all that it asks for is known and of any size, and float32 vectors of tokens come out."""
+    def is_usable(self) -> bool:
+        """Whether its inputs are known and of any size, and it returns float32 vectors of tokens."""
         return (
             {"input_ids", "attention_mask"} <= self._inputs.keys() <= _INPUTS
             and all(each.type in _INTEGERS for each in self._inputs.values())
@@ -74,10 +74,10 @@ class Graph:
     def run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         """Vectors of the tokens of a batch, (sum of lengths, embed_dim), or of its rows, (rows, embed_dim)."""
         ids, mask = batch.padded(self._pad_id)
-        by_itself = self._pools and not token_vectors
-        [found] = self.session.run(["pooled" if by_itself else self._tokens], self._feed(ids, mask))
-        vectors: FloatArray = found[mask.astype(bool)] if token_vectors else found
-        return vectors if token_vectors or by_itself else _pool(vectors, mask, self._pooling)
+        is_pooled = self._pools and not token_vectors
+        [output] = self.session.run(["pooled" if is_pooled else self._tokens], self._feed(ids, mask))
+        vectors: FloatArray = output[mask.astype(bool)] if token_vectors else output
+        return vectors if token_vectors or is_pooled else _pool(vectors, mask, self._pooling)
 
     def _feed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         feed = {"input_ids": ids, "attention_mask": mask}
@@ -90,7 +90,7 @@ class Graph:
     def _positions(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         if not self._is_roberta:
             return np.broadcast_to(np.arange(ids.shape[1]), ids.shape).copy()
-        # Counted from one past the padding's id, which a text may hold as well: positions pass over it there too.
+        # Counted from one past the padding's id; a text may hold that id as well, and it has no position there either.
         is_counted = ids != self._pad_id
         positions: NDArray[np.int64] = np.cumsum(is_counted, axis=1) * is_counted + self._pad_id
         return positions
@@ -100,21 +100,21 @@ def _session(path: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = cpu.n_threads()
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False  # a plan for every shape of batch, all of them kept
-    options.log_severity_level = 4  # what it would print comes as an exception as well
+    options.enable_mem_pattern = False  # it would hold a plan for every shape of batch
+    options.log_severity_level = 4  # errors come as exceptions as well
     try:
         return onnxruntime.InferenceSession(
             path,
             options,
             providers=["CPUExecutionProvider"],
-            disabled_optimizers=["SkipLayerNormFusion"],  # slower than the two operations that it stands for
+            disabled_optimizers=["SkipLayerNormFusion"],  # slower than the two operations that it replaces
         )
-    except Exception as error:  # its kinds have no base
+    except Exception as error:  # its error types have no common base
         if _is_out_of_memory(error):
             raise OutOfMemoryError(f"{path} does not fit into memory.", "Take a smaller model.") from error
         raise ModelFilesError(
             f"{path} is damaged, or newer than ONNX Runtime {VERSION}: {_reason(error)} Fetch it again, or delete "
-            "it, and the model is converted from its safetensors in its place."
+            "it, and the model is converted from its safetensors instead."
         ) from error
 
 
@@ -134,6 +134,6 @@ def _pool(tokens: FloatArray, mask: NDArray[np.int64], pooling: str) -> FloatArr
     pooled: FloatArray
     if pooling == "last_token":
         pooled = tokens[np.arange(len(tokens)), lengths - 1]
-    else:  # by no matrix product: threads of numpy's own would share in that, beside those of ONNX Runtime
+    else:  # not by a matrix product, for which numpy would start threads beside those of ONNX Runtime
         pooled = np.einsum("rl,rld->rd", mask.astype(np.float32), tokens) / lengths[:, None].astype(np.float32)
     return pooled

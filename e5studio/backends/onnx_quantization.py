@@ -1,6 +1,6 @@
-"""From a float ONNX graph to int8. Imported only when there is something to convert; it brings no torch.
+"""From a float ONNX graph to int8. Imported for conversions only; needs no torch.
 
-Written out, since ONNX Runtime's own `quantize_dynamic` holds five copies of a model, and makes the same operations.
+Written out, since ONNX Runtime's `quantize_dynamic` holds five copies of a model, and makes the same operations.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def quantize(source: Path, path: Path, *, may_overflow: bool) -> None:
     graph = model.graph
     weights = {each.name: each for each in graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
     written = _Written(weights, highest=64 if may_overflow else 127)
-    nodes = [new for node in graph.node for new in written.in_place_of(node)]
+    nodes = [new for node in graph.node for new in written.replacements(node)]
     needed = {name for node in nodes for name in node.input}
-    kept = [each for each in [*graph.initializer, *written.weights.values()] if each.name in needed]
+    weights_left = [each for each in [*graph.initializer, *written.weights.values()] if each.name in needed]
     del graph.node[:], graph.initializer[:]
     graph.node.extend(nodes)
-    graph.initializer.extend(kept)
-    is_large = sum(len(each.raw_data) for each in kept) > _MOST_IN_ONE_FILE
+    graph.initializer.extend(weights_left)
+    is_large = sum(len(each.raw_data) for each in weights_left) > _MOST_IN_ONE_FILE
     onnx.save_model(model, path, save_as_external_data=is_large, location=f"{path.name}_data")
 
 
@@ -57,8 +57,8 @@ class _Written:
         self._highest = highest
         self._quantized: set[str] = set()
 
-    def in_place_of(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-        """What computes the same in int8, or the operation itself."""
+    def replacements(self, node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+        """Operations that compute the same in int8, or the operation itself."""
         if node.op_type == "MatMul" and self._is_matrix(node.input[1]):
             yield from self._product(*node.input, *node.output)
         elif node.op_type == "Gather" and self._is_matrix(node.input[0]) and not _attributes(node).get("axis"):
@@ -66,17 +66,17 @@ class _Written:
         else:
             yield node
 
-    def _product(self, given: str, matrix: str, result: str) -> Iterator[onnx.NodeProto]:
+    def _product(self, source: str, matrix: str, result: str) -> Iterator[onnx.NodeProto]:
         self._add(matrix, axis=0, highest=self._highest)
-        if given not in self._quantized:  # queries, keys and values have the same
-            self._quantized.add(given)
+        if source not in self._quantized:  # queries, keys and values share one
+            self._quantized.add(source)
             yield helper.make_node(
-                "DynamicQuantizeLinear", [given], [f"{given}_int8", f"{given}_scale", f"{given}_zero"]
+                "DynamicQuantizeLinear", [source], [f"{source}_int8", f"{source}_scale", f"{source}_zero"]
             )
-        inputs = [f"{given}_int8", f"{matrix}_int8", f"{given}_zero", f"{matrix}_zero"]
+        inputs = [f"{source}_int8", f"{matrix}_int8", f"{source}_zero", f"{matrix}_zero"]
         yield helper.make_node("MatMulInteger", inputs, [f"{result}_sums"])
         yield helper.make_node("Cast", [f"{result}_sums"], [f"{result}_unscaled"], to=onnx.TensorProto.FLOAT)
-        yield helper.make_node("Mul", [f"{given}_scale", f"{matrix}_scale"], [f"{result}_scales"])
+        yield helper.make_node("Mul", [f"{source}_scale", f"{matrix}_scale"], [f"{result}_scales"])
         yield helper.make_node("Mul", [f"{result}_unscaled", f"{result}_scales"], [result])
 
     def _rows(self, table: str, ids: str, result: str) -> Iterator[onnx.NodeProto]:
@@ -90,7 +90,7 @@ class _Written:
         return name in self._floats and len(self._floats[name].dims) == 2
 
     def _add(self, name: str, *, axis: int, highest: int) -> None:
-        """Quantize a matrix, with one scale for all that lies along the axis."""
+        """Quantize a matrix, with one scale along the axis."""
         if f"{name}_int8" in self.weights:
             return
         values = numpy_helper.to_array(self._floats[name])

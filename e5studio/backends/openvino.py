@@ -1,13 +1,13 @@
-"""The OpenVINO back end: CPUs, in float32, bfloat16 and int8, converted from the torch module with its pooling.
+"""The OpenVINO backend: CPUs, in float32, bfloat16 and int8, converted from the torch module with its pooling.
 
-A converted model is kept on disk, and a start from there imports neither torch nor NNCF. Precision is always said
-outright: left alone, OpenVINO lowers it on chips that have bfloat16.
+A converted model is stored on disk, and a start from there imports neither torch nor NNCF. Precision is always
+explicit: by default, OpenVINO lowers it on chips that have bfloat16.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio import cpu, memory
-from e5studio.backends import Capabilities, DType, FloatArray, calibration, conversion_cache
+from e5studio.backends import calibration, conversion_cache
 from e5studio.backends.openvino_package import openvino
+from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.batching import Limits, TokenBatch, rounded
-from e5studio.checkpoint import count_parameters
-from e5studio.errors import BackendError, OutOfMemoryError
+from e5studio.errors import BackendError
 from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
+from e5studio.similarity import FloatArray
 
 _FORMAT = 1  # raise when a conversion comes out differently
 _DTYPES = ("float32", "bfloat16", "int8")
@@ -29,42 +30,36 @@ _TOKEN_BUDGET = 1_024
 # Of a batch, and of one whose shape is new and has its kernels compiled (7 ms in float32, 20 ms in int8); in tokens.
 _OVERHEAD = 20
 _SHAPE_COSTS = {"float32": 40, "bfloat16": 60, "int8": 250}
-_SINGLE_STEP = 8  # lengths of texts that come alone are rounded up to a multiple, for the same reason
+_SINGLE_STEP = 8  # lengths of single texts are rounded up to a multiple, for the same reason
 _POOLED, _TOKENS = "pooled", "tokens"
-_the_core: Any = None
+_shared_core: Any = None
 _alive: weakref.WeakSet[OpenVinoBackend] = weakref.WeakSet()
 
 
 def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> OpenVinoBackend:
-    """Load a model, converting it where that was not done before; see `e5studio.backends.load_backend`."""
-    device, dtype = resolve_choices(device, dtype)
-    refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
+    """Load a model, converting it unless a converted one is stored; see `e5studio.backends.load_backend`."""
     with cpu.load_lock():
         graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
         return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(meta) if dtype == "int8" else None)
 
 
-def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
-    """Refuse weights that would not fit; errors as `e5studio.backends.refuse_too_large` says."""
-    resolve_choices(device, dtype)
-    try:
-        memory.check_fits(model, n_parameters, "float32", memory.available_bytes())  # what the others are made from
-    except OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            f"{error.fact} The openvino back end converts from it.",
-            "Take backend='torch', with dtype='bfloat16' if need be, or a smaller model.",
-        ) from error
+def weights_dtype(dtype: DType) -> DType:
+    """The precision in which the weights are read: graphs of all precisions are converted from float32."""
+    return "float32"
+
+
+def available_bytes(device: str) -> int | None:
+    """Memory that weights may take; None where unknown."""
+    return memory.available_bytes()
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
     """What "auto" stands for; see `e5studio.backends.resolve_choices`."""
     if device not in ("auto", "cpu"):
-        raise BackendError(
-            f"The openvino back end computes on the CPU, not on {device!r}. Take backend='torch' for it."
-        )
+        raise BackendError(f"The openvino backend computes on the CPU, not on {device!r}. Take backend='torch' for it.")
     chosen: DType = "float32" if dtype == "auto" else dtype
     if chosen not in _DTYPES:
-        raise BackendError(f"The openvino back end computes in {', '.join(_DTYPES)}, not in {dtype!r}.")
+        raise BackendError(f"The openvino backend computes in {', '.join(_DTYPES)}, not in {dtype!r}.")
     if chosen == "bfloat16" and not has_bfloat16():
         raise BackendError(
             "This processor has no bfloat16 of its own; float32 is faster here.", "Take dtype='float32'."
@@ -73,7 +68,7 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
 
 
 def conversion_requirements(dtype: DType) -> tuple[str, ...]:
-    """Packages without which a model that is not on disk yet can't be made."""
+    """Packages that a conversion needs."""
     return ("nncf",) if dtype == "int8" else ()
 
 
@@ -82,7 +77,7 @@ def has_bfloat16() -> bool:
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-class OpenVinoBackend:
+class OpenVinoBackend(BatchwiseBackend):
     """A compiled model; see `e5studio.backends.Backend`.
 
     Args:
@@ -94,7 +89,6 @@ class OpenVinoBackend:
 
     name = "openvino"
     device = "cpu"
-    capabilities = Capabilities(token_embeddings=True)
 
     def __init__(self, graph: Any, dtype: DType, max_length: int, quantization: str | None) -> None:
         self.dtype: str = dtype
@@ -110,30 +104,22 @@ class OpenVinoBackend:
         with cpu.compute_lock():
             self._request(_POOLED)
 
-    def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
-        """Pooled vectors of each batch, (rows, embed_dim) float32."""
-        return (self._run(batch, _POOLED) for batch in batches)
-
-    def token_embeddings(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
-        """Token vectors of each batch, (sum of lengths, embed_dim) float32."""
-        return (self._run(batch, _TOKENS) for batch in batches)
-
     def close(self) -> None:
         """Free the model."""
         with cpu.compute_lock():
             self._graph = None
             self._compiled, self._requests = {}, {}
 
-    def _run(self, batch: TokenBatch, output: str) -> FloatArray:
+    def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
         with cpu.compute_lock():  # a request serves one caller at a time, too
-            return self._infer(ids, mask, output)
+            return self._infer(ids, mask, _TOKENS if token_vectors else _POOLED)
 
     def _infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str) -> FloatArray:
         request = self._request(output)
         request.infer([ids, mask], share_inputs=True)
-        found = request.get_output_tensor(0).data
-        vectors: FloatArray = found[mask.astype(bool)] if output == _TOKENS else found.copy()
+        result = request.get_output_tensor(0).data
+        vectors: FloatArray = result[mask.astype(bool)] if output == _TOKENS else result.copy()
         return vectors
 
     def _padded_length(self, batch: TokenBatch) -> int:
@@ -150,13 +136,13 @@ class OpenVinoBackend:
             self._requests[output] = self._compiled[output].create_infer_request()
         return self._requests[output]
 
-    def _let_go(self) -> None:
-        """Give up what holds threads; it is made again when it is needed."""
+    def _release_threads(self) -> None:
+        """Drop what holds threads; it is made again when it is needed."""
         self._compiled, self._requests = {}, {}
 
 
 def _compile(graph: Any, output: str, dtype: str) -> Any:
-    """The graph with one of its outputs: what nobody asks for is not computed."""
+    """The graph with one of its outputs, so that the other is not computed."""
     part = openvino.Model([graph.output(output)], graph.get_parameters(), output)
     # One stream: all threads work on one batch.
     options = {"INFERENCE_PRECISION_HINT": _hint(dtype), "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": cpu.n_threads()}
@@ -164,85 +150,90 @@ def _compile(graph: Any, output: str, dtype: str) -> Any:
 
 
 def _core() -> Any:
-    """The one Core: with it, and with all that was made by it, OpenVINO's threads end."""
-    global _the_core
+    """The only Core: OpenVINO's threads end with it and everything made from it."""
+    global _shared_core
     with cpu.compute_lock():
-        if _the_core is None:
-            _the_core = openvino.Core()
-            _the_core.set_property({"FORCE_TBB_TERMINATE": True})
-        return _the_core
+        if _shared_core is None:
+            _shared_core = openvino.Core()
+            _shared_core.set_property({"FORCE_TBB_TERMINATE": True})
+        return _shared_core
 
 
 def _end_threads() -> None:
-    # A forked process would wait for ever for the threads of its parent, so there are none when it is made.
-    global _the_core
+    # A forked process would wait for ever for its parent's threads, so none may exist at the fork.
+    global _shared_core
     for backend in _alive:
-        backend._let_go()
-    _the_core = None
+        backend._release_threads()
+    _shared_core = None
 
 
 cpu.before_fork(_end_threads)
 
 
 def _hint(dtype: str) -> str:
-    """What OpenVINO computes in where a graph leaves it the choice: all of a float graph, the rest of an int8 one."""
+    """The precision of everything that is not int8 in a graph."""
     if dtype == "float32":
         return "f32"
     return "bf16" if has_bfloat16() else "f32"
 
 
 def _converted(files: ModelFiles, meta: ModelMeta) -> Any:
-    return _kept(_identity(files, meta), lambda: _convert(files.folder, meta))
+    return _stored(_identity(files, meta), lambda: _convert(files.folder, meta))
 
 
 def _quantized(files: ModelFiles, meta: ModelMeta) -> Any:
     identity = {**_identity(files, meta), "quantization": _quantization(meta)}
-    return _kept(identity, lambda: _quantize(_converted(files, meta), files.folder, meta))
+    return _stored(identity, lambda: _quantize(_converted(files, meta), files.folder, meta))
 
 
 def _quantization(meta: ModelMeta) -> str:
-    """What decides the numbers of an int8 model: what it was calibrated with, and what is not int8 in it."""
+    """What decides the numbers of an int8 model: its calibration, and the precision of the rest."""
     return f"calibrated-{calibration.digest(meta)}-{_hint('int8')}-{_FORMAT}"
 
 
 def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:
-    """All that decides what a conversion gives."""
+    """Everything that decides the result of a conversion."""
     version = openvino.__version__.split("-")[0]
-    told = {"format": _FORMAT, "model": meta.name, "revision": files.revision, "pooling": meta.pooling}
-    return {**told, "openvino": version}
+    return {
+        "format": _FORMAT,
+        "model": meta.name,
+        "revision": files.revision,
+        "pooling": meta.pooling,
+        "openvino": version,
+    }
 
 
-def _kept(identity: dict[str, object], make: Callable[[], Any]) -> Any:
+def _stored(identity: dict[str, object], make: Callable[[], Any]) -> Any:
     """A graph from disk, or made now."""
-    folder = conversion_cache.place("openvino", identity)
+    folder = conversion_cache.folder_of("openvino", identity)
     path = folder / "model.xml"
     if path.is_file():
         try:
             return _core().read_model(path)
         except RuntimeError:
-            conversion_cache.forget(folder)
+            conversion_cache.remove(folder)
     graph = make()
-    if conversion_cache.keep(folder, lambda into: _save(graph, into / path.name)):
-        return _core().read_model(path)  # maps the file in place of holding a copy
+    if conversion_cache.store(folder, lambda into: _save(graph, into / path.name)):
+        return _core().read_model(path)  # maps the file instead of copying it
     return graph
 
 
 def _save(graph: Any, path: Path) -> None:
     try:
         openvino.save_model(graph, path, compress_to_fp16=False)
-    except RuntimeError as error:  # its one kind
+    except RuntimeError as error:  # the only kind that OpenVINO raises
         raise OSError(str(error)) from error
 
 
 def _convert(folder: Path, meta: ModelMeta) -> Any:
-    # torch is needed here alone.
+    # The only use of torch.
     from e5studio.backends.openvino_conversion import convert
 
     return convert(folder, meta)
 
 
 def _quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
-    # NNCF is needed here alone.
+    # The only use of NNCF.
     from e5studio.backends.openvino_quantization import quantize
 
     return quantize(graph, folder, meta)

@@ -1,4 +1,4 @@
-"""From the torch module to an OpenVINO graph. Imported only when there is something to convert: it brings torch."""
+"""From the torch module to an OpenVINO graph. Imported for conversions only, since it needs torch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def convert(folder: Path, meta: ModelMeta) -> Any:
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
     with warnings.catch_warnings(), QuietTransformers(), torch.inference_mode():
-        warnings.simplefilter("ignore")  # the tracer's, on branches that both lead to the same
+        warnings.simplefilter("ignore")  # the tracer warns of branches that lead to the same
         decoder = TorchScriptPythonDecoder(
             PaddedModel(module), example_input={"input_ids": ids, "attention_mask": mask}
         )

@@ -1,6 +1,6 @@
-"""The openvino package, imported without its telemetry; what somebody else has imported before stays as it is.
+"""The openvino package, imported without its telemetry; an earlier import by other code stays as it is.
 
-Left alone, OpenVINO reports every import to its makers, from a process that it forks for that.
+By default, OpenVINO reports every import to its makers, from a forked process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _REPORTER = "openvino_telemetry"
 
 def _import_quietly() -> Any:
     modules: dict[str, Any] = sys.modules
-    is_blocked = modules.setdefault(_REPORTER, None) is None  # what can't be imported, OpenVINO does without
+    is_blocked = modules.setdefault(_REPORTER, None) is None  # OpenVINO works without a module that can't be imported
     try:
         import openvino
     finally:

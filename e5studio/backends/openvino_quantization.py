@@ -1,7 +1,7 @@
-"""From a float OpenVINO graph to int8, by NNCF. Imported only when there is something to quantise: it brings NNCF.
+"""From a float OpenVINO graph to int8, by NNCF. Imported for conversions only, since it needs NNCF.
 
 Weights and activations of the linear layers and of attention become 8-bit integers whose scales are
-fixed here, so that a text's vector depends on nothing but the text. The rest stays as it is.
+fixed here, so that a text's vector depends on the text alone. The rest stays float.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from e5studio.backends.calibration import calibration_inputs
 from e5studio.errors import MissingDependencyError
 from e5studio.models import ModelMeta
 
-# Scales are moved from activations to weights by so much (SmoothQuant). NNCF's own 0.95 spoils more vectors than it
-# saves: measured with all-MiniLM-L6-v2 on unrelated text, mean cosine to float32 0.9931 at 0.95, 0.9966 at 0.8.
+# The share of scale that moves from activations to weights (SmoothQuant). NNCF's default of 0.95 makes vectors worse:
+# measured with all-MiniLM-L6-v2 on unrelated text, mean cosine to float32 0.9931 at 0.95, 0.9966 at 0.8.
 _SMOOTHING = 0.8
 
 
@@ -25,8 +25,8 @@ def quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
     """Quantise a model.
 
     Args:
-        graph: As `openvino_conversion.convert` gives it.
-        folder: Where tokenizer.json is.
+        graph: From `openvino_conversion.convert`.
+        folder: Holds tokenizer.json.
         meta: What the model is.
 
     Raises:
@@ -50,12 +50,12 @@ def quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
 
 
 def _import_nncf() -> Any:
-    os.environ.setdefault("NNCF_CI", "1")  # the one switch that keeps it from sending telemetry
+    os.environ.setdefault("NNCF_CI", "1")  # the only switch that disables its telemetry
     try:
         import nncf
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "int8 is made with the package 'nncf', once a model; what was made starts without it.",
+            "A model is converted to int8 once, which needs the package 'nncf'.",
             "Install it with: pip install nncf",
         ) from error
     return nncf
@@ -63,7 +63,7 @@ def _import_nncf() -> Any:
 
 @contextmanager
 def _quiet(nncf: Any) -> Iterator[None]:
-    """Keep its bars and reports away from the terminal."""
+    """Hide its bars and reports."""
     import logging
 
     import rich

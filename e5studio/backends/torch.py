@@ -1,11 +1,10 @@
-"""The torch back end: any device that torch knows, float32 unless asked otherwise."""
+"""The torch backend: any device that torch knows, float32 unless asked otherwise."""
 
 from __future__ import annotations
 
 import os
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -13,14 +12,14 @@ import numpy as np
 import torch
 
 from e5studio import cpu, memory
-from e5studio.backends import Capabilities, DType, FloatArray
 from e5studio.backends.modules import PooledModel, load_module
 from e5studio.backends.onednn_linear import pack
+from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.batching import Limits, TokenBatch
-from e5studio.checkpoint import count_parameters
 from e5studio.errors import BackendError, OutOfMemoryError
 from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
+from e5studio.similarity import FloatArray
 
 _DTYPES = {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # A CPU gains nothing from larger batches once its caches are full; a GPU wants them large.
@@ -31,14 +30,17 @@ _alive: weakref.WeakSet[TorchBackend] = weakref.WeakSet()
 
 def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> TorchBackend:
     """Load a model; arguments and errors as `e5studio.backends.load_backend` says."""
-    refuse_too_large(meta.name, count_parameters(files.folder), device, dtype)
-    return TorchBackend(load_module(files.folder, meta, _torch_dtype(dtype)), choose_device(device))
+    return TorchBackend(load_module(files.folder, meta, _torch_dtype(dtype)), torch.device(device))
 
 
-def refuse_too_large(model: str, n_parameters: int, device: str, dtype: DType) -> None:
-    """Refuse weights that would not fit; errors as `e5studio.backends.refuse_too_large` says."""
-    place = choose_device(device)
-    memory.check_fits(model, n_parameters, str(_torch_dtype(dtype)).removeprefix("torch."), _available(place))
+def weights_dtype(dtype: DType) -> DType:
+    """The precision in which the weights are held."""
+    return dtype
+
+
+def available_bytes(device: str) -> int | None:
+    """Memory that weights may take on a device; None where unknown."""
+    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else memory.available_bytes()
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:
@@ -47,12 +49,12 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:
 
 
 def conversion_requirements(dtype: DType) -> tuple[str, ...]:
-    """Packages without which a model can't be made: none, weights are loaded as they are."""
+    """Packages that a conversion needs: none, weights are loaded as they are."""
     return ()
 
 
 def choose_device(device: str) -> torch.device:
-    """The device asked for, or the best of cuda, mps and cpu for "auto".
+    """The device of that name, or the best of cuda, mps and cpu for "auto".
 
     Raises:
         BackendError: The device is not on this machine.
@@ -72,17 +74,16 @@ def choose_device(device: str) -> torch.device:
     return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else torch.device(chosen.type)
 
 
-class TorchBackend:
+class TorchBackend(BatchwiseBackend):
     """A model on one device; see `e5studio.backends.Backend`."""
 
     name = "torch"
     quantization = None
-    capabilities = Capabilities(token_embeddings=True)
 
     def __init__(self, module: PooledModel, device: torch.device) -> None:
         self._module: Any = module.to(device)
         self._device = device
-        self._device_lock = threading.Lock()  # one pass at a time: two at once would share the device anyway
+        self._device_lock = threading.Lock()  # one pass at a time: two would share the device anyway
         self._pad_id = int(module.model.config.pad_token_id or 0)
         self.device = str(device)
         self.dtype = str(module.model.dtype).removeprefix("torch.")
@@ -91,18 +92,10 @@ class TorchBackend:
         if device.type == "cpu":
             pack(module)
             n_threads = cpu.chosen_threads() or min(cpu.n_threads(), torch.get_num_threads())
-            if n_threads != torch.get_num_threads():  # which does not know of a container's quota
+            if n_threads != torch.get_num_threads():  # whose default ignores a container's quota
                 torch.set_num_threads(n_threads)
         self._process = os.getpid()
         _alive.add(self)
-
-    def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
-        """Pooled vectors of each batch, (rows, embed_dim) float32."""
-        return (self._run(batch, token_vectors=False) for batch in batches)
-
-    def token_embeddings(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
-        """Token vectors of each batch, (sum of lengths, embed_dim) float32."""
-        return (self._run(batch, token_vectors=True) for batch in batches)
 
     def close(self) -> None:
         """Free the model."""
@@ -130,7 +123,7 @@ class TorchBackend:
     def _forward(self, batch: TokenBatch, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id)
         padded = bool(batch.lengths.min() < mask.shape[1])
-        with self._turn(), torch.inference_mode():
+        with self._exclusive(), torch.inference_mode():
             if self._module is None:
                 raise BackendError("This model was closed. Load it again to use it.")
             self._refuse_after_fork()
@@ -141,7 +134,7 @@ class TorchBackend:
             vectors: FloatArray = chosen.cpu().numpy()
         return vectors
 
-    def _turn(self) -> AbstractContextManager[Any]:
+    def _exclusive(self) -> AbstractContextManager[Any]:
         return cpu.compute_lock() if self._device.type == "cpu" else self._device_lock
 
     def _refuse_after_fork(self) -> None:
@@ -152,11 +145,11 @@ class TorchBackend:
             )
 
     def _take_over(self) -> None:
-        self._device_lock = threading.Lock()  # whoever held it did not come along
+        self._device_lock = threading.Lock()  # its holder exists in the parent only
 
 
 def _continue_alone() -> None:
-    """Make the models that a forked process inherits usable in it."""
+    """Make inherited models usable in a forked process."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers does so after a fork, with a warning
     for backend in _alive:
         backend._take_over()
@@ -170,13 +163,9 @@ def _torch_dtype(dtype: DType) -> torch.dtype:
     if dtype not in _DTYPES:
         choices = ", ".join(name for name in _DTYPES if name != "auto")
         advice = "Take backend='openvino' for int8." if dtype == "int8" else ""
-        raise BackendError(f"The torch back end computes in {choices}, not in {dtype!r}.", advice)
+        raise BackendError(f"The torch backend computes in {choices}, not in {dtype!r}.", advice)
     return _DTYPES[dtype]
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
-
-
-def _available(device: torch.device) -> int | None:
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else memory.available_bytes()

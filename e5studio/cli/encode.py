@@ -30,10 +30,12 @@ from e5studio.cli.options import (
     LocalOption,
     MaxTokensOption,
     ModelOption,
-    ModelOptions,
     PromptKindOption,
     RevisionOption,
     TextOptions,
+    check_model,
+    known_prompt_kind,
+    load_encoder,
 )
 from e5studio.cli.terminal import progress_bar, say
 from e5studio.encode_report import EncodeReport
@@ -51,6 +53,7 @@ from e5studio.files import (
     write_vectors,
 )
 from e5studio.models import PromptKind
+from e5studio.options import ModelOptions
 from e5studio.prompts import Prompt
 from e5studio.text_checks import find_bad_texts
 
@@ -129,12 +132,21 @@ def encode(
     """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
     if model is None:
         raise typer.BadParameter("Say which model: vectors of different models cannot be mixed.", param_hint="--model")
-    options = ModelOptions(model, prompt_kind, revision, backend, device, dtype, max_tokens, local_files_only)
-    _check_role(options.known_prompt_kind(), role, prompt)
+    options = ModelOptions(
+        model,
+        prompt_kind=prompt_kind,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        local_files_only=local_files_only,
+    )
+    check_model(options)
+    _check_role(known_prompt_kind(options), role, prompt)
     files = TextOptions(column, encoding, delimiter)
     _check_output(texts, output, overwrite)
     source = open_texts(texts, column=files.column, encoding=files.encoding, delimiter=files.delimiter)
-    with _removing_what_is_unfinished(), options.load() as encoder:
+    with _removing_what_is_unfinished(), load_encoder(options, max_tokens) as encoder:
         chosen = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
         tally = _encode_file(encoder, source, output, chosen)
     _report(tally, encoder, output, chosen)
@@ -179,7 +191,7 @@ def _check_output(texts: Path, output: Path, overwrite: bool) -> None:
 
 
 def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Prompt) -> _Tally:
-    manifest = VectorManifest(encoder.spec, prompt.text, prompt.role, prompt.instruction, source.path.name)
+    manifest = VectorManifest(encoder.spec, prompt.text, prompt.name, prompt.instruction, source.path.name)
     quiet = encoder.with_options(show_progress=False)
     tally = _Tally()
     with progress_bar(source.n_rows) as show, write_vectors(output, manifest, source.n_rows) as write:

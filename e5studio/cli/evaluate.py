@@ -1,4 +1,4 @@
-"""`e5studio evaluate`: what a model, a back end, a precision or a prompt is worth, in the field's measures."""
+"""`e5studio evaluate`: what a model, a backend, a precision or a prompt is worth, in the field's measures."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from e5studio.cli.options import (
     EncodingOption,
     LocalOption,
     MaxTokensOption,
-    ModelOptions,
     PromptKindOption,
     RevisionOption,
-    model_or_usual,
+    check_model,
+    known_prompt_kind,
+    load_encoder,
+    model_or_default,
     not_blank,
 )
 from e5studio.cli.terminal import in_options, print_json, progress_bar, say
@@ -34,6 +36,7 @@ from e5studio.errors import E5StudioError
 from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, prompts_of, read_beir, read_sts
 from e5studio.files.delimited import DELIMITERS
 from e5studio.models import PromptKind, is_in_table
+from e5studio.options import ModelOptions
 
 DISAGREES = 4
 SOME_LEFT_OUT = 3
@@ -231,18 +234,27 @@ def evaluate(
     """Measure quality: ranking metrics of retrieval, or correlation with people's scores of pairs."""
     tasks = _Tasks(split, name, columns, encoding, delimiter)
     tasks.check_targets(targets)
-    models = model or [model_or_usual(os.environ.get("E5STUDIO_MODEL") or None)]
-    settings = _settings(
-        [
-            _model_options(each, computes, precision, prompt_kind, revision, device, max_tokens, local_files_only)
-            for each, computes, precision in product(models, backend or ["auto"], dtype or ["auto"])
-        ],
-        prompts,
-        instruction,
-    )
+    models = model or [model_or_default(os.environ.get("E5STUDIO_MODEL") or None)]
+    options = [
+        ModelOptions(
+            each,
+            prompt_kind=None if is_in_table(each) else prompt_kind,  # it says how a model outside the table was trained
+            backend=cast(BackendName, computes),
+            device=device,
+            dtype=cast(DType, precision),
+            revision=revision,
+            local_files_only=local_files_only,
+        )
+        for each, computes, precision in product(models, backend or ["auto"], dtype or ["auto"])
+    ]
+    for each in options:
+        check_model(each)
+    settings = _settings(options, prompts, instruction)
     read = [tasks.read(target) for target in targets]
     _check_prompts(settings, read, protocol)
-    groups, left_out = _evaluate_all(settings, read, protocol, VectorCache(cache), cut_offs or list(K_VALUES))
+    groups, left_out = _evaluate_all(
+        settings, max_tokens, read, protocol, VectorCache(cache), cut_offs or list(K_VALUES)
+    )
     if as_json:
         print_json(results_as_json(groups) | {"left_out": [asdict(each) for each in left_out]})
     else:
@@ -254,29 +266,6 @@ def evaluate(
         raise typer.Exit(DISAGREES)
 
 
-def _model_options(
-    model: str,
-    backend: str,
-    dtype: str,
-    trained: PromptKind | None,
-    revision: str | None,
-    device: str,
-    max_tokens: int | None,
-    local_files_only: bool,
-) -> ModelOptions:
-    """How to load a model; --prompt-kind says how one of one's own was trained, and nothing of those of the table."""
-    return ModelOptions(
-        model,
-        None if is_in_table(model) else trained,
-        revision,
-        cast(BackendName, backend),
-        device,
-        cast(DType, dtype),
-        max_tokens,
-        local_files_only,
-    )
-
-
 def _settings(
     options: Sequence[ModelOptions], kinds: Sequence[str] | None, instructions: Sequence[str] | None
 ) -> dict[ModelOptions, list[_Prompting]]:
@@ -286,7 +275,7 @@ def _settings(
         ways = [
             _Prompting(cast(PromptKind | None, kind), instruction)
             for kind in kinds or (None,)
-            for instruction in _taken(instructions, kind or each.known_prompt_kind())
+            for instruction in _taken(instructions, kind or known_prompt_kind(each))
         ]
         settings[each] = list(dict.fromkeys(ways))
     if instructions and not any(way.instruction for ways in settings.values() for way in ways):
@@ -298,7 +287,7 @@ def _check_prompts(settings: dict[ModelOptions, list[_Prompting]], tasks: Sequen
     """Find out before anything is loaded whether the prompts asked for go together."""
     for (options, ways), task in product(settings.items(), tasks):
         for way in ways:
-            kind = way.prompt_kind or options.known_prompt_kind()
+            kind = way.prompt_kind or known_prompt_kind(options)
             if kind is not None and isinstance(task, RetrievalTask | StsTask):
                 prompts_of(task, kind, protocol, way.instruction)
 
@@ -309,6 +298,7 @@ def _taken(instructions: Sequence[str] | None, kind: str | None) -> Sequence[str
 
 def _evaluate_all(
     settings: dict[ModelOptions, list[_Prompting]],
+    max_tokens: int | None,
     tasks: Sequence[Any],
     protocol: Protocol,
     cache: VectorCache,
@@ -324,7 +314,7 @@ def _evaluate_all(
     for options, ways in settings.items():
         setting = f"{options.model}, {options.backend} in {options.dtype}"
         try:
-            encoder = options.load()
+            encoder = load_encoder(options, max_tokens)
         except E5StudioError as error:
             errors.append((setting, error))
             continue

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they lead to: an encoder, lists of texts."""
+"""Options that several commands share, and what is made of them: an encoder, lists of texts."""
 
 from __future__ import annotations
 
@@ -11,23 +11,32 @@ import typer
 
 from e5studio.backends import BackendName, DType
 from e5studio.cli.terminal import say
+from e5studio.default_model import default_model
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, ModelUnavailableError
 from e5studio.files import open_texts
 from e5studio.hub import find_local
-from e5studio.models import PromptKind, did_you_mean, get_model_meta, is_in_table
-from e5studio.studio.engine.catalog import OFFLINE_MODEL, PREFERRED_MODEL, choose_model
+from e5studio.load import load_model
+from e5studio.models import (
+    OFFLINE_MODEL,
+    PREFERRED_MODEL,
+    PromptKind,
+    did_you_mean,
+    get_model_meta,
+    is_in_table,
+)
+from e5studio.options import EncodeOptions, ModelOptions
 from e5studio.text_checks import find_bad_texts
 
 _MODEL_PANEL = "Model"
 _FILE_PANEL = "Files of texts (.txt, .csv, .tsv, .jsonl, .parquet)"
 
 
-def not_blank(given: str | None) -> str | None:
-    """Refuse an option that was given with nothing in it."""
-    if given is not None and not given.strip():
+def not_blank(value: str | None) -> str | None:
+    """Refuse an option with an empty value."""
+    if value is not None and not value.strip():
         raise typer.BadParameter("it is empty. Write something there, or leave the option out.")
-    return given
+    return value
 
 
 ModelOption = Annotated[
@@ -82,49 +91,31 @@ DelimiterOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class ModelOptions:
-    """What the shared options say of the model."""
-
-    model: str
-    prompt_kind: PromptKind | None
-    revision: str | None
-    backend: BackendName
-    device: str
-    dtype: DType
-    max_tokens: int | None
-    local_files_only: bool
-
-    def __post_init__(self) -> None:
-        """Ask for what a model of one's own needs before anything is read or downloaded."""
-        if self.prompt_kind is None and self.known_prompt_kind() is None and _is_own(self.model):
-            raise typer.BadParameter(
-                f"{self.model!r} is no model of `e5studio models`. {did_you_mean(self.model)}For one of your own say "
-                "how it was trained to be used: query_passage (query: / passage:), instruct or none.",
-                param_hint="--prompt-kind",
-            )
-
-    def load(self) -> E5Encoder:
-        """The encoder that they ask for."""
-        return E5Encoder(
-            self.model,
-            prompt_kind=self.prompt_kind,
-            revision=self.revision,
-            backend=self.backend,
-            device=self.device,
-            dtype=self.dtype,
-            max_tokens=self.max_tokens,
-            local_files_only=self.local_files_only,
+def check_model(options: ModelOptions) -> None:
+    """Ask for what a model outside the table needs before anything is read or downloaded."""
+    model = str(options.model)
+    if known_prompt_kind(options) is None and _is_own(model):
+        raise typer.BadParameter(
+            f"{model!r} is no model of `e5studio models`. {did_you_mean(model)}For a model of your own say "
+            "how it was trained to be used: query_passage (query: / passage:), instruct or none.",
+            param_hint="--prompt-kind",
         )
 
-    def known_prompt_kind(self) -> PromptKind | None:
-        """How the model wants its texts introduced, as far as that is known before it is loaded."""
-        return get_model_meta(self.model).prompt_kind if is_in_table(self.model) else self.prompt_kind
+
+def known_prompt_kind(options: ModelOptions) -> PromptKind | None:
+    """How the model wants its texts introduced, as far as that is known before it is loaded."""
+    model = str(options.model)
+    return get_model_meta(model).prompt_kind if is_in_table(model) else options.prompt_kind
+
+
+def load_encoder(options: ModelOptions, max_tokens: int | None) -> E5Encoder:
+    """The encoder that the options describe."""
+    return E5Encoder.from_loaded(load_model(options), EncodeOptions(max_tokens=max_tokens))
 
 
 @dataclass(frozen=True)
 class TextOptions:
-    """What the shared options say of files of texts."""
+    """The shared options for files of texts."""
 
     column: str | None
     encoding: str | None
@@ -154,15 +145,15 @@ class TextOptions:
         return texts
 
 
-def model_or_usual(asked: str | None) -> str:
-    """The model asked for, else the one that the Studio would start with, which is said on stderr.
+def model_or_default(model: str | None) -> str:
+    """The model given, else the one that the Studio would start with, which is named on stderr.
 
     Raises:
-        ModelUnavailableError: None was asked for, and neither the usual one nor the offline copy is to be had.
+        ModelUnavailableError: None was given, and neither the preferred one nor the offline copy is available.
     """
-    if asked is not None:
-        return asked
-    choice = choose_model(None)
+    if model is not None:
+        return model
+    choice = default_model()
     if choice.name == OFFLINE_MODEL and find_local(get_model_meta(OFFLINE_MODEL)) is None:
         raise ModelUnavailableError(
             f"{PREFERRED_MODEL} is not on this machine, the Hugging Face Hub does not answer, and no offline copy is "

@@ -23,15 +23,17 @@ from e5studio.cli.options import (
     LocalOption,
     MaxTokensOption,
     ModelOption,
-    ModelOptions,
     PromptKindOption,
     RevisionOption,
     TextOptions,
-    model_or_usual,
+    check_model,
+    load_encoder,
+    model_or_default,
 )
 from e5studio.cli.terminal import Align, print_json, print_line, print_table
 from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder
+from e5studio.options import ModelOptions
 from e5studio.similarity import scores as score_matrix
 
 _QUERIES_PER_TABLE = 8
@@ -91,9 +93,17 @@ def score(
         raise typer.BadParameter(
             "Give at least one --passage, or a file with --passages, or --symmetric.", param_hint="--passage"
         )
-    name = model_or_usual(model)
-    options = ModelOptions(name, prompt_kind, revision, backend, device, dtype, max_tokens, local_files_only)
-    with options.load() as encoder:
+    options = ModelOptions(
+        model_or_default(model),
+        prompt_kind=prompt_kind,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        local_files_only=local_files_only,
+    )
+    check_model(options)
+    with load_encoder(options, max_tokens) as encoder:
         scored = _score(encoder, left, right, instruction, symmetric)
     if as_json:
         print_json(_as_json(scored))

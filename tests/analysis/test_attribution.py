@@ -26,8 +26,8 @@ def mean_encoder(encoder):
     return encoder
 
 
-def words_of(encoder, text, role="query"):
-    tokens = encoder.token_embeddings(text, prompt_name=role)
+def words_of(encoder, text, prompt_name="query"):
+    tokens = encoder.token_embeddings(text, prompt=encoder.resolve_prompt(prompt_name))
     return tokens, gather_words(text, tokens.offsets, tokens.in_prompt, tokens.special)
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from e5studio import backends
 from e5studio.backends import backend_statuses, resolve_choices
+from e5studio.backends import choice as backends
 from e5studio.errors import BackendError, MissingDependencyError
 
 INSTALLED = {"openvino": "openvino", "torch": "torch", "onnx": "onnxruntime"}

@@ -47,7 +47,7 @@ class TestFaultyBackend:
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 0.0])
     def test_one_bad_vector(self, value: float, normalize: bool, checkpoints: Checkpoints) -> None:
         encoder = self.load(checkpoints, self.on_bad(checkpoints, value))
-        with pytest.raises(NonFiniteError, match="fake back end") as caught:
+        with pytest.raises(NonFiniteError, match="fake backend") as caught:
             encoder.encode_query(self.TEXTS, normalize=normalize)
         assert caught.value.indices == (1, 4)
         kept = [text for index, text in enumerate(self.TEXTS) if index not in caught.value.indices]

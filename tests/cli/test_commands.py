@@ -81,7 +81,7 @@ class TestModels:
         assert [row["is_auto"] for row in rows.values()].count(True) == 1
         output = run("models", "--backends", COLUMNS="200").stdout
         assert re.search(r"^torch .* yes +yes +yes +no$", output, re.MULTILINE)
-        assert "torch int8: The torch back end computes in float32, bfloat16, float16, not in 'int8'." in output
+        assert "torch int8: The torch backend computes in float32, bfloat16, float16, not in 'int8'." in output
 
     def test_table_shows_whole_names(self, run):
         output = run("models", COLUMNS="80").stdout

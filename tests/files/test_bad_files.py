@@ -215,7 +215,7 @@ class TestAnotherModel:
         self, field: str, value: Any, folder: Path, load: Callable[[Path], E5Encoder]
     ) -> None:
         rewrite(folder / "config.json", **{field: value})
-        refused(load, folder, "where a number is due|cannot be loaded")
+        refused(load, folder, "not a positive number|cannot be loaded")
 
     def test_missing_weight(self, folder: Path, load: Callable[[Path], E5Encoder]) -> None:
         name = "encoder.layer.1.output.dense.weight"

@@ -39,11 +39,10 @@ class StandInPool:
         self.n_released = 0
         self.asked = []
 
-    def is_loaded(self, model, **_):
-        return model in self._encoders
-
-    def lease(self, model, *, on_download=None, dtype="auto", backend="auto", **_):
+    def lease(self, model, *, on_download=None, on_wait=None, dtype="auto", backend="auto", **_):
         self.asked.append((dtype, backend))
+        if on_wait is not None:
+            on_wait("download")
         if model == ABSENT:
             raise ModelUnavailableError(
                 f"{model} is not on this machine, and the Hub does not answer.", "At hand: none."
@@ -140,7 +139,7 @@ def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
 
 @pytest.fixture(scope="module")
 def address(engine, offline_encoder):
-    from e5studio.studio.engine.catalog import ModelChoice
+    from e5studio.default_model import ModelChoice
     from e5studio.studio.page.app import build_app
 
     patch = pytest.MonkeyPatch()

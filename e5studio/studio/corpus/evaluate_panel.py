@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from e5studio.errors import TextError
+from e5studio.models import list_models
 from e5studio.studio.corpus import text as corpus_words
 from e5studio.studio.corpus.charts import draw_evaluation
 from e5studio.studio.corpus.corpus import CorpusSetting
@@ -25,7 +26,7 @@ from e5studio.studio.corpus.selection import (
 from e5studio.studio.corpus.table_file import SourceTable, read_table
 from e5studio.studio.corpus.tables import evaluation_table
 from e5studio.studio.corpus.visitor_store import VISITOR_STORES, VisitorStore
-from e5studio.studio.engine.catalog import model_cards, offered
+from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
@@ -95,7 +96,7 @@ def render_evaluate() -> EvaluatePanel:
                 elem_id="e5-variants",
             )
             models = gr.Dropdown(
-                [(card.short_name, card.name) for card in model_cards()],
+                [(meta.short_name, meta.name) for meta in list_models()],
                 multiselect=True,
                 label="Other models",
                 min_width=0,

@@ -75,7 +75,7 @@ def export_vectors(
     """
     prompt = _prompt(embedded.meta.prompt_kind, embedded.setting)
     source = embedded.corpus.source
-    manifest = VectorManifest(embedded.spec, prompt.text, prompt.role, prompt.instruction, source)
+    manifest = VectorManifest(embedded.spec, prompt.text, prompt.name, prompt.instruction, source)
     path = downloads.new_path(ending)
     try:
         _write(path, manifest, embedded)

@@ -1,20 +1,16 @@
-"""Which models the page offers, what it says of each, and which one it starts with.
+"""Which models the page offers, and what it says of each.
 
-Only models of the table (and the one that whoever started the Studio named) can be asked
-for by a browser or a program: never a name or a path that came over the wire.
+A browser or a program can name models of the table only: never a path or another Hub id.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
+from e5studio.default_model import ModelChoice, default_model
 from e5studio.errors import UnknownModelError
-from e5studio.hub import find_local, hub_answers
+from e5studio.hub import find_local
 from e5studio.models import ModelMeta, PromptKind, get_model_meta, list_models
-
-PREFERRED_MODEL = "intfloat/e5-small-v2"
-OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 _PROMPTS: dict[PromptKind, str] = {
     "query_passage": "query and passage",
@@ -23,19 +19,6 @@ _PROMPTS: dict[PromptKind, str] = {
 }
 
 _LANGUAGES = {"en": "English"}
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """The model to start with.
-
-    Attributes:
-        name: Name in the table.
-        reason: Why this one, as the end of a sentence.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -61,11 +44,12 @@ class ModelCard:
         return f"{millions / 1000:.1f} B" if millions >= 1000 else f"{millions:.0f} M"
 
 
-def describe(meta: ModelMeta) -> ModelCard:
-    """The card of a model, with a look at the disk and none at the network."""
+def model_card(name: str) -> ModelCard:
+    """The card of a model of the table; looks for its files on the disk, never on the network."""
+    meta = get_model_meta(name)
     return ModelCard(
         name=meta.name,
-        short_name=meta.name.rsplit("/", 1)[-1],
+        short_name=meta.short_name,
         group=meta.group,
         n_layers=meta.n_layers,
         embed_dim=meta.embed_dim,
@@ -74,23 +58,22 @@ def describe(meta: ModelMeta) -> ModelCard:
         languages=_languages(meta),
         prompts=_PROMPTS[meta.prompt_kind],
         is_here=find_local(meta) is not None,
-        download=_bytes(meta.download_bytes),
+        download=meta.download_size,
     )
 
 
 def model_cards() -> list[ModelCard]:
     """The cards of all models of the table, in its order."""
-    return [describe(meta) for meta in list_models()]
+    return [model_card(meta.name) for meta in list_models()]
 
 
 def model_here() -> str | None:
-    """Short name of a model whose files are on this machine, the first of the table; None where there is none."""
-    found = next((meta for meta in list_models() if find_local(meta) is not None), None)
-    return found.name.rsplit("/", 1)[-1] if found else None
+    """Short name of the table's first model whose files are on this machine; None where there is none."""
+    return next((meta.short_name for meta in list_models() if find_local(meta) is not None), None)
 
 
 def offered(name: object) -> ModelMeta:
-    """The model that a browser or a program asked for.
+    """The model that a browser or a program names.
 
     Raises:
         UnknownModelError: Not in the table; local folders and other Hub ids are refused here.
@@ -105,43 +88,24 @@ def offered(name: object) -> ModelMeta:
     return _in_table(name)
 
 
-def choose_model(asked: str | None, *, hub_is_there: Callable[[], bool] = hub_answers) -> ModelChoice:
-    """The model to start with.
-
-    Args:
-        asked: A name from the command line or the environment.
-        hub_is_there: Asked only where the preferred model is not on this machine.
+def choose_model(name: str | None) -> ModelChoice:
+    """The model to start with: one that the command line or the environment names, else the default.
 
     Raises:
-        UnknownModelError: `asked` is no model of the table.
+        UnknownModelError: `name` is not in the table.
     """
-    if asked:
-        return ModelChoice(_in_table(asked).name, "chosen at the start")
-    preferred = get_model_meta(PREFERRED_MODEL)
-    if find_local(preferred) is not None:
-        return ModelChoice(preferred.name, "the usual choice, and on this machine already")
-    if hub_is_there():
-        size = _bytes(preferred.download_bytes)
-        return ModelChoice(preferred.name, f"the usual choice; its {size} are downloaded once")
-    short = preferred.name.rsplit("/", 1)[-1]
-    why = f"{short} is not on this machine and the Hugging Face Hub does not answer"
-    return ModelChoice(OFFLINE_MODEL, f"the offline copy, because {why}")
+    return ModelChoice(_in_table(name).name, "chosen at the start") if name else default_model()
 
 
 def _in_table(name: str) -> ModelMeta:
     try:
         return get_model_meta(name)
     except UnknownModelError as error:
-        # What the library says of models of one's own does not hold here.
-        known = error.fact
-        raise UnknownModelError(f"{known} The Studio takes no others.") from error
+        # The library's advice on models outside the table does not hold here.
+        raise UnknownModelError(f"{error.fact} The Studio takes no others.") from error
 
 
 def _languages(meta: ModelMeta) -> str:
     if len(meta.languages) == 1 and meta.languages[0] not in _LANGUAGES:
         return "100 languages"
     return ", ".join(_LANGUAGES.get(code, code) for code in meta.languages)
-
-
-def _bytes(count: int) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

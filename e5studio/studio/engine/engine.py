@@ -10,7 +10,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -20,8 +20,7 @@ from e5studio.backends import BackendName, DType
 from e5studio.encode_report import EncodeReport
 from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
-from e5studio.hub import find_local
-from e5studio.model_pool import Lease, ModelPool
+from e5studio.model_pool import Lease, LoadStep, ModelPool
 from e5studio.models import ModelMeta
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio.engine.catalog import offered
@@ -42,6 +41,7 @@ from e5studio.text_checks import checked_types
 
 Result = TypeVar("Result")
 
+_STEPS: dict[LoadStep, str] = {"download": "Downloading", "load": "Loading"}
 _MAX_WAITING = 64
 _MAX_INSIDE = 96
 _MAX_WAITING_FOR_LOADS = 64  # so that others find room whose model is there
@@ -131,28 +131,24 @@ class Engine:
         )
 
     def lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:
-        """A lease of the model, fetched and loaded where it is not yet; `stage` is told of it, and may stop it."""
-        short = meta.name.rsplit("/", 1)[-1]
-        doing = f"Loading {short}" if find_local(meta) else f"Downloading {short}"
-        stage(None, doing)
-        is_there = self.pool.is_loaded(meta.name, dtype=dtype, backend=backend)
-        with nullcontext() if is_there else self.load_limit.slot():
-            return self.pool.lease(
-                meta.name,
-                dtype=dtype,
-                backend=backend,
-                show_progress=False,
-                on_download=lambda done, total: stage(done / total, f"Downloading {short}"),
-                on_wait=lambda: stage(None, doing),
-            )
+        """A lease of the model, fetched and loaded if need be; reports to `stage`, which may stop it."""
+        return self.pool.lease(
+            meta.name,
+            dtype=dtype,
+            backend=backend,
+            show_progress=False,
+            on_download=lambda done, total: stage(done / total, f"{_STEPS['download']} {meta.short_name}"),
+            on_wait=lambda step: stage(None, f"{_STEPS[step]} {meta.short_name}"),
+            while_loading=self.load_limit.slot,
+        )
 
     @contextmanager
     def encoder(
         self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
     ) -> Iterator[E5Encoder]:
-        """The loaded model, in this work's turn.
+        """The loaded model, while it is this work's turn.
 
-        It is loaded before, so that nobody waits while another's model comes from the disk or the Hub.
+        The model is loaded before, so that the queue does not wait for a disk or the Hub.
 
         Raises:
             FullError: Too many wait already.
@@ -168,7 +164,7 @@ class Engine:
     def corpus_encoder(
         self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
     ) -> Iterator[E5Encoder]:
-        """As `encoder`, for thousands of texts: in the turn of this work among others of its kind."""
+        """As `encoder`, for thousands of texts, which have a queue of their own."""
         with (
             self.visitor_limit.slot(),
             self.lease(meta, stage, dtype, backend) as encoder,
@@ -178,7 +174,7 @@ class Engine:
 
     @contextmanager
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
-        """As `encoder`, on a back end that gives token vectors: the usual one, or torch where it has none."""
+        """As `encoder`, on a backend that gives token vectors: the usual one, or torch where it has none."""
         with self.visitor_limit.slot():
             lease = self.lease(meta, ignore_progress)
             if not lease.encoder.has_token_embeddings:
@@ -277,7 +273,7 @@ class Engine:
         return vectors
 
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
-        """Have a model ready for the next call: loaded, and run once, which is slow the first time."""
+        """Load a model and run it once, which is slow the first time, before a visitor needs it."""
         with self.lease(offered(model), on_stage or ignore_progress) as encoder:
             encoder.encode(["Is it warm?"], prompt="")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import gradio as gr
 
+from e5studio.default_model import ModelChoice
 from e5studio.models import PromptKind, get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.engine.catalog import ModelCard, ModelChoice, model_cards, offered
+from e5studio.studio.engine.catalog import model_card, model_cards, offered
 from e5studio.studio.engine.prompt_modes import (
     PromptMode,
     prompt_modes_of,
@@ -86,7 +87,7 @@ def picker_models() -> list[dict[str, Any]]:
 
 def start_words(choice: ModelChoice) -> list[nodes.Node]:
     """Which model the page starts with, and why."""
-    return form_text.chosen_model(choice, _card(choice.name))
+    return form_text.chosen_model(choice, model_card(choice.name))
 
 
 def render_form(choice: ModelChoice, limits: Limits) -> Form:
@@ -280,7 +281,3 @@ def _left(prompt_mode: PromptMode) -> dict[str, Any]:
 def _right(prompt_mode: PromptMode) -> dict[str, Any]:
     names = side_labels(prompt_mode)
     return {"label": names.right, "placeholder": names.right_hint or "One text per line"}
-
-
-def _card(name: str) -> ModelCard:
-    return next(card for card in model_cards() if card.name == name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from e5studio.default_model import ModelChoice
 from e5studio.models import PromptKind
-from e5studio.studio.engine.catalog import ModelCard, ModelChoice
+from e5studio.studio.engine.catalog import ModelCard
 from e5studio.studio.engine.prompt_modes import (
     PromptMode,
     prompt_modes_of,

@@ -10,12 +10,12 @@ from typing import Any
 
 import gradio as gr
 
+from e5studio.default_model import ModelChoice
 from e5studio.studio.api.endpoints import publish
 from e5studio.studio.code.tab import listen_code, render_code
 from e5studio.studio.compare.tab import listen_compare, render_compare
 from e5studio.studio.corpus.tab import listen_corpus, render_corpus
 from e5studio.studio.diagnose.tab import listen_diagnose, render_diagnose
-from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult

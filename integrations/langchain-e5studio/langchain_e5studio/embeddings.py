@@ -14,10 +14,11 @@ from langchain_core.embeddings import Embeddings
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from e5studio import Embedder, EmbedderOptions, EncodeReport
-from e5studio.backends import BackendName, DType, FloatArray
+from e5studio.backends import BackendName, DType
 from e5studio.embedder import LongDocuments
 from e5studio.models import PromptKind
-from e5studio.prompts import Role
+from e5studio.prompts import PromptName
+from e5studio.similarity import FloatArray
 
 
 def _path_as_text(value: object) -> object:
@@ -27,7 +28,7 @@ def _path_as_text(value: object) -> object:
 _PathText = Annotated[str, BeforeValidator(_path_as_text)]
 
 
-_OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # what no other model may be loaded with
+_OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # these options belong to one model
 
 
 class E5Embeddings(BaseModel, Embeddings):
@@ -62,8 +63,8 @@ class E5Embeddings(BaseModel, Embeddings):
     one. Options can't be changed afterwards; make another object, it costs next to nothing.
 
     Raises:
-        e5studio.E5StudioError: The model, or what was asked of it, is not to be had; the
-            message is a sentence for a person.
+        e5studio.E5StudioError: The model or an option is not available here; the message is a
+            sentence for a person.
     """
 
     model_config = ConfigDict(
@@ -84,7 +85,7 @@ class E5Embeddings(BaseModel, Embeddings):
     """A document that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
     parts that fit and takes the mean of their vectors, weighted by tokens."""
     cache_folder: _PathText | None = None
-    """Keep vectors in this folder, and compute each text once; models, roles and settings may share it."""
+    """Store vectors in this folder, and compute each text once; models, prompts and settings may share it."""
     backend: BackendName = "auto"
     """What computes."""
     device: str = "auto"
@@ -98,13 +99,13 @@ class E5Embeddings(BaseModel, Embeddings):
     truncate_dim: int | None = None
     """Keep the first so many dimensions. E5 was not trained for it; it costs quality."""
     token_budget: int | None = None
-    """Tokens of a batch, padding counted; the back end's own number if None."""
+    """Tokens of a batch, padding counted; the backend's own number if None."""
     local_files_only: bool = False
     """Never download."""
     show_progress: bool | None = None
     """A bar on stderr for long work; None shows it on a terminal only."""
 
-    _provider: Embedder = PrivateAttr()
+    _embedder: Embedder = PrivateAttr()
 
     if not TYPE_CHECKING:  # checkers and editors see the arguments that pydantic makes of the fields
 
@@ -112,15 +113,15 @@ class E5Embeddings(BaseModel, Embeddings):
             """Load the model, or share it where it is loaded."""
             super().__init__(**options)  # what follows is outside, where pydantic doesn't wrap errors in its own
             chosen = self.model_dump(exclude={"model_name"})
-            self._provider = Embedder(EmbedderOptions(model=self.model_name, **chosen))
+            self._embedder = Embedder(EmbedderOptions(model=self.model_name, **chosen))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Another object with some options changed; pydantic's own would keep the old model."""
         changes = dict(update or {})
         if "model" in changes:
             changes["model_name"] = changes.pop("model")
-        kept = self.model_dump(exclude=_OF_ONE_MODEL if "model_name" in changes else None)
-        return type(self)(**{**kept, **changes})
+        unchanged = self.model_dump(exclude=_OF_ONE_MODEL if "model_name" in changes else None)
+        return type(self)(**{**unchanged, **changes})
 
     @property
     def model(self) -> str:
@@ -140,7 +141,7 @@ class E5Embeddings(BaseModel, Embeddings):
         Raises:
             e5studio.TextError: Some are empty or no strings; the message and `indices` say which.
         """
-        return _floats(self._provider.embed(texts, "document", titles=titles))
+        return _floats(self._embedder.embed(texts, "document", titles=titles))
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a query; errors as `embed_documents`.
@@ -148,35 +149,35 @@ class E5Embeddings(BaseModel, Embeddings):
         Returns:
             A vector of length 1.
         """
-        return _floats(self._provider.embed([text], "query"))[0]
+        return _floats(self._embedder.embed([text], "query"))[0]
 
     async def aembed_documents(self, texts: list[str], *, titles: list[str | None] | None = None) -> list[list[float]]:
         """As `embed_documents`, in a thread; cancelling it ends the work."""
-        return _floats(await self._provider.aembed(texts, "document", titles=titles))
+        return _floats(await self._embedder.aembed(texts, "document", titles=titles))
 
     async def aembed_query(self, text: str) -> list[float]:
         """As `embed_query`, in a thread that does not queue behind documents."""
-        return _floats(await self._provider.aembed([text], "query"))[0]
+        return _floats(await self._embedder.aembed([text], "query"))[0]
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text without prompt and special tokens: a splitter's `length_function`."""
-        return self._provider.count_tokens(text)
+        return self._embedder.count_tokens(text)
 
-    def max_text_tokens(self, role: Role = "document") -> int:
-        """Tokens that fit beside the prompt of a role: a splitter's `chunk_size`."""
-        return self._provider.max_text_tokens(role)
+    def max_text_tokens(self, prompt_name: PromptName = "document") -> int:
+        """Tokens that fit beside a prompt: a splitter's `chunk_size`."""
+        return self._embedder.max_text_tokens(prompt_name)
 
-    def report(self, texts: list[str], role: Role = "document") -> EncodeReport:
+    def report(self, texts: list[str], prompt_name: PromptName = "document") -> EncodeReport:
         """What embedding would do to texts: the prompt, their tokens, what is cut off. Runs no model."""
-        return self._provider.report(texts, role)
+        return self._embedder.report(texts, prompt_name)
 
     @property
     def fingerprint(self) -> str:
-        """What stands for the vectors of documents; store it beside them.
+        """The identity of the documents' vectors; store it beside them.
 
         Model, revision, length, precision, dimensions, and `symmetric` and `long_documents` where they matter.
         """
-        return self._provider.fingerprint
+        return self._embedder.fingerprint
 
 
 def _floats(vectors: FloatArray) -> list[list[float]]:

@@ -25,12 +25,12 @@ def hold(monkeypatch):
 
     embed = Embedder.embed
 
-    def held(self, texts, role, **options):
+    def held(self, texts, prompt_name, **options):
         try:
-            if role == "document":
+            if prompt_name == "document":
                 Hold.began.release()
                 assert Hold.released.wait(PATIENCE), "the event loop did not run while documents were embedded"
-            return embed(self, texts, role, **options)
+            return embed(self, texts, prompt_name, **options)
         finally:
             Hold.ended.release()
 
@@ -48,11 +48,11 @@ async def test_ten_thousand_calls_at_once(make):
         sync += [embeddings.embed_documents(texts) for texts in lists]
         calls += [(embeddings.aembed_query, text) for text in TEXTS]
         calls += [(embeddings.aembed_documents, texts) for texts in lists]
-    order = [place * 17 % len(calls) for place in range(N_CALLS)]  # neighbours differ in model and role
+    order = [index * 17 % len(calls) for index in range(N_CALLS)]  # neighbours differ in model and role
     assert set(order) == set(range(len(calls)))
-    found = await asyncio.gather(*(calls[place][0](calls[place][1]) for place in order))
-    assert len(found) == N_CALLS
-    assert sum(vectors != sync[place] for place, vectors in zip(order, found, strict=True)) == 0
+    results = await asyncio.gather(*(calls[index][0](calls[index][1]) for index in order))
+    assert len(results) == N_CALLS
+    assert sum(vectors != sync[index] for index, vectors in zip(order, results, strict=True)) == 0
 
 
 async def test_the_event_loop_runs_while_documents_are_embedded(make, hold):
@@ -90,7 +90,7 @@ async def test_other_threads_of_the_loop_stay_free(make, hold):
 async def test_cancelling_ends_the_work_after_the_batch_that_runs(make, hold, monkeypatch, long_documents):
     hold.released.set()
     embeddings = make("e5", token_budget=8, long_documents=long_documents)
-    backend = embeddings._provider.encoder._backend
+    backend = embeddings._embedder.encoder._backend
     embed, began, cancelled, n_batches = backend.embed, threading.Event(), threading.Event(), itertools.count()
 
     def one_by_one(batches):
@@ -117,13 +117,13 @@ async def test_calls_that_were_cancelled_leave_the_others_right(make):
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
-    found = await asyncio.gather(*tasks, return_exceptions=True)
-    assert all(isinstance(result, asyncio.CancelledError) for result in found[::2])
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
     expected = [embeddings.embed_documents([text, "more"]) for text in TEXTS * 10]
-    assert found[1::2] == expected[1::2]
+    assert results[1::2] == expected[1::2]
 
 
 def test_one_object_serves_several_event_loops(make):
     embeddings = make("e5")
-    found = [asyncio.run(embeddings.aembed_query(TEXTS[0])) for _ in range(3)]
-    assert found == [embeddings.embed_query(TEXTS[0])] * 3
+    results = [asyncio.run(embeddings.aembed_query(TEXTS[0])) for _ in range(3)]
+    assert results == [embeddings.embed_query(TEXTS[0])] * 3

@@ -61,14 +61,14 @@ def test_the_report_has_the_details(name, make, cores):
 
 
 @MODELS
-@pytest.mark.parametrize("role", ["query", "document"])
-def test_nothing_is_cut_of_a_text_that_just_fits(name, role, make, cores):
+@pytest.mark.parametrize("prompt_name", ["query", "document"])
+def test_nothing_is_cut_of_a_text_that_just_fits(name, prompt_name, make, cores):
     embeddings = make(name)
-    text = exactly(cores[name], embeddings.max_text_tokens(role))
-    assert embeddings.count_tokens(text) == embeddings.max_text_tokens(role)
-    assert embeddings.report([text], role).truncated == ()
-    assert len(embeddings.report([f"{text} the"], role).truncated) == 1
-    embed = embeddings.embed_query if role == "query" else lambda text: embeddings.embed_documents([text])
+    text = exactly(cores[name], embeddings.max_text_tokens(prompt_name))
+    assert embeddings.count_tokens(text) == embeddings.max_text_tokens(prompt_name)
+    assert embeddings.report([text], prompt_name).truncated == ()
+    assert len(embeddings.report([f"{text} the"], prompt_name).truncated) == 1
+    embed = embeddings.embed_query if prompt_name == "query" else lambda text: embeddings.embed_documents([text])
     embed(text)  # a warning would be an error
     with pytest.warns(TruncationWarning):
         embed(f"{text} the")
@@ -104,7 +104,7 @@ async def test_pooled_vectors_of_long_texts(name, make, cores):
         assert (len(parts) > 1) == bool(embeddings.report([text]).truncated)
     flat = [part for text in texts for part in split_to_fit(encoder, text, prompt=prompt)]
     alone = encoder.encode_document(flat)  # to the bit, where a text is its only part
-    assert [vectors[0], vectors[3]] == [alone[flat.index(texts[place])].tolist() for place in (0, 3)]
+    assert [vectors[0], vectors[3]] == [alone[flat.index(texts[index])].tolist() for index in (0, 3)]
     with warnings.catch_warnings(action="ignore", category=TruncationWarning):
         cut = make(name).embed_documents(texts)
     alike = [np.dot(one, other) for one, other in zip(vectors, cut, strict=True)]

@@ -111,7 +111,7 @@ def test_objects_share_one_loaded_model(e5, make):
     objects += [copy.deepcopy(objects[0]), pickle.loads(pickle.dumps(objects[0]))]
     vectors = [embeddings.embed_query("a") for embeddings in objects]
     assert len({len(vector) for vector in vectors}) == 2
-    assert len({id(embeddings._provider.encoder._backend) for embeddings in objects}) == 1
+    assert len({id(embeddings._embedder.encoder._backend) for embeddings in objects}) == 1
     assert [encoder.files.folder for encoder in get_model_pool().loaded()].count(e5.folder) == 1
 
 

@@ -11,7 +11,8 @@ import pytest
 from langchain_e5studio import E5Embeddings
 
 from e5studio import get_model_pool
-from e5studio.load import load_model
+from e5studio.hub import from_folder
+from e5studio.load import ResolvedModel
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -24,11 +25,12 @@ def served(checkpoints, monkeypatch):
         "intfloat/multilingual-e5-large-instruct": checkpoints("multilingual-e5-instruct"),
     }
 
-    def load(model, **options):
-        checkpoint = small[model]
-        return load_model(replace(checkpoint.meta, name=model), **{**options, "path": checkpoint.folder})
+    def resolve(options):
+        checkpoint = small[options.model.name]
+        meta = replace(checkpoint.meta, name=options.model.name)
+        return ResolvedModel(options, meta, from_folder(checkpoint.folder))
 
-    monkeypatch.setattr("e5studio.encoder.load_model", load)
+    monkeypatch.setattr("e5studio.model_pool.resolve", resolve)
     get_model_pool().clear()
     yield small
     get_model_pool().clear()

@@ -38,9 +38,9 @@ def texts(retrieval_set) -> dict[str, str]:
     }
 
 
-def split(embeddings: E5Embeddings, text: str, role: str = "document") -> list[str]:
+def split(embeddings: E5Embeddings, text: str, prompt_name: str = "document") -> list[str]:
     splitter = RecursiveCharacterTextSplitter(
-        chunk_size=embeddings.max_text_tokens(role),
+        chunk_size=embeddings.max_text_tokens(prompt_name),
         chunk_overlap=0,
         length_function=embeddings.count_tokens,
         separators=SEPARATORS,
@@ -55,12 +55,12 @@ def without_spaces(text: str) -> str:
 
 
 @MODELS
-@pytest.mark.parametrize("role", ["query", "document"])
-def test_no_chunk_is_cut_and_nothing_is_lost(name, role, make, texts):
+@pytest.mark.parametrize("prompt_name", ["query", "document"])
+def test_no_chunk_is_cut_and_nothing_is_lost(name, prompt_name, make, texts):
     embeddings = make(name)
     for text in texts.values():
-        chunks = split(embeddings, text, role)
-        assert embeddings.report(chunks, role).truncated == ()
+        chunks = split(embeddings, text, prompt_name)
+        assert embeddings.report(chunks, prompt_name).truncated == ()
         assert without_spaces("".join(chunks)) == without_spaces(text)
 
 

@@ -10,7 +10,7 @@ import pytest
 from llama_index.embeddings.e5studio import E5Embedding
 
 from e5studio import Embedder
-from e5studio.prompts import Role
+from e5studio.prompts import PromptName
 from tests.checkpoints import Checkpoint
 from tests.corpus import AWKWARD_TEXTS, MULTILINGUAL_TEXTS, ORDINARY_TEXTS
 
@@ -43,14 +43,14 @@ def call(request: pytest.FixtureRequest) -> Callable[..., Awaitable[Any]]:
 
 
 @pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Role]]:
-    """The calls that reached the core: their texts and role."""
-    calls: list[tuple[list[str], Role]] = []
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], PromptName]]:
+    """The calls that reached the core: their texts and prompt names."""
+    calls: list[tuple[list[str], PromptName]] = []
     embed = Embedder.embed
 
-    def spy(self: Embedder, texts: list[str], role: Role, **options: Any) -> Any:
-        calls.append((list(texts), role))
-        return embed(self, texts, role, **options)
+    def spy(self: Embedder, texts: list[str], prompt_name: PromptName, **options: Any) -> Any:
+        calls.append((list(texts), prompt_name))
+        return embed(self, texts, prompt_name, **options)
 
     monkeypatch.setattr(Embedder, "embed", spy)
     return calls

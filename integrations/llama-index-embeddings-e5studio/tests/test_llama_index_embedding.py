@@ -240,11 +240,11 @@ def test_batch_sizes_are_llama_index_s(embedding, e5, size):
 
 async def test_truncation_is_told_once_a_call(embedding, e5, call):
     model = embedding(e5)
-    with pytest.warns(TruncationWarning) as told:
+    with pytest.warns(TruncationWarning) as caught:
         await call(model, "get_text_embedding_batch", ["short", LONG, LONG + " more"])
-    assert len(told) == 1
-    assert "2 of 3 texts are longer than the 512 tokens" in str(told[0].message)
-    assert "report(texts) lists them" in str(told[0].message)
+    assert len(caught) == 1
+    assert "2 of 3 texts are longer than the 512 tokens" in str(caught[0].message)
+    assert "report(texts) lists them" in str(caught[0].message)
     with pytest.warns(TruncationWarning, match="Shorten"):
         await call(model, "get_query_embedding", LONG)
 

@@ -139,10 +139,10 @@ def test_the_same_in_every_process(embedding, instruct):
         "model = E5Embedding.from_json(sys.argv[1]); print(model.to_dict())"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
-    told = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-c", program, model.to_json()], env=environment, capture_output=True, text=True, check=True
     )
-    assert told.stdout.strip() == str(model.to_dict())
+    assert ended.stdout.strip() == str(model.to_dict())
 
 
 def test_pickles(embedding, e5, instruct):

@@ -16,10 +16,10 @@ JAPANESE = "昨夜川が増水し朝には橋がなくなっていたが村で�
 THAI = "แม่น้ำเอ่อขึ้นในตอนกลางคืนและตอนเช้าสะพานก็หายไปไม่มีใครในหมู่บ้านแปลกใจ" * 16
 
 
-def sentences(model, role="document"):
+def sentences(model, prompt_name="document"):
     """The README's splitter. Its sentence tokenizer's data comes inside llama-index-core: no network is needed."""
     return SentenceSplitter(
-        chunk_size=model.max_text_tokens(role),
+        chunk_size=model.max_text_tokens(prompt_name),
         chunk_overlap=0,
         tokenizer=model.tokenize,
         secondary_chunking_regex=r"\s*\S{1,24}|\s+",

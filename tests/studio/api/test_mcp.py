@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e5studio.default_model import ModelChoice
 from e5studio.studio.api.answers import MAX_CHARACTERS_READ
 from e5studio.studio.engine import engine as engine_module
-from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.sessions import CLOSED_SECONDS

@@ -16,11 +16,11 @@ import pytest
 from huggingface_hub import constants
 
 from e5studio import models
+from e5studio.default_model import ModelChoice
 from e5studio.model_pool import ModelPool
 from e5studio.studio.code.precision import tolerance
 from e5studio.studio.code.state import PAGE_FILE, state_of
 from e5studio.studio.code.targets import TARGETS
-from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.launch import launch_app

@@ -6,7 +6,7 @@ import pytest
 
 from e5studio.backends import resolve_choices
 from e5studio.errors import BackendError, ModelUnavailableError, OutOfMemoryError
-from e5studio.hub import locate
+from e5studio.hub import fetch
 from e5studio.memory import check_fits
 from e5studio.models import get_model_meta
 from e5studio.studio.engine import error_messages
@@ -16,7 +16,7 @@ from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 @pytest.fixture
 def unreachable():
     with pytest.raises(ModelUnavailableError) as caught:
-        locate(get_model_meta("e5-base-v2"))
+        fetch(get_model_meta("e5-base-v2"), None)
     return caught.value
 
 
@@ -37,7 +37,7 @@ def test_a_precision_that_cannot_be_had_is_met_with_another_and_the_log_names_th
     with pytest.raises(BackendError, match="Take backend='openvino'") as caught:
         resolve_choices("torch", device="cpu", dtype="int8")
     assert str(for_menus(caught.value)) == (
-        "The torch back end computes in float32, bfloat16, float16, not in 'int8'. Choose another precision, such as "
+        "The torch backend computes in float32, bfloat16, float16, not in 'int8'. Choose another precision, such as "
         "float32. Whoever runs this page finds in its log what would be needed."
     )
     assert "Take backend='openvino' for int8." in caplog.text

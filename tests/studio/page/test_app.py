@@ -17,9 +17,9 @@ import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
+from e5studio.default_model import ModelChoice
 from e5studio.errors import ModelUnavailableError
 from e5studio.studio import launch
-from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.engine.zero_gpu import on_gpu
 from e5studio.studio.launch import launch_app, load_in_background, main
 from e5studio.studio.page.app import build_app

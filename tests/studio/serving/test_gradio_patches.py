@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 from gradio.state_holder import SessionState
 
-from e5studio.studio.engine.catalog import ModelChoice
+from e5studio.default_model import ModelChoice
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.gradio_patches import LeanBlocks, describe_once
 from tests.studio.conftest import ENGLISH

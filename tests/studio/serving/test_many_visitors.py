@@ -11,11 +11,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from e5studio.default_model import ModelChoice
 from e5studio.model_pool import ModelPool
 from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio.corpus.visitor_store import VISITOR_STORES
-from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
@@ -177,9 +177,6 @@ class CheckpointPool(ModelPool):
     def __init__(self, made, empty, **options):
         super().__init__(**options)
         self._made, self._empty = made, empty
-
-    def is_loaded(self, model, **options):
-        return False
 
     def lease(self, model, **options):
         made = self._made.get(model)

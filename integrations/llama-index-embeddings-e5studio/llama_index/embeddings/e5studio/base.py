@@ -1,7 +1,7 @@
 """E5Embedding: LlamaIndex's `BaseEmbedding` over an `Embedder` of E5 Studio.
 
 It names the options, and replaces what LlamaIndex's base class does wrongly for E5: the cache's
-keys, which know neither role nor model. Prompts, length, order and precision are the core's.
+keys, which name neither prompt nor model. Prompts, length, order and precision are the core's.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from e5studio import Embedder, EmbedderOptions, EncodeReport
 from e5studio.backends import BackendName, DType
 from e5studio.embedder import LongDocuments
 from e5studio.models import PromptKind
-from e5studio.prompts import Role
+from e5studio.prompts import PromptName
 from e5studio.text_checks import as_texts
 
-dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]  # it is meant to be there
+dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]  # it is documented
 
 _OPTIONS = [field.name for field in fields(EmbedderOptions) if field.name != "model"]
-_OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # what no other model may be loaded with
+_OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # these options belong to one model
 # Their overrides below get a span of their own; with the wrapped ones each call would have two.
 _get_batch: Callable[..., list[Embedding]] = inspect.unwrap(BaseEmbedding.get_text_embedding_batch)
 _aget_batch: Callable[..., Awaitable[list[Embedding]]] = inspect.unwrap(BaseEmbedding.aget_text_embedding_batch)
@@ -65,8 +65,8 @@ class E5Embedding(BaseEmbedding):
     such keys are neither read nor written.
 
     Raises:
-        e5studio.E5StudioError: The model, or what was asked of it, is not to be had; the
-            message is a sentence for a person.
+        e5studio.E5StudioError: The model or an option is not available here; the message is a
+            sentence for a person.
     """
 
     model_config = ConfigDict(
@@ -90,7 +90,7 @@ class E5Embedding(BaseEmbedding):
     """A text that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
     parts that fit and takes the mean of their vectors, weighted by tokens."""
     cache_folder: _PathText | None = Field(default=None, frozen=True)
-    """Keep vectors in this folder, and compute each text once; models, roles and settings may share it."""
+    """Store vectors in this folder, and compute each text once; models, prompts and settings may share it."""
     backend: BackendName = Field(default="auto", frozen=True)
     """What computes."""
     device: str = Field(default="auto", frozen=True)
@@ -104,13 +104,13 @@ class E5Embedding(BaseEmbedding):
     truncate_dim: int | None = Field(default=None, frozen=True)
     """Keep the first so many dimensions. E5 was not trained for it; it costs quality."""
     token_budget: int | None = Field(default=None, frozen=True)
-    """Tokens of a batch, padding counted; the back end's own number if None."""
+    """Tokens of a batch, padding counted; the backend's own number if None."""
     local_files_only: bool = Field(default=False, frozen=True)
     """Never download."""
     show_progress: bool | None = Field(default=None, frozen=True)
     """A bar on stderr for long work; None shows it on a terminal only."""
     fingerprint: str | None = Field(default=None, frozen=True)
-    """What stands for the vectors of texts: model, revision, length, precision, dimensions, and `symmetric` and
+    """The identity of the texts' vectors: model, revision, length, precision, dimensions, and `symmetric` and
     `long_documents` where they matter. Given, it is checked: a model that gives other vectors is refused. `to_dict`
     writes it, so that `from_dict` can't restore another model."""
     embeddings_cache: Any | None = Field(default=None, exclude=True)
@@ -119,7 +119,7 @@ class E5Embedding(BaseEmbedding):
     """Texts that LlamaIndex hands over at a time, an event each. It costs no memory: batches for the model are made
     below it, by length, so small numbers only slow things down."""
 
-    _provider: Embedder = PrivateAttr()
+    _embedder: Embedder = PrivateAttr()
 
     if not TYPE_CHECKING:  # checkers and editors see the arguments that pydantic makes of the fields
 
@@ -127,10 +127,10 @@ class E5Embedding(BaseEmbedding):
             """Load the model, or share it where it is loaded."""
             super().__init__(**options)  # what follows is outside, where pydantic doesn't wrap errors in its own
             chosen = {name: getattr(self, name) for name in _OPTIONS}
-            self._provider = Embedder(EmbedderOptions(model=self.model_name, **chosen), fingerprint=self.fingerprint)
-            # What was "auto" is settled now, so that to_dict says what these vectors are made with.
-            settled = {name: getattr(self._provider.options, name) for name in _OPTIONS}
-            self.__dict__.update(settled, fingerprint=self._provider.fingerprint)
+            self._embedder = Embedder(EmbedderOptions(model=self.model_name, **chosen), fingerprint=self.fingerprint)
+            # "auto" is replaced, so that to_dict says what these vectors are made with.
+            resolved = {name: getattr(self._embedder.options, name) for name in _OPTIONS}
+            self.__dict__.update(resolved, fingerprint=self._embedder.fingerprint)
 
     @classmethod
     def class_name(cls) -> str:
@@ -139,31 +139,31 @@ class E5Embedding(BaseEmbedding):
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Another object with some options changed; pydantic's own would keep the old model."""
-        given = {name: getattr(self, name) for name in self.model_fields_set}
+        options = {name: getattr(self, name) for name in self.model_fields_set}
         if update and not update.keys().isdisjoint(["model_name", *_OPTIONS]):
-            given.pop("fingerprint", None)  # it stands for the old ones
+            options.pop("fingerprint", None)  # it stands for the old ones
         if update and "model_name" in update:
             for name in _OF_ONE_MODEL:
-                given.pop(name, None)
-            if given.get("max_tokens") == self._provider.encoder.meta.max_tokens:
-                given.pop("max_tokens")  # the card's number, which another card may not allow
-        return type(self)(**{**given, **(update or {})})
+                options.pop(name, None)
+            if options.get("max_tokens") == self._embedder.encoder.meta.max_tokens:
+                options.pop("max_tokens")  # the card's number, which another card may not allow
+        return type(self)(**{**options, **(update or {})})
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text without prompt and special tokens."""
-        return self._provider.count_tokens(text)
+        return self._embedder.count_tokens(text)
 
     def tokenize(self, text: str) -> list[str]:
         """The tokens that `count_tokens` counts: a splitter's `tokenizer`."""
-        return self._provider.tokenize(text)
+        return self._embedder.tokenize(text)
 
-    def max_text_tokens(self, role: Role = "document") -> int:
-        """Tokens that fit beside the prompt of a role: a splitter's `chunk_size`."""
-        return self._provider.max_text_tokens(role)
+    def max_text_tokens(self, prompt_name: PromptName = "document") -> int:
+        """Tokens that fit beside a prompt: a splitter's `chunk_size`."""
+        return self._embedder.max_text_tokens(prompt_name)
 
-    def report(self, texts: list[str], role: Role = "document") -> EncodeReport:
+    def report(self, texts: list[str], prompt_name: PromptName = "document") -> EncodeReport:
         """What embedding would do to texts: the prompt, their tokens, what is cut off. Runs no model."""
-        return self._provider.report(texts, role)
+        return self._embedder.report(texts, prompt_name)
 
     def get_query_embedding(self, query: str) -> Embedding:
         """Embed a query, with the query prompt or the instruction in front.
@@ -238,26 +238,26 @@ class E5Embedding(BaseEmbedding):
             vectors |= computed
         return [vectors[key] for key in keys]
 
-    def _get_one(self, text: str, role: Role) -> Embedding:
+    def _get_one(self, text: str, prompt_name: PromptName) -> Embedding:
         with self._observed(text) as observe:
-            [key] = self._keys([text], role)
+            [key] = self._keys([text], prompt_name)
             vector = cache.read(self.embeddings_cache, [key]).get(key)
             if vector is None:
                 if self.rate_limiter is not None:
                     self.rate_limiter.acquire()
-                vector = self._get_query_embedding(text) if role == "query" else self._get_text_embedding(text)
+                vector = self._get_query_embedding(text) if prompt_name == "query" else self._get_text_embedding(text)
                 cache.write(self.embeddings_cache, {key: vector})
             observe(vector)
         return vector
 
-    async def _aget_one(self, text: str, role: Role) -> Embedding:
+    async def _aget_one(self, text: str, prompt_name: PromptName) -> Embedding:
         with self._observed(text) as observe:
-            [key] = self._keys([text], role)
+            [key] = self._keys([text], prompt_name)
             vector = (await cache.aread(self.embeddings_cache, [key])).get(key)
             if vector is None:
                 if self.rate_limiter is not None:
                     await self.rate_limiter.async_acquire()
-                is_query = role == "query"
+                is_query = prompt_name == "query"
                 vector = await (self._aget_query_embedding(text) if is_query else self._aget_text_embedding(text))
                 await cache.awrite(self.embeddings_cache, {key: vector})
             observe(vector)
@@ -265,24 +265,24 @@ class E5Embedding(BaseEmbedding):
 
     @contextmanager
     def _observed(self, text: str) -> Iterator[Callable[[Embedding], None]]:
-        """Tell listeners of one text's embedding as the base class does; the function given takes the vector."""
+        """Send the events of one text's embedding as the base class does; the yielded function takes the vector."""
         payload = self.to_payload()
-        found: list[Embedding] = []
+        vectors: list[Embedding] = []
         dispatcher.event(EmbeddingStartEvent(model_dict=payload))
         with self.callback_manager.event(CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}) as event:
-            yield found.append
-            event.on_end(payload={EventPayload.CHUNKS: [text], EventPayload.EMBEDDINGS: found})
-        dispatcher.event(EmbeddingEndEvent(chunks=[text], embeddings=found))
+            yield vectors.append
+            event.on_end(payload={EventPayload.CHUNKS: [text], EventPayload.EMBEDDINGS: vectors})
+        dispatcher.event(EmbeddingEndEvent(chunks=[text], embeddings=vectors))
 
-    def _keys(self, texts: list[str], role: Role) -> list[str]:
-        return [key.hex() for key in self._provider.vector_keys(texts, role)]
+    def _keys(self, texts: list[str], prompt_name: PromptName) -> list[str]:
+        return [key.hex() for key in self._embedder.vector_keys(texts, prompt_name)]
 
-    def _embed(self, texts: list[str], role: Role) -> list[Embedding]:
-        vectors: list[Embedding] = self._provider.embed(texts, role).tolist()
+    def _embed(self, texts: list[str], prompt_name: PromptName) -> list[Embedding]:
+        vectors: list[Embedding] = self._embedder.embed(texts, prompt_name).tolist()
         return vectors
 
-    async def _aembed(self, texts: list[str], role: Role) -> list[Embedding]:
-        vectors: list[Embedding] = (await self._provider.aembed(texts, role)).tolist()
+    async def _aembed(self, texts: list[str], prompt_name: PromptName) -> list[Embedding]:
+        vectors: list[Embedding] = (await self._embedder.aembed(texts, prompt_name)).tolist()
         return vectors
 
 

@@ -26,7 +26,7 @@ async def aread(store: BaseKVStore | None, keys: Iterable[str]) -> dict[str, Emb
 
 
 def write(store: BaseKVStore | None, vectors: Mapping[str, Embedding]) -> None:
-    """Keep vectors."""
+    """Store vectors."""
     if store is not None:
         for key, vector in vectors.items():
             store.put(key, {_FIELD: vector}, collection=_COLLECTION)
@@ -39,9 +39,9 @@ async def awrite(store: BaseKVStore | None, vectors: Mapping[str, Embedding]) ->
             await store.aput(key, {_FIELD: vector}, collection=_COLLECTION)
 
 
-def missing(texts: Sequence[str], keys: Sequence[str], found: Mapping[str, Embedding]) -> dict[str, str]:
+def missing(texts: Sequence[str], keys: Sequence[str], vectors: Mapping[str, Embedding]) -> dict[str, str]:
     """The texts without a vector by their keys, each different one once."""
-    return {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+    return {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
 
 
 def _vectors(entries: Mapping[str, dict[str, Embedding] | None]) -> dict[str, Embedding]:

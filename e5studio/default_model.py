@@ -1,0 +1,32 @@
+"""Which model is taken where a person names none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from e5studio.hub import find_local, hub_answers
+from e5studio.models import OFFLINE_MODEL, PREFERRED_MODEL, get_model_meta
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The model to start with.
+
+    Attributes:
+        name: Name in the table.
+        reason: Why this one, as the end of a sentence.
+    """
+
+    name: str
+    reason: str
+
+
+def default_model() -> ModelChoice:
+    """The preferred model where it is on this machine or can be downloaded, else the offline copy."""
+    preferred = get_model_meta(PREFERRED_MODEL)
+    if find_local(preferred) is not None:
+        return ModelChoice(preferred.name, "the usual choice, and on this machine already")
+    if hub_answers():
+        return ModelChoice(preferred.name, f"the usual choice; its {preferred.download_size} are downloaded once")
+    why = f"{preferred.short_name} is not on this machine and the Hugging Face Hub does not answer"
+    return ModelChoice(OFFLINE_MODEL, f"the offline copy, because {why}")

@@ -1,0 +1,52 @@
+"""A cold Score looks for the model's files once and reads them once; a warm one does not touch the disk."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from e5studio import hub, memory
+from e5studio.model_pool import ModelPool
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.result import ScoreRequest
+from tests.conftest import OFFLINE_MODEL
+
+REQUEST = ScoreRequest(OFFLINE_MODEL, "none", "a cat", "a dog\na mountain")
+N_FILES = len(hub._OFFLINE_SHA256)
+
+
+@pytest.fixture
+def calls(offline_folder, monkeypatch):
+    """How often the disk is searched for a model, one of its files is hashed, and its size is judged."""
+    counts = Counter()
+
+    def count(module, name, what):
+        function = getattr(module, name)
+
+        def counted(*arguments, **options):
+            counts[what] += 1
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(hub, "_offline_copy", "look-ups")
+    count(hub, "_from_cache", "look-ups")
+    count(hub.hashlib, "file_digest", "hashes")
+    count(memory, "check_fits", "judgements")
+    hub._read_sha256.cache_clear()
+    return counts
+
+
+def test_a_cold_score_asks_once_and_a_warm_one_not_at_all(calls):
+    pool = ModelPool(memory_budget=10**12)
+    engine = Engine(pool)
+    engine.score(REQUEST)
+    assert calls == {"look-ups": 1, "hashes": N_FILES, "judgements": 1}
+    calls.clear()
+    engine.score(REQUEST)
+    assert calls == {}
+    pool.clear()
+    engine.score(REQUEST)
+    assert calls == {"look-ups": 1, "judgements": 1}, "the files are known by their size and time"
+    pool.clear()

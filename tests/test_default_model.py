@@ -1,0 +1,37 @@
+"""Which model is taken where a person names none."""
+
+from __future__ import annotations
+
+import pytest
+
+from e5studio import default_model as module
+from e5studio.default_model import default_model
+from e5studio.hub import ModelFiles
+from e5studio.models import OFFLINE_MODEL, PREFERRED_MODEL
+
+
+def only_here(monkeypatch, tmp_path, *names):
+    files = ModelFiles(tmp_path, "cache", "abc")
+    monkeypatch.setattr(module, "find_local", lambda meta: files if meta.name in names else None)
+
+
+def test_the_cached_preferred_model_needs_no_hub(monkeypatch, tmp_path):
+    only_here(monkeypatch, tmp_path, PREFERRED_MODEL)
+    monkeypatch.setattr(module, "hub_answers", lambda: pytest.fail("the Hub was asked"))
+    assert default_model().name == PREFERRED_MODEL
+
+
+def test_with_a_hub_the_preferred_model_is_downloaded_and_its_size_is_named(monkeypatch, tmp_path):
+    only_here(monkeypatch, tmp_path)
+    monkeypatch.setattr(module, "hub_answers", lambda: True)
+    choice = default_model()
+    assert choice.name == PREFERRED_MODEL
+    assert "132 MB" in choice.reason
+
+
+def test_without_a_hub_it_is_the_offline_copy_with_the_reason(monkeypatch, tmp_path):
+    only_here(monkeypatch, tmp_path)
+    monkeypatch.setattr(module, "hub_answers", lambda: False)
+    choice = default_model()
+    assert choice.name == OFFLINE_MODEL
+    assert "does not answer" in choice.reason
