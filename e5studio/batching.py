@@ -1,6 +1,6 @@
-"""From token lengths to batches: `TokenBatch`, a back end's `Limits`, and the planner.
+"""From token lengths to batches: `TokenBatch`, a backend's `Limits`, and the planner.
 
-Pure functions over numpy arrays. No padding and no mask here: those belong to the back end.
+Pure functions over numpy arrays. Padding and masks belong to the backend.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TokenBatch:
         return np.cumsum(self.lengths, dtype=np.int64)
 
     def select(self, rows: Sequence[int] | NDArray[np.intp]) -> TokenBatch:
-        """The batch of some of the rows, in the order given."""
+        """A batch of some of the rows, in this order."""
         ends = self._ends
         parts = [self.ids[ends[row] - self.lengths[row] : ends[row]] for row in rows]
         ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
@@ -53,27 +53,25 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a batch may cost a back end.
+    """Limits and costs of a batch on a backend.
 
     Attributes:
-        token_budget: Tokens of a batch: rows x longest where it pads, their sum where it packs.
+        token_budget: Tokens of a batch, padding included: rows x longest.
         max_rows: Texts of a batch.
-        packed: Whether padding costs nothing.
-        overhead: What a batch costs beside its tokens, in tokens; the larger, the fewer batches and the more padding.
-        shape_cost: What a batch of new shape (rows x longest) costs beyond that, in tokens. Where it is above 0
-            lengths are rounded up by `rounded` and batches are filled, so that shapes come back: each that a back
-            end has met costs it memory as well.
+        overhead: Fixed cost of a batch, in tokens; the larger, the fewer batches and the more padding.
+        shape_cost: Extra cost of a batch of new shape (rows x longest), in tokens. If it is above 0, lengths are
+            rounded up by `rounded` and batches are filled, so that shapes repeat: backends keep memory for every
+            shape they have seen.
     """
 
     token_budget: int
     max_rows: int = 4096
-    packed: bool = False
     overhead: int = 0
     shape_cost: int = 0
 
 
 def rounded(lengths: IntArray) -> IntArray:
-    """Lengths rounded up by at most a 32nd: few different ones, and little padding."""
+    """Lengths rounded up by at most a 32nd: few different lengths, and little padding."""
     exponents = np.floor(np.log2(np.maximum(lengths, 1))).astype(np.int32)
     steps = 1 << np.maximum(exponents - 5, 0)
     longer: IntArray = (-(-lengths // steps) * steps).astype(np.int32)
@@ -81,14 +79,14 @@ def rounded(lengths: IntArray) -> IntArray:
 
 
 def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
-    """Group texts of similar length under a back end's limits, for the least cost of padding and of batches.
+    """Group texts of similar length under a backend's limits, for the least cost of padding and batches.
 
-    Longest first, so that memory runs out at the start or not at all, and the progress
-    shown errs on the careful side. A text longer than the budget is a batch of its own.
+    Longest first, so that memory runs out at the start or not at all, and the remaining time
+    is overestimated rather than underestimated. A text longer than the budget is a batch alone.
 
     Args:
         lengths: Tokens of each text, shape (n,).
-        limits: What a batch may cost.
+        limits: Of the backend.
 
     Returns:
         Row numbers of each batch; together every row exactly once.
@@ -97,35 +95,23 @@ def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
     sizes = (rounded(lengths) if limits.shape_cost else lengths)[order].astype(np.int64)
     if not len(order):
         return []
-    if limits.packed:
-        return _pack(order, sizes, limits)
     return _cut(order, sizes, _cheapest_groups(sizes, limits), limits)
 
 
 def padding_share(lengths: IntArray, limits: Limits) -> float:
-    """Share of padding among the tokens that the batches of `plan_batches` come to, 0 to 1."""
-    if limits.packed or not len(lengths):
+    """Share of padding among the tokens of the batches from `plan_batches`, 0 to 1."""
+    if not len(lengths):
         return 0.0
     padded = rounded(lengths) if limits.shape_cost else lengths
     computed = sum(len(rows) * int(padded[rows].max()) for rows in plan_batches(lengths, limits))
     return 1 - int(lengths.sum()) / computed
 
 
-def _pack(order: NDArray[np.intp], sizes: NDArray[np.int64], limits: Limits) -> list[NDArray[np.intp]]:
-    batches, start = [], 0
-    while start < len(order):
-        costs = np.cumsum(sizes[start : start + limits.max_rows])
-        rows = max(1, int(np.searchsorted(costs, limits.token_budget, side="right")))
-        batches.append(order[start : start + rows])
-        start += rows
-    return batches
-
-
 def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
-    """Where to cut the sorted lengths into groups that are padded alike, each group's end.
+    """Ends of the groups of sorted lengths that are padded to one length.
 
-    Texts of one length always stay together, so the choice is among the different lengths, of which there
-    are few: the cheapest way to the end of each follows from the cheapest ways to those before it.
+    Texts of equal length stay together, so the choice is among the different lengths, which are few.
+    Dynamic programming: the least cost up to a length follows from the least costs up to the shorter ones.
     """
     borders = np.flatnonzero(np.diff(sizes, prepend=-1)).astype(np.int64)  # first text of each length
     ends = np.append(borders[1:], len(sizes))
@@ -148,7 +134,7 @@ def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
 
 
 def _cut(order: NDArray[np.intp], sizes: NDArray[np.int64], ends: list[int], limits: Limits) -> list[NDArray[np.intp]]:
-    """The groups as batches that are full but for the last of each."""
+    """The groups as batches; all but the last of a group are full."""
     batches: list[NDArray[np.intp]] = []
     start = 0
     for end in ends:
@@ -166,9 +152,9 @@ def _cut(order: NDArray[np.intp], sizes: NDArray[np.int64], ends: list[int], lim
 
 
 def _is_worth_filling(sizes: NDArray[np.int64], start: int, end: int, stop: int, limits: Limits) -> bool:
-    """Whether the last batch of a group had better be filled with shorter texts of the next.
+    """Whether to fill the last batch of a group with shorter texts of the next group.
 
-    It is full then, as others of its length are, so that its shape is not new.
+    A full batch has the shape of the other full batches of its length, not a new one.
     """
     if stop > len(sizes):
         return False
@@ -177,10 +163,10 @@ def _is_worth_filling(sizes: NDArray[np.int64], start: int, end: int, stop: int,
 
 
 def _familiar_sizes(rows: int, n_batches: int, limits: Limits) -> list[int]:
-    """The rows of a batch that is not full, or, where a few more batches cost nothing, powers of two.
+    """Sizes for the rows of a batch that is not full: powers of two if a few more batches cost little.
 
-    A stream ends each of its blocks with such a batch. Were its size any number, there would be new shapes to the end.
+    Each block of a stream ends with such a batch; with arbitrary sizes there would be ever new shapes.
     """
     if not limits.shape_cost or n_batches < _LONG_PLAN:
         return [rows]
-    return [1 << place for place in range(rows.bit_length() - 1, -1, -1) if rows >> place & 1]
+    return [1 << bit for bit in range(rows.bit_length() - 1, -1, -1) if rows >> bit & 1]

@@ -13,18 +13,16 @@ from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_
 LENGTHS = st.lists(st.integers(2, 512), max_size=200)
 
 
-@given(
-    LENGTHS, st.integers(1, 4096), st.integers(1, 64), st.booleans(), st.integers(0, 100), st.sampled_from([0, 40, 250])
-)
+@given(LENGTHS, st.integers(1, 4096), st.integers(1, 64), st.integers(0, 100), st.sampled_from([0, 40, 250]))
 def test_every_text_once_and_within_limits(
-    lengths: list[int], budget: int, max_rows: int, packed: bool, overhead: int, shape_cost: int
+    lengths: list[int], budget: int, max_rows: int, overhead: int, shape_cost: int
 ) -> None:
     sizes = np.array(lengths, np.int32)
-    plan = plan_batches(sizes, Limits(budget, max_rows, packed, overhead, shape_cost))
-    sizes = rounded(sizes) if shape_cost and not packed else sizes
+    plan = plan_batches(sizes, Limits(budget, max_rows, overhead, shape_cost))
+    sizes = rounded(sizes) if shape_cost else sizes
     assert sorted(np.concatenate(plan).tolist() if plan else []) == list(range(len(lengths)))
     for rows in plan:
-        cost = sizes[rows].sum() if packed else sizes[rows].max() * len(rows)
+        cost = sizes[rows].max() * len(rows)
         assert len(rows) <= max_rows
         assert cost <= budget or len(rows) == 1
 
@@ -93,7 +91,6 @@ def test_padding_is_told() -> None:
     lengths = np.array([10, 20, 20], np.int32)
     assert padding_share(lengths, Limits(1024)) == 0
     assert padding_share(lengths, Limits(1024, overhead=100)) == pytest.approx(10 / 60)
-    assert padding_share(lengths, Limits(1024, packed=True)) == 0
     assert padding_share(np.array([65], np.int32), Limits(1024, shape_cost=1)) == pytest.approx(1 / 66)
     assert padding_share(lengths[:0], Limits(1024)) == 0
 

@@ -185,7 +185,7 @@ class TestWithoutAModel:
     @settings(max_examples=40)
     @given(
         texts=some_texts,
-        limits=st.builds(Limits, st.integers(1, 3000), max_rows=st.integers(1, 9), packed=st.booleans()),
+        limits=st.builds(Limits, st.integers(1, 3000), max_rows=st.integers(1, 9)),
     )
     def test_every_text_gets_the_vector_of_its_own_ids(
         self, made: Checkpoint, texts: list[str], limits: Limits
@@ -198,7 +198,7 @@ class TestWithoutAModel:
             ids = [*ids[:511], ids[-1]] if len(ids) > 512 else ids
             assert vector.tolist() == paper_vector(ids, 48).tolist()
         for batch in backend.seen:
-            cost = int(batch.lengths.sum()) if limits.packed else len(batch) * int(batch.lengths.max())
+            cost = len(batch) * int(batch.lengths.max())
             assert len(batch) <= limits.max_rows
             assert cost <= limits.token_budget or len(batch) == 1
 
