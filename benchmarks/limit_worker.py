@@ -54,19 +54,14 @@ class Server:
         for budget in BUDGETS:
             own = replace(limits, token_budget=budget)
             self._ways[f"{budget} tokens"] = _batches(self._tokens, own)
-            if not limits.packed:
-                fewest = _batches(self._tokens, replace(own, overhead=1_000_000))
-                self._ways[f"{budget} tokens, fewest batches"] = fewest
-        if not limits.packed:
-            order = np.argsort(-lengths, kind="stable")
-            for count in ROW_COUNTS:
-                rows = [order[start : start + count] for start in range(0, len(order), count)]
-                self._ways[f"{count} rows"] = [self._tokens.select(row) for row in rows]
-        padding = {
-            name: sum(_computed(batch, limits) for batch in batches) / int(lengths.sum())
-            for name, batches in self._ways.items()
-        }
-        about = {"token_budget": limits.token_budget, "overhead": limits.overhead, "packed": limits.packed}
+            fewest = _batches(self._tokens, replace(own, overhead=1_000_000))
+            self._ways[f"{budget} tokens, fewest batches"] = fewest
+        order = np.argsort(-lengths, kind="stable")
+        for count in ROW_COUNTS:
+            rows = [order[start : start + count] for start in range(0, len(order), count)]
+            self._ways[f"{count} rows"] = [self._tokens.select(row) for row in rows]
+        padding = {name: sum(map(_computed, batches)) / int(lengths.sum()) for name, batches in self._ways.items()}
+        about = {"token_budget": limits.token_budget, "overhead": limits.overhead}
         return {"lengths": lengths.tolist(), "computed_per_token": padding, "limits": about}
 
     def end_to_end(self) -> dict[str, float]:
@@ -120,9 +115,8 @@ def _batches(tokens: TokenBatch, limits: Limits) -> list[TokenBatch]:
     return [tokens.select(rows) for rows in plan_batches(tokens.lengths, limits)]
 
 
-def _computed(batch: TokenBatch, limits: Limits) -> int:
-    lengths = batch.lengths
-    return int(lengths.sum() if limits.packed else len(lengths) * lengths.max())
+def _computed(batch: TokenBatch) -> int:
+    return int(len(batch) * batch.lengths.max())
 
 
 def _timed(run: Callable[[], object]) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """E5 Studio: E5 text embeddings with the recipe exactly right.
 
-Importing this package loads neither torch nor any other heavy package; each public name
-brings its module in when it is first used.
+Importing this package loads neither torch nor any other heavy package: the first use of a
+public name imports its module.
 """
 
 from __future__ import annotations
@@ -38,39 +38,23 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    "CacheError": "errors",
-    "CacheWarning": "errors",
-    "CachedEncoder": "cache",
-    "E5Encoder": "encoder",
-    "E5StudioError": "errors",
-    "E5StudioWarning": "errors",
-    "Embedder": "embedder",
-    "EncodeReport": "encode_report",
-    "EncoderSpec": "spec",
-    "FingerprintMismatchError": "errors",
-    "Lease": "model_pool",
-    "ModelMeta": "models",
-    "ModelPool": "model_pool",
-    "NonFiniteError": "errors",
-    "PreparedTexts": "encoder",
-    "Prompt": "prompts",
-    "PromptError": "errors",
-    "PromptWarning": "errors",
-    "EmbedderOptions": "embedder",
-    "TextError": "errors",
-    "TextTypeError": "errors",
-    "TokenEmbeddings": "encoder",
-    "Truncation": "encode_report",
-    "TruncationWarning": "errors",
-    "VectorCache": "cache",
-    "cos_sim": "similarity",
-    "encode_long_documents": "long_documents",
-    "find_bad_texts": "text_checks",
-    "get_model_meta": "models",
-    "get_model_pool": "model_pool",
-    "list_models": "models",
-    "semantic_search": "similarity",
-    "split_to_fit": "long_documents",
+    name: module
+    for module, names in {
+        "cache": "CachedEncoder VectorCache",
+        "embedder": "Embedder EmbedderOptions",
+        "encode_report": "EncodeReport Truncation",
+        "encoder": "E5Encoder PreparedTexts TokenEmbeddings",
+        "errors": "CacheError CacheWarning E5StudioError E5StudioWarning FingerprintMismatchError "
+        "NonFiniteError PromptError PromptWarning TextError TextTypeError TruncationWarning",
+        "long_documents": "encode_long_documents split_to_fit",
+        "model_pool": "Lease ModelPool get_model_pool",
+        "models": "ModelMeta get_model_meta list_models",
+        "prompts": "Prompt",
+        "similarity": "cos_sim semantic_search",
+        "spec": "EncoderSpec",
+        "text_checks": "find_bad_texts",
+    }.items()
+    for name in names.split()
 }
 
 __all__ = [

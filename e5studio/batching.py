@@ -36,7 +36,7 @@ class TokenBatch:
         return np.cumsum(self.lengths, dtype=np.int64)
 
     def select(self, rows: Sequence[int] | NDArray[np.intp]) -> TokenBatch:
-        """The batch of some of the rows, in the order given."""
+        """A batch of some of the rows, in this order."""
         ends = self._ends
         parts = [self.ids[ends[row] - self.lengths[row] : ends[row]] for row in rows]
         ids = np.concatenate(parts) if parts else np.empty(0, np.int32)
@@ -53,14 +53,14 @@ class TokenBatch:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a batch may cost a backend.
+    """Limits and costs of a batch on a backend.
 
     Attributes:
-        token_budget: Tokens of a batch with its padding: rows x longest.
+        token_budget: Tokens of a batch, padding included: rows x longest.
         max_rows: Texts of a batch.
-        overhead: What a batch costs beside its tokens, in tokens; the larger, the fewer batches and the more padding.
-        shape_cost: What a batch of new shape (rows x longest) costs beyond that, in tokens. Above 0, lengths are
-            rounded up by `rounded` and batches are filled, so that shapes recur: such backends keep memory for every
+        overhead: Fixed cost of a batch, in tokens; the larger, the fewer batches and the more padding.
+        shape_cost: Extra cost of a batch of new shape (rows x longest), in tokens. If it is above 0, lengths are
+            rounded up by `rounded` and batches are filled, so that shapes repeat: backends keep memory for every
             shape they have seen.
     """
 
@@ -71,7 +71,7 @@ class Limits:
 
 
 def rounded(lengths: IntArray) -> IntArray:
-    """Lengths rounded up by at most a 32nd: few different ones, and little padding."""
+    """Lengths rounded up by at most a 32nd: few different lengths, and little padding."""
     exponents = np.floor(np.log2(np.maximum(lengths, 1))).astype(np.int32)
     steps = 1 << np.maximum(exponents - 5, 0)
     longer: IntArray = (-(-lengths // steps) * steps).astype(np.int32)
@@ -79,14 +79,14 @@ def rounded(lengths: IntArray) -> IntArray:
 
 
 def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
-    """Group texts of similar length under a backend's limits, for the least cost of padding and of batches.
+    """Group texts of similar length under a backend's limits, for the least cost of padding and batches.
 
-    Longest first, so that memory runs out at the start or not at all, and the progress
-    shown errs on the careful side. A text longer than the budget is a batch of its own.
+    Longest first, so that memory runs out at the start or not at all, and the remaining time
+    is overestimated rather than underestimated. A text longer than the budget is a batch alone.
 
     Args:
         lengths: Tokens of each text, shape (n,).
-        limits: What a batch may cost.
+        limits: Of the backend.
 
     Returns:
         Row numbers of each batch; together every row exactly once.
@@ -99,7 +99,7 @@ def plan_batches(lengths: IntArray, limits: Limits) -> list[NDArray[np.intp]]:
 
 
 def padding_share(lengths: IntArray, limits: Limits) -> float:
-    """Share of padding among the tokens that the batches of `plan_batches` come to, 0 to 1."""
+    """Share of padding among the tokens of the batches from `plan_batches`, 0 to 1."""
     if not len(lengths):
         return 0.0
     padded = rounded(lengths) if limits.shape_cost else lengths
@@ -108,10 +108,10 @@ def padding_share(lengths: IntArray, limits: Limits) -> float:
 
 
 def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
-    """Where to cut the sorted lengths into groups that are padded alike, each group's end.
+    """Ends of the groups of sorted lengths that are padded to one length.
 
-    Texts of one length always stay together, so the choice is among the different lengths, of which there
-    are few: the cheapest way to the end of each follows from the cheapest ways to those before it.
+    Texts of equal length stay together, so the choice is among the different lengths, which are few.
+    Dynamic programming: the least cost up to a length follows from the least costs up to the shorter ones.
     """
     borders = np.flatnonzero(np.diff(sizes, prepend=-1)).astype(np.int64)  # first text of each length
     ends = np.append(borders[1:], len(sizes))
@@ -134,7 +134,7 @@ def _cheapest_groups(sizes: NDArray[np.int64], limits: Limits) -> list[int]:
 
 
 def _cut(order: NDArray[np.intp], sizes: NDArray[np.int64], ends: list[int], limits: Limits) -> list[NDArray[np.intp]]:
-    """The groups as batches that are full but for the last of each."""
+    """The groups as batches; all but the last of a group are full."""
     batches: list[NDArray[np.intp]] = []
     start = 0
     for end in ends:
@@ -152,9 +152,9 @@ def _cut(order: NDArray[np.intp], sizes: NDArray[np.int64], ends: list[int], lim
 
 
 def _is_worth_filling(sizes: NDArray[np.int64], start: int, end: int, stop: int, limits: Limits) -> bool:
-    """Whether the last batch of a group had better be filled with shorter texts of the next.
+    """Whether to fill the last batch of a group with shorter texts of the next group.
 
-    It is full then, as others of its length are, so that its shape is not new.
+    A full batch has the shape of the other full batches of its length, not a new one.
     """
     if stop > len(sizes):
         return False
@@ -163,9 +163,9 @@ def _is_worth_filling(sizes: NDArray[np.int64], start: int, end: int, stop: int,
 
 
 def _familiar_sizes(rows: int, n_batches: int, limits: Limits) -> list[int]:
-    """The rows of a batch that is not full, or, where a few more batches cost nothing, powers of two.
+    """Sizes for the rows of a batch that is not full: powers of two if a few more batches cost little.
 
-    Each block of a stream ends with such a batch; arbitrary sizes would bring new shapes again and again.
+    Each block of a stream ends with such a batch; with arbitrary sizes there would be ever new shapes.
     """
     if not limits.shape_cost or n_batches < _LONG_PLAN:
         return [rows]

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from e5studio import checkpoint
 from e5studio.backends import BackendName, DType
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
-from e5studio.encode_report import EncodeReport, Truncation, joined_reports, warn
+from e5studio.encode_report import EncodeReport, NoteKind, Truncation, joined_reports, warn
 from e5studio.errors import BackendError, NonFiniteError, PromptError, TextError
 from e5studio.hub import DownloadProgress
 from e5studio.load import LoadedModel, load_model
@@ -513,11 +513,11 @@ class E5Encoder:
 
     def _encode_blocks(self, stream: Iterator[str], prompt: Prompt, block_size: int) -> Iterator[FloatArray]:
         first = 0
-        reported: set[str] = set()
+        warned: set[NoteKind] = set()
         while block := list(itertools.islice(stream, block_size)):
             try:
                 prepared = self._prepare(as_texts(block), prompt)
-                warn(prepared.report, stacklevel=2, told=reported)
+                warn(prepared.report, stacklevel=2, warned=warned)
                 yield self.embed_prepared(prepared)
             except (TextError, NonFiniteError) as error:
                 message = f"In the block that begins at text {first}: {error}"

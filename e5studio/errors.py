@@ -4,21 +4,21 @@
     ├── UnknownModelError        no model of that name
     ├── ModelFilesError          files missing, damaged, unsafe, or at odds with what the caller said
     ├── ModelUnavailableError    not on this machine, and the Hub does not answer
-    ├── BackendError             a back end, device or precision that is not to be had here
+    ├── BackendError             a backend, device or precision that is unknown or not available here
     ├── OutOfMemoryError         would not fit, or did not fit even one text at a time
-    ├── PromptError              no role, a contradictory prompt, an instruction where none is taken
-    ├── TextError                a text is empty (TextTypeError: or no text at all); `indices` says which
-    ├── NonFiniteError           a back end returned NaN, infinity or a zero vector; `indices` says for which texts
-    ├── VectorError              arrays that hold no vectors, or a number asked of them that makes no sense
+    ├── PromptError              no prompt name, a contradictory prompt, an instruction where the model takes none
+    ├── TextError                a text is empty (TextTypeError: or not a string); `indices` says which
+    ├── NonFiniteError           a backend returned NaN, infinity or a zero vector; `indices` says for which texts
+    ├── VectorError              an array that does not hold vectors, or an argument out of range
     ├── FingerprintMismatchError vectors of another model, prompt kind, length or precision
-    ├── CacheError               a folder in which vectors can't be kept
-    ├── FileFormatError          a file of texts or vectors that cannot be read as what it claims to be
-    │                            (FileEncodingError: because its encoding is another, or not known)
-    ├── UnknownTaskError         no benchmark task of that name, or its data are not to be had
+    ├── CacheError               a folder that cannot hold a vector cache
+    ├── FileFormatError          a file of texts or vectors that cannot be read as its format
+    │                            (FileEncodingError: or not in this encoding)
+    ├── UnknownTaskError         no benchmark task of that name, or its data are not available
     └── MissingDependencyError   an optional package is not installed
 
-Each message says what was given, what is valid, and what to do next, so that a face
-(command line, Studio, plug-in) may show it as it is.
+Each message says what was given, what is valid, and what to do next, so that any front end
+(command line, Studio, plug-in) can show it as it is.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from collections.abc import Sequence
 
 
 class E5StudioError(Exception):
-    """Base of all errors that are meant for a person to read.
+    """Base of all errors whose message is meant for users.
 
     Args:
         fact: What is wrong.
-        advice: What to do about it in Python; a face with other means gives its own in its place.
+        advice: What to do about it in Python; another front end may replace it with its own.
 
     Attributes:
-        fact: As given; the message is both.
+        fact: What is wrong, without the advice; the message has both.
     """
 
     def __init__(self, fact: str, advice: str = "") -> None:
@@ -43,7 +43,7 @@ class E5StudioError(Exception):
 
 
 class UnknownModelError(E5StudioError, ValueError):
-    """The name is no model of the table, no local folder, and no description came with it."""
+    """The name is neither a model of the table nor a local folder, and no description was given."""
 
 
 class ModelFilesError(E5StudioError):
@@ -55,7 +55,7 @@ class ModelUnavailableError(E5StudioError):
 
 
 class BackendError(E5StudioError, ValueError):
-    """A back end, device or precision is unknown, or not to be had on this machine."""
+    """A backend, device or precision is unknown, or not available on this machine."""
 
 
 class OutOfMemoryError(E5StudioError, MemoryError):
@@ -63,67 +63,63 @@ class OutOfMemoryError(E5StudioError, MemoryError):
 
 
 class PromptError(E5StudioError, ValueError):
-    """It is not clear, or not possible, which prompt to put in front of the texts."""
+    """The prompt is not specified, or not possible with this model."""
 
 
-class TextError(E5StudioError, ValueError):
-    """Some of the texts cannot be embedded.
+class _IndexedError(E5StudioError):
+    """An error of some of the items of a list.
 
     Attributes:
-        indices: Positions of the offending texts in the caller's list.
+        indices: Indices of these items in the caller's list.
     """
 
     def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
         super().__init__(message)
         self.indices = tuple(indices)
+
+
+class TextError(_IndexedError, ValueError):
+    """Some of the texts cannot be embedded; `indices` says which."""
 
 
 class TextTypeError(TextError, TypeError):
     """Some of the texts are not strings."""
 
 
-class NonFiniteError(E5StudioError, ArithmeticError):
-    """A back end returned vectors that must not be used.
-
-    Attributes:
-        indices: Positions of the affected texts in the caller's list.
-    """
-
-    def __init__(self, message: str, indices: Sequence[int] = ()) -> None:
-        super().__init__(message)
-        self.indices = tuple(indices)
+class NonFiniteError(_IndexedError, ArithmeticError):
+    """Some of the vectors hold NaN or infinity or are zero; `indices` says which."""
 
 
 class VectorError(E5StudioError, ValueError):
-    """Arrays that hold no vectors, too few of them, or a number asked of them that makes no sense."""
+    """An array does not hold vectors, holds too few, or an argument is out of range."""
 
 
 class FingerprintMismatchError(E5StudioError, ValueError):
-    """Vectors that are to be compared were made by different encoders."""
+    """The vectors to compare were made by different encoders."""
 
 
 class CacheError(E5StudioError, OSError):
-    """Vectors can't be kept in the folder given."""
+    """A folder cannot hold a vector cache."""
 
 
 class FileFormatError(E5StudioError, ValueError):
-    """A file of texts or vectors cannot be read as what it claims to be."""
+    """A file of texts or vectors cannot be read as its format."""
 
 
 class FileEncodingError(FileFormatError):
-    """A file of text has bytes that its encoding does not have; said outright, another encoding may read it."""
+    """A text file has bytes that are invalid in its encoding; naming another encoding may help."""
 
 
 class UnknownTaskError(E5StudioError, ValueError):
-    """No benchmark task has that name, or its data are not on this machine and can't be downloaded."""
+    """No benchmark task has that name, or its data can neither be found here nor downloaded."""
 
 
 class MissingDependencyError(E5StudioError, ImportError):
-    """An optional package is needed for this and not installed."""
+    """A feature needs an optional package that is not installed."""
 
 
 class E5StudioWarning(UserWarning):
-    """Base of all warnings, so that one filter reaches them all."""
+    """Base of all warnings, so that one filter catches them all."""
 
 
 class TruncationWarning(E5StudioWarning):
@@ -131,7 +127,7 @@ class TruncationWarning(E5StudioWarning):
 
 
 class CacheWarning(E5StudioWarning):
-    """Vectors that were to be kept could not be, or not be read again; they are computed all the same."""
+    """Vectors could not be written to the cache or read from it; they are computed instead."""
 
 
 class PromptWarning(E5StudioWarning):

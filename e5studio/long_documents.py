@@ -1,7 +1,7 @@
 """Texts longer than the model reads: cut into parts that fit, and pooled into one vector.
 
-The model itself reads a beginning; this is the explicit way to embed all of a text. What it
-gives is an average over parts that did not see each other, not what a longer model would give.
+By itself the model reads only the beginning of a long text. The vector from here is an average over
+parts that did not see each other, not the vector of a model with a longer input.
 """
 
 from __future__ import annotations
@@ -12,34 +12,34 @@ import unicodedata
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.backends import FloatArray
 from e5studio.batching import IntArray
 from e5studio.encoder import E5Encoder, Progress
 from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
+from e5studio.similarity import FloatArray
 from e5studio.text_checks import find_bad_texts
 
 
 def encode_long_documents(
     encoder: E5Encoder, texts: list[str], *, prompt: str | Prompt, on_progress: Progress | None = None
 ) -> FloatArray:
-    """Embed all of every text, however long.
+    """Embed whole texts of any length.
 
-    A text that fits is embedded as `E5Encoder.encode` does. A longer one is cut by `split_to_fit`;
+    A text that fits is embedded as by `E5Encoder.encode`. A longer one is cut by `split_to_fit`;
     its vector is the mean of its parts' vectors (each of length 1, each with the prompt in front),
     weighted by their tokens and scaled to length 1.
 
     Args:
         encoder: Computes the vectors.
         texts: The texts.
-        prompt: What goes in front of every part.
-        on_progress: Told of the progress: of texts while they are cut, then of parts.
+        prompt: The prompt in front of every part.
+        on_progress: Called with the number done and the number of all: of texts while they are cut, then of parts.
 
     Returns:
         Float32, (n, embed_dim), in the order of the texts.
 
     Raises:
-        TextError: Some texts are empty; TextTypeError: or no texts.
+        TextError: Some texts are empty. TextTypeError: Some are not strings.
         NonFiniteError: The parts of a text cancel each other out.
     """
     prepared = encoder.prepare(texts, prompt=prompt)
@@ -64,30 +64,30 @@ def encode_long_documents(
 def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list[str]:
     """Cut a text into the fewest parts that the model reads whole, of about equal length.
 
-    Cuts are made between words or after punctuation; inside a word only where none of these is
-    near. Nothing is lost but spaces at the cuts.
+    Cuts lie between words or after punctuation, and inside a word only if no better cut is near.
+    Only spaces at the cuts are lost.
 
     Args:
-        encoder: Its tokenizer counts.
+        encoder: Counts the tokens.
         text: Of any length.
-        prompt: What will stand in front of every part.
+        prompt: The prompt in front of every part.
     """
     if _fits(encoder, text, prompt):
         return [text]
     starts = encoder.token_spans(text)[:, 0]
     room = encoder.max_text_tokens(prompt=prompt)
     parts: list[str] = []
-    done, place = 0, 0
+    done, start = 0, 0
     while done < len(starts):
-        for limit in range(room, 0, -1):  # beside the prompt a part may take a token more than inside the text
+        for limit in range(room, 0, -1):  # after the prompt a part may have one token more than inside the text
             cut = _next_cut(text, starts, done, limit)
             end = int(starts[cut]) if cut < len(starts) else len(text)
-            part = text[place:end].strip()
+            part = text[start:end].strip()
             if find_bad_texts([part]) or _fits(encoder, part, prompt):
                 break
         if not find_bad_texts([part]):
             parts.append(part)
-        done, place = cut, end
+        done, start = cut, end
     return parts
 
 
@@ -100,24 +100,24 @@ def _next_cut(text: str, starts: IntArray, done: int, limit: int) -> int:
     n_left = len(starts) - done
     if n_left <= limit:
         return len(starts)
-    wanted = done + math.ceil(n_left / math.ceil(n_left / limit))
+    target = done + math.ceil(n_left / math.ceil(n_left / limit))
     near = sorted(
-        range(wanted - limit // 4, min(wanted + limit // 4, done + limit) + 1), key=lambda cut: abs(cut - wanted)
+        range(target - limit // 4, min(target + limit // 4, done + limit) + 1), key=lambda cut: abs(cut - target)
     )
-    cut = next((cut for cut in near if cut > done and _begins_word(text, int(starts[cut]))), wanted)
+    cut = next((cut for cut in near if cut > done and _begins_word(text, int(starts[cut]))), target)
     # Several tokens may stand for one character, which stays whole.
     first = int(np.searchsorted(starts, starts[cut]))
     return first if first > done else int(np.searchsorted(starts, starts[cut], side="right"))
 
 
-def _begins_word(text: str, place: int) -> bool:
-    before, after = text[place - 1], text[place]
+def _begins_word(text: str, index: int) -> bool:
+    before, after = text[index - 1], text[index]
     # Chinese and Japanese have no spaces, but punctuation of their own, which never stands inside a word.
     return before.isspace() or after.isspace() or (ord(before) > 127 and unicodedata.category(before)[0] == "P")
 
 
 def _overhead(encoder: E5Encoder, prompt: str | Prompt) -> int:
-    """Tokens of a text's input that are not its own."""
+    """Tokens of the prompt and the special tokens."""
     return encoder.spec.max_tokens - encoder.max_text_tokens(prompt=prompt)
 
 

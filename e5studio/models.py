@@ -103,6 +103,27 @@ def _english(name: str, size: str, revision: str | None) -> ModelMeta:
     )
 
 
+def _multilingual(size: str, revision: str) -> ModelMeta:
+    model_type, n_layers, embed_dim, n_parameters = {
+        "small": ("bert", 12, 384, 118_000_000),
+        "base": ("xlm-roberta", 12, 768, 278_000_000),
+        "large": ("xlm-roberta", 24, 1024, 560_000_000),
+    }[size]
+    return ModelMeta(
+        name=f"intfloat/multilingual-e5-{size}",
+        group="Multilingual",
+        model_type=model_type,  # type: ignore[arg-type]
+        n_layers=n_layers,
+        embed_dim=embed_dim,
+        max_tokens=512,
+        pooling="mean",
+        prompt_kind="query_passage",
+        languages=XLMR_LANGUAGES,
+        n_parameters=n_parameters,
+        revision=revision,
+    )
+
+
 _TABLE: tuple[ModelMeta, ...] = (
     _english("e5-small-v2", "small", "dca8b1a9dae0d4575df2bf423a5edb485a431236"),
     _english("e5-base-v2", "base", "1c644c92ad3ba1efdad3f1451a637716616a20e8"),
@@ -115,45 +136,9 @@ _TABLE: tuple[ModelMeta, ...] = (
     _english("e5-small-unsupervised", "small", None),
     _english("e5-base-unsupervised", "base", None),
     _english("e5-large-unsupervised", "large", None),
-    ModelMeta(
-        name="intfloat/multilingual-e5-small",
-        group="Multilingual",
-        model_type="bert",
-        n_layers=12,
-        embed_dim=384,
-        max_tokens=512,
-        pooling="mean",
-        prompt_kind="query_passage",
-        languages=XLMR_LANGUAGES,
-        n_parameters=118_000_000,
-        revision="fd1525a9fd15316a2d503bf26ab031a61d056e98",
-    ),
-    ModelMeta(
-        name="intfloat/multilingual-e5-base",
-        group="Multilingual",
-        model_type="xlm-roberta",
-        n_layers=12,
-        embed_dim=768,
-        max_tokens=512,
-        pooling="mean",
-        prompt_kind="query_passage",
-        languages=XLMR_LANGUAGES,
-        n_parameters=278_000_000,
-        revision="d13f1b27baf31030b7fd040960d60d909913633f",
-    ),
-    ModelMeta(
-        name="intfloat/multilingual-e5-large",
-        group="Multilingual",
-        model_type="xlm-roberta",
-        n_layers=24,
-        embed_dim=1024,
-        max_tokens=512,
-        pooling="mean",
-        prompt_kind="query_passage",
-        languages=XLMR_LANGUAGES,
-        n_parameters=560_000_000,
-        revision="ab10c1a7f42e74530fe7ae5be82e6d4f11a719eb",
-    ),
+    _multilingual("small", "fd1525a9fd15316a2d503bf26ab031a61d056e98"),
+    _multilingual("base", "d13f1b27baf31030b7fd040960d60d909913633f"),
+    _multilingual("large", "ab10c1a7f42e74530fe7ae5be82e6d4f11a719eb"),
     ModelMeta(
         name="intfloat/multilingual-e5-large-instruct",
         group="Instruct",

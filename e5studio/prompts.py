@@ -1,8 +1,8 @@
-"""Which text goes in front of a text: prompt name, instruction or explicit prompt -> `Prompt`.
+"""The text in front of each text: prompt name, instruction or explicit prompt -> `Prompt`.
 
 Follows the model cards: "query: " and "passage: " for the prefix models, with "query: "
 on every text of a symmetric task; `INSTRUCT_TEMPLATE` on queries, and nothing on
-documents, for the instruct models. Nothing is ever added to or removed from the text itself.
+documents, for the instruct models. The text itself is never changed.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Prompt:
     """The text put in front of every text of one call, and how it was chosen.
 
     Attributes:
-        text: What is put in front; "" for nothing.
+        text: The text in front; "" for none.
         name: "query" or "document", or None for an explicit prompt.
-        instruction: The task of an instruct model, where the prompt holds one.
-        is_default_instruction: The caller gave no instruction, so the card's web-search task was taken.
+        instruction: The task in the prompt of an instruct model.
+        is_default_instruction: The caller gave no instruction, so the card's web-search task is used.
     """
 
     text: str
@@ -71,10 +71,10 @@ class Prompt:
 
 
 def resolve_prompt_name(name: str) -> PromptName:
-    """Map a prompt's name in any embeddings API to "query" or "document".
+    """Map the prompt names of other embeddings APIs to "query" or "document".
 
     Raises:
-        PromptError: The name is none of them.
+        PromptError: The name is unknown.
     """
     prompt_name = _ALIASES.get(name.strip().casefold())
     if prompt_name is None:
@@ -93,21 +93,21 @@ def resolve_prompt(
     """Choose the prompt of a call.
 
     Args:
-        kind: How the model wants its texts introduced.
+        kind: The prompts that the model was trained with.
         prompt_name: "query", "document", or a name that `resolve_prompt_name` understands.
-        prompt: An explicit text in front; "" for none. A `Prompt` was chosen before and stays.
+        prompt: An explicit text in front; "" for none. A `Prompt` is returned unchanged.
         instruction: The task, on instruct models; one sentence.
 
     Raises:
-        PromptError: Nothing was said on a model that has prompts, both were said, or an
-            instruction meets a model or prompt that takes none.
+        PromptError: Neither name nor prompt on a model that has prompts, both of them, or an
+            instruction for a model or prompt name that takes none.
     """
     _refuse_unusable(prompt_name=prompt_name, prompt=prompt, instruction=instruction)
     if prompt is not None:
         if prompt_name is not None or instruction is not None:
             raise PromptError(
                 f"Got prompt={prompt!r} together with prompt_name={prompt_name!r} and instruction={instruction!r}. "
-                "An explicit prompt stands alone: give either the prompt or its name."
+                "An explicit prompt stands alone: give either the prompt or the prompt name."
             )
         return prompt if isinstance(prompt, Prompt) else Prompt(prompt)
     if prompt_name is None:
@@ -119,7 +119,7 @@ def resolve_prompt(
         if instruction is not None:
             raise PromptError(
                 f"Got instruction={instruction!r}, but this model was not trained with instructions. "
-                "Leave it out, or take an instruct model such as intfloat/multilingual-e5-large-instruct."
+                "Leave it out, or use an instruct model such as intfloat/multilingual-e5-large-instruct."
             )
         return Prompt(_PROMPTS[kind][name], name)
     if name == "document":
@@ -133,12 +133,12 @@ def resolve_prompt(
 
 
 def describe_prompts(kind: PromptKind) -> dict[PromptName, str]:
-    """The prompt of each name, with `{instruction}` where a task goes."""
+    """The prompt of queries and of documents, with `{instruction}` in place of a task."""
     return dict(_PROMPTS[kind])
 
 
 def already_prompted(texts: Iterable[str], kind: PromptKind) -> list[int]:
-    """Indices of texts that already begin as one of the model's prompts does."""
+    """Indices of texts that already begin like one of the model's prompts."""
     starts = {"query_passage": ("query:", "passage:"), "instruct": ("instruct:",), "none": ()}[kind]
     if not starts:
         return []
@@ -150,8 +150,8 @@ def join_title(title: str | None, text: str) -> str:
     return f"{title} {text}".strip() if title else text
 
 
-def _refuse_unusable(**given: object) -> None:
-    for name, value in given.items():
+def _refuse_unusable(**arguments: object) -> None:
+    for name, value in arguments.items():
         if value is None or isinstance(value, Prompt):
             continue
         if not isinstance(value, str):
@@ -167,5 +167,5 @@ def _no_prompt_message(kind: PromptKind) -> str:
     return (
         f"This model was trained with prompts, and none was chosen. {choices}. Use encode_query and "
         "encode_document, or prompt_name='symmetric' for similarity, clustering and classification, "
-        "or prompt='' if you really want none."
+        "or prompt='' for none."
     )

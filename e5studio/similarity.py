@@ -30,7 +30,7 @@ _SPARE = 8
 
 
 class Hit(NamedTuple):
-    """One vector found.
+    """One hit of a search.
 
     Attributes:
         corpus_id: Its row in the corpus.
@@ -64,7 +64,7 @@ def cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
         float32, shape (n, m), -1 to 1.
 
     Raises:
-        VectorError: One of them is no array of real vectors.
+        VectorError: `a` or `b` is not an array of real vectors.
         FingerprintMismatchError: They differ in dimensions.
         NonFiniteError: A vector holds NaN or infinity.
     """
@@ -78,7 +78,7 @@ def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Cosine of each row of `a` with the same row of `b`, float32 (n,); equal pairs have equal cosines.
 
     Raises:
-        VectorError: They are no arrays of real vectors, or differ in number.
+        VectorError: `a` or `b` is not an array of real vectors, or they differ in length.
         FingerprintMismatchError, NonFiniteError: As `cos_sim`.
     """
     left, right = _as_pair(a, b, "a", "b")
@@ -92,8 +92,8 @@ def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
 def scores(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Cosine x 100 of every row of `a` with every row of `b`, as the model cards print it.
 
-    Never rescaled: where a model puts unrelated texts near 70, that is what is shown.
-    Shapes and errors are those of `cos_sim`.
+    Never rescaled: with a model that puts unrelated texts near 70, they score near 70.
+    Shapes and errors as for `cos_sim`.
     """
     return cos_sim(a, b) * np.float32(100)
 
@@ -101,10 +101,10 @@ def scores(a: ArrayLike, b: ArrayLike) -> FloatArray:
 def semantic_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, top_k: int = 10) -> list[list[Hit]]:
     """The `top_k` corpus vectors of highest cosine for each query, best first.
 
-    The same as `top_k_search`, which gives arrays and says what exact means, as lists of `Hit`.
+    Returns the results of `top_k_search` as lists of `Hit`; see there for what exact means.
     """
-    found = top_k_search(query_embeddings, corpus_embeddings, top_k=top_k)
-    rows = zip(found.ids.tolist(), found.scores.tolist(), strict=True)
+    best = top_k_search(query_embeddings, corpus_embeddings, top_k=top_k)
+    rows = zip(best.ids.tolist(), best.scores.tolist(), strict=True)
     return [list(map(Hit, row_ids, row_scores)) for row_ids, row_scores in rows]
 
 
@@ -113,7 +113,7 @@ def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, t
 
     Exact: every pair is scored, and the best are scored again in float64, so that equal vectors
     have equal scores; ties go to the lowest id. One limit: where more than 8 further vectors
-    lie within 1e-5 of the last place, all those count as equal there, and the lowest ids stay.
+    lie within 1e-5 of the k-th score, they count as equal to it, and the lowest ids stay.
 
     The corpus is read in blocks, so it may be a memory map, and of any real dtype. Memory beside
     arguments and result: at most about 100 MB, whatever their sizes (top_k <= 1000).
@@ -121,23 +121,23 @@ def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, t
     Args:
         query_embeddings: Shape (n_queries, dim), or (dim,) for one query.
         corpus_embeddings: Shape (n, dim).
-        top_k: Vectors per query; all n where there are fewer.
+        top_k: Vectors per query; all n if there are fewer.
 
     Returns:
         Scores and ids, each of shape (n_queries, min(top_k, n)).
 
     Raises:
-        VectorError: One of them is no array of real vectors, or top_k is below 1.
+        VectorError: An argument is not an array of real vectors, or top_k is below 1.
         FingerprintMismatchError: They differ in dimensions.
         NonFiniteError: A vector holds NaN or infinity; `indices` are its rows in that array.
     """
     queries, corpus = _as_pair(query_embeddings, corpus_embeddings, "query_embeddings", "corpus_embeddings")
     if top_k < 1:
-        raise VectorError(f"top_k is {top_k}, but at least one vector per query must be asked for.")
+        raise VectorError(f"top_k is {top_k}; it must be at least 1.")
     count, size = min(top_k, len(corpus)), min(top_k + _SPARE, len(corpus))
-    found = TopK(np.empty((len(queries), count), np.float32), np.empty((len(queries), count), np.int64))
+    best = TopK(np.empty((len(queries), count), np.float32), np.empty((len(queries), count), np.int64))
     if not count:
-        return found
+        return best
     per_query = size + min(size * _GROUP_ROWS, _BLOCK_ROWS)
     step = max(1, min(_BLOCK_QUERIES, _MAX_CANDIDATES // per_query))
     for start in range(0, len(queries), step):
@@ -147,9 +147,9 @@ def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, t
         cosines = _score_all(queries[part], corpus) if complete else _score_pairs(queries[part], corpus, ids)
         # Ids ascend, so a stable order gives ties to the lowest.
         order = np.argsort(-cosines, axis=1, kind="stable")[:, :count]
-        found.scores[part] = np.take_along_axis(cosines, order, axis=1)
-        found.ids[part] = np.take_along_axis(ids, order, axis=1)
-    return found
+        best.scores[part] = np.take_along_axis(cosines, order, axis=1)
+        best.ids[part] = np.take_along_axis(ids, order, axis=1)
+    return best
 
 
 class TopKSearch:
@@ -157,10 +157,10 @@ class TopKSearch:
 
     Args:
         query_embeddings: Shape (n_queries, dim), or (dim,) for one query.
-        top_k: Vectors per query; all there are where those are fewer.
+        top_k: Vectors per query; all if there are fewer.
 
     Attributes:
-        found: The best so far.
+        best: The best so far.
         n_seen: Vectors searched so far.
     """
 
@@ -169,17 +169,17 @@ class TopKSearch:
         self._top_k = top_k
         self.n_seen = 0
         shape = (len(self._queries), 0)
-        self.found = TopK(np.empty(shape, np.float32), np.empty(shape, np.int64))
+        self.best = TopK(np.empty(shape, np.float32), np.empty(shape, np.int64))
 
     def add(self, corpus_embeddings: ArrayLike) -> None:
         """Search the next block, (n, dim); ids count on through the blocks. Errors as `top_k_search`."""
         rows = as_rows(corpus_embeddings, "corpus_embeddings")
         fresh = top_k_search(self._queries, rows, top_k=self._top_k)
-        scores = np.concatenate([self.found.scores, fresh.scores], axis=1)
-        ids = np.concatenate([self.found.ids, fresh.ids + self.n_seen], axis=1)
-        # Of equal scores those found before have the lower ids, and a stable order leaves them in front.
+        scores = np.concatenate([self.best.scores, fresh.scores], axis=1)
+        ids = np.concatenate([self.best.ids, fresh.ids + self.n_seen], axis=1)
+        # Of equal scores those of earlier blocks have the lower ids, and a stable sort leaves them in front.
         order = np.argsort(-scores, axis=1, kind="stable")[:, : self._top_k]
-        self.found = TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
+        self.best = TopK(np.take_along_axis(scores, order, axis=1), np.take_along_axis(ids, order, axis=1))
         self.n_seen += len(rows)
 
 
@@ -187,9 +187,9 @@ def unit_rows(rows: RealArray, name: str = "embeddings", first: int = 0) -> Floa
     """The rows as float32 of unit length; zero rows stay zero.
 
     Args:
-        rows: Shape (n, dim). Where they are float32 of unit length already, they are returned as they are.
-        name: What an error calls them.
-        first: Number of the first row, for an error.
+        rows: Shape (n, dim); returned unchanged if they are float32 of unit length already.
+        name: Their name in an error message.
+        first: Number of the first row in an error message.
 
     Raises:
         NonFiniteError: A row holds NaN or infinity.
@@ -224,9 +224,9 @@ def _unit_rows_float64(rows: RealArray) -> NDArray[np.float64]:
 def _shortlist(queries: FloatArray, corpus: RealArray, size: int) -> IdArray:
     """Ids of the `size` best vectors of each query by the float32 product, ascending, shape (n_queries, size).
 
-    What costs is not the product but sorting its result. So the scores of a block are reduced to
-    maxima of small groups of rows, and only groups whose maximum beats the worst vector of a query's
-    list are looked into: a handful in a million rows, and never more than `size` groups of a block.
+    Sorting the result of the product costs more than the product. So the scores of a block are reduced
+    to maxima of small groups of rows, and only groups whose maximum beats the worst vector of a query's
+    list are searched: a handful in a million rows, and never more than `size` groups of a block.
     """
     best = np.full((len(queries), size), -np.inf, np.float32)
     ids = np.zeros((len(queries), size), np.int64)
@@ -242,7 +242,7 @@ def _shortlist(queries: FloatArray, corpus: RealArray, size: int) -> IdArray:
 
 
 def _update(best: FloatArray, ids: IdArray, groups: FloatArray, first_id: int) -> None:
-    """Take the vectors of one block into the lists, in place.
+    """Merge the vectors of one block into the lists, in place.
 
     Args:
         best: Scores of the lists, shape (n_queries, size), in the order of their ids.
@@ -273,20 +273,20 @@ def _gather(worth: NDArray[np.bool_], groups: FloatArray, queries: NDArray[np.in
     """Scores and row numbers of the groups marked for each query, padded with -inf to the longest."""
     row, group = np.nonzero(worth)
     counts = np.count_nonzero(worth, axis=1)
-    place = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+    column = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
     height = groups.shape[1]
-    found = np.full((len(queries), counts.max(), height), -np.inf, np.float32)
-    found[row, place] = groups[group, :, queries[row]]
-    starts = np.zeros(found.shape[:2], np.int64)
-    starts[row, place] = group * height
+    gathered = np.full((len(queries), counts.max(), height), -np.inf, np.float32)
+    gathered[row, column] = groups[group, :, queries[row]]
+    starts = np.zeros(gathered.shape[:2], np.int64)
+    starts[row, column] = group * height
     numbers = starts[:, :, None] + np.arange(height)
-    return found.reshape(len(queries), -1), numbers.reshape(len(queries), -1)
+    return gathered.reshape(len(queries), -1), numbers.reshape(len(queries), -1)
 
 
 def _largest(values: FloatArray, count: int) -> NDArray[np.bool_]:
     """Mark the `count` largest of each row; of those within rounding of the smallest, the leftmost."""
-    place = values.shape[1] - count
-    cut = np.partition(values, place, axis=1)[:, place, None]
+    position = values.shape[1] - count
+    cut = np.partition(values, position, axis=1)[:, position, None]
     above = values > cut + _ROUNDING
     level = (values >= cut - _ROUNDING) & ~above
     room = count - np.count_nonzero(above, axis=1, keepdims=True)
@@ -295,17 +295,17 @@ def _largest(values: FloatArray, count: int) -> NDArray[np.bool_]:
 
 
 def _score_pairs(queries: RealArray, corpus: RealArray, ids: IdArray) -> FloatArray:
-    """Cosine of each query with each of its ids, worked out in float64, shape of `ids`.
+    """Cosine of each query with each of its ids, computed in float64, shape of `ids`.
 
-    A float32 product rounds differently from place to place; here equal vectors get equal scores.
+    The rounding of a float32 product depends on the position in the matrix; here equal vectors get equal scores.
     """
     cosines = np.empty(ids.shape, np.float32)
     wide = _unit_rows_float64(queries)
     step = _rows_at_once(queries.shape[1])
     for start in range(0, ids.size, step):
         pairs = np.arange(start, min(start + step, ids.size))
-        found = _unit_rows_float64(corpus[ids.ravel()[pairs]])
-        cosines.ravel()[pairs] = _settle(np.einsum("ij,ij->i", wide[pairs // ids.shape[1]], found))
+        vectors = _unit_rows_float64(corpus[ids.ravel()[pairs]])
+        cosines.ravel()[pairs] = _round_noise(np.einsum("ij,ij->i", wide[pairs // ids.shape[1]], vectors))
     return cosines
 
 
@@ -318,11 +318,11 @@ def _score_all(a: RealArray, b: RealArray) -> FloatArray:
         wide = _unit_rows_float64(a[rows])
         for left in range(0, len(b), step):
             columns = slice(left, left + step)
-            cosines[rows, columns] = _settle(wide @ _unit_rows_float64(b[columns]).T)
+            cosines[rows, columns] = _round_noise(wide @ _unit_rows_float64(b[columns]).T)
     return cosines
 
 
-def _settle(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+def _round_noise(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
     # Nine decimals are finer than float32 near 1 and coarser than float64's noise, also near 0; -0.0 becomes 0.0.
     return np.clip(np.round(cosines, 9), -1, 1) + 0.0
 
@@ -338,7 +338,7 @@ def _as_pair(a: ArrayLike, b: ArrayLike, name_a: str, name_b: str) -> tuple[Real
 
 
 def as_rows(vectors: ArrayLike, name: str = "embeddings") -> RealArray:
-    """The vectors as an array of shape (n, dim), without a copy where they are one.
+    """The vectors as an array of shape (n, dim), without a copy if they are an array already.
 
     Raises:
         VectorError: They are not real numbers of shape (n, dim) or (dim,).
@@ -346,7 +346,7 @@ def as_rows(vectors: ArrayLike, name: str = "embeddings") -> RealArray:
     try:
         array = np.asarray(vectors)
     except ValueError as error:
-        raise VectorError(f"{name} is no array, because its rows differ in length. Give shape (n, dim).") from error
+        raise VectorError(f"{name} is not an array, because its rows differ in length. Give shape (n, dim).") from error
     if array.ndim == 1:
         array = array[None, :] if array.size else array.reshape(0, 0)
     if array.ndim != 2 or array.dtype.kind not in "fiu":
@@ -362,16 +362,16 @@ def require_finite(rows: RealArray, name: str = "embeddings", numbers: NDArray[n
 
     Args:
         rows: Shape (n, dim).
-        name: What the error calls them.
-        numbers: What it calls each row; its place where there are none.
+        name: Their name in the error message.
+        numbers: The number of each row in the error message; None: its index.
 
     Raises:
-        NonFiniteError: A row holds one; `indices` are the numbers of those rows.
+        NonFiniteError: A row is not finite; `indices` are the numbers of these rows.
     """
-    places = np.flatnonzero(~np.isfinite(rows).all(axis=1))
-    if not len(places):
+    bad_rows = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+    if not len(bad_rows):
         return
-    bad = (places if numbers is None else numbers[places]).tolist()
+    bad = (bad_rows if numbers is None else numbers[bad_rows]).tolist()
     listed = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
     raise NonFiniteError(
         f"{name} holds NaN or infinity in row {listed} ({len(bad)} in all). "

@@ -1,6 +1,6 @@
-"""Which texts can be embedded: checks on what callers pass, and errors that name the positions.
+"""Checks which texts can be embedded; errors name the indices of those that cannot.
 
-Nothing here changes a text, except that a title may be put in front of it.
+No text is changed, except that `with_titles` puts titles in front.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def find_bad_texts(texts: Sequence[object]) -> dict[int, str]:
-    """Positions of texts that cannot be embedded, with the reason: "empty" or "not text: int"."""
+    """Indices of texts that cannot be embedded, with the reason: "empty" or "not text: int"."""
     reasons = {}
     for index, text in enumerate(texts):
         if not isinstance(text, str):
@@ -27,14 +27,14 @@ def find_bad_texts(texts: Sequence[object]) -> dict[int, str]:
 
 
 def _is_empty(text: str) -> bool:
-    """Whether nothing can be seen of it: spaces, zero-width and control characters alone."""
+    """Whether a text consists of white space, zero-width and control characters."""
     if text[:1].isalnum():
         return False
     return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
 
 
 def as_texts(texts: Iterable[str]) -> list[str]:
-    """The texts as a list, each with something in it."""
+    """The texts as a list; refuses empty ones."""
     checked = checked_types(texts)
     empty = [index for index, text in enumerate(checked) if _is_empty(text)]
     if empty:
@@ -47,7 +47,7 @@ def as_texts(texts: Iterable[str]) -> list[str]:
 
 
 def checked_container(texts: Iterable[T], what: str = "text") -> Iterable[T]:
-    """What was given for a list of texts (or of another `what`), unless going through it would give something else.
+    """Refuse arguments in place of a list of texts (or of another `what`) whose iteration would give something else.
 
     Raises:
         TextTypeError: It is a single text, a mapping, a table, or has no order.
@@ -62,13 +62,13 @@ def checked_container(texts: Iterable[T], what: str = "text") -> Iterable[T]:
 
 
 def checked_types(texts: Iterable[str]) -> list[str]:
-    """The texts as a list, each of them a string, empty or not."""
+    """The texts as a list; refuses what is not a string."""
     listed = list(checked_container(texts))
     wrong = [index for index, text in enumerate(listed) if not isinstance(text, str)]
     if wrong:
         raise TextTypeError(
             f"Texts must be str: at {wrong[0]} stands {type(listed[wrong[0]]).__name__} "
-            f"({len(wrong)} of {len(listed)} are no text, at {_listed(wrong)}). Convert or remove them.",
+            f"({len(wrong)} of {len(listed)} are not text, at {_listed(wrong)}). Convert or remove them.",
             wrong,
         )
     return listed
@@ -79,10 +79,11 @@ def _listed(indices: list[int]) -> str:
 
 
 def with_titles(titles: str | Iterable[str | None], texts: str | Iterable[str]) -> str | list[str]:
-    """Each text with its title in front; one title for one text.
+    """Each text with its title in front.
 
     Raises:
-        TextError: Their numbers differ. TextTypeError: Some are neither text nor, of titles, None.
+        TextError: There are not as many titles as texts. TextTypeError: A text is not a string, or a title is neither
+            a string nor None.
     """
     if isinstance(texts, str):
         if not isinstance(titles, str):

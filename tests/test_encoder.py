@@ -173,7 +173,9 @@ class TestReport:
         assert instruct.max_text_tokens("document") == 510
 
     def test_repeated_prompt_draws_one_warning(self, e5: E5Encoder) -> None:
-        with pytest.warns(PromptWarning, match=r"2 texts \(first at 0\) already begin with a prompt") as caught:
+        with pytest.warns(
+            PromptWarning, match=r"2 of 3 texts already begin with a prompt \(text 0, text 1\)"
+        ) as caught:
             e5.encode_query(["query: summit", "query: protein", "passage"])
         assert len(caught) == 1
 

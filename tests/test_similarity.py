@@ -244,11 +244,11 @@ class TestBlockByBlock:
         for block in np.split(corpus, sorted(min(border, len(corpus)) for border in borders)):
             search.add(block)
         whole = top_k_search(queries, corpus, top_k=top_k)
-        np.testing.assert_array_equal(search.found.ids, whole.ids)
-        np.testing.assert_array_equal(search.found.scores, whole.scores)
+        np.testing.assert_array_equal(search.best.ids, whole.ids)
+        np.testing.assert_array_equal(search.best.scores, whole.scores)
 
     def test_nothing_searched_yet(self) -> None:
-        assert TopKSearch(np.eye(2), top_k=5).found.ids.shape == (2, 0)
+        assert TopKSearch(np.eye(2), top_k=5).best.ids.shape == (2, 0)
 
 
 class TestPairwise:

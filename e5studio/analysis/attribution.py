@@ -74,23 +74,6 @@ class WordShares:
         return float(self.shares[rows[:, None] | columns].sum())
 
 
-def token_pair_shares(left: ArrayLike, right: ArrayLike) -> Shares:
-    """The share of each pair of tokens in the cosine of two mean-pooled texts.
-
-    Args:
-        left: Token vectors of the one text, before pooling, (n, dim); all of them, special tokens included.
-        right: Of the other, (m, dim).
-
-    Returns:
-        float64 (n, m), which add up to the cosine.
-
-    Raises:
-        VectorError: No vectors, other dimensions, or token vectors that add up to nothing.
-    """
-    a, b = _token_rows(left, right)
-    return a @ b.T / _lengths(a, b)
-
-
 def word_shares(
     left: ArrayLike, right: ArrayLike, left_words: Words, right_words: Words, *, centre: ArrayLike | None = None
 ) -> WordShares:
@@ -106,7 +89,7 @@ def word_shares(
             `remainder` holds what was taken out, so that all still add up to the score.
 
     Raises:
-        VectorError: As `token_pair_shares`, or words that are not those of these tokens.
+        VectorError: No vectors, different dimensions, token vectors that add up to zero, or words of other tokens.
     """
     a, b = _token_rows(left, right)
     if len(left_words.word_of_token) != len(a) or len(right_words.word_of_token) != len(b):

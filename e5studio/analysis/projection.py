@@ -101,7 +101,7 @@ def umap(
     n_neighbors: int = 15,
     min_dist: float = 0.1,
     seed: int | None = None,
-    neighbours: TopK | None = None,
+    precomputed_knn: TopK | None = None,
     on_epoch: OnProgress | None = None,
 ) -> Projection:
     """A map that keeps neighbours together, by cosine. Distances between far points mean little on it.
@@ -115,10 +115,10 @@ def umap(
         n_neighbors: Size of a neighbourhood, the point itself included; at least 2. Reduced to n - 1.
         min_dist: How close points may lie, 0 to 1.
         seed: Makes the map reproducible, and UMAP use one thread.
-        neighbours: From `nearest_neighbours` on the same vectors, with n_neighbors - 1 of each or more,
-            where they are at hand.
-        on_epoch: Told of the epochs done and of all, also while another UMAP is waited for; what it raises ends the
-            work.
+        precomputed_knn: From `nearest_neighbours` on the same vectors, at least n_neighbors - 1 of each; None: computed
+            here.
+        on_epoch: Called with the number of epochs done and of all epochs, also while another UMAP runs; an exception
+            that it raises ends the work.
 
     Raises:
         VectorError: Too few points, or an argument out of its range.
@@ -129,9 +129,9 @@ def umap(
     _check_components(n_components)
     _check_umap_arguments(rows.shape, n_components, n_neighbors, min_dist, seed)
     n_neighbors = min(n_neighbors, len(rows) - 1)
-    if neighbours is None:
-        neighbours = nearest_neighbours(rows, n_neighbors=n_neighbors - 1)
-    knn = _precomputed_knn(neighbours, len(rows), n_neighbors)
+    if precomputed_knn is None:
+        precomputed_knn = nearest_neighbours(rows, n_neighbors=n_neighbors - 1)
+    knn = _umap_knn(precomputed_knn, len(rows), n_neighbors)
     n_epochs = _EPOCHS_OF_FEW if len(rows) <= _MANY_POINTS else _EPOCHS_OF_MANY
     tell = None if on_epoch is None else _EpochListener(on_epoch, n_epochs)
     with _one_at_a_time(tell):
@@ -336,11 +336,11 @@ def _principal_axes(
     return axes * np.sign(largest), values[order], total
 
 
-def _precomputed_knn(neighbours: TopK, n: int, n_neighbors: int) -> tuple[NDArray[np.int64], FloatArray]:
+def _umap_knn(neighbours: TopK, n: int, n_neighbors: int) -> tuple[NDArray[np.int64], FloatArray]:
     """Ids and cosine distances as umap wants them: shape (n, n_neighbors), every point its own first neighbour."""
     if neighbours.ids.shape[0] != n or neighbours.ids.shape[1] < n_neighbors - 1:
         raise VectorError(
-            f"neighbours has shape {neighbours.ids.shape}, but {n} points with n_neighbors={n_neighbors} need "
+            f"precomputed_knn has shape {neighbours.ids.shape}, but {n} points with n_neighbors={n_neighbors} need "
             f"({n}, {n_neighbors - 1}): the point itself counts as one."
         )
     ids = np.column_stack([np.arange(n), neighbours.ids[:, : n_neighbors - 1]])

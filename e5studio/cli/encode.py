@@ -38,7 +38,7 @@ from e5studio.cli.options import (
     load_encoder,
 )
 from e5studio.cli.terminal import progress_bar, say
-from e5studio.encode_report import EncodeReport
+from e5studio.encode_report import ReportNotes
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, NonFiniteError, TextError
 from e5studio.files import (
@@ -76,9 +76,7 @@ class _Tally:
 
     statuses: Counter[RowStatus] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
-    n_truncated: int = 0
-    first_truncated_line: int = 0
-    n_already_prompted: int = 0
+    notes: ReportNotes = field(default_factory=ReportNotes)
     n_tokens: int = 0
     n_padding: float = 0.0
     started: float = field(default_factory=time.perf_counter)
@@ -88,12 +86,6 @@ class _Tally:
         for row, status in zip(rows, statuses, strict=True):
             if status != "ok" and len(self.details) < _DETAILS_SHOWN:
                 self.details.append(row.detail or f"line {row.line} {_WORDS[status]}")
-
-    def note(self, report: EncodeReport, lines: Sequence[int]) -> None:
-        if report.truncated and not self.n_truncated:
-            self.first_truncated_line = lines[report.truncated[0].index]
-        self.n_truncated += len(report.truncated)
-        self.n_already_prompted += len(report.already_prompted)
 
     def note_cost(self, n_tokens: int, padding_share: float) -> None:
         self.n_tokens += n_tokens
@@ -229,7 +221,7 @@ def _embed_rows(
             for index in error.indices:
                 statuses[good[index]] = "failed"
         else:
-            tally.note(prepared.report, [rows[place].line for place in good])
+            tally.notes.add(prepared.report, lambda index: f"line {rows[good[index]].line}")
             tally.note_cost(int(prepared.batch.lengths.sum()), encoder.padding_share(prepared))
             break
     return statuses, vectors
@@ -246,20 +238,10 @@ def _report(tally: _Tally, encoder: E5Encoder, output: Path, prompt: Prompt) -> 
         f"{tally.n_tokens:,} tokens in {seconds:.1f} s ({tally.n_tokens / seconds:,.0f} a second) by {spec.backend} in "
         f"{spec.dtype}; padding was {tally.n_padding / (tally.n_tokens + tally.n_padding):.1%} of what was computed."
     )
-    if prompt.is_default_instruction:
-        say(f"Warning: no --instruction was given; the model card's was used: {prompt.instruction!r}.", style="yellow")
-    if tally.n_truncated:
-        say(
-            f"Warning: {tally.n_truncated:,} texts are longer than the {spec.max_tokens} tokens that the model reads; "
-            f"their ends were left out (first: line {tally.first_truncated_line}).",
-            style="yellow",
-        )
-    if tally.n_already_prompted:
-        say(
-            f"Warning: {tally.n_already_prompted:,} texts already begin with a prompt, and {prompt.text!r} was put in "
-            "front of it.",
-            style="yellow",
-        )
+    sentences = tally.notes.sentences()
+    for kind in ("truncated", "already_prompted", "default_instruction"):
+        if kind in sentences:
+            say(f"Warning: {sentences[kind]}", style="yellow")
     if tally.n_without_vector:
         counts = ", ".join(
             f"{tally.statuses[status]:,} {kind}" for status, kind in _KINDS.items() if tally.statuses[status]

@@ -15,9 +15,9 @@ from e5studio.analysis.retrieval_metrics import MAX_RELEVANCE, is_usable_id
 from e5studio.errors import FileFormatError
 from e5studio.evaluation.task_names import known_task, skips_own_id
 from e5studio.evaluation.tasks import Document, RetrievalTask, TaskDigest
-from e5studio.files.decoding import decoded, text_encoding
+from e5studio.files.decoding import text_encoding
 from e5studio.files.delimited import csv_records
-from e5studio.files.json_lines import json_object
+from e5studio.files.json_lines import json_objects
 from e5studio.text_checks import find_bad_texts
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
@@ -198,14 +198,10 @@ def _judge(
 
 
 def _objects(path: Path, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
-    with decoded(path, text_encoding(path, encoding), newline=None) as file:
-        for line, content in enumerate(file, 1):
-            if content.strip():
-                try:
-                    record = json_object(content)
-                except ValueError as error:
-                    raise FileFormatError(f"{path}, line {line} is {error}.") from error
-                yield line, record
+    for line, content in json_objects(path, text_encoding(path, encoding)):
+        if isinstance(content, str):
+            raise FileFormatError(f"{path}, {content}.")
+        yield line, content
 
 
 def _id(path: Path, line: int, record: dict[str, Any]) -> str:

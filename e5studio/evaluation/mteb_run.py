@@ -93,7 +93,6 @@ def evaluate_with_mteb(
     is_single = len(entries) == 1
     return Evaluation(
         task=task.metadata.name,
-        task_type=task.metadata.type,
         split=", ".join(result.scores),
         dataset_revision=result.dataset_revision,
         spec=model.encoder.spec,

@@ -102,7 +102,6 @@ class Evaluation:
 
     Attributes:
         task: Its name.
-        task_type: mteb's type: "Retrieval" or "STS" where it was run here, any where mteb ran it.
         split: Its split.
         dataset_revision: Stands for the task's texts.
         spec: The encoder, exactly.
@@ -115,7 +114,6 @@ class Evaluation:
     """
 
     task: str
-    task_type: str
     split: str
     dataset_revision: str
     spec: EncoderSpec
@@ -215,7 +213,7 @@ def evaluate_retrieval(
     queries = run.embed(task.queries, prompts.query)
     sample = retrieval_scores(task, queries, run.document_blocks(task), k_values=k_values, work=run.work)
     metric = RETRIEVAL_METRIC if RETRIEVAL_METRIC in sample.values else f"ndcg_at_{max(k_values)}"
-    return run.finished(task, "Retrieval", metric, sample.means(), sample)
+    return run.finished(task, metric, sample.means(), sample)
 
 
 def retrieval_scores(
@@ -247,7 +245,7 @@ def retrieval_scores(
             "changed while it was read. Start again when nobody writes to it."
         )
     with spent.timed("scoring"):
-        return _score(task, search.found, k_values)
+        return _score(task, search.best, k_values)
 
 
 def evaluate_sts(
@@ -265,7 +263,7 @@ def evaluate_sts(
     with run.work.timed("scoring"):
         cosines = pairwise_cos_sim(first, second).astype(np.float64)
         scores = {STS_METRIC: spearman(cosines, task.scores), "cosine_pearson": pearson(cosines, task.scores)}
-    return run.finished(task, "STS", STS_METRIC, scores, StsSample(cosines, task.scores))
+    return run.finished(task, STS_METRIC, scores, StsSample(cosines, task.scores))
 
 
 def document_text(document: Document, prompts: TaskPrompts) -> str:
@@ -310,7 +308,6 @@ class _Run:
     def finished(
         self,
         task: RetrievalTask | StsTask,
-        task_type: str,
         metric: str,
         scores: dict[str, float],
         sample: QueryScores | StsSample,
@@ -319,7 +316,6 @@ class _Run:
         self.work.total_seconds = time.perf_counter() - self._start
         return Evaluation(
             task=task.name,
-            task_type=task_type,
             split=task.split,
             dataset_revision=task.digest,
             spec=self._encoder.spec,

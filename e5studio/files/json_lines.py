@@ -1,21 +1,38 @@
-"""One line of a JSONL file -> the object on it."""
+"""The objects of a JSONL file, one a line."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from e5studio.files.decoding import decoded
 
-def json_object(content: str, max_chars: int | None = None) -> dict[str, Any]:
-    """The object that a line holds.
+
+def json_objects(
+    path: Path, encoding: str, *, max_chars: int | None = None
+) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Each line's number, from 1, and its object, or a sentence if there is none; blank lines are skipped.
 
     Args:
-        content: The line.
-        max_chars: A longer one is not parsed, for its object may take a hundred times its memory; None takes any.
+        path: The file.
+        encoding: From `text_encoding`.
+        max_chars: A longer line is not parsed, because its object may take a hundred times its memory; None: no limit.
 
     Raises:
-        ValueError: It holds something else; the message says what, as the end of "line 7 is ...".
+        FileEncodingError: Some byte is not of this encoding.
     """
+    with decoded(path, encoding, newline=None) as file:
+        for line, content in enumerate(file, 1):
+            if content.strip():
+                try:
+                    yield line, _json_object(content, max_chars)
+                except ValueError as error:
+                    yield line, f"line {line} is {error}"
+
+
+def _json_object(content: str, max_chars: int | None) -> dict[str, Any]:
     if max_chars is not None and len(content) > max_chars:
         raise ValueError(f"too long ({len(content):,} characters; at most {max_chars:,} are read of a line)")
     try:

@@ -1,12 +1,12 @@
-"""Every cell of a file of rows: lines, CSV, JSONL or Parquet, a row at a time.
+"""The rows of a file with all their cells: plain lines, CSV, JSONL or Parquet, one row at a time.
 
-Which column holds the texts is for others to say. A row that cannot be read keeps its line and says
-what is wrong; what concerns the whole file (encoding, header, an unclosed quote) is an error.
+A row that cannot be read keeps its line number and a description of the problem. A problem of the
+whole file (encoding, header, an unclosed quote) is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from e5studio.errors import FileFormatError
 from e5studio.files.decoding import decoded, text_encoding
 from e5studio.files.delimited import DELIMITERS, csv_header, csv_records
-from e5studio.files.json_lines import json_object
+from e5studio.files.json_lines import json_objects
 from e5studio.files.parquet import parquet_cells, scalar_columns
 
 LINES = (".txt",)
@@ -22,16 +22,16 @@ JSON_LINES = (".jsonl", ".ndjson")
 PARQUET = (".parquet",)
 RECORD_ENDINGS = (*DELIMITERS, *JSON_LINES, *PARQUET, *LINES)
 LINE_COLUMN = "text"
-"""What the only column of plain lines is called."""
+"""Name of the only column of plain lines."""
 
 
 @dataclass(frozen=True, slots=True)  # a file may hold millions
 class NotText:
-    """A value that is no text.
+    """A value that is not text.
 
     Attributes:
-        kind: Its type's name, such as "int" or "list".
-        shown: The value as text; None where it is no single value.
+        kind: Name of its type, such as "int" or "list".
+        shown: The value as text; None for a list or an object.
     """
 
     kind: str
@@ -48,8 +48,8 @@ class Record:
 
     Attributes:
         line: Line on which it begins, from 1; in Parquet the row, from 1.
-        cells: What stands in its columns; a column that is missing here holds nothing.
-        problem: Why it cannot be read, "" where it can.
+        cells: Its cells by column; JSONL may leave columns out.
+        problem: Why it cannot be read; "" if it can.
     """
 
     line: int
@@ -59,11 +59,11 @@ class Record:
 
 @dataclass(frozen=True)
 class Records:
-    """A file's rows.
+    """The rows of a file.
 
     Attributes:
-        columns: Its columns; none where only the rows tell (JSONL).
-        rows: The rows in the file's order, read as they are asked for, once.
+        columns: Its columns; empty for JSONL, which has no header.
+        rows: The rows in the file's order, read lazily and once.
     """
 
     columns: tuple[str, ...]
@@ -76,48 +76,51 @@ def open_records(
     *,
     encoding: str | None = None,
     delimiter: str | None = None,
+    parquet_columns: Sequence[str] | None = None,
     max_columns: int | None = None,
     max_line_chars: int | None = None,
 ) -> Records:
-    """Open a file by an ending, which need not be that of its own name.
+    """Open a file of rows.
 
     Args:
         path: The file.
-        ending: One of RECORD_ENDINGS.
-        encoding: Its encoding; where None, what a byte order mark says, else UTF-8.
-        delimiter: What separates the cells of CSV; a comma, or a tab for .tsv, where None.
-        max_columns: More in a header are refused; any number is taken where None.
-        max_line_chars: A longer line of JSONL is a bad row; any length is read where None.
+        ending: How to read it, one of RECORD_ENDINGS; the file's own name may end in something else.
+        encoding: Its encoding; None: as a byte order mark says, else UTF-8.
+        delimiter: Separates the cells of CSV; None: a comma, or a tab for .tsv.
+        parquet_columns: The columns to read from Parquet; None: all of text, numbers and other single values.
+        max_columns: Most columns in a header; None: no limit.
+        max_line_chars: Most characters in a line of JSONL, a longer one is a bad row; None: no limit.
 
     Raises:
-        FileFormatError: It cannot be read as what the ending says; also while rows are asked for.
+        FileFormatError: It cannot be read as the ending says; also raised while rows are read.
     """
     if ending in PARQUET:
         kinds = scalar_columns(path, max_columns)
+        kinds = kinds if parquet_columns is None else {name: kinds[name] for name in parquet_columns}
         return Records(tuple(kinds), _parquet_records(path, kinds))
+    if ending not in RECORD_ENDINGS:
+        known = ", ".join(sorted(RECORD_ENDINGS))
+        raise FileFormatError(f"{path} ends in {ending or 'nothing'!r}. Texts are read from {known}.")
     encoding = text_encoding(path, encoding)
     if ending in LINES:
-        return Records((LINE_COLUMN,), _lines(path, encoding))
+        return Records((LINE_COLUMN,), _line_records(path, encoding))
     if ending in JSON_LINES:
         return Records((), _json_records(path, encoding, max_line_chars))
-    if ending not in DELIMITERS:
-        known = ", ".join(sorted(RECORD_ENDINGS))
-        raise FileFormatError(f"{path} ends in {ending or 'nothing'!r}. Rows are read from {known}.")
     separator = delimiter or DELIMITERS[ending]
     if len(separator) != 1 or separator in '\r\n"':
         raise FileFormatError(f"{separator!r} cannot separate cells. Give one character, such as , or ; or a tab.")
-    columns = _named(csv_header(path, encoding, separator, max_columns=max_columns))
-    return Records(columns, _csv_rows(path, encoding, separator, columns))
+    columns = _with_names(csv_header(path, encoding, separator, max_columns=max_columns))
+    return Records(columns, _csv_records(path, encoding, separator, columns))
 
 
-def _lines(path: Path, encoding: str) -> Rows:
+def _line_records(path: Path, encoding: str) -> Rows:
     # File iteration breaks at \n, \r and \r\n alone; str.splitlines would also break at U+2028.
     with decoded(path, encoding, newline=None) as file:
         for line, text in enumerate(file, 1):
             yield Record(line, {LINE_COLUMN: text.removesuffix("\n")})
 
 
-def _csv_rows(path: Path, encoding: str, delimiter: str, columns: tuple[str, ...]) -> Rows:
+def _csv_records(path: Path, encoding: str, delimiter: str, columns: tuple[str, ...]) -> Rows:
     records = csv_records(path, encoding, delimiter)
     next(records)  # the header
     for line, cells in records:
@@ -128,16 +131,11 @@ def _csv_rows(path: Path, encoding: str, delimiter: str, columns: tuple[str, ...
 
 
 def _json_records(path: Path, encoding: str, max_chars: int | None) -> Rows:
-    with decoded(path, encoding, newline=None) as file:
-        for line, content in enumerate(file, 1):
-            if not content.strip():
-                continue
-            try:
-                found = json_object(content, max_chars)
-            except ValueError as error:
-                yield Record(line, problem=f"line {line} is {error}")
-            else:
-                yield Record(line, {name: _json_cell(value) for name, value in found.items()})
+    for line, content in json_objects(path, encoding, max_chars=max_chars):
+        if isinstance(content, str):
+            yield Record(line, problem=content)
+        else:
+            yield Record(line, {name: _json_cell(value) for name, value in content.items()})
 
 
 def _json_cell(value: Any) -> Cell:
@@ -160,13 +158,13 @@ def _parquet_cell(kind: str, cell: str | None) -> Cell:
     return cell if cell is None or kind == "text" else NotText(kind, cell)
 
 
-def _named(header: list[str]) -> tuple[str, ...]:
-    """The names of the columns; a column without one, as spreadsheets leave them, is called by its place."""
+def _with_names(header: list[str]) -> tuple[str, ...]:
+    """The names of the columns; one without a name, as spreadsheets leave them, gets its number as a name."""
     taken = set(header)
     names = []
-    for place, name in enumerate(header, 1):
-        given = name or f"column {place}"
-        while not name and given in taken:
-            given += " "
-        names.append(given)
+    for number, title in enumerate(header, 1):
+        name = title or f"column {number}"
+        while not title and name in taken:
+            name += " "
+        names.append(name)
     return tuple(names)

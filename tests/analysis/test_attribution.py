@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from e5studio.analysis.attribution import gather_words, token_pair_shares, without_each_word, word_shares
+from e5studio.analysis.attribution import Words, gather_words, without_each_word, word_shares
 from e5studio.errors import NonFiniteError, VectorError
 from e5studio.similarity import cos_sim
 from tests import corpus
@@ -31,6 +31,15 @@ def words_of(encoder, text, prompt_name="query"):
     return tokens, gather_words(text, tokens.offsets, tokens.in_prompt, tokens.special)
 
 
+def shares_of_tokens(left, right):
+    """The shares where every token is a word."""
+    sides = [
+        Words(("",) * len(side), ("word",) * len(side), np.zeros((len(side), 2), int), np.arange(len(side)))
+        for side in (left, right)
+    ]
+    return word_shares(left, right, *sides).shares
+
+
 class TestExactness:
     @pytest.mark.filterwarnings("ignore::e5studio.errors.E5StudioWarning")
     @pytest.mark.parametrize("query", TEXTS)
@@ -40,7 +49,6 @@ class TestExactness:
         left, left_words = words_of(mean_encoder, query)
         right, right_words = words_of(mean_encoder, passage, "document")
         score = cos_sim(*vectors)[0, 0]
-        assert token_pair_shares(left.vectors, right.vectors).sum() == pytest.approx(score, abs=1e-6)
         found = word_shares(left.vectors, right.vectors, left_words, right_words)
         assert found.shares.sum() == pytest.approx(score, abs=1e-6)
         assert found.cosine == pytest.approx(score, abs=1e-6)
@@ -56,7 +64,7 @@ class TestExactness:
 
     def test_share_of_a_pair_is_its_tokens_product(self):
         left, right = np.array([[1.0, 0], [0, 1]]), np.array([[2.0, 0]])
-        np.testing.assert_allclose(token_pair_shares(left, right), [[2 / (np.sqrt(2) * 2)], [0]])
+        np.testing.assert_allclose(shares_of_tokens(left, right), [[2 / (np.sqrt(2) * 2)], [0]])
 
     def test_parts_outside_the_text_are_counted_once(self):
         left = gather_words("a b", np.array([[0, 0], [-3, -1], [0, 1], [2, 3]]), *flags("prompt special", 4))
@@ -119,15 +127,15 @@ class TestMistakes:
     )
     def test_no_vectors(self, left, right):
         with pytest.raises(VectorError):
-            token_pair_shares(left, right)
+            shares_of_tokens(left, right)
 
     def test_vectors_that_cancel_out(self):
         with pytest.raises(VectorError, match="add up to nothing"):
-            token_pair_shares([[1.0, 0], [-1, 0]], [[1.0, 0]])
+            shares_of_tokens([[1.0, 0], [-1, 0]], [[1.0, 0]])
 
     def test_nan(self):
         with pytest.raises(NonFiniteError):
-            token_pair_shares([[np.nan, 0]], [[1.0, 0]])
+            shares_of_tokens([[np.nan, 0]], [[1.0, 0]])
 
     def test_words_of_another_text(self, encoders):
         left, words = words_of(encoders("e5"), "summit")

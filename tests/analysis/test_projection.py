@@ -92,10 +92,10 @@ class TestUmap:
 
     def test_takes_neighbours_at_hand(self, clusters: np.ndarray) -> None:
         at_hand = nearest_neighbours(clusters, n_neighbors=30)
-        given_them = umap(clusters, 2, seed=3, neighbours=at_hand)
+        given_them = umap(clusters, 2, seed=3, precomputed_knn=at_hand)
         np.testing.assert_array_equal(given_them.coordinates, umap(clusters, 2, seed=3).coordinates)
         with pytest.raises(E5StudioError, match=r"need \(119, 14\)"):
-            umap(clusters[1:], 2, neighbours=at_hand)
+            umap(clusters[1:], 2, precomputed_knn=at_hand)
 
     @pytest.mark.parametrize("n", [5, 6, 16])
     def test_reduces_the_neighbourhood_of_a_small_set_and_says_so(self, clusters: np.ndarray, n: int) -> None:

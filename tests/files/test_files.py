@@ -176,7 +176,7 @@ class TestCsv:
 
     @pytest.mark.parametrize(
         ("content", "said"),
-        [("", "is empty"), ("id,text\n", "a header but no rows"), ("\n\n", "nothing but blank lines")],
+        [("", "is empty"), ("id,text\n", "has no rows"), ("\n\n", "nothing but blank lines")],
     )
     def test_nothing_to_read(self, write, content, said):
         with pytest.raises(FileFormatError, match=said):

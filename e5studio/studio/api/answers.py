@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from e5studio.analysis.attribution import WordShares, word_shares
-from e5studio.encode_report import EncodeReport
+from e5studio.encode_report import EncodeReport, ReportNotes, TextName
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError
 from e5studio.similarity import Hit, cos_sim, semantic_search
@@ -167,7 +167,11 @@ class Answers:
                 {"query": shown(query, _MAX_TEXT), "best": _hits(hits, passages)}
                 for query, hits in zip(queries, found, strict=True)
             ],
-            "notes": [note for what, report in zip(lists, reports, strict=True) for note in _notes(report, what)],
+            "notes": [
+                note
+                for texts, report in zip(lists, reports, strict=True)
+                for note in _notes(report, texts, lambda index: f"number {index + 1}")
+            ],
         }
 
     def explain(self, model: str, query: str, passage: str, instruction: str | None) -> dict[str, Any]:
@@ -189,8 +193,8 @@ class Answers:
             "word_pairs": None if pair.shares is None else _word_pairs(pair.shares),
             "notes": [
                 _NO_SUM if pair.shares is None else _SUM_ONLY,
-                *_notes(pair.reports[0], "the query"),
-                *_notes(pair.reports[1], "the passage"),
+                *_notes(pair.reports[0], "queries", lambda index: "the query"),
+                *_notes(pair.reports[1], "passages", lambda index: "the passage"),
             ],
         }
 
@@ -279,25 +283,9 @@ def _hits(hits: Sequence[Hit], passages: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _notes(report: EncodeReport, what: str) -> list[str]:
-    """What whoever asked would want to know and did not ask for."""
-    notes = []
-    if report.truncated:
-        first = report.truncated[0]
-        notes.append(
-            f"Cut off in {what}: {len(report.truncated)} of {report.n_texts} texts are longer than the {first.n_read} "
-            f"tokens that the model reads, and their ends were not read (the first is number {first.index + 1})."
-        )
-    if report.already_prompted:
-        notes.append(
-            f"{len(report.already_prompted)} of {report.n_texts} texts in {what} begin with a prompt already, and "
-            f"{report.prompt.text!r} was put in front of it. Give bare texts."
-        )
-    if report.n_replaced_surrogates:
-        notes.append(f"Broken characters (lone surrogates) in {what} were read as U+FFFD.")
-    if report.prompt.is_default_instruction:
-        notes.append(f"No instruction was given, so the model card's was taken: {report.prompt.instruction!r}.")
-    return notes
+def _notes(report: EncodeReport, texts: str, name: TextName) -> list[str]:
+    sentences = ReportNotes(texts).add(report, name).sentences()
+    return [sentence for kind, sentence in sentences.items() if kind != "unknown"]
 
 
 def _query_arguments(instruction: str | None) -> PromptArguments:

@@ -280,7 +280,7 @@ def _project(vectors: FloatArray, settings: MapSettings, near: TopK | None, stag
             n_neighbors=_umap_size(vectors, settings),
             min_dist=settings.min_dist,
             seed=settings.seed,
-            neighbours=near,
+            precomputed_knn=near,
             on_epoch=_telling(stage, 0.5, 1.0, "Laying out the map"),
         )
     if settings.method == "tsne":

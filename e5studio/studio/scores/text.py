@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
+
 from e5studio.analysis.ranking import ranks
-from e5studio.encode_report import EncodeReport, Truncation
+from e5studio.encode_report import NOTEWORTHY_UNKNOWN_SHARE, EncodeReport, ReportNotes
 from e5studio.models import ENGLISH, ModelMeta, list_models
 from e5studio.prompts import Prompt
 from e5studio.studio.charts.matrix import MAX_ROWS_WITH_OUTLINES
@@ -17,7 +19,6 @@ from e5studio.studio.scores.other_languages import foreign_texts
 from e5studio.studio.widgets.nodes import Node, hint, prompt_code
 
 _MAX_ITEMS = 8
-_UNKNOWN_WORTH_SAYING = 0.05
 _LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made of
 _LONG_WORDS = f" Or is it the length of a word? Many models know none of more than {_LONGEST_WORD} characters."
 
@@ -88,44 +89,21 @@ def _entry(box: TextList, index: int) -> list[Node]:
 def _front(name: str, prompt: Prompt) -> Node:
     if not prompt.text:
         return ["li", "", f"In front of {name.lower()}: nothing."]
-    tail = " (no instruction was given, so the cards' web search was taken)" if prompt.is_default_instruction else ""
-    return ["li", "", f"In front of {name.lower()}: ", prompt_code(prompt.text), tail]
+    return ["li", "", f"In front of {name.lower()}: ", prompt_code(prompt.text)]
 
 
-def _warnings(name: str, box: TextList, report: EncodeReport) -> list[str]:
-    found: list[str] = []
-    if box.empty:
-        lines = _some(map(str, box.empty))
-        found.append(f"Nothing to read in line {lines} of {name}: left out, the others were scored.")
-    found += [_truncated(box.labels[cut.index], cut) for cut in report.truncated[:_MAX_ITEMS]]
-    if len(report.truncated) > _MAX_ITEMS:
-        found.append(f"{len(report.truncated) - _MAX_ITEMS} more {name} were too long.")
-    places = [place for place, share in enumerate(report.unknown_share) if share >= _UNKNOWN_WORTH_SAYING]
-    unknown = [f"{box.labels[place]} ({report.unknown_share[place]:.0%})" for place in places]
-    unknown_texts = [box.texts[place] for place in places]
-    if unknown:
-        found.append(
-            f"Partly unknown to this model (share of tokens): {_some(unknown)}. Is it made for this language?"
-            + (_LONG_WORDS if any(map(_has_long_word, unknown_texts)) else "")
-        )
-    if report.already_prompted:
-        labels = _some(box.labels[index] for index in report.already_prompted)
-        found.append(f"{labels} already begin with a prompt; the model's own was put in front of it all the same.")
-    if report.n_replaced_surrogates:
-        found.append(f"Broken characters in {report.n_replaced_surrogates} {name} were replaced by �.")
-    return found
+def _warnings(texts: str, box: TextList, report: EncodeReport) -> list[str]:
+    sentences = ReportNotes(texts).add(report, lambda index: box.labels[index]).sentences()
+    if "unknown" in sentences:
+        rows = np.flatnonzero(report.unknown_share >= NOTEWORTHY_UNKNOWN_SHARE)
+        sentences["unknown"] += " Is it made for this language?"
+        sentences["unknown"] += _LONG_WORDS if any(_has_long_word(box.texts[row]) for row in rows) else ""
+    empty = f"Left out, because there is no text in it: line {_some(map(str, box.empty))} of {texts}."
+    return [*([empty] if box.empty else []), *sentences.values()]
 
 
 def _has_long_word(text: str) -> bool:
     return any(len(word) > _LONGEST_WORD for word in text.split())
-
-
-def _truncated(label: str, cut: Truncation) -> str:
-    if cut.exact:
-        read = f"the first {cut.n_read:,} of {cut.n_read + cut.n_dropped:,} tokens, and nothing after that"
-    else:
-        read = f"its first {cut.n_read:,} tokens, and nothing of the rest, which was not counted"
-    return f"{label} is too long: the model read {read}."
 
 
 def _to_do(result: ScoreResult) -> list[str]:

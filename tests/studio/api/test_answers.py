@@ -62,14 +62,14 @@ class TestSearch:
         long = "a summit of the mountain " * 300
         found = answers.search(OFFLINE, ["summit"], ["water", long], None, 1)
         [note] = found["notes"]
-        assert note.startswith("Cut off in passages: 1 of 2 texts")
-        assert "the first is number 2" in note
+        assert note.startswith("1 of 2 passages are longer than the 256 tokens")
+        assert "(number 2: " in note
         assert found["results"][0]["best"][0]["text"] == long[:400] + "…"
 
     def test_says_that_texts_bring_their_own_prompt_or_broken_characters(self, answers):
         notes = answers.search(ENGLISH, ["query: summit"], ["a \ud800 b"], None, 1)["notes"]
         assert len(notes) == 2
-        assert "begin with a prompt already" in notes[0]
+        assert "1 of 1 queries already begin with a prompt" in notes[0]
         assert "U+FFFD" in notes[1]
 
     @pytest.mark.parametrize(("queries", "passages", "what"), [([], ["a"], "queries"), (["a"], [], "passages")])

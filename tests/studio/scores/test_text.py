@@ -55,12 +55,13 @@ def test_a_line_break_in_a_prompt_can_be_seen(score):
 
 
 def test_a_default_instruction_is_confessed(score):
-    assert "no instruction was given" in said(scores_text.notes(score("protein", "a guideline", INSTRUCT)))
+    assert "No instruction was given" in said(scores_text.notes(score("protein", "a guideline", INSTRUCT)))
 
 
 def test_what_was_cut_is_named_with_both_numbers(score):
     text = said(scores_text.notes(score("protein", "short\n" + "word " * 700, OFFLINE, "none")))
-    assert "P2 is too long: the model read the first 256 of 702 tokens" in text
+    assert "1 of 2 passages are longer than the 256 tokens" in text
+    assert "(P2: 446 tokens)" in text
 
 
 def test_the_line_that_it_is_done_says_how_many_texts_were_cut(score):
@@ -75,9 +76,9 @@ def test_the_line_that_it_is_done_says_how_many_texts_were_cut(score):
 def test_empty_lines_unknown_tokens_and_prompts_in_the_text_are_told(score):
     text = said(scores_text.notes(score("query: protein\n\nधन्यवाद 漢字 한국어", "a guideline")))
     assert "line 2 of queries" in text
-    assert "Partly unknown" in text
+    assert "does not know (Q3: " in text
     assert "Q3" in text
-    assert "Q1 already begin" in text
+    assert "1 of 2 queries already begin with a prompt (Q1)" in text
 
 
 def test_a_word_too_long_for_the_tokenizer_is_not_taken_for_another_language_alone(score):
@@ -102,7 +103,7 @@ def test_an_error_says_so_where_an_earlier_result_is_still_in_sight():
 
 
 def test_broken_characters_are_told(score):
-    assert "Broken characters in 1 queries" in said(scores_text.notes(score("a \ud800 b", "a guideline")))
+    assert "1 of 1 queries have broken characters" in said(scores_text.notes(score("a \ud800 b", "a guideline")))
 
 
 def test_a_pair_shows_both_texts_and_only_pairs_that_exist(score):
@@ -266,9 +267,7 @@ def test_a_text_that_was_not_counted_to_its_end_gets_no_number_that_could_be_tak
     result = score("protein", "a guideline", OFFLINE, "none")
     result = replace(result, reports=(result.reports[0], replace(result.reports[1], truncated=(cut,))))
     text = said(scores_text.notes(result))
-    assert (
-        "P1 is too long: the model read its first 256 tokens, and nothing of the rest, which was not counted." in text
-    )
+    assert "(P1: at least 232 tokens)" in text
     assert "488" not in text
 
 
