@@ -202,12 +202,12 @@ def listen_late_changes(event: Any, inputs: Form, status: gr.HTML, told: str, sc
         inputs: What it was done with.
         status: Where it is said.
         told: What is said.
-        scored: Holds what came of it, whose `asked` are the inputs that it was done with.
+        scored: Holds what came of it, whose `request` is the inputs that it was done with.
     """
 
     def tell(done: Any, said: list[nodes.Node], *typed: Any) -> Any:
         is_done = bool(said) and said[0][1] == "e5-done"
-        is_same = done is None or _as_typed(done.asked) == _as_typed(score_request(*typed))
+        is_same = done is None or _as_typed(done.request) == _as_typed(score_request(*typed))
         return gr.skip() if is_same or not is_done else nodes.hint(told)
 
     event.then(tell, [scored, status, *inputs.typed], [status], **UNQUEUED)

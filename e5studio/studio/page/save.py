@@ -63,7 +63,7 @@ def export_page(result: ScoreResult, view: SharedView) -> Download:
     """JSON that opens the page again as it is, and holds what it shows for whoever reads it by program."""
     state = {
         "format": "e5studio page 1",
-        **saved_state(result.asked, view),
+        **saved_state(result.request, view),
         "result": {
             "model": result.meta.name,
             "fingerprint": result.fingerprint,

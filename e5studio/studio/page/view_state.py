@@ -64,7 +64,7 @@ def view_for(pending_view: PendingView | None, result: ScoreResult) -> SharedVie
     """The view that a link wishes for, if its inputs are those of the result."""
     if pending_view is None:
         return None
-    asked, wanted = result.asked, pending_view.inputs
+    asked, wanted = result.request, pending_view.inputs
     is_it = all(getattr(asked, name) == getattr(wanted, name) for name in FIELDS)
     return pending_view.view if is_it else None
 

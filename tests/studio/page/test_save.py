@@ -128,7 +128,7 @@ def test_a_saved_page_opens_as_it_was(result):
 
 
 def test_a_map_that_is_not_there_is_no_other_file(engine, result, placed):
-    other = engine.score(result.asked)
+    other = engine.score(result.request)
     for absent in (None, placed):
         with pytest.raises(VectorError, match="not there yet"):
             export("map.csv", other, absent)
