@@ -104,7 +104,7 @@ def test_an_error_is_a_sentence_and_what_was_shown_stays(open_page):
     page.locator("#e5-score").click()
     error = page.locator("#e5-status .e5-error")
     expect(error).to_contain_text("e5-large-v2 is not on this machine, and the Hub does not answer.")
-    expect(error).to_contain_text("such as all-MiniLM-L6-v2. What is shown is the result before.")
+    expect(error).to_contain_text("such as all-MiniLM-L6-v2. Showing the previous result.")
     expect(page.locator("#e5-heat .textpoint")).to_have_count(4)
 
     take_model(page, "intfloat/e5-base-v2")

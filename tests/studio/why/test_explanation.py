@@ -16,13 +16,10 @@ from e5studio.studio.why import text as why_text
 from e5studio.studio.why.explanation import explain_pair, leave_words_out
 from tests import corpus
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
+from tests.studio.node_text import text_of
 
 QUERIES = f"{corpus.PROTEIN_QUERY}\n{corpus.SUMMIT_QUERY}\nwhere do rivers run"
 PASSAGES = f"{corpus.PROTEIN_PASSAGE}\n{corpus.SUMMIT_PASSAGE}\nRivers run through valleys."
-
-
-def words_in(nodes):
-    return " ".join(node if isinstance(node, str) else words_in(node[2:]) for node in nodes)
 
 
 @pytest.fixture(params=[ENGLISH, INSTRUCT, OFFLINE])
@@ -127,19 +124,19 @@ class TestWords:
     def test_say_what_the_picture_does_not_mean(self, encoder, scored):
         found = explain_pair(encoder, scored, 0, 0)
         for is_centred in (False, True):
-            said = words_in(why_text.made_of(found, is_centred=is_centred))
+            said = text_of(why_text.made_of(found, is_centred=is_centred))
             assert "not why the model gives it" in said
-        assert f"{100 * found.shares.cosine:.2f}" in words_in(why_text.made_of(found, is_centred=False))
+        assert f"{100 * found.shares.cosine:.2f}" in text_of(why_text.made_of(found, is_centred=False))
 
     def test_say_which_score_is_explained_where_back_ends_differ(self, encoder, scored):
         found = explain_pair(encoder, scored, 0, 0)
         moved = replace(found, score=found.score + 1)
-        assert "Explained is the score" in words_in(why_text.made_of(moved, is_centred=False))
-        assert "Explained is" not in words_in(why_text.made_of(found, is_centred=False))
+        assert "This explains the score" in text_of(why_text.made_of(moved, is_centred=False))
+        assert "This explains" not in text_of(why_text.made_of(found, is_centred=False))
 
     def test_last_token_models_have_no_sum(self, encoder, scored):
         found = replace(explain_pair(encoder, scored, 0, 0), shares=None, centred=None)
-        assert "last token" in words_in(why_text.made_of(found, is_centred=False))
+        assert "last token" in text_of(why_text.made_of(found, is_centred=False))
 
     def test_marks_stand_on_the_words_that_matter(self, encoder, scored):
         found = explain_pair(encoder, scored, 0, 0)
@@ -151,7 +148,7 @@ class TestWords:
 
     def test_texts_come_back_whole(self, encoder, scored):
         found = explain_pair(encoder, scored, 0, 0)
-        said = words_in(why_text.what_was_read(found)).replace(" ", "")
+        said = text_of(why_text.what_was_read(found)).replace(" ", "")
         assert corpus.PROTEIN_PASSAGE.replace(" ", "") in said
 
 
