@@ -211,8 +211,8 @@ def listen_late_changes(event: Any, form: Form, status: gr.HTML, message: str, r
         result: Holds what the work made, whose `request` is its input.
     """
 
-    def compare(made: Any, shown: list[nodes.Node], *typed: Any) -> Changes:
-        is_same = made is None or _typed_fields(made.request) == _typed_fields(score_request(*typed))
+    def compare(result: Any, shown: list[nodes.Node], *typed: Any) -> Changes:
+        is_same = result is None or _typed_fields(result.request) == _typed_fields(score_request(*typed))
         return {} if is_same or not nodes.is_done(shown) else {status: nodes.hint(message)}
 
     event.then(compare, [result, status, *form.typed], [status], **UNQUEUED)

@@ -101,7 +101,7 @@ def score_columns(result: ScoreResult) -> Columns:
 
 
 def map_columns(result: ScoreResult, text_map: TextMap) -> Columns:
-    """The texts of a map, a row each: where they lie, their group, what is kept of their neighbourhood."""
+    """The texts of a map, a row each: where they lie, their group, the share of their neighbours that the map keeps."""
     labels, texts = result.points
     clusters = result.clusters
     names = cluster_names(texts, clusters.labels)

@@ -35,6 +35,7 @@ from e5studio.studio.map.tab import MapTab
 from e5studio.studio.page import text as page_text
 from e5studio.studio.page.save import export, export_page, valid_export
 from e5studio.studio.page.view_state import VIEW_FIELDS, PendingView, SharedView, read_view, view_for
+from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
 from e5studio.studio.serving.downloads import Download
@@ -135,8 +136,8 @@ class Sharing:
         view = view_for(pending_view, result)
         if result is None or view is None or view.cell is None:
             return {}
-        shown = self.scores.show_pair(result, *view.cell)
-        return PendingOutput(result.key, {**shown, **self.scores.why.explain(result, *view.cell)})
+        pair = {self.scores.pair: scores_text.pair(result, *view.cell)}
+        return PendingOutput(result.key, {**pair, **self.scores.why.explain(result, *view.cell)})
 
     def on_restored(self, result: ScoreResult | None, pending_view: PendingView | None) -> Changes:
         """Forget a link's view that is shown; by now it may be another link's."""

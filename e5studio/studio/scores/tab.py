@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import gradio as gr
 import numpy as np
 
@@ -16,7 +14,7 @@ from e5studio.studio.jobs.events import (
     UNQUEUED,
     Changes,
     PendingOutput,
-    fields_of,
+    cell_of,
     pending_state,
     show_if_current,
 )
@@ -101,14 +99,8 @@ class ScoresTab:
 
     def on_pick(self, result: ScoreResult | None, event: gr.EventData) -> Changes:
         """A cell or a row was picked."""
-        fields = fields_of(event)
-        return self.show_pair(result, fields.get("row"), fields.get("column"))
-
-    def show_pair(self, result: ScoreResult | None, row: Any, column: Any) -> Changes:
-        """Show the texts of a cell in full; nothing for indices that a forged event may hold."""
-        if result is None or not isinstance(row, int) or not isinstance(column, int):
-            return {self.pair: []}
-        return {self.pair: scores_text.pair(result, row, column)}
+        cell = cell_of(event)
+        return {self.pair: [] if result is None or cell is None else scores_text.pair(result, *cell)}
 
 
 def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:

@@ -140,24 +140,20 @@ def _to_do(result: ScoreResult) -> list[str]:
     meta = result.meta
     longer = (each for each in list_models() if each.max_tokens > meta.max_tokens and each.languages == meta.languages)
     other = next(
-        (f", or take a model that reads more: {_short(each)} reads {each.max_tokens:,}" for each in longer), ""
+        (f", or take a model that reads more: {each.short_name} reads {each.max_tokens:,}" for each in longer), ""
     )
     return [f"Split long texts before scoring (in Python split_to_fit does it){other}."]
 
 
 def _not_english(boxes: Sequence[TextList], meta: ModelMeta) -> list[str]:
-    named = [f"{box.labels[place]} ({language})" for box in boxes for place, language in foreign_texts(box.texts)]
+    named = [f"{box.labels[index]} ({language})" for box in boxes for index, language in foreign_texts(box.texts)]
     if not named:
         return []
     other = next(each for each in list_models() if each.group == "Multilingual")
     return [
-        f"Hardly English: {_some(named)}. {_short(meta)} is made for English, and what it scores in other languages is "
-        f"not to be trusted. Take a multilingual model, such as {_short(other)}."
+        f"Hardly English: {_some(named)}. {meta.short_name} is made for English; do not trust its scores of texts in "
+        f"other languages. Take a multilingual model, such as {other.short_name}."
     ]
-
-
-def _short(meta: ModelMeta) -> str:
-    return meta.name.rsplit("/", 1)[-1]
 
 
 def _token_range(reports: Sequence[EncodeReport]) -> str:

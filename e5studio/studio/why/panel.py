@@ -18,8 +18,8 @@ from e5studio.studio.jobs.events import (
     UNQUEUED,
     Changes,
     PendingOutput,
+    cell_of,
     components_of,
-    fields_of,
     pending_state,
     show_if_current,
 )
@@ -117,11 +117,8 @@ class WhyPanel:
 
     def on_pick(self, result: ScoreResult | None, event: gr.EventData) -> PendingOutput | Changes:
         """A cell was picked."""
-        fields = fields_of(event)
-        row, column = fields.get("row"), fields.get("column")
-        if result is None or not isinstance(row, int) or not isinstance(column, int):
-            return {}
-        return PendingOutput(result.key, self.explain(result, row, column))
+        cell = cell_of(event)
+        return {} if result is None or cell is None else PendingOutput(result.key, self.explain(result, *cell))
 
     def on_view(self, explanation: Explanation | None, view: str) -> Changes:
         """The other way to show the shares was chosen."""
