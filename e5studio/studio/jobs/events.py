@@ -1,7 +1,7 @@
-"""Event settings: unqueued events, concurrency groups, stale results.
+"""How the page's events run: which answer at once, which wait for their turn, and what came too late.
 
-The page reports progress in words, so Gradio shows no spinner. No event of the page is an endpoint for programs; those
-are in `e5studio.studio.api.endpoints`.
+Whatever the page itself tells in words needs no spinner of Gradio's, and what the page calls is no endpoint for
+programs; those are in `e5studio.studio.api.endpoints`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNQUEUED: dict[str, Any] = {**_OWN, "queue": False}
 """For what takes a moment."""
 
 ENCODE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": None}
-"""For what runs a model. It starts at once, to report the length of the queue, and waits in `Engine.encode_queue`."""
+"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Engine.encode_queue`."""
 
 PROJECT_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
 """For what places texts on a map or groups them: one at a time in this process."""
@@ -43,7 +43,7 @@ SAVE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_lim
 
 
 Changes = dict[Any, Any]
-"""What a callback changes, by component; others stay as they are."""
+"""What a callback changes, by component; what is left out stays as it is."""
 
 
 def components_of(*parts: Any) -> list[Any]:
@@ -97,12 +97,12 @@ def show_if_current(event: Any, pending: gr.State, result: gr.State, outputs: Se
     return event.then(show, [result, pending], [pending, *outputs], **UNQUEUED)
 
 
-def fields_of(event: gr.EventData) -> dict[str, Any]:
-    """What one of our scripts sent with an event; nothing for a forged event that holds no object."""
-    return event._data if isinstance(event._data, dict) else {}
-
-
 def cell_of(event: gr.EventData) -> tuple[int, int] | None:
     """Row and column of the cell that was picked; None for a forged event."""
     row, column = (fields_of(event).get(name) for name in ("row", "column"))
     return (row, column) if isinstance(row, int) and isinstance(column, int) else None
+
+
+def fields_of(event: gr.EventData) -> dict[str, Any]:
+    """What a script of ours sent with an event; nothing where it is no object, as only a forged one is."""
+    return event._data if isinstance(event._data, dict) else {}

@@ -61,14 +61,14 @@ def valid_settings(
     seed: Any = None,
 ) -> MapSettings:
     """Settings from what came over the wire: what is no valid value becomes the default."""
-    usual = MapSettings()
+    default = MapSettings()
     return MapSettings(
-        method=next((each for each in METHODS if each == method), usual.method),
+        method=next((each for each in METHODS if each == method), default.method),
         n_dims=3 if n_dims == 3 else 2,
-        n_neighbors=int(_within(n_neighbors, 2, MAX_NEIGHBOURHOOD, usual.n_neighbors)),
-        min_dist=_within(min_dist, 0, 1, usual.min_dist),
-        perplexity=_within(perplexity, 1, MAX_NEIGHBOURHOOD, usual.perplexity),
-        seed=int(_within(seed, 0, MAX_SEED, usual.seed)),
+        n_neighbors=int(_within(n_neighbors, 2, MAX_NEIGHBOURHOOD, default.n_neighbors)),
+        min_dist=_within(min_dist, 0, 1, default.min_dist),
+        perplexity=_within(perplexity, 1, MAX_NEIGHBOURHOOD, default.perplexity),
+        seed=int(_within(seed, 0, MAX_SEED, default.seed)),
     )
 
 
@@ -77,9 +77,9 @@ def valid_colour(colour: Any) -> Colour:
     return next((each for each in COLOURS if each == colour), "role")
 
 
-def _within(value: Any, low: float, high: float, usual: float) -> float:
+def _within(value: Any, low: float, high: float, default: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # NaN
-        return usual
+        return default
     return min(max(value, low), high)
 
 

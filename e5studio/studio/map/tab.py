@@ -149,8 +149,10 @@ class MapTab:
         self, pending: gr.State, result: ScoreResult | None, colour: str, *settings: Any
     ) -> Iterator[Changes]:
         """Another setting was chosen."""
-        if result is not None:
-            yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings))
+        if result is None:
+            yield {}  # Gradio empties the outputs of a generator that yields nothing
+            return
+        yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings))
 
     def on_colour(self, result: ScoreResult | None, text_map: TextMap | None, colour: str) -> PendingOutput | Changes:
         """Another colouring was chosen."""

@@ -128,6 +128,7 @@ class Sharing:
         """Draw a link's map, unless it is the first map of every result."""
         view = view_for(pending_view, result)
         if result is None or view is None or (view.placing == MapSettings() and view.colour == "role"):
+            yield {}
             return
         yield from self.map.place(pending, result, view.colour, view.placing)
 

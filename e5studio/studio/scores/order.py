@@ -29,7 +29,7 @@ def matrix_order(result: ScoreResult, order: Order) -> tuple[Indices, Indices]:
 
 
 def valid_order(order: Any) -> Order:
-    """The order of this name, or the usual one."""
+    """The order of this name, or the default."""
     return next((each for each in ORDERS if each == order), "written")
 
 

@@ -139,6 +139,7 @@ class WhyPanel:
     ) -> Iterator[Changes]:
         """Show what each word does, a few words at a time."""
         if result is None or explanation is None:
+            yield {}
             return
         session = str(request.session_hash)
         stop = self._streams.start(session)
