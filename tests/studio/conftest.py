@@ -16,6 +16,7 @@ import pytest
 from e5studio.analysis.projection import pca
 from e5studio.errors import ModelUnavailableError
 from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from tests.studio.browsing import GATE, LEAVING
@@ -84,6 +85,16 @@ def stand_in_pool(encoders, request):
 @pytest.fixture(scope="session")
 def engine(stand_in_pool):
     return Engine(stand_in_pool, Limits(max_texts=64, max_characters=20_000))
+
+
+@pytest.fixture(scope="session")
+def score(engine):
+    """Scores texts as the form would."""
+
+    def ask(queries, passages, model=ENGLISH, prompt_mode="retrieval", **more):
+        return engine.score(ScoreRequest(model, prompt_mode, queries, passages, **more))
+
+    return ask
 
 
 @pytest.fixture(scope="module")

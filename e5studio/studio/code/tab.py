@@ -11,7 +11,8 @@ from e5studio.studio.code.code_view import code_view
 from e5studio.studio.code.state import MAX_INLINE_BYTES, ScoredState, state_of
 from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.form.form import CHANGED, Form, listen_changes, listen_late_changes
+from e5studio.studio.form.form import Form, listen_changes, listen_late_changes
+from e5studio.studio.form.text import CHANGED
 from e5studio.studio.jobs.events import UNQUEUED, PendingOutput, pending_state, show_if_current
 from e5studio.studio.serving.downloads import as_payload
 from e5studio.studio.widgets import nodes
@@ -100,11 +101,13 @@ def listen_code(tab: CodeTab, scored: Any, inputs: Form, result: gr.State) -> No
         result: What the page shows.
     """
     drafted = pending_state()
-    made = scored.then(_code_of_new, [result, tab.address], [drafted], js=_WITH_ADDRESS, **UNQUEUED)
+
+    def code_of_new(found: ScoreResult | None, address: str) -> Any:
+        if found is None:
+            return gr.skip()
+        return PendingOutput(found.key, dict(zip(tab.outputs, show_code(state_of(found, address)), strict=True)))
+
+    made = scored.then(code_of_new, [result, tab.address], [drafted], js=_WITH_ADDRESS, **UNQUEUED)
     shown = show_if_current(made, drafted, result, tab.outputs)
     listen_changes(inputs, tab.status, CHANGED, [inputs.link.opened])
     listen_late_changes(shown, inputs, tab.status, CHANGED, result)
-
-
-def _code_of_new(found: ScoreResult | None, address: str) -> Any:
-    return gr.skip() if found is None else PendingOutput(found.key, show_code(state_of(found, address)))

@@ -48,7 +48,7 @@ class Comparison:
     @property
     def asked(self) -> ScoreRequest:
         """What the page held."""
-        return self.first.asked
+        return self.first.request
 
     @property
     def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
@@ -224,7 +224,7 @@ class PromptGrid:
     @property
     def asked(self) -> ScoreRequest:
         """What the page held."""
-        return self.usual.asked
+        return self.usual.request
 
 
 def try_prompts(

@@ -209,7 +209,7 @@ def _setting(result: ScoreResult) -> list[Node | str]:
     prompt_mode = next(
         choice.label for choice in prompt_modes_of(result.meta.prompt_kind) if choice.prompt_mode == result.prompt_mode
     )
-    asked = result.asked
+    asked = result.request
     how = ", ".join(
         [short, prompt_mode]
         + (["float32" if asked.dtype == "auto" else asked.dtype])

@@ -32,14 +32,11 @@ from e5studio.studio.charts.points import (
 )
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus, FloatArray
 from e5studio.studio.engine.progress import OnStage
+from e5studio.studio.map import text as map_text
 from e5studio.studio.map.placing import (
     N_NEIGHBOURS,
     MapSettings,
     Method,
-    groups_in_words,
-    in_words,
-    too_few,
-    trust_in_words,
 )
 
 CorpusColour = Literal["plain", "column", "group", "tokens", "score"]
@@ -129,12 +126,12 @@ def place_corpus(embedded: EmbeddedCorpus, settings: MapSettings, on_stage: OnSt
     true = _of_rows(near, judged) if near is not None else _nearest(vectors, judged)
     kept = float(kept_neighbours(true, found.coordinates, rows_of=judged).mean())
     trust = _trust(vectors, found.coordinates, judged)
-    words, axis_names = in_words(found, settings)
+    words, axis_names = map_text.method(found, settings), map_text.axis_names(found)
     sentences = [
         f"Vectors of {embedded.meta.name.rsplit('/', 1)[-1]}.",
         words,
         _worth(trust, kept, true.ids.shape[1], len(judged), n),
-        too_few(n, settings.method),
+        map_text.few_texts(n, settings.method),
     ]
     caption = " ".join(sentence for sentence in sentences if sentence)
     return CorpusMap(
@@ -315,7 +312,7 @@ def _trust(vectors: FloatArray, coordinates: FloatArray, judged: NDArray[np.int6
 def _worth(trust: float | None, kept: float, k: int, n_judged: int, n: int) -> str:
     if trust is None:
         return ""
-    words = f"{trust_in_words(trust)} Of the {k} texts nearest to each, {kept:.0%} are nearest to it on the map too."
+    words = f"{map_text.trust(trust)} Of the {k} texts nearest to each, {kept:.0%} are nearest to it on the map too."
     return words if n_judged == n else f"{words} Both are estimated on {n_judged:,} of the {n:,} texts."
 
 
@@ -350,7 +347,7 @@ def _by_group(embedded: EmbeddedCorpus, groups: CorpusGroups | None) -> _Coloure
         (f"{number} {name}".strip(), np.flatnonzero(groups.labels == number - 1).tolist())
         for number, name in enumerate(groups.names, 1)
     ]
-    words = groups_in_words(len(groups.names), groups.silhouette)
+    words = map_text.groups(len(groups.names), groups.silhouette)
     if groups.n_fitted < len(groups.labels):
         words += f" Found in {groups.n_fitted:,} texts drawn at random; the others went to the nearest group."
     return _Coloured(category_groups(members, ("", [])), None, words)

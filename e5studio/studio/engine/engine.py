@@ -258,7 +258,7 @@ class Engine:
             StoppedError: `on_stage` asked to stop.
         """
         stage = on_stage or ignore_progress
-        asked = result.asked
+        asked = result.request
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
         with self.encoder(result.meta, stage, asked.dtype, asked.backend) as encoder:

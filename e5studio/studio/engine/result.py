@@ -39,7 +39,7 @@ class ScoreResult:
     """Scores and all that is said of them.
 
     Attributes:
-        asked: What the page held.
+        request: What the page held.
         meta: The model that made them.
         prompt_mode: How the texts were used.
         queries: Rows.
@@ -55,7 +55,7 @@ class ScoreResult:
         key: Of this result alone; what was worked out for another must not be shown beside it.
     """
 
-    asked: ScoreRequest
+    request: ScoreRequest
     meta: ModelMeta
     prompt_mode: PromptMode
     queries: TextList

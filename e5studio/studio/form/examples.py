@@ -1,4 +1,4 @@
-"""Texts to try, one click away: the model cards' own examples and a larger set of ours."""
+"""Texts to try: the examples on the model cards, and larger ones."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from e5studio.studio.engine.prompt_modes import PromptMode
 
 @dataclass(frozen=True)
 class Example:
-    """Content for the boxes.
+    """Content for the form.
 
     Attributes:
         title: What the button says.
         queries: One query each.
         passages: One passage each.
-        prompt_mode: How the texts are meant; where a model doesn't know it, its usual way is taken.
+        prompt_mode: Replaced by the model's usual one where it does not know it.
         instruction: The task, for models that take one.
         hint: Where the texts come from and what they need.
     """

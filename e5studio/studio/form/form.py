@@ -1,10 +1,11 @@
-"""The form: model, use, texts, examples and the two buttons."""
+"""The form: model, prompt mode, texts, examples, Score and Copy link."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
@@ -25,57 +26,129 @@ from e5studio.studio.engine.text_box import Limits, Separator
 from e5studio.studio.form import text as form_text
 from e5studio.studio.form.examples import EXAMPLES, Example
 from e5studio.studio.form.link import FIELDS, SharedForm
-from e5studio.studio.form.share_link import keep_script, share_link
-from e5studio.studio.jobs.events import UNQUEUED
+from e5studio.studio.form.share_link import note_script, share_link
+from e5studio.studio.jobs.events import UNQUEUED, Changes
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.headings import heading
 from e5studio.studio.widgets.model_picker import model_picker
 from e5studio.studio.widgets.text_tree import text_tree
 
-_FIRST = EXAMPLES[0]
-CHANGED = "Changed since it was scored. Press Score again."
-"""Beside a result whose inputs are no longer those on the page."""
 
-
-@dataclass(frozen=True)
 class Form:
-    """The components that other parts of the page listen to or write to."""
+    """The left column of the page.
 
-    picker: gr.HTML
-    start: gr.HTML
-    prompt_mode: gr.Radio
-    prompts: gr.HTML
-    instruction: gr.Textbox
-    queries: gr.Textbox
-    passages: gr.Textbox
-    separator: gr.Radio
-    examples: tuple[tuple[gr.Button, Example], ...]
-    score: gr.Button
-    stop: gr.Button
-    share: gr.Button
-    link: gr.HTML
-    status: gr.HTML
+    Args:
+        choice: The model that it starts with, and why.
+        limits: Of the texts.
+    """
+
+    def __init__(self, choice: ModelChoice, limits: Limits) -> None:
+        meta = get_model_meta(choice.name)
+        kind = meta.prompt_kind
+        prompt_mode = prompt_modes_of(kind)[0].prompt_mode
+        with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
+            heading("Model", level=2)
+            self.picker = model_picker(choice.name, picker_models(), elem_id="e5-model")
+            self.start = text_tree(form_text.chosen_model(choice, model_card(choice.name)), elem_id="e5-start")
+            self.prompt_mode = gr.Radio(
+                prompt_mode_choices(kind), value=prompt_mode, label="How the texts are used", elem_id="e5-use"
+            )
+            self.prompts = text_tree(form_text.prompts(kind, prompt_mode), elem_id="e5-prompts")
+            self.instruction = gr.Textbox(
+                WEB_SEARCH_INSTRUCTION,
+                label="Instruction",
+                info="The task in one sentence",
+                lines=2,
+                max_lines=4,
+                visible=takes_instruction(kind, prompt_mode),
+                elem_id="e5-instruction",
+            )
+            with gr.Row(elem_id="e5-examples", elem_classes="e5-pills"):
+                gr.HTML('<span class="e5-examples-label">Try</span>', apply_default_css=False)
+                self._examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
+            self.queries = gr.Textbox(
+                "\n".join(EXAMPLES[0].queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(prompt_mode)
+            )
+            self.passages = gr.Textbox(
+                "\n".join(EXAMPLES[0].passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(prompt_mode)
+            )
+            self.separator = gr.Radio(
+                [("Each line is a text", "line"), ("Blank lines between texts", "blank_line")],
+                value="line",
+                label="Where a text ends",
+                show_label=False,
+                container=False,
+                elem_id="e5-separator",
+            )
+            with gr.Column(elem_id="e5-actions"):
+                self.status = text_tree(form_text.start_hint(limits), elem_id="e5-status", live="polite")
+                with gr.Row(elem_id="e5-buttons"):
+                    self.score = gr.Button("Score", variant="primary", elem_id="e5-score")
+                    self.stop = gr.Button("Stop", elem_id="e5-stop", visible=False)
+                    self.share = gr.Button("Copy link", elem_id="e5-share", min_width=0)
+                self.link = share_link(FIELDS, elem_id="e5-link")
 
     @property
     def typed(self) -> list[Any]:
-        """What a person gave, in the order of the fields of `ScoreRequest`."""
+        """The inputs of a callback that takes `score_request`'s arguments."""
         return [self.picker, self.prompt_mode, self.queries, self.passages, self.instruction, self.separator]
 
-    @property
-    def adapted(self) -> list[Any]:
-        """What changes with the model and the use, in the order of `_adapt`."""
-        return [self.prompt_mode, self.prompts, self.instruction, self.queries, self.passages]
+    def connect(self) -> None:
+        """React to the choice of a model, a prompt mode or an example."""
+        # Why the page started with a model says nothing of another, which a link or a reload may bring, too.
+        reason = f"(model) => model === {json.dumps(self.picker.value)} ? {json.dumps([self.start.value])} : [[]]"
+        self.picker.change(None, [self.picker], [self.start], js=reason, **UNQUEUED)
+        listen_changes(self, self.status, form_text.CHANGED)
+        chosen = [self.picker, self.prompt_mode]
+        outputs = [self.prompt_mode, self.prompts, self.instruction, self.queries, self.passages]
+        events = [
+            self.picker.choose(self.on_model, chosen, outputs, **UNQUEUED),
+            self.prompt_mode.input(self.adapt, chosen, outputs, **UNQUEUED),
+        ]
+        for button, example in zip(self._examples, EXAMPLES, strict=True):
+            fill = functools.partial(self.on_example, example)
+            events.append(button.click(fill, [self.picker], [*outputs, self.separator, self.status], **UNQUEUED))
+        self.note_after(self.link.edited, *(event.then for event in events))
 
-    @property
-    def filled(self) -> list[Any]:
-        """In the order of `filled`."""
-        return [self.picker, *self.adapted, self.separator, self.status]
+    def note_after(self, *listeners: Any) -> None:
+        """After each of these events, have the browser's tab note what the form holds, for a reload."""
+        for listener in listeners:
+            listener(None, self.typed, None, js=note_script(FIELDS), **UNQUEUED)
+
+    def on_model(self, model: str, prompt_mode: str) -> Changes:
+        """Another model was chosen."""
+        return self.adapt(model, mode_for_other_model(prompt_mode))
+
+    def on_example(self, example: Example, model: str) -> Changes:
+        """An example was chosen."""
+        texts = "\n".join(example.queries), "\n".join(example.passages)
+        filled = self.fill(SharedForm(model, example.prompt_mode, *texts, example.instruction, "line"))
+        return {**filled, self.status: nodes.hint(example.hint + ".")}
+
+    def adapt(self, model: str, prompt_mode: str) -> Changes:
+        """Offer what the model knows, and name the text boxes as this prompt mode does."""
+        kind = offered(model).prompt_kind
+        mode = valid_prompt_mode(kind, prompt_mode)
+        return {
+            **mode_changes(self.prompt_mode, self.instruction, model, prompt_mode),
+            self.prompts: form_text.prompts(kind, mode),
+            self.queries: gr.update(**_left(mode)),
+            self.passages: gr.update(**_right(mode)),
+        }
+
+    def fill(self, shared: SharedForm) -> Changes:
+        """Fill all but the model."""
+        changes = self.adapt(shared.model, shared.prompt_mode)
+        changes[self.instruction] |= {"value": shared.instruction}
+        changes[self.queries] |= {"value": shared.queries}
+        changes[self.passages] |= {"value": shared.passages}
+        return {**changes, self.separator: shared.separator}
 
 
 def score_request(
     model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str
 ) -> ScoreRequest:
-    """What a person gave, from the values of `Form.typed`."""
+    """The request that the values of `Form.typed` make."""
     ending: Separator = "blank_line" if separator == "blank_line" else "line"
     return ScoreRequest(model, prompt_mode, queries, passages, instruction, ending)
 
@@ -85,199 +158,75 @@ def picker_models() -> list[dict[str, Any]]:
     return [asdict(card) | {"parameters": card.parameters} for card in model_cards()]
 
 
-def start_words(choice: ModelChoice) -> list[nodes.Node]:
-    """Which model the page starts with, and why."""
-    return form_text.chosen_model(choice, model_card(choice.name))
-
-
-def render_form(choice: ModelChoice, limits: Limits) -> Form:
-    """Lay out the panel."""
-    kind = get_model_meta(choice.name).prompt_kind
-    prompt_mode = prompt_modes_of(kind)[0].prompt_mode
-    with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
-        heading("Model", level=2)
-        picker = model_picker(choice.name, picker_models(), elem_id="e5-model")
-        start = text_tree(start_words(choice), elem_id="e5-start")
-        radio = gr.Radio(prompt_mode_choices(kind), value=prompt_mode, label="How the texts are used", elem_id="e5-use")
-        prompts = text_tree(form_text.prompts(kind, prompt_mode), elem_id="e5-prompts")
-        instruction = gr.Textbox(
-            WEB_SEARCH_INSTRUCTION,
-            label="Instruction",
-            info="The task in one sentence",
-            lines=2,
-            max_lines=4,
-            visible=takes_instruction(kind, prompt_mode),
-            elem_id="e5-instruction",
-        )
-        with gr.Row(elem_id="e5-examples", elem_classes="e5-pills"):
-            gr.HTML('<span class="e5-examples-label">Try</span>', apply_default_css=False)
-            buttons = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
-        queries = gr.Textbox(
-            "\n".join(_FIRST.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(prompt_mode)
-        )
-        passages = gr.Textbox(
-            "\n".join(_FIRST.passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(prompt_mode)
-        )
-        separator = gr.Radio(
-            [("Each line is a text", "line"), ("Blank lines between texts", "blank_line")],
-            value="line",
-            label="Where a text ends",
-            show_label=False,
-            container=False,
-            elem_id="e5-separator",
-        )
-        with gr.Column(elem_id="e5-actions"):
-            start_hint = f"Up to {limits.max_texts} texts in a box. Ctrl + Enter scores, too."
-            status = text_tree(nodes.hint(start_hint), elem_id="e5-status", live="polite")
-            with gr.Row(elem_id="e5-buttons"):
-                score = gr.Button("Score", variant="primary", elem_id="e5-score")
-                stop = gr.Button("Stop", elem_id="e5-stop", visible=False)
-                share = gr.Button("Copy link", elem_id="e5-share", min_width=0)
-            link = share_link(FIELDS, elem_id="e5-link")
-    examples = tuple(zip(buttons, EXAMPLES, strict=True))
-    return Form(
-        picker,
-        start,
-        radio,
-        prompts,
-        instruction,
-        queries,
-        passages,
-        separator,
-        examples,
-        score,
-        stop,
-        share,
-        link,
-        status,
-    )
-
-
-def listen_form(inputs: Form) -> None:
-    """React to the choice of a model, a use or an example."""
-    adapted = inputs.adapted
-    chosen = [inputs.picker, inputs.prompt_mode]
-    # Why the page started with a model is of no use beside another, which a link or a reload may bring, too.
-    told = f"(model) => model === {json.dumps(inputs.picker.value)} ? {json.dumps([inputs.start.value])} : [[]]"
-    inputs.picker.change(None, [inputs.picker], [inputs.start], js=told, **UNQUEUED)
-    listen_changes(inputs, inputs.status, CHANGED)
-    filled_in = [*adapted, inputs.separator, inputs.status]
-    made = [
-        inputs.picker.choose(_take_model, chosen, adapted, **UNQUEUED),
-        inputs.prompt_mode.input(_adapt, chosen, adapted, **UNQUEUED),
-        *(
-            button.click(_filler(example), [inputs.picker], filled_in, **UNQUEUED)
-            for button, example in inputs.examples
-        ),
-    ]
-    keep(inputs, inputs.link.edited, *(event.then for event in made))
-
-
-def keep(inputs: Form, *events: Any) -> None:
-    """After each of these events, have the visitor's own tab note what the inputs are, for a reload."""
-    for event in events:
-        event(None, inputs.typed, None, js=keep_script(FIELDS), **UNQUEUED)
-
-
-def listen_changes(inputs: Form, status: gr.HTML, told: str, others: Sequence[Any] = ()) -> None:
-    """Have a status that says that something is done say that the inputs have changed since, once they have.
-
-    Args:
-        inputs: What may change.
-        status: Where it is said.
-        told: What is said.
-        others: Events of more that may change.
-    """
-    # The result stays in sight; only what says that it is done must not go on saying so.
-    tell = f"""(told) => [told?.[0]?.[1] === "e5-done" ? {json.dumps(nodes.hint(told))} : told]"""
-    # A box's own `input` says nothing of what is pasted or deleted.
-    for changed in (inputs.picker.choose, inputs.link.typed, *others):
-        changed(None, [status], [status], js=tell, **UNQUEUED)
-
-
-def listen_late_changes(event: Any, inputs: Form, status: gr.HTML, told: str, scored: gr.State) -> None:
-    """After long work: have its status say that the inputs changed while it ran, if they did.
-
-    Args:
-        event: The work.
-        inputs: What it was done with.
-        status: Where it is said.
-        told: What is said.
-        scored: Holds what came of it, whose `asked` are the inputs that it was done with.
-    """
-
-    def tell(done: Any, said: list[nodes.Node], *typed: Any) -> Any:
-        is_done = bool(said) and said[0][1] == "e5-done"
-        is_same = done is None or _as_typed(done.asked) == _as_typed(score_request(*typed))
-        return gr.skip() if is_same or not is_done else nodes.hint(told)
-
-    event.then(tell, [scored, status, *inputs.typed], [status], **UNQUEUED)
-
-
-def _as_typed(asked: ScoreRequest) -> tuple[str, ...]:
-    return tuple(getattr(asked, name) for name in FIELDS)
-
-
-def _take_model(model: str, prompt_mode: str) -> tuple[Any, ...]:
-    """Another model is used in its usual way: "no prompt" must not be carried over from a model that knows no other."""
-    return _adapt(model, "" if prompt_mode == "none" else prompt_mode)
-
-
-def _adapt(model: str, prompt_mode: str) -> tuple[Any, ...]:
-    """Offer what the model knows, and call the boxes what they are under this use."""
-    kind = offered(model).prompt_kind
-    known = valid_prompt_mode(kind, prompt_mode)
-    return (
-        gr.update(choices=prompt_mode_choices(kind), value=known),
-        form_text.prompts(kind, known),
-        gr.update(visible=takes_instruction(kind, known)),
-        gr.update(**_left(known)),
-        gr.update(**_right(known)),
-    )
-
-
-def _filler(example: Example) -> Any:
-    def fill(model: str) -> tuple[Any, ...]:
-        radio, prompts, instruction, queries, passages = _adapt(model, example.prompt_mode)
-        return (
-            radio,
-            prompts,
-            {**instruction, "value": example.instruction},
-            {**queries, "value": "\n".join(example.queries)},
-            {**passages, "value": "\n".join(example.passages)},
-            "line",
-            nodes.hint(example.hint + "."),
-        )
-
-    return fill
-
-
-def filled(found: SharedForm | None, told: list[nodes.Node]) -> list[Any]:
-    """The inputs of a link, as the values of `Form.filled`; they stay as they are where there are none."""
-    if found is None:
-        return [*[gr.skip()] * 7, told]
-    radio, prompts, instruction, queries, passages = _adapt(found.model, found.prompt_mode)
-    return [
-        found.model,
-        radio,
-        prompts,
-        {**instruction, "value": found.instruction},
-        {**queries, "value": found.queries},
-        {**passages, "value": found.passages},
-        found.separator,
-        told,
-    ]
-
-
 def prompt_mode_choices(kind: PromptKind) -> list[tuple[str, str]]:
-    """The ways to use texts with a model of this kind, for a radio."""
+    """The prompt modes of a kind of model, for a radio."""
     return [(choice.label, choice.prompt_mode) for choice in prompt_modes_of(kind)]
 
 
+def mode_changes(radio: gr.Radio, instruction: gr.Textbox, model: str, prompt_mode: str) -> Changes:
+    """Offer the prompt modes of a model, and its instruction where it takes one.
+
+    Args:
+        radio: Chooses the prompt mode.
+        instruction: Is shown where the model takes one.
+        model: A name from the page.
+        prompt_mode: Chosen where the model knows it, else the model's usual one.
+    """
+    kind = offered(model).prompt_kind
+    mode = valid_prompt_mode(kind, prompt_mode)
+    return {
+        radio: gr.update(choices=prompt_mode_choices(kind), value=mode),
+        instruction: gr.update(visible=takes_instruction(kind, mode)),
+    }
+
+
+def mode_for_other_model(prompt_mode: str) -> str:
+    """The prompt mode after another model was chosen: "none" is not carried over from a model that knows no other."""
+    return "" if prompt_mode == "none" else prompt_mode
+
+
+def listen_changes(form: Form, status: gr.HTML, message: str, others: Sequence[Any] = ()) -> None:
+    """Replace a status that says "done" by a message, once the form changes.
+
+    Args:
+        form: What may change.
+        status: Where the message is shown.
+        message: Says that the result is older than the form.
+        others: Further events after which this holds.
+    """
+    # The result stays in sight; only the status must not go on saying that it is done.
+    replace = f"""(status) => [status?.[0]?.[1] === "{nodes.DONE}" ? {json.dumps(nodes.hint(message))} : status]"""
+    # A text box's own `input` says nothing of what is pasted or deleted.
+    for listener in (form.picker.choose, form.link.typed, *others):
+        listener(None, [status], [status], js=replace, **UNQUEUED)
+
+
+def listen_late_changes(event: Any, form: Form, status: gr.HTML, message: str, result: gr.State) -> None:
+    """After long work, show a message in its status if the form changed while it ran.
+
+    Args:
+        event: The work.
+        form: What the work took its input from.
+        status: Where the message is shown.
+        message: Says that the result is older than the form.
+        result: Holds what the work made, whose `request` is its input.
+    """
+
+    def compare(result: Any, shown: list[nodes.Node], *typed: Any) -> Changes:
+        is_same = result is None or _typed_fields(result.request) == _typed_fields(score_request(*typed))
+        return {} if is_same or not nodes.is_done(shown) else {status: nodes.hint(message)}
+
+    event.then(compare, [result, status, *form.typed], [status], **UNQUEUED)
+
+
+def _typed_fields(request: ScoreRequest) -> tuple[str, ...]:
+    return tuple(getattr(request, name) for name in FIELDS)
+
+
 def _left(prompt_mode: PromptMode) -> dict[str, Any]:
-    return {"label": side_labels(prompt_mode).left, "placeholder": "One text per line"}
+    return {"label": side_labels(prompt_mode).left, "placeholder": form_text.ONE_TEXT_PER_LINE}
 
 
 def _right(prompt_mode: PromptMode) -> dict[str, Any]:
     names = side_labels(prompt_mode)
-    return {"label": names.right, "placeholder": names.right_hint or "One text per line"}
+    return {"label": names.right, "placeholder": names.right_hint or form_text.ONE_TEXT_PER_LINE}

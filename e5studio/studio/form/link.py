@@ -1,4 +1,4 @@
-"""What a link or a saved page holds, checked as anything that comes from strangers. Knows no Gradio."""
+"""The form in a link or a saved page; checked, for it comes from strangers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from e5studio.tokenization import replace_surrogates
 
 
 class LinkError(E5StudioError, ValueError):
-    """A link or a file that does not hold what a page of ours put into it."""
+    """The link or file holds no page of this Studio."""
 
 
 @dataclass(frozen=True)
 class SharedForm:
-    """The inputs of a page."""
+    """What a form holds."""
 
     model: str
     prompt_mode: PromptMode
@@ -33,14 +33,14 @@ FIELDS: tuple[str, ...] = tuple(each.name for each in fields(SharedForm))
 
 
 def read_link(state: Any, limits: Limits) -> SharedForm:
-    """The inputs that a link or a file holds.
+    """The form that a link or a file holds.
 
     Args:
         state: What the browser unpacked.
         limits: Of the texts' length.
 
     Raises:
-        LinkError: It is damaged, or made for another version of the page.
+        LinkError: It is damaged, or of another version of the page.
         UnknownModelError: Its model is not offered here.
     """
     if not isinstance(state, dict) or not all(isinstance(state.get(name), str) for name in FIELDS):
@@ -51,9 +51,9 @@ def read_link(state: Any, limits: Limits) -> SharedForm:
     longest = max(len(state[name]) for name in FIELDS)
     if longest > limits.max_characters:
         raise LinkError(
-            f"This link or file holds {longest:,} characters in a box; at most {limits.max_characters:,} are taken."
+            f"This link or file holds {longest:,} characters in one box; the limit is {limits.max_characters:,}."
         )
-    # As a text box gives them back.
+    # As a text box returns them.
     text = {name: replace_surrogates(re.sub("\r\n?", "\n", state[name])) for name in FIELDS}
     meta = offered(text["model"])
     separator: Separator = "blank_line" if text["separator"] == "blank_line" else "line"

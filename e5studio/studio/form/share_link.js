@@ -1,4 +1,4 @@
-// Brings to the page what its own link, a saved file or this tab before a reload holds. Given by Gradio: element, trigger, props, watch.
+// Opens a link to the page, a saved file, or what this tab noted before a reload. Gradio provides element, trigger, props, watch.
 const file = element.querySelector("input[type=file]");
 const MAX_CHARACTERS = 8_000_000; // more than any page of ours holds
 
@@ -14,16 +14,16 @@ async function unpack(packed) {
   return JSON.parse(text);
 }
 
-async function unfile(chosen) {
+async function readFile(chosen) {
   if (chosen.size > 4 * MAX_CHARACTERS) throw new Error("too long");
   return JSON.parse(await chosen.text());
 }
 
-async function bring(reading) {
+async function openState(reading) {
   try {
-    const held = await reading;
-    const state = Object.fromEntries(FIELDS.filter((name) => name in held).map((name) => [name, held[name]]));
-    trigger("opened", { state }); // the numbers are made anew
+    const read = await reading;
+    const state = Object.fromEntries(FIELDS.filter((name) => name in read).map((name) => [name, read[name]]));
+    trigger("opened", { state }); // the numbers are computed again
   } catch {
     trigger("opened", { state: null });
   }
@@ -31,40 +31,40 @@ async function bring(reading) {
 
 function open() {
   const match = /^#s=([\w-]+)$/.exec(location.hash);
-  if (match) bring(unpack(match[1]));
+  if (match) openState(unpack(match[1]));
   return Boolean(match);
 }
 
-function bringBack() {
+function openNote() {
   let state = null;
   try {
-    state = JSON.parse(sessionStorage.getItem(KEPT));
+    state = JSON.parse(sessionStorage.getItem(NOTE));
   } catch {
-    return; // the browser keeps nothing, or something else wrote there
+    return; // the browser stores nothing, or something else wrote there
   }
-  if (state) trigger("opened", { state, is_kept: true });
+  if (state) trigger("opened", { state, is_note: true });
 }
 
 const isAmong = (event, selector) => event.target instanceof Element && event.target.closest(selector);
-const clearTold = () => (element.querySelector(".e5-link-told").textContent = "");
+const clearStatus = () => (element.querySelector(".e5-link-told").textContent = "");
 let edit = 0;
 
-// A reload must not bring back what the address held before.
+// A reload must not open an old link again.
 function edited() {
-  clearTold();
+  clearStatus();
   if (location.hash.startsWith("#s=")) history.replaceState(null, "", location.pathname + location.search);
   trigger("typed", {});
   clearTimeout(edit);
   edit = setTimeout(() => trigger("edited", {}), 100); // by then Gradio knows what was typed
 }
 
-// While other texts are scored, and for a moment after, a click is lost: so it is repeated until the button reacts.
+// A click is lost while other texts are scored, and for a moment after: repeat it until the button reacts.
 function press(button) {
-  let left = 10;
+  let attempts = 10;
   const click = () => {
-    if (!left) return stop();
+    if (!attempts) return stop();
     if (button.disabled) return;
-    left -= 1;
+    attempts -= 1;
     button.click();
   };
   const timer = setInterval(click, 200);
@@ -83,15 +83,15 @@ const NEXT = {
 };
 
 file.addEventListener("change", () => {
-  if (file.files.length) bring(unfile(file.files[0]));
+  if (file.files.length) openState(readFile(file.files[0]));
   file.value = ""; // the same file may be opened again
 });
 addEventListener("hashchange", open);
 addEventListener("input", (event) => isAmong(event, "#e5-inputs") && edited());
 addEventListener("click", (event) => {
   if (isAmong(event, "#e5-examples button")) edited();
-  else if (isAmong(event, "button#e5-score")) clearTold();
+  else if (isAmong(event, "button#e5-score")) clearStatus();
 });
-// What came with the value must have reached the page first.
+// Wait until the page shows what came with the value.
 watch("value", () => setTimeout(NEXT[props.value?.then] || (() => {}), 50));
-if (!open()) bringBack(); // a link is what somebody asked for
+if (!open()) openNote(); // a link goes before a note

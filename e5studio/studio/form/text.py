@@ -12,7 +12,11 @@ from e5studio.studio.engine.prompt_modes import (
     side_labels,
     takes_instruction,
 )
-from e5studio.studio.widgets.nodes import Node, hint, prompt_code
+from e5studio.studio.engine.text_box import Limits
+from e5studio.studio.widgets.nodes import Node, hint, para, prompt_code, span
+
+CHANGED = "Changed since it was scored. Press Score again."
+ONE_TEXT_PER_LINE = "One text per line"
 
 
 def chosen_model(choice: ModelChoice, card: ModelCard) -> list[Node]:
@@ -20,19 +24,20 @@ def chosen_model(choice: ModelChoice, card: ModelCard) -> list[Node]:
     return hint(f"Started with {card.short_name}: {choice.reason}.")
 
 
+def start_hint(limits: Limits) -> list[Node]:
+    """What the status says before anything was scored."""
+    return hint(f"Up to {limits.max_texts} texts in each box. Ctrl + Enter scores, too.")
+
+
 def prompts(kind: PromptKind, prompt_mode: PromptMode) -> list[Node]:
-    """What is put in front of each side, and when this use is right."""
-    words = side_labels(prompt_mode)
+    """The prompt of each side, and when this prompt mode is right."""
     explanation = next(choice.explanation for choice in prompt_modes_of(kind) if choice.prompt_mode == prompt_mode)
-    nodes: list[Node] = [["p", "e5-hint", explanation]]
     if prompt_mode == "none":
-        return nodes
+        return hint(explanation)
     instruction = "{instruction}" if takes_instruction(kind, prompt_mode) else None
     left, right = prompts_in_front(kind, prompt_mode, instruction)
-    if prompt_mode == "symmetric":
-        return [*nodes, ["p", "e5-prompts", ["span", "", "every text ", prompt_code(left.text)]]]
-    sides = [
-        ["span", "", f"{words.left.lower()} ", prompt_code(left.text)],
-        ["span", "", f"{words.right.lower()} ", prompt_code(right.text)],
-    ]
-    return [*nodes, ["p", "e5-prompts", *sides]]
+    names = side_labels(prompt_mode)
+    sides = [(names.left.lower(), left), (names.right.lower(), right)]
+    shown = [("every text", left)] if prompt_mode == "symmetric" else sides
+    prompts = [span(f"{name} ", prompt_code(prompt.text)) for name, prompt in shown]
+    return [*hint(explanation), para(*prompts, css="e5-prompts")]

@@ -63,15 +63,15 @@ def components_of(*parts: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class PendingOutput:
-    """What was worked out for a result, before it is known whether the page still shows that result.
+    """What was computed for a result, before it is known whether the page still shows that result.
 
     Attributes:
         of: The result's key.
-        values: Of the components that it is for.
+        changes: What it changes on the page.
     """
 
     of: str
-    values: Sequence[Any]
+    changes: Changes
 
 
 def pending_state() -> gr.State:
@@ -79,22 +79,28 @@ def pending_state() -> gr.State:
     return gr.State(None)
 
 
-def show_if_current(made: Any, draft: gr.State, result: gr.State, outputs: Sequence[Any]) -> Any:
-    """After an event: show its draft, or drop it where another result has come while it was made.
+def show_if_current(event: Any, pending: gr.State, result: gr.State, outputs: Sequence[Any]) -> Any:
+    """After an event: show its pending output, or drop it where the page shows another result by now.
 
     Args:
-        made: The event that writes `draft`.
-        draft: Of `pending_state`.
+        event: The event that writes `pending`.
+        pending: Of `pending_state`.
         result: What the page shows.
-        outputs: The components that the draft's values are for.
+        outputs: The components that the pending output may change.
     """
 
-    def adopt(found: ScoreResult | None, drafted: PendingOutput | None) -> list[Any]:
-        if found is None or drafted is None or drafted.of != found.key:
-            return [gr.skip()] * (1 + len(outputs))
-        return [None, *drafted.values]
+    def show(current: ScoreResult | None, output: PendingOutput | None) -> Changes:
+        if current is None or output is None or output.of != current.key:
+            return {}
+        return {pending: None, **output.changes}
 
-    return made.then(adopt, [result, draft], [draft, *outputs], **UNQUEUED)
+    return event.then(show, [result, pending], [pending, *outputs], **UNQUEUED)
+
+
+def cell_of(event: gr.EventData) -> tuple[int, int] | None:
+    """Row and column of the cell that was picked; None for a forged event."""
+    row, column = (fields_of(event).get(name) for name in ("row", "column"))
+    return (row, column) if isinstance(row, int) and isinstance(column, int) else None
 
 
 def fields_of(event: gr.EventData) -> dict[str, Any]:

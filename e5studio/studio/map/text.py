@@ -4,9 +4,87 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from e5studio.analysis.projection import Projection
+from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.formatting import shown
+from e5studio.studio.formatting import fixed, shown
+from e5studio.studio.map.placing import Colour, MapSettings, Method, TextMap, joined_texts
+from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.nodes import Node
+
+_FEW_TEXTS = 15  # with fewer, UMAP and t-SNE show more of themselves than of the texts
+
+
+def invitation() -> list[Node]:
+    """What the empty tab says."""
+    return nodes.invitation("See which texts lie near each other", "Press Score first: the map shows the same texts.")
+
+
+def point_help(text_map: TextMap) -> list[Node]:
+    """What can be done with points."""
+    lasso = " Loop some with the lasso above the map to list them alone."
+    is_plane = text_map.coordinates.shape[1] == 2
+    return nodes.hint("Click a point to see what truly lies next to it." + (lasso if is_plane else ""))
+
+
+def caption(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None) -> list[Node]:
+    """How the map came about, what it is worth, and what its colours and lines mean."""
+    sentences = [
+        f"Vectors of {result.meta.short_name}.",
+        _sides(result, text_map)
+        if text_map.settings.method == "axis"
+        else method(text_map.projection, text_map.settings),
+        trust(text_map.trust),
+        few_texts(len(result.vectors), text_map.settings.method),
+        _colours(result) if colour == "cluster" else "",
+        _lines(result, text_map, picked),
+    ]
+    return nodes.hint(" ".join(sentence for sentence in sentences if sentence))
+
+
+def method(projection: Projection, settings: MapSettings) -> str:
+    """What PCA, UMAP or t-SNE shows, and with which settings."""
+    if projection.method == "umap":
+        # UMAP itself takes n - 1 for less; a caller took fewer because there are many texts.
+        amount = "few" if projection.n_neighbors == len(projection.coordinates) - 1 else "many"
+        fewer = _instead_of(projection.n_neighbors, settings.n_neighbors, amount)
+        how = f"{projection.n_neighbors} neighbours{fewer}, distance {projection.min_dist:g}, seed {projection.seed}"
+        return f"UMAP keeps neighbours together; far distances mean little ({how})."
+    if projection.method == "tsne":
+        fewer = _instead_of(projection.perplexity, settings.perplexity, "few")
+        how = f"perplexity {projection.perplexity:.0f}{fewer}, seed {projection.seed}"
+        return f"t-SNE keeps near neighbours together; sizes and distances of groups mean nothing ({how})."
+    share = sum(projection.explained_variance or ())
+    return f"PCA shows the directions in which the texts differ most: {share:.0%} of the variance."
+
+
+def axis_names(projection: Projection, sides: tuple[str, str] = ("", "")) -> list[str]:
+    """Titles of axes that mean something; of the axis between the sides, `sides` are the names."""
+    shares = projection.explained_variance or ()
+    if projection.method == "pca":
+        return [f"Component {number} ({share:.0%})" for number, share in enumerate(shares, 1)]
+    first = f"{sides[0].lower()} \N{RIGHTWARDS ARROW} {sides[1].lower()}"
+    return [f"{'most beside it' if index else first} ({share:.0%})" for index, share in enumerate(shares)]
+
+
+def trust(value: float | None) -> str:
+    """What a trustworthiness means."""
+    return "" if value is None else f"Trustworthiness {value:.2f} (1: neighbours on the map are neighbours in truth)."
+
+
+def few_texts(n_texts: int, method: Method) -> str:
+    """A warning where UMAP or t-SNE show more of themselves than of so few texts; "" elsewhere."""
+    if method not in ("umap", "tsne") or n_texts >= _FEW_TEXTS:
+        return ""
+    return f"With fewer than {_FEW_TEXTS} texts its shape says little; PCA is the safer picture."
+
+
+def groups(n_groups: int, silhouette: float) -> str:
+    """How far apart the groups by k-means are."""
+    if n_groups < 2:
+        return "There are too few different texts for groups."
+    how = "clearly" if silhouette >= 0.5 else "somewhat" if silhouette >= 0.2 else "hardly"
+    return f"{n_groups} groups by k-means, {how} apart (silhouette {silhouette:.2f}), named by their own words."
 
 
 def point(result: ScoreResult, label: str, neighbours: Sequence[tuple[str, str, float]] = ()) -> list[Node]:
@@ -14,13 +92,45 @@ def point(result: ScoreResult, label: str, neighbours: Sequence[tuple[str, str, 
     labels, texts = result.points
     if label not in labels:
         return []
-    index = labels.index(label)
-    nodes: list[Node] = [["dl", "e5-pair", ["dt", "", label], ["dd", "", shown(texts[index])]]]
+    text = nodes.pairs([(label, shown(texts[labels.index(label)]))])
     if not neighbours:
-        return nodes
-    entries: list[Node] = []
-    for name, text, score in neighbours:
-        number = f"{score:.1f}".replace("-", "\N{MINUS SIGN}")
-        entries += [["dt", "", f"{name} {number}"], ["dd", "", shown(text, 200)]]
-    title = "Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines"
-    return [*nodes, ["h3", "", title], ["dl", "e5-pair e5-near", *entries]]
+        return [text]
+    near = [(f"{name} {fixed(score)}", shown(other, 200)) for name, other, score in neighbours]
+    heading = nodes.title("Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines")
+    return [text, heading, nodes.pairs(near, css="e5-pair e5-near")]
+
+
+def _instead_of(used: float | None, requested: float, amount: str) -> str:
+    if used is None or used >= requested:
+        return ""
+    return f" in place of {requested:.0f}, for there are {amount} texts"
+
+
+def _sides(result: ScoreResult, text_map: TextMap) -> str:
+    names = side_labels(result.prompt_mode)
+    [share, *_] = text_map.projection.explained_variance or (0.0,)
+    ends = f"the mean of the {names.left.lower()} to that of the {names.right.lower()}"
+    return f"The first axis leads from {ends}: {share:.0%} of the variance."
+
+
+def _colours(result: ScoreResult) -> str:
+    sentence = groups(result.clusters.n_clusters, result.clusters.silhouette)
+    if result.is_self:
+        return sentence
+    names = side_labels(result.prompt_mode)
+    return f"{sentence} Circles are {names.left.lower()}, diamonds {names.right.lower()}."
+
+
+def _lines(result: ScoreResult, text_map: TextMap, picked: str | None) -> str:
+    n_lines = len(joined_texts(result, text_map, picked))
+    if not n_lines:
+        return ""
+    if picked in result.points[0]:
+        return f"Lines join {picked} to the {n_lines} texts nearest to it in all dimensions."
+    if result.is_self:
+        joined = "A line joins each text to its best match"
+    elif result.prompt_mode == "symmetric":
+        joined = "A line joins each of the texts to its best match among those that they are compared with"
+    else:
+        joined = "A line joins each query to its best passage"
+    return f"{joined}, found in all dimensions, not on the map."

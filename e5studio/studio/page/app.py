@@ -1,4 +1,4 @@
-"""Lays out the Studio's page and connects it to the handlers; building it has no side effects."""
+"""Lays out the Studio's page and binds its events; building it has no side effects."""
 
 from __future__ import annotations
 
@@ -15,30 +15,34 @@ from e5studio.studio.api.endpoints import publish
 from e5studio.studio.code.tab import listen_code, render_code
 from e5studio.studio.compare.tab import listen_compare, render_compare
 from e5studio.studio.corpus.tab import listen_corpus, render_corpus
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from e5studio.studio.diagnose.tab import listen_diagnose, render_diagnose
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
 from e5studio.studio.engine.zero_gpu import is_zero_gpu
-from e5studio.studio.form.form import (
-    CHANGED,
-    listen_form,
-    listen_late_changes,
-    picker_models,
-    render_form,
-    score_request,
+from e5studio.studio.form.form import Form, listen_late_changes, picker_models, score_request
+from e5studio.studio.form.text import CHANGED
+from e5studio.studio.jobs.button import JobButton
+from e5studio.studio.jobs.events import (
+    ENCODE_QUEUE,
+    UNQUEUED,
+    Changes,
+    PendingOutput,
+    components_of,
+    pending_state,
+    show_if_current,
 )
-from e5studio.studio.jobs.button import listen_stop, run_with_progress
-from e5studio.studio.jobs.events import ENCODE_QUEUE, UNQUEUED, PendingOutput, pending_state, show_if_current
-from e5studio.studio.jobs.job import SessionJobs
 from e5studio.studio.map.placing import TextMap
-from e5studio.studio.map.tab import first_map, listen_map, render_map, warm_once
+from e5studio.studio.map.tab import MapTab, warm_once
 from e5studio.studio.page import privacy
-from e5studio.studio.page.share import Page, after_scoring, listen_sharing
+from e5studio.studio.page.share import Sharing
 from e5studio.studio.page.view_state import PendingView, view_for
 from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.other_languages import warm_finder
-from e5studio.studio.scores.tab import listen_scores, render_scores, show_scores
+from e5studio.studio.scores.tab import ScoresTab
+from e5studio.studio.services import Services
+from e5studio.studio.serving.downloads import DOWNLOADS
 from e5studio.studio.serving.gradio_patches import LeanBlocks
 from e5studio.studio.serving.presence import presence
 from e5studio.studio.serving.uploads import KEPT_SECONDS
@@ -57,7 +61,7 @@ _SWITCH_THEME = """
 element.querySelector(".e5-theme").addEventListener("click", () => document.body.classList.toggle("dark"));
 """
 _WARM_AFTER_SECONDS = 10
-_SWEEP_SECONDS = 300  # between two looks for uploaded files that are over
+_SWEEP_SECONDS = 300  # between two searches for old uploaded files
 
 # Where the columns stand below each other, a result would appear out of sight.
 _SHOW_RESULTS = """() => {
@@ -79,120 +83,123 @@ def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
     )
     with demo:
         publish(engine, choice.name)  # first: of two events with one name, the later gets another
+        page = _Page(Services(engine, DOWNLOADS, VISITOR_STORES), choice)
+        page.connect()
+        demo.load(page.on_load, None, [page.form.picker, page.presence], **UNQUEUED)
+    return demo
+
+
+class _Page:
+    """The form beside the tabs; made inside gr.Blocks."""
+
+    def __init__(self, services: Services, choice: ModelChoice) -> None:
+        self._services = services
+        self._score_on_gpu = services.engine.on_gpu(services.engine.score)
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
-        result = gr.State(None)
-        pending_view = gr.State(None)
+        self.result = gr.State(None)
+        self.pending_view = gr.State(None)
         with gr.Row(elem_id="e5-main"):
-            inputs = render_form(choice, engine.limits)
+            self.form = Form(choice, services.engine.limits)
             with (
                 gr.Column(elem_id="e5-results", elem_classes="e5-panel"),
-                gr.Tabs(elem_id="e5-tabs") as tabs,
+                gr.Tabs(elem_id="e5-tabs") as self.tabs,
             ):
                 with gr.Tab("Scores", id="scores"):
-                    scores = render_scores()
-                with gr.Tab("Map", id="map") as map_page:
-                    chart = render_map()
+                    self.scores = ScoresTab(services)
+                with gr.Tab("Map", id="map") as self.map_page:
+                    self.map = MapTab(services)
                 with gr.Tab("Compare", id="compare"):
-                    comparison = render_compare(choice.name)
+                    self.compare = render_compare(choice.name)
                 with gr.Tab("Corpus", id="corpus"):
-                    corpus = render_corpus()
-                with gr.Tab("Diagnose", id="diagnose") as diagnosis_page:
-                    diagnosis = render_diagnose()
+                    self.corpus = render_corpus()
+                with gr.Tab("Diagnose", id="diagnose") as self.diagnose_page:
+                    self.diagnose = render_diagnose()
                 with gr.Tab("Code", id="code"):
-                    code = render_code()
+                    self.code = render_code()
         text_tree(privacy.PRIVACY_NOTICE, elem_id="e5-keeps")
-        present = presence(elem_id="e5-presence")
-        page = Page(inputs, scores, chart, tabs, result, pending_view)
-        listen_form(inputs)
-        stop_leaving_out = listen_scores(scores, engine, result)
-        inputs.score.click(stop_leaving_out, **UNQUEUED)
-        listen_map(chart, result)
-        listen_compare(comparison, inputs, engine, result)
-        changed = listen_corpus(corpus, inputs, engine)
-        listen_sharing(page, engine)
-        scored = _listen_score(page, engine)
-        listen_code(code, scored, inputs, result)
-        listen_diagnose(diagnosis, diagnosis_page, engine, result, corpus.token, after=[scored, *changed])
-        map_page.select(_warm, **UNQUEUED)
-        demo.load(_first_paint, None, [inputs.picker, present], **UNQUEUED)
-    return demo
+        self.presence = presence(elem_id="e5-presence")
+        self._score_job = JobButton(self.form.score, self.form.stop, self.form.status)
+        self._sharing = Sharing(services, self.form, self.scores, self.map, self.tabs, self.result, self.pending_view)
+
+    def connect(self) -> None:
+        """Bind the events."""
+        form, engine, result = self.form, self._services.engine, self.result
+        form.connect()
+        self.scores.connect(result)
+        self.map.connect(result)
+        form.score.click(self.scores.why.on_stop, **UNQUEUED)
+        listen_compare(self.compare, form, engine, result)
+        changed = listen_corpus(self.corpus, form, engine)
+        self._sharing.connect()
+        scored = self._connect_score()
+        listen_code(self.code, scored, form, result)
+        listen_diagnose(self.diagnose, self.diagnose_page, engine, result, self.corpus.token, after=[scored, *changed])
+        self.map_page.select(_warm, **UNQUEUED)
+
+    def _connect_score(self) -> Any:
+        """Score on request; returns the event after which other texts are scored."""
+        form, result = self.form, self.result
+        scored = form.score.click(
+            self.on_score,
+            [result, self.pending_view, *form.typed],
+            [form.score, form.stop, form.status, result, *components_of(self.scores)],
+            trigger_mode="once",
+            **ENCODE_QUEUE,
+        )
+        self._score_job.connect_stop()
+        # An event of its own, so that the scores need not wait for the map. Another yield would not do: the browser
+        # makes the second output from the first in place, and may do so before the first is drawn.
+        pending = pending_state()
+        inputs = [result, self.map.text_map, self.pending_view]
+        placed = scored.then(self.on_scored, inputs, [pending], **UNQUEUED)
+        show_if_current(placed, pending, result, [*components_of(self.map), form.link])
+        scored.then(None, js=_SHOW_RESULTS, **UNQUEUED)
+        listen_late_changes(scored, form, form.status, CHANGED, result)
+        return scored
+
+    def on_load(self, request: gr.Request) -> Changes:
+        """A page was opened: say which models are here, and prepare what is slow the first time."""
+        _warm_soon()
+        warm_finder()
+        return {self.form.picker: gr.update(models=picker_models()), self.presence: str(request.session_hash)}
+
+    def on_score(
+        self, previous: ScoreResult | None, pending_view: PendingView | None, request: gr.Request, *typed: Any
+    ) -> Iterator[Changes]:
+        """Score was pressed: shows the progress, then the scores or what went wrong."""
+
+        def show(result: ScoreResult) -> Changes:
+            view = view_for(pending_view, result)
+            shown = self.scores.show(result, view.order if view else "written")
+            return {self.form.status: scores_text.summary(result), self.result: result, **shown}
+
+        known = [previous] if previous else []
+        score = functools.partial(self._score, score_request(*typed), known)
+        yield from self._score_job.run(request, score, show, is_result_left=previous is not None)
+
+    def on_scored(
+        self, result: ScoreResult | None, text_map: TextMap | None, pending_view: PendingView | None
+    ) -> PendingOutput | Changes:
+        """Texts were scored: draw their map."""
+        if result is None or (text_map is not None and text_map.of == result.key):  # the result is an older one
+            return {}
+        changes = {**self.map.show(result), **self._sharing.after_scoring(result, pending_view)}
+        return PendingOutput(result.key, changes)
+
+    def _score(self, score_request: ScoreRequest, known: Sequence[ScoreResult], on_stage: OnStage) -> ScoreResult:
+        if is_zero_gpu():  # works in another process, which reports no progress and cannot be stopped
+            return self._score_on_gpu(score_request, before=known)
+        return self._services.engine.score(score_request, on_stage, before=known)
 
 
 def _warm() -> None:
     warm_once()
 
 
-def _first_paint(request: gr.Request) -> Any:
-    """Freshen what is said of the models' files, and have ready what is slow the first time."""
-    _warm_soon()
-    warm_finder()
-    return gr.update(models=picker_models()), str(request.session_hash)
-
-
 @functools.cache
 def _warm_soon() -> threading.Timer:
-    # Compiling takes both cores for seconds, and the first thing that people do is press Score.
+    # Compiling takes both cores for seconds, and visitors press Score first.
     timer = threading.Timer(_WARM_AFTER_SECONDS, warm_once)
     timer.daemon = True
     timer.start()
     return timer
-
-
-def _listen_score(page: Page, engine: Engine) -> Any:
-    """Score on request; gives the event after which other texts are scored."""
-    running = SessionJobs()
-    inputs = page.inputs
-    scores = [page.result, *page.scores.outputs]
-    first = pending_state()
-    scored = inputs.score.click(
-        _scorer(engine, running, len(scores)),
-        [page.result, page.pending_view, *inputs.typed],
-        [inputs.score, inputs.stop, inputs.status, *scores],
-        trigger_mode="once",
-        **ENCODE_QUEUE,
-    )
-    # An event of its own, so that the scores need not wait for the map. A yield more would not do: the browser works
-    # out the second from the first in place, and may do so before the first is drawn.
-    made = scored.then(_map_of_new, [page.result, page.chart.placed, page.pending_view], [first], **UNQUEUED)
-    show_if_current(made, first, page.result, [*page.chart.outputs, inputs.link])
-    scored.then(None, js=_SHOW_RESULTS, **UNQUEUED)
-    listen_late_changes(scored, inputs, inputs.status, CHANGED, page.result)
-
-    listen_stop(inputs.stop, running)
-    return scored
-
-
-def _map_of_new(found: ScoreResult | None, placed: TextMap | None, pending_view: PendingView | None) -> Any:
-    if found is None or (placed is not None and placed.of == found.key):  # nothing was scored
-        return gr.skip()
-    return PendingOutput(found.key, [*first_map(found), after_scoring(view_for(pending_view, found))])
-
-
-def _scorer(engine: Engine, running: SessionJobs, n_shown: int) -> Any:
-    """The work behind the Score button: tells what is done, then shows the scores or what went wrong."""
-    gpu_score = engine.on_gpu(engine.score)
-
-    def work(asked: ScoreRequest, before: Sequence[ScoreResult], tell: OnStage) -> ScoreResult:
-        if is_zero_gpu():  # it works in another process, where nothing can be told or stopped
-            return gpu_score(asked, before=before)
-        return engine.score(asked, tell, before=before)
-
-    def score(
-        before: ScoreResult | None, pending_view: PendingView | None, request: gr.Request, *typed: Any
-    ) -> Iterator[list[Any]]:
-        asked = score_request(*typed)
-
-        def show(found: ScoreResult) -> list[Any]:
-            view = view_for(pending_view, found)
-            return [scores_text.summary(found), found, *show_scores(found, view.order if view else "written")]
-
-        yield from run_with_progress(
-            running,
-            request,
-            functools.partial(work, asked, [before] if before else []),
-            show,
-            n_shown=n_shown,
-            is_result_left=before is not None,
-        )
-
-    return score

@@ -5,11 +5,11 @@
     const button = document.querySelector("button#e5-score");
     if (!button || button.disabled) return;
     event.preventDefault();
-    // The text box sends what was typed when it loses the focus at the latest.
+    // The text box sends what was typed when it loses the focus.
     setTimeout(() => button.click(), 0);
   }
 
-  // 1 opens the first tab, 2 the second, where nobody is writing.
+  // 1 opens the first tab, 2 the second, unless the focus is in a text box.
   function openTab(event) {
     const tab = document.querySelectorAll("#e5-tabs [role=tab]")[Number(event.key) - 1];
     if (!tab || isWritten(event.target)) return;
@@ -24,7 +24,7 @@
     else if (/^[1-9]$/.test(event.key) && !isHeld && !event.altKey) openTab(event);
   });
 
-  // On a phone Gradio hides the link to the API and leaves the dot behind it; style sheets of ours do not reach there.
+  // On a phone Gradio hides the link to the API but not the dot behind it, which our style sheets do not reach.
   const style = document.createElement("style");
   style.textContent = "@media (max-width: 640px) { footer .divider { display: none } }";
   document.head.append(style);

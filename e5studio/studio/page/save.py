@@ -1,4 +1,4 @@
-"""Results -> files to save: CSV, Parquet, NumPy, and JSON that opens the page again. Knows no Gradio."""
+"""Files to save: CSV, Parquet, NumPy, and JSON that opens the page again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ Export = Literal[
 ]
 EXPORTS: tuple[Export, ...] = get_args(Export)
 
-
 _MAX_TEXT_CHARACTERS = 20_000_000
 
 
@@ -39,31 +38,31 @@ def valid_export(kind: object) -> Export:
     raise VectorError(f"{str(kind)[:80]!r} is no file that can be saved; {', '.join(EXPORTS)} are.")
 
 
-def export(kind: Export, result: ScoreResult, placed: TextMap | None = None) -> Download:
+def export(kind: Export, result: ScoreResult, text_map: TextMap | None = None) -> Download:
     """A file of a result.
 
     Args:
         kind: What it holds and how; CSV marks what a spreadsheet would take for a formula by an apostrophe, the other
             formats hold texts as they are.
         result: What is saved.
-        placed: Its map, needed for a file of the map.
+        text_map: Its map, needed for a file of the map.
 
     Raises:
-        VectorError: A file of a map that is not there.
+        VectorError: There is no map to save.
         MissingDependencyError: Parquet without pyarrow.
     """
     if kind == "scores.npy":
         return table_file(kind, npy_bytes(result.scores))
     if kind == "vectors.npy":
         return table_file(kind, npy_bytes(result.vectors))
-    return columns_file(kind, _columns(kind, result, placed), {"fingerprint": result.fingerprint})
+    return columns_file(kind, _columns(kind, result, text_map), {"fingerprint": result.fingerprint})
 
 
 def export_page(result: ScoreResult, view: SharedView) -> Download:
-    """JSON that opens the page again as it is, and holds what it shows for whoever reads it by program."""
+    """JSON that opens the page again as it is, and holds its scores for programs."""
     state = {
         "format": "e5studio page 1",
-        **saved_state(result.asked, view),
+        **saved_state(result.request, view),
         "result": {
             "model": result.meta.name,
             "fingerprint": result.fingerprint,
@@ -79,9 +78,9 @@ def export_page(result: ScoreResult, view: SharedView) -> Download:
 
 
 def score_columns(result: ScoreResult) -> Columns:
-    """All pairs (of a text with itself none), a row each: labels, texts, score, rank and softmax share in per cent.
+    """A row for each pair of two texts: labels, texts, score, rank and softmax share in per cent.
 
-    Many long texts, each in hundreds of pairs, are left out; files of the map or of the vectors hold each once.
+    Leaves out many long texts, each in hundreds of pairs; files of the map or of the vectors hold each once.
     """
     scores = result.counted
     rows, columns = np.nonzero(np.isfinite(scores))
@@ -101,34 +100,32 @@ def score_columns(result: ScoreResult) -> Columns:
     }
 
 
-def map_columns(result: ScoreResult, placed: TextMap) -> Columns:
-    """The texts of a map, a row each: where they lie, their group, what is kept of their neighbourhood."""
+def map_columns(result: ScoreResult, text_map: TextMap) -> Columns:
+    """The texts of a map, a row each: where they lie, their group, the share of their neighbours that the map keeps."""
     labels, texts = result.points
     clusters = result.clusters
     names = cluster_names(texts, clusters.labels)
     n_queries = len(result.queries)
-    names_of_sides = [
-        side.lower() for side in (side_labels(result.prompt_mode).left, side_labels(result.prompt_mode).right)
-    ]
-    axes = {name: placed.coordinates[:, axis] for axis, name in enumerate("xyz"[: placed.coordinates.shape[1]])}
+    sides = side_labels(result.prompt_mode)
+    axes = {name: text_map.coordinates[:, axis] for axis, name in enumerate("xyz"[: text_map.coordinates.shape[1]])}
     return {
         "label": labels,
         "text": texts,
-        "side": [names_of_sides[place >= n_queries] for place in range(len(labels))],
+        "side": [(sides.left if row < n_queries else sides.right).lower() for row in range(len(labels))],
         **axes,
         "group": clusters.labels + 1,
         "group_name": [names[label] for label in clusters.labels],
-        "neighbours_kept": placed.kept,
+        "neighbours_kept": text_map.neighbours_kept,
         "best_score": best_scores(result),
         "tokens": [int(n) for report in result.reports for n in report.n_tokens],
     }
 
 
-def _columns(kind: Export, result: ScoreResult, placed: TextMap | None) -> Columns:
+def _columns(kind: Export, result: ScoreResult, text_map: TextMap | None) -> Columns:
     if kind.startswith("map"):
-        if placed is None or placed.of != result.key:
+        if text_map is None or text_map.of != result.key:
             raise VectorError("The map is not there yet. Wait until it is drawn, then save it.")
-        return map_columns(result, placed)
+        return map_columns(result, text_map)
     if kind.startswith("vectors"):
         labels, texts = result.points
         return {"label": labels, "text": texts, "vector": list(result.vectors)}

@@ -1,10 +1,11 @@
-"""Links that open the page as it is, files of what it shows, and reloads: connects them. Stores nothing of any."""
+"""Links that open the page as it is, reloads, and files of what the page shows. Stores nothing."""
 
 from __future__ import annotations
 
+import functools
 import secrets
-from collections.abc import Callable
-from dataclasses import astuple, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -12,11 +13,9 @@ import gradio as gr
 from e5studio.errors import E5StudioError
 from e5studio.hub import find_local
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.engine.text_box import Limits
-from e5studio.studio.form.form import Form, filled, keep
+from e5studio.studio.form.form import Form
 from e5studio.studio.form.link import FIELDS, read_link
 from e5studio.studio.form.share_link import pack_script
 from e5studio.studio.jobs.events import (
@@ -24,136 +23,151 @@ from e5studio.studio.jobs.events import (
     PROJECT_QUEUE,
     SAVE_QUEUE,
     UNQUEUED,
+    Changes,
     PendingOutput,
+    components_of,
     fields_of,
     pending_state,
     show_if_current,
 )
 from e5studio.studio.map.placing import MapSettings, TextMap
-from e5studio.studio.map.tab import MapTab, place_anew, shown_settings
+from e5studio.studio.map.tab import MapTab
+from e5studio.studio.page import text as page_text
 from e5studio.studio.page.save import export, export_page, valid_export
 from e5studio.studio.page.view_state import VIEW_FIELDS, PendingView, SharedView, read_view, view_for
-from e5studio.studio.scores.tab import ScoresTab, show_pair
-from e5studio.studio.serving.downloads import DOWNLOADS, Download
-from e5studio.studio.why.panel import explainer
+from e5studio.studio.scores import text as scores_text
+from e5studio.studio.scores.tab import ScoresTab
+from e5studio.studio.services import Services
+from e5studio.studio.serving.downloads import Download
 from e5studio.studio.widgets import nodes
 
 
 @dataclass(frozen=True)
-class Page:
-    """The parts of the page whose state is shared, and where a link's wishes wait for their result."""
+class Sharing:
+    """Makes links, opens them, and saves files.
 
-    inputs: Form
+    Attributes:
+        services: The state behind the page.
+        form: What a link fills.
+        scores: Shows a link's order and pair.
+        map: Shows a link's map.
+        tabs: Opens a link's tab.
+        result: What the page shows.
+        pending_view: A link's view, until its texts are scored.
+    """
+
+    services: Services
+    form: Form
     scores: ScoresTab
-    chart: MapTab
+    map: MapTab
     tabs: gr.Tabs
     result: gr.State
     pending_view: gr.State
 
     @property
-    def view(self) -> list[Any]:
-        """How the page looks, in the order of `VIEW_FIELDS`."""
-        return [self.scores.order, self.chart.colour, self.scores.why.cell, *self.chart.settings]
+    def _view(self) -> list[Any]:
+        """The inputs of a callback that takes the values of `VIEW_FIELDS`."""
+        return [self.scores.order, self.map.colour, self.scores.why.cell, *self.map.settings]
 
+    def connect(self) -> None:
+        """Bind the events."""
+        form, link = self.form, self.form.link
+        form.share.click(None, [*form.typed, *self._view], js=pack_script(FIELDS, VIEW_FIELDS), **UNQUEUED)
+        opened = link.opened(self.on_open, None, [*components_of(form), self.pending_view], **UNQUEUED)
+        form.note_after(opened.then)
+        self._connect_restore()
+        for bar in (self.scores.save, self.map.save):
+            bar.wanted(self.on_save, [self.result, self.map.text_map, *self._view], [bar], **SAVE_QUEUE)
 
-def listen_sharing(page: Page, engine: Engine) -> None:
-    """Make links, open them, and save files."""
-    inputs = page.inputs
-    inputs.share.click(None, [*inputs.typed, *page.view], js=pack_script(FIELDS, VIEW_FIELDS), **UNQUEUED)
-    opened = inputs.link.opened(
-        _opener(engine.limits), None, [*inputs.filled, inputs.link, page.pending_view], **UNQUEUED
-    )
-    keep(inputs, opened.then)
-    _listen_restore(page, engine)
-    for bar in (page.scores.save, page.chart.save):
-        bar.wanted(_save, [page.result, page.chart.placed, *page.view], [bar], **SAVE_QUEUE)
+    def _connect_restore(self) -> None:
+        """Once a link's texts are scored: open its tab, its map and its pair."""
+        pending_map, pending_pair = pending_state(), pending_state()
+        inputs = [self.result, self.pending_view]
+        viewed = self.form.link.restore(self.on_restore, inputs, [self.tabs, *components_of(self.map)], **UNQUEUED)
+        place = functools.partial(self.on_restore_map, pending_map)
+        placed = viewed.then(place, inputs, [self.map.caption, pending_map], **PROJECT_QUEUE)
+        placed = show_if_current(placed, pending_map, self.result, components_of(self.map))
+        explained = placed.then(self.on_restore_pair, inputs, [pending_pair], **ENCODE_QUEUE)
+        outputs = [self.scores.pair, *components_of(self.scores.why)]
+        explained = show_if_current(explained, pending_pair, self.result, outputs)
+        explained.then(self.on_restored, inputs, [self.pending_view], **UNQUEUED)
 
-
-def after_scoring(view: SharedView | None) -> dict[str, str]:
-    """What the link's script does once a result is there, whose view a link may wish for."""
-    return _then("nothing" if view is None or view == SharedView(order=view.order) else "restore")
-
-
-def _opener(limits: Limits) -> Callable[..., list[Any]]:
-    def open_link(event: gr.EventData) -> list[Any]:
-        brought = fields_of(event)
-        state, is_kept = brought.get("state"), bool(brought.get("is_kept"))
+    def on_open(self, event: gr.EventData) -> Changes:
+        """A link, a saved page or this tab's note was read."""
+        fields = fields_of(event)
+        state, is_note = fields.get("state"), bool(fields.get("is_note"))
+        unchanged = {self.form.link: _next("nothing"), self.pending_view: None}
         try:
-            found = read_link(state, limits)
+            shared = read_link(state, self.services.engine.limits)
         except E5StudioError as error:
-            told = (
-                nodes.hint("What you had here could not be brought back.")
-                if is_kept
-                else nodes.error(message_for_visitor(error))
-            )
-            return [*filled(None, told), _then("nothing"), None]
-        if is_kept:
-            return [*filled(found, nodes.hint("Brought back what you had here. Press Score.")), _then("nothing"), None]
-        # A link may name a model of many gigabytes; whoever opens it should be asked before they are fetched.
-        is_here = find_local(offered(found.model)) is not None
-        told = nodes.hint("Opened from a link." if is_here else "Opened from a link. Score fetches the model first.")
-        return [*filled(found, told), _then("score" if is_here else "nothing"), PendingView(found, read_view(state))]
+            message = nodes.hint(page_text.NOTE_DAMAGED) if is_note else nodes.error(message_for_visitor(error))
+            return {**unchanged, self.form.status: message}
+        filled = {**unchanged, **self.form.fill(shared), self.form.picker: shared.model}
+        if is_note:
+            return {**filled, self.form.status: nodes.hint(page_text.NOTE_RESTORED)}
+        # A link may name a model of many gigabytes: the visitor decides whether to fetch it.
+        is_here = find_local(offered(shared.model)) is not None
+        return {
+            **filled,
+            self.form.status: nodes.hint(page_text.opened(is_model_here=is_here)),
+            self.form.link: _next("score" if is_here else "nothing"),
+            self.pending_view: PendingView(shared, read_view(state)),
+        }
 
-    return open_link
-
-
-def _listen_restore(page: Page, engine: Engine) -> None:
-    """Once a link's texts are scored: its tab, its map and its pair."""
-    explained = explainer(engine)
-    why, chart = page.scores.why, page.chart
-    placed, opened_pair = pending_state(), pending_state()
-
-    def look(found: ScoreResult | None, pending_view: PendingView | None) -> list[Any]:
-        view = _wanted(found, pending_view)
+    def on_restore(self, result: ScoreResult | None, pending_view: PendingView | None) -> Changes:
+        """Open a link's tab and show its settings."""
+        view = view_for(pending_view, result)
         if view is None:
-            return [gr.skip()] * (2 + len(chart.settings))
-        return [gr.update(selected=view.tab), *shown_settings(view.placing), view.colour]
+            return {}
+        settings = self.map.show_settings(view.placing)
+        return {self.tabs: gr.update(selected=view.tab), **settings, self.map.colour: view.colour}
 
-    def place(found: ScoreResult | None, pending_view: PendingView | None) -> Any:
-        view = _wanted(found, pending_view)
-        if view is None or (view.placing == MapSettings() and view.colour == "role"):
-            yield [gr.skip(), gr.skip()]
+    def on_restore_map(
+        self, pending: gr.State, result: ScoreResult | None, pending_view: PendingView | None
+    ) -> Iterator[Changes]:
+        """Draw a link's map, unless it is the first map of every result."""
+        view = view_for(pending_view, result)
+        if result is None or view is None or (view.placing == MapSettings() and view.colour == "role"):
+            yield {}
             return
-        yield from place_anew(found, view.colour, *astuple(view.placing))
+        yield from self.map.place(pending, result, view.colour, view.placing)
 
-    def pair(found: ScoreResult | None, pending_view: PendingView | None) -> Any:
-        view = _wanted(found, pending_view)
-        if found is None or view is None or view.cell is None:
-            return gr.skip()
-        return PendingOutput(found.key, [show_pair(found, *view.cell), *explained(found, *view.cell)])
+    def on_restore_pair(self, result: ScoreResult | None, pending_view: PendingView | None) -> PendingOutput | Changes:
+        """Explain a link's pair."""
+        view = view_for(pending_view, result)
+        if result is None or view is None or view.cell is None:
+            return {}
+        pair = {self.scores.pair: scores_text.pair(result, *view.cell)}
+        return PendingOutput(result.key, {**pair, **self.scores.why.explain(result, *view.cell)})
 
-    def forget(found: ScoreResult | None, pending_view: PendingView | None) -> Any:
-        return gr.skip() if _wanted(found, pending_view) is None else None  # it may be another link's by now
+    def on_restored(self, result: ScoreResult | None, pending_view: PendingView | None) -> Changes:
+        """Forget a link's view that is shown; by now it may be another link's."""
+        return {} if view_for(pending_view, result) is None else {self.pending_view: None}
 
-    asked = [page.result, page.pending_view]
-    opened = page.inputs.link.restore(look, asked, [page.tabs, *chart.settings, chart.colour], **UNQUEUED)
-    made = opened.then(place, asked, [chart.caption, placed], **PROJECT_QUEUE)
-    drawn = show_if_current(made, placed, page.result, chart.drawn)
-    made = drawn.then(pair, asked, [opened_pair], **ENCODE_QUEUE)
-    shown = show_if_current(made, opened_pair, page.result, [page.scores.pair, *why.outputs])
-    shown.then(forget, asked, [page.pending_view], **UNQUEUED)
+    def after_scoring(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
+        """Have the browser restore a link's view, where more than the order of the scores differs from the default."""
+        view = view_for(pending_view, result)
+        is_default = view is None or view == SharedView(order=view.order)
+        return {self.form.link: _next("nothing" if is_default else "restore")}
 
-
-def _wanted(found: ScoreResult | None, pending_view: PendingView | None) -> SharedView | None:
-    return view_for(pending_view, found) if found is not None else None
-
-
-def _save(event: gr.EventData, result: ScoreResult | None, placed: TextMap | None, *looks: Any) -> dict[str, str]:
-    wanted = fields_of(event).get("kind")
-    if result is None:
-        return {"fault": "There is nothing to save yet. Press Score."}
-    try:
-        return {"address": DOWNLOADS.put(_file(wanted, result, placed, looks))}
-    except Exception as error:
-        return {"fault": message_for_visitor(error)}
+    def on_save(
+        self, event: gr.EventData, result: ScoreResult | None, text_map: TextMap | None, *view: Any
+    ) -> dict[str, str]:
+        """Make a file and tell its address."""
+        if result is None:
+            return {"fault": page_text.NOTHING_TO_SAVE}
+        try:
+            return {"address": self.services.downloads.put(_file(fields_of(event).get("kind"), result, text_map, view))}
+        except Exception as error:
+            return {"fault": message_for_visitor(error)}
 
 
-def _file(wanted: Any, result: ScoreResult, placed: TextMap | None, looks: tuple[Any, ...]) -> Download:
-    if wanted == "page.json":
-        return export_page(result, read_view({"view": dict(zip(VIEW_FIELDS, looks, strict=True))}))
-    return export(valid_export(wanted), result, placed)
+def _file(kind: Any, result: ScoreResult, text_map: TextMap | None, view: tuple[Any, ...]) -> Download:
+    if kind == "page.json":
+        return export_page(result, read_view({"view": dict(zip(VIEW_FIELDS, view, strict=True))}))
+    return export(valid_export(kind), result, text_map)
 
 
-def _then(what: str) -> dict[str, str]:
-    """What the link's script does next; a mark makes each a new value, or the page would not tell it."""
-    return {"then": what, "mark": secrets.token_hex(4)}
+def _next(step: str) -> dict[str, str]:
+    """What the link's script does next; a mark makes each a new value, or the page would not notice it."""
+    return {"then": step, "mark": secrets.token_hex(4)}

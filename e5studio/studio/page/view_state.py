@@ -35,9 +35,9 @@ class SharedView:
 
 @dataclass(frozen=True)
 class PendingView:
-    """A link's view, until its inputs are scored."""
+    """A link's view, until its texts are scored."""
 
-    inputs: SharedForm
+    form: SharedForm
     view: SharedView
 
 
@@ -47,7 +47,7 @@ VIEW_FIELDS: tuple[str, ...] = ("order", "colour", "cell", *PLACING_FIELDS)
 
 
 def read_view(state: Any) -> SharedView:
-    """How the page is to look; what is missing or odd in it is as usual, for it does no harm."""
+    """The view that a link or a file holds; what is missing or invalid in it becomes the default."""
     view = state.get("view") if isinstance(state, dict) else None
     if not isinstance(view, dict):
         return SharedView()
@@ -60,24 +60,23 @@ def read_view(state: Any) -> SharedView:
     )
 
 
-def view_for(pending_view: PendingView | None, result: ScoreResult) -> SharedView | None:
-    """The view that a link wishes for, if its inputs are those of the result."""
-    if pending_view is None:
+def view_for(pending_view: PendingView | None, result: ScoreResult | None) -> SharedView | None:
+    """A link's view, if its form is the request of the result."""
+    if pending_view is None or result is None:
         return None
-    asked, wanted = result.asked, pending_view.inputs
-    is_it = all(getattr(asked, name) == getattr(wanted, name) for name in FIELDS)
-    return pending_view.view if is_it else None
+    is_same = all(getattr(result.request, name) == getattr(pending_view.form, name) for name in FIELDS)
+    return pending_view.view if is_same else None
 
 
-def saved_state(asked: ScoreRequest, view: SharedView) -> dict[str, Any]:
+def saved_state(request: ScoreRequest, view: SharedView) -> dict[str, Any]:
     """What `read_link` and `read_view` read back."""
-    inputs = {name: getattr(asked, name) for name in FIELDS}
+    form = {name: getattr(request, name) for name in FIELDS}
     cell = None if view.cell is None else {"row": view.cell[0], "column": view.cell[1]}
     shown = {"tab": view.tab, "order": view.order, "colour": view.colour, "cell": cell, **asdict(view.placing)}
-    return {**inputs, "view": shown}
+    return {**form, "view": shown}
 
 
 def _cell(value: Any) -> tuple[int, int] | None:
-    place = (value.get("row"), value.get("column")) if isinstance(value, dict) else (None, None)
-    row, column = (each if isinstance(each, int) and not isinstance(each, bool) else -1 for each in place)
+    indices = (value.get("row"), value.get("column")) if isinstance(value, dict) else (None, None)
+    row, column = (index if isinstance(index, int) and not isinstance(index, bool) else -1 for index in indices)
     return (row, column) if row >= 0 and column >= 0 else None

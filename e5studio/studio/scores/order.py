@@ -1,4 +1,4 @@
-"""In which order the rows and columns of the score matrix are drawn. Knows no Gradio, and changes no score."""
+"""The order of the rows and columns of the score matrix."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from e5studio.studio.engine.result import ScoreResult
 
 Order = Literal["written", "score", "group"]
 ORDERS: tuple[Order, ...] = get_args(Order)
-Places = NDArray[np.intp]
+Indices = NDArray[np.intp]
 
 
-def matrix_order(result: ScoreResult, order: Order) -> tuple[Places, Places]:
-    """The places of rows and columns in the order asked for.
+def matrix_order(result: ScoreResult, order: Order) -> tuple[Indices, Indices]:
+    """Indices of rows and columns in this order.
 
-    "score" puts rows with the highest best score first, and each column where the row that it suits best stands, so
-    that the best matches run along the diagonal; "group" puts texts of one k-means group together.
+    "score" begins with the row that has the highest best score, and puts each column at its best row, so that the best
+    matches run along the diagonal; "group" puts texts of one k-means group together.
     """
     n_rows, n_columns = result.scores.shape
     if order == "group":
@@ -29,22 +29,22 @@ def matrix_order(result: ScoreResult, order: Order) -> tuple[Places, Places]:
 
 
 def valid_order(order: Any) -> Order:
-    """The order of this name, or the usual one."""
+    """The order of this name, or the default."""
     return next((each for each in ORDERS if each == order), "written")
 
 
-def _by_score(result: ScoreResult) -> tuple[Places, Places]:
+def _by_score(result: ScoreResult) -> tuple[Indices, Indices]:
     scores = result.counted
     rows = np.argsort(-np.nanmax(scores, axis=1), kind="stable")
     if result.is_self:
         return rows, rows
-    place_of_row = np.empty(len(rows), np.intp)
-    place_of_row[rows] = np.arange(len(rows))
-    suits = place_of_row[scores.argmax(axis=0)]
-    return rows, np.lexsort((-scores.max(axis=0), suits))
+    position = np.empty(len(rows), np.intp)
+    position[rows] = np.arange(len(rows))
+    best_row = position[scores.argmax(axis=0)]
+    return rows, np.lexsort((-scores.max(axis=0), best_row))
 
 
-def _by_group(result: ScoreResult, n_rows: int, n_columns: int) -> tuple[Places, Places]:
+def _by_group(result: ScoreResult, n_rows: int, n_columns: int) -> tuple[Indices, Indices]:
     labels = result.clusters.labels
     rows = np.argsort(labels[:n_rows], kind="stable")
     columns = rows if result.is_self else np.argsort(labels[n_rows : n_rows + n_columns], kind="stable")

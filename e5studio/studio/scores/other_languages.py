@@ -1,4 +1,4 @@
-"""Which texts are in another language than that of a model made for English alone."""
+"""Finds texts in other languages, for models that know English alone."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from e5studio.analysis.languages import LanguageFinder, language_finder, main_sc
 from e5studio.errors import MissingDependencyError
 
 _MIN_WORDS = 5
-"""Of fewer Latin words the finder takes dishes and names for the language that they come from."""
+"""With fewer Latin words the finder takes dishes and names for the language that they come from."""
 _MIN_LETTERS = 2
 """A single Greek letter is a symbol."""
 
 
 def foreign_texts(texts: Sequence[str]) -> list[tuple[int, str]]:
-    """(place, language) of the texts that are hardly English; a script where the language is in doubt.
+    """(index, language) of the texts that are hardly English; a script where the language is in doubt.
 
-    Short texts in Latin letters are in doubt, and not named. Where py3langid is missing, scripts alone tell.
+    Leaves out short texts in Latin letters, which are in doubt. Without py3langid only the script is known.
     """
-    named = [(place, _language(text)) for place, text in enumerate(texts)]
-    return [(place, name) for place, name in named if name is not None]
+    named = [(index, _language(text)) for index, text in enumerate(texts)]
+    return [(index, name) for index, name in named if name is not None]
 
 
 @functools.cache
 def warm_finder() -> threading.Thread:
-    """Load what tells languages apart in the background, for it takes half a second; a second call does nothing."""
+    """Load the language finder in the background, which takes half a second; a second call does nothing."""
     thread = threading.Thread(target=_finder, daemon=True)
     thread.start()
     return thread

@@ -1,4 +1,4 @@
-"""Results -> sentences on the page, as nodes for `widgets.text_tree`: [tag, class, ...children]. Pure."""
+"""Sentences of the Scores tab."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from e5studio.studio.charts.matrix import MAX_ROWS_WITH_OUTLINES
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.engine.text_box import TextList
-from e5studio.studio.formatting import shown
+from e5studio.studio.formatting import count, duration, shown
 from e5studio.studio.scores.other_languages import foreign_texts
+from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.nodes import Node, hint, prompt_code
 
 _MAX_ITEMS = 8
@@ -23,24 +24,33 @@ _LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made
 _LONG_WORDS = f" Or is it the length of a word? Many models know none of more than {_LONGEST_WORD} characters."
 
 
+def invitation() -> list[Node]:
+    """What the empty tab says."""
+    return nodes.invitation(
+        "See how close each query is to each passage", "Take an example or write your own texts, then press Score."
+    )
+
+
 def summary(result: ScoreResult) -> list[Node]:
     """One line: what was scored, by which model, how fast, and whether all was read."""
-    short = result.meta.name.rsplit("/", 1)[-1]
     n = len(result.queries)
     size = f"{n} texts with each other" if result.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(result.passages)}"
-    n_kept = len(result.vectors) - result.n_embedded
-    kept = f" {n_kept} {'texts were' if n_kept > 1 else 'text was'} known from before." if n_kept else ""
+    n_known = len(result.vectors) - result.n_embedded
+    known = f" {n_known} {'texts were' if n_known > 1 else 'text was'} known from before." if n_known else ""
     n_cut = sum(len(report.truncated) for report in result.reports)
-    cut = f", {n_cut} text{'s' * (n_cut > 1)} cut off" if n_cut else ""
-    return [["p", "e5-done", f"Scored {size} with {short} in {_seconds(result.seconds)}{cut}.{kept}"]]
+    cut = f", {count(n_cut, 'text')} cut off" if n_cut else ""
+    return nodes.done(f"Scored {size} with {result.meta.short_name} in {duration(result.seconds)}{cut}.{known}")
 
 
 def reading_help(result: ScoreResult) -> list[Node]:
     """How to read the numbers, in one sentence."""
-    short = result.meta.name.rsplit("/", 1)[-1]  # stays true when another model is picked above
     is_outlined = len(result.queries) <= MAX_ROWS_WITH_OUTLINES
     best = "the outlined cell is its best" if is_outlined else "the table marks the best of each"
-    text = f"Cosine \N{MULTIPLICATION SIGN} 100 with {short}. Compare within a row: {best}. Click a cell to see why."
+    # Names the model, so that it stays true when another one is chosen in the form.
+    text = (
+        f"Cosine \N{MULTIPLICATION SIGN} 100 with {result.meta.short_name}. Compare within a row: {best}. "
+        "Click a cell to see why."
+    )
     if result.meta.prompt_kind != "none":
         text += " E5 scores usually lie between 70 and 100, so their order says more than their height."
     return hint(text)
@@ -67,23 +77,18 @@ def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
     """One pair in full: both texts, score and rank."""
     if not result.has_pair(row, column):
         return []
-    rank = int(ranks(result.scores)[row, column])
-    score = f"{float(result.scores[row, column]):.1f}"
-    place = f" rank {rank} of {len(result.passages)}" if not result.is_self else ""
+    rank = "" if result.is_self else f", rank {ranks(result.scores)[row, column]} of {len(result.passages)}"
+    texts = [(box.labels[i], shown(box.texts[i])) for box, i in ((result.queries, row), (result.passages, column))]
     return [
         [
             "div",
             "e5-pair-head",
-            ["strong", "", score],
-            ["span", "", f"cosine \N{MULTIPLICATION SIGN} 100{',' if place else ''}{place}"],
+            ["strong", "", f"{float(result.scores[row, column]):.1f}"],
+            nodes.span(f"cosine \N{MULTIPLICATION SIGN} 100{rank}"),
         ],
-        ["dl", "e5-pair", *_entry(result.queries, row), *_entry(result.passages, column)],
-        ["p", "e5-hint", "Further down: whether this score is high, and what it is made of."],
+        nodes.pairs(texts),
+        *hint("Further down: whether this score is high, and what it is made of."),
     ]
-
-
-def _entry(box: TextList, index: int) -> list[Node]:
-    return [["dt", "", box.labels[index]], ["dd", "", shown(box.texts[index])]]
 
 
 def _front(name: str, prompt: Prompt) -> Node:
@@ -113,24 +118,20 @@ def _to_do(result: ScoreResult) -> list[str]:
     meta = result.meta
     longer = (each for each in list_models() if each.max_tokens > meta.max_tokens and each.languages == meta.languages)
     other = next(
-        (f", or take a model that reads more: {_short(each)} reads {each.max_tokens:,}" for each in longer), ""
+        (f", or take a model that reads more: {each.short_name} reads {each.max_tokens:,}" for each in longer), ""
     )
     return [f"Split long texts before scoring (in Python split_to_fit does it){other}."]
 
 
 def _not_english(boxes: Sequence[TextList], meta: ModelMeta) -> list[str]:
-    named = [f"{box.labels[place]} ({language})" for box in boxes for place, language in foreign_texts(box.texts)]
+    named = [f"{box.labels[index]} ({language})" for box in boxes for index, language in foreign_texts(box.texts)]
     if not named:
         return []
     other = next(each for each in list_models() if each.group == "Multilingual")
     return [
-        f"Hardly English: {_some(named)}. {_short(meta)} is made for English, and what it scores in other languages is "
-        f"not to be trusted. Take a multilingual model, such as {_short(other)}."
+        f"Hardly English: {_some(named)}. {meta.short_name} is made for English; do not trust its scores of texts in "
+        f"other languages. Take a multilingual model, such as {other.short_name}."
     ]
-
-
-def _short(meta: ModelMeta) -> str:
-    return meta.name.rsplit("/", 1)[-1]
 
 
 def _token_range(reports: Sequence[EncodeReport]) -> str:
@@ -143,7 +144,3 @@ def _some(items: Iterable[str]) -> str:
     listed = list(items)
     more = len(listed) - _MAX_ITEMS
     return ", ".join(listed[:_MAX_ITEMS]) + (f" and {more} more" if more > 0 else "")
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.95 else f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""Why this score: what a pair's score is made of, where it stands, what was read of its texts. Knows no Gradio."""
+"""Why this score: its parts, its rank among others, and what the model read of both texts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from e5studio.analysis.ranking import ranks, softmax
 from e5studio.analysis.score_context import Place, place_among
 from e5studio.encoder import E5Encoder, TokenEmbeddings
 from e5studio.prompts import Prompt
-from e5studio.similarity import cos_sim
-from e5studio.studio.engine.result import FloatArray, ScoreResult
+from e5studio.similarity import FloatArray, cos_sim
+from e5studio.studio.engine.result import ScoreResult
 
 _WORDS_AT_ONCE = 8
 
@@ -52,10 +52,10 @@ class Explanation:
         centred: The same with what all texts of the page share taken out.
         rank: Among the row.
         n_columns: Length of the row, the text itself not counted.
-        in_row: The score's place among the others of its row.
-        on_page: Its place among all pairs of the page.
+        in_row: Where the score stands among the others of its row.
+        on_page: Where it stands among all pairs of the page.
         softmax: Share of the row at the temperature of training, per cent.
-        backend: What computed the token vectors.
+        backend: Computed the token vectors.
     """
 
     row: int
@@ -73,7 +73,7 @@ class Explanation:
 
     @property
     def difference(self) -> float:
-        """What the explained score is off the one on the screen, in points; other back ends round otherwise."""
+        """The explained score minus the one on the screen, in points; other backends round otherwise."""
         return 0.0 if self.shares is None else 100 * self.shares.cosine - self.score
 
 
@@ -83,7 +83,7 @@ class WordEffect:
 
     Attributes:
         side: 0 for the row's text, 1 for the column's.
-        word: Place among the text's words.
+        word: Its index among the text's words.
         name: The word.
         change: New score minus the score, in points.
     """
@@ -104,13 +104,13 @@ def explain_pair(encoder: E5Encoder, result: ScoreResult, row: int, column: int)
         column: Of it.
 
     Raises:
-        BackendError: The encoder's back end has no token vectors.
+        BackendError: The encoder's backend has no token vectors.
     """
     prompts = result.reports[0].prompt, result.reports[-1].prompt
     boxes = result.queries, result.passages
-    texts = [(box.labels[place], box.texts[place]) for box, place in zip(boxes, (row, column), strict=True)]
+    texts = [(box.labels[index], box.texts[index]) for box, index in zip(boxes, (row, column), strict=True)]
     tokens = [encoder.token_embeddings(text, prompt=prompt) for (_, text), prompt in zip(texts, prompts, strict=True)]
-    left, right = (text_reading(*text, found) for text, found in zip(texts, tokens, strict=True))
+    left, right = (text_reading(*text, read) for text, read in zip(texts, tokens, strict=True))
     shares = centred = None
     if result.meta.pooling == "mean":
         vectors = tokens[0].vectors, tokens[1].vectors
@@ -150,7 +150,7 @@ def word_effects(
     *,
     most_words: int | None = None,
 ) -> Iterator[list[WordEffect]]:
-    """As `leave_words_out`, for two texts under these prompts; only for the first `most_words` of each, if given."""
+    """As `leave_words_out`, for two texts with these prompts, at most the first `most_words` words of each."""
     whole = [
         encoder.embed_prepared(encoder.prepare([side.text], prompt=prompt))
         for side, prompt in zip(sides, prompts, strict=True)
@@ -158,12 +158,12 @@ def word_effects(
     before = float(cos_sim(*whole)[0, 0]) * 100
     effects: list[WordEffect] = []
     for number, (side, prompt) in enumerate(zip(sides, prompts, strict=True)):
-        for places, texts in _shortened(side, most_words):
+        for words, texts in _shortened(side, most_words):
             vectors = _embed(encoder, texts, prompt)
             scores = cos_sim(vectors, whole[1 - number])[:, 0] * 100
             effects += [
-                WordEffect(number, place, side.words.names[place], float(score) - before)
-                for place, score in zip(places, scores, strict=True)
+                WordEffect(number, word, side.words.names[word], float(score) - before)
+                for word, score in zip(words, scores, strict=True)
             ]
             yield list(effects)
 
@@ -192,12 +192,12 @@ def common_part(vectors: FloatArray, tokens: tuple[FloatArray, FloatArray]) -> F
 
 
 def _shortened(side: TextReading, most_words: int | None) -> Iterator[tuple[list[int], list[str]]]:
-    """Places of words that were read and the text without each, a few at a time."""
-    own = [place for place, part in enumerate(side.words.parts) if part == "word"]
-    pairs = list(zip(own, without_each_word(side.text, side.words), strict=True))[:most_words]
+    """Indices of words that were read and the text without each, a few at a time."""
+    indices = [index for index, part in enumerate(side.words.parts) if part == "word"]
+    pairs = list(zip(indices, without_each_word(side.text, side.words), strict=True))[:most_words]
     for start in range(0, len(pairs), _WORDS_AT_ONCE):
         part = pairs[start : start + _WORDS_AT_ONCE]
-        yield [place for place, _ in part], [text for _, text in part]
+        yield [index for index, _ in part], [text for _, text in part]
 
 
 def _embed(encoder: E5Encoder, texts: Sequence[str], prompt: Prompt) -> FloatArray:

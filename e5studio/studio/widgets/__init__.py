@@ -1,1 +1,1 @@
-"""The page's own components over `gr.HTML`; user text travels as data and is written as text, never as mark-up."""
+"""Components over `gr.HTML`; visitors' texts travel as data and are written as text, never as mark-up."""

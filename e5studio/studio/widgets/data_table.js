@@ -1,8 +1,8 @@
-// Writes props.value as a table that sorts. Given by Gradio: element, trigger, props, watch.
-const place = element.querySelector(".e5-table");
+// Writes props.value as a table that sorts. Gradio provides element, trigger, props, watch.
+const view = element.querySelector(".e5-table");
 const markedOnly = element.querySelector(".e5-best-only");
 const isMarkedOnly = markedOnly.querySelector("input");
-// Thousands of rows would hold up the page while it measures them, so the next come when they are nearly in sight.
+// Measuring thousands of rows would hold up the page, so the next are added when they are nearly in sight.
 const ROWS_AT_ONCE = 100;
 let table = null;
 let waiting = [];
@@ -20,10 +20,10 @@ const isNumber = (column) => !["text", "word"].includes(column.kind);
 
 function compare(a, b) {
   const { column, isDescending } = sorting;
-  if (column === null) return a.place - b.place;
+  if (column === null) return a.index - b.index;
   const [one, other] = [a.cells[column], b.cells[column]];
   const order = table.columns[column].kind === "word" ? String(one).localeCompare(String(other)) : one - other;
-  return (isDescending ? -order : order) || a.place - b.place;
+  return (isDescending ? -order : order) || a.index - b.index;
 }
 
 function heading({ title, hint, ...column }, index) {
@@ -41,7 +41,7 @@ function sortBy(index) {
   const isSame = sorting.column === index;
   sorting = { column: index, isDescending: isSame ? !sorting.isDescending : Boolean(table.columns[index].is_best_high) };
   write();
-  place.querySelectorAll(".e5-table-sort")[index].focus();
+  view.querySelectorAll(".e5-table-sort")[index].focus();
 }
 
 function textCell([label, text]) {
@@ -78,46 +78,46 @@ function row({ cells, isMarked }) {
 }
 
 function write() {
-  place.replaceChildren();
-  place.hidden = !table;
+  view.replaceChildren();
+  view.hidden = !table;
   markedOnly.hidden = !table?.marked_only || table.rows.every((each) => each.isMarked) || !table.rows.some((each) => each.isMarked);
   if (!table) return;
   markedOnly.querySelector("span").textContent = table.marked_only;
-  place.setAttribute("aria-label", table.caption);
+  view.setAttribute("aria-label", table.caption);
   const head = make("tr", "", ...table.columns.map(heading));
   waiting = table.rows.filter((each) => !isMarkedOnly.checked || each.isMarked).sort(compare);
   const whole = make("table", "", make("caption", "e5-hidden", table.caption), make("thead", "", head), make("tbody"));
   whole.setAttribute("aria-rowcount", waiting.length + 1);
-  place.append(whole);
-  place.scrollTop = 0;
+  view.append(whole);
+  view.scrollTop = 0;
   writeMore();
 }
 
 function writeMore() {
-  place.querySelector("tbody").append(...waiting.splice(0, ROWS_AT_ONCE).map(row));
+  view.querySelector("tbody").append(...waiting.splice(0, ROWS_AT_ONCE).map(row));
 }
 
 function writeAhead() {
-  const isNear = place.scrollTop + 2 * place.clientHeight > place.scrollHeight;
+  const isNear = view.scrollTop + 2 * view.clientHeight > view.scrollHeight;
   if (waiting.length && isNear) writeMore();
 }
 
-// Arrows go from row to row, Enter picks.
-function walk(event) {
+// Arrows move from row to row, Enter picks.
+function move(event) {
   const row = event.target.closest("tbody tr");
   if (event.key === "Enter" && row) return row.click();
-  const steps = { ArrowDown: row ? row.nextElementSibling : place.querySelector("tbody tr"), ArrowUp: row?.previousElementSibling };
+  const steps = { ArrowDown: row ? row.nextElementSibling : view.querySelector("tbody tr"), ArrowUp: row?.previousElementSibling };
   if (!steps[event.key]) return;
   event.preventDefault();
   steps[event.key].focus();
 }
 
 async function update() {
-  const own = (revision += 1);
+  const current = (revision += 1);
   const value = await opened(props.value).catch(() => null); // the plot beside it says why
-  if (own !== revision) return;
+  if (current !== revision) return;
   const marked = new Set(value?.marked);
-  const rows = value?.rows?.map((cells, index) => ({ cells, place: index, isMarked: marked.has(index) }));
+  const rows = value?.rows?.map((cells, index) => ({ cells, index, isMarked: marked.has(index) }));
   table = rows ? { ...value, rows } : null;
   sorting = { column: table?.order === "given" ? null : 0, isDescending: false };
   isMarkedOnly.checked = Boolean(table && table.is_marked_only);
@@ -125,7 +125,7 @@ async function update() {
 }
 
 isMarkedOnly.addEventListener("change", write);
-place.addEventListener("keydown", walk);
-place.addEventListener("scroll", writeAhead, { passive: true });
+view.addEventListener("keydown", move);
+view.addEventListener("scroll", writeAhead, { passive: true });
 watch("value", update);
 update();

@@ -12,7 +12,7 @@ _SCRIPT = PAYLOAD_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding=
 
 
 def data_table_view(elem_id: str) -> gr.HTML:
-    """An empty place for what `e5studio.studio.scores.table` makes; `pick` tells which row was clicked."""
+    """Shows a `TableView`, as `Downloads.as_payload` gives it; `pick` says which row was clicked."""
     return gr.HTML(
         None,
         html_template=(

@@ -1,4 +1,4 @@
-"""Headings of the page, in the visitor's language."""
+"""Headings of the page."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import gradio as gr
 
 
 def heading(title: str, *, level: Literal[2, 3, 4] = 3) -> gr.HTML:
-    """A heading; its title is a key of `e5studio.studio.widgets.labels`."""
+    """A heading within a tab or a panel."""
     return gr.HTML(f'<h{level} class="e5-heading">{title}</h{level}>', apply_default_css=False)

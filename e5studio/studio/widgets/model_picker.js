@@ -1,4 +1,4 @@
-// Lists props.models in groups and keeps the chosen name in props.value. Given by Gradio: element, trigger, props, watch.
+// Lists props.models in groups; props.value is the chosen name. Gradio provides element, trigger, props, watch.
 const details = element.querySelector(".e5-models");
 const chosen = element.querySelector(".e5-models-chosen");
 const list = element.querySelector(".e5-models-list");
@@ -11,8 +11,8 @@ function make(tag, className, ...children) {
 }
 
 function describe(model) {
-  const place = make("span", model.is_here ? "e5-here" : "e5-not-here", model.is_here ? "here" : model.download + " to download");
-  const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), place);
+  const download = make("span", model.is_here ? "e5-here" : "e5-not-here", model.is_here ? "here" : model.download + " to download");
+  const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), download);
   const size = [model.n_layers + " layers", model.embed_dim + " dimensions", model.parameters + " weights"];
   const words = [model.languages, "prompts: " + model.prompts];
   return [head, ...[size, words].map((facts) => make("span", "e5-model-facts", facts.join(" \u00b7 ")))];
@@ -29,7 +29,7 @@ function option(model) {
     show();
     trigger("choose");
   });
-  // A click on a mouse closes the list; arrow keys walk through it, so they must not.
+  // A mouse click closes the list; arrow keys move through it, so they must not.
   radio.addEventListener("click", (event) => event.detail > 0 && close());
   radio.addEventListener("keydown", (event) => {
     if (!["Enter", "Escape"].includes(event.key)) return;

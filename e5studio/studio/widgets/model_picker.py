@@ -16,10 +16,14 @@ _TEMPLATE = (
 
 
 def model_picker(value: str, models: Sequence[dict[str, Any]], *, elem_id: str) -> gr.HTML:
-    """Chooses a model; the value is its name, `choose` fires when a person takes another.
+    """Chooses a model; the value is its name, `choose` fires when a person chooses another.
 
-    `models` holds what is said of each (`e5studio.studio.engine.catalog.ModelCard` as dictionaries). The value
-    comes back from a browser, so whoever receives it must look it up, not trust it.
+    The value comes from a browser: callbacks must look it up, not trust it.
+
+    Args:
+        value: Name of the chosen model.
+        models: The fields of an `e5studio.studio.engine.catalog.ModelCard` for each.
+        elem_id: Of the component.
     """
     return gr.HTML(
         value,

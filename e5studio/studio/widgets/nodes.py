@@ -1,37 +1,80 @@
-"""Nodes for `widgets.text_tree`: [tag, class, ...children]."""
+"""Nodes for `widgets.text_tree`: [tag, class, ...children], where a child is a node or a text."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from e5studio.studio.formatting import shown
 
 Node = list[Any]
-_LEFT = " What is shown is the result before."
+Child = Node | str
+
+DONE = "e5-done"
+"""Class of a status that says that work is done."""
+
+_PREVIOUS = " Showing the previous result."
 
 
-def error(message: str, *, is_result_left: bool = False) -> list[Node]:
-    """A sentence that says what went wrong and what to do, and one where an earlier result is still in sight."""
-    return [["p", "e5-error", shown(message, 900) + (_LEFT if is_result_left else "")]]
+def para(*children: Child, css: str = "") -> Node:
+    """A paragraph."""
+    return ["p", css, *children]
 
 
-def stopped(message: str, *, is_result_left: bool = False) -> list[Node]:
-    """The same in the quiet, where nothing went wrong: a person wanted it to end."""
-    return hint(message + (_LEFT if is_result_left else ""))
+def span(*children: Child, css: str = "") -> Node:
+    """A part of a line."""
+    return ["span", css, *children]
 
 
-def progress(share: float | None, doing: str) -> list[Node]:
-    """What is being done; a bar that only moves to and fro where the share is not known."""
-    percent = "" if share is None else f" {share:.0%}"
-    return [
-        ["p", "e5-hint", f"{doing}…{percent}"],
-        ["progress", "e5-progress", *([] if share is None else [f"{share}"])],
-    ]
+def title(text: str) -> Node:
+    """A heading within a tab."""
+    return ["h3", "", text]
+
+
+def items(entries: Iterable[Child], css: str = "") -> Node:
+    """A list."""
+    return ["ul", "", *(["li", css, entry] for entry in entries)]
+
+
+def pairs(entries: Iterable[tuple[str, str]], css: str = "e5-pair") -> Node:
+    """Names, each with its text."""
+    return ["dl", css, *(node for name, text in entries for node in (["dt", "", name], ["dd", "", text]))]
 
 
 def hint(message: str) -> list[Node]:
     """A quiet sentence."""
-    return [["p", "e5-hint", message]]
+    return [para(message, css="e5-hint")]
+
+
+def invitation(offer: str, how: str) -> list[Node]:
+    """What an empty tab offers, and how to get it."""
+    return [para(offer, css="e5-empty-title"), *hint(how)]
+
+
+def done(message: str) -> list[Node]:
+    """A status that says that work is done."""
+    return [para(message, css=DONE)]
+
+
+def is_done(nodes: list[Node]) -> bool:
+    """Whether a status begins with `done`."""
+    return bool(nodes) and nodes[0][1] == DONE
+
+
+def error(message: str, *, is_result_left: bool = False) -> list[Node]:
+    """What went wrong and what to do; with a sentence more where an earlier result is still in sight."""
+    return [para(shown(message, 900) + (_PREVIOUS if is_result_left else ""), css="e5-error")]
+
+
+def stopped(message: str, *, is_result_left: bool = False) -> list[Node]:
+    """As `error`, but quiet: the visitor stopped the work."""
+    return hint(message + (_PREVIOUS if is_result_left else ""))
+
+
+def progress(share: float | None, doing: str) -> list[Node]:
+    """What is being done; the bar moves to and fro where the share is unknown."""
+    percent = "" if share is None else f" {share:.0%}"
+    return [*hint(f"{doing}…{percent}"), ["progress", "e5-progress", *([] if share is None else [f"{share}"])]]
 
 
 def prompt_code(text: str) -> Node:

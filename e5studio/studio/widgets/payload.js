@@ -1,4 +1,4 @@
-// Fetches values that came as the address of a download (e5studio/studio/serving/downloads.py); others are as they are.
+// Fetches a value that came as the address of a download (e5studio/studio/serving/downloads.py); returns others unchanged.
 const KINDS = { float32: Float32Array, int32: Int32Array };
 
 async function opened(value) {

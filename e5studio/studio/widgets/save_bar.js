@@ -1,15 +1,15 @@
-// Asks for files and hands them to the browser to save. Given by Gradio: element, trigger, props, watch.
-const line = element.querySelector(".e5-save");
+// Asks for files and hands them to the browser to save. Gradio provides element, trigger, props, watch.
+const bar = element.querySelector(".e5-save");
 const fault = element.querySelector(".e5-save-fault");
 
 function savePicture(format) {
-  const plot = document.querySelector(`#${line.dataset.plot} .e5-plot`);
+  const plot = document.querySelector(`#${bar.dataset.plot} .e5-plot`);
   plot.dispatchEvent(new CustomEvent("e5-save", { bubbles: true, detail: format }));
 }
 
 function receive() {
-  const { address, addresses, fault: words } = props.value || {};
-  fault.textContent = words || "";
+  const { address, addresses, fault: message } = props.value || {};
+  fault.textContent = message || "";
   for (const each of addresses ?? (address ? [address] : [])) {
     const link = document.createElement("a");
     link.href = each;
@@ -18,8 +18,8 @@ function receive() {
   }
 }
 
-for (const button of line.querySelectorAll(".e5-save-file"))
+for (const button of bar.querySelectorAll(".e5-save-file"))
   button.addEventListener("click", () => trigger("wanted", { kind: button.dataset.kind }));
-for (const button of line.querySelectorAll(".e5-save-picture"))
+for (const button of bar.querySelectorAll(".e5-save-picture"))
   button.addEventListener("click", () => savePicture(button.dataset.kind));
 watch("value", receive);

@@ -1,4 +1,4 @@
-"""Buttons that save what is seen: files that the Studio makes, and the picture that the browser draws."""
+"""Buttons that save files that the Studio makes, and the picture that the browser draws."""
 
 from __future__ import annotations
 
@@ -12,15 +12,14 @@ _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: str, elem_id: str) -> gr.HTML:
-    """A line of buttons; its `wanted` event tells the kind of a file.
+    """A row of buttons; its `wanted` event carries the kind of a file.
 
     Args:
         groups: What can be saved: its name, and for each format a title and the kind.
         plot: elem_id of the plot whose picture can be saved.
-        elem_id: Of this line.
+        elem_id: Of the row.
 
-    The value is the address of the file that was made, or what went wrong: {"address": ...} (of several,
-    {"addresses": [...]}) or {"fault": ...}.
+    The value is the file's address, {"address": ...} or {"addresses": [...]}, or what went wrong, {"fault": ...}.
     """
     pictures = [_button(title, "picture", title.lower(), "e5-save-picture") for title in ("PNG", "SVG")]
     files = [

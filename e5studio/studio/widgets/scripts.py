@@ -1,4 +1,4 @@
-"""The script that several components begin with: it fetches values that came as an address."""
+"""The script that several components begin with: fetches values that came as an address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Words on the page: a small tree of elements whose texts stay texts, whatever is in them."""
+"""A small tree of elements whose texts never become mark-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def text_tree(value: Sequence[Any] = (), *, elem_id: str, live: Literal["off", "polite"] = "off") -> gr.HTML:
-    """Shows the nodes of `e5studio.studio.scores.text`; `live` makes a screen reader say what changes."""
+    """Shows nodes of `widgets.nodes`; "polite" makes a screen reader say what changes."""
     return gr.HTML(
         list(value),
         html_template=f'<div class="e5-words" aria-live="{live}"></div>',

@@ -82,13 +82,13 @@ def test_a_cell_that_is_none_is_not_opened(cell):
 
 
 def test_texts_come_as_a_box_gives_them_back():
-    found = read_link({**STATE, "queries": "one\r\ntwo\rthree \ud800"}, LIMITS)
-    assert found.queries == "one\ntwo\nthree \ufffd"
+    form = read_link({**STATE, "queries": "one\r\ntwo\rthree \ud800"}, LIMITS)
+    assert form.queries == "one\ntwo\nthree \ufffd"
 
 
 def test_a_view_belongs_to_its_own_texts(engine):
     state = {**STATE, "passages": "three"}
-    wish = PendingView(read_link(state, LIMITS), SharedView("map"))
-    assert view_for(wish, engine.score(ScoreRequest(**state))) == SharedView("map")
-    assert view_for(wish, engine.score(ScoreRequest(**{**state, "passages": "four"}))) is None
+    pending_view = PendingView(read_link(state, LIMITS), SharedView("map"))
+    assert view_for(pending_view, engine.score(ScoreRequest(**state))) == SharedView("map")
+    assert view_for(pending_view, engine.score(ScoreRequest(**{**state, "passages": "four"}))) is None
     assert view_for(None, engine.score(ScoreRequest(**state))) is None

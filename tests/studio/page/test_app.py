@@ -64,12 +64,9 @@ def test_only_the_endpoints_for_programs_are_public(demo):
     assert len(events) > len(public)
 
 
-def test_what_encodes_waits_in_our_line_and_not_in_gradios(demo):
-    encoding = [fn for fn in demo.fns.values() if fn.concurrency_id in ("encode", "embed")]
-    # The button, Compare and its three presets, a corpus searched and its words marked (by button and by Enter), two
-    # cells, a link's cell, leaving out, four endpoints; a corpus embedded, brought and measured.
-    assert len(encoding) == 20
-    assert {fn.concurrency_limit for fn in encoding} == {None}  # or nobody would be told how long the line is
+def test_events_that_encode_wait_in_our_queue_and_not_in_gradios(demo):
+    limits = {fn.concurrency_limit for fn in demo.fns.values() if fn.concurrency_id in ("encode", "embed")}
+    assert limits == {None}  # or no visitor would see the length of the queue
 
 
 def test_models_lists_the_table(client):
@@ -91,12 +88,12 @@ def test_score_gives_the_encoders_scores(client, encoders):
 
 def test_search_and_explain_answer_in_fields(client, encoders):
     passages = ["one", "two", "three"]
-    found = client.predict(["summit"], passages, 1, api_name="/search")
+    answer = client.predict(["summit"], passages, 1, api_name="/search")
     [row] = encoders("e5").scores(["summit"], passages)
-    [hit] = found["results"][0]["best"]
+    [hit] = answer["results"][0]["best"]
     assert passages[hit["number"] - 1] == hit["text"] == passages[row.argmax()]
     assert hit["score"] == pytest.approx(row.max(), abs=0.006)
-    assert found["model"] == ENGLISH
+    assert answer["model"] == ENGLISH
     explained = client.predict(query="summit", passage="one two", model="e5-small-v2", api_name="/explain")
     assert explained["score"] == pytest.approx(encoders("e5").scores(["summit"], ["one two"])[0, 0], abs=0.006)
     assert [each["word"] for each in explained["passage"]["without_word"]] == ["one", "two"]
@@ -105,11 +102,12 @@ def test_search_and_explain_answer_in_fields(client, encoders):
 def test_an_endpoint_answers_whoever_has_no_client(address):
     import httpx
 
-    place = f"{address}gradio_api/call/v2/search"
-    asked = httpx.post(place, json={"queries": ["summit"], "passages": ["one", "two"], "top_k": 1})
-    told = httpx.get(f"{address}gradio_api/call/search/{asked.json()['event_id']}").text
-    assert told.startswith("event: complete")
-    [answer] = json.loads(told.partition("data: ")[2])
+    event = httpx.post(
+        f"{address}gradio_api/call/v2/search", json={"queries": ["summit"], "passages": ["one", "two"], "top_k": 1}
+    )
+    stream = httpx.get(f"{address}gradio_api/call/search/{event.json()['event_id']}").text
+    assert stream.startswith("event: complete")
+    [answer] = json.loads(stream.partition("data: ")[2])
     assert [hit["rank"] for hit in answer["results"][0]["best"]] == [1]
 
 
@@ -124,8 +122,8 @@ def test_score_under_each_use(client, encoders):
     encoder = encoders("e5")
     for prompt_mode, prompt in (("symmetric", "query: "), ("none", "")):
         rows, columns = (encoder.encode(side, prompt=prompt) for side in (texts, others))
-        found = client.predict(texts, others, prompt_mode=prompt_mode, api_name="/score")
-        assert found == pytest.approx(100 * rows @ columns.T, abs=1e-3)
+        scores = client.predict(texts, others, prompt_mode=prompt_mode, api_name="/score")
+        assert scores == pytest.approx(100 * rows @ columns.T, abs=1e-3)
         among_themselves = client.predict(texts, [], prompt_mode=prompt_mode, api_name="/score")
         assert among_themselves == pytest.approx(100 * rows @ rows.T, abs=1e-3)
     assert client.predict(texts, others, prompt_mode="retrieval", api_name="/score") == client.predict(
@@ -209,8 +207,8 @@ def test_files_may_be_larger_than_other_requests_but_not_of_any_size(address):
 
     assert httpx.post(f"{address}gradio_api/upload", files={"files": b"x" * 8_100_000}).status_code == 200
     assert httpx.get(f"{address}config").json()["max_file_size"] == 250_000_000
-    place = urlsplit(address)
-    announced = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+    url = urlsplit(address)
+    announced = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
     announced.putrequest("POST", "/gradio_api/upload")
     announced.putheader("Content-Length", "260000001")
     announced.endheaders()
@@ -228,16 +226,16 @@ def test_a_model_that_cannot_be_loaded_in_the_background_ends_quietly(engine, ca
 @pytest.mark.parametrize("module", ["launch", "engine.engine", "api.answers", "diagnose.text", "serving.sessions"])
 def test_what_is_not_layout_loads_no_gradio(module):
     code = f"import sys, e5studio.studio.{module}; print([m for m in ('gradio', 'torch', 'umap') if m in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
-    told = []
-    monkeypatch.setattr(launch, "run_studio", lambda model, **address: told.append((model, address)))
+    calls = []
+    monkeypatch.setattr(launch, "run_studio", lambda model, **address: calls.append((model, address)))
     main(["--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999", "--mcp"])
     main([])
-    assert told == [
+    assert calls == [
         ("e5-base-v2", {"host": "0.0.0.0", "port": 7999, "mcp": True}),
         (None, {"host": None, "port": None, "mcp": None}),
     ]
@@ -246,20 +244,20 @@ def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
 @pytest.fixture
 def launched(monkeypatch):
     """How `run_studio` launches, without a model, a page or a server."""
-    told = []
+    options_of_launch = []
     monkeypatch.setattr(launch, "load_in_background", lambda *_: SimpleNamespace(join=lambda _: None))
-    monkeypatch.setattr(launch, "launch_app", lambda demo, **options: told.append(options["mcp"]))
+    monkeypatch.setattr(launch, "launch_app", lambda demo, **options: options_of_launch.append(options["mcp"]))
     monkeypatch.setitem(sys.modules, "mcp", ModuleType("mcp"))
     monkeypatch.setitem(sys.modules, "mcp.server", ModuleType("mcp.server"))
-    return told
+    return options_of_launch
 
 
 @pytest.mark.parametrize(
-    ("said", "option", "is_on"),
+    ("value", "option", "is_on"),
     [("1", None, True), ("Yes", None, True), ("0", None, False), ("", None, False), ("1", False, False)],
 )
-def test_mcp_is_on_where_it_is_asked_for(monkeypatch, launched, said, option, is_on):
-    monkeypatch.setenv("E5STUDIO_MCP", said)
+def test_mcp_is_on_where_it_is_asked_for(monkeypatch, launched, value, option, is_on):
+    monkeypatch.setenv("E5STUDIO_MCP", value)
     launch.run_studio("all-MiniLM-L6-v2", mcp=option)
     assert launched == [is_on]
 
@@ -277,10 +275,10 @@ def test_mcp_without_its_package_ends_with_the_line_that_installs_it(monkeypatch
         main(["--mcp"])
     assert caught.value.code == 1
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    told = capsys.readouterr().err
-    assert told.startswith("An MCP server needs the mcp package (")
-    assert told.endswith(f"). Install it with: pip install '{extras['mcp'][0]}'\n")
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert message.startswith("An MCP server needs the mcp package (")
+    assert message.endswith(f"). Install it with: pip install '{extras['mcp'][0]}'\n")
+    assert message.count("\n") == 1
     assert not launched
 
 
@@ -327,19 +325,19 @@ def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, ca
         with pytest.raises(SystemExit) as caught:
             main(["--port", str(port)])
     assert caught.value.code == 1
-    told = capsys.readouterr().err
-    assert told.startswith(f"Port {port} cannot be used")
-    assert told.endswith("with --port.\n")
+    message = capsys.readouterr().err
+    assert message.startswith(f"Port {port} cannot be used")
+    assert message.endswith("with --port.\n")
 
 
 def test_an_unknown_model_ends_with_a_sentence_not_a_trace(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--model", "e5-smal-v2"])
     assert caught.value.code == 2
-    told = capsys.readouterr().err
-    assert "Did you mean" in told
-    assert "The Studio takes no others." in told
-    assert "prompt_kind" not in told
+    message = capsys.readouterr().err
+    assert "Did you mean" in message
+    assert "The Studio takes no others." in message
+    assert "prompt_kind" not in message
 
 
 def test_zero_gpu_wraps_only_where_it_is(monkeypatch, tmp_path):

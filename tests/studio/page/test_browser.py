@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from e5studio.studio.engine import engine as engine_module
+from e5studio.studio.engine import result as result_module
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.why import panel as why_module
 from tests.studio.browsing import MARKS, NASTY, cell, example, expect, open_map, reload, score, take_model, write
@@ -104,7 +104,7 @@ def test_an_error_is_a_sentence_and_what_was_shown_stays(open_page):
     page.locator("#e5-score").click()
     error = page.locator("#e5-status .e5-error")
     expect(error).to_contain_text("e5-large-v2 is not on this machine, and the Hub does not answer.")
-    expect(error).to_contain_text("such as all-MiniLM-L6-v2. What is shown is the result before.")
+    expect(error).to_contain_text("such as all-MiniLM-L6-v2. Showing the previous result.")
     expect(page.locator("#e5-heat .textpoint")).to_have_count(4)
 
     take_model(page, "intfloat/e5-base-v2")
@@ -410,8 +410,8 @@ def test_a_map_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_u
 
 
 def test_an_order_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_up, monkeypatch):
-    find = engine_module.find_clusters
-    monkeypatch.setattr(engine_module, "find_clusters", lambda vectors: held_up.wait(20) and find(vectors))
+    find = result_module.find_clusters
+    monkeypatch.setattr(result_module, "find_clusters", lambda vectors: held_up.wait(20) and find(vectors))
     page = open_page()
     write(page, *OLD)
     score(page)
@@ -612,7 +612,7 @@ def test_a_reload_brings_back_what_was_typed_and_no_older_link(open_page):
     write(page, NASTY, ["a new passage"])
     score(page)
     reload(page)
-    expect(page.locator("#e5-status")).to_contain_text("Brought back")
+    expect(page.locator("#e5-status")).to_contain_text("before the reload")
     expect(page.locator("#e5-queries textarea")).to_have_value("\n".join(NASTY))
     expect(page.locator("#e5-passages textarea")).to_have_value("a new passage")
     expect(page.locator(".e5-models-chosen")).to_contain_text("e5-small-v2")

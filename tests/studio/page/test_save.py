@@ -30,7 +30,7 @@ def result(engine):
 
 
 @pytest.fixture(scope="module")
-def placed(result):
+def text_map(result):
     return place_texts(result, MapSettings())
 
 
@@ -90,19 +90,19 @@ def test_numbers_are_those_of_the_result(result):
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_a_map_is_saved_with_places_and_groups(result, n_dims):
-    placed = place_texts(result, MapSettings(n_dims=n_dims))
-    rows = rows_of(export("map.csv", result, placed))
+    text_map = place_texts(result, MapSettings(n_dims=n_dims))
+    rows = rows_of(export("map.csv", result, text_map))
     assert [row["label"] for row in rows] == list(result.points[0])
     saved = np.array([[float(row[axis]) for axis in "xyz"[:n_dims]] for row in rows])
-    np.testing.assert_allclose(saved, placed.coordinates, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(saved, text_map.coordinates, rtol=1e-4, atol=1e-6)
     assert {"group", "group_name", "neighbours_kept", "best_score", "tokens"} <= set(rows[0])
-    table = pyarrow.parquet.read_table(io.BytesIO(export("map.parquet", result, placed).content))
+    table = pyarrow.parquet.read_table(io.BytesIO(export("map.parquet", result, text_map).content))
     assert table.num_rows == len(rows)
 
 
 @pytest.mark.parametrize("kind", EXPORTS)
-def test_every_file_has_a_name_and_a_type(result, placed, kind):
-    download = export(kind, result, placed)
+def test_every_file_has_a_name_and_a_type(result, text_map, kind):
+    download = export(kind, result, text_map)
     assert download.file_name == f"e5-{kind}"
     assert download.content
 
@@ -127,17 +127,17 @@ def test_a_saved_page_opens_as_it_was(result):
     assert state["result"]["prompts"] == ["query: ", "passage: "]
 
 
-def test_a_map_that_is_not_there_is_no_other_file(engine, result, placed):
-    other = engine.score(result.asked)
-    for absent in (None, placed):
+def test_a_map_that_is_not_there_is_no_other_file(engine, result, text_map):
+    other = engine.score(result.request)
+    for absent in (None, text_map):
         with pytest.raises(VectorError, match="not there yet"):
             export("map.csv", other, absent)
 
 
 def test_long_texts_in_many_pairs_are_left_out(engine, monkeypatch):
     monkeypatch.setattr("e5studio.studio.page.save._MAX_TEXT_CHARACTERS", 100)
-    found = engine.score(ScoreRequest(ENGLISH, "retrieval", "a question\nanother", "x" * 60))
-    assert set(rows_of(export("scores.csv", found))[0]) == {"row", "column", "score", "rank", "softmax_percent"}
+    result = engine.score(ScoreRequest(ENGLISH, "retrieval", "a question\nanother", "x" * 60))
+    assert set(rows_of(export("scores.csv", result))[0]) == {"row", "column", "score", "rank", "softmax_percent"}
 
 
 @pytest.mark.parametrize("kind", ["", None, "../scores.csv", 7])
