@@ -24,6 +24,7 @@ from e5studio.hub import find_local
 from e5studio.model_pool import Lease, ModelPool
 from e5studio.models import ModelMeta
 from e5studio.similarity import scores as score_matrix
+from e5studio.studio.engine import queues
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.progress import OnStage, ignore_progress
 from e5studio.studio.engine.prompt_modes import (
@@ -42,41 +43,32 @@ from e5studio.text_checks import checked_types
 
 Result = TypeVar("Result")
 
-_MAX_WAITING = 64
-_MAX_INSIDE = 96
-_MAX_WAITING_FOR_LOADS = 64  # so that others find room whose model is there
-_MAX_WAITING_PROGRAMS = 24
-_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA = 2, 8
-_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES = 1, 16
-
 
 @dataclass(frozen=True)
 class Engine:
     """The Studio's work over a pool of models.
 
     Attributes:
-        pool: Where encoders come from.
-        limits: How much is taken at once.
-        line: Of all who want a few texts embedded: one at a time.
-        hall: Of all who wait for a model to be loaded, or in `line`: each holds a thread of the page.
-        loading_hall: Of those among them whose model is not loaded yet.
-        corpus_line: Of all who want thousands embedded, for minutes; between their batches the others' few are.
-        diagnosis_line: Of all who want texts diagnosed, for some ten seconds of all cores: one at a time.
+        pool: Leases encoders.
+        limits: Most texts and characters of one request.
+        encode_queue: For a few texts; this and the others are explained in `engine.queues`.
+        visitor_limit: For everybody who waits for a model or in `encode_queue`.
+        load_limit: For those whose model is not loaded yet.
+        corpus_queue: For thousands of texts.
+        diagnosis_queue: For diagnoses.
     """
 
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
-    encode_queue: Queue = field(default_factory=lambda: WaitingQueue(1, _MAX_WAITING))
-    visitor_limit: WaitingQueue = field(default_factory=lambda: WaitingQueue(_MAX_INSIDE, 0))
-    load_limit: WaitingQueue = field(default_factory=lambda: WaitingQueue(_MAX_WAITING_FOR_LOADS, 0))
-    corpus_queue: WaitingQueue = field(default_factory=lambda: WaitingQueue(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
-    diagnosis_queue: WaitingQueue = field(
-        default_factory=lambda: WaitingQueue(_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES)
-    )
+    encode_queue: Queue = field(default_factory=queues.ENCODE.open)
+    visitor_limit: WaitingQueue = field(default_factory=queues.VISITORS.open)
+    load_limit: WaitingQueue = field(default_factory=queues.LOADS.open)
+    corpus_queue: WaitingQueue = field(default_factory=queues.CORPORA.open)
+    diagnosis_queue: WaitingQueue = field(default_factory=queues.DIAGNOSES.open)
 
     def for_programs(self) -> Engine:
-        """The same, whose callers wait for each other first: of however many, a visitor of the page waits for one."""
-        return replace(self, encode_queue=ChainedQueue(self.encode_queue, _MAX_WAITING_PROGRAMS))
+        """The same engine for programs, which wait for each other before they wait among visitors."""
+        return replace(self, encode_queue=ChainedQueue(self.encode_queue, queues.PROGRAMS.max_waiting))
 
     def score(
         self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: Sequence[ScoreResult] = ()
@@ -188,20 +180,21 @@ class Engine:
                 yield encoder
 
     def on_gpu(self, function: Callable[..., Result]) -> Callable[..., Result]:
-        """The function, run where a GPU is lent to it: as it is, or on ZeroGPU in another process, in its turn.
+        """The function as the page calls it: as it is, or on ZeroGPU in another process that has a GPU.
 
-        Its arguments and its result must be picklable.
+        Pass progress as `on_stage=`: another process cannot report it, nor be stopped, so that it is dropped there.
+        All other arguments and the result must be picklable.
         """
         if not is_zero_gpu():
             return function
-        lent = on_gpu(function)
+        function_on_gpu = on_gpu(function)
 
         @functools.wraps(function)
-        def in_turn(*args: object, **kwargs: object) -> Result:
-            with self.encode_queue.slot():
-                return lent(*args, **kwargs)
+        def run(*args: object, on_stage: OnStage | None = None, **kwargs: object) -> Result:
+            with self.encode_queue.slot(on_stage):
+                return function_on_gpu(*args, **kwargs)
 
-        return in_turn
+        return run
 
     def check(self, texts: Sequence[str], what: str) -> None:
         """Refuse a program's list, called `what`, that holds no texts, something else, or too many.

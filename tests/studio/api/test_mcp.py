@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from e5studio.studio.api.answers import MAX_CHARACTERS_READ
-from e5studio.studio.engine import engine as engine_module
+from e5studio.studio.engine import queues
 from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
@@ -287,6 +287,6 @@ async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
 
 def test_the_documentation_knows_how_many_may_wait_and_how_long_something_is_kept():
     text = " ".join((ROOT / "docs" / "mcp.md").read_text(encoding="utf-8").split())
-    assert f"{engine_module._MAX_WAITING_PROGRAMS} may wait" in text
-    assert f"{engine_module._MAX_INSIDE} are inside" in text
+    assert f"{queues.PROGRAMS.max_waiting} may wait" in text
+    assert f"{queues.VISITORS.at_once} are inside" in text
     assert f"{CLOSED_SECONDS // 60} minutes" in text

@@ -200,15 +200,15 @@ class TestWaiting:
         monkeypatch.setenv("SPACES_ZERO_GPU", "true")
         crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
 
-        def work():
+        def work(text):
             with pytest.raises(FullError), crammed.encode_queue.slot():
                 pass
-            return "done"
+            return text
 
-        assert crammed.on_gpu(work)() == "done"
+        assert crammed.on_gpu(work)("done", on_stage=print) == "done"
         monkeypatch.delitem(sys.modules, "spaces")
 
-    def test_models_are_loaded_before_the_line_and_given_back_where_it_is_full(self, stand_in_pool):
+    def test_models_are_loaded_before_the_queue_and_given_back_where_it_is_full(self, stand_in_pool):
         crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
         n_leased = stand_in_pool.n_leased
         with crammed.encode_queue.slot(), pytest.raises(FullError):

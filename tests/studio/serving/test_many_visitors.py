@@ -20,7 +20,7 @@ from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.downloads import DOWNLOADS
-from e5studio.studio.serving.sessions import GradioSessions
+from e5studio.studio.serving.gradio_patches import GradioSessions
 from e5studio.studio.serving.waiting_queue import WaitingQueue
 from tests.studio.conftest import ENGLISH, FAULTY, INSTRUCT, OFFLINE
 from tests.studio.serving.visitor import Visitor, open_page
@@ -146,7 +146,7 @@ def test_nothing_of_a_closed_page_stays(crowded):
             visitor.write("e5-passages", "\n".join(f"{number} " + "a long passage " * 15 for number in range(250)))
             await visitor.press("e5-score")
             assert "Scored 2 × 250" in str(visitor.sees("e5-status"))
-            await visitor.press("e5-shelf", "opened", {"key": ""})
+            await visitor.press("e5-shelf", "opened", {"token": ""})
             visitor.write("e5-corpus-file", await upload(visitor))
             await visitor.press("e5-corpus-file", "upload")
             assert "3 rows" in str(visitor.sees("e5-corpus-said"))
@@ -239,7 +239,7 @@ def crammed(stand_in_pool):
     demo.close()
 
 
-def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_their_scores(crammed, encoders):
+def test_whoever_comes_to_a_full_queue_is_told_so_at_once_and_the_others_get_their_scores(crammed, encoders):
     engine, address = crammed
 
     async def everybody():
@@ -262,7 +262,7 @@ def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_thei
         assert "Try again then." in told
 
 
-def test_a_page_that_is_closed_while_it_waits_leaves_the_line(crammed, monkeypatch):
+def test_a_page_that_is_closed_while_it_waits_leaves_the_queue(crammed, monkeypatch):
     engine, address = crammed
     monkeypatch.setattr("e5studio.studio.jobs.job._SECONDS_UNTIL_REPEATED", 0.3)
 
@@ -284,7 +284,7 @@ def test_a_corpus_too_many_is_told_at_once(crammed):
 
     async def visit():
         async with Visitor(address, await open_page(address)) as visitor:
-            await visitor.press("e5-shelf", "opened", {"key": ""})
+            await visitor.press("e5-shelf", "opened", {"token": ""})
             visitor.write("e5-paste", "one\ntwo")
             await visitor.press("e5-use-paste")
             with engine.corpus_queue.slot():
@@ -315,12 +315,12 @@ async def until_forgotten(demo):
     """What the sweep does ten minutes later."""
     kept = GradioSessions(demo, on_forget=[DOWNLOADS.forget, VISITOR_STORES.forget_session])
     for _ in range(200):
-        for session in list(kept.time_last_used):
+        for session in list(kept.last_used):
             kept.forget(session)
-        if not kept.time_last_used:
+        if not kept.last_used:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"{list(kept.time_last_used)} stay")
+    raise AssertionError(f"{list(kept.last_used)} stay")
 
 
 def census(*roots):

@@ -53,7 +53,7 @@ def visit(address, do):
 
 
 async def opened_corpus(visitor):
-    await visitor.press("e5-shelf", "opened", {"key": ""})
+    await visitor.press("e5-shelf", "opened", {"token": ""})
     return visitor
 
 
@@ -134,7 +134,7 @@ class TestPaths:
             assert "meta-data" not in answer.text or "ami-id" not in answer.text
 
     @pytest.mark.parametrize("key", ["", "x", "..%2f..%2fetc%2fpasswd", "a" * 5000])
-    def test_parcels_have_keys_that_nobody_guesses(self, address, key):
+    def test_downloads_have_keys_that_nobody_guesses(self, address, key):
         assert told(httpx.get(f"{address}e5studio/downloads/{key}")).status_code in (404, 414)
 
     def test_a_component_of_the_page_runs_no_function_of_the_server(self, address):
@@ -330,6 +330,21 @@ class TestFiles:
         session = visit(address, bring)
         VISITOR_STORES.forget_session(session)
         assert not any(session in place.sessions for place in VISITOR_STORES._places.values())
+
+    def test_only_who_knows_its_token_finds_a_corpus_again(self, address):
+        async def bring(visitor):
+            await brought(visitor, b"text\none\n", "diary.csv")
+            return visitor.sees("e5-shelf")
+
+        async def reopen(visitor, sent):
+            await visitor.press("e5-shelf", "opened", sent)
+            return visitor.sees("e5-shelf"), "diary.csv" in "".join(visitor.heard)
+
+        token = visit(address, bring)
+        assert visit(address, lambda visitor: reopen(visitor, {"token": token})) == (token, True)
+        for sent in ({"token": token[:-1]}, {"token": ""}, {"token": [token]}, {"key": token}, {}):
+            other, is_seen = visit(address, lambda visitor, sent=sent: reopen(visitor, sent))
+            assert (other != token, is_seen) == (True, False)
 
     def test_file_names_are_text(self, address):
         for name in (f"{NASTY[2]}.csv".replace("/", ""), "${alert(1)}.csv"):
