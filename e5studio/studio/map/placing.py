@@ -25,11 +25,11 @@ from e5studio.analysis.projection import (
     umap,
 )
 from e5studio.errors import VectorError
-from e5studio.similarity import TopK
+from e5studio.similarity import FloatArray, TopK
 from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.points import ColourScale, cluster_groups, role_groups, scatter_map, shaded_groups
 from e5studio.studio.engine.prompt_modes import side_labels
-from e5studio.studio.engine.result import FloatArray, ScoreResult
+from e5studio.studio.engine.result import ScoreResult
 
 Method = Literal["pca", "umap", "tsne", "axis"]
 Colour = Literal["role", "cluster", "kept", "best", "tokens"]

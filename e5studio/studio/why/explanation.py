@@ -12,8 +12,8 @@ from e5studio.analysis.ranking import ranks, softmax
 from e5studio.analysis.score_context import Place, place_among
 from e5studio.encoder import E5Encoder, TokenEmbeddings
 from e5studio.prompts import Prompt
-from e5studio.similarity import cos_sim
-from e5studio.studio.engine.result import FloatArray, ScoreResult
+from e5studio.similarity import FloatArray, cos_sim
+from e5studio.studio.engine.result import ScoreResult
 
 _WORDS_AT_ONCE = 8
 
