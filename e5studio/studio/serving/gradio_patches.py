@@ -36,7 +36,7 @@ class LeanBlocks(gr.Blocks):
         Gradio has the request in `LocalContext` (context.py), which only code that imports Gradio can read.
         """
         request = requests[0] if isinstance(requests, list) else requests
-        RUNNING_SESSION.set(None if request is None else request.session_hash)
+        RUNNING_SESSION.set(getattr(request, "session_hash", None))  # by MCP comes a request without a session
         return await super().call_function(block_fn, processed_input, iterator, requests, *more, **named)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:

@@ -90,10 +90,10 @@ def test_downloads_are_forgotten_in_time_and_the_oldest_first():
 
 def test_what_would_push_out_the_others_is_refused():
     downloads = Downloads()
-    kept = key_of(downloads.put(Download(b"mine")))
+    key = key_of(downloads.put(Download(b"mine")))
     with pytest.raises(LimitError, match="65 MB; the limit is 64 MB"):
         downloads.put(Download(bytes(65_000_000)))
-    assert downloads.get(kept).content == b"mine"
+    assert downloads.get(key).content == b"mine"
 
 
 def test_downloads_go_where_nobody_asks_any_more():

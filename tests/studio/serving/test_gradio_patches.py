@@ -282,6 +282,8 @@ async def test_an_event_knows_its_session_in_threads_and_generators():
     step = await demo.call_function(event, [], None, request)
     await demo.call_function(event, [], step["iterator"], [request])
     assert seen == ["ann", "ann"]
+    await demo.call_function(event, [], None, SimpleNamespace())
+    assert seen == ["ann", "ann", None]
     assert contextvars.Context().run(session_now) is None
 
 

@@ -65,7 +65,7 @@ async def score_once(visitor, number, round_, model=None):
 
 
 class NotScoredError(Exception):
-    """What the page said in place of scores."""
+    """The page's message instead of scores."""
 
 
 def shown_scores(visitor):
@@ -174,25 +174,25 @@ def test_nothing_of_a_closed_page_stays(crowded):
 class CheckpointPool(ModelPool):
     """The pool itself, over small checkpoints under the names of the table; one folder is empty."""
 
-    def __init__(self, made, empty, **options):
+    def __init__(self, checkpoints, empty, **options):
         super().__init__(**options)
-        self._made, self._empty = made, empty
+        self._checkpoints, self._empty = checkpoints, empty
 
     def is_loaded(self, model, **options):
         return False
 
     def lease(self, model, **options):
-        made = self._made.get(model)
-        if made is None:
+        checkpoint = self._checkpoints.get(model)
+        if checkpoint is None:
             return super().lease(get_model_meta(model), path=self._empty, **options)
-        return super().lease(made.meta, path=made.folder, **options)
+        return super().lease(checkpoint.meta, path=checkpoint.folder, **options)
 
 
 @pytest.fixture
 def switching(checkpoints, tmp_path):
     """A Studio whose memory holds one of three models, and where a fourth cannot be loaded."""
     names = {ENGLISH: "e5", OFFLINE: "multilingual-e5", INSTRUCT: "multilingual-e5-instruct"}
-    pool = CheckpointPool({name: checkpoints(made) for name, made in names.items()}, tmp_path, memory_budget=1)
+    pool = CheckpointPool({name: checkpoints(kind) for name, kind in names.items()}, tmp_path, memory_budget=1)
     demo = build_app(Engine(pool), ModelChoice(OFFLINE, "the tests' model"))
     yield pool, launch_app(demo, wait=False, quiet=True)
     demo.close()
