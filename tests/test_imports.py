@@ -64,7 +64,7 @@ PLACES = {
     "huggingface_hub": ("hub",),
     "gradio": (),  # `may_know_gradio`
     "gradio_client": (),
-    "mcp": ("studio.launch",),
+    "mcp": ("studio.options",),
     "spaces": ("studio.engine.zero_gpu",),
     "starlette": ("studio.launch", "studio.serving", "studio.widgets.plotly_view"),
     "plotly": ("studio.widgets.plotly_view",),

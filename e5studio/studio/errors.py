@@ -6,12 +6,12 @@ from e5studio.errors import E5StudioError
 
 
 class LimitError(E5StudioError, ValueError):
-    """More texts or characters than the Studio takes at once."""
+    """More texts, characters or bytes than the Studio takes at once."""
 
 
 class FullError(E5StudioError):
-    """As many wait already as may wait."""
+    """The queue is full."""
 
 
 class StoppedError(Exception):
-    """The person pressed Stop."""
+    """The visitor pressed Stop, or began other work."""

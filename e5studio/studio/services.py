@@ -1,12 +1,12 @@
-"""What the page's rooms share: made once for a process, handed to each tab."""
+"""The state that the page's rooms share: made once for a page, handed to each tab."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from e5studio.studio.corpus.visitor_store import VisitorStores
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES, VisitorStores
 from e5studio.studio.engine.engine import Engine
-from e5studio.studio.serving.downloads import Downloads
+from e5studio.studio.serving.downloads import DOWNLOADS, Downloads
 
 
 @dataclass(frozen=True)
@@ -15,10 +15,11 @@ class Services:
 
     Attributes:
         engine: Computes over a pool of models.
-        downloads: Large figures, tables and files that pages fetch by themselves.
+        downloads: Large figures, tables and files, which pages fetch outside Gradio's events.
         visitor_stores: The corpus of each visitor.
     """
 
     engine: Engine
-    downloads: Downloads = field(default_factory=Downloads)
-    visitor_stores: VisitorStores = field(default_factory=VisitorStores)
+    # The globals are removed once every tab is handed Services; then each page has stores of its own.
+    downloads: Downloads = field(default_factory=lambda: DOWNLOADS)
+    visitor_stores: VisitorStores = field(default_factory=lambda: VISITOR_STORES)

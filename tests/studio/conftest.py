@@ -19,6 +19,7 @@ from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.launch import launch_app, switch_off_telemetry
+from e5studio.studio.services import Services
 from tests.studio.browsing import GATE, LEAVING
 
 switch_off_telemetry()  # before a test module imports gradio
@@ -99,7 +100,7 @@ def score(engine):
 
 @pytest.fixture(scope="module")
 def gradio_litter():
-    """Close the event loops and sockets that Gradio leaves, before another module's tests are blamed for them."""
+    """Close the event loops and sockets that Gradio leaves open, before another module's tests are blamed for them."""
     yield
     for thing in gc.get_objects():
         if issubclass(type(thing), asyncio.BaseEventLoop) and not (thing.is_running() or thing.is_closed()):
@@ -122,8 +123,8 @@ def browser():
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         missing("the browser tests need playwright: pip install playwright")
-    found = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
-    path = next(filter(None, found), None)
+    paths = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    path = next(filter(None, paths), None)
     if path is None:
         missing("the browser tests need chromium on the PATH")
     # Software WebGL: the map in three dimensions must be drawn on machines without a graphics card, too.
@@ -144,20 +145,31 @@ def held_up():
 def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
     """A stand-in: the real one compiles for seconds, and has tests of its own."""
     assert GATE.wait(20)
-    found = pca(vectors, n_components)
-    return replace(found, method="umap", explained_variance=None, n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
+    return replace(
+        pca(vectors, n_components),
+        method="umap",
+        explained_variance=None,
+        n_neighbors=n_neighbors,
+        min_dist=min_dist,
+        seed=seed,
+    )
 
 
 @pytest.fixture(scope="module")
-def address(engine, offline_encoder):
+def services(engine):
+    return Services(engine)
+
+
+@pytest.fixture(scope="module")
+def address(services, offline_encoder):
     from e5studio.default_model import ModelChoice
     from e5studio.studio.page.app import build_app
 
     patch = pytest.MonkeyPatch()
     patch.setattr("e5studio.studio.map.placing.umap", quick_umap)
     patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
-    demo = build_app(engine, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
-    yield launch_app(demo, wait=False, quiet=True)
+    demo = build_app(services.engine, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
+    yield launch_app(demo, services=services, wait=False, quiet=True)
     demo.close()
     patch.undo()
 

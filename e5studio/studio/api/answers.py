@@ -1,6 +1,6 @@
-"""What programs and assistants are told of a search and of one pair's score, as plain JSON values.
+"""A search and an explanation of one score as plain JSON values, for programs and assistants.
 
-Few fields, short lists and two decimals: an assistant pays for every character that it reads. Knows no Gradio.
+Few fields, short lists and two decimals: an assistant pays for every character that it reads.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from e5studio.studio.why.explanation import TextReading, WordEffect, text_readin
 
 MAX_TOP_K = 100
 MAX_SCORES_READ = 1_000
-"""Most scores that an assistant is given at once."""
+"""Most scores in an answer to an assistant."""
 
 MAX_HITS_READ = 300
-"""Most passages, of all queries together, that an assistant is given at once."""
+"""Most passages, over all queries, in an answer to an assistant."""
 
 MAX_CHARACTERS_READ = 40_000
 """Most characters of an answer to an assistant: some 10,000 tokens of English."""
@@ -39,7 +39,7 @@ _SHORTER_TEXTS = (200, 100, 50, 25)  # an assistant has the texts, and each pass
 _MAX_WORD = 60
 _MAX_UNKNOWN = 20
 _STRONGEST_PAIRS = 12
-_MOST_WORDS = 48  # left out of each text: seconds on a CPU, and as much as anybody reads
+_MOST_WORDS = 48  # left out of each text, which takes seconds on a CPU
 
 _SUM_ONLY = (
     "word_pairs show how the score is composed, not why the model gives it: each token was read with the whole text in "
@@ -60,11 +60,11 @@ class _Pair:
 
 
 class NumberError(E5StudioError, ValueError):
-    """A number that an endpoint was given is none, or out of range."""
+    """An argument of an endpoint is not a number, or out of range."""
 
 
 def check_scores_readable(n_scores: int) -> None:
-    """Refuse a matrix that would fill an assistant's context, before it is computed.
+    """Refuse, before it is computed, a matrix that would fill an assistant's context.
 
     Raises:
         LimitError: It has more than `MAX_SCORES_READ` cells.
@@ -77,7 +77,7 @@ def check_scores_readable(n_scores: int) -> None:
 
 
 def check_hits_readable(n_hits: int) -> None:
-    """Refuse a search that would fill an assistant's context, before it is made.
+    """Refuse, before it runs, a search that would fill an assistant's context.
 
     Raises:
         LimitError: It would find more than `MAX_HITS_READ` passages.
@@ -89,19 +89,19 @@ def check_hits_readable(n_hits: int) -> None:
         )
 
 
-def shortened(found: dict[str, Any]) -> dict[str, Any]:
-    """What `Answers.search` found, its texts cut further where an assistant could not read all of it.
+def shortened(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer of `Answers.search`; where it is too long for an assistant, with shorter texts and a note on that.
 
-    A note says that they are. It may still be too long; see `readable`.
+    It may still be too long; see `readable`.
     """
-    answer = found
+    short = answer
     for length in _SHORTER_TEXTS:
-        if len(_json(answer)) <= MAX_CHARACTERS_READ:
+        if len(_json(short)) <= MAX_CHARACTERS_READ:
             break
         note = f"Of each text only the first {length} characters are shown, so that the answer is not too long."
-        results = [_cut(result, length) for result in found["results"]]
-        answer = {**found, "results": results, "notes": [note, *found["notes"]]}
-    return answer
+        results = [_cut(result, length) for result in answer["results"]]
+        short = {**answer, "results": results, "notes": [note, *answer["notes"]]}
+    return short
 
 
 def readable(answer: object) -> str:
@@ -120,13 +120,13 @@ def readable(answer: object) -> str:
 
 
 def checked_top_k(top_k: object) -> int:
-    """How many passages are asked for, as a whole number.
+    """The number of passages as a whole number.
 
     Raises:
         NumberError: It is not one from 1 to 100.
     """
     if isinstance(top_k, int | float) and not isinstance(top_k, bool) and top_k in range(1, MAX_TOP_K + 1):
-        return int(top_k)  # JSON knows no whole numbers: 5.0 is one too
+        return int(top_k)  # JSON does not tell 5.0 from 5
     raise NumberError(f"top_k is {str(top_k)[:_MAX_WORD]!r}. Give a whole number from 1 to {MAX_TOP_K}.")
 
 
@@ -141,10 +141,10 @@ def rounded(answer: Any) -> Any:
 
 @dataclass(frozen=True)
 class Answers:
-    """What is answered over a pool of models.
+    """Answers from an engine.
 
     Attributes:
-        engine: Do the work.
+        engine: Computes them.
     """
 
     engine: Engine
@@ -160,12 +160,12 @@ class Answers:
         arguments: list[PromptArguments] = [_query_arguments(instruction), {"prompt_name": "document"}]
         lists = {"queries": queries, "passages": passages}
         (left, right), reports = self.engine.embed(model, lists, arguments)
-        found = semantic_search(left, right, top_k=top_k)
+        hits_of_query = semantic_search(left, right, top_k=top_k)
         return {
             "model": offered(model).name,
             "results": [
                 {"query": shown(query, _MAX_TEXT), "best": _hits(hits, passages)}
-                for query, hits in zip(queries, found, strict=True)
+                for query, hits in zip(queries, hits_of_query, strict=True)
             ],
             "notes": [
                 note
@@ -175,7 +175,7 @@ class Answers:
         }
 
     def explain(self, model: str, query: str, passage: str, instruction: str | None) -> dict[str, Any]:
-        """What one pair's score is made of, what each word does to it, and what was read of both texts.
+        """The parts of one pair's score, the effect of each word on it, and how the model read both texts.
 
         Raises:
             E5StudioError: As `Engine.embed`.
@@ -204,7 +204,7 @@ def _json(answer: object) -> str:
 
 
 def _cut(result: dict[str, Any], length: int) -> dict[str, Any]:
-    """One query's result, with no more than that of each text."""
+    """One query's result, its texts cut to a length."""
     best = [{**hit, "text": shown(hit["text"], length)} for hit in result["best"]]
     return {**result, "query": shown(result["query"], length), "best": best}
 
@@ -227,9 +227,9 @@ def _read_pair(encoder: E5Encoder, query: str, passage: str, instruction: str | 
     )
 
 
-def _as_read(pair: _Pair, number: int) -> dict[str, Any]:
-    side, report = pair.sides[number], pair.reports[number]
-    effects = [effect for effect in pair.effects if effect.side == number]
+def _as_read(pair: _Pair, index: int) -> dict[str, Any]:
+    side, report = pair.sides[index], pair.reports[index]
+    effects = [effect for effect in pair.effects if effect.side == index]
     unknown = [side.text[start:end] for start, end in side.unknown[:_MAX_UNKNOWN]]
     return {
         "prompt": report.prompt.text,
@@ -245,7 +245,7 @@ def _as_read(pair: _Pair, number: int) -> dict[str, Any]:
 
 
 def _word_pairs(shares: WordShares) -> dict[str, Any]:
-    """The pairs that hold most, in points; all three parts add up to the score."""
+    """The pairs with the largest shares, in points; all three parts add up to the score."""
     points = 100 * shares.shares
     of_words = np.outer(_is_word(shares.left.parts), _is_word(shares.right.parts))
     order = np.argsort(-np.abs(np.where(of_words, points, 0)), axis=None, kind="stable")
@@ -262,7 +262,7 @@ def _word_pairs(shares: WordShares) -> dict[str, Any]:
     others = 100 * shares.cosine - outside - float(points[rows, columns].sum())
     return {
         "strongest": strongest,
-        "other_pairs": round(others, 2) + 0.0,  # not -0.0, of which nobody knows what it means
+        "other_pairs": round(others, 2) + 0.0,  # not -0.0
         "prompt_and_special_tokens": round(outside, 2),
     }
 

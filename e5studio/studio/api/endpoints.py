@@ -1,18 +1,18 @@
 """The endpoints for programs: `/models`, `/score`, `/search`, `/explain`, `/embed`. Their names and arguments stay.
 
-They take models of the table only, by name: nothing that comes over the wire names a folder
-or another repository. Where the Studio is an MCP server, all but `/embed` are tools of assistants: the name of a
-function is the tool's, and its docstring, one line an argument, is what an assistant is told.
+They take models of the table only, by name: a request names no folder and no other repository. Where the Studio is an
+MCP server, all but `/embed` are tools for assistants: a function's name is the tool's name, and its docstring, one line
+an argument, is the tool's description.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar, cast, get_args
 
 import gradio as gr
-from gradio.events import api as endpoint
 
 from e5studio.backends import BackendName, DType
 from e5studio.errors import BackendError, PromptError
@@ -25,21 +25,42 @@ from e5studio.studio.api.answers import (
     readable,
     shortened,
 )
-from e5studio.studio.engine import error_messages
 from e5studio.studio.engine.catalog import model_cards
 from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.prompt_modes import PromptArguments, PromptMode
+from e5studio.studio.serving.gradio_patches import add_endpoint, hide_from_assistants
 from e5studio.studio.serving.request_guard import ASSISTANT_HEADER
 
 Result = TypeVar("Result")
+_MAX_MESSAGE = 900
 
 
 def publish(engine: Engine, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
-    engine = engine.for_programs()
-    gpu_embed = engine.on_gpu(engine.embed)
+    endpoints = Endpoints(engine.for_programs(), default_model)
+    add_endpoint(endpoints.models, "models", queue=False)
+    for function in (endpoints.score, endpoints.embed, endpoints.search, endpoints.explain):
+        add_endpoint(function, function.__name__, concurrency_limit=None, concurrency_id="encode")
 
-    def models(request: gr.Request | None = None) -> list[dict[str, Any]] | str:
+
+class Endpoints:
+    """The endpoints; Gradio reads the arguments from their signatures.
+
+    Args:
+        engine: Computes the answers.
+        default_model: The model of requests that name none.
+    """
+
+    def __init__(self, engine: Engine, default_model: str) -> None:
+        answers = Answers(engine)
+        self._engine = engine
+        self._default_model = default_model
+        self._embed = engine.on_gpu(engine.embed)
+        self._search = engine.on_gpu(answers.search)
+        self._explain = engine.on_gpu(answers.explain)
+
+    def models(self, request: gr.Request | None = None) -> list[dict[str, Any]] | str:
         """List the models by name, with what is known of each: layers, dimensions, languages, whether it is here."""
         known = [
             {
@@ -53,13 +74,14 @@ def publish(engine: Engine, default_model: str) -> None:
                 "prompts": card.prompts,
                 "download": card.download,
                 "is_here": card.is_here,
-                "is_default": card.name == default_model,
+                "is_default": card.name == self._default_model,
             }
             for card in model_cards()
         ]
-        return _written(known, request)
+        return _for_reader(known, request)
 
     def score(
+        self,
         queries: list[str],
         passages: list[str],
         model: str | None = None,
@@ -83,22 +105,18 @@ def publish(engine: Engine, default_model: str) -> None:
             backend: What computes: "torch", "openvino" or "onnx"; left out, the usual one.
             request: Brought by Gradio.
         """
-
-        def work() -> list[list[float]] | str:
-            for texts, what in ((queries, "queries"), (passages, "passages")):
-                if what == "queries" or passages or not _is_symmetric(prompt_mode):
-                    engine.check(texts, what)
+        with _messages():
+            is_self = _is_symmetric(prompt_mode) and not passages
+            lists = {"queries": queries} if is_self else {"queries": queries, "passages": passages}
+            self._check(lists)
             if _is_of_assistant(request):
                 check_scores_readable(len(queries) * len(passages or queries))
-            one, other = _sides(prompt_mode, instruction)
-            lists = {"queries": queries, "passages": passages} if passages else {"queries": queries}
-            name = default_model if model is None else model
-            vectors, _ = gpu_embed(name, lists, [one, other][: len(lists)], *_computing(dtype, backend))
-            return _written(_rows(score_matrix(vectors[0], vectors[-1])), request)
-
-        return _answer(work)
+            prompts = _prompts(prompt_mode, instruction)[: len(lists)]
+            vectors, _ = self._embed(self._named(model), lists, prompts, *_computing(dtype, backend))
+            return _for_reader(_rows(score_matrix(vectors[0], vectors[-1])), request)
 
     def embed(
+        self,
         texts: list[str],
         role: str | None = None,
         model: str | None = None,
@@ -118,30 +136,19 @@ def publish(engine: Engine, default_model: str) -> None:
             dtype: The precision; left out, float32 on a processor.
             backend: What computes: "torch", "openvino" or "onnx"; left out, the usual one.
         """
-        name = default_model if model is None else model
-        role = None if role is None else str(role)
-        arguments: PromptArguments = {"prompt_name": role, "prompt": prompt, "instruction": instruction}
-
-        def work() -> list[list[float]]:
-            [vectors], _ = gpu_embed(name, {"texts": texts}, [arguments], *_computing(dtype, backend))
+        with _messages():
+            prompt_name = None if role is None else str(role)
+            prompts: list[PromptArguments] = [
+                {"prompt_name": prompt_name, "prompt": prompt, "instruction": instruction}
+            ]
+            lists = {"texts": texts}
+            [vectors], _ = self._embed(self._named(model), lists, prompts, *_computing(dtype, backend))
             return _rows(vectors)
 
-        return _answer(work)
-
-    # No tool: nobody reads thousands of numbers. Gradio lists as tools what is of this kind, or of none.
-    embed._mcp_type = "endpoint only"  # type: ignore[attr-defined]
-    endpoint(models, api_name="models", queue=False)
-    for function in (score, embed):
-        endpoint(function, api_name=function.__name__, concurrency_limit=None, concurrency_id="encode")
-    _publish_answers(engine, default_model)
-
-
-def _publish_answers(engine: Engine, default_model: str) -> None:
-    """Add the endpoints that answer in fields, for those who read what comes back."""
-    answers = Answers(engine)
-    gpu_search, gpu_explain = engine.on_gpu(answers.search), engine.on_gpu(answers.explain)
+    hide_from_assistants(embed)  # nobody reads thousands of numbers
 
     def search(
+        self,
         queries: list[str],
         passages: list[str],
         top_k: int = 5,
@@ -163,20 +170,17 @@ def _publish_answers(engine: Engine, default_model: str) -> None:
             instruction: The task in one sentence, for instruct models only.
             request: Brought by Gradio.
         """
-
-        def work() -> dict[str, Any] | str:
-            for texts, what in ((queries, "queries"), (passages, "passages")):
-                engine.check(texts, what)
+        with _messages():
+            self._check({"queries": queries, "passages": passages})
             count = checked_top_k(top_k)
-            if _is_of_assistant(request):
-                check_hits_readable(len(queries) * min(count, len(passages)))
-            name = default_model if model is None else model
-            found = gpu_search(name, queries, passages, instruction, count)
-            return _written(shortened(found) if _is_of_assistant(request) else found, request)
-
-        return _answer(work)
+            if not _is_of_assistant(request):
+                return self._search(self._named(model), queries, passages, instruction, count)
+            check_hits_readable(len(queries) * min(count, len(passages)))
+            answer = self._search(self._named(model), queries, passages, instruction, count)
+            return readable(shortened(answer))
 
     def explain(
+        self,
         query: str,
         passage: str,
         model: str | None = None,
@@ -196,27 +200,40 @@ def _publish_answers(engine: Engine, default_model: str) -> None:
             instruction: The task in one sentence, for instruct models only.
             request: Brought by Gradio.
         """
-        name = default_model if model is None else model
-        return _answer(lambda: _written(gpu_explain(name, query, passage, instruction), request))
+        with _messages():
+            return _for_reader(self._explain(self._named(model), query, passage, instruction), request)
 
-    for function in (search, explain):
-        endpoint(function, api_name=function.__name__, concurrency_limit=None, concurrency_id="encode")
+    def _named(self, model: str | None) -> str:
+        return self._default_model if model is None else model
+
+    def _check(self, lists: Mapping[str, list[str]]) -> None:
+        for what, texts in lists.items():
+            self._engine.check(texts, what)
+
+
+@contextmanager
+def _messages() -> Iterator[None]:
+    """Turn any error into a message for the client."""
+    try:
+        yield
+    except Exception as error:
+        # Some clients show the message as HTML, and it may quote the request.
+        message = html.escape(message_for_visitor(error)[:_MAX_MESSAGE], quote=False)
+        raise gr.Error(message, print_exception=False) from error
 
 
 def _is_of_assistant(request: gr.Request | None) -> bool:
-    """Whether somebody who reads what comes back asked by MCP, and no program by HTTP."""
+    """Whether the request came by MCP and not from a program by HTTP."""
     return request is not None and ASSISTANT_HEADER in request.headers
 
 
-def _written(answer: Result, request: gr.Request | None) -> Result | str:
-    """An answer as it is; for assistants as JSON text, for Gradio would send them what str() makes of it."""
-    if not _is_of_assistant(request):
-        return answer
-    return readable(answer)
+def _for_reader(answer: Result, request: gr.Request | None) -> Result | str:
+    """An answer as it is; for assistants as JSON text, where Gradio would send the result of str()."""
+    return readable(answer) if _is_of_assistant(request) else answer
 
 
-def _sides(prompt_mode: str | None, instruction: str | None) -> tuple[PromptArguments, PromptArguments]:
-    """The prompts of queries and of passages; an instruction where none is taken is left for the encoder to refuse."""
+def _prompts(prompt_mode: str | None, instruction: str | None) -> list[PromptArguments]:
+    """The prompts of queries and of passages; the encoder refuses an instruction that the model does not take."""
     if prompt_mode not in (None, *get_args(PromptMode)):
         choices = ", ".join(map(repr, get_args(PromptMode)))
         raise PromptError(
@@ -225,11 +242,11 @@ def _sides(prompt_mode: str | None, instruction: str | None) -> tuple[PromptArgu
     query: PromptArguments = {"prompt_name": "query", "instruction": instruction}
     if prompt_mode == "none":
         query = {"prompt": "", "instruction": instruction}
-    return query, query if _is_symmetric(prompt_mode) else {"prompt_name": "document"}
+    return [query, query if _is_symmetric(prompt_mode) else {"prompt_name": "document"}]
 
 
 def _is_symmetric(prompt_mode: str | None) -> bool:
-    """Whether one prompt, or none, stands in front of all texts, so that they can be compared with each other."""
+    """Whether all texts get the same prompt or none, so that they can be compared with each other."""
     return prompt_mode in ("symmetric", "none")
 
 
@@ -246,13 +263,3 @@ def _computing(dtype: str | None, backend: str | None) -> tuple[DType, BackendNa
 def _rows(array: Any) -> list[list[float]]:
     rows: list[list[float]] = array.tolist()
     return rows
-
-
-def _answer(work: Callable[[], Result]) -> Result:
-    try:
-        return work()
-    except Exception as error:
-        # Clients show the message as HTML in places; it may quote what they sent.
-        raise gr.Error(
-            html.escape(error_messages.message_for_visitor(error)[:900], quote=False), print_exception=False
-        ) from error

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from e5studio.analysis.ranking import kendall_tau, leads, ranks, reciprocal_rank_changes, top_k_overlap
 from e5studio.models import PromptKind
+from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import prompts_in_front
-from e5studio.studio.engine.result import FloatArray, ScoreRequest, ScoreResult, best_passages
+from e5studio.studio.engine.result import ScoreRequest, ScoreResult, best_passages
 
 Values = NDArray[np.float64]
 TOP_K = 3

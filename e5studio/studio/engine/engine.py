@@ -1,7 +1,6 @@
-"""What the Studio does, without Gradio: plain data in, frozen dataclasses out.
+"""The Studio's computations: plain data in, frozen dataclasses out.
 
-Layout modules call these and show what comes back; programs reach the same functions
-through `e5studio.studio.api.endpoints`.
+Tabs call them and show the results; programs call them through `e5studio.studio.api.endpoints`.
 """
 
 from __future__ import annotations
@@ -22,18 +21,21 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
 from e5studio.model_pool import Lease, LoadStep, ModelPool
 from e5studio.models import ModelMeta
+from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
+from e5studio.studio.engine import queues
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.progress import OnStage, ignore_progress
 from e5studio.studio.engine.prompt_modes import (
     PromptArguments,
     PromptMode,
     Side,
+    SideLabels,
     prompt_arguments,
     side_labels,
     valid_prompt_mode,
 )
-from e5studio.studio.engine.result import FloatArray, ScoreRequest, ScoreResult, best_passages
+from e5studio.studio.engine.result import ScoreRequest, ScoreResult, best_passages
 from e5studio.studio.engine.text_box import Limits, TextList, check_limits, split_texts
 from e5studio.studio.engine.zero_gpu import is_zero_gpu, on_gpu
 from e5studio.studio.serving.waiting_queue import ChainedQueue, Queue, WaitingQueue
@@ -42,12 +44,6 @@ from e5studio.text_checks import checked_types
 Result = TypeVar("Result")
 
 _STEPS: dict[LoadStep, str] = {"download": "Downloading", "load": "Loading"}
-_MAX_WAITING = 64
-_MAX_INSIDE = 96
-_MAX_WAITING_FOR_LOADS = 64  # so that others find room whose model is there
-_MAX_WAITING_PROGRAMS = 24
-_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA = 2, 8
-_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES = 1, 16
 
 
 @dataclass(frozen=True)
@@ -55,28 +51,26 @@ class Engine:
     """The Studio's work over a pool of models.
 
     Attributes:
-        pool: Where encoders come from.
-        limits: How much is taken at once.
-        line: Of all who want a few texts embedded: one at a time.
-        hall: Of all who wait for a model to be loaded, or in `line`: each holds a thread of the page.
-        loading_hall: Of those among them whose model is not loaded yet.
-        corpus_line: Of all who want thousands embedded, for minutes; between their batches the others' few are.
-        diagnosis_line: Of all who want texts diagnosed, for some ten seconds of all cores: one at a time.
+        pool: Leases encoders.
+        limits: Most texts and characters of one request.
+        encode_queue: For a few texts; this and the others are explained in `engine.queues`.
+        visitor_limit: For everybody who waits for a model or in `encode_queue`.
+        load_limit: For those whose model is not loaded yet.
+        corpus_queue: For thousands of texts.
+        diagnosis_queue: For diagnoses.
     """
 
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
-    encode_queue: Queue = field(default_factory=lambda: WaitingQueue(1, _MAX_WAITING))
-    visitor_limit: WaitingQueue = field(default_factory=lambda: WaitingQueue(_MAX_INSIDE, 0))
-    load_limit: WaitingQueue = field(default_factory=lambda: WaitingQueue(_MAX_WAITING_FOR_LOADS, 0))
-    corpus_queue: WaitingQueue = field(default_factory=lambda: WaitingQueue(_CORPORA_AT_ONCE, _MAX_WAITING_CORPORA))
-    diagnosis_queue: WaitingQueue = field(
-        default_factory=lambda: WaitingQueue(_DIAGNOSES_AT_ONCE, _MAX_WAITING_DIAGNOSES)
-    )
+    encode_queue: Queue = field(default_factory=queues.ENCODE.open)
+    visitor_limit: WaitingQueue = field(default_factory=queues.VISITORS.open)
+    load_limit: WaitingQueue = field(default_factory=queues.LOADS.open)
+    corpus_queue: WaitingQueue = field(default_factory=queues.CORPORA.open)
+    diagnosis_queue: WaitingQueue = field(default_factory=queues.DIAGNOSES.open)
 
     def for_programs(self) -> Engine:
-        """The same, whose callers wait for each other first: of however many, a visitor of the page waits for one."""
-        return replace(self, encode_queue=ChainedQueue(self.encode_queue, _MAX_WAITING_PROGRAMS))
+        """The same engine for programs, which wait for each other before they wait among visitors."""
+        return replace(self, encode_queue=ChainedQueue(self.encode_queue, queues.PROGRAMS.max_waiting))
 
     def score(
         self, request: ScoreRequest, on_stage: OnStage | None = None, *, before: Sequence[ScoreResult] = ()
@@ -84,14 +78,14 @@ class Engine:
         """Score every query against every passage.
 
         Args:
-            request: What the page holds.
-            on_stage: Told what is being done.
-            before: Results that the same visitor has; a text that stands in one of them is not embedded again.
+            request: The form's values.
+            on_stage: Takes the progress.
+            before: Earlier results of the same visitor; their texts are not embedded again.
 
         Raises:
-            E5StudioError: Anything that a person can put right; the message says how.
+            E5StudioError: A mistake that the visitor can correct; the message says how.
             FullError: Too many wait already.
-            StoppedError: `on_stage` asked to stop.
+            StoppedError: `on_stage` stopped the work.
         """
         stage = on_stage or ignore_progress
         meta = offered(request.model)
@@ -184,23 +178,28 @@ class Engine:
                 yield encoder
 
     def on_gpu(self, function: Callable[..., Result]) -> Callable[..., Result]:
-        """The function, run where a GPU is lent to it: as it is, or on ZeroGPU in another process, in its turn.
+        """The function as the page calls it: as it is, or on ZeroGPU in another process that has a GPU.
 
-        Its arguments and its result must be picklable.
+        Pass progress as `on_stage=`: another process cannot report it, nor be stopped, so that it is dropped there.
+        All other arguments and the result must be picklable.
         """
         if not is_zero_gpu():
             return function
-        lent = on_gpu(function)
+        function_on_gpu = on_gpu(function)
 
         @functools.wraps(function)
-        def in_turn(*args: object, **kwargs: object) -> Result:
-            with self.encode_queue.slot():
-                return lent(*args, **kwargs)
+        def run(*args: object, on_stage: OnStage | None = None, **kwargs: object) -> Result:
+            with self.encode_queue.slot(on_stage):
+                return function_on_gpu(*args, **kwargs)
 
-        return in_turn
+        return run
 
     def check(self, texts: Sequence[str], what: str) -> None:
-        """Refuse a program's list, called `what`, that holds no texts, something else, or too many.
+        """Refuse a program's list of texts that is empty, too long, or holds other things.
+
+        Args:
+            texts: The list.
+            what: Its name in error messages.
 
         Raises:
             TextError: It is empty. TextTypeError: It holds other things. LimitError: It is too long.
@@ -217,20 +216,20 @@ class Engine:
         dtype: DType = "auto",
         backend: BackendName = "auto",
     ) -> tuple[list[FloatArray], tuple[EncodeReport, ...]]:
-        """Embed lists of texts for a program, in one turn.
+        """Embed lists of texts for a program, in one slot of the queue.
 
         Args:
             model: Name of a model of the table.
-            lists: Under what errors call them.
-            arguments: How the encoder is to choose each list's prompt.
+            lists: The lists, by their names in error messages.
+            arguments: For each list the encoder's arguments that choose its prompt.
             dtype: As in `E5Encoder`.
-            backend: The same.
+            backend: As in `E5Encoder`.
 
         Returns:
-            For each list its vectors, a row each text, and what was read of them.
+            For each list its vectors, a row a text, and the report on its texts.
 
         Raises:
-            E5StudioError: As `score`; an empty text is an error here, and so is an empty list.
+            E5StudioError: As `score`; an empty text or an empty list is an error here.
         """
         for what, texts in lists.items():
             self.check(texts, what)
@@ -243,19 +242,19 @@ class Engine:
     def embed_under(
         self, result: ScoreResult, prompts: Sequence[str], on_stage: OnStage | None = None
     ) -> list[FloatArray]:
-        """Embed all texts of a result once more under each of some prompts; a vector that it has already is taken.
+        """Embed all texts of a result under each of some prompts; vectors that the result has are reused.
 
         Args:
-            result: Of `score`.
-            prompts: What stands in front of every text, queries and passages alike.
-            on_stage: Told what is being done.
+            result: A result of `score`.
+            prompts: Texts in front of every text, queries and passages alike.
+            on_stage: Takes the progress.
 
         Returns:
-            For each prompt what `ScoreResult.vectors` would be, (n, embed_dim).
+            For each prompt the vectors in the order of `ScoreResult.vectors`, (n, embed_dim).
 
         Raises:
             E5StudioError: As `score`.
-            StoppedError: `on_stage` asked to stop.
+            StoppedError: `on_stage` stopped the work.
         """
         stage = on_stage or ignore_progress
         asked = result.request
@@ -278,14 +277,14 @@ class Engine:
             encoder.encode(["Is it warm?"], prompt="")
 
     def _read(self, request: ScoreRequest, prompt_mode: PromptMode) -> tuple[TextList, TextList, bool]:
-        words = side_labels(prompt_mode)
-        queries = split_texts(request.queries, words.left_letter, request.separator)
-        passages = split_texts(request.passages, words.right_letter, request.separator)
-        check_limits(queries.texts, self.limits, words.left.lower())
-        check_limits(passages.texts, self.limits, words.right.lower())
-        # Under one prompt for both sides, or none, the texts themselves can stand on both.
+        labels = side_labels(prompt_mode)
+        queries = split_texts(request.queries, labels.left_letter, request.separator)
+        passages = split_texts(request.passages, labels.right_letter, request.separator)
+        check_limits(queries.texts, self.limits, labels.left.lower())
+        check_limits(passages.texts, self.limits, labels.right.lower())
+        # Under one prompt for both sides, or none, texts can be compared with each other.
         is_self = prompt_mode in ("symmetric", "none") and not passages
-        _check_there(queries, passages, is_self, words.left, words.right)
+        _check_not_empty(queries, passages, is_self, labels)
         return queries, queries if is_self else passages, is_self
 
 
@@ -333,7 +332,8 @@ def _embed_sides(
     return np.stack(vectors), tuple(side.report for side in prepared), n_new
 
 
-def _check_there(queries: TextList, passages: TextList, is_self: bool, left: str, right: str) -> None:
+def _check_not_empty(queries: TextList, passages: TextList, is_self: bool, labels: SideLabels) -> None:
+    left, right = labels.left, labels.right
     if not queries:
         raise TextError(f"There is nothing to read in {left}. Write one text per line, or take an example.")
     if is_self and len(queries) == 1:

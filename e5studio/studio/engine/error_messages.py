@@ -1,4 +1,4 @@
-"""What went wrong -> one sentence for the person; what was not foreseen goes to the log."""
+"""An error -> a message for the visitor; details of unexpected errors go to the log."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from e5studio.studio.errors import StoppedError
 
 _log = logging.getLogger(__name__)
 _FOR_THE_HOST = (ModelUnavailableError, OutOfMemoryError, ModelFilesError, CacheError)
-"""Their messages advise whoever runs the page, and name folders of its machine."""
+"""Errors whose messages are for the host of the page: they name folders of its machine."""
 
 
 def message_for_visitor(error: Exception) -> str:
-    """A sentence that says what to do. Unforeseen errors keep their details for the log."""
+    """A message that says what to do; the log has the details of unexpected errors."""
     if isinstance(error, StoppedError):
         return str(error) or "Stopped."
     if isinstance(error, _FOR_THE_HOST):
@@ -30,33 +30,33 @@ def message_for_visitor(error: Exception) -> str:
         return _for_visitors(error)
     if isinstance(error, E5StudioError):
         return str(error)
-    _log.error("Unforeseen error in the Studio", exc_info=error)
+    _log.error("Unexpected error in the Studio", exc_info=error)
     return (
         f"Something went wrong inside the Studio ({type(error).__name__}). Try again or take another model; "
-        "if it stays, the details are in the log of the program that runs this page."
+        "if it happens again, the details are in the log of the program that runs this page."
     )
 
 
 def for_menus(error: BackendError | MissingDependencyError, *dtypes: str) -> E5StudioError:
-    """What cannot be computed, where the page lets people choose a precision and what computes.
+    """The same error with advice for a page with menus for precision and backend.
 
-    The advice in the message is for Python and for whoever runs the page, whose log has it.
+    The error's own advice is for Python and for the host of the page; it goes to the log.
 
     Args:
-        error: What the back end said.
-        dtypes: The precisions that were asked for.
+        error: An error of a backend.
+        dtypes: The precisions chosen on the page.
     """
     _log.warning("%s", error)
     needed = ' int8 needs the extra "int8" on the machine that runs this page: pip install ".[int8]".'
     return type(error)(
         error.fact,
-        "Choose another precision, such as float32. Whoever runs this page finds in its log what would be needed."
+        "Choose another precision, such as float32. The log of the program that runs this page says what is missing."
         + (needed if "int8" in dtypes else ""),
     )
 
 
 def _for_visitors(error: E5StudioError) -> str:
-    """What can be done on the page, which offers neither folders nor a precision."""
+    """The error with advice that a visitor can follow: a page offers no folders."""
     if isinstance(error, OutOfMemoryError):
         return f"{error.fact} Pick a smaller model, or shorten texts that are very long."
     here = model_here()
@@ -64,6 +64,6 @@ def _for_visitors(error: E5StudioError) -> str:
     if isinstance(error, ModelUnavailableError):
         return f"{error.fact} Try again later{other}."
     return (
-        "What this page keeps of the model on its machine is damaged or incomplete; the log of the program that runs "
-        f"it says what. Try another model{other}."
+        "The model's files on the server are damaged or incomplete; the log of the program that runs this page says "
+        f"which. Try another model{other}."
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 OnStage = Callable[[float | None, str], None]
-"""Called with (share done or None, what is being done); what it raises stops the work."""
+"""Called with (share done or None, what the work is doing); an exception from it stops the work."""
 
 
-def ignore_progress(share: float | None, words: str) -> None:
+def ignore_progress(share: float | None, doing: str) -> None:
     """Report to nobody."""

@@ -1,8 +1,4 @@
-"""How the texts are used -> which prompt goes in front of which side.
-
-Pure: the ways that are valid for a kind of model, what they are called on the page, and the
-arguments that they become for the encoder.
-"""
+"""Prompt modes: which are valid for a kind of model, their labels, and the encoder's arguments for each side."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ Side = Literal["query", "passage"]
 
 
 class PromptArguments(TypedDict, total=False):
-    """What `E5Encoder.prepare` takes to choose a prompt."""
+    """The arguments of `E5Encoder.prepare` that choose a prompt."""
 
     prompt_name: str | None
     prompt: str | None
@@ -26,7 +22,7 @@ class PromptArguments(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class PromptModeChoice:
-    """One way to use the texts, as the page offers it."""
+    """A prompt mode as the page offers it."""
 
     prompt_mode: PromptMode
     label: str
@@ -35,7 +31,7 @@ class PromptModeChoice:
 
 @dataclass(frozen=True)
 class SideLabels:
-    """What the two boxes are called under a use."""
+    """The labels of the two text boxes under a prompt mode."""
 
     left: str
     right: str
@@ -67,12 +63,12 @@ _CHOICES: dict[PromptKind, tuple[PromptModeChoice, ...]] = {
 
 
 def prompt_modes_of(kind: PromptKind) -> tuple[PromptModeChoice, ...]:
-    """The ways to use texts with a model, the usual one first."""
+    """The prompt modes of a kind of model, the usual one first."""
     return _CHOICES[kind]
 
 
 def valid_prompt_mode(kind: PromptKind, prompt_mode: str | None) -> PromptMode:
-    """`prompt_mode` where the model knows it, else the model's usual one."""
+    """`prompt_mode` if the kind of model has it, else its usual one."""
     return next(
         (choice.prompt_mode for choice in _CHOICES[kind] if choice.prompt_mode == prompt_mode),
         _CHOICES[kind][0].prompt_mode,
@@ -80,7 +76,7 @@ def valid_prompt_mode(kind: PromptKind, prompt_mode: str | None) -> PromptMode:
 
 
 def side_labels(prompt_mode: PromptMode) -> SideLabels:
-    """What the boxes are called."""
+    """The labels of the text boxes."""
     if prompt_mode == "symmetric":
         return SideLabels("Texts", "Compare with", "A", "B", "Leave empty to compare the texts with each other")
     hint = "Leave empty to compare the queries with each other" if prompt_mode == "none" else ""
@@ -88,21 +84,21 @@ def side_labels(prompt_mode: PromptMode) -> SideLabels:
 
 
 def takes_instruction(kind: PromptKind, prompt_mode: PromptMode) -> bool:
-    """Whether an instruction is put in front of anything."""
+    """Whether an instruction changes anything."""
     return kind == "instruct" and prompt_mode != "none"
 
 
 def prompt_arguments(kind: PromptKind, prompt_mode: PromptMode, side: Side, instruction: str | None) -> PromptArguments:
-    """What the encoder is told for one side.
+    """The encoder's arguments for one side.
 
-    An empty instruction counts as none given: the encoder then takes the card's web-search task and reports it.
+    An empty instruction counts as none: the encoder then uses the model card's web-search task and reports it.
     """
     if prompt_mode == "none":
         return {"prompt": ""}
-    role = "query" if prompt_mode == "symmetric" or side == "query" else "document"
-    if kind != "instruct" or role == "document":
-        return {"prompt_name": role}
-    return {"prompt_name": role, "instruction": (instruction or "").strip() or None}
+    prompt_name = "query" if prompt_mode == "symmetric" or side == "query" else "document"
+    if kind != "instruct" or prompt_name == "document":
+        return {"prompt_name": prompt_name}
+    return {"prompt_name": prompt_name, "instruction": (instruction or "").strip() or None}
 
 
 def prompts_in_front(kind: PromptKind, prompt_mode: PromptMode, instruction: str | None) -> tuple[Prompt, Prompt]:

@@ -1,4 +1,4 @@
-"""What a visitor asks for when they press Score, and the result."""
+"""The request behind the Score button, and its result."""
 
 from __future__ import annotations
 
@@ -7,22 +7,20 @@ import secrets
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e5studio.analysis.clusters import Clusters, find_clusters
 from e5studio.backends import BackendName, DType
 from e5studio.encode_report import EncodeReport
 from e5studio.models import ModelMeta
+from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec
 from e5studio.studio.engine.prompt_modes import PromptMode
 from e5studio.studio.engine.text_box import Separator, TextList
 
-FloatArray = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What the page holds when Score is pressed."""
+    """The form's values when Score is pressed."""
 
     model: str
     prompt_mode: str
@@ -41,18 +39,18 @@ class ScoreResult:
     Attributes:
         request: What the page held.
         meta: The model that made them.
-        prompt_mode: How the texts were used.
+        prompt_mode: The prompt mode, a valid one of the model.
         queries: Rows.
-        passages: Columns; the rows again where `is_self`.
-        is_self: The texts were compared with each other.
+        passages: Columns; the rows again if `is_self`.
+        is_self: Whether the texts were compared with each other.
         scores: Cosine x 100, shape (n_queries, n_passages).
         best: For each query the position of its best passage (never the text itself).
         vectors: Queries, then passages (unless `is_self`), shape (n, embed_dim).
-        reports: What the model read of queries and of passages.
-        spec: What computed them, with all that was "auto" settled.
-        n_embedded: Texts that were embedded for it; the others' vectors were known from the result before.
-        seconds: How long it took, without loading the model.
-        key: Of this result alone; what was worked out for another must not be shown beside it.
+        reports: How the model read queries and passages.
+        spec: The encoder, with every "auto" resolved.
+        n_embedded: Number of texts that were embedded; the other vectors come from an earlier result.
+        seconds: Time it took, without loading the model.
+        key: A key of its own, so that nothing is shown beside it that was computed for another result.
     """
 
     request: ScoreRequest
@@ -72,7 +70,7 @@ class ScoreResult:
 
     @property
     def fingerprint(self) -> str:
-        """Of the encoder: vectors of another must not be mixed with these."""
+        """The encoder's fingerprint: vectors of other encoders must not be mixed with these."""
         return self.spec.fingerprint
 
     @property
@@ -84,7 +82,7 @@ class ScoreResult:
         return scores
 
     def has_pair(self, row: int, column: int) -> bool:
-        """Whether there is such a cell, and not of a text with itself."""
+        """Whether there is such a cell, and it does not compare a text with itself."""
         is_inside = 0 <= row < len(self.queries) and 0 <= column < len(self.passages)
         return is_inside and not (self.is_self and row == column)
 

@@ -1,6 +1,6 @@
-"""What a person typed into a text box -> texts with labels, and the limits on them.
+"""The content of a text box -> texts with labels; the limits on texts.
 
-A text is never changed on its way to the model; only what is shown of it is.
+Texts reach the model unchanged; only their display is cut or cleaned.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from e5studio.studio.errors import LimitError
 from e5studio.text_checks import find_bad_texts
 
 Separator = Literal["line", "blank_line"]
-"""Each line is a text, or texts are separated by blank lines and may span several lines."""
+"""Each line is a text, or blank lines separate texts of several lines."""
 
 # Not str.splitlines: that also cuts at form feeds, U+0085 and U+2028, which occur inside real passages.
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -26,8 +26,8 @@ class Limits:
     """How much the Studio takes at once; the library itself has no such limits.
 
     Attributes:
-        max_texts: Texts in one box, or in one call of an endpoint.
-        max_characters: Characters in one box, or in all texts of one call.
+        max_texts: Most texts in a text box, or in a call of an endpoint.
+        max_characters: Most characters in a text box, or in all texts of a call.
     """
 
     max_texts: int = 256
@@ -36,12 +36,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class TextList:
-    """The texts of one box.
+    """The texts of a text box.
 
     Attributes:
         texts: The texts that can be embedded, unchanged.
         labels: A short name for each, such as "Q3" for the third line.
-        empty: Numbers (from 1) of the lines left out because nothing can be read in them.
+        empty: Numbers (from 1) of the lines without a text.
     """
 
     texts: tuple[str, ...]
@@ -57,21 +57,20 @@ def split_texts(raw: str | None, letter: str, separator: Separator = "line") -> 
     """Split the content of a text box.
 
     Args:
-        raw: What was typed.
+        raw: The content.
         letter: First letter of the labels: "Q", "P" or "T".
         separator: Where one text ends.
 
-    Labels count empty lines too, so that they name the line which the person sees.
-    Empty lines at the end are nobody's text and go unmentioned.
+    Labels count empty lines as well, so that they name the line on the page. Empty lines at the end are ignored.
     """
     parts = _split(raw or "", separator)
     bad = find_bad_texts(parts)
     while parts and len(parts) - 1 in bad:
         parts.pop()
-    kept = [index for index in range(len(parts)) if index not in bad]
+    good = [index for index in range(len(parts)) if index not in bad]
     return TextList(
-        texts=tuple(parts[index] for index in kept),
-        labels=tuple(f"{letter}{index + 1}" for index in kept),
+        texts=tuple(parts[index] for index in good),
+        labels=tuple(f"{letter}{index + 1}" for index in good),
         empty=tuple(index + 1 for index in range(len(parts)) if index in bad),
     )
 
@@ -83,7 +82,7 @@ def _split(raw: str, separator: Separator) -> list[str]:
 
 
 def check_limits(texts: Sequence[str], limits: Limits, what: str) -> None:
-    """Refuse what would keep the machine busy for minutes.
+    """Refuse texts that would occupy the machine for minutes.
 
     Raises:
         LimitError: Too many texts or characters.

@@ -19,13 +19,13 @@ def is_zero_gpu() -> bool:
 
 
 def import_before_torch() -> None:
-    """Have `spaces` in place before torch looks for a GPU, as it asks; does nothing elsewhere."""
+    """Import `spaces` before torch looks for a GPU, as `spaces` requires; does nothing elsewhere."""
     if is_zero_gpu():
         importlib.import_module("spaces")
 
 
 def on_gpu(function: Function) -> Function:
-    """The function, wrapped where a GPU is lent that way and as it is elsewhere.
+    """The function, wrapped on ZeroGPU and as it is elsewhere.
 
     A wrapped function runs in another process: its arguments and its result must be picklable.
     """

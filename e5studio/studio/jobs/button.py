@@ -1,4 +1,4 @@
-"""Long work behind a button: its stages while it runs, a stop button, and what came of it or what went wrong."""
+"""Long work behind a button: its progress, a stop button, and its result or its error."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from e5studio.studio.widgets import nodes
 Result = TypeVar("Result")
 
 
-def run_with_progress(
+def run_with_progress(  # removed once every button is a JobButton
     running: SessionJobs,
     request: gr.Request,
     function: Callable[[OnStage], Result],
@@ -28,36 +28,27 @@ def run_with_progress(
     n_shown: int,
     is_result_left: bool,
 ) -> Iterator[list[Any]]:
-    """Run a function in a thread; yields values of the start button, the stop button, the status, and what is shown.
-
-    Args:
-        running: Where `listen_stop` finds it.
-        request: Whose work it is.
-        function: The work; it is given what it tells its stages to.
-        show: Its result -> the status, then what is shown.
-        n_shown: How many values are shown beside the status.
-        is_result_left: An earlier result stays in sight where this fails.
-    """
-    kept = [gr.skip()] * n_shown
-    yield [gr.update(interactive=False), gr.update(visible=True), nodes.progress(None, "Starting"), *kept]
+    """As `JobButton.run`, with values by position: start button, stop button, status, `n_shown` others."""
+    unchanged = [gr.skip()] * n_shown
+    yield [gr.update(interactive=False), gr.update(visible=True), nodes.progress(None, "Starting"), *unchanged]
     idle = [gr.update(interactive=True), gr.update(visible=False)]
     session = str(request.session_hash)
-    work = running.start(session, Job(function))
+    job = running.start(session, Job(function))
     try:
-        for stage in work.stages():
-            yield [gr.skip(), gr.skip(), nodes.progress(stage.share, stage.doing), *kept]
-        yield [*idle, *show(work.result())]
+        for stage in job.stages():
+            yield [gr.skip(), gr.skip(), nodes.progress(stage.share, stage.doing), *unchanged]
+        yield [*idle, *show(job.result())]
     except StoppedError as stopped:
-        yield [*idle, nodes.stopped(message_for_visitor(stopped), is_result_left=is_result_left), *kept]
+        yield [*idle, nodes.stopped(message_for_visitor(stopped), is_result_left=is_result_left), *unchanged]
     except Exception as error:
-        yield [*idle, nodes.error(message_for_visitor(error), is_result_left=is_result_left), *kept]
+        yield [*idle, nodes.error(message_for_visitor(error), is_result_left=is_result_left), *unchanged]
     finally:
-        running.end(session, work)  # also where the visitor has closed the page
+        running.end(session, job)  # also where the visitor has closed the page
 
 
 @dataclass(frozen=True)
 class JobButton:
-    """A button that starts long work, the one that stops it, and the line that tells how it goes."""
+    """A button that starts long work, a button that stops it, and its progress."""
 
     start: gr.Button
     stop: gr.Button
@@ -65,7 +56,7 @@ class JobButton:
     jobs: SessionJobs = field(default_factory=SessionJobs)
 
     def connect_stop(self) -> None:
-        """Have the stop button stop its visitor's work."""
+        """Have the stop button stop its visitor's job."""
         listen_stop(self.stop, self.jobs)
 
     def run(
@@ -76,13 +67,13 @@ class JobButton:
         *,
         is_result_left: bool,
     ) -> Iterator[Changes]:
-        """Run a function in a thread; yields what changes on the page: the progress, then what `show` makes of it.
+        """Run a function in a thread; yields the changes of its progress, then those of its result.
 
         Args:
-            request: Whose work it is.
-            function: The work; it is given what it reports its progress to.
-            show: Its result -> what changes, the status among it.
-            is_result_left: An earlier result stays in sight where this fails.
+            request: Names the visitor.
+            function: The work; takes a function that it reports its stages to.
+            show: Its result -> changes, among them the status.
+            is_result_left: Whether an earlier result stays on the page if this fails.
         """
         yield {
             self.start: gr.update(interactive=False),
@@ -106,20 +97,20 @@ class JobButton:
 
 
 def listen_stop(button: gr.Button, running: SessionJobs) -> None:
-    """Have a button stop its visitor's work."""
+    """Have a button stop its visitor's job."""
 
-    def stop(request: gr.Request) -> None:
+    def on_stop(request: gr.Request) -> None:
         running.stop(str(request.session_hash))
 
-    button.click(stop, **UNQUEUED)
+    button.click(on_stop, **UNQUEUED)
 
 
-def stopped_by(sign: threading.Event, tell: OnStage) -> OnStage:
-    """What a work tells its stages to, where something else than its Stop button may end it, too."""
+def stopped_by(signal: threading.Event, on_stage: OnStage) -> OnStage:
+    """A function that takes stages and raises StoppedError once a signal other than the Stop button is set."""
 
-    def tell_unless_stopped(share: float | None, doing: str) -> None:
-        if sign.is_set():
+    def report(share: float | None, doing: str) -> None:
+        if signal.is_set():
             raise StoppedError
-        tell(share, doing)
+        on_stage(share, doing)
 
-    return tell_unless_stopped
+    return report

@@ -1,7 +1,7 @@
-"""How the page's events run: which answer at once, which wait for their turn, and what came too late.
+"""Event settings: unqueued events, concurrency groups, and results that come too late.
 
-Whatever the page itself tells in words needs no spinner of Gradio's, and what the page calls is no endpoint for
-programs; those are in `e5studio.studio.api.endpoints`.
+Gradio shows no spinner of its own: the page reports progress in words. The page's events are no endpoints for programs;
+those are in `e5studio.studio.api.endpoints`.
 """
 
 from __future__ import annotations
@@ -11,35 +11,41 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import Block
 
+from e5studio.studio.engine.queues import EVENTS_AT_ONCE
 from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.serving.gradio_patches import data_of, is_component
 
-_OWN: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_OF_THE_PAGE: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
-UNQUEUED: dict[str, Any] = {**_OWN, "queue": False}
-"""For what takes a moment."""
 
-ENCODE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "encode", "concurrency_limit": None}
-"""For what runs a model. It begins at once, to tell how long the line is, and waits in `Engine.encode_queue`."""
+def _queued(name: str) -> dict[str, Any]:
+    return {**_OF_THE_PAGE, "concurrency_id": name, "concurrency_limit": EVENTS_AT_ONCE[name]}
 
-PROJECT_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "project", "concurrency_limit": 1}
-"""For what places texts on a map or groups them: one at a time in this process."""
 
-READ_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "read", "concurrency_limit": 2}
-"""For what reads files of thousands of texts: two at a time in this process."""
+UNQUEUED: dict[str, Any] = {**_OF_THE_PAGE, "queue": False}
+"""Events that take a moment."""
 
-EMBED_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "embed", "concurrency_limit": None}
-"""For what embeds thousands of texts: as `ENCODE_QUEUE`, in `Engine.corpus_queue`."""
+ENCODE_QUEUE = _queued("encode")
+"""Events that run a model; they wait in `Engine.encode_queue`."""
 
-PLACE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "place", "concurrency_limit": 1}
-"""For maps of thousands of texts: one at a time in this process."""
+EMBED_QUEUE = _queued("embed")
+"""Events that embed thousands of texts; they wait in `Engine.corpus_queue`."""
 
-DIAGNOSE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "diagnose", "concurrency_limit": None}
-"""For what compares thousands of texts with each other: as `ENCODE_QUEUE`, in `Engine.diagnosis_queue`."""
+DIAGNOSE_QUEUE = _queued("diagnose")
+"""Events that compare thousands of texts with each other; they wait in `Engine.diagnosis_queue`."""
 
-SAVE_QUEUE: dict[str, Any] = {**_OWN, "concurrency_id": "save", "concurrency_limit": 1}
-"""For what writes files: one at a time in this process."""
+READ_QUEUE = _queued("read")
+"""Events that read files of thousands of texts."""
+
+PROJECT_QUEUE = _queued("project")
+"""Events that place texts on a map or group them."""
+
+PLACE_QUEUE = _queued("place")
+"""Events that place thousands of texts on a map."""
+
+SAVE_QUEUE = _queued("save")
+"""Events that write files."""
 
 
 Changes = dict[Any, Any]
@@ -52,13 +58,13 @@ def components_of(*parts: Any) -> list[Any]:
     Args:
         parts: Components, or objects whose attributes are components or such objects.
     """
-    listed: dict[int, Any] = {}
+    components: dict[Any, None] = {}  # in order, each once
     for part in parts:
-        if isinstance(part, Block):
-            listed[part._id] = part
+        if is_component(part):
+            components[part] = None
         elif type(part).__module__.startswith("e5studio.studio"):
-            listed |= {each._id: each for each in components_of(*vars(part).values())}
-    return list(listed.values())
+            components |= dict.fromkeys(components_of(*vars(part).values()))
+    return list(components)
 
 
 @dataclass(frozen=True)
@@ -104,5 +110,6 @@ def cell_of(event: gr.EventData) -> tuple[int, int] | None:
 
 
 def fields_of(event: gr.EventData) -> dict[str, Any]:
-    """What a script of ours sent with an event; nothing where it is no object, as only a forged one is."""
-    return event._data if isinstance(event._data, dict) else {}
+    """What our script sent with an event; empty if it is no object, which only a forged event has."""
+    data = data_of(event)
+    return data if isinstance(data, dict) else {}

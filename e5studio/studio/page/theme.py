@@ -1,11 +1,28 @@
-"""The Studio's look as a Gradio theme: fonts that Gradio bundles, quiet surfaces, one accent."""
+"""The Studio's look: a Gradio theme with bundled fonts, quiet surfaces and one accent; style sheets, script, icon."""
 
 from __future__ import annotations
 
-import gradio as gr
-from gradio.themes import Color
+from pathlib import Path
+from typing import Any
 
-_ACCENT = Color(
+import gradio as gr
+
+_STUDIO = Path(__file__).parent.parent
+# In this order: of two rules with equal weight the later wins, and those for phones follow the rules that they change.
+_STYLES = (
+    "page/page.css",
+    "widgets/widgets.css",
+    "form/form.css",
+    "scores/tab.css",
+    "map/tab.css",
+    "page/phone.css",
+    "why/panel.css",
+    "compare/tab.css",
+    "corpus/tab.css",
+    "code/tab.css",
+    "diagnose/tab.css",
+)
+_ACCENT = gr.themes.Color(
     name="e5",
     c50="#eef4fc",
     c100="#d9e7f8",
@@ -19,7 +36,7 @@ _ACCENT = Color(
     c900="#17345a",
     c950="#0f213a",
 )
-_NEUTRAL = Color(
+_NEUTRAL = gr.themes.Color(
     name="e5-neutral",
     c50="#f6f7f9",
     c100="#eceff3",
@@ -35,9 +52,18 @@ _NEUTRAL = Color(
 )
 
 
-def studio_theme() -> gr.themes.Base:
-    """The theme; only bundled and system fonts, so that nothing is fetched."""
-    # Of the bundled weights these two have all letters; the semi-bold files hold a few only.
+def studio_look() -> dict[str, Any]:
+    """The arguments of `gr.Blocks.launch` that decide how the page looks."""
+    return {
+        "theme": _theme(),
+        "css_paths": [_STUDIO / style for style in _STYLES],
+        "js": (_STUDIO / "page" / "page.js").read_text(encoding="utf-8"),
+        "favicon_path": _STUDIO / "page" / "favicon.svg",
+    }
+
+
+def _theme() -> gr.themes.Base:
+    # Only bundled and system fonts, so that the page fetches none. Of the bundled weights these two have all letters.
     theme = gr.themes.Base(
         primary_hue=_ACCENT,
         secondary_hue=_ACCENT,

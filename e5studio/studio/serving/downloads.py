@@ -1,8 +1,8 @@
-"""What a page fetches by itself, outside Gradio's events: large figures and tables, and files to save. Knows no Gradio.
+"""Downloads: large figures and tables, and files to save, which a page fetches outside Gradio's events.
 
-An event's values pass a queue as JSON and are compared as strings in the browser, which a matrix of 256 x 256 or
-a map of 50,000 points would hold up. Such an event carries an address instead. Everything stays in memory (files
-of many vectors on disk), under keys that nobody can guess, and is forgotten with the page that it was made for.
+Values of events pass a queue as JSON, and the browser compares them as strings: too slow for a matrix of 256 x 256 or
+a map of 50,000 points. Such an event carries the address of a download instead. Downloads stay in memory (files of
+many vectors on disk) under random keys and are deleted with the page that they were made for.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from e5studio.studio.serving.uploads import new_folder
 PATH = "e5studio/downloads"
 MAX_INLINE_CHARACTERS = 32_000
 _KEPT_SECONDS = 3600
-_LEAST_PAUSE = 1  # second between two looks for what is over
+_SHORTEST_PAUSE = 1  # second between two sweeps
 _MAX_BYTES = 256_000_000
 _MAX_DOWNLOAD = 64_000_000
 _MAX_FILE_BYTES = 4_000_000_000
@@ -41,12 +41,12 @@ _PACKED = "application/octet-stream"
 
 @dataclass(frozen=True)
 class Download:
-    """Bytes on their way to a page.
+    """A download in memory.
 
     Attributes:
         content: The bytes.
-        media_type: What they are.
-        file_name: Under which name a browser saves them; None for what a script reads.
+        media_type: Their type.
+        file_name: The name under which a browser saves them; None for data that a script reads.
     """
 
     content: bytes
@@ -56,12 +56,12 @@ class Download:
 
 @dataclass(frozen=True)
 class FileDownload:
-    """A file on disk on its way to a page, for what is too large to be kept in memory.
+    """A download on disk, for files that are too large for memory.
 
     Attributes:
-        path: In the folder that `Downloads.new_path` names; deleted when it is forgotten.
-        media_type: What it holds.
-        file_name: Under which name a browser saves it.
+        path: A path of `Downloads.new_path`; the file is deleted with the download.
+        media_type: The type of its content.
+        file_name: The name under which a browser saves it.
     """
 
     path: Path
@@ -70,8 +70,8 @@ class FileDownload:
 
 
 @dataclass(frozen=True)
-class _Kept:
-    """A download, and until when and for whose page it is kept."""
+class _Entry:
+    """A stored download, with its end of life and the session that it was made for."""
 
     download: Download | FileDownload
     n_bytes: int
@@ -80,60 +80,62 @@ class _Kept:
 
 
 class _Stock:
-    """Downloads in the order in which they came; the oldest leave where all together take too much room.
+    """Downloads from oldest to newest; the oldest are dropped where all together take too much room.
 
     Args:
-        max_bytes: Of all.
+        max_bytes: Most bytes of all.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self.n_bytes = 0
 
     @property
     def first_end(self) -> float:
-        """When the next one is over."""
-        return next((kept.ends for kept in self._kept.values()), math.inf)
+        """When the oldest download ends."""
+        return next((entry.ends for entry in self._entries.values()), math.inf)
 
     def get(self, key: str) -> Download | FileDownload | None:
-        kept = self._kept.get(key)
-        return None if kept is None else kept.download
+        entry = self._entries.get(key)
+        return None if entry is None else entry.download
 
-    def add(self, key: str, kept: _Kept) -> None:
-        self._kept[key] = kept
-        self.n_bytes += kept.n_bytes
+    def add(self, key: str, entry: _Entry) -> None:
+        self._entries[key] = entry
+        self.n_bytes += entry.n_bytes
 
     def trim(self, now: float) -> None:
-        """Drop what is over or too much; the newest stays even if it alone is, for somebody is about to fetch it."""
-        while self._kept:
-            key, oldest = next(iter(self._kept.items()))
-            is_too_much = self.n_bytes > self._max_bytes and len(self._kept) > 1
+        """Drop downloads that have ended or take too much room, but never the newest: its page is about to fetch it."""
+        while self._entries:
+            key, oldest = next(iter(self._entries.items()))
+            is_too_much = self.n_bytes > self._max_bytes and len(self._entries) > 1
             if oldest.ends > now and not is_too_much:
                 return
             self._drop(key)
 
-    def drop_of(self, session: str) -> None:
-        """Drop all that was made for a page."""
-        for key in [key for key, kept in self._kept.items() if kept.session == session]:
+    def drop_session(self, session: str) -> None:
+        """Drop all downloads of a session."""
+        for key in [key for key, entry in self._entries.items() if entry.session == session]:
             self._drop(key)
 
     def _drop(self, key: str) -> None:
-        kept = self._kept.pop(key)
-        self.n_bytes -= kept.n_bytes
-        if isinstance(kept.download, FileDownload):
-            kept.download.path.unlink(missing_ok=True)
+        entry = self._entries.pop(key)
+        self.n_bytes -= entry.n_bytes
+        if isinstance(entry.download, FileDownload):
+            entry.download.path.unlink(missing_ok=True)
 
 
 class Downloads:
-    """Keeps downloads until their page is forgotten, an hour at most, and the oldest no longer where there is no room.
+    """Stores downloads until their page is forgotten, for an hour at most, and drops the oldest where room is short.
+
+    Visitors share it; only the page that received an address knows it.
 
     Args:
-        max_bytes: Of all downloads in memory.
-        kept_seconds: How long one is kept at most.
-        clock: Seconds that never go back.
-        max_file_bytes: Of all downloads on disk.
-        session: Tells for which page a download is that comes now.
+        max_bytes: Most bytes of all downloads in memory.
+        kept_seconds: Longest life of a download.
+        clock: A clock that never goes back, in seconds.
+        max_file_bytes: Most bytes of all downloads on disk.
+        session: Names the session that a new download is for.
     """
 
     def __init__(
@@ -154,66 +156,67 @@ class Downloads:
         self._sweeper: threading.Timer | None = None
 
     def put(self, download: Download) -> str:
-        """Keep a download; returns its address, relative to the page's.
+        """Store a download; returns its address, relative to the page's.
 
         Raises:
-            LimitError: It would push out too much of what others wait for.
+            LimitError: It would displace too many of other visitors' downloads.
         """
         if len(download.content) > _MAX_DOWNLOAD:
             raise LimitError(
                 f"This file has {len(download.content) / 1e6:,.0f} MB; the limit is {_MAX_DOWNLOAD / 1e6:.0f} MB. "
                 "Use fewer or shorter texts, or NumPy or Parquet in place of CSV."
             )
-        return self._keep(self._in_memory, download, len(download.content))
+        return self._store(self._in_memory, download, len(download.content))
 
     def new_path(self, ending: str) -> Path:
-        """A place for a file that becomes a download; the folder goes with the process."""
+        """A path for a file to download; its folder is deleted when the process ends."""
         with self._lock:
             if self._folder is None:
                 self._folder = new_folder("files")
             return self._folder / (secrets.token_hex(8) + ending)
 
     def add_file(self, download: FileDownload) -> str:
-        """Keep a file until it is forgotten, which deletes it; returns its address, relative to the page's."""
-        return self._keep(self._on_disk, download, download.path.stat().st_size)
-
-    def get(self, key: str) -> Download | FileDownload | None:
-        """The download, or None where there is none (any longer)."""
-        with self._lock:
-            self._trim()
-            return self._on_disk.get(key) or self._in_memory.get(key)
-
-    def forget(self, session: str) -> None:
-        """Keep nothing any more of what was made for a page."""
-        with self._lock:
-            self._in_memory.drop_of(session)
-            self._on_disk.drop_of(session)
-
-    @property
-    def n_bytes(self) -> int:
-        """Of all that is kept in memory."""
-        return self._in_memory.n_bytes
+        """Store a file as a download, which deletes it at its end; returns its address, relative to the page's."""
+        return self._store(self._on_disk, download, download.path.stat().st_size)
 
     def as_payload(self, value: Any) -> dict[str, Any]:
-        """A figure or a table as an event may carry it: as it is while small, else the address of a download.
+        """The value of an event: small data as it is, large data as the address of a download.
 
         Args:
             value: Plain data, or a dataclass of it, in which large arrays are numpy's.
         """
         plain = {field.name: getattr(value, field.name) for field in fields(value)} if is_dataclass(value) else value
-        return as_payload(plain, self)
+        content = _packed(plain)
+        return plain if content is None else {"payload": self.put(Download(content))}
+
+    def get(self, key: str) -> Download | FileDownload | None:
+        """The download of a key; None if there is none, or none any longer."""
+        with self._lock:
+            self._trim()
+            return self._on_disk.get(key) or self._in_memory.get(key)
+
+    def forget(self, session: str) -> None:
+        """Delete all downloads of a session."""
+        with self._lock:
+            self._in_memory.drop_session(session)
+            self._on_disk.drop_session(session)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all downloads in memory."""
+        return self._in_memory.n_bytes
 
     def sweep(self) -> None:
-        """Forget what is over; runs by itself, so that nothing stays where nobody comes any more."""
+        """Delete downloads that have ended; runs by itself as long as there are any."""
         with self._lock:
             self._sweeper = None
             self._trim()
             self._sweep_later()
 
-    def _keep(self, stock: _Stock, download: Download | FileDownload, n_bytes: int) -> str:
+    def _store(self, stock: _Stock, download: Download | FileDownload, n_bytes: int) -> str:
         key = secrets.token_urlsafe(24)
         with self._lock:
-            stock.add(key, _Kept(download, n_bytes, self._clock() + self._kept_seconds, self._session()))
+            stock.add(key, _Entry(download, n_bytes, self._clock() + self._kept_seconds, self._session()))
             self._trim()
             self._sweep_later()
         return f"{PATH}/{key}"
@@ -225,47 +228,28 @@ class Downloads:
     def _sweep_later(self) -> None:
         first_end = min(self._in_memory.first_end, self._on_disk.first_end)
         if self._sweeper is None and first_end < math.inf:
-            self._sweeper = threading.Timer(max(first_end - self._clock(), _LEAST_PAUSE), self.sweep)
+            self._sweeper = threading.Timer(max(first_end - self._clock(), _SHORTEST_PAUSE), self.sweep)
             self._sweeper.daemon = True
             self._sweeper.start()
 
 
-DOWNLOADS = Downloads()
-"""Of this process. Visitors share it and cannot meet in it: only the page that it was sent to knows an address."""
+DOWNLOADS = Downloads()  # removed once every tab is handed Services
 
 
-def as_payload(value: dict[str, Any], downloads: Downloads = DOWNLOADS) -> dict[str, Any]:
-    """A figure or a table as an event may carry it: as it is while small, else the address of its download.
-
-    Args:
-        value: Plain data in which large arrays are numpy's.
-        downloads: Where it is kept.
-    """
-    arrays: list[np.ndarray[Any, Any]] = []
-
-    def packed(item: Any) -> Any:
-        if not isinstance(item, np.ndarray):
-            raise TypeError(f"{type(item).__name__} is no plain data")
-        arrays.append(_as_sent(item))
-        before = sum(array.nbytes for array in arrays[:-1])
-        return {"$array": [arrays[-1].dtype.name, before, list(item.shape)]}
-
-    text = json.dumps(value, default=packed, ensure_ascii=False, separators=(",", ":"))
-    if not arrays and len(text) <= MAX_INLINE_CHARACTERS:
-        return value
-    head = text.encode()
-    head += b" " * (-len(head) % 4)  # arrays begin at a multiple of their numbers' size
-    content = b"".join([struct.pack("<I", len(head)), head, *(array.tobytes() for array in arrays)])
-    return {"payload": downloads.put(Download(content))}
+def as_payload(
+    value: Any, downloads: Downloads = DOWNLOADS
+) -> dict[str, Any]:  # removed once every tab is handed Services
+    """As `Downloads.as_payload`."""
+    return downloads.as_payload(value)
 
 
-def download_route(downloads: Downloads = DOWNLOADS) -> Route:
-    """Where pages fetch their downloads."""
+def download_route(downloads: Downloads) -> Route:
+    """The route where pages fetch their downloads."""
 
     def answer(request: Request) -> Response:
         download = downloads.get(request.path_params["key"])
         if download is None:
-            return PlainTextResponse("This is no longer kept. Press Score again.", status_code=404)
+            return PlainTextResponse("This download has expired. Press Score again.", status_code=404)
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         if download.file_name:
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(download.file_name)}"
@@ -276,6 +260,25 @@ def download_route(downloads: Downloads = DOWNLOADS) -> Route:
     return Route(f"/{PATH}/{{key}}", answer, methods=["GET"])
 
 
-def _as_sent(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Little-endian numbers of four bytes, as the page's script reads them."""
+def _packed(value: Any) -> bytes | None:
+    """Data as bytes: length of the JSON, JSON, arrays; None if it is small and without arrays."""
+    arrays: list[np.ndarray[Any, Any]] = []
+
+    def reference(item: Any) -> Any:
+        if not isinstance(item, np.ndarray):
+            raise TypeError(f"{type(item).__name__} is not plain data")
+        start = sum(array.nbytes for array in arrays)
+        arrays.append(_little_endian(item))
+        return {"$array": [arrays[-1].dtype.name, start, list(item.shape)]}
+
+    text = json.dumps(value, default=reference, ensure_ascii=False, separators=(",", ":"))
+    if not arrays and len(text) <= MAX_INLINE_CHARACTERS:
+        return None
+    head = text.encode()
+    head += b" " * (-len(head) % 4)  # arrays begin at a multiple of their numbers' size
+    return b"".join([struct.pack("<I", len(head)), head, *(array.tobytes() for array in arrays)])
+
+
+def _little_endian(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Numbers of four bytes, as the page's script reads them."""
     return np.ascontiguousarray(array, "<f4" if array.dtype.kind == "f" else "<i4")

@@ -1,57 +1,186 @@
-"""A Gradio Blocks without work of which nobody sees anything; with forty visitors at once that is most of the work."""
+"""Every name of Gradio that is not part of its public API, so that an upgrade is one visit.
+
+File names and behaviour are those of Gradio 6.31; `tests/studio/serving/test_gradio_patches.py` checks each name.
+"""
 
 from __future__ import annotations
 
 import copy
 import functools
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeGuard
 
 import gradio as gr
+from gradio import processing_utils
 from gradio.blocks import Block
+from gradio.events import api
+
+from e5studio.studio.serving.sessions import RUNNING_SESSION
 
 _SKIP = gr.skip()
 
 
 class LeanBlocks(gr.Blocks):
-    """Leaves alone what an event leaves as it is.
+    """`gr.Blocks` that skips redundant post-processing and knows whose event runs.
 
-    Gradio makes a component anew, and describes it twice, for each output that an event skips: a sentence about the
-    wait would cost as much as all that stands below it.
+    `Blocks.postprocess_data` (blocks.py) builds a component anew and describes it twice for each output that an event
+    skips. With forty visitors at once, this is most of the server's work.
     """
 
+    async def call_function(
+        self, block_fn: Any, processed_input: Any, iterator: Any = None, requests: Any = None, *more: Any, **named: Any
+    ) -> Any:
+        """As Gradio's, with the event's session in `RUNNING_SESSION`.
+
+        Gradio has the request in `LocalContext` (context.py), which only code that imports Gradio can read.
+        """
+        request = requests[0] if isinstance(requests, list) else requests
+        RUNNING_SESSION.set(getattr(request, "session_hash", None))  # by MCP comes a request without a session
+        return await super().call_function(block_fn, processed_input, iterator, requests, *more, **named)
+
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """As Gradio's, for the outputs that change."""
-        n_outputs = len(block_fn.outputs)
-        if isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions):
-            predictions = [predictions.get(block, _SKIP) for block in block_fn.outputs]
-            predictions = predictions[0] if n_outputs == 1 else predictions
-        if n_outputs < 2 or block_fn.batch or not isinstance(predictions, list | tuple):
+        """As Gradio's for the outputs that change; an empty dict changes none.
+
+        Gradio takes an empty dict for a value (blocks.py, `postprocess_data`): the first output's, or one too few.
+        """
+        if block_fn.batch:
             return await super().postprocess_data(block_fn, predictions, state)
-        self.validate_outputs(block_fn, predictions)
-        changed = [place for place in range(n_outputs) if not _is_skip(predictions[place])]
+        values = _values_of(predictions, block_fn.outputs)
+        if not isinstance(values, list | tuple):
+            return await super().postprocess_data(block_fn, values, state)
+        self.validate_outputs(block_fn, values)
         sent: list[Any] = [None if block.stateful else gr.skip() for block in block_fn.outputs]
+        changed = [index for index in range(len(sent)) if not _is_skip(values[index])]
         if not changed:
             return sent
         part = copy.copy(block_fn)
-        part.outputs = [block_fn.outputs[place] for place in changed]
-        values = [predictions[place] for place in changed]
-        # Gradio takes what comes for a single output for its value.
-        found = await super().postprocess_data(part, values if len(values) > 1 else values[0], state)
-        for place, value in zip(changed, found, strict=True):
-            sent[place] = value
+        part.outputs = [block_fn.outputs[index] for index in changed]
+        # Gradio expects the bare value where there is one output.
+        new = values[changed[0]] if len(changed) == 1 else [values[index] for index in changed]
+        for index, value in zip(changed, await super().postprocess_data(part, new, state), strict=True):
+            sent[index] = value
         return sent
 
 
-def describe_once(demo: gr.Blocks) -> None:
-    """Have the components of a Blocks describe themselves once, and not anew for every visitor.
+def _values_of(predictions: Any, outputs: Sequence[Block]) -> Any:
+    """The values of all outputs in order, skips among them; anything else than values as it is."""
+    if isinstance(predictions, dict) and all(map(is_component, predictions)):
+        strangers = predictions.keys() - set(outputs)
+        if strangers:
+            raise ValueError(f"A callback changed {strangers.pop()}, which is not among its outputs.")
+        return [predictions.get(block, _SKIP) for block in outputs]
+    if len(outputs) == 1:
+        return [predictions]
+    return predictions
 
-    Gradio asks each of them whenever a session begins, between two requests of the others, and looks through their
-    scripts for that: 40 people who come at once would wait for seconds. What it changes for a visitor it changes in
-    what it was given, so each gets a copy.
+
+def _is_skip(value: Any) -> bool:
+    return isinstance(value, dict) and value == _SKIP
+
+
+def is_component(value: object) -> TypeGuard[Block]:
+    """Whether an object stands on the page: a component, a row, a tab. `Block` (blocks.py) has no public name."""
+    return isinstance(value, Block)
+
+
+def describe_once(demo: gr.Blocks) -> None:
+    """Have the components of a Blocks describe themselves once instead of anew for every visitor.
+
+    `config_for_block` (blocks.py) calls each component's `get_config` when a session begins, on the event loop, and
+    that searches scripts: 40 people who come at once would wait for seconds. Gradio changes the description for a
+    visitor in place, so each call returns a copy.
     """
     for block in demo.blocks.values():
         block.get_config = functools.partial(dict, block.get_config())  # type: ignore[method-assign]
 
 
-def _is_skip(value: Any) -> bool:
-    return isinstance(value, dict) and value == _SKIP
+def fetch_nothing() -> None:
+    """Refuse addresses in place of uploaded files.
+
+    `async_ssrf_protected_download` (processing_utils.py) downloads, without a limit, from any public address that a
+    request names as a file; blocks.py looks the function up at each call.
+    """
+
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise gr.Error("The Studio fetches nothing from elsewhere. Upload the file itself.", print_exception=False)
+
+    processing_utils.async_ssrf_protected_download = refuse
+
+
+def data_of(event: gr.EventData) -> Any:
+    """What a script sent with an event. `EventData` (events.py) has attributes only for objects with known keys."""
+    return event._data
+
+
+def add_endpoint(function: Callable[..., Any], name: str, **options: Any) -> None:
+    """Add an endpoint for programs to the Blocks being built: `gr.api`, which gradio/__init__.py does not export."""
+    api(function, api_name=name, **options)
+
+
+def hide_from_assistants(endpoint: Callable[..., Any]) -> None:
+    """Leave an endpoint out of the MCP server's tools.
+
+    mcp.py lists functions whose `_mcp_type` is "tool" or missing; `api_visibility` would hide it from programs as well.
+    """
+    endpoint._mcp_type = "endpoint only"  # type: ignore[attr-defined]
+
+
+class GradioQueue:
+    """The event queue of a Blocks (queueing.py), which has no public name.
+
+    Args:
+        demo: The Blocks; it has a queue once `queue` was called.
+    """
+
+    def __init__(self, demo: gr.Blocks) -> None:
+        self._demo = demo
+
+    @property
+    def n_waiting(self) -> int:
+        """Number of events that wait."""
+        return len(self._demo._queue)
+
+    @property
+    def event_ids(self) -> Collection[str]:
+        """Ids of all events that wait or run."""
+        return self._demo._queue.event_ids_to_events.keys()
+
+    def is_busy(self, session: str) -> bool:
+        """Whether an event of a session waits or runs."""
+        return any(event.session_hash == session for event in list(self._demo._queue.event_ids_to_events.values()))
+
+    def forget(self, session: str) -> None:
+        """Drop messages that a session did not fetch; Gradio keeps those of 2,000 sessions."""
+        self._demo._queue.pending_messages_per_session.pop(session, None)
+        self._demo._queue.pending_event_ids_session.pop(session, None)
+
+
+class GradioSessions:
+    """What Gradio stores of the sessions of a Blocks (state_holder.py), without a public way to delete it.
+
+    Args:
+        demo: The Blocks, launched or about to be.
+        on_forget: Called with each session that is forgotten, so that others delete what they store of it.
+    """
+
+    def __init__(self, demo: gr.Blocks, on_forget: Sequence[Callable[[str], None]] = ()) -> None:
+        self._demo = demo
+        self._queue = GradioQueue(demo)
+        self._on_forget = on_forget
+
+    @property
+    def last_used(self) -> Mapping[str, datetime]:
+        """When each session was last used."""
+        return self._demo.state_holder.time_last_used
+
+    def forget(self, session: str) -> bool:
+        """Delete a session's States, component values and messages; False while it has events in the queue."""
+        if self._queue.is_busy(session):
+            return False
+        self._demo.state_holder.session_data.pop(session, None)
+        self._demo.state_holder.time_last_used.pop(session, None)
+        self._queue.forget(session)
+        for forget in self._on_forget:
+            forget(session)
+        return True

@@ -1,11 +1,11 @@
-// Tells the server that the page of the session props.value is open. Given by Gradio: props.
-// After a laptop slept or a network changed, nothing else does.
+// Reports to the server that the page of the session props.value is open. Given by Gradio: props.
+// After a laptop slept or a network changed, nothing else reports it.
 const EVERY_MS = 60_000;
 
-function tell() {
-  if (props.value) fetch(`e5studio/present/${props.value}`, { method: "POST" }).catch(() => {}); // the next one may arrive
+function report() {
+  if (props.value) fetch(`e5studio/present/${props.value}`, { method: "POST" }).catch(() => {}); // the next report may arrive
 }
 
-setInterval(tell, EVERY_MS);
-addEventListener("online", tell);
-document.addEventListener("visibilitychange", () => document.hidden || tell());
+setInterval(report, EVERY_MS);
+addEventListener("online", report);
+document.addEventListener("visibilitychange", () => document.hidden || report());

@@ -1,130 +1,138 @@
-"""Refuses, before Gradio sees them, requests that nobody using the page makes.
+"""Refuses, before Gradio sees them, requests that the page never sends.
 
-Gradio streams any public URL through `/gradio_api/file=http...`, which would make a public
-Studio an anonymous proxy, writes what a page shows to disk for its deep links, and sets no limit on the size of a
-request's body. Its MCP server answers any web page that a browser on this machine has open, which the protocol forbids;
-here such requests end.
+Gradio streams any public URL through `/gradio_api/file=http...`, which would make a public Studio an anonymous proxy.
+It writes pages to disk for its deep links and does not limit the size of a request's body. Its MCP server answers any
+web page that is open in a browser on this machine, which the protocol forbids.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from e5studio.studio.serving.middleware import HttpMiddleware, announced_length
 
 MAX_BODY_BYTES = 8_000_000
 
 MAX_FILE_BYTES = 250_000_000
-"""Of an uploaded file: 100 million characters are hardly more, nor are 50,000 vectors of 1,024 dimensions."""
+"""Most bytes of an uploaded file: room for 100 million characters, or for 50,000 vectors of 1,024 dimensions."""
 
 MAX_UPLOAD_BYTES = 260_000_000
-"""Of the body that brings files: a little more, so that Gradio, which tidies up, refuses a single large file itself.
+"""Most bytes of an upload's body: a little more, so that Gradio, which tidies up, refuses a single large file itself.
 
-What is left of files that break off otherwise is deleted by age (`e5studio.studio.serving.uploads`).
+Other uploads that are cut off leave files, which `e5studio.studio.serving.uploads` deletes by age.
 """
 
 ASSISTANT_HEADER = "x-e5studio-assistant"
-"""Put on every request of MCP: who reads the answer pays for every number."""
+"""Marks requests that came by MCP: assistants pay for every number that they read."""
 
 _UPLOAD_ROUTE = "/gradio_api/upload"
 _UNUSED_ROUTES = (
-    "/component_server",  # takes files, and calls functions of components that are not here
-    "/deep_link",  # writes a page to disk; a link of ours holds its page itself
+    "/component_server",  # takes files, and calls functions of components that this page does not have
+    "/deep_link",  # writes a page to disk; our links hold the page themselves
 )
 _MCP_ROUTE = "/gradio_api/mcp"
 
 
 class _BodyTooLargeError(Exception):
-    """More bytes came than are taken."""
+    """The body has more bytes than the limit."""
 
 
-class RequestGuard:
-    """ASGI middleware; holds no state between requests.
+class RequestGuard(HttpMiddleware):
+    """Refuses requests; holds no state between them.
 
     Args:
-        app: What is guarded.
+        app: The application behind it.
         max_body_bytes: Most bytes of a request's body.
-        max_upload_bytes: The same of one that brings files.
-        has_room: Whether more files are taken now.
+        max_upload_bytes: Most bytes of a body with files.
+        has_room: Whether the server takes more files now.
     """
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         max_body_bytes: int = MAX_BODY_BYTES,
         max_upload_bytes: int = MAX_UPLOAD_BYTES,
         has_room: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._app = app
+        super().__init__(app)
         self._max_body_bytes = max_body_bytes
         self._max_upload_bytes = max_upload_bytes
         self._has_room = has_room
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 403, 413 or 507."""
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        if scope["path"].rstrip("/").endswith(_UNUSED_ROUTES):
-            return await _refuse(send, 403, b"No part of the page asks for this.")
-        if _asks_for_foreign_file(scope["path"]):
-            return await _refuse(send, 403, b"The Studio fetches nothing from elsewhere.")
-        if _MCP_ROUTE in scope["path"]:
-            if _comes_from_foreign_page(scope):
-                return await _refuse(send, 403, b"No page of another site may use this Studio through your browser.")
-            scope = {**scope, "headers": [*scope["headers"], (ASSISTANT_HEADER.encode(), b"1")]}
         is_upload = scope["path"].endswith(_UPLOAD_ROUTE)
         limit = self._max_upload_bytes if is_upload else self._max_body_bytes
-        if announced_length(scope) > limit:
-            return await _refuse(send, 413, b"The request is too large.")
-        if is_upload and not self._has_room():
-            return await _refuse(send, 507, b"The Studio holds as many files as it can. Try again in ten minutes.")
+        refusal = _forbidden(scope)
+        if refusal is None and announced_length(scope) > limit:
+            refusal = _too_large()
+        if refusal is None and is_upload and not self._has_room():
+            message = "The Studio cannot hold more files now. Try again in ten minutes."
+            refusal = PlainTextResponse(message, 507)
+        if refusal is not None:
+            return await refusal(scope, receive, send)
+        if _MCP_ROUTE in scope["path"]:
+            scope = {**scope, "headers": [*scope["headers"], (ASSISTANT_HEADER.encode(), b"1")]}
         await self._pass_on(scope, receive, send, limit)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
-        received = 0
+        n_received = 0
         is_too_large = False
         has_answered = False
 
-        async def counted() -> Message:
-            nonlocal received, is_too_large
+        async def receive_counted() -> Message:
+            nonlocal n_received, is_too_large
             message = await receive()
-            received += len(message.get("body", b""))
-            is_too_large = received > limit
+            n_received += len(message.get("body", b""))
+            is_too_large = n_received > limit
             if is_too_large:
                 raise _BodyTooLargeError
             return message
 
-        async def watched(message: Message) -> None:
+        async def send_watched(message: Message) -> None:
             nonlocal has_answered
             if is_too_large and not has_answered:
-                raise _BodyTooLargeError  # FastAPI takes the first for a body it cannot parse, and would say so
+                raise _BodyTooLargeError  # FastAPI mistakes the first for a body that it cannot parse, and says so
             has_answered = True
             await send(message)
 
         try:
-            await self._app(scope, counted, watched)
+            await self._app(scope, receive_counted, send_watched)
         except _BodyTooLargeError:
             if not has_answered:
-                await _refuse(send, 413, b"The request is too large.")
+                await _too_large()(scope, receive, send)
+
+
+def _forbidden(scope: Scope) -> PlainTextResponse | None:
+    path = scope["path"]
+    if path.rstrip("/").endswith(_UNUSED_ROUTES):
+        return PlainTextResponse("The page does not use this route.", 403)
+    if _asks_for_foreign_file(path):
+        return PlainTextResponse("The Studio fetches nothing from elsewhere.", 403)
+    if _MCP_ROUTE in path and _comes_from_foreign_page(scope):
+        return PlainTextResponse("A page of another site may not use this Studio through your browser.", 403)
+    return None
+
+
+def _too_large() -> PlainTextResponse:
+    return PlainTextResponse("The request is too large.", 413)
 
 
 def _asks_for_foreign_file(path: str) -> bool:
-    _, marker, target = path.replace("/file/", "/file=", 1).partition("/file=")  # Gradio's older route is there, too
+    _, marker, target = path.replace("/file/", "/file=", 1).partition("/file=")  # Gradio has an older route as well
     return (bool(marker) and "://" in target) or target.lower().startswith(("http:", "https:", "//"))
 
 
 def _comes_from_foreign_page(scope: Scope) -> bool:
-    """Whether a browser sent this to the machine that it runs on, for a page that came from elsewhere.
+    """Whether a browser on this machine sent the request for a page of another site.
 
-    The page's name may lead to this machine (DNS rebinding), so that the browser takes both for one site. Browsers
-    name the page's origin with every POST; assistants name none.
+    The page's host name may resolve to this machine (DNS rebinding), so that the browser sees a single site. Browsers
+    send the page's origin with every POST; assistants send none.
     """
     origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
     server = scope.get("server")
@@ -132,7 +140,7 @@ def _comes_from_foreign_page(scope: Scope) -> bool:
         return False
     try:
         return not _is_this_machine(urlsplit(origin.decode("latin-1")).hostname)
-    except ValueError:  # no address at all
+    except ValueError:  # not an address
         return True
 
 
@@ -143,17 +151,5 @@ def _is_this_machine(host: str | None) -> bool:
         address = ipaddress.ip_address(host or "")
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)  # who listens on "::" is reached at ::ffff:127.0.0.1
+    mapped = getattr(address, "ipv4_mapped", None)  # a server that listens on "::" is reached there
     return (mapped or address).is_loopback
-
-
-def announced_length(scope: Scope) -> int:
-    """Bytes of a request's body as its header says; 0 where it does not."""
-    lengths = [value for name, value in scope["headers"] if name == b"content-length"]
-    return int(lengths[0]) if lengths and lengths[0].isdigit() else 0
-
-
-async def _refuse(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -22,13 +22,13 @@ _MEDIA_TYPES = {
     ".npy": "application/octet-stream",
     ".json": "application/json",
 }
-# What spreadsheets take for the beginning of a formula (OWASP ASVS 5.0, 1.2.10), full-width forms too, at the
-# beginning of a cell or behind what other countries' spreadsheets take for the end of one, quoted or not.
+# Characters that begin a formula in spreadsheets (OWASP ASVS 5.0, 1.2.10), full-width forms as well, at the beginning
+# of a cell or after a character that separates cells in other countries, quoted or not.
 _FORMULA = re.compile('(^[ "]*|[;\t\r\n|][\\s"]*)(?=[-=+@\t\r\n\0\uff1d\uff0b\uff0d\uff20])')
 
 
 def columns_file(name: str, columns: Columns, metadata: dict[str, str]) -> Download:
-    """Columns as CSV or Parquet, as the name ends; CSV has no room for metadata.
+    """Columns as CSV or Parquet, by the ending of the name; CSV has no room for metadata.
 
     Raises:
         MissingDependencyError: Parquet without pyarrow.
@@ -42,13 +42,13 @@ def _csv(columns: Columns) -> bytes:
     writer.writerow(columns)
     for cells in zip(*columns.values(), strict=True):
         writer.writerow([safe_cell(cell) if isinstance(cell, str) else f"{cell:.6g}" for cell in cells])
-    return text.getvalue().encode("utf-8-sig")  # the mark by which spreadsheets know UTF-8
+    return text.getvalue().encode("utf-8-sig")  # spreadsheets recognise UTF-8 by its mark
 
 
 def safe_cell(text: str) -> str:
-    """The text as a cell that no spreadsheet runs: an apostrophe before whatever might be taken for a formula."""
+    """The text as a cell that no spreadsheet runs: an apostrophe before anything that could be a formula."""
     return _FORMULA.sub(
-        lambda found: f"{found[0]}'" if found[0].strip(' "') else f"'{found[0]}", replace_surrogates(text)
+        lambda match: f"{match[0]}'" if match[0].strip(' "') else f"'{match[0]}", replace_surrogates(text)
     )
 
 
@@ -72,5 +72,5 @@ def npy_bytes(array: NDArray[Any]) -> bytes:
 
 
 def table_file(name: str, content: bytes) -> Download:
-    """Bytes to save under a name, whose ending tells what they are."""
+    """Bytes to save under a name; its ending decides their type."""
     return Download(content, _MEDIA_TYPES[name[name.rindex(".") :]], f"e5-{name}")

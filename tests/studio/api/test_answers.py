@@ -35,12 +35,12 @@ def answers(engine):
 
 class TestSearch:
     def test_ranks_as_the_encoder_scores(self, answers, offline_encoder):
-        found = answers.search(OFFLINE, QUERIES, PASSAGES, None, 2)
+        answer = answers.search(OFFLINE, QUERIES, PASSAGES, None, 2)
         scores = offline_encoder.scores(QUERIES, PASSAGES)
-        assert found["model"] == OFFLINE
-        assert [each["query"] for each in found["results"]] == QUERIES
-        assert [each["best"][0]["number"] for each in found["results"]] == [3, 2]
-        for result, row in zip(found["results"], scores, strict=True):
+        assert answer["model"] == OFFLINE
+        assert [each["query"] for each in answer["results"]] == QUERIES
+        assert [each["best"][0]["number"] for each in answer["results"]] == [3, 2]
+        for result, row in zip(answer["results"], scores, strict=True):
             assert [hit["rank"] for hit in result["best"]] == [1, 2]
             order = np.argsort(-row)[:2]
             assert [hit["number"] - 1 for hit in result["best"]] == order.tolist()
@@ -48,10 +48,10 @@ class TestSearch:
             assert [PASSAGES[hit["number"] - 1] for hit in result["best"]] == [hit["text"] for hit in result["best"]]
 
     def test_takes_the_instruction_and_says_where_none_was_given(self, answers, encoders):
-        found = answers.search(INSTRUCT, QUERIES, PASSAGES, "Find the passage", 3)
+        answer = answers.search(INSTRUCT, QUERIES, PASSAGES, "Find the passage", 3)
         scores = encoders("multilingual-e5-instruct").scores(QUERIES, PASSAGES, instruction="Find the passage")
-        assert found["results"][1]["best"][0]["score"] == pytest.approx(scores[1].max(), abs=0.006)
-        assert found["notes"] == []
+        assert answer["results"][1]["best"][0]["score"] == pytest.approx(scores[1].max(), abs=0.006)
+        assert answer["notes"] == []
         [note] = answers.search(INSTRUCT, QUERIES, PASSAGES, None, 3)["notes"]
         assert "web search" in note
 
@@ -60,11 +60,11 @@ class TestSearch:
 
     def test_says_what_was_not_read_and_cuts_what_it_repeats(self, answers):
         long = "a summit of the mountain " * 300
-        found = answers.search(OFFLINE, ["summit"], ["water", long], None, 1)
-        [note] = found["notes"]
+        answer = answers.search(OFFLINE, ["summit"], ["water", long], None, 1)
+        [note] = answer["notes"]
         assert note.startswith("1 of 2 passages are longer than the 256 tokens")
         assert "(number 2: " in note
-        assert found["results"][0]["best"][0]["text"] == long[:400] + "…"
+        assert answer["results"][0]["best"][0]["text"] == long[:400] + "…"
 
     def test_says_that_texts_bring_their_own_prompt_or_broken_characters(self, answers):
         notes = answers.search(ENGLISH, ["query: summit"], ["a \ud800 b"], None, 1)["notes"]
@@ -81,51 +81,51 @@ class TestSearch:
 class TestExplain:
     @pytest.mark.parametrize(("model", "instruction"), [(ENGLISH, None), (INSTRUCT, "Find it"), (OFFLINE, None)])
     def test_parts_add_up_to_the_encoders_score(self, engine, answers, model, instruction):
-        found = answers.explain(model, corpus.SUMMIT_QUERY, corpus.SUMMIT_PASSAGE, instruction)
+        answer = answers.explain(model, corpus.SUMMIT_QUERY, corpus.SUMMIT_PASSAGE, instruction)
         with engine.encoder_with_tokens(get_model_meta(model)) as encoder:
             [[score]] = encoder.scores([corpus.SUMMIT_QUERY], [corpus.SUMMIT_PASSAGE], instruction=instruction)
-        assert found["score"] == pytest.approx(score, abs=0.006)
-        pairs = found["word_pairs"]
+        assert answer["score"] == pytest.approx(score, abs=0.006)
+        pairs = answer["word_pairs"]
         parts = [pair["points"] for pair in pairs["strongest"]]
         assert sum(parts) + pairs["other_pairs"] + pairs["prompt_and_special_tokens"] == pytest.approx(score, abs=0.1)
         assert [abs(part) for part in parts] == sorted(map(abs, parts), reverse=True)
 
     def test_a_word_left_out_has_the_effect_of_a_text_without_it(self, answers, offline_encoder):
-        found = answers.explain(OFFLINE, corpus.SUMMIT_QUERY, corpus.SUMMIT_PASSAGE, None)
-        assert [each["word"] for each in found["query"]["without_word"]] == corpus.SUMMIT_QUERY.split()
+        answer = answers.explain(OFFLINE, corpus.SUMMIT_QUERY, corpus.SUMMIT_PASSAGE, None)
+        assert [each["word"] for each in answer["query"]["without_word"]] == corpus.SUMMIT_QUERY.split()
         [[whole], [without]] = offline_encoder.scores([corpus.SUMMIT_QUERY, "summit"], [corpus.SUMMIT_PASSAGE])
-        [change] = [each["change"] for each in found["query"]["without_word"] if each["word"] == "define"]
+        [change] = [each["change"] for each in answer["query"]["without_word"] if each["word"] == "define"]
         assert change == pytest.approx(without - whole, abs=0.006)
 
     def test_says_the_prompts_and_the_tokens(self, answers, encoders):
-        found = answers.explain(ENGLISH, "summit", "mountain", None)
-        assert [found["query"]["prompt"], found["passage"]["prompt"]] == ["query: ", "passage: "]
+        answer = answers.explain(ENGLISH, "summit", "mountain", None)
+        assert [answer["query"]["prompt"], answer["passage"]["prompt"]] == ["query: ", "passage: "]
         read = encoders("e5").prepare(["summit"], prompt_name="query").report
-        assert found["query"]["tokens_read"] == read.n_tokens[0]
+        assert answer["query"]["tokens_read"] == read.n_tokens[0]
 
     def test_a_text_too_long_is_short_in_the_answer(self, answers):
         long = " ".join(f"word{number}" for number in range(700))
-        found = answers.explain(OFFLINE, "summit 𓀀", long, None)
-        assert found["query"]["unknown"] == ["𓀀"]
-        side = found["passage"]
+        answer = answers.explain(OFFLINE, "summit 𓀀", long, None)
+        assert answer["query"]["unknown"] == ["𓀀"]
+        side = answer["passage"]
         assert side["not_read"].removesuffix("…") in long
         assert long.endswith(side["not_read"].removesuffix("…")) or len(side["not_read"]) == 401
         assert 0 < side["characters_not_read"] < len(long)
         assert len(side["without_word"]) == 48
         assert side["words_not_left_out"] > 0
-        assert len(json.dumps(found)) < 8_000
+        assert len(json.dumps(answer)) < 8_000
 
     def test_of_a_model_that_pools_the_last_token_there_is_no_sum(self, encoders):
         name = "intfloat/e5-mistral-7b-instruct"
         answers = Answers(Engine(StandInPool({name: lambda: encoders("e5-mistral-instruct")})))
-        found = answers.explain(name, "summit", "mountain top", "Find it")
-        assert found["word_pairs"] is None
-        assert "last token" in found["notes"][0]
-        assert [each["word"] for each in found["passage"]["without_word"]] == ["mountain", "top"]
+        answer = answers.explain(name, "summit", "mountain top", "Find it")
+        assert answer["word_pairs"] is None
+        assert "last token" in answer["notes"][0]
+        assert [each["word"] for each in answer["passage"]["without_word"]] == ["mountain", "top"]
 
     def test_broken_characters_can_be_sent_as_json(self, answers):
-        found = answers.explain(OFFLINE, "a \ud800 summit", "b", None)
-        json.dumps(found, ensure_ascii=False).encode()
+        answer = answers.explain(OFFLINE, "a \ud800 summit", "b", None)
+        json.dumps(answer, ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("given", [0, 101, -1, 2.5, float("nan"), float("inf"), True, "5", None, [5]])
@@ -161,14 +161,14 @@ def search_answer(n_queries, n_hits, text="x" * 401):
 
 @pytest.mark.parametrize(("n_queries", "n_hits"), [(1, 100), (3, 100), (10, 30), (256, 1)])
 def test_every_search_that_is_let_through_is_shortened_until_it_can_be_read(n_queries, n_hits):
-    found = search_answer(n_queries, n_hits)
-    answer = json.loads(readable(shortened(found)))
-    note, kept = answer["notes"]
-    assert kept == "Cut off in it."
+    long = search_answer(n_queries, n_hits)
+    answer = json.loads(readable(shortened(long)))
+    note, first = answer["notes"]
+    assert first == "Cut off in it."
     length = int(note.split(" characters")[0].rsplit(" ", 1)[1])
     for result in answer["results"]:
         assert {result["query"], *(hit["text"] for hit in result["best"])} == {"x" * length + "…"}
-    assert found == search_answer(n_queries, n_hits)
+    assert long == search_answer(n_queries, n_hits)
 
 
 def test_a_search_that_can_be_read_is_left_as_it_is():
@@ -176,6 +176,6 @@ def test_a_search_that_can_be_read_is_left_as_it_is():
 
 
 def test_what_no_shortening_helps_is_refused():
-    found = search_answer(10, 30) | {"notes": ["an instruction " * 4_000]}
+    answer = search_answer(10, 30) | {"notes": ["an instruction " * 4_000]}
     with pytest.raises(E5StudioError, match=r"an assistant is given 40,000 at once\. Take fewer texts, .* instruction"):
-        readable(shortened(found))
+        readable(shortened(answer))

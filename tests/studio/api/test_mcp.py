@@ -14,7 +14,7 @@ import pytest
 
 from e5studio.default_model import ModelChoice
 from e5studio.studio.api.answers import MAX_CHARACTERS_READ
-from e5studio.studio.engine import engine as engine_module
+from e5studio.studio.engine import queues
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.sessions import CLOSED_SECONDS
@@ -106,21 +106,21 @@ async def test_answers_are_the_encoders_numbers(route, offline_encoder):
     scores = offline_encoder.scores(QUERIES, PASSAGES)
     async with connected(route) as session:
         matrix = answer_of(await call(session, "score", queries=QUERIES, passages=PASSAGES))
-        found = answer_of(await call(session, "search", queries=QUERIES, passages=PASSAGES, top_k=1))
+        answer = answer_of(await call(session, "search", queries=QUERIES, passages=PASSAGES, top_k=1))
         explained = answer_of(await call(session, "explain", query=QUERIES[1], passage=PASSAGES[1]))
         models = answer_of(await call(session, "models"))
     for row, expected in zip(matrix, scores, strict=True):
         assert row == pytest.approx(expected, abs=0.006)
-    assert [result["best"][0]["number"] - 1 for result in found["results"]] == scores.argmax(axis=1).tolist()
+    assert [result["best"][0]["number"] - 1 for result in answer["results"]] == scores.argmax(axis=1).tolist()
     assert explained["score"] == matrix[1][1]
     assert [each["word"] for each in explained["query"]["without_word"]] == QUERIES[1].split()
     assert [model["name"] for model in models if model["is_default"]] == [OFFLINE]
 
 
 async def test_an_instruction_reaches_the_model(route, encoders):
-    asked = {"queries": QUERIES[:1], "passages": PASSAGES, "model": INSTRUCT, "instruction": "Find it"}
+    arguments = {"queries": QUERIES[:1], "passages": PASSAGES, "model": INSTRUCT, "instruction": "Find it"}
     async with connected(route) as session:
-        matrix = answer_of(await call(session, "score", **asked))
+        matrix = answer_of(await call(session, "score", **arguments))
     expected = encoders("multilingual-e5-instruct").scores(QUERIES[:1], PASSAGES, instruction="Find it")
     assert matrix[0] == pytest.approx(expected[0], abs=0.006)
 
@@ -128,8 +128,8 @@ async def test_an_instruction_reaches_the_model(route, encoders):
 async def test_texts_come_back_as_they_went(route):
     text = 'Höhe, 高さ, 🧭 "quoted" & <b>bold</b>\u2028next'
     async with connected(route) as session:
-        found = answer_of(await call(session, "search", queries=["a"], passages=[text]))
-    assert found["results"][0]["best"][0]["text"] == text
+        answer = answer_of(await call(session, "search", queries=["a"], passages=[text]))
+    assert answer["results"][0]["best"][0]["text"] == text
 
 
 async def test_long_texts_are_shown_shorter_where_there_are_many(route):
@@ -139,9 +139,9 @@ async def test_long_texts_are_shown_shorter_where_there_are_many(route):
             session, "search", queries=[f"query {n} " * 60 for n in range(10)], passages=passages, top_k=30
         )
     assert len(text_of(result)) <= MAX_CHARACTERS_READ
-    found = answer_of(result)
-    assert "characters are shown" in found["notes"][0]
-    for query in found["results"]:
+    answer = answer_of(result)
+    assert "characters are shown" in answer["notes"][0]
+    for query in answer["results"]:
         assert sorted(hit["number"] for hit in query["best"]) == list(range(1, 31))
         assert all(passages[hit["number"] - 1].startswith(hit["text"].removesuffix("…")) for hit in query["best"])
 
@@ -171,8 +171,8 @@ BAD = [
 
 async def test_a_mistake_is_answered_with_a_sentence(route):
     async with connected(route) as session:
-        told = [(await call(session, tool, **arguments), words) for tool, arguments, words in BAD]
-    for result, words in told:
+        results = [(await call(session, tool, **arguments), words) for tool, arguments, words in BAD]
+    for result, words in results:
         assert result.isError
         assert words in text_of(result)
         assert "Traceback" not in text_of(result)
@@ -203,10 +203,10 @@ async def test_who_wants_to_hear_of_progress_gets_the_same(route):
 
     async with connected(route) as session:
         plain = await call(session, "score", queries=QUERIES, passages=PASSAGES)
-        told = await call(session, "score", progress, queries=QUERIES, passages=PASSAGES)
+        reported = await call(session, "score", progress, queries=QUERIES, passages=PASSAGES)
         wrong = await call(session, "score", progress, queries=[], passages=PASSAGES)
     assert heard
-    assert text_of(told) == text_of(plain)
+    assert text_of(reported) == text_of(plain)
     assert wrong.isError
     assert "There are no queries" in text_of(wrong)
 
@@ -216,23 +216,23 @@ async def test_clients_at_once_get_their_own_texts(route):
         async with connected(route) as session:
             for number in range(5):
                 passage = f"a passage of {name}, number {number}"
-                found = answer_of(await call(session, "search", queries=[name], passages=[passage]))
-                yield found["results"][0]["query"], found["results"][0]["best"][0]["text"], name, passage
+                answer = answer_of(await call(session, "search", queries=[name], passages=[passage]))
+                yield answer["results"][0]["query"], answer["results"][0]["best"][0]["text"], name, passage
 
     async def all_of(name):
         return [each async for each in ask(name)]
 
-    for found in await asyncio.gather(all_of("one"), all_of("another")):
-        assert len(found) == 5
-        for query, text, name, passage in found:
+    for answers in await asyncio.gather(all_of("one"), all_of("another")):
+        assert len(answers) == 5
+        for query, text, name, passage in answers:
             assert (query, text) == (name, passage)
 
 
 def test_programs_get_all_digits_and_no_text(served, offline_encoder):
     address = served[0].removesuffix("mcp/")
-    asked = httpx.post(f"{address}call/v2/score", json={"queries": QUERIES, "passages": PASSAGES})
-    told = httpx.get(f"{address}call/score/{asked.json()['event_id']}").text
-    [rows] = json.loads(told.partition("data: ")[2])
+    posted = httpx.post(f"{address}call/v2/score", json={"queries": QUERIES, "passages": PASSAGES})
+    events = httpx.get(f"{address}call/score/{posted.json()['event_id']}").text
+    [rows] = json.loads(events.partition("data: ")[2])
     for row, expected in zip(rows, offline_encoder.scores(QUERIES, PASSAGES), strict=True):
         assert row == pytest.approx(expected, abs=1e-4)
 
@@ -258,26 +258,24 @@ def test_it_is_off_where_nobody_asked_for_it(engine, monkeypatch, capsys):
     demo.close()
 
 
-def matches(found, expected):
+def matches(answer, expected):
     """Whether both are the same but for what another processor rounds otherwise."""
     if isinstance(expected, dict):
-        return found.keys() == expected.keys() and all(matches(found[key], expected[key]) for key in expected)
+        return answer.keys() == expected.keys() and all(matches(answer[key], expected[key]) for key in expected)
     if isinstance(expected, list):
-        return len(found) == len(expected) and all(map(matches, found, expected))
+        return len(answer) == len(expected) and all(map(matches, answer, expected))
     if isinstance(expected, float):
-        return found == pytest.approx(expected, abs=0.021)
-    return found == expected
+        return answer == pytest.approx(expected, abs=0.021)
+    return answer == expected
 
 
 async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
     text = (ROOT / "docs" / "mcp.md").read_text(encoding="utf-8")
-    *settings, searched, found, explained, explanation = map(
-        json.loads, re.findall(r"```json\n(.*?)```", text, re.DOTALL)
-    )
+    *settings, search, hits, explain, explanation = map(json.loads, re.findall(r"```json\n(.*?)```", text, re.DOTALL))
     assert json.dumps(settings).count("http://127.0.0.1:7860/gradio_api/mcp/") == len(settings) == 3
     async with connected(route) as session:
-        assert matches(answer_of(await call(session, "search", **searched)), found)
-        assert matches(answer_of(await call(session, "explain", **explained)), explanation)
+        assert matches(answer_of(await call(session, "search", **search)), hits)
+        assert matches(answer_of(await call(session, "explain", **explain)), explanation)
         tools = (await session.list_tools()).tools
     rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", text, re.MULTILINE)
     assert {name: re.findall(r"`(\w+)`", given) for name, given in rows} == {
@@ -287,6 +285,6 @@ async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
 
 def test_the_documentation_knows_how_many_may_wait_and_how_long_something_is_kept():
     text = " ".join((ROOT / "docs" / "mcp.md").read_text(encoding="utf-8").split())
-    assert f"{engine_module._MAX_WAITING_PROGRAMS} may wait" in text
-    assert f"{engine_module._MAX_INSIDE} are inside" in text
+    assert f"{queues.PROGRAMS.max_waiting} may wait" in text
+    assert f"{queues.VISITORS.at_once} are inside" in text
     assert f"{CLOSED_SECONDS // 60} minutes" in text

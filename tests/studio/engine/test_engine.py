@@ -107,11 +107,11 @@ def stop_at(stage):
 
 
 def test_progress_goes_from_the_model_to_the_last_text(engine):
-    told = []
-    engine.score(ask(), lambda share, words: told.append((share, words)))
-    assert told[0] == (None, "Downloading e5-small-v2")
-    assert (0.5, "Downloading e5-small-v2") in told
-    shares = [share for share, words in told if words == "Reading the texts"]
+    reports = []
+    engine.score(ask(), lambda share, words: reports.append((share, words)))
+    assert reports[0] == (None, "Downloading e5-small-v2")
+    assert (0.5, "Downloading e5-small-v2") in reports
+    shares = [share for share, words in reports if words == "Reading the texts"]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
 
@@ -186,11 +186,11 @@ class TestAfterAnEdit:
         assert self.score(engine, before=[before]).n_embedded == 2
 
     def test_progress_counts_what_is_embedded(self, engine):
-        told = []
+        reports = []
         before = self.score(engine)
         request = ScoreRequest(ENGLISH, "retrieval", self.QUERIES, self.PASSAGES + "\nA third.")
-        engine.score(request, lambda share, _: told.append(share), before=[before])
-        assert told[-1] == 1
+        engine.score(request, lambda share, _: reports.append(share), before=[before])
+        assert reports[-1] == 1
 
 
 class TestWaiting:
@@ -200,15 +200,15 @@ class TestWaiting:
         monkeypatch.setenv("SPACES_ZERO_GPU", "true")
         crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
 
-        def work():
+        def work(text):
             with pytest.raises(FullError), crammed.encode_queue.slot():
                 pass
-            return "done"
+            return text
 
-        assert crammed.on_gpu(work)() == "done"
+        assert crammed.on_gpu(work)("done", on_stage=print) == "done"
         monkeypatch.delitem(sys.modules, "spaces")
 
-    def test_models_are_loaded_before_the_line_and_given_back_where_it_is_full(self, stand_in_pool):
+    def test_models_are_loaded_before_the_queue_and_given_back_where_it_is_full(self, stand_in_pool):
         crammed = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 0))
         n_leased = stand_in_pool.n_leased
         with crammed.encode_queue.slot(), pytest.raises(FullError):

@@ -38,7 +38,7 @@ def test_a_precision_that_cannot_be_had_is_met_with_another_and_the_log_names_th
         resolve_choices("torch", device="cpu", dtype="int8")
     assert str(for_menus(caught.value)) == (
         "The torch backend computes in float32, bfloat16, float16, not in 'int8'. Choose another precision, such as "
-        "float32. Whoever runs this page finds in its log what would be needed."
+        "float32. The log of the program that runs this page says what is missing."
     )
     assert "Take backend='openvino' for int8." in caplog.text
     assert str(for_menus(caught.value, "auto", "int8")).endswith('pip install ".[int8]".')

@@ -25,11 +25,11 @@ def test_a_model_offers_the_ways_it_was_trained_for_and_none():
 
 
 @pytest.mark.parametrize(
-    ("kind", "asked", "taken"),
+    ("kind", "prompt_mode", "valid"),
     [("none", "retrieval", "none"), ("instruct", "retrieval", "retrieval"), ("query_passage", "forged", "retrieval")],
 )
-def test_a_use_that_the_model_does_not_know_becomes_its_usual_one(kind, asked, taken):
-    assert valid_prompt_mode(kind, asked) == taken
+def test_a_use_that_the_model_does_not_know_becomes_its_usual_one(kind, prompt_mode, valid):
+    assert valid_prompt_mode(kind, prompt_mode) == valid
 
 
 def test_prefix_models():
@@ -53,12 +53,12 @@ def test_no_instruction_takes_the_cards_and_says_so(nothing):
 
 
 def test_the_instruction_box_shows_only_where_it_does_something():
-    asked = {
+    takes = {
         (kind, c.prompt_mode): takes_instruction(kind, c.prompt_mode)
         for kind in ("query_passage", "instruct", "none")
         for c in prompt_modes_of(kind)
     }
-    assert {pair for pair, shown in asked.items() if shown} == {("instruct", "retrieval"), ("instruct", "symmetric")}
+    assert {pair for pair, shown in takes.items() if shown} == {("instruct", "retrieval"), ("instruct", "symmetric")}
 
 
 def test_symmetric_texts_are_not_called_queries_and_passages():

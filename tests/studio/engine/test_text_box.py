@@ -48,8 +48,8 @@ def test_a_text_reaches_the_model_as_it_was_typed():
 def test_limits_are_exact_and_say_both_numbers():
     limits = Limits(max_texts=2, max_characters=10)
     check_limits(["12345", "67890"], limits, "queries")
-    said = rf"3 queries are more than the 2 taken .* Corpus tab, which takes {MAX_ROWS:,} texts"
-    with pytest.raises(LimitError, match=said):
+    message = rf"3 queries are more than the 2 taken .* Corpus tab, which takes {MAX_ROWS:,} texts"
+    with pytest.raises(LimitError, match=message):
         check_limits(["a", "b", "c"], limits, "queries")
     with pytest.raises(LimitError, match=r"11 characters; 10 are taken"):
         check_limits(["12345", "678901"], limits, "queries")

@@ -1,4 +1,4 @@
-"""Work in a thread: its news, its result, its errors, and Stop."""
+"""Work in a thread: its stages, its result, its errors, and Stop."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ import threading
 import pytest
 
 from e5studio.studio.errors import StoppedError
-from e5studio.studio.jobs.job import Job, SessionJobs, Stage, StopSignals
+from e5studio.studio.jobs.job import Job, SessionJobs, Stage, StopSignal
 
 
-def endless(tell):
+def endless(on_stage):
     while True:
-        tell(0.5, "Working")
+        on_stage(0.5, "Working")
         threading.Event().wait(0.01)
 
 
 def test_the_result_comes_back():
-    work = Job(lambda tell: "done")
-    assert list(work.stages()) == []
-    assert work.result() == "done"
+    job = Job(lambda _: "done")
+    assert list(job.stages()) == []
+    assert job.result() == "done"
 
 
 def test_what_goes_wrong_comes_back_too():
-    def fail(tell):
+    def fail(_):
         raise LookupError("no such thing")
 
     with pytest.raises(LookupError, match="no such thing"):
         Job(fail).result()
 
 
-def test_news_are_told_once_and_stop_ends_the_work():
-    work = Job(endless)
-    news = work.stages()
-    assert next(news) == Stage(0.5, "Working")
-    work.stop()
-    assert list(news) == []
+def test_stages_are_reported_once_and_stop_ends_the_work():
+    job = Job(endless)
+    stages = job.stages()
+    assert next(stages) == Stage(0.5, "Working")
+    job.stop()
+    assert list(stages) == []
     with pytest.raises(StoppedError):
-        work.result()
+        job.result()
 
 
 def test_the_work_belongs_to_the_request_that_began_it():
     whose = contextvars.ContextVar("whose")
     whose.set("mine")
-    assert Job(lambda tell: whose.get()).result() == "mine"
+    assert Job(lambda _: whose.get()).result() == "mine"
 
 
 def test_stop_reaches_the_visitors_own_work_only():
@@ -60,37 +60,26 @@ def test_stop_reaches_the_visitors_own_work_only():
         other.result()
 
 
-def test_a_work_that_ends_leaves_another_of_the_same_visitor_alone():
+def test_the_next_job_of_a_visitor_ends_the_one_before_which_leaves_it_alone():
     running = SessionJobs()
-    first = running.start("me", Job(lambda tell: "done"))
+    first = running.start("me", Job(endless))
     second = running.start("me", Job(endless))
+    with pytest.raises(StoppedError):
+        first.result()
     running.end("me", first)
     assert next(second.stages()) == Stage(0.5, "Working")
     running.stop("me")
     with pytest.raises(StoppedError):
         second.result()
     running.end("me", second)
-    assert not running._works
+    assert not running._jobs
 
 
-def test_a_stop_sign_is_for_its_own_visitor_and_gone_at_the_end():
-    signs = StopSignals()
-    mine, theirs = signs.start("mine"), signs.start("theirs")
-    signs.stop("mine")
-    signs.stop("nobody")
-    assert mine.is_set()
-    assert not theirs.is_set()
-    signs.end("mine", mine)
-    assert not signs.start("mine").is_set()
-
-
-def test_a_stream_that_ends_late_takes_no_sign_of_the_next_one():
-    signs = StopSignals()
-    first = signs.start("me")
-    second = signs.start("me")
-    assert (first.is_set(), second.is_set()) == (True, False)
-    signs.end("me", first)
-    signs.stop("me")
-    assert second.is_set()
-    signs.end("me", second)
-    assert not signs._signs
+def test_a_stop_signal_is_for_its_own_visitor_and_gone_at_the_end():
+    running = SessionJobs()
+    mine, theirs = running.start("mine", StopSignal()), running.start("theirs", StopSignal())
+    running.stop("mine")
+    assert (mine.is_set(), theirs.is_set()) == (True, False)
+    running.end("mine", mine)
+    running.end("theirs", theirs)
+    assert not running._jobs

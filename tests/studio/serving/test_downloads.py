@@ -16,7 +16,6 @@ from e5studio.studio.serving.downloads import (
     Download,
     Downloads,
     FileDownload,
-    as_payload,
     download_route,
 )
 
@@ -47,7 +46,7 @@ def key_of(address):
 
 def test_small_values_travel_in_the_event():
     value = {"data": [1, None, "text"]}
-    assert as_payload(value) is value
+    assert Downloads().as_payload(value) is value
 
 
 @pytest.mark.parametrize("text", ["", "é", "漢字", "abc"])  # whatever it does to the place of the numbers
@@ -57,7 +56,7 @@ def test_arrays_arrive_whole(text):
     ids = np.arange(300, dtype=np.int64)
     shades = np.linspace(0, 1, 3)
     scores[2, 3] = np.nan
-    sent = as_payload({"name": text, "z": [{"scores": scores.T}], "ids": ids, "shades": shades}, downloads)
+    sent = downloads.as_payload({"name": text, "z": [{"scores": scores.T}], "ids": ids, "shades": shades})
     value = opened(downloads.get(key_of(sent["payload"])).content)
     assert value["name"] == text
     np.testing.assert_array_equal(value["z"][0]["scores"], scores.T)
@@ -67,17 +66,17 @@ def test_arrays_arrive_whole(text):
 
 def test_many_texts_do_not_travel_in_the_event_either():
     downloads = Downloads()
-    sent = as_payload({"texts": ["x" * MAX_INLINE_CHARACTERS]}, downloads)
+    sent = downloads.as_payload({"texts": ["x" * MAX_INLINE_CHARACTERS]})
     assert set(sent) == {"payload"}
     assert opened(downloads.get(key_of(sent["payload"])).content)["texts"][0][0] == "x"
 
 
 def test_what_is_no_plain_data_is_refused():
-    with pytest.raises(TypeError, match="set is no plain data"):
-        as_payload({"a": {1}})
+    with pytest.raises(TypeError, match="set is not plain data"):
+        Downloads().as_payload({"a": {1}})
 
 
-def test_parcels_are_forgotten_in_time_and_the_oldest_first():
+def test_downloads_are_forgotten_in_time_and_the_oldest_first():
     clock = Clock()
     downloads = Downloads(max_bytes=10, kept_seconds=60, clock=clock)
     first, second = (key_of(downloads.put(Download(b"12345"))) for _ in range(2))
@@ -91,13 +90,13 @@ def test_parcels_are_forgotten_in_time_and_the_oldest_first():
 
 def test_what_would_push_out_the_others_is_refused():
     downloads = Downloads()
-    kept = key_of(downloads.put(Download(b"mine")))
+    key = key_of(downloads.put(Download(b"mine")))
     with pytest.raises(LimitError, match="65 MB; the limit is 64 MB"):
         downloads.put(Download(bytes(65_000_000)))
-    assert downloads.get(kept).content == b"mine"
+    assert downloads.get(key).content == b"mine"
 
 
-def test_parcels_go_where_nobody_asks_any_more():
+def test_downloads_go_where_nobody_asks_any_more():
     clock = Clock()
     downloads = Downloads(kept_seconds=60, clock=clock)
     downloads.put(Download(b"12345"))

@@ -1,17 +1,34 @@
-"""A page that spares Gradio's hidden work shows every visitor exactly what it would show without."""
+"""Our Blocks shows every visitor what Gradio's would show; each inner name of Gradio that we use has its old shape."""
 
 from __future__ import annotations
 
+import ast
+import contextvars
 import copy
+import inspect
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
+import gradio
 import gradio as gr
 import pytest
-from gradio.state_holder import SessionState
+from gradio.state_holder import SessionState, StateHolder
 
+import e5studio.studio
 from e5studio.default_model import ModelChoice
 from e5studio.studio.page.app import build_app
-from e5studio.studio.serving.gradio_patches import LeanBlocks, describe_once
+from e5studio.studio.serving.gradio_patches import (
+    GradioQueue,
+    GradioSessions,
+    LeanBlocks,
+    add_endpoint,
+    data_of,
+    describe_once,
+    hide_from_assistants,
+    is_component,
+)
+from e5studio.studio.serving.sessions import session_now
 from tests.studio.conftest import ENGLISH
 
 # Gradio leaves event loops and sockets to the garbage collector.
@@ -80,6 +97,55 @@ async def test_a_wrong_number_of_values_is_told_as_gradio_does():
         await demo.postprocess_data(event, [SKIP], SessionState(demo))
 
 
+def single(kind):
+    """A component and an event that writes it alone."""
+    with kind() as demo:
+        output = gr.HTML("old")
+        gr.Button("Go").click(lambda: None, None, output)
+    return demo, output
+
+
+async def test_an_empty_dict_changes_nothing_in_events_of_any_number_of_outputs():
+    demo, _ = layout(LeanBlocks)
+    [event] = demo.fns.values()
+    assert await demo.postprocess_data(event, {}, SessionState(demo)) == [SKIP, SKIP, None, SKIP, SKIP]
+    demo, output = single(LeanBlocks)
+    [event] = demo.fns.values()
+    session = SessionState(demo)
+    assert await demo.postprocess_data(event, {}, session) == [SKIP]
+    assert session[output._id] is output
+    with LeanBlocks() as demo:
+        demo.load(lambda: {})
+    [event] = demo.fns.values()
+    assert await demo.postprocess_data(event, {}, SessionState(demo)) == []
+
+
+async def test_a_dict_of_one_component_changes_it_alone():
+    demo, output = single(LeanBlocks)
+    [event] = demo.fns.values()
+    assert await demo.postprocess_data(event, {output: "new"}, SessionState(demo)) == ["new"]
+    demo, outputs = layout(LeanBlocks)
+    [event] = demo.fns.values()
+    session = SessionState(demo)
+    changes = {outputs[2]: {"of": "a state"}, outputs[3]: "new"}
+    assert await demo.postprocess_data(event, changes, session) == [SKIP, SKIP, None, "new", SKIP]
+    assert session[outputs[2]._id] == {"of": "a state"}
+
+
+async def test_a_component_that_is_not_among_the_outputs_is_an_error_as_in_gradio():
+    demo, _ = layout(LeanBlocks)
+    [event] = demo.fns.values()
+    _, stranger = single(LeanBlocks)
+    with pytest.raises(ValueError, match="not among its outputs"):
+        await demo.postprocess_data(event, {stranger: "new"}, SessionState(demo))
+
+
+async def test_a_dict_of_other_keys_is_a_value():
+    demo, _ = single(LeanBlocks)
+    [event] = demo.fns.values()
+    assert await demo.postprocess_data(event, {"a": 1}, SessionState(demo)) == [{"a": 1}]
+
+
 def test_the_page_is_such_a_page(engine):
     assert isinstance(build_app(engine, ModelChoice(ENGLISH, "it is the tests' model")), LeanBlocks)
 
@@ -95,3 +161,169 @@ def test_components_that_describe_themselves_once_say_the_same_to_every_visitor(
     assert "a secret" in json.dumps(one.config_values, default=str)
     for session in (other, SessionState(page)):
         assert json.dumps(session.config_values, default=str) == before
+
+
+# The contract: what gradio_patches.py and its users take for granted of Gradio, name by name.
+
+
+def mentions(function, *names):
+    """Whether the source of a part of Gradio holds these names."""
+    source = inspect.getsource(function)
+    return all(name in source for name in names)
+
+
+def test_the_methods_that_are_overridden_are_called_with_these_arguments():
+    assert list(inspect.signature(gr.Blocks.postprocess_data).parameters) == [
+        "self",
+        "block_fn",
+        "predictions",
+        "state",
+    ]
+    arguments = list(inspect.signature(gr.Blocks.call_function).parameters)
+    assert arguments[:5] == ["self", "block_fn", "processed_input", "iterator", "requests"]
+    assert mentions(gr.Blocks.process_api, "self.call_function", "self.postprocess_data")
+    assert list(inspect.signature(gr.Blocks.validate_outputs).parameters) == ["self", "block_fn", "predictions"]
+
+
+def test_an_event_has_outputs_that_say_whether_they_are_stateful():
+    demo, outputs = layout(gr.Blocks)
+    [event] = demo.fns.values()
+    assert list(event.outputs) == outputs
+    assert event.batch is False
+    assert [block.stateful for block in outputs] == [False, False, True, False, False]
+
+
+def test_what_stands_on_the_page_is_a_block_and_an_event_is_not():
+    with gr.Blocks() as demo, gr.Tabs() as tabs, gr.Tab("One") as tab:
+        parts = [gr.HTML(), gr.State(None), gr.Button(), tabs, tab, demo]
+        event = parts[2].click(lambda: None)
+    assert all(map(is_component, parts))
+    assert not is_component(event)
+    assert len(dict.fromkeys(parts)) == len(parts)  # each is a key of its own
+
+
+def test_a_session_asks_each_component_for_its_description():
+    assert mentions(gradio.blocks, "block.get_config()")
+    assert isinstance(gr.HTML(render=False).get_config(), dict)
+
+
+def test_files_at_an_address_are_fetched_by_this_function():
+    assert mentions(gradio.blocks, "processing_utils.async_ssrf_protected_download(")
+    arguments = inspect.signature(gradio.processing_utils.async_ssrf_protected_download).parameters
+    assert list(arguments) == ["url", "cache_dir"]
+
+
+def test_the_queue_holds_events_and_messages_by_session():
+    with LeanBlocks() as demo:
+        demo.queue()
+    queue = GradioQueue(demo)
+    assert queue.n_waiting == 0
+    demo._queue.event_ids_to_events["one"] = SimpleNamespace(session_hash="ann")
+    demo._queue.pending_messages_per_session["ann"] = demo._queue.pending_event_ids_session["ann"] = {"one"}
+    assert list(queue.event_ids) == ["one"]
+    assert (queue.is_busy("ann"), queue.is_busy("bob")) == (True, False)
+    queue.forget("ann")
+    queue.forget("bob")
+    assert "ann" not in demo._queue.pending_messages_per_session
+    assert not demo._queue.pending_event_ids_session
+
+
+def test_sessions_are_deleted_where_gradio_stores_them_and_not_while_they_work():
+    forgotten = []
+    with LeanBlocks() as demo:
+        demo.queue()
+    StateHolder().set_blocks(demo)
+    sessions = GradioSessions(demo, on_forget=[forgotten.append])
+    demo.state_holder["ann"]
+    assert set(sessions.last_used) == set(demo.state_holder.session_data) == {"ann"}
+    demo._queue.event_ids_to_events["one"] = SimpleNamespace(session_hash="ann")
+    assert not sessions.forget("ann")
+    demo._queue.event_ids_to_events.clear()
+    assert sessions.forget("ann")
+    assert forgotten == ["ann"]
+    assert not sessions.last_used
+    assert not demo.state_holder.session_data
+
+
+def test_an_event_brings_what_a_script_sent():
+    assert data_of(gr.EventData(None, {"row": 1})) == {"row": 1}
+
+
+def test_only_tools_of_this_kind_are_shown_to_assistants():
+    def endpoint():
+        return None
+
+    hide_from_assistants(endpoint)
+    assert endpoint._mcp_type != "tool"
+    source = (Path(gradio.__file__).parent / "mcp.py").read_text(encoding="utf-8")
+    assert 'block_fn.fn._mcp_type != "tool"' in source
+
+
+def test_endpoints_are_added_as_gradio_does():
+    with gr.Blocks() as demo:
+        add_endpoint(lambda: None, "nothing", queue=False)
+    assert gr.api is gradio.events.api
+    assert [event.api_name for event in demo.fns.values()] == ["nothing"]
+
+
+async def test_an_event_knows_its_session_in_threads_and_generators():
+    seen = []
+
+    def look():
+        seen.append(session_now())
+        yield {}
+        seen.append(session_now())
+
+    with LeanBlocks() as demo:
+        button = gr.Button()
+        button.click(look, None, [button])
+    [event] = demo.fns.values()
+    request = SimpleNamespace(session_hash="ann")
+    step = await demo.call_function(event, [], None, request)
+    await demo.call_function(event, [], step["iterator"], [request])
+    assert seen == ["ann", "ann"]
+    await demo.call_function(event, [], None, SimpleNamespace())
+    assert seen == ["ann", "ann", None]
+    assert contextvars.Context().run(session_now) is None
+
+
+# Everything else in the Studio uses Gradio's public names only.
+INNER_NAMES = {
+    *("event_ids_to_events", "pending_messages_per_session", "pending_event_ids_session", "state_holder"),
+    *("session_data", "time_last_used", "LocalContext", "get_config", "postprocess_data", "validate_outputs"),
+    *("call_function", "async_ssrf_protected_download", "processing_utils", "stateful"),
+}
+OWN_OBJECTS = ("self", "cls", "os", "other")
+
+
+def inner_uses(tree):
+    """Imports from inside Gradio, names that it does not export, private attributes of objects that are not ours."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "gradio":
+            yield f"from {node.module} import"
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names if name.name.startswith("gradio."))
+        elif isinstance(node, ast.Constant) and str(node.value).startswith("gradio."):
+            yield node.value
+        elif isinstance(node, ast.Attribute):
+            owner = node.value.id if isinstance(node.value, ast.Name) else ""
+            is_private = node.attr.startswith("_") and not node.attr.startswith("__") and owner not in OWN_OBJECTS
+            is_hidden = owner == "gr" and node.attr not in (*gr.__all__, "themes")
+            if is_private or is_hidden or node.attr in INNER_NAMES:
+                yield f"{owner}.{node.attr}"
+
+
+def test_no_inner_name_of_gradio_stands_elsewhere():
+    studio = Path(e5studio.studio.__path__[0])
+    uses = {
+        path.relative_to(studio): list(inner_uses(ast.parse(path.read_text(encoding="utf-8"))))
+        for path in studio.rglob("*.py")
+        if path.name != "gradio_patches.py"
+    }
+    assert len(uses) > 80
+    assert {path: names for path, names in uses.items() if names} == {}
+
+
+def test_inner_names_would_be_seen():
+    code = "from gradio.blocks import Block\nimport gradio.context\ndemo._queue\ngr.processing_utils\nevent()._data"
+    assert len(list(inner_uses(ast.parse(code)))) == 5

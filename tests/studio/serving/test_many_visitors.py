@@ -15,12 +15,11 @@ from e5studio.default_model import ModelChoice
 from e5studio.model_pool import ModelPool
 from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
-from e5studio.studio.serving.downloads import DOWNLOADS
-from e5studio.studio.serving.sessions import GradioSessions
+from e5studio.studio.services import Services
+from e5studio.studio.serving.gradio_patches import GradioSessions
 from e5studio.studio.serving.waiting_queue import WaitingQueue
 from tests.studio.conftest import ENGLISH, FAULTY, INSTRUCT, OFFLINE
 from tests.studio.serving.visitor import Visitor, open_page
@@ -37,13 +36,13 @@ N_PEOPLE = 40
 
 @pytest.fixture(scope="module")
 def crowded(stand_in_pool, offline_encoder):
-    """A Studio with room for everybody to wait, and its Blocks."""
-    engine = Engine(stand_in_pool)
+    """A Studio with room for everybody to wait: its Blocks, its services, its address."""
+    services = Services(Engine(stand_in_pool))
     patch = pytest.MonkeyPatch()
     patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
-    demo = build_app(engine, ModelChoice(OFFLINE, "the tests' model"))
-    address = launch_app(demo, wait=False, quiet=True)
-    yield demo, engine, address
+    demo = build_app(services.engine, ModelChoice(OFFLINE, "the tests' model"))
+    address = launch_app(demo, services=services, wait=False, quiet=True)
+    yield demo, services, address
     demo.close()
     patch.undo()
 
@@ -66,13 +65,13 @@ async def score_once(visitor, number, round_, model=None):
 
 
 class NotScoredError(Exception):
-    """What the page said in place of scores."""
+    """The page's message instead of scores."""
 
 
 def shown_scores(visitor):
-    [[_, css, said], *_] = visitor.sees("e5-status")
+    [[_, css, message], *_] = visitor.sees("e5-status")
     if css != "e5-done":
-        raise NotScoredError(said)
+        raise NotScoredError(message)
     table = visitor.sees("e5-scores")
     queries, passages = ([text for _, text in side] for side in table["texts"])
     return {(queries[row], passages[column]): score for row, column, score, *_ in table["rows"]}
@@ -119,34 +118,35 @@ def check_own_texts(shown, encoder_of, round_):
 
 
 def test_forty_people_at_once_three_rounds(crowded, offline_encoder):
-    demo, engine, address = crowded
+    demo, services, address = crowded
 
     async def rounds():
         page = await open_page(address)
         counts = []
         for round_ in range(3):
             check_own_texts(await a_round(address, page, round_), lambda _: offline_encoder, round_)
-            await until_forgotten(demo)
-            counts.append(census(demo, engine))
+            await until_forgotten(demo, services)
+            counts.append(census(demo, services))
         return counts
 
     first, _, last = asyncio.run(rounds())
     assert {path: (first.get(path, 0), n) for path, n in last.items() if n > first.get(path, 0)} == {}
     assert len(last) > 100  # it was a census of something
-    assert engine.encode_queue.n_waiting == 0
-    assert not texts_kept(r"visitor\d\dround[01]")  # an idle thread holds what it did last until it does something else
+    assert services.engine.encode_queue.n_waiting == 0
+    assert not texts_in_memory(r"visitor\d\dround[01]")  # an idle thread holds its last arguments
 
 
 def test_nothing_of_a_closed_page_stays(crowded):
     """Neither large figures and tables, nor a corpus with its file."""
-    demo, _, address = crowded
+    demo, services, address = crowded
+    downloads, visitor_stores = services.downloads, services.visitor_stores
 
     async def visit(upload):
         async with Visitor(address, await open_page(address)) as visitor:
             visitor.write("e5-passages", "\n".join(f"{number} " + "a long passage " * 15 for number in range(250)))
             await visitor.press("e5-score")
             assert "Scored 2 × 250" in str(visitor.sees("e5-status"))
-            await visitor.press("e5-shelf", "opened", {"key": ""})
+            await visitor.press("e5-shelf", "opened", {"token": ""})
             visitor.write("e5-corpus-file", await upload(visitor))
             await visitor.press("e5-corpus-file", "upload")
             assert "3 rows" in str(visitor.sees("e5-corpus-said"))
@@ -158,14 +158,14 @@ def test_nothing_of_a_closed_page_stays(crowded):
         return {"path": answer.json()[0], "orig_name": "three.csv", "meta": {"_type": "gradio.FileData"}}
 
     async def stay_and_go():
-        before = DOWNLOADS.n_bytes, VISITOR_STORES.n_bytes
+        before = downloads.n_bytes, visitor_stores.n_bytes
         path = Path(await visit(upload))
-        while_open = DOWNLOADS.n_bytes, VISITOR_STORES.n_bytes
+        while_open = downloads.n_bytes, visitor_stores.n_bytes
         assert path.exists()
         assert while_open[0] > before[0]
         assert while_open[1] > before[1]
-        await until_forgotten(demo)
-        assert (DOWNLOADS.n_bytes, VISITOR_STORES.n_bytes) == before
+        await until_forgotten(demo, services)
+        assert (downloads.n_bytes, visitor_stores.n_bytes) == before
         assert not path.exists()
 
     asyncio.run(stay_and_go())
@@ -174,22 +174,22 @@ def test_nothing_of_a_closed_page_stays(crowded):
 class CheckpointPool(ModelPool):
     """The pool itself, over small checkpoints under the names of the table; one folder is empty."""
 
-    def __init__(self, made, empty, **options):
+    def __init__(self, checkpoints, empty, **options):
         super().__init__(**options)
-        self._made, self._empty = made, empty
+        self._checkpoints, self._empty = checkpoints, empty
 
     def lease(self, model, **options):
-        made = self._made.get(model)
-        if made is None:
+        checkpoint = self._checkpoints.get(model)
+        if checkpoint is None:
             return super().lease(get_model_meta(model), path=self._empty, **options)
-        return super().lease(made.meta, path=made.folder, **options)
+        return super().lease(checkpoint.meta, path=checkpoint.folder, **options)
 
 
 @pytest.fixture
 def switching(checkpoints, tmp_path):
     """A Studio whose memory holds one of three models, and where a fourth cannot be loaded."""
     names = {ENGLISH: "e5", OFFLINE: "multilingual-e5", INSTRUCT: "multilingual-e5-instruct"}
-    pool = CheckpointPool({name: checkpoints(made) for name, made in names.items()}, tmp_path, memory_budget=1)
+    pool = CheckpointPool({name: checkpoints(kind) for name, kind in names.items()}, tmp_path, memory_budget=1)
     demo = build_app(Engine(pool), ModelChoice(OFFLINE, "the tests' model"))
     yield pool, launch_app(demo, wait=False, quiet=True)
     demo.close()
@@ -202,22 +202,21 @@ def test_models_change_while_forty_people_score(switching, encoders):
     loaded = {ENGLISH: encoders("e5"), INSTRUCT: encoders("multilingual-e5-instruct")}
 
     async def visit(page, number):
-        found = []
+        outcomes = []
         async with Visitor(address, page) as visitor:
             for step in range(2):
                 model = models[(number + step) % len(models)]
                 try:
-                    found.append((model, await score_once(visitor, number, step, model)))
+                    outcomes.append((model, await score_once(visitor, number, step, model)))
                 except NotScoredError as error:
-                    found.append((model, str(error)))
-        return found
+                    outcomes.append((model, str(error)))
+        return outcomes
 
     async def everybody():
         page = await open_page(address)
         return await asyncio.gather(*(visit(page, number) for number in range(N_PEOPLE)))
 
-    found = asyncio.run(everybody())
-    for number, visits in enumerate(found):
+    for number, visits in enumerate(asyncio.run(everybody())):
         for step, (model, scores) in enumerate(visits):
             if model == FAULTY:
                 assert "damaged or incomplete" in scores
@@ -236,7 +235,7 @@ def crammed(stand_in_pool):
     demo.close()
 
 
-def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_their_scores(crammed, encoders):
+def test_whoever_comes_to_a_full_queue_is_told_so_at_once_and_the_others_get_their_scores(crammed, encoders):
     engine, address = crammed
 
     async def everybody():
@@ -254,12 +253,12 @@ def test_whoever_comes_to_a_full_line_is_told_so_at_once_and_the_others_get_thei
 
     scores, refused, program = asyncio.run(everybody())
     assert scores == expected_scores(encoders("e5"), 1, 0)
-    for told in (refused, program):
-        assert "The Studio is full: 2 others came before" in told
-        assert "Try again then." in told
+    for message in (refused, program):
+        assert "The Studio is full: 2 others came before" in message
+        assert "Try again then." in message
 
 
-def test_a_page_that_is_closed_while_it_waits_leaves_the_line(crammed, monkeypatch):
+def test_a_page_that_is_closed_while_it_waits_leaves_the_queue(crammed, monkeypatch):
     engine, address = crammed
     monkeypatch.setattr("e5studio.studio.jobs.job._SECONDS_UNTIL_REPEATED", 0.3)
 
@@ -281,16 +280,16 @@ def test_a_corpus_too_many_is_told_at_once(crammed):
 
     async def visit():
         async with Visitor(address, await open_page(address)) as visitor:
-            await visitor.press("e5-shelf", "opened", {"key": ""})
+            await visitor.press("e5-shelf", "opened", {"token": ""})
             visitor.write("e5-paste", "one\ntwo")
             await visitor.press("e5-use-paste")
             with engine.corpus_queue.slot():
                 await visitor.press("e5-embed")
             return visitor.sees("e5-embed-status")
 
-    [[_, css, said]] = asyncio.run(visit())
+    [[_, css, message]] = asyncio.run(visit())
     assert css == "e5-error"
-    assert "The Studio is full: 1 other came before" in said
+    assert "The Studio is full: 1 other came before" in message
 
 
 async def until(is_so):
@@ -308,33 +307,33 @@ async def call(address, name, values):
         return (await http.get(f"/gradio_api/call/v2/{name}/{event}")).text
 
 
-async def until_forgotten(demo):
+async def until_forgotten(demo, services):
     """What the sweep does ten minutes later."""
-    kept = GradioSessions(demo, on_forget=[DOWNLOADS.forget, VISITOR_STORES.forget_session])
+    sessions = GradioSessions(demo, on_forget=[services.downloads.forget, services.visitor_stores.forget_session])
     for _ in range(200):
-        for session in list(kept.time_last_used):
-            kept.forget(session)
-        if not kept.time_last_used:
+        for session in list(sessions.last_used):
+            sessions.forget(session)
+        if not sessions.last_used:
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(f"{list(kept.time_last_used)} stay")
+    raise AssertionError(f"{list(sessions.last_used)} stay")
 
 
 def census(*roots):
     """The length of every container that the server's objects hold, by its path."""
     gc.collect()
-    lengths, seen, due = {}, set(), [(type(root).__name__, root, 0) for root in (*roots, DOWNLOADS, VISITOR_STORES)]
-    while due:
-        path, thing, depth = due.pop()
-        if id(thing) in seen or depth > 4:
+    lengths, seen, waiting = {}, set(), [(type(root).__name__, root, 0) for root in roots]
+    while waiting:
+        path, thing, depth = waiting.pop()
+        if id(thing) in seen or depth > 5:
             continue
         seen.add(id(thing))
         if isinstance(thing, (dict, list, set, deque)):
             lengths[path] = len(thing)
             parts = thing.values() if isinstance(thing, dict) else ()
-            due += [(f"{path}[{type(part).__name__}]", part, depth + 1) for part in list(parts)]
+            waiting += [(f"{path}[{type(part).__name__}]", part, depth + 1) for part in list(parts)]
         elif type(thing).__module__.split(".")[0] in ("gradio", "e5studio", "fastapi", "starlette"):
-            due += [(f"{path}.{name}", part, depth + 1) for name, part in vars_of(thing).items()]
+            waiting += [(f"{path}.{name}", part, depth + 1) for name, part in vars_of(thing).items()]
     return lengths
 
 
@@ -344,7 +343,7 @@ def vars_of(thing):
     }
 
 
-def texts_kept(pattern):
+def texts_in_memory(pattern):
     """What containers of this process hold in which a pattern is found."""
     gc.collect()
     containers = [thing for thing in gc.get_objects() if type(thing) in (dict, list, tuple, set)]

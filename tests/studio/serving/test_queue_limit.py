@@ -13,7 +13,7 @@ from e5studio.studio.serving.queue_limit import QueueLimitMiddleware
 class Queue:
     def __init__(self, n_waiting=0):
         self.n_waiting = n_waiting
-        self.known = set()
+        self.event_ids = set()
 
 
 class Server:
@@ -26,57 +26,57 @@ class Server:
     async def __call__(self, scope, receive, send):
         self.n_events += 1
         event = f"event{self.n_events}"
-        self._queue.known.add(event)
+        self._queue.event_ids.add(event)
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps({"event_id": event}).encode()})
 
 
-def post(door, n_bytes=10, path="/gradio_api/queue/join", method="POST"):
+def post(middleware, n_bytes=10, path="/gradio_api/queue/join", method="POST"):
     sent = []
 
     async def send(message):
         sent.append(message)
 
     headers = [] if n_bytes is None else [(b"content-length", str(n_bytes).encode())]
-    asyncio.run(door({"type": "http", "method": method, "path": path, "headers": headers}, None, send))
+    asyncio.run(middleware({"type": "http", "method": method, "path": path, "headers": headers}, None, send))
     return sent[0]["status"], json.loads(sent[-1]["body"])
 
 
 @pytest.mark.parametrize("path", ["/gradio_api/queue/join", "/gradio_api/call/score", "/gradio_api/call/v2/score"])
 def test_a_full_queue_is_told_in_a_sentence(path):
     queue = Queue(n_waiting=3)
-    door = QueueLimitMiddleware(Server(queue), queue, max_waiting=3)
-    status, body = post(door, path=path)
+    middleware = QueueLimitMiddleware(Server(queue), queue, max_waiting=3)
+    status, body = post(middleware, path=path)
     assert status == 429
     assert body == {"detail": "The Studio is full: 3 others came before. Try again in a few minutes."}
     queue.n_waiting = 2
-    assert post(door, path=path)[0] == 200
+    assert post(middleware, path=path)[0] == 200
 
 
 def test_other_requests_pass_a_full_queue():
     queue = Queue(n_waiting=3)
-    door = QueueLimitMiddleware(Server(queue), queue, max_waiting=3)
-    assert post(door, path="/gradio_api/run/predict")[0] == 200
-    assert post(door, path="/gradio_api/call/score/event1", method="GET")[0] == 200
+    middleware = QueueLimitMiddleware(Server(queue), queue, max_waiting=3)
+    assert post(middleware, path="/gradio_api/run/predict")[0] == 200
+    assert post(middleware, path="/gradio_api/call/score/event1", method="GET")[0] == 200
 
 
 def test_long_texts_wait_outside_until_others_are_done():
     queue = Queue()
-    door = QueueLimitMiddleware(Server(queue), queue, max_bytes=200_000)
-    assert post(door, 90_000)[0] == post(door, 90_000)[0] == 200
-    status, body = post(door, 90_000)
+    middleware = QueueLimitMiddleware(Server(queue), queue, max_bytes=200_000)
+    assert post(middleware, 90_000)[0] == post(middleware, 90_000)[0] == 200
+    status, body = post(middleware, 90_000)
     assert status == 429
     assert "long texts. Try again" in body["detail"]
-    assert post(door, 40_000)[0] == 200, "short ones pass"
-    queue.known.discard("event1")
-    assert post(door, 90_000)[0] == 200
+    assert post(middleware, 40_000)[0] == 200, "short ones pass"
+    queue.event_ids.discard("event1")
+    assert post(middleware, 90_000)[0] == 200
 
 
 def test_a_body_without_a_length_counts_as_the_longest():
     queue = Queue()
-    door = QueueLimitMiddleware(Server(queue), queue, max_bytes=10_000_000)
-    assert post(door, None)[0] == 200
-    assert post(door, None)[0] == 429
+    middleware = QueueLimitMiddleware(Server(queue), queue, max_bytes=10_000_000)
+    assert post(middleware, None)[0] == 200
+    assert post(middleware, None)[0] == 429
 
 
 def test_what_failed_on_its_way_is_not_counted():
@@ -85,7 +85,7 @@ def test_what_failed_on_its_way_is_not_counted():
     async def fail(scope, receive, send):
         raise OSError("the connection broke")
 
-    door = QueueLimitMiddleware(fail, queue, max_bytes=100_000)
+    middleware = QueueLimitMiddleware(fail, queue, max_bytes=100_000)
     for _ in range(3):
         with pytest.raises(OSError, match="broke"):
-            post(door, 90_000)
+            post(middleware, 90_000)

@@ -33,27 +33,27 @@ def never(*arguments, **options):
     raise AssertionError(f"something was fetched: {arguments}")
 
 
-def told(answer):
+def without_leaks(answer):
     assert not LEAKS.search(answer.text), answer.text[:1000]
     return answer
 
 
 def visit(address, do):
-    """Open a page, do something on it, and return what came of it with all that the page was told."""
+    """Open a page, do something on it, and return its result; nothing that the page was sent may leak paths."""
 
     async def go():
         page = await open_page(address)
         async with Visitor(address, page) as visitor:
-            found = await do(visitor)
+            result = await do(visitor)
             heard = "".join(visitor.heard)
             assert not LEAKS.search(heard), LEAKS.search(heard)
-            return found
+            return result
 
     return asyncio.run(go())
 
 
 async def opened_corpus(visitor):
-    await visitor.press("e5-shelf", "opened", {"key": ""})
+    await visitor.press("e5-shelf", "opened", {"token": ""})
     return visitor
 
 
@@ -61,7 +61,7 @@ async def brought(visitor, content, name):
     """Upload a file and have it read, as the Corpus tab does."""
     await opened_corpus(visitor)
     async with httpx.AsyncClient(base_url=visitor.address, timeout=60) as client:
-        answer = told(await client.post("/gradio_api/upload", files={"files": (name, content)}))
+        answer = without_leaks(await client.post("/gradio_api/upload", files={"files": (name, content)}))
     [path] = answer.json()
     visitor.write("e5-corpus-file", {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}})
     await visitor.press("e5-corpus-file", "upload")
@@ -81,7 +81,7 @@ async def at_once(client, body):
 
     To a wrong number of values Gradio answers 500 with JSON of its own, which holds no trace; this is no fault of ours.
     """
-    answer = told(await client.post("/gradio_api/run/predict", json=body))
+    answer = without_leaks(await client.post("/gradio_api/run/predict", json=body))
     if answer.status_code < 500 or (answer.status_code == 500 and "error" in answer.json()):
         return None
     return answer.status_code, answer.text[:300]
@@ -89,7 +89,7 @@ async def at_once(client, body):
 
 async def queued(client, body):
     """The same for an event of the queue, heard to its end."""
-    joined = told(await client.post("/gradio_api/queue/join", json=body))
+    joined = without_leaks(await client.post("/gradio_api/queue/join", json=body))
     if joined.status_code != 200:
         return joined.status_code, joined.text[:300]
     own = joined.json()["event_id"]
@@ -129,13 +129,13 @@ class TestPaths:
     )
     def test_nothing_is_served_but_the_page(self, address, path):
         for prefix in ("gradio_api/", ""):
-            answer = told(httpx.get(f"{address}{prefix}{path}"))
+            answer = without_leaks(httpx.get(f"{address}{prefix}{path}"))
             assert 400 <= answer.status_code < 500, answer.text[:200]
             assert "meta-data" not in answer.text or "ami-id" not in answer.text
 
     @pytest.mark.parametrize("key", ["", "x", "..%2f..%2fetc%2fpasswd", "a" * 5000])
-    def test_parcels_have_keys_that_nobody_guesses(self, address, key):
-        assert told(httpx.get(f"{address}e5studio/downloads/{key}")).status_code in (404, 414)
+    def test_downloads_have_keys_that_nobody_guesses(self, address, key):
+        assert without_leaks(httpx.get(f"{address}e5studio/downloads/{key}")).status_code in (404, 414)
 
     def test_a_component_of_the_page_runs_no_function_of_the_server(self, address):
         body = {
@@ -144,13 +144,13 @@ class TestPaths:
             "fn_name": "move_resource_to_block_cache",
             "data": "/etc/passwd",
         }
-        assert told(httpx.post(f"{address}gradio_api/component_server", json=body)).status_code >= 400
+        assert without_leaks(httpx.post(f"{address}gradio_api/component_server", json=body)).status_code >= 400
 
 
 class TestBodies:
     def test_a_body_that_is_announced_too_large_is_refused_before_it_is_read(self, address):
-        place = urlsplit(address)
-        connection = http.client.HTTPConnection(place.hostname, place.port, timeout=20)
+        server = urlsplit(address)
+        connection = http.client.HTTPConnection(server.hostname, server.port, timeout=20)
         connection.putrequest("POST", "/gradio_api/upload")
         connection.putheader("Content-Length", str(11_000_000_000))
         connection.endheaders()
@@ -163,15 +163,17 @@ class TestBodies:
             for _ in range(40):
                 yield b" " * 250_000
 
-        answer = told(httpx.post(f"{address}gradio_api/queue/join", content=pieces(), timeout=30))
+        answer = without_leaks(httpx.post(f"{address}gradio_api/queue/join", content=pieces(), timeout=30))
         assert (answer.status_code, answer.text) == (413, "The request is too large.")
 
     def test_a_thousand_files_at_once(self, address):
         files = [("files", (f"{number}.csv", b"a")) for number in range(1001)]
-        assert 400 <= told(httpx.post(f"{address}gradio_api/upload", files=files, timeout=30)).status_code < 500
+        assert (
+            400 <= without_leaks(httpx.post(f"{address}gradio_api/upload", files=files, timeout=30)).status_code < 500
+        )
 
     def test_a_name_as_long_as_a_book(self, address):
-        answer = told(
+        answer = without_leaks(
             httpx.post(f"{address}gradio_api/upload", files={"files": ("a" * 9_000 + ".csv", b"a")}, timeout=30)
         )
         assert 400 <= answer.status_code < 500
@@ -197,7 +199,7 @@ class TestBodies:
     @pytest.mark.parametrize("route", ["queue/join", "run/predict", "call/score", "call/v2/score", "run/score"])
     def test_what_is_no_request_is_answered_in_a_line(self, address, route, body):
         headers = {"content-type": "application/json"}
-        answer = told(httpx.post(f"{address}gradio_api/{route}", content=body, headers=headers, timeout=30))
+        answer = without_leaks(httpx.post(f"{address}gradio_api/{route}", content=body, headers=headers, timeout=30))
         assert answer.status_code >= 400 or "event_id" in answer.json()
         assert len(answer.content) < 20_000
 
@@ -248,9 +250,9 @@ class TestForgedValues:
             await visitor.press("e5-score")
             return visitor.sees("e5-status")[0]
 
-        _, css, said = visit(address, score)
+        _, css, message = visit(address, score)
         assert css == "e5-error"
-        assert "10,000 queries are more than the 64" in said
+        assert "10,000 queries are more than the 64" in message
 
     def test_events_of_the_page_do_nothing_that_their_buttons_do_not(self, address):
         """Gradio hides what is private and lets it be called: with rubbish, nobody may fall."""
@@ -274,7 +276,7 @@ class TestForgedValues:
 
 class TestFiles:
     @pytest.mark.parametrize(
-        ("content", "name", "said"),
+        ("content", "name", "part"),
         [
             (b"MZ\x90\x00", "setup.exe", "ends in"),
             (b"a", "noending", "ends in"),
@@ -283,11 +285,11 @@ class TestFiles:
             (b"\x80\x04\x95pickle", "vectors.pkl", "ends in"),
         ],
     )
-    def test_other_files_get_a_sentence_that_names_them(self, address, content, name, said):
-        found = visit(address, lambda visitor: brought(visitor, content, name))
-        assert said in found
-        assert found
-        assert "rows" not in found.lower() or name in found
+    def test_other_files_get_a_sentence_that_names_them(self, address, content, name, part):
+        message = visit(address, lambda visitor: brought(visitor, content, name))
+        assert part in message
+        assert message
+        assert "rows" not in message.lower() or name in message
 
     @pytest.mark.parametrize("path", ["/etc/passwd", "../../etc/passwd", "pyproject.toml", "http://169.254.169.254/"])
     def test_a_path_is_not_opened_because_a_request_names_it(self, address, path):
@@ -300,9 +302,9 @@ class TestFiles:
                 return str(error)
             return " ".join(words_in(visitor.sees("e5-corpus-said")))
 
-        found = visit(address, bring)
-        assert "root:" not in found
-        assert "hatchling" not in found
+        message = visit(address, bring)
+        assert "root:" not in message
+        assert "hatchling" not in message
 
     def test_what_stands_at_an_address_is_not_fetched(self, address, monkeypatch):
         """Not even where Gradio would think that it is public."""
@@ -331,15 +333,30 @@ class TestFiles:
         VISITOR_STORES.forget_session(session)
         assert not any(session in place.sessions for place in VISITOR_STORES._places.values())
 
+    def test_only_who_knows_its_token_finds_a_corpus_again(self, address):
+        async def bring(visitor):
+            await brought(visitor, b"text\none\n", "diary.csv")
+            return visitor.sees("e5-shelf")
+
+        async def reopen(visitor, sent):
+            await visitor.press("e5-shelf", "opened", sent)
+            return visitor.sees("e5-shelf"), "diary.csv" in "".join(visitor.heard)
+
+        token = visit(address, bring)
+        assert visit(address, lambda visitor: reopen(visitor, {"token": token})) == (token, True)
+        for sent in ({"token": token[:-1]}, {"token": ""}, {"token": [token]}, {"key": token}, {}):
+            other, is_seen = visit(address, lambda visitor, sent=sent: reopen(visitor, sent))
+            assert (other != token, is_seen) == (True, False)
+
     def test_file_names_are_text(self, address):
         for name in (f"{NASTY[2]}.csv".replace("/", ""), "${alert(1)}.csv"):
-            found = visit(address, lambda visitor, name=name: brought(visitor, b"text\none\ntwo\n", name))
-            assert "2" in found
+            message = visit(address, lambda visitor, name=name: brought(visitor, b"text\none\ntwo\n", name))
+            assert "2" in message
 
 
 def test_a_connection_that_says_nothing_holds_up_nobody(address):
-    place = urlsplit(address)
-    silent = [socket.create_connection((place.hostname, place.port)) for _ in range(50)]
+    server = urlsplit(address)
+    silent = [socket.create_connection((server.hostname, server.port)) for _ in range(50)]
     try:
         for each in silent:
             each.sendall(b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n")

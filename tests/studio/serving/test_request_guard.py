@@ -121,9 +121,9 @@ def test_other_protocols_pass():
 @pytest.mark.parametrize("path", ["/gradio_api/mcp/", "/gradio_api/mcp/messages/", "/studio/gradio_api/mcp"])
 @pytest.mark.parametrize("origin", ["http://evil.example:7860", "null", "http://[", "https://127.0.0.1.evil.example"])
 def test_no_page_of_another_site_uses_mcp_through_the_browser_of_this_machine(path, origin):
-    status, told = request(path, headers=[(b"origin", origin.encode())])
+    status, body = request(path, headers=[(b"origin", origin.encode())])
     assert status == 403
-    assert b"another site" in told
+    assert b"another site" in body
     for server in ("::1", "::ffff:127.0.0.1"):
         assert request(path, headers=[(b"origin", origin.encode())], server=server)[0] == 403
 

@@ -70,9 +70,7 @@ def test_a_folder_that_somebody_chose_is_left_alone(monkeypatch, tmp_path):
 
 
 def test_it_goes_with_the_process():
-    code = (
-        "from e5studio.studio import uploads; import os; uploads.use_own_folder(); print(os.environ['GRADIO_TEMP_DIR'])"
-    )
+    code = "import os, e5studio.studio.serving.uploads as u; u.use_own_folder(); print(os.environ['GRADIO_TEMP_DIR'])"
     environment = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert "e5studio-uploads-" in done.stdout

@@ -1,4 +1,4 @@
-"""The waiting line: whose turn it is, what those who wait are told, who is refused."""
+"""Waiting queues: who works next, what is reported to those who wait, who is refused."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class Clock:
 
 
 class Visitor:
-    """Takes a turn in a thread and holds it until told to leave."""
+    """Takes a slot in a thread and holds it until `end`."""
 
-    def __init__(self, line, order=None, name=None, is_stopped=lambda: False):
+    def __init__(self, queue, order=None, name=None, is_stopped=lambda: False):
         self.is_in, self.leave, self.news = threading.Event(), threading.Event(), []
         self.heard = threading.Event()
         self.error = None
-        self._line, self._order, self._name, self._is_stopped = line, order, name, is_stopped
+        self._queue, self._order, self._name, self._is_stopped = queue, order, name, is_stopped
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self):
         try:
-            with self._line.slot(self._hear):
+            with self._queue.slot(self._hear):
                 if self._order is not None:
                     self._order.append(self._name)
                 self.is_in.set()
@@ -55,36 +55,36 @@ class Visitor:
         assert not self._thread.is_alive()
 
 
-def wait_until(line, n_waiting):
+def wait_until(queue, n_waiting):
     for _ in range(2000):
-        if line.n_waiting == n_waiting:
+        if queue.n_waiting == n_waiting:
             return
         threading.Event().wait(0.005)
-    raise AssertionError(f"{line.n_waiting} wait, not {n_waiting}")
+    raise AssertionError(f"{queue.n_waiting} wait, not {n_waiting}")
 
 
-def queue_up(line, count, order=None):
+def queue_up(queue, count, order=None):
     visitors = []
     for number in range(count):
-        visitors.append(Visitor(line, order, number))
-        wait_until(line, number)  # the first works
+        visitors.append(Visitor(queue, order, number))
+        wait_until(queue, number)  # the first works
     return visitors
 
 
 def test_first_come_first_served_and_one_at_a_time():
-    line, order = WaitingQueue(1, 10), []
-    visitors = queue_up(line, 6, order)
+    queue, order = WaitingQueue(1, 10), []
+    visitors = queue_up(queue, 6, order)
     for number, visitor in enumerate(visitors):
         assert visitor.is_in.wait(WAIT)
         assert order == list(range(number + 1))
         visitor.end()
-    assert line.n_waiting == 0
+    assert queue.n_waiting == 0
 
 
-def test_as_many_work_as_there_are_places():
-    line = WaitingQueue(2, 10)
-    first, second, third = (Visitor(line) for _ in range(3))
-    wait_until(line, 1)
+def test_as_many_work_as_there_are_slots():
+    queue = WaitingQueue(2, 10)
+    first, second, third = (Visitor(queue) for _ in range(3))
+    wait_until(queue, 1)
     working = [visitor for visitor in (first, second, third) if visitor.is_in.wait(0.05)]
     assert len(working) == 2
     working[1].end()
@@ -96,11 +96,11 @@ def test_as_many_work_as_there_are_places():
 
 def test_whoever_waits_hears_how_many_are_before_and_how_long_they_take():
     clock = Clock()
-    line = WaitingQueue(1, 10, clock)
+    queue = WaitingQueue(1, 10, clock)
     for _ in range(4):
-        with line.slot():
+        with queue.slot():
             clock.now += 3
-    visitors = queue_up(line, 3)
+    visitors = queue_up(queue, 3)
     assert visitors[1].heard.wait(WAIT)
     assert visitors[2].heard.wait(WAIT)
     assert visitors[1].news[0] == "Waiting for 1 other, about 3 seconds"
@@ -109,15 +109,15 @@ def test_whoever_waits_hears_how_many_are_before_and_how_long_they_take():
         visitor.end()
 
 
-def test_no_end_is_promised_of_a_turn_that_takes_longer_than_others():
+def test_no_end_is_promised_of_work_that_takes_longer_than_others():
     clock = Clock()
-    line = WaitingQueue(1, 10, clock)
+    queue = WaitingQueue(1, 10, clock)
     for _ in range(20):
-        with line.slot():
+        with queue.slot():
             clock.now += 0.05
-    visitors = queue_up(line, 1)
+    visitors = queue_up(queue, 1)
     clock.now += 600
-    visitors.append(Visitor(line))
+    visitors.append(Visitor(queue))
     assert visitors[1].heard.wait(WAIT)
     assert visitors[1].news[0] == "Waiting for 1 other, at least 1 second"
     for visitor in visitors:
@@ -125,76 +125,79 @@ def test_no_end_is_promised_of_a_turn_that_takes_longer_than_others():
 
 
 def test_where_nothing_is_known_no_time_is_guessed():
-    line = WaitingQueue(1, 10)
-    visitors = queue_up(line, 2)
+    queue = WaitingQueue(1, 10)
+    visitors = queue_up(queue, 2)
     assert visitors[1].heard.wait(WAIT)
     assert visitors[1].news[0] == "Waiting for 1 other"
     for visitor in visitors:
         visitor.end()
 
 
-def test_whoever_comes_to_a_full_line_is_told_at_once_and_the_others_go_on():
+def test_whoever_comes_to_a_full_queue_is_refused_at_once_and_the_others_go_on():
     clock = Clock()
-    line = WaitingQueue(1, 2, clock)
-    with line.slot():
+    queue = WaitingQueue(1, 2, clock)
+    with queue.slot():
         clock.now += 40
-    visitors = queue_up(line, 3)
-    with pytest.raises(FullError, match=r"full: 3 others came before, about 2 minutes\. Try again then\."), line.slot():
+    visitors = queue_up(queue, 3)
+    with (
+        pytest.raises(FullError, match=r"full: 3 others came before, about 2 minutes\. Try again then\."),
+        queue.slot(),
+    ):
         pass
-    assert line.n_waiting == 2
+    assert queue.n_waiting == 2
     visitors[0].end()
     assert visitors[1].is_in.wait(WAIT)
-    late = Visitor(line)  # there is room again
-    wait_until(line, 2)
+    late = Visitor(queue)  # there is room again
+    wait_until(queue, 2)
     for visitor in (*visitors[1:], late):
         visitor.end()
         assert visitor.error is None
 
 
-def test_a_line_without_room_to_wait_still_serves():
-    line = WaitingQueue(1, 0)
-    with line.slot(), pytest.raises(FullError, match="nobody knows"), line.slot():
+def test_a_queue_without_room_to_wait_still_serves():
+    queue = WaitingQueue(1, 0)
+    with queue.slot(), pytest.raises(FullError, match="nobody knows"), queue.slot():
         pass
-    with line.slot():
+    with queue.slot():
         pass
 
 
-def test_whoever_stops_leaves_the_line():
-    line = WaitingQueue(1, 10)
+def test_whoever_stops_leaves_the_queue():
+    queue = WaitingQueue(1, 10)
     is_stopped = threading.Event()
-    working = Visitor(line)
+    working = Visitor(queue)
     assert working.is_in.wait(WAIT)
-    stopped = Visitor(line, is_stopped=is_stopped.is_set)
-    wait_until(line, 1)
-    behind = Visitor(line)
-    wait_until(line, 2)
+    stopped = Visitor(queue, is_stopped=is_stopped.is_set)
+    wait_until(queue, 1)
+    behind = Visitor(queue)
+    wait_until(queue, 2)
     is_stopped.set()
     stopped.end()
     assert isinstance(stopped.error, StoppedError)
-    wait_until(line, 1)
+    wait_until(queue, 1)
     working.end()
     assert behind.is_in.wait(WAIT)
     behind.end()
 
 
-def test_a_turn_that_fails_is_given_back():
-    line = WaitingQueue(1, 0)
-    with pytest.raises(ZeroDivisionError), line.slot():
+def test_a_slot_of_work_that_fails_is_given_back():
+    queue = WaitingQueue(1, 0)
+    with pytest.raises(ZeroDivisionError), queue.slot():
         raise ZeroDivisionError
-    with line.slot():
+    with queue.slot():
         pass
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
-    line = WaitingQueue(1, 0)
-    with line.slot():
+    queue = WaitingQueue(1, 0)
+    with queue.slot():
         child = os.fork()
         if not child:
             code = 1
             try:
-                with line.slot():
+                with queue.slot():
                     code = 0
             finally:
                 os._exit(code)
@@ -202,16 +205,16 @@ def test_a_forked_process_does_not_wait_for_the_threads_of_its_parent():
 
 
 def test_of_many_programs_a_visitor_waits_for_one():
-    line, order = WaitingQueue(1, 64), []
-    programs = ChainedQueue(line, 24)
+    queue, order = WaitingQueue(1, 64), []
+    programs = ChainedQueue(queue, 24)
     first = Visitor(programs, order, "program 0")
     assert first.is_in.wait(WAIT)
     others = []
     for number in range(1, 4):
         others.append(Visitor(programs, order, f"program {number}"))
         wait_until(programs._own, number)
-    visitor = Visitor(line, order, "visitor")
-    wait_until(line, 1)
+    visitor = Visitor(queue, order, "visitor")
+    wait_until(queue, 1)
     for each in (first, visitor, *others):
         each.leave.set()
     for each in others:
@@ -220,12 +223,12 @@ def test_of_many_programs_a_visitor_waits_for_one():
 
 
 def test_programs_are_refused_where_too_many_of_them_wait():
-    line = WaitingQueue(1, 64)
-    programs = ChainedQueue(line, 0)
+    queue = WaitingQueue(1, 64)
+    programs = ChainedQueue(queue, 0)
     first = Visitor(programs)
     assert first.is_in.wait(WAIT)
     with pytest.raises(FullError, match="The Studio is full: 1 other came before"), programs.slot():
         raise AssertionError("there was room")
     first.end()
     with programs.slot():
-        assert line.n_waiting == 0
+        assert queue.n_waiting == 0

@@ -1,0 +1,73 @@
+"""Options of `python app.py`, and those that only the environment sets."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+
+from e5studio.errors import E5StudioError, MissingDependencyError
+
+_LAST_PORT = 65_535
+_YES = {"1", "true", "yes", "on"}
+_NO = {"", "0", "false", "no", "off"}
+
+
+class SettingError(E5StudioError, ValueError):
+    """An environment variable has a value without a meaning."""
+
+
+def option_parser() -> argparse.ArgumentParser:
+    """The options of `python app.py`: model, host, port, mcp."""
+    parser = argparse.ArgumentParser(description="E5 Studio: see what E5 embeddings say about your texts.")
+    parser.add_argument("--model", help="model to start with, such as e5-base-v2 (also: E5STUDIO_MODEL)", type=_name)
+    parser.add_argument("--host", help="address to listen on; 0.0.0.0 for all (also: GRADIO_SERVER_NAME)")
+    parser.add_argument("--port", type=_port, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
+    parser.add_argument(
+        "--mcp",
+        action=argparse.BooleanOptionalAction,
+        help="whether assistants find its tools at /gradio_api/mcp/; no by default (also: E5STUDIO_MCP=1)",
+    )
+    return parser
+
+
+def is_mcp_on(option: bool | None) -> bool:
+    """Whether to serve tools to assistants: the option, else the value of E5STUDIO_MCP, else not.
+
+    Raises:
+        SettingError: E5STUDIO_MCP is neither yes nor no.
+        MissingDependencyError: The mcp package is not installed or fails.
+    """
+    is_on = _mcp_setting() if option is None else option
+    if is_on:
+        _check_mcp()
+    return is_on
+
+
+def _mcp_setting() -> bool:
+    value = os.environ.get("E5STUDIO_MCP", "").strip().lower()
+    if value not in _YES | _NO:
+        raise SettingError(f"E5STUDIO_MCP={value!r} is neither yes nor no. Set it to 1 or 0, or unset it.")
+    return value in _YES
+
+
+def _check_mcp() -> None:
+    """Gradio would serve the page without its tools and print the reason among other lines."""
+    try:
+        importlib.import_module("mcp.server")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"An MCP server needs the mcp package ({error}). Install it with: pip install 'mcp>=1.22,<2'"
+        ) from error
+
+
+def _name(value: str) -> str:
+    if not value.strip():
+        raise argparse.ArgumentTypeError("it is empty; name a model, or leave it out for the usual one")
+    return value
+
+
+def _port(value: str) -> int:
+    if not (value.isdecimal() and 1 <= int(value) <= _LAST_PORT):
+        raise argparse.ArgumentTypeError(f"{value!r} is no port; give a number from 1 to {_LAST_PORT}")
+    return int(value)
