@@ -13,7 +13,8 @@ import gradio as gr
 from e5studio.studio.api.endpoints import publish
 from e5studio.studio.code.tab import listen_code, render_code
 from e5studio.studio.compare.tab import listen_compare, render_compare
-from e5studio.studio.corpus.tab import listen_corpus, render_corpus
+from e5studio.studio.corpus.tab import CorpusTab
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from e5studio.studio.diagnose.tab import listen_diagnose, render_diagnose
 from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.engine.engine import Engine
@@ -39,6 +40,8 @@ from e5studio.studio.page.view_state import PendingView, view_for
 from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.other_languages import warm_finder
 from e5studio.studio.scores.tab import listen_scores, render_scores, show_scores
+from e5studio.studio.services import Services
+from e5studio.studio.serving.downloads import DOWNLOADS
 from e5studio.studio.serving.gradio_patches import LeanBlocks
 from e5studio.studio.serving.presence import presence
 from e5studio.studio.serving.uploads import KEPT_SECONDS
@@ -77,6 +80,7 @@ def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
     demo = LeanBlocks(
         title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, KEPT_SECONDS - _SWEEP_SECONDS)
     )
+    services = Services(engine, DOWNLOADS, VISITOR_STORES)
     with demo:
         publish(engine, choice.name)  # first: of two events with one name, the later gets another
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
@@ -95,7 +99,7 @@ def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
                 with gr.Tab("Compare", id="compare"):
                     comparison = render_compare(choice.name)
                 with gr.Tab("Corpus", id="corpus"):
-                    corpus = render_corpus()
+                    corpus = CorpusTab(services)
                 with gr.Tab("Diagnose", id="diagnose") as diagnosis_page:
                     diagnosis = render_diagnose()
                 with gr.Tab("Code", id="code"):
@@ -108,7 +112,7 @@ def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
         inputs.score.click(stop_leaving_out, **UNQUEUED)
         listen_map(chart, result)
         listen_compare(comparison, inputs, engine, result)
-        changed = listen_corpus(corpus, inputs, engine)
+        changed = corpus.connect(inputs)
         listen_sharing(page, engine)
         scored = _listen_score(page, engine)
         listen_code(code, scored, inputs, result)

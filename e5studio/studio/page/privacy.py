@@ -23,7 +23,7 @@ PRIVACY_NOTICE: list[Node] = [
                 "li",
                 "",
                 "Some go earlier: a corpus and its file when you have not used them for an hour, large plots, tables "
-                'and saved files an hour after they were made. "Forget all of it" on the Corpus tab removes a corpus, '
+                'and saved files an hour after they were made. "Delete my data" on the Corpus tab removes a corpus, '
                 "its vectors and its file at once.",
             ],
             ["li", "", "What you type is kept in your own browser, too, until the tab is closed, for a reload."],

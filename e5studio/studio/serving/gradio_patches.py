@@ -21,9 +21,10 @@ class LeanBlocks(gr.Blocks):
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """As Gradio's, for the outputs that change."""
-        if isinstance(predictions, dict) and predictions and all(isinstance(key, Block) for key in predictions):
-            predictions = [predictions.get(block, _SKIP) for block in block_fn.outputs]
         n_outputs = len(block_fn.outputs)
+        if isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions):
+            values = [predictions.get(block, _SKIP) for block in block_fn.outputs]
+            predictions = values if n_outputs > 1 else values[0]  # Gradio takes what comes for one output for its value
         if n_outputs < 2 or block_fn.batch or not isinstance(predictions, list | tuple):
             return await super().postprocess_data(block_fn, predictions, state)
         self.validate_outputs(block_fn, predictions)
@@ -34,7 +35,6 @@ class LeanBlocks(gr.Blocks):
         part = copy.copy(block_fn)
         part.outputs = [block_fn.outputs[place] for place in changed]
         values = [predictions[place] for place in changed]
-        # Gradio takes what comes for a single output for its value.
         found = await super().postprocess_data(part, values if len(values) > 1 else values[0], state)
         for place, value in zip(changed, found, strict=True):
             sent[place] = value

@@ -329,7 +329,7 @@ class TestFiles:
 
         session = visit(address, bring)
         VISITOR_STORES.forget_session(session)
-        assert not any(session in place.sessions for place in VISITOR_STORES._places.values())
+        assert not any(session in entry.sessions for entry in VISITOR_STORES._entries.values())
 
     def test_file_names_are_text(self, address):
         for name in (f"{NASTY[2]}.csv".replace("/", ""), "${alert(1)}.csv"):
