@@ -38,11 +38,11 @@ from e5studio.analysis.projection import warm_umap
 from e5studio.model_pool import ModelPool
 from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
-from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
+from e5studio.studio.corpus.embedding import EmbeddingProgress, embed_corpus
 from e5studio.studio.corpus.map import draw_corpus_map, place_corpus
 from e5studio.studio.corpus.search import search_corpus
 from e5studio.studio.corpus.table_file import choose_columns, read_table
-from e5studio.studio.corpus.vector_store import VectorStore
+from e5studio.studio.corpus.vector_store import TokenStats, VectorStore
 from e5studio.studio.corpus.visitor_store import VisitorStore, VisitorStores
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
@@ -107,12 +107,12 @@ def measure_reading(texts: list[str], store: VisitorStore) -> CorpusEvaluation:
         n_bytes = path.stat().st_size
 
         def read() -> None:
-            store.keep_table(read_table(path, name="texts.csv"))
+            store.set_table(read_table(path, name="texts.csv"))
 
         reading = seconds_of(read)
     assert store.table is not None
     table = store.table
-    choosing = seconds_of(lambda: store.keep_corpus(choose_columns(table, "text")))
+    choosing = seconds_of(lambda: store.set_corpus(choose_columns(table, "text")))
     return {"megabytes": round(n_bytes / 1e6, 1), "reading": round(reading, 2), "choosing": round(choosing, 2)}
 
 
@@ -142,7 +142,7 @@ def measure_other_visitor(engine: Engine, texts: list[str]) -> CorpusEvaluation:
     corpus = Corpus("texts", tuple(texts), tuple(range(1, len(texts) + 1)))
     has_begun = threading.Event()
 
-    def on_news(news: EmbeddingNews) -> None:
+    def on_news(news: EmbeddingProgress) -> None:
         if news.doing == "Embedding":
             has_begun.set()
 
@@ -161,18 +161,17 @@ def measure_other_visitor(engine: Engine, texts: list[str]) -> CorpusEvaluation:
     return {"alone": spread(alone), "while a corpus is embedded": spread(beside[:-1]), "scores": len(beside) - 1}
 
 
-def put_on_shelf(engine: Engine, store: VisitorStore) -> EmbeddedCorpus:
-    """The shelf's corpus with random vectors, taken for embedded ones."""
+def fill_store(engine: Engine, store: VisitorStore) -> EmbeddedCorpus:
+    """The store's corpus with random vectors in place of embedded ones."""
     assert store.corpus is not None
     with engine.lease(offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
         spec = encoder.spec
-    rows = store.vectors.rows(spec.fingerprint, "", store.corpus.documents, spec.embed_dim)
-    due = rows.due()
-    n_tokens = np.full(len(due), 50, np.int32)
-    rows.keep(due, make_vectors(len(due), spec.embed_dim), n_tokens, np.zeros(len(due), np.bool_))
+    vectors = store.vectors.open(spec.fingerprint, "", store.corpus.documents, spec.embed_dim)
+    missing = vectors.missing_rows()
+    vectors.add(missing, make_vectors(len(missing), spec.embed_dim), TokenStats.nothing(len(missing)))
     embedded = embed_corpus(engine, store.corpus, SETTING, store.vectors, _ignore)
     assert embedded.n_embedded == 0
-    store.keep_embedded(embedded)
+    store.set_embedded(embedded)
     return embedded
 
 
@@ -236,9 +235,9 @@ def measure() -> CorpusEvaluation:
     watch = Watch()
     memory = {"before the corpus": round(resident_mb(), 1)}
     stores = VisitorStores()
-    token, store = stores.open()
+    token, store = stores.open_or_create()
     found["a CSV, seconds"] = measure_reading(texts, store)
-    embedded = put_on_shelf(engine, store)
+    embedded = fill_store(engine, store)
     memory["with all on the shelf"] = round(resident_mb(), 1)
     queries = [" ".join(text.split()[:8]) for text in texts[:N_QUERIES]]
     found["a search, seconds"] = measure_search(engine, embedded, queries)
@@ -259,7 +258,7 @@ def measure() -> CorpusEvaluation:
     return found
 
 
-def _ignore(news: EmbeddingNews) -> None:
+def _ignore(news: EmbeddingProgress) -> None:
     return None
 
 

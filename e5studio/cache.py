@@ -1,8 +1,8 @@
-"""A cache of vectors, in memory and on disk, that cannot mix models, roles or precisions.
+"""A cache of vectors, in memory and on disk, that cannot mix models, prompts or precisions.
 
-The key is the encoder's fingerprint, the prompt's text and the text: all that a vector
-depends on. Only normalised vectors are kept. Several processes may share a folder. A file
-that fails later costs a warning, and never a vector that was computed.
+The key hashes the encoder's fingerprint, the prompt's text and the text: all that a vector
+depends on. It holds normalised vectors only. Several processes may share a folder. A file
+that fails later costs a warning, and never a computed vector.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class VectorCache:
     """Vectors by key.
 
     Args:
-        folder: Where to keep them between runs, in a SQLite file; None for memory alone. One that
-            can't be written is read.
-        max_bytes: Memory for vectors; the least recently used leave first.
+        folder: Where a SQLite file stores them between runs; None for memory alone. A folder
+            that can't be written is only read.
+        max_bytes: Memory for vectors; drops the least recently used.
 
     Raises:
         CacheError: The folder can't be used.
@@ -61,40 +61,40 @@ class VectorCache:
     def get_or_compute(
         self, keys: Sequence[bytes], embed_dim: int, compute: Callable[[NDArray[np.intp]], FloatArray]
     ) -> FloatArray:
-        """The vectors of all keys, computing and keeping what is missing.
+        """The vectors of all keys; computes and stores the missing ones.
 
         Args:
-            keys: One for each row; the same key may come more than once.
+            keys: One for each row; keys may repeat.
             embed_dim: Dimensions of the vectors.
-            compute: Given places in `keys`, one for each different missing key, gives a row for each.
+            compute: Takes rows of `keys`, one for each different missing key, and returns their vectors.
 
         Returns:
             Float32, (n, embed_dim).
         """
         if not keys:
             return np.empty((0, embed_dim), np.float32)
-        places = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))  # the first of each
-        found = self.get_many(list(places), embed_dim)
-        missing = np.array(sorted(place for key, place in places.items() if key not in found), np.intp)
+        row_of = first_rows(keys)
+        vectors = self.get_many(list(row_of), embed_dim)
+        missing = np.array([row for key, row in row_of.items() if key not in vectors], np.intp)
         if len(missing):
-            fresh = {keys[place]: vector for place, vector in zip(missing, compute(missing), strict=True)}
-            self.put_many(fresh)
-            found |= fresh
-        return np.stack([found[key] for key in keys])
+            computed = {keys[row]: vector for row, vector in zip(missing, compute(missing), strict=True)}
+            self.put_many(computed)
+            vectors |= computed
+        return np.stack([vectors[key] for key in keys])
 
     def get_many(self, keys: Sequence[bytes], embed_dim: int) -> dict[bytes, FloatArray]:
-        """The vectors that are there, by key; each of shape (embed_dim,), read-only."""
+        """The known vectors by key; each of shape (embed_dim,), read-only."""
         with self._lock:
-            found = {key: self._vectors[key] for key in keys if key in self._vectors}
-            for key in found:
+            in_memory = {key: self._vectors[key] for key in keys if key in self._vectors}
+            for key in in_memory:
                 self._vectors.move_to_end(key)
-            missing = [key for key in keys if key not in found]
+            missing = [key for key in keys if key not in in_memory]
             stored = self._read(missing, embed_dim) if missing else {}
             self._remember(stored)
-        return found | stored
+        return in_memory | stored
 
     def put_many(self, vectors: dict[bytes, FloatArray]) -> None:
-        """Keep vectors; all of them reach the disk, or none and a warning says why."""
+        """Store vectors; all of them reach the disk, or none and a warning says why."""
         copies = {key: _read_only(vector.copy()) for key, vector in vectors.items()}
         with self._lock:
             self._remember(copies)
@@ -130,7 +130,7 @@ class VectorCache:
                 marks = ",".join("?" * len(part))
                 rows += database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
         except (CacheError, sqlite3.Error) as error:
-            warnings.warn(f"Vectors kept in {self._folder} can't be read: {error}", CacheWarning, stacklevel=4)
+            warnings.warn(f"Vectors in {self._folder} can't be read: {error}", CacheWarning, stacklevel=4)
         n_bytes = embed_dim * np.dtype(np.float32).itemsize
         sound = {key: np.frombuffer(vector, np.float32) for key, vector in rows if len(vector) == n_bytes}
         return {key: _read_only(vector) for key, vector in sound.items()}
@@ -143,7 +143,7 @@ class VectorCache:
                 with database:
                     database.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", rows)
         except (CacheError, sqlite3.Error) as error:
-            warnings.warn(f"Vectors can't be kept in {self._folder}: {error}", CacheWarning, stacklevel=4)
+            warnings.warn(f"Vectors can't be stored in {self._folder}: {error}", CacheWarning, stacklevel=4)
 
     def _remember(self, vectors: dict[bytes, FloatArray]) -> None:
         for key, vector in vectors.items():
@@ -205,29 +205,35 @@ class CachedEncoder:
         chosen = self.encoder.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
         return self._encode(texts, chosen, on_progress)
 
+    def n_missing(self, texts: Sequence[str], prompt: Prompt) -> int:
+        """How many texts `embed_prepared` would run the model over, repeated ones counted."""
+        keys = vector_keys(self.spec.fingerprint, prompt.text, texts)
+        known = self.cache.get_many(list(first_rows(keys)), self.spec.embed_dim)
+        return sum(key not in known for key in keys)
+
     def embed_prepared(
         self, prepared: PreparedTexts, texts: Sequence[str], /, *, on_progress: Progress | None = None
     ) -> FloatArray:
-        """Run the model over those of the prepared texts that the cache lacks.
+        """Run the model over the prepared texts that the cache lacks.
 
         Args:
-            prepared: What the encoder's `prepare` made of `texts`.
+            prepared: From the encoder's `prepare(texts)`.
             texts: The same texts.
-            on_progress: Told of the different texts that have their vectors.
+            on_progress: Called with the number of different texts that have vectors, and of all different texts.
 
         Returns:
             Float32, (n, embed_dim), normalised, in the order of the texts.
         """
         spec, prompt = self.spec, prepared.report.prompt.text
-        rows, first_places = np.unique(prepared.rows, return_index=True)
-        keys = [vector_key(spec.fingerprint, prompt, texts[place]) for place in first_places]
+        rows, first = np.unique(prepared.rows, return_index=True)
+        keys = vector_keys(spec.fingerprint, prompt, [texts[index] for index in first])
         vectors = np.empty((len(rows), spec.embed_dim), np.float32)
-        # A part is kept as soon as it is computed; of like lengths, so that batches are as good as of the whole.
+        # Each part is stored once computed; parts hold texts of like length, so that batches stay as full.
         by_length = np.argsort(-prepared.batch.lengths[rows], kind="stable")
         for start in range(0, len(rows), _TEXTS_KEPT_AT_ONCE):
             part = by_length[start : start + _TEXTS_KEPT_AT_ONCE]
             compute = partial(self._compute, prepared, rows[part], _after(on_progress, start, len(rows)))
-            vectors[part] = self.cache.get_or_compute([keys[place] for place in part], spec.embed_dim, compute)
+            vectors[part] = self.cache.get_or_compute([keys[index] for index in part], spec.embed_dim, compute)
             if on_progress is not None:
                 on_progress(start + len(part), len(rows))
         return vectors[prepared.rows]
@@ -243,7 +249,7 @@ class CachedEncoder:
 
     def _encode(self, texts: str | Iterable[str], prompt: Prompt, on_progress: Progress | None) -> FloatArray:
         listed = as_texts([texts] if isinstance(texts, str) else texts)
-        # All are tokenised, which costs little, so that what was cut is told of cached texts too.
+        # All are tokenised, which costs little, so that truncated texts warn when cached, too.
         prepared = self.encoder.prepare(listed, prompt=prompt)
         warn(prepared.report, stacklevel=3)
         vectors = self.embed_prepared(prepared, listed, on_progress=on_progress)
@@ -251,19 +257,32 @@ class CachedEncoder:
 
 
 def _after(on_progress: Progress | None, n_before: int, n_texts: int) -> Progress | None:
-    """Tells of a part's progress as of the whole's."""
+    """A part's progress as the whole's."""
     if on_progress is None:
         return None
     return lambda done, _: on_progress(n_before + done, n_texts)
 
 
 def vector_key(fingerprint: str, prompt: str, text: str) -> bytes:
-    """32 bytes that stand for one vector; lengths are hashed too, so that no border can be moved."""
+    """32 bytes that identify one vector; lengths are hashed too, so that no text can pass for part of a prompt."""
     parts = [fingerprint.encode(), prompt.encode(), replace_surrogates(text).encode()]
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little") + part)
     return digest.digest()
+
+
+def vector_keys(fingerprint: str, prompt: str, texts: Iterable[str]) -> list[bytes]:
+    """The key of each text under one prompt of one encoder."""
+    return [vector_key(fingerprint, prompt, text) for text in texts]
+
+
+def first_rows(keys: Sequence[bytes]) -> dict[bytes, int]:
+    """Each different key -> its first row, ascending."""
+    rows: dict[bytes, int] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, row)
+    return rows
 
 
 def _open_database(folder: Path) -> sqlite3.Connection:
@@ -274,7 +293,7 @@ def _open_database(folder: Path) -> sqlite3.Connection:
         return _open_to_write(path) if is_writable else _open_to_read(path)
     except (OSError, sqlite3.Error) as error:
         raise CacheError(
-            f"Vectors can't be kept in {folder} ({error}). Give a folder that can be written; where {path.name} is "
+            f"Vectors can't be stored in {folder} ({error}). Give a folder that can be written; where {path.name} is "
             "damaged, delete it: it only saves work."
         ) from error
 
@@ -292,7 +311,7 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
 
 
 def _open_to_read(path: Path) -> sqlite3.Connection:
-    # "immutable" does without the files beside it that SQLite would make even to read.
+    # With "immutable", SQLite makes no files beside it.
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
 
 

@@ -128,8 +128,8 @@ def test_a_file_that_fails_later_costs_a_warning_and_no_vector(encoders: Encoder
     with pytest.warns(CacheWarning) as caught:
         np.testing.assert_allclose(cached.encode_query(TEXTS), first, atol=2e-6)
     assert [str(warning.message).split(":")[0].replace(str(tmp_path), "F") for warning in caught] == [
-        "Vectors kept in F can't be read",
-        "Vectors can't be kept in F",
+        "Vectors in F can't be read",
+        "Vectors can't be stored in F",
     ]
     cache.close()
 

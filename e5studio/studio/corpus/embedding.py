@@ -1,7 +1,7 @@
-"""A corpus -> its vectors, in work that can be stopped at any batch and goes on from there.
+"""Embeds a corpus in a run that can be stopped at any batch and resumed.
 
-Texts are embedded in the order and the batches in which the encoder would embed them all at once, so it takes no
-longer than that; the processor is free for other visitors between any two batches.
+Order and batches are those of the encoder over all texts at once, so it takes no longer than that; other visitors
+can use the processor between any two batches.
 """
 
 from __future__ import annotations
@@ -20,23 +20,24 @@ from e5studio.studio.corpus.vector_store import PartialVectors, RowArray, TokenS
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_prompt_mode
+from e5studio.studio.formatting import listed
 
 _TOKENIZED_AT_ONCE = 1024
 _SECONDS_UNTIL_SPEED = 1.0
-_FEW_NAMED = 10
+_MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
-class EmbeddingNews:
-    """How far the work is.
+class EmbeddingProgress:
+    """How far a run is.
 
     Attributes:
-        doing: In words.
-        share: Of the tokens that are done (of a download, its bytes); None where it is not known.
-        n_done: Texts whose vectors are there, those from before counted.
+        doing: The present step, in words.
+        share: Of all tokens embedded (while downloading, of the bytes); None if unknown.
+        n_done: Texts with vectors, those from earlier runs included.
         n_texts: Of the corpus.
-        texts_per_second: Since this work began to embed; None until it can be told.
-        seconds_left: As the tokens so far took; None until it can be told.
+        texts_per_second: Since this run began to embed; None in its first second.
+        seconds_left: At the speed so far; None in its first second.
     """
 
     doing: str
@@ -49,82 +50,83 @@ class EmbeddingNews:
 
 @dataclass(frozen=True)
 class EmbeddedTexts:
-    """Texts that all have their vectors.
+    """Texts with all their vectors.
 
     Attributes:
-        rows: The vectors, and what was read of each text.
-        fresh: Rows that were embedded for it, each different text once.
+        vectors: The vectors, and what the model reads of each text.
+        new_rows: Rows that this run embedded, each different text once.
         seconds: What that took, without loading the model.
     """
 
-    rows: PartialVectors
-    fresh: RowArray
+    vectors: PartialVectors
+    new_rows: RowArray
     seconds: float
 
     @property
     def n_embedded(self) -> int:
-        """Texts that were embedded for it; the others' vectors were there already."""
-        return self.rows.n_texts(self.fresh)
+        """Texts that this run embedded; the others' vectors were known."""
+        return self.vectors.n_texts(self.new_rows)
 
     @property
     def n_truncated(self) -> int:
         """Texts longer than the model reads."""
-        return int(np.count_nonzero(self.rows.read.n_dropped))
+        return int(np.count_nonzero(self.vectors.tokens.n_dropped))
 
 
-OnNews = Callable[[EmbeddingNews], None]
-"""What it raises, such as StoppedError, stops the work; what is done by then stays kept."""
+OnEmbeddingProgress = Callable[[EmbeddingProgress], None]
+"""What it raises, such as StoppedError, stops the run; vectors computed so far stay in the store."""
 
 
 def embed_corpus(
-    engine: Engine, corpus: Corpus, setting: CorpusSetting, kept: VectorStore, on_news: OnNews
+    engine: Engine, corpus: Corpus, setting: CorpusSetting, store: VectorStore, on_progress: OnEmbeddingProgress
 ) -> EmbeddedCorpus:
     """Embed the texts of a corpus that have no vectors yet, the longest first.
 
     Args:
-        engine: Where encoders come from.
+        engine: Gives the encoder.
         corpus: The texts.
-        setting: How they are embedded; a use that the model does not know becomes its usual one.
-        kept: The visitor's vectors; each batch is added as soon as it is computed.
-        on_news: Told of every batch.
+        setting: How to embed them; a prompt mode that the model lacks becomes its usual one.
+        store: The visitor's vectors; receives each batch once it is computed.
+        on_progress: Called for every batch.
 
     Raises:
         E5StudioError: Anything that a person can put right; the message says how.
-        StoppedError: `on_news` asked to stop.
+        StoppedError: `on_progress` stopped the run.
     """
     meta = offered(setting.model)
     setting = replace(setting, prompt_mode=valid_prompt_mode(meta.prompt_kind, setting.prompt_mode))
     arguments = prompt_arguments(meta.prompt_kind, setting.prompt_mode, "passage", setting.instruction)
 
-    def stage(share: float | None, doing: str) -> None:
-        on_news(EmbeddingNews(doing, share, 0, len(corpus)))
+    def on_stage(share: float | None, doing: str) -> None:
+        on_progress(EmbeddingProgress(doing, share, 0, len(corpus)))
 
-    with engine.corpus_encoder(meta, stage, setting.dtype, setting.backend) as encoder:
+    with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend) as encoder:
         prompt = encoder.resolve_prompt(**arguments)
-        found = embed_documents(encoder, corpus, prompt, kept, on_news)
+        documents = embed_documents(encoder, corpus, prompt, store, on_progress)
         spec = encoder.spec
+    tokens = documents.vectors.tokens
     return EmbeddedCorpus(
         corpus=corpus,
         setting=setting,
         meta=meta,
         spec=spec,
         prompt=prompt.text,
-        vectors=found.rows.whole(),
-        n_tokens=found.rows.read.n_tokens,
-        n_truncated=found.n_truncated,
-        n_dropped=found.rows.read.n_dropped,
-        unknown_share=found.rows.read.unknown_share,
-        n_embedded=found.n_embedded,
-        seconds=found.seconds,
+        vectors=documents.vectors.complete(),
+        n_tokens=tokens.n_tokens,
+        n_truncated=documents.n_truncated,
+        n_dropped=tokens.n_dropped,
+        unknown_share=tokens.unknown_share,
+        n_embedded=documents.n_embedded,
+        seconds=documents.seconds,
     )
 
 
 def embed_documents(
-    encoder: E5Encoder, corpus: Corpus, prompt: Prompt, kept: VectorStore, on_news: OnNews
+    encoder: E5Encoder, corpus: Corpus, prompt: Prompt, store: VectorStore, on_progress: OnEmbeddingProgress
 ) -> EmbeddedTexts:
-    """The part of `embed_corpus` for who holds the encoder."""
+    """As `embed_corpus`, with an encoder at hand."""
     return embed_texts(
-        encoder, corpus.documents, prompt, kept, on_news, lambda row: f"the text on line {corpus.lines[row]:,}"
+        encoder, corpus.documents, prompt, store, on_progress, lambda row: f"the text on line {corpus.lines[row]:,}"
     )
 
 
@@ -132,99 +134,111 @@ def embed_texts(
     encoder: E5Encoder,
     texts: Sequence[str],
     prompt: Prompt,
-    kept: VectorStore,
-    on_news: OnNews,
+    store: VectorStore,
+    on_progress: OnEmbeddingProgress,
     name_of: Callable[[int], str],
 ) -> EmbeddedTexts:
-    """Embed those of some texts that have no vectors yet, the longest first.
+    """Embed texts that have no vectors yet, the longest first.
 
     Args:
         encoder: Embeds.
         texts: All of them.
-        prompt: Stands in front of each.
-        kept: Where vectors are kept, each batch as soon as it is computed.
-        on_news: Told of every batch.
-        name_of: What an error calls the text at some place.
+        prompt: In front of each.
+        store: Receives each batch once it is computed.
+        on_progress: Called for every batch.
+        name_of: Row -> the name of its text in an error.
 
     Raises:
         NonFiniteError: The model gave no usable vector for a text; `indices` says which.
-        StoppedError: `on_news` asked to stop.
+        StoppedError: `on_progress` stopped the run.
     """
     started = time.perf_counter()
-    rows = kept.rows(encoder.spec.fingerprint, prompt.text, texts, encoder.spec.embed_dim)
-    due = rows.due()
-    if len(due):
-        prepared = _prepare(encoder, [texts[row] for row in due], prompt, rows, due, on_news)
-        _embed(encoder, prepared, rows, due, kept, _Progress(rows, due, prepared, on_news), name_of)
-    rows.whole()
-    return EmbeddedTexts(rows, due, time.perf_counter() - started)
+    vectors = store.open(encoder.spec.fingerprint, prompt.text, texts, encoder.spec.embed_dim)
+    missing = vectors.missing_rows()
+    if len(missing):
+        prepared = _prepare(encoder, texts, prompt, vectors, missing, on_progress)
+        _embed(
+            encoder, prepared, vectors, missing, store, _BatchProgress(vectors, missing, prepared, on_progress), name_of
+        )
+    vectors.complete()
+    return EmbeddedTexts(vectors, missing, time.perf_counter() - started)
 
 
-class _Progress:
-    """News of batches as they are done."""
+class _BatchProgress:
+    """Reports each batch."""
 
-    def __init__(self, rows: PartialVectors, due: RowArray, prepared: PreparedTexts, on_news: OnNews) -> None:
-        self._on_news = on_news
+    def __init__(
+        self, vectors: PartialVectors, missing: RowArray, prepared: PreparedTexts, on_progress: OnEmbeddingProgress
+    ) -> None:
+        self._on_progress = on_progress
         self._lengths = prepared.batch.lengths
-        self._copies = np.bincount(rows.twins, minlength=len(rows))[due]  # texts that each of the due ones stands for
-        self._n_texts = len(rows)
-        self._n_before = len(rows) - int(self._copies.sum())
+        self._copies = np.bincount(vectors.first_equal_row, minlength=len(vectors))[missing]  # texts equal to each
+        self._n_texts = len(vectors)
+        self._n_before = len(vectors) - int(self._copies.sum())
         self._n_tokens = int(self._lengths.sum())
         self._texts_done = self._tokens_done = 0
         self._started = time.perf_counter()
 
-    def add(self, places: RowArray) -> None:
-        """Tell of a batch of the texts that were due."""
-        self._texts_done += int(self._copies[places].sum())
-        self._tokens_done += int(self._lengths[places].sum())
+    def add(self, batch: RowArray) -> None:
+        """Report a batch, given as indices of the missing rows."""
+        self._texts_done += int(self._copies[batch].sum())
+        self._tokens_done += int(self._lengths[batch].sum())
         seconds = time.perf_counter() - self._started
-        can_tell = seconds >= _SECONDS_UNTIL_SPEED
-        self._on_news(
-            EmbeddingNews(
+        has_speed = seconds >= _SECONDS_UNTIL_SPEED
+        self._on_progress(
+            EmbeddingProgress(
                 "Embedding",
                 self._tokens_done / self._n_tokens,
                 self._n_before + self._texts_done,
                 self._n_texts,
-                self._texts_done / seconds if can_tell else None,
-                (self._n_tokens - self._tokens_done) / self._tokens_done * seconds if can_tell else None,
+                self._texts_done / seconds if has_speed else None,
+                (self._n_tokens - self._tokens_done) / self._tokens_done * seconds if has_speed else None,
             )
         )
 
 
 def _prepare(
-    encoder: E5Encoder, texts: Sequence[str], prompt: Prompt, rows: PartialVectors, due: RowArray, on_news: OnNews
+    encoder: E5Encoder,
+    texts: Sequence[str],
+    prompt: Prompt,
+    vectors: PartialVectors,
+    missing: RowArray,
+    on_progress: OnEmbeddingProgress,
 ) -> PreparedTexts:
-    """The texts as tokens, some at a time, so that this can be stopped as well."""
-    n_before = len(rows) - rows.n_texts(due)
+    """Tokenise the missing texts in parts, so that this can be stopped, too."""
+    n_before = len(vectors) - vectors.n_texts(missing)
     parts = []
-    for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
-        on_news(EmbeddingNews(f"Cutting texts into tokens: {start:,} of {len(texts):,}", None, n_before, len(rows)))
-        parts.append(encoder.prepare(texts[start : start + _TOKENIZED_AT_ONCE], prompt=prompt))
+    for start in range(0, len(missing), _TOKENIZED_AT_ONCE):
+        doing = f"Cutting texts into tokens: {start:,} of {len(missing):,}"
+        on_progress(EmbeddingProgress(doing, None, n_before, len(vectors)))
+        rows = missing[start : start + _TOKENIZED_AT_ONCE]
+        parts.append(encoder.prepare([texts[row] for row in rows], prompt=prompt))
     return PreparedTexts.joined(parts)
 
 
 def _embed(
     encoder: E5Encoder,
     prepared: PreparedTexts,
-    rows: PartialVectors,
-    due: RowArray,
-    kept: VectorStore,
-    progress: _Progress,
+    vectors: PartialVectors,
+    missing: RowArray,
+    store: VectorStore,
+    progress: _BatchProgress,
     name_of: Callable[[int], str],
 ) -> None:
-    n_dropped = np.zeros(len(due), np.int32)
+    n_dropped = np.zeros(len(missing), np.int32)
     for cut in prepared.report.truncated:
         n_dropped[cut.index] = cut.n_dropped
-    read = TokenStats(prepared.batch.lengths, n_dropped, prepared.report.unknown_share)
+    tokens = TokenStats(prepared.batch.lengths, n_dropped, prepared.report.unknown_share)
     try:
-        # The texts that are due all differ, so the row of each among the prepared ones is its place.
-        for places, vectors in encoder.embed_batches(prepared, np.arange(len(due))):
-            rows.keep(due[places], vectors, read.of(places))
-            kept.note_use()
-            progress.add(places)
+        # The missing texts all differ, so each has the row of its own index among the prepared ones.
+        for batch, batch_vectors in encoder.embed_batches(prepared, np.arange(len(missing))):
+            vectors.add(missing[batch], batch_vectors, tokens.of(batch))
+            store.note_use()
+            progress.add(batch)
     except NonFiniteError as error:
-        spoilt = [int(due[index]) for index in error.indices]
-        named = ", ".join(map(name_of, spoilt[:_FEW_NAMED]))
+        rows = [int(missing[index]) for index in error.indices]
         raise NonFiniteError(
-            f"The model gave no usable vector for {named}. Leave it out, or take another precision or model.", spoilt
+            f"The model gave no usable vector for {listed(map(name_of, rows), _MAX_NAMED)}. Leave it out, or take "
+            "another precision or model.",
+            rows,
         ) from error

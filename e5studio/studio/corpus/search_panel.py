@@ -1,4 +1,4 @@
-"""Below an embedded corpus: searching it, its map, and its vectors to take along."""
+"""Below an embedded corpus: search, map, and download of the vectors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from e5studio.errors import VectorError
-from e5studio.studio.corpus import text as corpus_words
+from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.corpus import EmbeddedCorpus
 from e5studio.studio.corpus.map import (
     CORPUS_COLOURS,
@@ -25,15 +25,21 @@ from e5studio.studio.corpus.map import (
 )
 from e5studio.studio.corpus.search import SearchResult, carrying_words, search_corpus
 from e5studio.studio.corpus.vector_files import export_vectors
-from e5studio.studio.corpus.visitor_store import VISITOR_STORES
-from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
-from e5studio.studio.jobs.button import listen_stop, run_with_progress
-from e5studio.studio.jobs.events import ENCODE_QUEUE, PLACE_QUEUE, SAVE_QUEUE, UNQUEUED, fields_of
-from e5studio.studio.jobs.job import SessionJobs
+from e5studio.studio.form.form import Form
+from e5studio.studio.jobs.button import JobButton
+from e5studio.studio.jobs.events import (
+    ENCODE_QUEUE,
+    PLACE_QUEUE,
+    SAVE_QUEUE,
+    UNQUEUED,
+    Changes,
+    components_of,
+    fields_of,
+)
 from e5studio.studio.map.placing import valid_settings
-from e5studio.studio.serving.downloads import DOWNLOADS, as_payload
+from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.headings import heading
 from e5studio.studio.widgets.plotly_view import plotly_view
@@ -41,7 +47,6 @@ from e5studio.studio.widgets.save_bar import save_bar
 from e5studio.studio.widgets.text_tree import text_tree
 
 N_HITS = 10
-_GONE = "The texts are no longer kept here. Choose the file again and press Embed."
 _COLOUR_NAMES: dict[CorpusColour, str] = {
     "plain": "One colour",
     "column": "Column",
@@ -52,305 +57,246 @@ _COLOUR_NAMES: dict[CorpusColour, str] = {
 
 
 @dataclass(frozen=True)
-class SearchPanel:
-    """The components of the part."""
-
-    panel: gr.Column
-    query: gr.Textbox
-    search: gr.Button
-    hits: gr.HTML
-    searched: gr.State
-    method: gr.Radio
-    n_dims: gr.Radio
-    colour: gr.Radio
-    stop: gr.Button
-    caption: gr.HTML
-    plot: gr.HTML
-    point: gr.HTML
-    placed: gr.State
-    groups: gr.State
-    save: gr.HTML
-
-    @property
-    def fresh(self) -> list[Any]:
-        """What a new corpus empties, in the order of `fresh_search`."""
-        return [
-            self.panel,
-            self.hits,
-            self.searched,
-            self.method,
-            self.colour,
-            self.caption,
-            self.plot,
-            self.point,
-            self.placed,
-            self.groups,
-            self.save,
-        ]
-
-    @property
-    def looks(self) -> list[Any]:
-        """What a figure is drawn from, in the order of `_Looks`."""
-        return [self.placed, self.colour, self.groups, self.searched]
-
-
-@dataclass(frozen=True)
-class _Looks:
-    """How the map is drawn."""
+class _View:
+    """What the map shows."""
 
     placed: CorpusMap | None
     colour: str
     groups: CorpusGroups | None
-    searched: SearchResult | None
+    search: SearchResult | None
 
 
-def render_search() -> SearchPanel:
-    """Lay out the part, hidden until there is a corpus."""
-    with gr.Column(visible=False, elem_id="e5-found") as panel:
-        heading("Search")
-        with gr.Row(elem_id="e5-search-row"):
-            query = gr.Textbox(
-                label="Query",
-                placeholder="What are you looking for?",
-                show_label=False,
-                container=False,
-                lines=1,
-                max_lines=1,
-                elem_id="e5-corpus-query",
+class SearchPanel:
+    """Components of the search and the map; hidden until there is an embedded corpus."""
+
+    def __init__(self, services: Services) -> None:
+        """Lay out the panel."""
+        self._services = services
+        with gr.Column(visible=False, elem_id="e5-found") as self.panel:
+            heading("Search")
+            with gr.Row(elem_id="e5-search-row"):
+                self.query = gr.Textbox(
+                    label="Query",
+                    placeholder="What are you looking for?",
+                    show_label=False,
+                    container=False,
+                    lines=1,
+                    max_lines=1,
+                    elem_id="e5-corpus-query",
+                )
+                self.start = gr.Button("Search", variant="primary", elem_id="e5-corpus-search", min_width=0)
+            self.hits = text_tree(elem_id="e5-hits", live="polite")
+            heading("Map")
+            with gr.Row(elem_id="e5-corpus-map-choices", elem_classes="e5-map-choices"):
+                self.method = gr.Radio(
+                    [("PCA", "pca"), ("UMAP", "umap"), ("t-SNE", "tsne")],
+                    value="pca",
+                    label="Projection",
+                    min_width=0,
+                    elem_id="e5-corpus-method",
+                )
+                self.n_dims = gr.Radio(
+                    [("2D", 2), ("3D", 3)], value=2, label="Dimensions", min_width=0, elem_id="e5-corpus-dims"
+                )
+                self.colour = gr.Radio(
+                    _colour_choices(CORPUS_COLOURS),
+                    value="plain",
+                    label="Colour",
+                    min_width=0,
+                    elem_id="e5-corpus-colour",
+                )
+                stop = gr.Button("Stop", size="sm", visible=False, min_width=0, elem_id="e5-place-stop")
+            caption = text_tree(elem_id="e5-corpus-caption", live="polite")
+            self.job = JobButton(self.method, stop, caption)  # type: ignore[arg-type]  # a choice starts this job
+            self.plot = plotly_view(elem_id="e5-corpus-map")
+            self.point = text_tree(elem_id="e5-corpus-point", live="polite")
+            self.save = save_bar(
+                [("vectors", [("Parquet", ".parquet"), ("NumPy", ".npy")])],
+                plot="e5-corpus-map",
+                elem_id="e5-save-corpus",
             )
-            search = gr.Button("Search", variant="primary", elem_id="e5-corpus-search", min_width=0)
-        hits = text_tree(elem_id="e5-hits", live="polite")
-        heading("Map")
-        with gr.Row(elem_id="e5-corpus-map-choices", elem_classes="e5-map-choices"):
-            method = gr.Radio(
-                [("PCA", "pca"), ("UMAP", "umap"), ("t-SNE", "tsne")],
-                value="pca",
-                label="Projection",
-                min_width=0,
-                elem_id="e5-corpus-method",
+        self.result = gr.State(None)
+        self.placed = gr.State(None)
+        self.groups = gr.State(None)
+
+    def connect(self, form: Form, token: gr.State, after: Sequence[Any]) -> None:
+        """Bind the events; the first map is made after the events in `after`."""
+        view = [token, self.placed, self.colour, self.groups, self.result]
+        placing = [self.method, self.n_dims, *view]
+        shown = [*components_of(self.job), self.plot, self.point, self.placed]
+        for event in after:
+            event.then(self.on_corpus, placing, shown, **PLACE_QUEUE)
+        for choice in (self.method, self.n_dims):
+            choice.input(self.on_place, placing, shown, trigger_mode="always_last", **PLACE_QUEUE)
+        self.job.connect_stop()
+        drawn = [self.job.status, self.plot]
+        self.colour.input(self.on_colour, view, [*drawn, self.groups], trigger_mode="always_last", **PLACE_QUEUE)
+        self.plot.pick(self.on_pick, view, [*drawn, self.point], **UNQUEUED)
+        hits = [self.hits, self.result, self.colour]
+        for start in (self.start.click, self.query.submit):
+            searched = start(self.on_search, [token, self.query, form.instruction], hits, **ENCODE_QUEUE)
+            explained = searched.then(
+                self.on_explain, [token, self.result, form.instruction], [self.hits], **ENCODE_QUEUE
             )
-            n_dims = gr.Radio(
-                [("2D", 2), ("3D", 3)],
-                value=2,
-                label="Dimensions",
-                min_width=0,
-                elem_id="e5-corpus-dims",
-            )
-            colour = gr.Radio(
-                _colour_choices(CORPUS_COLOURS),
-                value="plain",
-                label="Colour",
-                min_width=0,
-                elem_id="e5-corpus-colour",
-            )
-            stop = gr.Button("Stop", size="sm", visible=False, min_width=0, elem_id="e5-place-stop")
-        caption = text_tree(elem_id="e5-corpus-caption", live="polite")
-        plot = plotly_view(elem_id="e5-corpus-map")
-        point = text_tree(elem_id="e5-corpus-point", live="polite")
-        save = save_bar(
-            [("vectors", [("Parquet", ".parquet"), ("NumPy", ".npy")])],
-            plot="e5-corpus-map",
-            elem_id="e5-save-corpus",
-        )
-    states = [gr.State(None) for _ in range(3)]
-    searched, placed, groups = states
-    return SearchPanel(
-        panel, query, search, hits, searched, method, n_dims, colour, stop, caption, plot, point, placed, groups, save
-    )
+            explained.then(self.on_mark, view, drawn, **UNQUEUED)
+        self.save.wanted(self.on_export, [token], [self.save], **SAVE_QUEUE)
 
+    def show(self, embedded: EmbeddedCorpus | None) -> Changes:
+        """The panel of a corpus that was just embedded; hidden without one."""
+        colours = CORPUS_COLOURS if embedded is None else colours_of(embedded)
+        colour = "column" if embedded is not None and "column" in colours else "plain"
+        return {
+            self.panel: gr.update(visible=embedded is not None),
+            self.hits: [],
+            self.result: None,
+            self.method: gr.update(value="pca"),
+            self.colour: gr.update(choices=_colour_choices(colours), value=colour),
+            self.job.status: [],
+            self.plot: None,
+            self.point: [],
+            self.placed: None,
+            self.groups: None,
+            self.save: gr.update(visible=embedded is not None),
+        }
 
-def fresh_search(embedded: EmbeddedCorpus | None) -> list[Any]:
-    """The part of a corpus that was just embedded, or of none, as the values of `SearchPanel.fresh`."""
-    colours = CORPUS_COLOURS if embedded is None else colours_of(embedded)
-    return [
-        gr.update(visible=embedded is not None),
-        [],
-        None,
-        gr.update(value="pca"),
-        gr.update(choices=_colour_choices(colours), value="column" if "column" in colours and embedded else "plain"),
-        [],
-        None,
-        [],
-        None,
-        None,
-        gr.update(visible=embedded is not None),
-    ]
+    def on_corpus(
+        self, request: gr.Request, method: str, n_dims: int, token: str, placed: CorpusMap | None, *view: Any
+    ) -> Iterator[Changes]:
+        """Place a corpus that has no map yet."""
+        embedded = self._embedded(token)
+        if embedded is None or (placed is not None and placed.of == embedded.key):
+            yield {}
+        else:
+            yield from self.on_place(request, method, n_dims, token, placed, *view)
 
-
-def listen_search(
-    part: SearchPanel, engine: Engine, token: gr.State, instruction: gr.Textbox, after: Sequence[Any]
-) -> None:
-    """Search, place, colour, pick and take; the first map is made after the events in `after`."""
-    running = SessionJobs()
-    asked = [token, part.method, part.n_dims, *part.looks]
-    outputs = [part.method, part.stop, part.caption, part.plot, part.point, part.placed]
-    place = _placer(running)
-    for event in after:
-        event.then(place, [gr.State(False), *asked], outputs, **PLACE_QUEUE)
-    for choice in (part.method, part.n_dims):
-        choice.input(place, [gr.State(True), *asked], outputs, trigger_mode="always_last", **PLACE_QUEUE)
-    listen_stop(part.stop, running)
-    part.colour.input(
-        _paint, [token, *part.looks], [part.caption, part.plot, part.groups], trigger_mode="always_last", **PLACE_QUEUE
-    )
-    part.plot.pick(_pick, [token, *part.looks], [part.point, part.caption, part.plot], **UNQUEUED)
-    found = [part.hits, part.searched, part.colour]
-    for start in (part.search.click, part.query.submit):
-        searched = start(_searcher(engine), [token, part.query, instruction], found, **ENCODE_QUEUE)
-        marked = searched.then(_explainer(engine), [token, part.searched, instruction], [part.hits], **ENCODE_QUEUE)
-        marked.then(_mark, [token, *part.looks], [part.caption, part.plot], **UNQUEUED)
-    part.save.wanted(_take, [token], [part.save], **SAVE_QUEUE)
-
-
-def _placer(running: SessionJobs) -> Any:
-    def place(
-        is_asked: bool,
-        token: str,
-        method: str,
-        n_dims: int,
-        placed: CorpusMap | None,
-        colour: str,
-        groups: CorpusGroups | None,
-        searched: SearchResult | None,
-        request: gr.Request,
-    ) -> Iterator[list[Any]]:
-        store = VISITOR_STORES.open(token)[1]
-        embedded = store.embedded
-        is_there = placed is not None and embedded is not None and placed.of == embedded.key
-        if embedded is None or (is_there and not is_asked):
-            yield [gr.skip()] * 6
+    def on_place(
+        self, request: gr.Request, method: str, n_dims: int, token: str, placed: CorpusMap | None, *view: Any
+    ) -> Iterator[Changes]:
+        """Place the texts on a new map."""
+        embedded = self._embedded(token)
+        if embedded is None:
+            yield {}
             return
 
-        def work(tell: OnStage) -> CorpusMap:
-            return place_corpus(embedded, valid_settings(method, n_dims), tell)
+        def place(on_stage: OnStage) -> CorpusMap:
+            return place_corpus(embedded, valid_settings(method, n_dims), on_stage)
 
-        def show(found: CorpusMap) -> list[Any]:
-            if store.embedded is not embedded:  # another corpus has come meanwhile
-                return [gr.skip()] * 4
-            figure, caption = _drawn(embedded, _Looks(found, colour, groups, searched))
-            return [nodes.hint(caption), as_payload(figure), _point_help(), found]
+        def show(placed: CorpusMap) -> Changes:
+            if self._embedded(token) is not embedded:  # replaced meanwhile
+                return {}
+            help_text = nodes.hint(corpus_text.POINT_HELP)
+            return {self.placed: placed, self.point: help_text, **self._draw(embedded, _View(placed, *view))}
 
-        yield from run_with_progress(running, request, work, show, n_shown=3, is_result_left=is_there)
+        is_left = placed is not None and placed.of == embedded.key
+        yield from self.job.run(request, place, show, is_result_left=is_left)
 
-    return place
+    def on_colour(self, token: str, *view: Any) -> Iterator[Changes]:
+        """Colour the map; the first time by group, find the groups."""
+        embedded, looks = self._embedded(token), _View(*view)
+        if embedded is None or looks.placed is None:
+            yield {}
+            return
+        groups = looks.groups
+        if looks.colour == "group" and (groups is None or groups.of != embedded.key):
+            yield {self.job.status: nodes.progress(None, "Finding groups")}
+            try:
+                groups = group_corpus(embedded)
+            except Exception as error:
+                yield {self.job.status: nodes.error(message_for_visitor(error))}
+                return
+        is_current = self._embedded(token) is embedded
+        drawn = _View(looks.placed, looks.colour, groups, looks.search)
+        yield {self.groups: groups, **self._draw(embedded, drawn)} if is_current else {}
 
+    def on_mark(self, token: str, *view: Any) -> Changes:
+        """Put rings around the hits of a search."""
+        embedded, looks = self._embedded(token), _View(*view)
+        if embedded is None or looks.placed is None or looks.search is None or looks.search.of != embedded.key:
+            return {}
+        return self._draw(embedded, looks)
 
-def _paint(
-    token: str, placed: CorpusMap | None, colour: str, groups: CorpusGroups | None, searched: SearchResult | None
-) -> Iterator[list[Any]]:
-    """Colour the map anew; groups are found when they are first wanted."""
-    embedded = VISITOR_STORES.open(token)[1].embedded
-    if embedded is None or placed is None:
-        yield [gr.skip()] * 3
-        return
-    try:
-        if colour == "group" and (groups is None or groups.of != embedded.key):
-            yield [nodes.progress(None, "Finding groups"), gr.skip(), gr.skip()]
-            groups = group_corpus(embedded)
-        figure, caption = _drawn(embedded, _Looks(placed, colour, groups, searched))
-        is_current = VISITOR_STORES.open(token)[1].embedded is embedded
-        yield [nodes.hint(caption), as_payload(figure), groups] if is_current else [gr.skip()] * 3
-    except Exception as error:
-        yield [nodes.error(message_for_visitor(error)), gr.skip(), gr.skip()]
+    def on_pick(self, event: gr.EventData, token: str, *view: Any) -> Changes:
+        """Show a text of the map in full, and its nearest neighbours."""
+        embedded, looks, label = self._embedded(token), _View(*view), fields_of(event).get("label")
+        row = row_of_label(embedded.corpus, label) if embedded is not None and isinstance(label, str) else None
+        if embedded is None or row is None or looks.placed is None:
+            return {}
+        point = corpus_text.point(embedded.corpus, row, corpus_neighbours(embedded, row))
+        return {self.point: point, **self._draw(embedded, looks, picked=row)}
 
-
-def _mark(token: str, *looks: Any) -> list[Any]:
-    """The map with rings around what was found."""
-    embedded, found = VISITOR_STORES.open(token)[1].embedded, _Looks(*looks)
-    if embedded is None or found.placed is None or found.searched is None or found.searched.of != embedded.key:
-        return [gr.skip()] * 2
-    try:
-        figure, caption = _drawn(embedded, found)
-    except Exception as error:
-        return [nodes.error(message_for_visitor(error)), gr.skip()]
-    return [nodes.hint(caption), as_payload(figure)]
-
-
-def _pick(event: gr.EventData, token: str, *looks: Any) -> list[Any]:
-    """A text of the map in full, and its true neighbours."""
-    embedded, found, name = VISITOR_STORES.open(token)[1].embedded, _Looks(*looks), fields_of(event).get("label")
-    row = row_of_label(embedded.corpus, name) if embedded is not None and isinstance(name, str) else None
-    if embedded is None or row is None or found.placed is None:
-        return [gr.skip()] * 3
-    try:
-        figure, caption = _drawn(embedded, found, picked=row)
-    except Exception as error:
-        return [nodes.error(message_for_visitor(error)), gr.skip(), gr.skip()]
-    near = corpus_neighbours(embedded, row)
-    return [corpus_words.point(embedded.corpus, row, near), nodes.hint(caption), as_payload(figure)]
-
-
-def _drawn(embedded: EmbeddedCorpus, looks: _Looks, picked: int | None = None) -> tuple[dict[str, Any], str]:
-    assert looks.placed is not None  # as whoever calls has seen
-    searched = looks.searched if looks.searched is not None and looks.searched.of == embedded.key else None
-    known = colours_of(embedded, has_scores=searched is not None)
-    colour: CorpusColour = next((each for each in known if each == looks.colour), "plain")
-    return draw_corpus_map(
-        embedded,
-        looks.placed,
-        colour,
-        groups=looks.groups,
-        scores=None if searched is None else searched.scores,
-        hits=[] if searched is None else [hit.row for hit in searched.hits],
-        picked=picked,
-    )
-
-
-def _searcher(engine: Engine) -> Any:
-    def search(token: str, query: str, instruction: str) -> list[Any]:
-        embedded = VISITOR_STORES.open(token)[1].embedded
+    def on_search(self, token: str, query: str, instruction: str) -> Changes:
+        """Find the passages nearest to the query."""
+        embedded = self._embedded(token)
         if embedded is None:
-            return [nodes.error(_GONE), None, gr.skip()]
+            return {self.hits: nodes.error(corpus_text.EXPIRED), self.result: None}
         try:
-            found = search_corpus(engine, embedded, query, _task(embedded, instruction), N_HITS)
+            result = search_corpus(self._services.engine, embedded, query, _task(embedded, instruction), N_HITS)
         except Exception as error:
-            return [nodes.error(message_for_visitor(error)), None, gr.skip()]
-        if VISITOR_STORES.open(token)[1].embedded is not embedded:  # another corpus has come meanwhile
-            return [gr.skip()] * 3
-        choices = _colour_choices(colours_of(embedded, has_scores=True))
-        return [corpus_words.hits(found, row_word=embedded.corpus.row_word), found, gr.update(choices=choices)]
+            return {self.hits: nodes.error(message_for_visitor(error)), self.result: None}
+        if self._embedded(token) is not embedded:  # replaced meanwhile
+            return {}
+        return {
+            self.hits: corpus_text.hits(result, row_word=embedded.corpus.row_word),
+            self.result: result,
+            self.colour: gr.update(choices=_colour_choices(colours_of(embedded, has_scores=True))),
+        }
 
-    return search
-
-
-def _explainer(engine: Engine) -> Any:
-    """Marks the words that carry the scores, after the hits are shown."""
-
-    def mark(token: str, found: SearchResult | None, instruction: str) -> Any:
-        embedded = VISITOR_STORES.open(token)[1].embedded
-        if embedded is None or found is None or found.of != embedded.key:
-            return gr.skip()
+    def on_explain(self, token: str, result: SearchResult | None, instruction: str) -> Changes:
+        """Mark the words that carry the scores, once the hits are shown."""
+        embedded = self._embedded(token)
+        if embedded is None or result is None or result.of != embedded.key:
+            return {}
         try:
-            rows = [hit.row for hit in found.hits]
-            carrying = carrying_words(engine, embedded, found.query, rows, _task(embedded, instruction))
+            rows = [hit.row for hit in result.hits]
+            task = _task(embedded, instruction)
+            carrying = carrying_words(self._services.engine, embedded, result.query, rows, task)
         except Exception as error:
-            return [*corpus_words.hits(found), *nodes.hint(f"Words could not be marked: {message_for_visitor(error)}")]
-        if VISITOR_STORES.open(token)[1].embedded is not embedded:
-            return gr.skip()
-        return corpus_words.hits(found, carrying, embedded.corpus.row_word)
+            reason = nodes.hint(f"Words could not be marked: {message_for_visitor(error)}")
+            return {self.hits: [*corpus_text.hits(result, row_word=embedded.corpus.row_word), *reason]}
+        if self._embedded(token) is not embedded:
+            return {}
+        return {self.hits: corpus_text.hits(result, carrying, embedded.corpus.row_word)}
 
-    return mark
+    def on_export(self, event: gr.EventData, token: str) -> Changes:
+        """Write the vectors to files for download."""
+        ending, embedded = fields_of(event).get("kind"), self._embedded(token)
+        if embedded is None:
+            return {self.save: {"fault": corpus_text.EXPIRED}}
+        downloads = self._services.downloads
+        try:
+            if ending not in (".npy", ".parquet"):
+                raise VectorError(f"{str(ending)[:80]!r} is no file of vectors; .npy and .parquet are.")
+            files = export_vectors(embedded, ending, downloads)
+            return {self.save: {"addresses": [downloads.add_file(file) for file in files]}}
+        except Exception as error:
+            return {self.save: {"fault": message_for_visitor(error)}}
+
+    def _embedded(self, token: str) -> EmbeddedCorpus | None:
+        return self._services.visitor_stores.embedded(token)
+
+    def _draw(self, embedded: EmbeddedCorpus, view: _View, picked: int | None = None) -> Changes:
+        """The map and its caption."""
+        assert view.placed is not None  # as the callers check
+        search = view.search if view.search is not None and view.search.of == embedded.key else None
+        colours = colours_of(embedded, has_scores=search is not None)
+        try:
+            figure, caption = draw_corpus_map(
+                embedded,
+                view.placed,
+                next((colour for colour in colours if colour == view.colour), "plain"),
+                groups=view.groups,
+                scores=None if search is None else search.scores,
+                hits=[] if search is None else [hit.row for hit in search.hits],
+                picked=picked,
+            )
+        except Exception as error:
+            return {self.job.status: nodes.error(message_for_visitor(error))}
+        return {self.job.status: nodes.hint(caption), self.plot: self._services.downloads.as_payload(figure)}
 
 
 def _task(embedded: EmbeddedCorpus, instruction: str) -> str | None:
-    """The instruction of a search: the form's, for queries alone have one; where texts have it too, theirs."""
+    """The instruction of a search: the form's in retrieval, else that of the corpus, for its texts have it too."""
     return instruction if embedded.setting.prompt_mode == "retrieval" else None
-
-
-def _take(event: gr.EventData, token: str) -> dict[str, Any]:
-    wanted, embedded = fields_of(event).get("kind"), VISITOR_STORES.open(token)[1].embedded
-    if embedded is None:
-        return {"fault": _GONE}
-    try:
-        if wanted not in (".npy", ".parquet"):
-            raise VectorError(f"{str(wanted)[:80]!r} is no file of vectors; .npy and .parquet are.")
-        return {"addresses": [DOWNLOADS.add_file(download) for download in export_vectors(embedded, wanted)]}
-    except Exception as error:
-        return {"fault": message_for_visitor(error)}
-
-
-def _point_help() -> list[nodes.Node]:
-    return nodes.hint("Click a point to read its text and to see what truly lies next to it.")
 
 
 def _colour_choices(colours: Sequence[CorpusColour]) -> list[tuple[Any, str]]:

@@ -1,14 +1,15 @@
-"""What a person chose on the page -> a setting, a corpus, pairs; guesses where nothing was chosen. Knows no Gradio."""
+"""The choices on the page -> a setting, a corpus, pairs; guesses where nothing was chosen. Knows no Gradio."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from e5studio.errors import TextError
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.pairs import Pairs, read_pairs
 from e5studio.studio.corpus.table_file import SourceTable, as_text, choose_columns
-from e5studio.studio.corpus.visitor_store import VisitorStore
+from e5studio.studio.corpus.visitor_store import VisitorStore, VisitorStores
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.prompt_modes import takes_instruction, valid_prompt_mode
 from e5studio.studio.engine.zero_gpu import is_zero_gpu
@@ -17,20 +18,57 @@ from e5studio.studio.errors import LimitError
 _QUERY_NAMES = ("query", "question", "queries", "q")
 # A plain "id" comes last: it may as well number the pairs.
 _ANSWER_NAMES = ("corpus-id", "corpus_id", "doc_id", "docid", "answer", "passage", "positive", "text", "title", "id")
+_NO_TEXTS = "There are no texts yet. Choose a file, or paste some lines."
 _ID_NAMES = ("_id", "id", "doc_id", "docid", "corpus-id", "corpus_id")
 
 
 def check_machine() -> None:
-    """Refuse a corpus where a GPU is lent for seconds at a time and to another process.
+    """Refuse a corpus on ZeroGPU, which lends a GPU for seconds at a time and to another process.
 
     Raises:
-        LimitError: It is such a Space.
+        LimitError: This is such a Space.
     """
     if is_zero_gpu():
         raise LimitError(
-            "This Space borrows its GPU for seconds at a time, which is too short for a corpus. Run the Studio on a "
-            "machine of your own, or in a Space with hardware of its own."
+            "This Space borrows its GPU for seconds at a time, which is too short for a corpus. Run the Studio on your "
+            "own machine, or in a Space with its own hardware."
         )
+
+
+@dataclass(frozen=True)
+class CorpusChoice:
+    """Which texts to embed, and how, as the page has it: the form's fields, then the columns of the file.
+
+    Attributes:
+        model: Name of the model.
+        prompt_mode: How the texts are used.
+        instruction: The task, for models that take one.
+        text: Column of texts; the most likely one if empty.
+        title: Column of titles, or empty.
+        colour: Column that colours the map, or empty.
+    """
+
+    model: str
+    prompt_mode: str
+    instruction: str
+    text: str | None
+    title: str | None
+    colour: str | None
+
+    @property
+    def setting(self) -> CorpusSetting:
+        """How the texts are embedded."""
+        return corpus_setting(self.model, self.prompt_mode, self.instruction)
+
+    def set_corpus(self, store: VisitorStore) -> Corpus:
+        """Make the chosen texts the store's corpus.
+
+        Raises:
+            E5StudioError: As `chosen_corpus`.
+        """
+        corpus = chosen_corpus(store, self.text, self.title, self.colour)
+        store.set_corpus(corpus)
+        return corpus
 
 
 def corpus_setting(model: str, prompt_mode: str, instruction: str) -> CorpusSetting:
@@ -40,27 +78,45 @@ def corpus_setting(model: str, prompt_mode: str, instruction: str) -> CorpusSett
     return CorpusSetting(model, known, instruction.strip() if takes_instruction(kind, known) else "")
 
 
+def store_of(stores: VisitorStores, token: object) -> VisitorStore:
+    """A visitor's store.
+
+    Raises:
+        TextError: There is none, or it has expired.
+    """
+    store = stores.get(token)
+    if store is None:
+        raise TextError(_NO_TEXTS)
+    return store
+
+
+def table_of(store: VisitorStore) -> SourceTable:
+    """A visitor's table.
+
+    Raises:
+        TextError: Nothing was uploaded or pasted yet.
+    """
+    if store.table is None:
+        raise TextError(_NO_TEXTS)
+    return store.table
+
+
 def chosen_corpus(store: VisitorStore, text: str | None, title: str | None, colour: str | None) -> Corpus:
-    """The texts that the choice of columns stands for; the same object as long as the choice is.
+    """The texts of the chosen columns; the store's own corpus where that has the same content.
 
     Args:
-        store: Holds the table, and keeps the corpus.
-        text: Column of texts; the most likely one where none was chosen.
-        title: Column of titles, or none.
-        colour: Column that colours the map, or none.
+        store: Holds the table.
+        text: Column of texts; the most likely one if empty.
+        title: Column of titles, or empty.
+        colour: Column that colours the map, or empty.
 
     Raises:
         E5StudioError: There is no table, no such column, or no text in it.
     """
-    table = store.table
-    if table is None:
-        raise TextError("There are no texts yet. Choose a file, or paste some lines.")
-    found = choose_columns(table, text or table.text_column, title or None, colour or None)
-    before = store.corpus
-    if before is not None and _content(before) == _content(found):
-        return before
-    store.keep_corpus(found)
-    return found
+    table = table_of(store)
+    corpus = choose_columns(table, text or table.text_column, title or None, colour or None)
+    current = store.corpus
+    return current if current is not None and _content(current) == _content(corpus) else corpus
 
 
 def pairs_of(
@@ -73,14 +129,14 @@ def pairs_of(
         table: The file that the corpus was chosen from.
         pairs_table: Another file with the pairs; the corpus' own where None.
         query: The column of queries.
-        answer: The column of answers; of the corpus' own file None stands for the text in the same row.
+        answer: The column of answers; None for the text of the same row, where the corpus' own file has the pairs.
 
     Raises:
         E5StudioError: No column is named, there is none of that name, or no pair can be used.
     """
     source = pairs_table or table
     if query is None:
-        raise TextError("Choose the column that holds the queries, or bring a file of pairs.")
+        raise TextError("Choose the column that holds the queries, or upload a file of pairs.")
     if pairs_table is not None and answer is None:
         raise TextError("Choose the column that holds the answers.")
     if pairs_table is None and answer is None and query == corpus.text_name:

@@ -2,70 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
-from e5studio.studio.corpus.embedding import EmbeddingNews
+from e5studio.errors import BackendError, MissingDependencyError
+from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, CorpusSetting, EmbeddedCorpus
+from e5studio.studio.corpus.embedding import EmbeddingProgress
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, FailedSetting, SettingResult
 from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult
 from e5studio.studio.corpus.table_file import SourceTable
+from e5studio.studio.corpus.vector_files import ImportedVectors
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.formatting import shown
+from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
+from e5studio.studio.formatting import count, duration, fixed, listed, shown, signed
 from e5studio.studio.why.text import marked_words
-from e5studio.studio.widgets.nodes import Node, prompt_code
+from e5studio.studio.widgets.nodes import Node, error, hint, prompt_code
 
 _MAX_LISTED = 6
 _MAX_PASSAGE = 420
 _STEPS = (0.25, 0.5, 0.75)  # shares of the strongest word from which one is marked weak, clear, strong
-_MINUS = "\N{MINUS SIGN}"
 _FEW_COMPARED = 3
-_MINUTE, _HOUR = 60, 3600
 
 
 def file_read(table: SourceTable) -> list[Node]:
     """What was found in a file, and what could not be read of it."""
     columns = f", {len(table.columns)} columns" if len(table.columns) > 1 else ""
-    nodes: list[Node] = [["p", "", ["b", "", shown(table.name, 120)], f": {_count(len(table), 'row')}{columns}."]]
+    nodes: list[Node] = [["p", "", ["b", "", shown(table.name, 120)], f": {count(len(table), 'row')}{columns}."]]
     if table.other_delimiter:
         hint = f"Only one column was found. Its cells are probably separated by {table.other_delimiter!r}: choose that."
         nodes.append(["p", "e5-warning", hint])
     return nodes + _left_out(table.bad_rows)
 
 
+def not_read(message: str, table: SourceTable | None) -> list[Node]:
+    """Why a file could not be read, and that the table before it stays."""
+    left = f" {table.name} stays in use." if table is not None else ""
+    return error(message + left)
+
+
 def chosen(corpus: Corpus) -> list[Node]:
     """What will be embedded, and what is left out of it."""
-    counts = {
+    numbers = {
         "without a value": corpus.n_missing,
         "with an empty text": corpus.n_empty,
         "that could not be read": len(corpus.bad_rows),
     }
-    said = ", ".join(f"{_count(count, 'row')} {kind}" for kind, count in counts.items() if count)
-    left_out = f" Left out: {said}." if said else " No row is left out."
+    parts = ", ".join(f"{count(number, 'row')} {kind}" for kind, number in numbers.items() if number)
+    left_out = f" Left out: {parts}." if parts else " No row is left out."
     front = "" if corpus.titles is None else " Each title is embedded in front of its text."
-    return [["p", "e5-hint", f"{_count(len(corpus), 'text')} to embed.{left_out}{front}"]]
+    return [["p", "e5-hint", f"{count(len(corpus), 'text')} to embed.{left_out}{front}"]]
 
 
-def news(told: EmbeddingNews) -> str:
-    """How far the work is, how fast it goes, and how long it will take."""
-    facts = [told.doing]
-    if told.n_done:
-        facts.append(f"{told.n_done:,} of {told.n_texts:,} texts")
-    if told.texts_per_second is not None:
-        facts.append(f"{_rate(told.texts_per_second)} a second")
-    if told.seconds_left is not None:
-        facts.append(f"{duration(told.seconds_left)} left")
+def embedding_progress(progress: EmbeddingProgress) -> str:
+    """How far the run is, its speed, and the time left."""
+    facts = [progress.doing]
+    if progress.n_done:
+        facts.append(f"{progress.n_done:,} of {progress.n_texts:,} texts")
+    if progress.texts_per_second is not None:
+        facts.append(f"{_rate(progress.texts_per_second)} a second")
+    if progress.seconds_left is not None:
+        facts.append(f"{duration(progress.seconds_left)} left")
     return ", ".join(facts)
 
 
-GO_ON = "Found again what you brought before. Press Embed: what was embedded is kept and is not embedded twice."
-FORGOTTEN = "Forgotten: the file, its texts and their vectors are no longer on the server."
-OTHER_COLUMNS = "Other columns were chosen since: what is below is of those before, until Embed is pressed again."
-REPLACED = "Stopped, for other texts have come meanwhile, or all was forgotten."
-STOPPED = "Stopped. What was embedded is kept: Embed goes on from there, also after the page is loaded again."
+FORM_HINT = "The form that ends with the Score button sets model, use and instruction."
+RESUMED = "Your texts from before are here. Press Embed: vectors computed so far are not computed again."
+DELETED = "Deleted: the file, its texts and their vectors are no longer on the server."
+EXPIRED = "The texts are no longer on the server. Choose the file again and press Embed."
+OTHER_COLUMNS = "You chose other columns: the results below belong to the previous ones until you press Embed again."
+REPLACED = "Stopped, because the texts were replaced or deleted meanwhile."
+STOPPED = "Stopped. Vectors computed so far stay: Embed continues from there, also after a reload of the page."
+POINT_HELP = "Click a point to read its text and to see its true nearest neighbours."
+INVITATION: list[Node] = [
+    ["p", "e5-empty-title", "Search, map and measure your own texts"],
+    ["p", "e5-hint", f"Up to {MAX_ROWS:,} rows. They stay on this server while this page is open."],
+]
 
 
 def embedded(found: EmbeddedCorpus) -> list[Node]:
@@ -76,19 +90,24 @@ def embedded(found: EmbeddedCorpus) -> list[Node]:
         speed += f" ({_rate(found.n_embedded / found.seconds)} texts per second)"
     n_kept = n - found.n_embedded
     kept = f" {n_kept:,} vectors were there already." if n_kept and found.n_tokens is not None else ""
-    done = f"{_count(n, 'text')} of {shown(found.corpus.source, 80)} embedded with {short}{speed}.{kept}"
+    done = f"{count(n, 'text')} of {shown(found.corpus.source, 80)} embedded with {short}{speed}.{kept}"
     front: list[Any] = ["In front of each: ", prompt_code(found.prompt)] if found.prompt else ["Nothing in front."]
     nodes: list[Node] = [["p", "e5-done", done], ["p", "e5-hint", *front]]
     if found.n_truncated:
-        longer = f"{_count(found.n_truncated, 'text')} longer than the model reads: the rest of each was never read."
+        longer = f"{count(found.n_truncated, 'text')} longer than the model reads: the rest of each was never read."
         nodes.append(["p", "e5-warning", longer])
     return nodes
+
+
+def imported(imported: ImportedVectors) -> list[Node]:
+    """Which vectors came out of a file, and what the file does not tell."""
+    return embedded(imported.embedded) + (hint(imported.note) if imported.note else [])
 
 
 def hits(found: SearchResult, carrying: Sequence[CarryingWords] = (), row_word: str = "line") -> list[Node]:
     """What a search found, best first; the words that carry each score marked, once they are known."""
     words = {each.row: each for each in carrying}
-    head = f"The {len(found.hits)} nearest of the corpus, in {_milliseconds(found.seconds)}."
+    head = f"The {len(found.hits)} nearest of the corpus, in {duration(found.seconds)}."
     front = [" In front of the query: ", prompt_code(found.prompt.text)] if found.prompt.text else []
     nodes: list[Node] = [["p", "e5-hint", head, *front, _explained(carrying)]]
     if found.is_truncated:
@@ -101,33 +120,45 @@ def point(corpus: Corpus, row: int, neighbours: Sequence[tuple[int, float]]) -> 
     own: Node = ["dl", "e5-pair", ["dt", "", f"{corpus.lines[row]}"], ["dd", "", shown(corpus.document(row))]]
     entries: list[Node] = []
     for other, score in neighbours:
-        number = f"{score:.1f}".replace("-", _MINUS)
-        entries += [["dt", "", f"{corpus.lines[other]} {number}"], ["dd", "", shown(corpus.document(other), 200)]]
+        entries += [["dt", "", f"{corpus.lines[other]} {fixed(score)}"], ["dd", "", shown(corpus.document(other), 200)]]
     title = "Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines"
     return [own, ["h3", "", title], ["dl", "e5-pair e5-near", *entries]] if entries else [own]
 
 
-def measured(found: CorpusEvaluation) -> list[Node]:
-    """What the settings are worth on these pairs, and how sure that is."""
-    n = len(found.pairs)
-    nodes: list[Node] = [["p", "", f"Measured on {_count(n, 'query', 'queries')} with known answers."]]
-    if found.pairs.left_out:
-        lines = _some(f"{line:,}" for line in found.pairs.left_out)
+def measured(evaluation: CorpusEvaluation) -> list[Node]:
+    """How much was measured."""
+    n_queries = count(len(evaluation.pairs), "query", "queries")
+    return [["p", "e5-done", f"Measured {count(len(evaluation.rows), 'setting')} on {n_queries}."]]
+
+
+def verdict(evaluation: CorpusEvaluation) -> list[Node]:
+    """How the settings compare on these pairs, and how certain that is."""
+    n_queries = count(len(evaluation.pairs), "query", "queries")
+    nodes: list[Node] = [["p", "", f"Measured on {n_queries} with known answers."]]
+    if evaluation.pairs.left_out:
+        lines = listed((f"{line:,}" for line in evaluation.pairs.left_out), _MAX_LISTED)
         nodes.append(["p", "e5-warning", f"Left out, without a query or an answer in the corpus: lines {lines}."])
-    for row in found.rows:
+    for row in evaluation.rows:
         if isinstance(row, FailedSetting):
-            nodes.append(["p", "e5-error", f"{setting_name(row.setting)}: {row.reason}"])
-    results = [row for row in found.rows if isinstance(row, SettingResult)]
-    if found.against is not None and len(results) > 1:
-        base = found.rows[found.against]
-        nodes += [["p", "", _verdict(row, setting_name(base.setting))] for row in results if row.difference]
+            nodes.append(["p", "e5-error", f"{setting_name(row.setting)}: {_reason(row)}"])
+    results = [row for row in evaluation.rows if isinstance(row, SettingResult)]
+    if evaluation.baseline is not None and len(results) > 1:
+        base = setting_name(evaluation.rows[evaluation.baseline].setting)
+        nodes += [["p", "", _difference(row, base)] for row in results if row.difference]
     if len(results) > _FEW_COMPARED:
-        nodes.append(["p", "e5-hint", "Among so many comparisons one may look sure by chance alone."])
+        nodes.append(["p", "e5-hint", "With so many comparisons, one may look certain by chance alone."])
     if any(row.seconds_per_thousand is None for row in results):
-        nodes.append(["p", "e5-hint", "No seconds stand where the vectors were there already."])
+        nodes.append(["p", "e5-hint", "There are no seconds where most vectors were known already."])
     if results and results[0].means[MAIN_METRIC].interval is None:
-        nodes.append(["p", "e5-hint", "There are too few queries for intervals: what was found may be chance."])
+        nodes.append(["p", "e5-hint", "There are too few queries for intervals: differences may be chance."])
     return nodes
+
+
+def _reason(row: FailedSetting) -> str:
+    """Why a setting failed, with what a visitor can do."""
+    if isinstance(row.error, BackendError | MissingDependencyError):
+        return message_for_visitor(for_menus(row.error, row.setting.dtype))
+    return message_for_visitor(row.error)
 
 
 def setting_name(setting: CorpusSetting) -> str:
@@ -143,17 +174,6 @@ def setting_name(setting: CorpusSetting) -> str:
     return ", ".join(parts)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 2 * _MINUTE:
-        return f"{seconds:.0f} s"
-    if seconds < 2 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds / _HOUR:.1f} h"
-
-
 def _left_out(bad_rows: Sequence[str]) -> list[Node]:
     if not bad_rows:
         return []
@@ -161,7 +181,7 @@ def _left_out(bad_rows: Sequence[str]) -> list[Node]:
     more = len(bad_rows) - _MAX_LISTED
     if more > 0:
         listed.append(["li", "e5-warning", f"and {more:,} more"])
-    return [["p", "e5-warning", f"{_count(len(bad_rows), 'row')} could not be read:"], ["ul", "", *listed]]
+    return [["p", "e5-warning", f"{count(len(bad_rows), 'row')} could not be read:"], ["ul", "", *listed]]
 
 
 def _explained(carrying: Sequence[CarryingWords]) -> str:
@@ -176,7 +196,7 @@ def _hit(rank: int, hit: SearchHit, carrying: CarryingWords | None, row_word: st
     head: Node = [
         "div",
         "e5-hit-head",
-        ["strong", "", f"{hit.score:.1f}".replace("-", _MINUS)],
+        ["strong", "", fixed(hit.score)],
         ["span", "", f"{rank} · {row_word} {hit.label}"],
     ]
     if carrying is None:
@@ -236,33 +256,17 @@ def _steps(values: NDArray[np.float64]) -> dict[int, str]:
     return marks
 
 
-def _verdict(row: SettingResult, base: str) -> str:
+def _difference(row: SettingResult, base: str) -> str:
     difference = row.difference
-    assert difference is not None  # as whoever asks has seen
-    value = f"{difference.difference:+.4f}".replace("-", _MINUS)
-    said = f"{setting_name(row.setting)}: nDCG@10 {value} from {base}"
+    assert difference is not None  # as the caller checks
+    change = f"{setting_name(row.setting)}: nDCG@10 {signed(difference.difference, 4)} from {base}"
     if difference.interval is None:
-        return f"{said}; too few queries to say whether that is chance."
+        return f"{change}; too few queries to say whether that is chance."
     low, high = difference.interval.low, difference.interval.high
-    ends = f"{low:+.4f} to {high:+.4f}".replace("-", _MINUS)
-    is_real = low > 0 or high < 0
-    sure = "hardly chance" if is_real else "may well be chance"
-    return f"{said} (95 % interval {ends}, p {difference.p_value:.3f}): {sure}."
-
-
-def _count(number: int, one: str, many: str | None = None) -> str:
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    certainty = "hardly chance" if low > 0 or high < 0 else "may well be chance"
+    ends = f"{signed(low, 4)} to {signed(high, 4)}"
+    return f"{change} (95 % interval {ends}, p {difference.p_value:.3f}): {certainty}."
 
 
 def _rate(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{1000 * seconds:.0f} ms" if seconds < 0.95 else f"{seconds:.1f} s"
-
-
-def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    more = len(listed) - _MAX_LISTED
-    return ", ".join(listed[:_MAX_LISTED]) + (f" and {more:,} more" if more > 0 else "")

@@ -32,7 +32,7 @@ from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_prompt_mode
 from e5studio.studio.formatting import shown
-from e5studio.studio.serving.downloads import DOWNLOADS, Downloads, FileDownload
+from e5studio.studio.serving.downloads import Downloads, FileDownload
 from e5studio.tokenization import replace_surrogates
 
 VectorEnding = Literal[".npy", ".parquet"]
@@ -58,9 +58,7 @@ class ImportedVectors:
     note: str
 
 
-def export_vectors(
-    embedded: EmbeddedCorpus, ending: VectorEnding, downloads: Downloads = DOWNLOADS
-) -> tuple[FileDownload, ...]:
+def export_vectors(embedded: EmbeddedCorpus, ending: VectorEnding, downloads: Downloads) -> tuple[FileDownload, ...]:
     """Files of the vectors, as the command line reads them too; give each to `downloads.add_file`.
 
     Args:

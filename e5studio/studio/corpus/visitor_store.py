@@ -1,7 +1,7 @@
-"""What the server keeps for one visitor, so that a page that is loaded again goes on where it stopped.
+"""The texts and vectors of each visitor, so that a reloaded page continues where it was.
 
-In memory, and the files that were brought on disk, under a token that nobody can guess: until the pages that opened
-it are forgotten (`serving.sessions`), an hour after the last use at most. Knows neither pages nor encoders.
+Held in memory (uploaded files on disk) under a token that nobody can guess, until the pages that opened it are
+forgotten (`serving.sessions`) or an hour after the last use. Knows neither pages nor encoders.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.serving.sessions import session_now
 
 _KEPT_SECONDS = 3600
-_LEAST_PAUSE = 1  # second between two looks for what is over
+_MIN_SWEEP_SECONDS = 1
 _MAX_BYTES = 1_000_000_000
-_EMPTY_BYTES = 4_096  # of a shelf with nothing on it, so that a million of them is not free
+_EMPTY_BYTES = 4_096  # of an empty store, so that a million of them are not free
 _TOKEN_BYTES = 24
 _POINTER_BYTES = 8
 
 
 class VisitorStore:
-    """The table, the corpus and the embedded corpus of one visitor, the latest of each, and vectors embedded so far.
+    """One visitor's latest table, pairs, corpus and embedded corpus, and the vectors embedded so far.
 
     Args:
         on_use: Called after each use, with whether memory was taken.
@@ -40,9 +40,9 @@ class VisitorStore:
 
     def __init__(self, on_use: Callable[[bool], None]) -> None:
         self.vectors = VectorStore(on_use=on_use)
-        self._turn = threading.Lock()
-        self._change = threading.Lock()
-        self._latest_work: threading.Event | None = None
+        self._job_lock = threading.Lock()
+        self._latest_lock = threading.Lock()
+        self._latest_stop: threading.Event | None = None
         self._on_use = on_use
         self._table: SourceTable | None = None
         self._pairs: SourceTable | None = None
@@ -56,78 +56,78 @@ class VisitorStore:
         return self._table
 
     @property
+    def pairs(self) -> SourceTable | None:
+        """The latest file of queries and answers."""
+        return self._pairs
+
+    @property
     def corpus(self) -> Corpus | None:
         """The latest choice of columns."""
         return self._corpus
 
     @property
     def embedded(self) -> EmbeddedCorpus | None:
-        """The latest that was embedded; of an older corpus, where the latest was not embedded yet."""
+        """The latest embedded corpus; an older one than `corpus` until that is embedded."""
         return self._embedded
 
     @property
     def n_bytes(self) -> int:
-        """Of all that is kept, texts and vectors that several things share counted once."""
+        """Bytes of everything here; shared texts and vectors count once."""
         embedded = self._embedded
         n_bytes = _EMPTY_BYTES + self._text_bytes + self.vectors.n_bytes
         if embedded is not None and not self.vectors.holds(embedded.vectors):
             n_bytes += embedded.vectors.nbytes
         return n_bytes
 
-    @property
-    def pairs(self) -> SourceTable | None:
-        """The latest file of queries and answers."""
-        return self._pairs
-
-    def keep_table(self, table: SourceTable) -> None:
-        """Keep a table in place of the one before, whose corpus and work end; its vectors stay while there is room."""
-        self.stop_work()
+    def set_table(self, table: SourceTable) -> None:
+        """Replace the table; drops its corpus and stops its jobs. Vectors stay while there is room."""
+        self.stop_job()
         self._table, self._corpus, self._embedded = table, None, None
         self._count()
 
-    def keep_pairs(self, pairs: SourceTable | None) -> None:
-        """Keep queries and answers in place of those before."""
+    def set_pairs(self, pairs: SourceTable | None) -> None:
+        """Replace the queries and answers."""
         self._pairs = pairs
         self._count()
 
+    def set_corpus(self, corpus: Corpus) -> None:
+        """Replace the corpus; the embedded corpus stays."""
+        if corpus is not self._corpus:
+            self._corpus = corpus
+            self._count()
+
+    def set_embedded(self, embedded: EmbeddedCorpus) -> None:
+        """Replace the embedded corpus."""
+        self._embedded = embedded
+        self._count()
+
     def clear(self) -> None:
-        """Keep nothing any more, and stop what works on it."""
-        self.stop_work()
+        """Drop everything and stop the running job."""
+        self.stop_job()
         self._table = self._pairs = self._corpus = self._embedded = None
         self.vectors.clear()
         self._count()
 
-    def stop_work(self) -> None:
-        """Have the work that runs end at its next step."""
-        if self._latest_work is not None:
-            self._latest_work.set()
-
-    def keep_corpus(self, corpus: Corpus) -> None:
-        """Keep a corpus in place of the one before."""
-        self._corpus = corpus
-        self._count()
-
-    def keep_embedded(self, embedded: EmbeddedCorpus) -> None:
-        """Keep an embedded corpus in place of the one before."""
-        self._embedded = embedded
-        self._count()
+    def stop_job(self) -> None:
+        """Ask the running job to end at its next step."""
+        if self._latest_stop is not None:
+            self._latest_stop.set()
 
     @contextmanager
-    def work(self) -> Iterator[threading.Event]:
-        """One work at a time on the vectors; whoever comes next stops the one before and waits until it has ended.
+    def job(self) -> Iterator[threading.Event]:
+        """Run one job on the vectors at a time: a new one stops the one before and waits until it has ended.
 
-        A page that is loaded again begins anew while its former work does not know yet that nobody waits for it; both
-        at once would embed the same texts twice.
+        A reloaded page starts over while its former job still runs; both together would embed the same texts twice.
 
         Yields:
-            An event that is set when this work is to stop.
+            An event that is set when this job should stop.
         """
-        mine = threading.Event()
-        with self._change:
-            self.stop_work()
-            self._latest_work = mine
-        with self._turn:
-            yield mine
+        stop = threading.Event()
+        with self._latest_lock:
+            self.stop_job()
+            self._latest_stop = stop
+        with self._job_lock:
+            yield stop
 
     def _count(self) -> None:
         corpora = [self._corpus, self._embedded.corpus if self._embedded else None]
@@ -141,24 +141,24 @@ class VisitorStore:
 
 
 @dataclass
-class _Place:
-    """A shelf among the others, the files that lie on it, and the pages that opened it."""
+class _Entry:
+    """A store with its expiry, its files, and the pages that opened it."""
 
     store: VisitorStore
-    ends: float
+    expires: float
     n_bytes: int
     files: set[Path] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
 
 
 class VisitorStores:
-    """Keeps the shelves of all visitors; the one unused for longest leaves where all would take too much memory.
+    """The stores of all visitors; drops the least recently used where they take too much memory.
 
     Args:
-        max_bytes: Of all shelves. The one that grows stays even if it alone takes more.
-        kept_seconds: How long after its last use one is kept at most.
+        max_bytes: Of all stores. The one that grows stays even if it alone takes more.
+        kept_seconds: How long after its last use a store is dropped.
         clock: Seconds that never go back.
-        session: Tells which page opens a shelf now.
+        session: Gives the page that opens a store now.
     """
 
     def __init__(
@@ -173,116 +173,125 @@ class VisitorStores:
         self._clock = clock
         self._session = session
         self._lock = threading.RLock()
-        self._places: OrderedDict[str, _Place] = OrderedDict()  # least recently used first
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
         self._n_bytes = 0
         self._sweeper: threading.Timer | None = None
 
     @property
     def n_bytes(self) -> int:
-        """Of all that is kept."""
+        """Bytes of all stores."""
         return self._n_bytes
 
-    def open(self, token: object = None) -> tuple[str, VisitorStore]:
-        """A visitor's shelf and its token; a new one where the token is none of ours, or no longer."""
+    def get(self, token: object) -> VisitorStore | None:
+        """The store of a token, or None where it is unknown or expired. A use, so it expires later."""
         with self._lock:
-            self._forget_unused()
-            if not isinstance(token, str) or token not in self._places:
-                token = self._add()
+            self._drop_expired()
+            if not isinstance(token, str) or token not in self._entries:
+                return None
             self._note_use(token, is_larger=False)
-            place, session = self._places[token], self._session()
-            if session is not None:
-                place.sessions.add(session)
-            return token, place.store
+            return self._entries[token].store
 
-    def keep_file(self, token: object, path: Path) -> tuple[str, VisitorStore]:
-        """As `open`; the file, if it is one, is deleted with the shelf, unless it lies on another, too."""
+    def embedded(self, token: object) -> EmbeddedCorpus | None:
+        """The embedded corpus of a token, or None where there is none."""
+        store = self.get(token)
+        return None if store is None else store.embedded
+
+    def open_or_create(self, token: object = None) -> tuple[str, VisitorStore]:
+        """The store of a token, or a new store with a new token; it now belongs to the current page as well."""
         with self._lock:
-            token, store = self.open(token)
-            if path.is_file():
-                self._places[token].files.add(path)
-            return token, store
+            store = self.get(token)
+            known = token if store is not None and isinstance(token, str) else self._add()
+            entry, session = self._entries[known], self._session()
+            if session is not None:
+                entry.sessions.add(session)
+            return known, entry.store
+
+    def add_file(self, token: str, path: Path) -> None:
+        """Delete this file together with the store, unless another store has it too."""
+        with self._lock:
+            if token in self._entries and path.is_file():
+                self._entries[token].files.add(path)
 
     def has_file(self, path: Path) -> bool:
-        """Whether a file lies on a shelf."""
+        """Whether a file belongs to a store."""
         with self._lock:
-            return any(path in place.files for place in self._places.values())
+            return any(path in entry.files for entry in self._entries.values())
 
     def forget(self, token: object) -> None:
-        """Forget a visitor's shelf; nothing happens where there is none."""
+        """Drop a visitor's store, if there is one."""
         with self._lock:
-            if isinstance(token, str) and token in self._places:
-                self._places[token].store.clear()  # whatever still works for it holds the shelf
+            if isinstance(token, str) and token in self._entries:
+                self._entries[token].store.clear()  # a running job still holds the store
                 self._drop(token)
 
     def forget_session(self, session: str) -> None:
-        """Forget the shelves that this page opened, and no other that is still known, such as the same page anew."""
+        """Drop the stores of this page, but those that another open page has too, such as the same page reloaded."""
         with self._lock:
-            for token, place in list(self._places.items()):
-                if session in place.sessions:
-                    place.sessions.remove(session)
-                    if not place.sessions:
+            for token, entry in list(self._entries.items()):
+                if session in entry.sessions:
+                    entry.sessions.remove(session)
+                    if not entry.sessions:
                         self.forget(token)
 
     def sweep(self) -> None:
-        """Forget what is over; runs by itself, so that nothing stays where nobody comes any more."""
+        """Drop expired stores; runs on a timer, so that nothing stays where no visitor comes any more."""
         with self._lock:
             self._sweeper = None
-            self._forget_unused()
-            if self._places:
+            self._drop_expired()
+            if self._entries:
                 self._sweep_later()
 
     def _add(self) -> str:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._places[token] = _Place(VisitorStore(lambda is_larger: self._note_use(token, is_larger)), 0, 0)
+        self._entries[token] = _Entry(VisitorStore(lambda is_larger: self._note_use(token, is_larger)), 0, 0)
         self._note_use(token, is_larger=True)
         self._sweep_later()
         return token
 
     def _note_use(self, token: str, is_larger: bool) -> None:
         with self._lock:
-            place = self._places.get(token)
-            if place is None:  # forgotten while its work goes on
+            entry = self._entries.get(token)
+            if entry is None:  # forgotten while its job runs
                 return
-            self._places.move_to_end(token)
-            place.ends = self._clock() + self._kept_seconds
+            self._entries.move_to_end(token)
+            entry.expires = self._clock() + self._kept_seconds
             if is_larger:
-                self._n_bytes += place.store.n_bytes - place.n_bytes
-                place.n_bytes = place.store.n_bytes
+                self._n_bytes += entry.store.n_bytes - entry.n_bytes
+                entry.n_bytes = entry.store.n_bytes
                 self._make_room()
 
     def _make_room(self) -> None:
-        while self._n_bytes > self._max_bytes and len(self._places) > 1:
-            self._drop(next(iter(self._places)))
+        while self._n_bytes > self._max_bytes and len(self._entries) > 1:
+            self._drop(next(iter(self._entries)))
 
-    def _forget_unused(self) -> None:
-        while self._places:
-            token, place = next(iter(self._places.items()))
-            if place.ends > self._clock():
+    def _drop_expired(self) -> None:
+        while self._entries:
+            token, entry = next(iter(self._entries.items()))
+            if entry.expires > self._clock():
                 return
             self._drop(token)
 
     def _drop(self, token: str) -> None:
-        place = self._places.pop(token)
-        self._n_bytes -= place.n_bytes
-        # Gradio keeps one copy of equal files.
-        for path in place.files.difference(*(other.files for other in self._places.values())):
-            with suppress(OSError):  # somebody else may be at it, and what can be forgotten goes on being forgotten
+        entry = self._entries.pop(token)
+        self._n_bytes -= entry.n_bytes
+        # Gradio stores equal files once.
+        for path in entry.files.difference(*(other.files for other in self._entries.values())):
+            with suppress(OSError):  # another program may hold it open, and the rest must still be dropped
                 path.unlink()
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
-            ends = next(iter(self._places.values())).ends
-            self._sweeper = threading.Timer(max(ends - self._clock(), _LEAST_PAUSE), self.sweep)
+            expires = next(iter(self._entries.values())).expires
+            self._sweeper = threading.Timer(max(expires - self._clock(), _MIN_SWEEP_SECONDS), self.sweep)
             self._sweeper.daemon = True
             self._sweeper.start()
 
 
 VISITOR_STORES = VisitorStores()
-"""Of this process. Visitors share it and cannot meet in it: only its own page knows a shelf's token."""
 
 
 def _size(cell: object) -> int:
-    """Bytes of a cell; what it is called is shared with others, what is shown of it is not."""
+    """Bytes of a cell; the name of its kind is shared with others, the text shown for it is not."""
     return sys.getsizeof(cell) + (sys.getsizeof(cell.shown) if isinstance(cell, NotText) else 0)
 
 

@@ -202,7 +202,7 @@ _N_SHOWN = 5 + 4 * diagnosis_words.MAX_FINDINGS
 def _subject(source: Source, result: ScoreResult | None, token: str) -> Subject:
     if source == "scores" and result is not None:
         return subject_of_scores(result)
-    embedded = VISITOR_STORES.open(token)[1].embedded if source == "corpus" else None
+    embedded = VISITOR_STORES.embedded(token) if source == "corpus" else None
     if embedded is None:
         raise TextError(_NOTHING[source])
     return subject_of_corpus(embedded)
@@ -222,7 +222,7 @@ def _keep_current(result: ScoreResult | None, token: str, diagnosed: Diagnosed |
 def _current_key(source: Source, result: ScoreResult | None, token: str) -> str | None:
     if source == "scores":
         return None if result is None else result.key
-    embedded = VISITOR_STORES.open(token)[1].embedded
+    embedded = VISITOR_STORES.embedded(token)
     return None if embedded is None else embedded.key
 
 
@@ -233,6 +233,6 @@ def _pick(event: gr.EventData, result: ScoreResult | None, token: str, diagnosed
         return gr.skip()
     if diagnosed.source == "scores":
         return map_text.point(result, name) if result is not None and _is_of(diagnosed, result) else gr.skip()
-    embedded = VISITOR_STORES.open(token)[1].embedded
+    embedded = VISITOR_STORES.embedded(token)
     row = row_of_label(embedded.corpus, name) if embedded is not None and embedded.key == diagnosed.of else None
     return gr.skip() if embedded is None or row is None else corpus_words.point(embedded.corpus, row, [])

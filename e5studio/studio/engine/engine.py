@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 from e5studio.backends import BackendName, DType
+from e5studio.cache import CachedEncoder, VectorCache, vector_keys
 from e5studio.encode_report import EncodeReport
 from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
@@ -100,9 +101,8 @@ class Engine:
                 prompt_arguments(meta.prompt_kind, prompt_mode, side, request.instruction) for side, _ in sides
             ]
             spec = encoder.spec
-            known = _known_vectors(before, spec.fingerprint)
             vectors, reports, n_embedded = _embed_sides(
-                encoder, [box.texts for _, box in sides], arguments, known, stage
+                CachedEncoder(encoder, _cache_of(before)), [box.texts for _, box in sides], arguments, stage
             )
         columns = vectors if is_self else vectors[len(queries) :]
         scores = score_matrix(vectors[: len(queries)], columns)
@@ -235,7 +235,8 @@ class Engine:
             self.check(texts, what)
         sides = list(lists.values())
         with self.encoder(offered(model), ignore_progress, dtype, backend) as encoder:
-            vectors, reports, _ = _embed_sides(encoder, sides, arguments, {}, ignore_progress)
+            cached = CachedEncoder(encoder, VectorCache())
+            vectors, reports, _ = _embed_sides(cached, sides, arguments, ignore_progress)
         borders = list(itertools.accumulate(map(len, sides)))[:-1]
         return np.split(vectors, borders), reports
 
@@ -261,14 +262,14 @@ class Engine:
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
         with self.encoder(result.meta, stage, asked.dtype, asked.backend) as encoder:
-            known = _known_vectors([result], encoder.spec.fingerprint)
+            cached = CachedEncoder(encoder, _cache_of([result]))
             for number, prompt in enumerate(prompts):
 
                 def tell(share: float | None, words: str, before: int = number) -> None:
                     stage((before + (share or 0)) / len(prompts), words)
 
                 arguments: list[PromptArguments] = [{"prompt": prompt}] * len(sides)
-                vectors.append(_embed_sides(encoder, sides, arguments, known, tell)[0])
+                vectors.append(_embed_sides(cached, sides, arguments, tell)[0])
         return vectors
 
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
@@ -288,48 +289,35 @@ class Engine:
         return queries, queries if is_self else passages, is_self
 
 
-def _known_vectors(results: Sequence[ScoreResult], fingerprint: str) -> dict[tuple[str, str], FloatArray]:
-    """(prompt, text) -> vector, of the results that the same encoder made."""
-    known: dict[tuple[str, str], FloatArray] = {}
+def _cache_of(results: Sequence[ScoreResult]) -> VectorCache:
+    """The vectors of some results; their keys tell encoders and prompts apart."""
+    cache = VectorCache()
     for result in results:
-        if result.fingerprint != fingerprint:
-            continue
-        boxes = [result.queries] if result.is_self else [result.queries, result.passages]
-        pairs = [
-            (report.prompt.text, text) for box, report in zip(boxes, result.reports, strict=True) for text in box.texts
+        sides = [result.queries] if result.is_self else [result.queries, result.passages]
+        keys = [
+            key
+            for side, report in zip(sides, result.reports, strict=True)
+            for key in vector_keys(result.fingerprint, report.prompt.text, side.texts)
         ]
-        known |= zip(pairs, result.vectors, strict=True)
-    return known
+        cache.put_many(dict(zip(keys, result.vectors, strict=True)))
+    return cache
 
 
 def _embed_sides(
-    encoder: E5Encoder,
-    sides: Sequence[Sequence[str]],
-    arguments: Sequence[PromptArguments],
-    known: dict[tuple[str, str], FloatArray],
-    stage: OnStage,
+    cached: CachedEncoder, sides: Sequence[Sequence[str]], arguments: Sequence[PromptArguments], stage: OnStage
 ) -> tuple[FloatArray, tuple[EncodeReport, ...], int]:
     """Vectors of all sides below each other, a report of each, and how many texts were embedded."""
-    prepared = [encoder.prepare(texts, **prompt) for texts, prompt in zip(sides, arguments, strict=True)]
-    places = [
-        [place for place, text in enumerate(texts) if (side.report.prompt.text, text) not in known]
-        for texts, side in zip(sides, prepared, strict=True)
-    ]
-    n_new = sum(map(len, places))
-    n_done = 0
+    prepared = [cached.encoder.prepare(texts, **prompt) for texts, prompt in zip(sides, arguments, strict=True)]
+    n_new = [cached.n_missing(texts, side.report.prompt) for texts, side in zip(sides, prepared, strict=True)]
     vectors: list[FloatArray] = []
-    for texts, side, new in zip(sides, prepared, places, strict=True):
-        rows, row_of_place = np.unique(side.rows[new], return_inverse=True)
+    for number, (texts, side) in enumerate(zip(sides, prepared, strict=True)):
 
-        def tell(done: int, of: int, before: int = n_done, share: int = len(new)) -> None:
-            stage((before + done / of * share) / n_new, "Reading the texts")
+        def on_progress(done: int, of: int, before: int = sum(n_new[:number]), share: int = n_new[number]) -> None:
+            if share:
+                stage((before + done / of * share) / sum(n_new), "Reading the texts")
 
-        fresh = encoder.embed_rows(side, rows, on_progress=tell)
-        found = dict(zip(new, fresh[row_of_place], strict=True))
-        prompt = side.report.prompt.text
-        vectors += [found[place] if place in found else known[prompt, text] for place, text in enumerate(texts)]
-        n_done += len(new)
-    return np.stack(vectors), tuple(side.report for side in prepared), n_new
+        vectors.append(cached.embed_prepared(side, texts, on_progress=on_progress))
+    return np.concatenate(vectors), tuple(side.report for side in prepared), sum(n_new)
 
 
 def _check_not_empty(queries: TextList, passages: TextList, is_self: bool, labels: SideLabels) -> None:

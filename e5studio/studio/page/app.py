@@ -14,7 +14,7 @@ from e5studio.default_model import ModelChoice
 from e5studio.studio.api.endpoints import publish
 from e5studio.studio.code.tab import listen_code, render_code
 from e5studio.studio.compare.tab import listen_compare, render_compare
-from e5studio.studio.corpus.tab import listen_corpus, render_corpus
+from e5studio.studio.corpus.tab import CorpusTab
 from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from e5studio.studio.diagnose.tab import listen_diagnose, render_diagnose
 from e5studio.studio.engine.engine import Engine
@@ -111,7 +111,7 @@ class _Page:
                 with gr.Tab("Compare", id="compare"):
                     self.compare = render_compare(choice.name)
                 with gr.Tab("Corpus", id="corpus"):
-                    self.corpus = render_corpus()
+                    self.corpus = CorpusTab(services)
                 with gr.Tab("Diagnose", id="diagnose") as self.diagnose_page:
                     self.diagnose = render_diagnose()
                 with gr.Tab("Code", id="code"):
@@ -129,7 +129,7 @@ class _Page:
         self.map.connect(result)
         form.score.click(self.scores.why.on_stop, **UNQUEUED)
         listen_compare(self.compare, form, engine, result)
-        changed = listen_corpus(self.corpus, form, engine)
+        changed = self.corpus.connect(form)
         self._sharing.connect()
         scored = self._connect_score()
         listen_code(self.code, scored, form, result)

@@ -24,7 +24,7 @@ def make_corpus(texts=TEXTS, lines=None, **more):
     return Corpus("faq.csv", tuple(texts), tuple(lines or range(2, 2 + len(texts))), **more)
 
 
-def ignore(news):
+def ignore(progress):
     return None
 
 
@@ -40,7 +40,7 @@ def setting():
 
 @pytest.fixture
 def embed(engine, corpus, setting):
-    def embed_with(of=None, under=None, kept=None, on_news=ignore):
-        return embed_corpus(engine, of or corpus, under or setting, kept or VectorStore(), on_news)
+    def embed_with(of=None, under=None, store=None):
+        return embed_corpus(engine, of or corpus, under or setting, store or VectorStore(), ignore)
 
     return embed_with

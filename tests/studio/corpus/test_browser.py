@@ -99,7 +99,7 @@ def test_a_person_brings_a_file_embeds_searches_and_looks_at_the_map(open_page, 
     table = pyarrow.parquet.read_table(tmp_path / "vectors.parquet")
     np.testing.assert_allclose(np.stack(table["vector"].to_pylist()), documents, atol=1e-5)
 
-    page.get_by_text("Bring vectors that you have already").click()
+    page.get_by_text("Upload existing embeddings").click()
     upload(page, (tmp_path / "vectors.parquet").read_bytes(), "vectors.parquet", "#e5-bring-file")
     expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of papers.csv embedded with e5-small-v2.")
     search(page, "who sends letters")
@@ -111,15 +111,15 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
     embedded = []
     real = corpus_tab.embed_corpus
 
-    def slow(engine, corpus, setting, kept, on_news):
-        def news(told):
-            if told.n_done:
-                embedded.append(told.n_done)
-            on_news(told)
-            if told.n_done:
+    def slow(engine, corpus, setting, store, on_progress):
+        def report(progress):
+            if progress.n_done:
+                embedded.append(progress.n_done)
+            on_progress(progress)
+            if progress.n_done:
                 held_up.wait(20)
 
-        return real(engine, corpus, setting, kept, news)
+        return real(engine, corpus, setting, store, report)
 
     monkeypatch.setattr(corpus_tab, "embed_corpus", slow)
     page = open_page()
@@ -132,14 +132,14 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
     expect(page.locator("#e5-embed-status")).to_contain_text("of 400 texts")
     page.locator("#e5-embed-stop").click()
     held_up.set()
-    expect(page.locator("#e5-embed-status .e5-hint")).to_contain_text("Stopped. What was embedded is kept")
+    expect(page.locator("#e5-embed-status .e5-hint")).to_contain_text("Stopped. Vectors computed so far stay")
     before = max(embedded)
     assert 0 < before < 400
 
     reload(page)
     open_corpus(page)
     expect(page.locator("#e5-corpus-said")).to_contain_text("a.txt: 400 rows")
-    expect(page.locator("#e5-embed-status")).to_contain_text("not embedded twice")
+    expect(page.locator("#e5-embed-status")).to_contain_text("not computed again")
     embed(page)
     expect(page.locator("#e5-embed-status")).to_contain_text(f"{before} vectors were there already.")
 
@@ -209,7 +209,7 @@ def test_a_new_file_leaves_nothing_of_the_one_before(open_page):
     expect(page.locator("#e5-text-column input")).to_have_value("subject")
     page.locator("#e5-title-column input").click()
     page.get_by_role("option", name="none", exact=True).click()
-    expect(page.locator("#e5-embed-status")).to_contain_text("Other columns were chosen since")
+    expect(page.locator("#e5-embed-status")).to_contain_text("You chose other columns")
     page.locator("#e5-paste textarea").fill("one\ntwo")
     page.locator("#e5-use-paste").click()
     expect(page.locator("#e5-chosen")).to_contain_text("2 texts")
@@ -269,11 +269,11 @@ def test_a_result_that_comes_late_is_not_shown_beside_other_texts(open_page, hel
     page.locator("#e5-use-paste").click()
     expect(page.locator("#e5-chosen")).to_contain_text("2 texts")
     held_up.set()
-    expect(page.locator("#e5-embed-status")).to_contain_text("other texts have come meanwhile")
+    expect(page.locator("#e5-embed-status")).to_contain_text("the texts were replaced")
     expect(page.locator("#e5-found")).to_have_count(0)
 
 
-def test_a_shelf_that_is_gone_gets_a_new_key(open_page):
+def test_a_store_that_is_gone_gets_a_new_key(open_page):
     page = open_page()
     open_corpus(page)
     VISITOR_STORES.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))
@@ -283,7 +283,7 @@ def test_a_shelf_that_is_gone_gets_a_new_key(open_page):
     embed(page)
 
 
-def test_forgetting_leaves_nothing_on_the_server(open_page):
+def test_deleting_leaves_nothing_on_the_server(open_page):
     page = open_page()
     open_corpus(page)
     before = VISITOR_STORES.n_bytes
@@ -294,7 +294,7 @@ def test_forgetting_leaves_nothing_on_the_server(open_page):
     embed(page)
     assert VISITOR_STORES.n_bytes > before + 30 * 384 * 4
     page.locator("#e5-forget").click()
-    expect(page.locator("#e5-embed-status")).to_contain_text("Forgotten")
+    expect(page.locator("#e5-embed-status")).to_contain_text("Deleted")
     expect(page.locator("#e5-found")).to_have_count(0)
     assert VISITOR_STORES.n_bytes <= before + 10_000
     assert not list(folder.rglob("thirty.txt"))
@@ -330,7 +330,7 @@ def test_nothing_of_corpus_shuts_people_out_and_texts_stay_texts(open_page, them
     box = point.bounding_box()
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator("#e5-corpus-point")).to_contain_text("Nearest in all dimensions")
-    for title in ("Measure with known answers", "Bring vectors that you have already", "How the file is read"):
+    for title in ("Measure with known answers", "Upload existing embeddings", "How the file is read"):
         page.get_by_text(title).click()
     assert_no_barrier()
     assert page.locator("#e5-found img, #e5-found script, #e5-preview img").count() == 0

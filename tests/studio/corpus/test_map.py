@@ -96,7 +96,7 @@ class TestPlaces:
 
     def test_umap_is_judged_by_the_true_neighbours_though_it_looks_at_fewer(self, some):
         found = place_corpus(some, MapSettings("umap", n_neighbors=3))
-        near = map.nearest_neighbours(some.vectors, n_neighbors=5)
+        near = corpus_map.nearest_neighbours(some.vectors, n_neighbors=5)
         assert found.kept == pytest.approx(kept_neighbours(near, found.coordinates).mean())
 
     @pytest.mark.parametrize("n", [1, 2, 3])
@@ -287,7 +287,7 @@ class TestDrawing:
 def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
     n = 50_000
     large = embedded(n, dim=3, texts=("word " * 200,) * n)
-    placed = map.CorpusMap(large.key, "pca", np.zeros((n, n_dims), np.float32), (), "", None, 0.0, 0)
+    placed = corpus_map.CorpusMap(large.key, "pca", np.zeros((n, n_dims), np.float32), (), "", None, 0.0, 0)
     figure, _ = draw_corpus_map(large, placed, "tokens", hits=[1])
     assert figure["data"][0]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
     assert len(figure["hover"]["traces"][0][0][1]) <= 81
@@ -299,7 +299,7 @@ def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
 def test_over_a_crowd_lines_and_rings_are_drawn_last_and_by_webgl():
     n = 3_000
     large = embedded(n, dim=3)
-    placed = map.CorpusMap(large.key, "pca", large.vectors[:, :2], (), "", None, 0.0, 0)
+    placed = corpus_map.CorpusMap(large.key, "pca", large.vectors[:, :2], (), "", None, 0.0, 0)
     figure, _ = draw_corpus_map(large, placed, hits=[1], picked=2)
     assert [trace["mode"] for trace in figure["data"]] == ["markers", "lines", "markers+text"]
     assert {trace["type"] for trace in figure["data"]} == {"scattergl"}  # it hides whatever is drawn otherwise

@@ -8,6 +8,7 @@ from e5studio.errors import FileFormatError, TextError
 from e5studio.studio.corpus import selection
 from e5studio.studio.corpus.evaluate_panel import measured_settings
 from e5studio.studio.corpus.selection import (
+    CorpusChoice,
     answer_column,
     check_machine,
     chosen_corpus,
@@ -31,29 +32,30 @@ PAIRS = SourceTable("pairs.csv", ("query", "corpus-id"), (("a", "b", "nobody"), 
 
 @pytest.fixture
 def store():
-    found = VisitorStores().open()[1]
-    found.keep_table(TABLE)
-    return found
+    store = VisitorStores().open_or_create()[1]
+    store.set_table(TABLE)
+    return store
 
 
 def test_a_gpu_that_is_lent_for_seconds_embeds_no_corpus(monkeypatch):
     check_machine()
     monkeypatch.setattr(selection, "is_zero_gpu", lambda: True)
-    with pytest.raises(LimitError, match="machine of your own"):
+    with pytest.raises(LimitError, match="your own machine"):
         check_machine()
 
 
 def test_nothing_is_chosen_without_a_file():
     with pytest.raises(TextError, match="Choose a file"):
-        chosen_corpus(VisitorStores().open()[1], None, None, None)
+        chosen_corpus(VisitorStores().open_or_create()[1], None, None, None)
 
 
 def test_the_corpus_stays_the_same_as_long_as_the_choice_does(store):
     first = chosen_corpus(store, "text", "title", None)
+    assert store.corpus is None, "it only reads"
+    store.set_corpus(first)
     assert chosen_corpus(store, "text", "title", None) is first
-    assert store.corpus is first
     assert first.documents == ("One first text", "Two second text")
-    other = chosen_corpus(store, "text", None, None)
+    other = CorpusChoice(ENGLISH, "retrieval", "", "text", None, None).set_corpus(store)
     assert other is not first
     assert store.corpus is other
     assert chosen_corpus(store, None, None, None) is other  # the guess is the text column

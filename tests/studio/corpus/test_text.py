@@ -13,7 +13,7 @@ from e5studio.prompts import Prompt
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.charts import draw_evaluation
 from e5studio.studio.corpus.corpus import Corpus
-from e5studio.studio.corpus.embedding import EmbeddingNews, embed_corpus
+from e5studio.studio.corpus.embedding import EmbeddingProgress, embed_corpus
 from e5studio.studio.corpus.evaluation import FailedSetting, measure
 from e5studio.studio.corpus.pairs import Pairs
 from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult, carrying_words, search_corpus
@@ -77,16 +77,9 @@ def test_whether_titles_are_embedded_is_said(corpus):
 
 
 def test_news_tell_counts_speed_and_time():
-    assert corpus_text.news(EmbeddingNews("Loading x", None, 0, 9)) == "Loading x"
-    told = corpus_text.news(EmbeddingNews("Embedding", 0.5, 1200, 50_000, 310.4, 157.0))
+    assert corpus_text.embedding_progress(EmbeddingProgress("Loading x", None, 0, 9)) == "Loading x"
+    told = corpus_text.embedding_progress(EmbeddingProgress("Embedding", 0.5, 1200, 50_000, 310.4, 157.0))
     assert told == "Embedding, 1,200 of 50,000 texts, 310 a second, 3 min left"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(0.234, "0.2 s"), (61, "61 s"), (600, "10 min"), (9000, "2.5 h"), (119.7, "120 s")]
-)
-def test_durations(seconds, said):
-    assert corpus_text.duration(seconds) == said
 
 
 def test_what_was_embedded_is_told_with_its_prompt(embedded):
@@ -140,7 +133,8 @@ def test_of_a_long_passage_the_part_that_carries_the_score_is_shown():
 
 
 def test_a_measurement_is_told_with_what_failed_and_how_sure_it_is(measured):
-    said = words_of(corpus_text.measured(measured))
+    assert words_of(corpus_text.measured(measured)) == "Measured 3 settings on 12 queries."
+    said = words_of(corpus_text.verdict(measured))
     assert "12 queries with known answers" in said
     assert "lines 7" in said
     assert "e5-large-v2: " in said
@@ -151,8 +145,8 @@ def test_a_measurement_is_told_with_what_failed_and_how_sure_it_is(measured):
 
 def test_the_table_of_settings_holds_the_figures(measured):
     table = evaluation_table(measured)
-    titles = [column["title"] for column in table["columns"]]
-    for cells, row in zip(table["rows"], measured.rows, strict=True):
+    titles = [column["title"] for column in table.columns]
+    for cells, row in zip(table.rows, measured.rows, strict=True):
         assert len(cells) == len(titles)
         if isinstance(row, FailedSetting):
             assert set(cells[1:]) == {None}
@@ -160,12 +154,12 @@ def test_the_table_of_settings_holds_the_figures(measured):
         assert cells[1] == pytest.approx(row.means["ndcg_at_10"].value, abs=1e-6)
         assert cells[titles.index("Recall@5")] == pytest.approx(row.means["recall_at_5"].value, abs=1e-6)
     figure = draw_evaluation(measured)
-    assert figure["data"][0]["x"] == pytest.approx([row[1] for row in table["rows"][:2]], abs=1e-6)
+    assert figure["data"][0]["x"] == pytest.approx([row[1] for row in table.rows[:2]], abs=1e-6)
     assert all(length >= 0 for length in figure["data"][0]["error_x"]["arrayminus"])
 
 
 def test_names_of_files_columns_and_settings_stay_texts():
     table = SourceTable(NASTY[2], tuple(NASTY), tuple((text,) for text in NASTY), (2,))
-    assert preview_table(table)["rows"] == [[2, *NASTY[:8]]]
+    assert preview_table(table).rows == [[2, *NASTY[:8]]]
     setting = corpus_setting("intfloat/multilingual-e5-large-instruct", "retrieval", NASTY[2])
     assert NASTY[2] in corpus_text.setting_name(setting)

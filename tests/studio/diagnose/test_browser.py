@@ -90,7 +90,7 @@ def test_a_corpus_is_diagnosed_and_forgotten(open_page):
     expect(finding(page, "Copies")).to_be_visible()
     page.get_by_role("tab", name="Corpus").click()
     page.locator("#e5-forget").click()
-    expect(page.locator("#e5-embed-status")).to_contain_text("Forgotten")
+    expect(page.locator("#e5-embed-status")).to_contain_text("Deleted")
     page.get_by_role("tab", name="Diagnose").click()
     expect(page.locator(".e5-finding:visible")).to_have_count(0)
     expect(page.locator("#e5-cosines .js-plotly-plot")).to_be_hidden()

@@ -331,7 +331,7 @@ class TestFiles:
 
         session = visit(address, bring)
         VISITOR_STORES.forget_session(session)
-        assert not any(session in place.sessions for place in VISITOR_STORES._places.values())
+        assert not any(session in entry.sessions for entry in VISITOR_STORES._entries.values())
 
     def test_only_who_knows_its_token_finds_a_corpus_again(self, address):
         async def bring(visitor):
