@@ -206,7 +206,7 @@ def test_texts_stay_texts(engine):
     texts = "\n".join(NASTY)
     found = compare(engine, replace(ASKED, queries=texts, passages=texts), replace(ASKED, prompt_mode="none"))
     for figure in (draw_differences(found), draw_bump(found, 2), draw_shifts(found, shifts(found))):
-        drawn = json.dumps([figure["data"], figure["layout"], figure["themes"], figure["narrow"]])
+        drawn = json.dumps([figure["data"], figure["layout"], figure["narrow"]])
         assert "<img" not in drawn
         assert "<script" not in drawn
         assert "$" not in drawn

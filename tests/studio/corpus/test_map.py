@@ -252,8 +252,6 @@ class TestDrawing:
         assert "Rings mark the 2 hits" in caption
         _, caption = draw_corpus_map(some, placed, hits=list(range(60)))
         assert "Rings mark the best 50" in caption
-        for theme in figure["themes"].values():
-            assert len(theme["data"]) == len(figure["data"])
 
     def test_a_picked_text_is_joined_to_its_true_neighbours(self, some, placed):
         order = (some.vectors @ some.vectors[4]).argsort()[::-1][1:6].tolist()
