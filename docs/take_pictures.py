@@ -105,7 +105,8 @@ def take_corpus(page: Page) -> None:
     page.wait_for_timeout(500)
     page.locator("#e5-results").screenshot(path=HERE / "diagnose.png")
     page.get_by_role("tab", name="Code").click()
-    page.locator(".e5-program-choice").get_by_text("transformers", exact=True).click()
+    page.locator("#e5-code-target").get_by_text("transformers", exact=True).click()
+    page.locator("#e5-code .cm-content").get_by_text("import AutoModel").wait_for()
     page.locator("#e5-results").screenshot(path=HERE / "code.png")
 
 

@@ -17,7 +17,7 @@ from e5studio.studio.charts.figure import Figure, named, plot_text, typed
 from e5studio.studio.charts.matrix import COLOUR_BAR, colour_range, difference_map, outlines
 from e5studio.studio.charts.palette import number_colours
 from e5studio.studio.charts.points import role_groups, scatter_map
-from e5studio.studio.compare.comparison import Comparison, PromptGrid, Shift, prompt_name
+from e5studio.studio.compare.comparison import PROMPT_NAMES, Comparison, PromptGrid, Shift
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult, best_passages
 from e5studio.studio.formatting import fixed, shown
@@ -290,7 +290,7 @@ def _small_numbers(cell: GridCell, index: int, span: tuple[float, float]) -> Fig
         "mode": "text",
         "x": list(range(n_columns)) * n_rows,
         "y": np.repeat(np.arange(n_rows), n_columns).tolist(),
-        "text": ["" if np.isnan(score) else fixed(score) for score in cell.scores.ravel()],
+        "text": ["" if np.isnan(score) else fixed(float(score)) for score in cell.scores.ravel()],
         "textfont": {"size": 11, "color": number_colours(cell.scores, "score", span)},
         "hoverinfo": "skip",
         "showlegend": False,
@@ -368,8 +368,8 @@ def draw_grid(grid: PromptGrid) -> Figure:
     usual = grid.usual
     cells = [
         GridCell(
-            f"queries: {prompt_name(cell.left)}",
-            f"passages: {prompt_name(cell.right)}",
+            f"queries: {PROMPT_NAMES[cell.left]}",
+            f"passages: {PROMPT_NAMES[cell.right]}",
             cell.scores,
             best_passages(cell.scores, usual.is_self),
         )

@@ -150,7 +150,7 @@ def _layout(axis: str, counted: str, mark: float, mark_name: str, anchor: str) -
 
 def draw_cosines(diagnosis: Diagnosis) -> Figure | None:
     """Cosines of random pairs, and of each text with its nearest; None where they are too few to show a shape."""
-    if len(diagnosis.kept) < MIN_JUDGED or diagnosis.threshold is None:
+    if len(diagnosis.distinct) < MIN_JUDGED or diagnosis.threshold is None:
         return None
     groups = [
         Outline("two random texts", 100 * diagnosis.pairs.cosines),

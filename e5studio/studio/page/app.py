@@ -11,10 +11,11 @@ from typing import Any
 import gradio as gr
 
 from e5studio.studio.api.endpoints import publish
-from e5studio.studio.code.tab import listen_code, render_code
-from e5studio.studio.compare.tab import listen_compare, render_compare
+from e5studio.studio.code.tab import CodeTab
+from e5studio.studio.compare.tab import CompareTab
 from e5studio.studio.corpus.tab import listen_corpus, render_corpus
-from e5studio.studio.diagnose.tab import listen_diagnose, render_diagnose
+from e5studio.studio.corpus.visitor_store import VISITOR_STORES
+from e5studio.studio.diagnose.tab import DiagnoseTab
 from e5studio.studio.engine.catalog import ModelChoice
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
@@ -39,6 +40,8 @@ from e5studio.studio.page.view_state import PendingView, view_for
 from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.other_languages import warm_finder
 from e5studio.studio.scores.tab import listen_scores, render_scores, show_scores
+from e5studio.studio.services import Services
+from e5studio.studio.serving.downloads import DOWNLOADS
 from e5studio.studio.serving.gradio_patches import LeanBlocks
 from e5studio.studio.serving.presence import presence
 from e5studio.studio.serving.uploads import KEPT_SECONDS
@@ -77,6 +80,7 @@ def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
     demo = LeanBlocks(
         title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, KEPT_SECONDS - _SWEEP_SECONDS)
     )
+    services = Services(engine, DOWNLOADS, VISITOR_STORES)
     with demo:
         publish(engine, choice.name)  # first: of two events with one name, the later gets another
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
@@ -93,13 +97,13 @@ def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
                 with gr.Tab("Map", id="map") as map_page:
                     chart = render_map()
                 with gr.Tab("Compare", id="compare"):
-                    comparison = render_compare(choice.name)
+                    comparison = CompareTab(services, choice.name)
                 with gr.Tab("Corpus", id="corpus"):
                     corpus = render_corpus()
                 with gr.Tab("Diagnose", id="diagnose") as diagnosis_page:
-                    diagnosis = render_diagnose()
+                    diagnosis = DiagnoseTab(services)
                 with gr.Tab("Code", id="code"):
-                    code = render_code()
+                    code = CodeTab()
         text_tree(privacy.PRIVACY_NOTICE, elem_id="e5-keeps")
         present = presence(elem_id="e5-presence")
         page = Page(inputs, scores, chart, tabs, result, pending_view)
@@ -107,12 +111,12 @@ def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
         stop_leaving_out = listen_scores(scores, engine, result)
         inputs.score.click(stop_leaving_out, **UNQUEUED)
         listen_map(chart, result)
-        listen_compare(comparison, inputs, engine, result)
+        comparison.connect(inputs, result)
         changed = listen_corpus(corpus, inputs, engine)
         listen_sharing(page, engine)
         scored = _listen_score(page, engine)
-        listen_code(code, scored, inputs, result)
-        listen_diagnose(diagnosis, diagnosis_page, engine, result, corpus.token, after=[scored, *changed])
+        code.connect(scored, inputs, result)
+        diagnosis.connect(diagnosis_page, result, corpus.token, after=[scored, *changed])
         map_page.select(_warm, **UNQUEUED)
         demo.load(_first_paint, None, [inputs.picker, present], **UNQUEUED)
     return demo

@@ -21,9 +21,10 @@ class LeanBlocks(gr.Blocks):
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """As Gradio's, for the outputs that change."""
-        if isinstance(predictions, dict) and predictions and all(isinstance(key, Block) for key in predictions):
-            predictions = [predictions.get(block, _SKIP) for block in block_fn.outputs]
         n_outputs = len(block_fn.outputs)
+        if isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions):
+            predictions = [predictions.get(block, _SKIP) for block in block_fn.outputs]
+            predictions = predictions[0] if n_outputs == 1 else predictions
         if n_outputs < 2 or block_fn.batch or not isinstance(predictions, list | tuple):
             return await super().postprocess_data(block_fn, predictions, state)
         self.validate_outputs(block_fn, predictions)
