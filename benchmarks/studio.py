@@ -27,6 +27,7 @@ from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from e5studio.studio.page.app import build_app
+from e5studio.studio.services import Services
 
 ROUNDS = 7
 _WORDS = (
@@ -106,8 +107,9 @@ def measure_page(page: Page) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Measure, print a table and write results/studio.json."""
     switch_off_telemetry()
-    demo = build_app(Engine(ModelPool()), ModelChoice(OFFLINE_MODEL, "to measure"))
-    address = launch_app(demo, wait=False, quiet=True)
+    services = Services(Engine(ModelPool()))
+    demo = build_app(services, ModelChoice(OFFLINE_MODEL, "to measure"))
+    address = launch_app(demo, services, wait=False, quiet=True)
     with sync_playwright() as playwright:
         path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

@@ -29,6 +29,7 @@ from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from e5studio.studio.page.app import build_app
+from e5studio.studio.services import Services
 
 HERE = Path(__file__).parent
 
@@ -106,7 +107,8 @@ def take_corpus(page: Page) -> None:
     page.wait_for_timeout(500)
     page.locator("#e5-results").screenshot(path=HERE / "diagnose.png")
     page.get_by_role("tab", name="Code").click()
-    page.locator(".e5-program-choice").get_by_text("transformers", exact=True).click()
+    page.locator("#e5-code-target").get_by_text("transformers", exact=True).click()
+    page.locator("#e5-code .cm-content").get_by_text("import AutoModel").wait_for()
     page.locator("#e5-results").screenshot(path=HERE / "code.png")
 
 
@@ -126,8 +128,9 @@ def docstrings() -> bytes:
 def main() -> None:
     """Start the Studio, take the pictures, stop it."""
     switch_off_telemetry()
-    demo = build_app(Engine(ModelPool()), ModelChoice(OFFLINE_MODEL, "it comes inside a package"))
-    address = launch_app(demo, wait=False, quiet=True)
+    services = Services(Engine(ModelPool()))
+    demo = build_app(services, ModelChoice(OFFLINE_MODEL, "it comes inside a package"))
+    address = launch_app(demo, services, wait=False, quiet=True)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])

@@ -36,14 +36,14 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 GRADIO_MODULES = (
     *("studio.launch", "studio.page.app", "studio.page.share", "studio.page.theme"),
     *("studio.form.form", "studio.form.share_link", "studio.api.endpoints"),
-    *("studio.widgets", "studio.code.code_view", "studio.serving.gradio_patches"),
+    *("studio.widgets", "studio.serving.gradio_patches"),
 )
 GRADIO_FREE = ("studio.widgets.nodes", "studio.widgets.table_data")
 GRADIO_NAMES = ("tab", "panel", "search_panel", "evaluate_panel", "browser_key", "button", "events", "presence")
 
 # Each tab can be read, changed or deleted alone. These are the imports of one by another that are meant.
 TABS = ("scores", "map", "compare", "corpus", "diagnose", "code", "why")
-BETWEEN_TABS = {("scores", "why"), ("corpus", "map"), ("corpus", "why"), ("diagnose", "corpus"), ("diagnose", "map")}
+BETWEEN_TABS = {("scores", "why"), ("corpus", "map"), ("corpus", "why"), ("diagnose", "corpus")}
 
 # Where each third-party package may be imported; a name stands for everything below it too.
 PLACES = {

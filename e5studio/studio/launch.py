@@ -82,10 +82,10 @@ def run_studio(
         choice = choosing.result()
     services = Services(Engine(_model_pool()))
     loading = load_in_background(services.engine, choice.name)
-    demo = build_app(services.engine, choice)
+    demo = build_app(services, choice)
     # Importing torch holds the GIL; wait, so that the page answers when it opens.
     loading.join(_HEAD_START_SECONDS)
-    launch_app(demo, services=services, host=host, port=port, mcp=mcp, model=choice.name)
+    launch_app(demo, services, host=host, port=port, mcp=mcp, model=choice.name)
 
 
 def switch_off_telemetry() -> None:
@@ -120,8 +120,8 @@ def load_in_background(engine: Engine, model: str) -> threading.Thread:
 
 def launch_app(
     demo: gr.Blocks,
+    services: Services,
     *,
-    services: Services | None = None,  # required once every tab is handed Services
     host: str | None = None,
     port: int | None = None,
     mcp: bool = False,
@@ -185,12 +185,11 @@ def launch_app(
     return str(address)
 
 
-def _around_gradio(demo: gr.Blocks, services: Services | None) -> dict[str, Any]:
+def _around_gradio(demo: gr.Blocks, services: Services) -> dict[str, Any]:
     """The middleware in front of Gradio's routes, outermost first, and our own routes."""
     from starlette.middleware import Middleware
 
-    from e5studio.studio.corpus.visitor_store import VISITOR_STORES
-    from e5studio.studio.serving.downloads import DOWNLOADS, download_route
+    from e5studio.studio.serving.downloads import download_route
     from e5studio.studio.serving.gradio_patches import GradioQueue, GradioSessions
     from e5studio.studio.serving.queue_limit import QueueLimitMiddleware
     from e5studio.studio.serving.request_guard import RequestGuard
@@ -198,9 +197,7 @@ def _around_gradio(demo: gr.Blocks, services: Services | None) -> dict[str, Any]
     from e5studio.studio.serving.uploads import delete_old, has_room
     from e5studio.studio.widgets.plotly_view import plotly_route
 
-    # removed once every tab is handed Services
-    downloads = services.downloads if services else DOWNLOADS
-    visitor_stores = services.visitor_stores if services else VISITOR_STORES
+    downloads, visitor_stores = services.downloads, services.visitor_stores
     sessions = GradioSessions(demo, on_forget=[downloads.forget, visitor_stores.forget_session])
     return {
         "middleware": [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from e5studio.studio.corpus.visitor_store import VISITOR_STORES, VisitorStores
+from e5studio.studio.corpus.visitor_store import VisitorStores
 from e5studio.studio.engine.engine import Engine
-from e5studio.studio.serving.downloads import DOWNLOADS, Downloads
+from e5studio.studio.serving.downloads import Downloads
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,5 @@ class Services:
     """
 
     engine: Engine
-    # The globals are removed once every tab is handed Services; then each page has stores of its own.
-    downloads: Downloads = field(default_factory=lambda: DOWNLOADS)
-    visitor_stores: VisitorStores = field(default_factory=lambda: VISITOR_STORES)
+    downloads: Downloads = field(default_factory=Downloads)
+    visitor_stores: VisitorStores = field(default_factory=VisitorStores)

@@ -168,8 +168,8 @@ def address(services, offline_encoder):
     patch = pytest.MonkeyPatch()
     patch.setattr("e5studio.studio.map.placing.umap", quick_umap)
     patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
-    demo = build_app(services.engine, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
-    yield launch_app(demo, services=services, wait=False, quiet=True)
+    demo = build_app(services, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
+    yield launch_app(demo, services, wait=False, quiet=True)
     demo.close()
     patch.undo()
 

@@ -1,7 +1,7 @@
-"""The same texts under two settings, or under every pair of prompts: scored, and what differs. Knows no Gradio.
+"""The same texts scored under two settings, or under every pair of prompts. Knows no Gradio.
 
-Only differences are told. Which setting is better cannot be seen from scores alone; where passage n is known to
-answer query n, the ranks of the right passages say more.
+It counts differences. Scores alone cannot show which setting is better; where passage n is known to answer query n,
+the ranks of the right passages can.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Comparison:
     """Two results over the same texts.
 
     Attributes:
-        first: The page's own setting.
-        second: The other.
-        is_paired: Passage n is the right one for query n, as far as there are both.
+        first: Of A, the setting of the form.
+        second: Of B.
+        is_paired: Passage n is the right one for query n, where both exist.
     """
 
     first: ScoreResult
@@ -43,7 +43,7 @@ class Comparison:
 
     @property
     def counted(self) -> tuple[FloatArray, FloatArray]:
-        """Both score matrices; a text that meets itself is NaN."""
+        """Both score matrices; NaN for a text with itself."""
         return self.first.counted, self.second.counted
 
     @property
@@ -53,7 +53,7 @@ class Comparison:
 
     @property
     def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
-        """The rank of each query's right passage under both; None where it is not known which is right."""
+        """The rank of each query's right passage under both; None where the right passages are unknown."""
         first, second = (_right_ranks(self.first, scores, self.is_paired) for scores in self.counted)
         return None if first is None or second is None else (first, second)
 
@@ -61,18 +61,18 @@ class Comparison:
     def deltas(self) -> FloatArray:
         """The second's scores minus the first's, (n_queries, n_passages), in points of cosine x 100."""
         first, second = self.counted
-        found: FloatArray = second - first
-        return found
+        deltas: FloatArray = second - first
+        return deltas
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two settings order the passages.
+    """How similar the orders of two settings are.
 
     Attributes:
-        n_queries: How many rows there are.
-        n_same_best: Of them, those with one best passage under both.
-        taus: Kendall's tau of each row; NaN where there is none.
+        n_queries: Number of rows.
+        n_same_best: Rows with the same best passage under both.
+        taus: Kendall's tau of each row; NaN where it is undefined.
         overlaps: Share of the `k` best that both have, of each row.
         k: How many count as best.
         largest: The largest change of a score, with its sign.
@@ -86,12 +86,12 @@ class Agreement:
     largest: float
 
 
-def agreement(found: Comparison) -> Agreement:
-    """How alike the two settings order the passages."""
-    first, second = found.counted
-    deltas = found.deltas
-    k = min(TOP_K, first.shape[1] - found.first.is_self)
-    same = sum(a == b for a, b in zip(found.first.best, found.second.best, strict=True))
+def agreement(comparison: Comparison) -> Agreement:
+    """How similar the orders of the two settings are."""
+    first, second = comparison.counted
+    deltas = comparison.deltas
+    k = min(TOP_K, first.shape[1] - comparison.first.is_self)
+    same = sum(a == b for a, b in zip(comparison.first.best, comparison.second.best, strict=True))
     largest = float(deltas.ravel()[np.nanargmax(np.abs(deltas))])
     return Agreement(len(first), same, kendall_tau(first, second), top_k_overlap(first, second, k), k, largest)
 
@@ -106,49 +106,48 @@ class Move:
     ranks: tuple[int, int]
 
 
-def moves(found: Comparison, limit: int) -> list[Move]:
-    """The pairs that the settings place most differently, by the change of 1 / rank, then by that of the score."""
-    first, second = found.counted
+def moves(comparison: Comparison, limit: int) -> list[Move]:
+    """The pairs whose rank changes most (by 1 / rank, then by score)."""
+    first, second = comparison.counted
     changes = np.nan_to_num(np.abs(reciprocal_rank_changes(first, second)), nan=-1)
-    deltas = np.abs(np.nan_to_num(found.deltas))
+    deltas = np.abs(np.nan_to_num(comparison.deltas))
     order = np.lexsort((-deltas.ravel(), -changes.ravel()))
     one, other = ranks(first), ranks(second)
-    places = [divmod(int(place), first.shape[1]) for place in order[:limit]]
+    cells = [divmod(int(index), first.shape[1]) for index in order[:limit]]
     return [
         Move(i, j, (float(first[i, j]), float(second[i, j])), (int(one[i, j]), int(other[i, j])))
-        for i, j in places
+        for i, j in cells
         if np.isfinite(first[i, j])
     ]
 
 
-def most_moved_query(found: Comparison) -> int:
+def most_moved_query(comparison: Comparison) -> int:
     """The row whose order changes most."""
-    first, second = found.counted
+    first, second = comparison.counted
     return int(np.nansum(np.abs(reciprocal_rank_changes(first, second)), axis=1).argmax())
 
 
 @dataclass(frozen=True)
 class Shift:
-    """What another setting does to one query.
+    """How another setting changes one query.
 
     Attributes:
         moved: 1 - cosine of its vectors under both, x 100.
-        gained: By how many points the first setting's best passage is further ahead of the others; negative where it
-            has lost.
+        gained: Points by which A's best passage is further ahead of the others under B; negative for a loss.
     """
 
     moved: float
     gained: float
 
 
-def shifts(found: Comparison) -> list[Shift] | None:
-    """For each query how far its vector moves and what it gains; None where two models' vectors can't be compared."""
-    if found.first.meta.name != found.second.meta.name:
+def shifts(comparison: Comparison) -> list[Shift] | None:
+    """How far the vector of each query moves and what it gains; None between two models, whose spaces differ."""
+    if comparison.first.meta.name != comparison.second.meta.name:
         return None
-    first, second = found.counted
+    first, second = comparison.counted
     n = len(first)
-    cosines = (found.first.vectors[:n] * found.second.vectors[:n]).sum(axis=1, dtype=np.float64)
-    best = [0 if column is None else column for column in found.first.best]
+    cosines = (comparison.first.vectors[:n] * comparison.second.vectors[:n]).sum(axis=1, dtype=np.float64)
+    best = [0 if column is None else column for column in comparison.first.best]
     gained = leads(second, best) - leads(first, best)
     return [Shift(100 * float(max(0.0, 1 - cosine)), float(gain)) for cosine, gain in zip(cosines, gained, strict=True)]
 
@@ -162,14 +161,14 @@ def compare(
     is_paired: bool = False,
     before: Sequence[ScoreResult] = (),
 ) -> Comparison:
-    """Score the first setting's texts under both.
+    """Score the texts under two settings.
 
     Args:
-        engine: Does the work.
-        first: The page's own setting, with the texts.
-        second: The other; its texts and separator are not read.
-        on_stage: Told what is being done.
-        is_paired: Passage n is the right one for query n, as far as there are both.
+        engine: Runs the models.
+        first: Setting A, with the texts.
+        second: Setting B; its texts and separator are not read.
+        on_stage: Called with the progress.
+        is_paired: Passage n is the right one for query n, where both exist.
         before: The visitor's results so far; texts in one of the same setting are not embedded again.
 
     Raises:
@@ -177,12 +176,18 @@ def compare(
         StoppedError: `on_stage` asked to stop.
     """
     one = engine.score(first, _named(on_stage, "A"), before=before)
-    asked = replace(second, queries=first.queries, passages=first.passages, separator=first.separator)
-    other = engine.score(asked, _named(on_stage, "B"), before=before)
+    second = replace(second, queries=first.queries, passages=first.passages, separator=first.separator)
+    other = engine.score(second, _named(on_stage, "B"), before=before)
     return Comparison(one, other, is_paired)
 
 
 PromptChoice = Literal["none", "query", "passage", "instruction"]
+PROMPT_NAMES: dict[PromptChoice, str] = {
+    "none": "nothing",
+    "query": "query prompt",
+    "passage": "passage prompt",
+    "instruction": "instruction",
+}
 
 
 @dataclass(frozen=True)
@@ -190,13 +195,13 @@ class PromptCell:
     """Scores under one pair of prompts.
 
     Attributes:
-        left: What stands in front of queries.
-        right: What stands in front of passages.
-        is_usual: This is how the page's setting has it.
-        scores: Cosine x 100, (n_queries, n_passages); a text that meets itself is NaN.
-        n_same_best: Queries whose best passage is the same as under the page's setting.
-        lead: Mean over the queries of how far that passage is ahead of the others, points of cosine x 100.
-        right_ranks: Where passage n answers query n, its rank for each query; else None.
+        left: Prompt of the queries.
+        right: Prompt of the passages.
+        is_usual: These are the prompts of the form.
+        scores: Cosine x 100, (n_queries, n_passages); NaN for a text with itself.
+        n_same_best: Queries with the same best passage as under the prompts of the form.
+        lead: How far that passage is ahead of the others, mean over the queries, points of cosine x 100.
+        right_ranks: The rank of each query's right passage; None where the right passages are unknown.
     """
 
     left: PromptChoice
@@ -213,13 +218,11 @@ class PromptGrid:
     """Scores under every pair of prompts, row by row.
 
     Attributes:
-        usual: The page's own result.
-        choices: What can stand in front, in the order of rows and columns.
-        cells: `len(choices) ** 2` of them.
+        usual: The result under the prompts of the form.
+        cells: One for each pair; a square number.
     """
 
     usual: ScoreResult
-    choices: tuple[PromptChoice, ...]
     cells: tuple[PromptCell, ...]
 
     @property
@@ -230,30 +233,26 @@ class PromptGrid:
 
 def try_prompts(
     engine: Engine,
-    asked: ScoreRequest,
+    request: ScoreRequest,
     on_stage: OnStage | None = None,
     *,
     is_paired: bool = False,
     before: Sequence[ScoreResult] = (),
 ) -> PromptGrid:
-    """Score the texts with every prompt of the model in front of queries and of passages, and with none.
+    """Score the texts under every pair of the model's prompts, no prompt included.
 
     Models without prompts are tried with those of the E5 family.
 
     Args:
-        engine: Does the work.
-        asked: The page's own setting.
-        on_stage: Told what is being done.
-        is_paired: Passage n is the right one for query n, as far as there are both.
-        before: The visitor's results so far; texts in one of the same setting are not embedded again.
-
-    Raises:
-        E5StudioError: As `Engine.score`.
-        StoppedError: `on_stage` asked to stop.
+        engine: Runs the model.
+        request: The setting of the form.
+        on_stage: As in `compare`, whose other arguments and errors are the same.
+        is_paired: As in `compare`.
+        before: As in `compare`.
     """
-    usual = engine.score(asked, _named(on_stage, "as in the form"), before=before)
+    usual = engine.score(request, _named(on_stage, "as in the form"), before=before)
     choices = prompt_choices(usual.meta.prompt_kind)
-    fronts = [_prompt_text(usual.meta.prompt_kind, choice, asked.instruction) for choice in choices]
+    fronts = [_prompt_text(usual.meta.prompt_kind, choice, request.instruction) for choice in choices]
     vectors = engine.embed_under(usual, fronts, on_stage)
     used = usual.reports[0].prompt.text, usual.reports[-1].prompt.text
     n = len(usual.queries)
@@ -264,11 +263,11 @@ def try_prompts(
             scores = score_matrix(left_vectors[:n], right_vectors[first_passage:])
             is_usual = (left_front, right_front) == used
             cells.append(_cell(usual, (left, right), scores, is_usual=is_usual, is_paired=is_paired))
-    return PromptGrid(usual, choices, tuple(cells))
+    return PromptGrid(usual, tuple(cells))
 
 
 def prompt_choices(kind: PromptKind) -> tuple[PromptChoice, ...]:
-    """What is tried in front of texts."""
+    """The prompts to try with a kind of model."""
     return ("none", "instruction") if kind == "instruct" else ("none", "query", "passage")
 
 
@@ -286,27 +285,27 @@ def _cell(
     best = [0 if column is None else column for column in usual.best]
     same = sum(a == b for a, b in zip(best_passages(scores, usual.is_self), usual.best, strict=True))
     right = _right_ranks(usual, counted, is_paired)
-    found = leads(counted, best)
-    lead = float(np.nanmean(found)) if np.isfinite(found).any() else float("nan")
+    each_lead = leads(counted, best)
+    lead = float(np.nanmean(each_lead)) if np.isfinite(each_lead).any() else float("nan")
     return PromptCell(*prompts, is_usual, counted, same, lead, right)
 
 
 def _right_ranks(result: ScoreResult, scores: FloatArray, is_paired: bool) -> NDArray[np.int32] | None:
-    """For each query the rank of the passage of its own number, or of a better one with the same text.
+    """For each query the rank of the passage with its number, or of a better one with the same text.
 
-    Lines that were empty leave gaps in the numbers, so places don't tell which passage is whose.
+    Empty lines leave gaps in the numbers, so the index does not show which passage belongs to a query.
     """
     if not is_paired or result.is_self:
         return None
     texts = np.array(result.passages.texts, dtype=object)
     text_of = {label[1:]: text for label, text in zip(result.passages.labels, result.passages.texts, strict=True)}
     ranked = ranks(scores)
-    found = [
+    right_ranks = [
         ranked[row, texts == text_of[label[1:]]].min()
         for row, label in enumerate(result.queries.labels)
         if label[1:] in text_of
     ]
-    return np.array(found, np.int32) if found else None
+    return np.array(right_ranks, np.int32) if right_ranks else None
 
 
 def _prompt_text(kind: PromptKind, choice: PromptChoice, instruction: str) -> str:
@@ -323,19 +322,6 @@ def _named(on_stage: OnStage | None, name: str) -> OnStage | None:
     return lambda share, doing: on_stage(share, f"{name}: {doing}")
 
 
-PROMPT_NAMES: dict[PromptChoice, str] = {
-    "none": "nothing",
-    "query": "query prompt",
-    "passage": "passage prompt",
-    "instruction": "instruction",
-}
-
-
-def prompt_name(choice: PromptChoice) -> str:
-    """What a prompt is called on the page."""
-    return PROMPT_NAMES[choice]
-
-
 def mean_reciprocal_rank(right_ranks: NDArray[np.int32] | None) -> float:
-    """Mean of 1 / rank of the right passages; NaN where they are not known."""
+    """Mean of 1 / rank of the right passages; NaN where they are unknown."""
     return float(np.mean(1 / right_ranks)) if right_ranks is not None and len(right_ranks) else float("nan")

@@ -1,10 +1,10 @@
-"""The tab that compares: the setting of the form against another, or against every pair of prompts."""
+"""The tab that compares: the setting of the form with another, or with every pair of prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import gradio as gr
 
@@ -17,7 +17,6 @@ from e5studio.studio.compare.charts import draw_bump, draw_differences, draw_gri
 from e5studio.studio.compare.comparison import Comparison, PromptGrid, compare, most_moved_query, shifts, try_prompts
 from e5studio.studio.compare.tables import comparison_columns, grid_columns, grid_table, moves_table
 from e5studio.studio.engine.catalog import offered
-from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import prompt_modes_of, takes_instruction, valid_prompt_mode
@@ -31,10 +30,9 @@ from e5studio.studio.form.form import (
     prompt_mode_choices,
     score_request,
 )
-from e5studio.studio.jobs.button import listen_stop, run_with_progress
-from e5studio.studio.jobs.events import ENCODE_QUEUE, SAVE_QUEUE, UNQUEUED, fields_of
-from e5studio.studio.jobs.job import SessionJobs
-from e5studio.studio.serving.downloads import DOWNLOADS, as_payload
+from e5studio.studio.jobs.button import JobButton
+from e5studio.studio.jobs.events import ENCODE_QUEUE, SAVE_QUEUE, UNQUEUED, Changes, components_of, fields_of
+from e5studio.studio.services import Services
 from e5studio.studio.serving.table_files import columns_file
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
@@ -60,414 +58,343 @@ _OTHER_INSTRUCTIONS = (
     "Given a question, retrieve Wikipedia passages that answer the question",
     "Retrieve semantically similar text.",
 )
-_FORM = "Its model, use, instruction and texts are those of the form, which ends with the Score button."
-_CHANGED = "Changed since it was compared. Press Compare again."
-_N_FORM = 7
-_N_SHOWN = 14
 
-Compared = Comparison | PromptGrid
+Result = TypeVar("Result", Comparison, PromptGrid)
 
 
-@dataclass(frozen=True)
 class SettingForm:
-    """What a person chooses for B, and how both are computed."""
+    """Precision and backend of A, and all of B.
 
-    picker: gr.HTML
-    prompt_mode: gr.Radio
-    instruction: gr.Textbox
-    dtype: gr.Dropdown
-    backend: gr.Dropdown
-    first_dtype: gr.Dropdown
-    first_backend: gr.Dropdown
+    Args:
+        model: B's model at first.
+    """
+
+    def __init__(self, model: str) -> None:
+        kind = get_model_meta(model).prompt_kind
+        # The question most asked: what would these texts score without prompts?
+        prompt_mode = prompt_modes_of(kind)[-1].prompt_mode
+        with gr.Row(elem_id="e5-settings"):
+            with gr.Column(min_width=0, elem_classes="e5-setting"):
+                heading("A: as in the form")
+                text_tree(nodes.hint(compare_text.SETTING_A), elem_id="e5-setting-a")
+                self.first_dtype, self.first_backend = _computing("a")
+            with gr.Column(min_width=0, elem_classes="e5-setting"):
+                heading("B: the same texts with")
+                self.picker = model_picker(model, picker_models(), elem_id="e5-other-model")
+                self.prompt_mode = gr.Radio(
+                    prompt_mode_choices(kind),
+                    value=prompt_mode,
+                    label="How the texts are used",
+                    elem_id="e5-other-use",
+                )
+                self.instruction = gr.Textbox(
+                    WEB_SEARCH_INSTRUCTION,
+                    label="Instruction",
+                    lines=2,
+                    max_lines=4,
+                    visible=takes_instruction(kind, prompt_mode),
+                    elem_id="e5-other-instruction",
+                )
+                self.dtype, self.backend = _computing("b")
 
     @property
-    def values(self) -> list[Any]:
-        """In the order of `_settings`."""
-        return [
-            self.picker,
-            self.prompt_mode,
-            self.instruction,
-            self.dtype,
-            self.backend,
-            self.first_dtype,
-            self.first_backend,
-        ]
+    def chosen(self) -> list[Any]:
+        """The inputs of a callback that takes the last arguments of `_requests`."""
+        other = [self.picker, self.prompt_mode, self.instruction, self.dtype, self.backend]
+        return [*other, self.first_dtype, self.first_backend]
+
+    def connect(self) -> None:
+        """Offer what B's model knows."""
+        inputs, outputs = [self.picker, self.prompt_mode], [self.prompt_mode, self.instruction]
+        self.picker.choose(self.on_model, inputs, outputs, **UNQUEUED)
+        self.prompt_mode.input(self.adapt, inputs, outputs, **UNQUEUED)
+
+    def on_model(self, model: str, prompt_mode: str) -> Changes:
+        """Another model was chosen; "none" is not carried over from a model that knows no other prompt mode."""
+        return self.adapt(model, "" if prompt_mode == "none" else prompt_mode)
+
+    def adapt(self, model: str, prompt_mode: str) -> Changes:
+        """Offer the prompt modes of a model, and its instruction where it takes one."""
+        kind = offered(model).prompt_kind
+        mode = valid_prompt_mode(kind, prompt_mode)
+        return {
+            self.prompt_mode: gr.update(choices=prompt_mode_choices(kind), value=mode),
+            self.instruction: gr.update(visible=takes_instruction(kind, mode)),
+        }
+
+    def fill(self, model: str, prompt_mode: str, instruction: str, dtype: DType) -> Changes:
+        """B as the form, with an instruction and a precision; A in float32."""
+        changes = self.adapt(model, prompt_mode)
+        changes[self.instruction] |= {"value": instruction}
+        usual = dict.fromkeys((self.backend, self.first_dtype, self.first_backend), "auto")
+        return {**changes, **usual, self.picker: model, self.dtype: dtype}
 
 
-@dataclass(frozen=True)
 class CompareTab:
-    """The components of the tab."""
+    """The tab that compares two settings, or all prompts, over the texts of the form.
 
-    form: SettingForm
-    prompts: gr.Button
-    instruction: gr.Button
-    precision: gr.Button
-    is_paired: gr.Checkbox
-    start: gr.Button
-    stop: gr.Button
-    status: gr.HTML
-    said: gr.HTML
-    plot: gr.HTML
-    pair: gr.HTML
-    table: gr.HTML
-    save: gr.HTML
-    details: gr.Column
-    bump_said: gr.HTML
-    bump: gr.HTML
-    moved_said: gr.HTML
-    moved: gr.HTML
-    maps_said: gr.HTML
-    first_map: gr.HTML
-    second_map: gr.HTML
-    compared: gr.State
+    Args:
+        services: Of the page.
+        model: B's model at first.
+    """
 
-    @property
-    def outputs(self) -> list[Any]:
-        """In the order of `_shown`."""
-        return [
-            self.said,
-            self.plot,
-            self.pair,
-            self.table,
-            self.save,
-            self.details,
-            self.bump_said,
-            self.bump,
-            self.moved_said,
-            self.moved,
-            self.maps_said,
-            self.first_map,
-            self.second_map,
-            self.compared,
+    def __init__(self, services: Services, model: str) -> None:
+        self._services = services
+        self._compare_on_gpu = services.engine.on_gpu(self._compare)
+        self._try_prompts_on_gpu = services.engine.on_gpu(self._try_prompts)
+        with gr.Row(elem_id="e5-presets", elem_classes="e5-pills"):
+            gr.HTML('<span class="e5-examples-label">At one click</span>', apply_default_css=False)
+            self.prompts = gr.Button("With and without prompts", size="sm", min_width=0, elem_id="e5-try-prompts")
+            self.instruction = gr.Button("Another instruction", size="sm", min_width=0, elem_id="e5-try-instruction")
+            self.precision = gr.Button("float32 and int8", size="sm", min_width=0, elem_id="e5-try-precision")
+        self.setting = SettingForm(model)
+        self.is_paired = gr.Checkbox(
+            label="Passage 1 answers query 1, passage 2 query 2, and so on", elem_id="e5-paired", container=False
+        )
+        with gr.Row(elem_id="e5-compare-buttons"):
+            self.start = gr.Button("Compare", variant="primary", elem_id="e5-compare", min_width=0)
+            self.stop = gr.Button("Stop", elem_id="e5-compare-stop", visible=False, min_width=0)
+        self.status = text_tree(nodes.hint(compare_text.HINT), elem_id="e5-compare-status", live="polite")
+        self._job = JobButton(self.start, self.stop, self.status)
+        self.summary = text_tree(elem_id="e5-compare-said", live="polite")
+        with gr.Row(elem_id="e5-compare-matrix"):
+            with gr.Column(elem_id="e5-compare-heat", min_width=0):
+                self.plot = plotly_view(elem_id="e5-differences")
+                self.pair = text_tree(elem_id="e5-compared-pair", live="polite")
+            with gr.Column(elem_id="e5-compare-table", min_width=0):
+                self.table = data_table_view(elem_id="e5-moves")
+        with gr.Column(visible=False, elem_id="e5-compare-details") as self.details:
+            with gr.Row(elem_id="e5-compare-charts"):
+                with gr.Column(min_width=0):
+                    heading("One query, both orders")
+                    self.bump_text = text_tree(elem_id="e5-bump-said", live="polite")
+                    self.bump = plotly_view(elem_id="e5-bump")
+                with gr.Column(min_width=0):
+                    heading("What moves, and what it gains")
+                    self.shift_text = text_tree(elem_id="e5-moved-said")
+                    self.shifts = plotly_view(elem_id="e5-moved")
+            heading("Both maps")
+            text_tree(nodes.hint(compare_text.MAPS), elem_id="e5-maps-said")
+            with gr.Row(elem_id="e5-two-maps"):
+                with gr.Column(min_width=0):
+                    heading("Map of A", level=4)
+                    self.first_map = plotly_view(elem_id="e5-map-a")
+                with gr.Column(min_width=0):
+                    heading("Map of B", level=4)
+                    self.second_map = plotly_view(elem_id="e5-map-b")
+        self.save = save_bar(
+            [("all pairs", [("CSV", "comparison.csv"), ("Parquet", "comparison.parquet")])],
+            plot="e5-differences",
+            elem_id="e5-save-comparison",
+        )
+        self.comparison = gr.State(None)
+        self._is_filled = gr.State(False)
+
+    def connect(self, form: Form, result: gr.State) -> None:
+        """Bind the events.
+
+        Args:
+            form: Holds A and the texts.
+            result: What the page shows in its other tabs.
+        """
+        setting, status = self.setting, self.status
+        setting.connect()
+        known = [result, self.comparison, self.is_paired]
+        outputs = components_of(self)
+        once: dict[str, Any] = {"trigger_mode": "once", **ENCODE_QUEUE}
+        inputs = [*known, *form.typed, *setting.chosen]
+        jobs = [
+            self.start.click(self.on_compare, inputs, outputs, **once),
+            self.prompts.click(self.on_prompts, [*known, *form.typed], outputs, **once),
         ]
+        for preset, fill in ((self.instruction, self.on_instruction), (self.precision, self.on_precision)):
+            filled = preset.click(fill, [*form.typed, setting.instruction], outputs, **UNQUEUED)
+            jobs.append(filled.then(self.on_filled, [self._is_filled, *inputs], outputs, **once))
+        for job in jobs:
+            listen_late_changes(job, form, status, compare_text.CHANGED, self.comparison)
+        self._job.connect_stop()
+        choices = (setting.prompt_mode, setting.dtype, setting.backend, setting.first_dtype, setting.first_backend)
+        others = [choice.input for choice in (*choices, self.is_paired)]
+        listen_changes(form, status, compare_text.CHANGED, [setting.picker.choose, setting.instruction.change, *others])
+        for source in (self.plot, self.table, self.shifts):
+            source.pick(self.on_pick, [self.comparison], [self.pair, self.bump_text, self.bump], **UNQUEUED)
+        self.save.wanted(self.on_save, [self.comparison], [self.save], **SAVE_QUEUE)
 
+    def show(self, comparison: Comparison | PromptGrid) -> Changes:
+        """Show a comparison."""
+        parts = self._grid(comparison) if isinstance(comparison, PromptGrid) else self._settings(comparison)
+        return {
+            **parts,
+            self.status: compare_text.done(comparison),
+            self.pair: [],
+            self.save: gr.update(visible=True),
+            self.details: gr.update(visible=isinstance(comparison, Comparison)),
+            self.comparison: comparison,
+        }
 
-def render_compare(model: str) -> CompareTab:
-    """Lay out the tab; `model` is what B starts with."""
-    with gr.Row(elem_id="e5-presets", elem_classes="e5-pills"):
-        gr.HTML('<span class="e5-examples-label">At one click</span>', apply_default_css=False)
-        prompts = gr.Button("With and without prompts", size="sm", min_width=0, elem_id="e5-try-prompts")
-        instruction = gr.Button("Another instruction", size="sm", min_width=0, elem_id="e5-try-instruction")
-        precision = gr.Button("float32 and int8", size="sm", min_width=0, elem_id="e5-try-precision")
-    form = _render_form(model)
-    is_paired = gr.Checkbox(
-        label="Passage 1 answers query 1, passage 2 query 2, and so on", elem_id="e5-paired", container=False
-    )
-    with gr.Row(elem_id="e5-compare-buttons"):
-        start = gr.Button("Compare", variant="primary", elem_id="e5-compare", min_width=0)
-        stop = gr.Button("Stop", elem_id="e5-compare-stop", visible=False, min_width=0)
-    status = text_tree(
-        nodes.hint("Differences, no verdict: prompts sometimes hurt. What is better for search needs known answers."),
-        elem_id="e5-compare-status",
-        live="polite",
-    )
-    said = text_tree(elem_id="e5-compare-said", live="polite")
-    with gr.Row(elem_id="e5-compare-matrix"):
-        with gr.Column(elem_id="e5-compare-heat", min_width=0):
-            plot = plotly_view(elem_id="e5-differences")
-            pair = text_tree(elem_id="e5-compared-pair", live="polite")
-        with gr.Column(elem_id="e5-compare-table", min_width=0):
-            table = data_table_view(elem_id="e5-moves")
-    with gr.Column(visible=False, elem_id="e5-compare-details") as details:
-        with gr.Row(elem_id="e5-compare-charts"):
-            with gr.Column(min_width=0):
-                heading("One query, both orders")
-                bump_said = text_tree(elem_id="e5-bump-said", live="polite")
-                bump = plotly_view(elem_id="e5-bump")
-            with gr.Column(min_width=0):
-                gr.HTML('<h3 class="e5-heading">What moves, and what it gains</h3>', apply_default_css=False)
-                moved_said = text_tree(elem_id="e5-moved-said")
-                moved = plotly_view(elem_id="e5-moved")
-        heading("Both maps")
-        maps_said = text_tree(elem_id="e5-maps-said")
-        with gr.Row(elem_id="e5-two-maps"):
-            with gr.Column(min_width=0):
-                heading("Map of A", level=4)
-                first_map = plotly_view(elem_id="e5-map-a")
-            with gr.Column(min_width=0):
-                heading("Map of B", level=4)
-                second_map = plotly_view(elem_id="e5-map-b")
-    save = save_bar(
-        [("all pairs", [("CSV", "comparison.csv"), ("Parquet", "comparison.parquet")])],
-        plot="e5-differences",
-        elem_id="e5-save-comparison",
-    )
-    compared = gr.State(None)
-    return CompareTab(
-        form,
-        prompts,
-        instruction,
-        precision,
-        is_paired,
-        start,
-        stop,
-        status,
-        said,
-        plot,
-        pair,
-        table,
-        save,
-        details,
-        bump_said,
-        bump,
-        moved_said,
-        moved,
-        maps_said,
-        first_map,
-        second_map,
-        compared,
-    )
+    def on_compare(
+        self,
+        result: ScoreResult | None,
+        comparison: Comparison | PromptGrid | None,
+        is_paired: bool,
+        request: gr.Request,
+        *values: Any,
+    ) -> Iterator[Changes]:
+        """Compare was pressed."""
+        arguments = (*_requests(*values), is_paired is True, _known(result, comparison))
+        yield from self._run(request, comparison, self._compare, self._compare_on_gpu, arguments)
 
+    def on_prompts(
+        self,
+        result: ScoreResult | None,
+        comparison: Comparison | PromptGrid | None,
+        is_paired: bool,
+        request: gr.Request,
+        *typed: Any,
+    ) -> Iterator[Changes]:
+        """The preset with all prompts was pressed."""
+        arguments = (score_request(*typed), is_paired is True, _known(result, comparison))
+        yield from self._run(request, comparison, self._try_prompts, self._try_prompts_on_gpu, arguments)
 
-def _render_form(model: str) -> SettingForm:
-    kind = get_model_meta(model).prompt_kind
-    # The question most asked: what would these texts score without prompts?
-    prompt_mode = prompt_modes_of(kind)[-1].prompt_mode
-    with gr.Row(elem_id="e5-settings"):
-        with gr.Column(min_width=0, elem_classes="e5-setting"):
-            heading("A: as in the form")
-            text_tree(nodes.hint(_FORM), elem_id="e5-setting-a")
-            first_dtype, first_backend = _render_computing("a")
-        with gr.Column(min_width=0, elem_classes="e5-setting"):
-            heading("B: the same texts with")
-            picker = model_picker(model, picker_models(), elem_id="e5-other-model")
-            radio = gr.Radio(
-                prompt_mode_choices(kind),
-                value=prompt_mode,
-                label="How the texts are used",
-                elem_id="e5-other-use",
-            )
-            instruction = gr.Textbox(
-                WEB_SEARCH_INSTRUCTION,
-                label="Instruction",
-                lines=2,
-                max_lines=4,
-                visible=takes_instruction(kind, prompt_mode),
-                elem_id="e5-other-instruction",
-            )
-            dtype, backend = _render_computing("b")
-    return SettingForm(picker, radio, instruction, dtype, backend, first_dtype, first_backend)
+    def on_instruction(
+        self, model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
+    ) -> Changes:
+        """The preset with another instruction was pressed: fill B with it."""
+        kind = offered(model).prompt_kind
+        if not takes_instruction(kind, valid_prompt_mode(kind, prompt_mode)):
+            return {self.status: nodes.error(compare_text.NO_INSTRUCTION), self._is_filled: False}
+        if other.strip() in ("", WEB_SEARCH_INSTRUCTION, instruction.strip()):
+            other = next(each for each in _OTHER_INSTRUCTIONS if each != instruction.strip())
+        return self._filled(self.setting.fill(model, prompt_mode, other, "auto"))
 
+    def on_precision(
+        self, model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
+    ) -> Changes:
+        """The preset with int8 was pressed: fill B with it."""
+        return self._filled(self.setting.fill(model, prompt_mode, instruction, "int8"))
 
-def _render_computing(name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
-    with gr.Row(elem_classes="e5-computing"):
-        dtype = gr.Dropdown(_DTYPES, value="auto", label="Precision", min_width=0, elem_id=f"e5-dtype-{name}")
-        backend = gr.Dropdown(_BACKENDS, value="auto", label="Computed by", min_width=0, elem_id=f"e5-backend-{name}")
-    return dtype, backend
+    def on_filled(
+        self,
+        is_filled: bool,
+        result: ScoreResult | None,
+        comparison: Comparison | PromptGrid | None,
+        is_paired: bool,
+        request: gr.Request,
+        *values: Any,
+    ) -> Iterator[Changes]:
+        """A preset has filled B, or could not."""
+        if is_filled:
+            yield from self.on_compare(result, comparison, is_paired, request, *values)
+        else:
+            yield {}
 
+    def on_pick(self, comparison: Comparison | PromptGrid | None, event: gr.EventData) -> Changes:
+        """A cell, a row or a point was clicked: show its pair, and both orders of its query."""
+        fields = fields_of(event)
+        if isinstance(comparison, Comparison) and fields.get("label") in comparison.first.queries.labels:
+            return self._query(comparison, comparison.first.queries.labels.index(fields["label"]))
+        row, column = fields.get("row"), fields.get("column")
+        if comparison is None or not isinstance(row, int) or not isinstance(column, int):
+            return {}
+        if isinstance(comparison, PromptGrid):
+            return {self.pair: compare_text.grid_pair(comparison, row, column)}
+        if not comparison.first.has_pair(row, column):
+            return {}
+        return {self.pair: compare_text.compared_pair(comparison, row, column), **self._query(comparison, row)}
 
-def listen_compare(tab: CompareTab, inputs: Form, engine: Engine, result: gr.State) -> None:
-    """Compare on request; show a pair, and both orders of its query, when its cell or its row is clicked."""
-    form, running = tab.form, SessionJobs()
-    chosen = [form.picker, form.prompt_mode]
-    form.picker.choose(_take_model, chosen, [form.prompt_mode, form.instruction], **UNQUEUED)
-    form.prompt_mode.input(_adapt, chosen, [form.prompt_mode, form.instruction], **UNQUEUED)
+    def on_save(self, comparison: Comparison | PromptGrid | None, event: gr.EventData) -> Changes:
+        """A file was asked for."""
+        name = fields_of(event).get("kind")
+        if comparison is None:
+            return {self.save: {"fault": "There is nothing to save yet. Press Compare."}}
+        try:
+            if name not in ("comparison.csv", "comparison.parquet"):
+                raise VectorError(f"{str(name)[:80]!r} is no file that can be saved here.")
+            columns = grid_columns(comparison) if isinstance(comparison, PromptGrid) else comparison_columns(comparison)
+            return {self.save: {"address": self._services.downloads.put(columns_file(name, columns, {}))}}
+        except Exception as error:
+            return {self.save: {"fault": message_for_visitor(error)}}
 
-    known = [result, tab.compared, tab.is_paired]
-    outputs = [tab.start, tab.stop, tab.status, *tab.outputs]
-    once: dict[str, Any] = {"trigger_mode": "once", **ENCODE_QUEUE}
-    settings = [*known, *inputs.typed, *form.values]
-    works = [
-        tab.start.click(_comparer(engine, running), [gr.State(True), *settings], outputs, **once),
-        tab.prompts.click(_prompt_tryer(engine, running), [*known, *inputs.typed], outputs, **once),
-    ]
-    for preset, fill in ((tab.instruction, _other_instruction), (tab.precision, _int8)):
-        is_filled = gr.State(False)
-        typed = [*inputs.typed, form.instruction]
-        filled = preset.click(fill, typed, [*form.values, tab.status, is_filled], **UNQUEUED)
-        works.append(filled.then(_comparer(engine, running), [is_filled, *settings], outputs, **once))
-    for work in works:
-        listen_late_changes(work, inputs, tab.status, _CHANGED, tab.compared)
-    listen_stop(tab.stop, running)
-    choices = (form.prompt_mode, form.dtype, form.backend, form.first_dtype, form.first_backend, tab.is_paired)
-    others = [form.picker.choose, form.instruction.change, *(choice.input for choice in choices)]
-    listen_changes(inputs, tab.status, _CHANGED, others)
-    for source in (tab.plot, tab.table, tab.moved):
-        source.pick(_pick, [tab.compared], [tab.pair, tab.bump_said, tab.bump], **UNQUEUED)
-    tab.save.wanted(_save, [tab.compared], [tab.save], **SAVE_QUEUE)
+    def _settings(self, comparison: Comparison) -> Changes:
+        payload = self._services.downloads.as_payload
+        first_map, second_map = draw_maps(comparison)
+        query_shifts = shifts(comparison)
+        return {
+            self.summary: [*compare_text.settings(comparison), *compare_text.differences(comparison)],
+            self.plot: payload(draw_differences(comparison)),
+            self.table: payload(moves_table(comparison)),
+            **self._query(comparison, most_moved_query(comparison)),
+            self.shift_text: compare_text.moved(query_shifts),
+            self.shifts: None if query_shifts is None else payload(draw_shifts(comparison, query_shifts)),
+            self.first_map: payload(first_map),
+            self.second_map: payload(second_map),
+        }
 
+    def _grid(self, grid: PromptGrid) -> Changes:
+        payload = self._services.downloads.as_payload
+        return {
+            **dict.fromkeys((self.bump, self.shifts, self.first_map, self.second_map)),
+            self.summary: [*compare_text.grid_differences(grid), *compare_text.grid_settings(grid)],
+            self.plot: payload(draw_grid(grid)),
+            self.table: payload(grid_table(grid)),
+        }
 
-def show_compared(found: Compared) -> list[Any]:
-    """A comparison as the values of `CompareTab.outputs`."""
-    if isinstance(found, PromptGrid):
-        said = [*compare_text.grid_differences(found), *compare_text.grid_settings(found)]
-        table = as_payload(grid_table(found))
-        details: list[Any] = [gr.update(visible=False), [], None, [], None, [], None, None]
-        return [said, as_payload(draw_grid(found)), [], table, gr.update(visible=True), *details, found]
-    said = [*compare_text.settings(found), *compare_text.differences(found)]
-    table = as_payload(moves_table(found))
-    moved = shifts(found)
-    first, second = draw_maps(found)
-    return [
-        said,
-        as_payload(draw_differences(found)),
-        [],
-        table,
-        gr.update(visible=True),
-        gr.update(visible=True),
-        *_show_query(found, most_moved_query(found)),
-        compare_text.moved(moved),
-        None if moved is None else as_payload(draw_shifts(found, moved)),
-        nodes.hint(compare_text.MAPS),
-        as_payload(first),
-        as_payload(second),
-        found,
-    ]
+    def _query(self, comparison: Comparison, row: int) -> Changes:
+        chart = self._services.downloads.as_payload(draw_bump(comparison, row))
+        return {self.bump_text: compare_text.bump(comparison, row), self.bump: chart}
 
+    def _filled(self, setting: Changes) -> Changes:
+        return {**setting, self.status: nodes.progress(None, "Starting"), self._is_filled: True}
 
-def _comparer(engine: Engine, running: SessionJobs) -> Any:
-    """The work behind the Compare button, and behind what fills the form first."""
+    def _run(
+        self,
+        request: gr.Request,
+        previous: Comparison | PromptGrid | None,
+        function: Callable[..., Result],
+        function_on_gpu: Callable[..., Result],
+        arguments: tuple[Any, ...],
+    ) -> Iterator[Changes]:
+        def work(on_stage: OnStage) -> Result:
+            # ZeroGPU works in another process, which reports no progress and cannot be stopped.
+            return function_on_gpu(*arguments) if is_zero_gpu() else function(*arguments, on_stage)
 
-    def run(
+        yield from self._job.run(request, work, self.show, is_result_left=previous is not None)
+
+    def _compare(
+        self,
         first: ScoreRequest,
         second: ScoreRequest,
         is_paired: bool,
-        before: Sequence[ScoreResult],
-        tell: OnStage | None = None,
+        known: list[ScoreResult],
+        on_stage: OnStage | None = None,
     ) -> Comparison:
         try:
-            return compare(engine, first, second, tell, is_paired=is_paired, before=before)
+            return compare(self._services.engine, first, second, on_stage, is_paired=is_paired, before=known)
         except (BackendError, MissingDependencyError) as error:
             raise for_menus(error, first.dtype, second.dtype) from error
 
-    gpu_run = engine.on_gpu(run)
-
-    def press(
-        is_ready: bool,
-        result: ScoreResult | None,
-        compared: Compared | None,
-        is_paired: bool,
-        request: gr.Request,
-        *chosen: Any,
-    ) -> Iterator[list[Any]]:
-        if not is_ready:
-            yield [gr.skip()] * (3 + _N_SHOWN)
-            return
-        asked = (*_settings(*chosen), is_paired is True, _known(result, compared))
-
-        def work(tell: OnStage) -> Comparison:
-            # A lent GPU works in another process, where nothing can be told or stopped.
-            return gpu_run(*asked) if is_zero_gpu() else run(*asked, tell)
-
-        is_left = compared is not None
-        yield from run_with_progress(running, request, work, _done, n_shown=_N_SHOWN, is_result_left=is_left)
-
-    return press
-
-
-def _prompt_tryer(engine: Engine, running: SessionJobs) -> Any:
-    """The work behind the preset that tries every pair of prompts."""
-
-    def run(
-        asked: ScoreRequest, is_paired: bool, before: Sequence[ScoreResult], tell: OnStage | None = None
+    def _try_prompts(
+        self, request: ScoreRequest, is_paired: bool, known: list[ScoreResult], on_stage: OnStage | None = None
     ) -> PromptGrid:
-        return try_prompts(engine, asked, tell, is_paired=is_paired, before=before)
-
-    gpu_run = engine.on_gpu(run)
-
-    def press(
-        result: ScoreResult | None, compared: Compared | None, is_paired: bool, request: gr.Request, *typed: Any
-    ) -> Iterator[list[Any]]:
-        asked = (score_request(*typed), is_paired is True, _known(result, compared))
-
-        def work(tell: OnStage) -> PromptGrid:
-            return gpu_run(*asked) if is_zero_gpu() else run(*asked, tell)
-
-        is_left = compared is not None
-        yield from run_with_progress(running, request, work, _done, n_shown=_N_SHOWN, is_result_left=is_left)
-
-    return press
+        return try_prompts(self._services.engine, request, on_stage, is_paired=is_paired, before=known)
 
 
-def _done(found: Compared) -> list[Any]:
-    return [compare_text.done(found), *show_compared(found)]
+def _computing(name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
+    with gr.Row(elem_classes="e5-computing"):
+        dtype = gr.Dropdown(_DTYPES, value="auto", label="Precision", min_width=0, elem_id=f"e5-dtype-{name}")
+        backend = gr.Dropdown(_BACKENDS, value="auto", label="Backend", min_width=0, elem_id=f"e5-backend-{name}")
+    return dtype, backend
 
 
-def _known(result: ScoreResult | None, compared: Compared | None) -> list[ScoreResult]:
-    """What the visitor has scored already."""
-    known = [] if result is None else [result]
-    if isinstance(compared, Comparison):
-        known += [compared.first, compared.second]
-    return known
+def _known(result: ScoreResult | None, comparison: Comparison | PromptGrid | None) -> list[ScoreResult]:
+    """The visitor's results so far."""
+    results = [] if result is None else [result]
+    return [*results, comparison.first, comparison.second] if isinstance(comparison, Comparison) else results
 
 
-def _settings(*values: Any) -> tuple[ScoreRequest, ScoreRequest]:
-    """A and B of the values of `Form.typed` and `SettingForm.values`."""
+def _requests(*values: Any) -> tuple[ScoreRequest, ScoreRequest]:
+    """A and B of the values of `Form.typed` and `SettingForm.chosen`."""
     *typed, model, prompt_mode, instruction, dtype, backend, first_dtype, first_backend = values
     first = replace(score_request(*typed), dtype=first_dtype, backend=first_backend)
     second = replace(first, model=model, prompt_mode=prompt_mode, instruction=instruction, dtype=dtype, backend=backend)
     return first, second
-
-
-def _other_instruction(
-    model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
-) -> list[Any]:
-    """B as the form, with another instruction."""
-    if not takes_instruction(offered(model).prompt_kind, valid_prompt_mode(offered(model).prompt_kind, prompt_mode)):
-        told = nodes.error(
-            "This model takes no instruction. Choose one that does in the form, such as "
-            "multilingual-e5-large-instruct, or try its prompts."
-        )
-        return [*[gr.skip()] * _N_FORM, told, False]
-    suggested = next(each for each in _OTHER_INSTRUCTIONS if each != instruction.strip())
-    is_own = other.strip() not in ("", WEB_SEARCH_INSTRUCTION, instruction.strip())
-    return _filled(model, prompt_mode, other if is_own else suggested, "auto")
-
-
-def _int8(
-    model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
-) -> list[Any]:
-    """B as the form, in int8."""
-    return _filled(model, prompt_mode, instruction, "int8")
-
-
-def _filled(model: str, prompt_mode: str, instruction: str, dtype: DType) -> list[Any]:
-    """The values of the form, the status, and that it is filled."""
-    radio, box = _adapt(model, prompt_mode)
-    told = nodes.progress(None, "Starting")
-    return [model, radio, {**box, "value": instruction}, dtype, "auto", "auto", "auto", told, True]
-
-
-def _take_model(model: str, prompt_mode: str) -> tuple[Any, Any]:
-    """Another model is used in its usual way: "no prompt" must not be carried over from a model that knows no other."""
-    return _adapt(model, "" if prompt_mode == "none" else prompt_mode)
-
-
-def _adapt(model: str, prompt_mode: str) -> tuple[Any, Any]:
-    """Offer what B's model knows."""
-    kind = offered(model).prompt_kind
-    known = valid_prompt_mode(kind, prompt_mode)
-    return gr.update(choices=prompt_mode_choices(kind), value=known), gr.update(visible=takes_instruction(kind, known))
-
-
-def _show_query(found: Comparison, row: int) -> list[Any]:
-    """What is said of one query, and its chart."""
-    return [compare_text.bump(found, row), as_payload(draw_bump(found, row))]
-
-
-def _pick(compared: Compared | None, event: gr.EventData) -> list[Any]:
-    """A cell or a row tells its pair and its query, a point its query."""
-    place = fields_of(event)
-    if isinstance(compared, Comparison) and place.get("label") in compared.first.queries.labels:
-        return [gr.skip(), *_show_query(compared, compared.first.queries.labels.index(place["label"]))]
-    row, column = place.get("row"), place.get("column")
-    if compared is None or not isinstance(row, int) or not isinstance(column, int):
-        return [gr.skip()] * 3
-    if isinstance(compared, PromptGrid):
-        return [compare_text.grid_pair(compared, row, column), gr.skip(), gr.skip()]
-    if not compared.first.has_pair(row, column):
-        return [gr.skip()] * 3
-    return [compare_text.compared_pair(compared, row, column), *_show_query(compared, row)]
-
-
-def _save(event: gr.EventData, compared: Compared | None) -> dict[str, str]:
-    name = fields_of(event).get("kind")
-    if compared is None:
-        return {"fault": "There is nothing to save yet. Press Compare."}
-    try:
-        if name not in ("comparison.csv", "comparison.parquet"):
-            raise VectorError(f"{str(name)[:80]!r} is no file that can be saved here.")
-        columns = grid_columns(compared) if isinstance(compared, PromptGrid) else comparison_columns(compared)
-        return {"address": DOWNLOADS.put(columns_file(name, columns, {}))}
-    except Exception as error:
-        return {"fault": message_for_visitor(error)}

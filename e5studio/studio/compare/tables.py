@@ -1,4 +1,4 @@
-"""Comparisons -> tables, as `e5studio.studio.scores.table` describes them, and the columns of files to save. Pure."""
+"""Comparisons -> tables, and the columns of saved files. Pure."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from e5studio.analysis.ranking import ranks
-from e5studio.studio.compare.comparison import Comparison, PromptGrid, mean_reciprocal_rank, moves, prompt_name
+from e5studio.studio.compare.comparison import PROMPT_NAMES, Comparison, PromptGrid, mean_reciprocal_rank, moves
 from e5studio.studio.serving.table_files import Columns
-from e5studio.studio.widgets.table_data import MAX_ROWS, Table, numbered_texts
+from e5studio.studio.widgets.table_data import MAX_ROWS, TableView, numbered_texts
 
 MAX_MOVES = 200
-"""Pairs of the table; the saved file holds all."""
+"""Pairs in the table; the saved file holds all."""
 
 
-def moves_table(found: Comparison) -> Table:
-    """The pairs on which the settings disagree most."""
-    listed = moves(found, MAX_MOVES)
-    first = found.first
-    n_all = int(np.isfinite(found.counted[0]).sum())
+def moves_table(comparison: Comparison) -> TableView:
+    """The pairs that change most."""
+    listed = moves(comparison, MAX_MOVES)
+    first = comparison.first
+    n_all = int(np.isfinite(comparison.counted[0]).sum())
     rows = [
         [
             move.row,
@@ -33,82 +33,71 @@ def moves_table(found: Comparison) -> Table:
     is_alike = first.is_self or first.prompt_mode == "symmetric"
     one, other = ("Text", "Compared with") if is_alike else ("Query", "Passage")
     part = f"the {len(rows)} that move most of {n_all:,}" if len(rows) < n_all else "those that move most first"
-    return {
-        "texts": [
-            numbered_texts(first.queries.labels, first.queries.texts),
-            numbered_texts(first.passages.labels, first.passages.texts),
-        ],
-        "columns": [
+    return TableView(
+        columns=[
             {"title": one, "hint": "Sort as on the page", "kind": "text", "texts": 0},
             {"title": other, "hint": "Sort as on the page", "kind": "text", "texts": 1},
             {"title": "A", "hint": "Score under A", "kind": "number", "is_best_high": True},
             {"title": "B", "hint": "Score under B", "kind": "number", "is_best_high": True},
             {"title": "Change", "hint": "B minus A, points", "kind": "number", "is_best_high": True, "is_signed": True},
-            {"title": "Rank A", "hint": "Place among all of this row's text", "kind": "whole"},
-            {"title": "Rank B", "hint": "Place among all of this row's text", "kind": "whole"},
+            {"title": "Rank A", "hint": "Rank within the row under A", "kind": "whole"},
+            {"title": "Rank B", "hint": "Rank within the row under B", "kind": "whole"},
         ],
-        "rows": rows,
-        "order": "given",
-        "pick": "cell",
-        "marked": [],
-        "marked_only": "",
-        "is_marked_only": False,
-        "caption": f"Pairs under A and B, {part}",
-    }
+        rows=rows,
+        caption=f"Pairs under A and B, {part}",
+        texts=[
+            numbered_texts(first.queries.labels, first.queries.texts),
+            numbered_texts(first.passages.labels, first.passages.texts),
+        ],
+        order="given",
+        pick="cell",
+    )
 
 
-def grid_table(grid: PromptGrid) -> Table:
+def grid_table(grid: PromptGrid) -> TableView:
     """What each pair of prompts changes."""
     is_paired = any(cell.right_ranks is not None for cell in grid.cells)
     n = len(grid.usual.queries)
     rows: list[list[Any]] = []
     for cell in grid.cells:
-        row = [prompt_name(cell.left), prompt_name(cell.right), round(100 * cell.n_same_best / n, 4), _shown(cell.lead)]
+        row = [
+            PROMPT_NAMES[cell.left],
+            PROMPT_NAMES[cell.right],
+            round(100 * cell.n_same_best / n, 4),
+            _rounded(cell.lead),
+        ]
         if cell.right_ranks is not None:
             first = 100 * float((cell.right_ranks == 1).mean())
             row += [round(first, 4), round(mean_reciprocal_rank(cell.right_ranks), 6)]
         rows.append(row)
+    number: dict[str, Any] = {"kind": "number", "is_best_high": True}
+    percent: dict[str, Any] = {"kind": "percent", "is_best_high": True}
+    lead = "How far the form's best match is ahead of the others, points, mean of the queries"
     columns: list[dict[str, Any]] = [
-        {"title": "Before queries", "hint": "What stands in front of queries", "kind": "word"},
-        {"title": "Before passages", "hint": "What stands in front of passages", "kind": "word"},
-        {
-            "title": "Same best",
-            "hint": "Queries whose best match is the same as in the form",
-            "kind": "percent",
-            "is_best_high": True,
-        },
-        {
-            "title": "Lead",
-            "hint": "How far the form's best match is ahead of the others, points, mean of the queries",
-            "kind": "number",
-            "digits": 2,
-            "is_best_high": True,
-        },
+        {"title": "Before queries", "hint": "Prompt of the queries", "kind": "word"},
+        {"title": "Before passages", "hint": "Prompt of the passages", "kind": "word"},
+        {"title": "Same best", "hint": "Queries whose best match is the same as in the form", **percent},
+        {"title": "Lead", "hint": lead, "digits": 2, **number},
     ]
     if is_paired:
         columns += [
-            {"title": "Right first", "hint": "Queries whose right passage comes first", "kind": "percent"},
-            {"title": "MRR", "hint": "Mean of 1 / rank of the right passages", "kind": "number", "digits": 3},
+            {"title": "Right first", "hint": "Queries whose right passage comes first", **percent},
+            {"title": "MRR", "hint": "Mean of 1 / rank of the right passages", "digits": 3, **number},
         ]
-        columns[-1]["is_best_high"] = columns[-2]["is_best_high"] = True
-    return {
-        "texts": [],
-        "columns": columns,
-        "rows": rows,
-        "order": "given",
-        "pick": "none",
-        "marked": [place for place, cell in enumerate(grid.cells) if cell.is_usual],
-        "marked_only": "",
-        "is_marked_only": False,
-        "caption": "What each pair of prompts changes; marked is the one of the form",
-    }
+    return TableView(
+        columns=columns,
+        rows=rows,
+        caption="What each pair of prompts changes; marked is the one of the form",
+        order="given",
+        marked=[index for index, cell in enumerate(grid.cells) if cell.is_usual],
+    )
 
 
-def comparison_columns(found: Comparison) -> Columns:
-    """All pairs (of a text with itself none), a row each: labels, texts, both scores, the change and both ranks."""
-    one, other = found.counted
+def comparison_columns(comparison: Comparison) -> Columns:
+    """A row for each pair (none of a text with itself): labels, texts, both scores, the change and both ranks."""
+    one, other = comparison.counted
     rows, columns = np.nonzero(np.isfinite(one))
-    first = found.first
+    first = comparison.first
     texts: Columns = {
         "row_text": [first.queries.texts[row] for row in rows],
         "column_text": [first.passages.texts[column] for column in columns],
@@ -126,13 +115,13 @@ def comparison_columns(found: Comparison) -> Columns:
 
 
 def grid_columns(grid: PromptGrid) -> Columns:
-    """All pairs of all prompts, a row each."""
+    """A row for each pair under each pair of prompts."""
     usual = grid.usual
     rows, columns = np.nonzero(np.isfinite(grid.cells[0].scores))
     n = len(rows)
     return {
-        "before_queries": [prompt_name(cell.left) for cell in grid.cells for _ in range(n)],
-        "before_passages": [prompt_name(cell.right) for cell in grid.cells for _ in range(n)],
+        "before_queries": [PROMPT_NAMES[cell.left] for cell in grid.cells for _ in range(n)],
+        "before_passages": [PROMPT_NAMES[cell.right] for cell in grid.cells for _ in range(n)],
         "row": [usual.queries.labels[row] for row in rows] * len(grid.cells),
         "column": [usual.passages.labels[column] for column in columns] * len(grid.cells),
         "score": np.concatenate([cell.scores[rows, columns] for cell in grid.cells]),
@@ -140,5 +129,5 @@ def grid_columns(grid: PromptGrid) -> Columns:
     }
 
 
-def _shown(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(value, 4)

@@ -1,4 +1,4 @@
-"""Comparisons -> sentences on the page, as nodes for `widgets.text_tree`. Differences, no verdict. Pure."""
+"""Sentences of the Compare tab, as nodes for `widgets.text_tree`: differences, no verdict. Pure."""
 
 from __future__ import annotations
 
@@ -19,150 +19,144 @@ from e5studio.studio.compare.comparison import (
 )
 from e5studio.studio.engine.prompt_modes import prompt_modes_of, side_labels
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.formatting import shown
+from e5studio.studio.formatting import fixed, shown, signed
 from e5studio.studio.widgets.nodes import Node, prompt_code
 
 FEW_PAIRS = 50
 """With fewer known answers a difference between two settings is easily chance."""
 
-
-_MINUS = "\N{MINUS SIGN}"
-
-
+HINT = "Differences, no verdict: prompts sometimes hurt. Only known answers show which setting searches better."
+SETTING_A = "Its model, prompts, instruction and texts are those of the form, which ends with the Score button."
+CHANGED = "Changed since it was compared. Press Compare again."
+NO_INSTRUCTION = (
+    "This model takes no instruction. Choose one that does in the form, such as multilingual-e5-large-instruct, or try "
+    "its prompts."
+)
 MAPS = "PCA of each setting's vectors; B is turned and scaled onto A as closely as that goes (Procrustes)."
 
 
-def done(found: Comparison | PromptGrid) -> list[Node]:
-    """One line: what was compared, and what it took."""
-    usual = found.usual if isinstance(found, PromptGrid) else found.first
+def done(comparison: Comparison | PromptGrid) -> list[Node]:
+    """One line: what was compared."""
+    usual = comparison.usual if isinstance(comparison, PromptGrid) else comparison.first
     n = len(usual.queries)
     size = f"{n} texts with each other" if usual.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(usual.passages)}"
-    how = f"under {len(found.cells)} pairs of prompts" if isinstance(found, PromptGrid) else "under A and B"
+    how = f"under {len(comparison.cells)} pairs of prompts" if isinstance(comparison, PromptGrid) else "under A and B"
     return [["p", "e5-done", f"Scored {size} {how}."]]
 
 
-def settings(found: Comparison) -> list[Node]:
+def settings(comparison: Comparison) -> list[Node]:
     """What A and B are."""
     entries: list[Node] = []
-    for name, result in (("A", found.first), ("B", found.second)):
+    for name, result in (("A", comparison.first), ("B", comparison.second)):
         entries += [["dt", "", name], ["dd", "", *_setting(result)]]
     return [["dl", "e5-pair e5-settings", *entries]]
 
 
-def differences(found: Comparison) -> list[Node]:
-    """How alike the orders are, how the scores differ, and what to make of it."""
-    said = agreement(found)
-    names = side_labels(found.first.prompt_mode)
-    rows, columns = names.left.lower(), "texts" if found.first.is_self else names.right.lower()
-    n = said.n_queries
-    best = f"{said.n_same_best} of {n} {rows} keep their best match under B."
-    sentences: list[str] = [*_sameness(found), best]
-    known = said.taus[np.isfinite(said.taus)]
+def differences(comparison: Comparison) -> list[Node]:
+    """How similar the orders are, and how the scores differ."""
+    alike = agreement(comparison)
+    names = side_labels(comparison.first.prompt_mode)
+    rows, columns = names.left.lower(), "texts" if comparison.first.is_self else names.right.lower()
+    n = alike.n_queries
+    best = f"{alike.n_same_best} of {n} {rows} keep their best match under B."
+    sentences: list[str] = [*_sameness(comparison), best]
+    known = alike.taus[np.isfinite(alike.taus)]
     if known.size:
-        lowest = int(np.nanargmin(said.taus))
+        lowest = int(np.nanargmin(alike.taus))
+        label = comparison.first.queries.labels[lowest]
         sentences.append(
-            f"Order of the {columns}: Kendall's tau {_number(float(known.mean()), 2)} on average (1 is the same order, "
-            f"0 no relation), lowest {_number(float(said.taus[lowest]), 2)} at {found.first.queries.labels[lowest]}."
+            f"Order of the {columns}: Kendall's tau {fixed(float(known.mean()), 2)} on average (1 is the same order, "
+            f"0 no relation), lowest {fixed(float(alike.taus[lowest]), 2)} at {label}."
         )
-    if found.first.scores.shape[1] - found.first.is_self > said.k:
-        overlap = float(np.mean(said.overlaps))
-        sentences.append(f"Of the {said.k} best of each, {overlap:.0%} are the same.")
-    first, second = (float(np.nanmean(scores)) for scores in found.counted)
+    if comparison.first.scores.shape[1] - comparison.first.is_self > alike.k:
+        overlap = float(np.mean(alike.overlaps))
+        sentences.append(f"Of the {alike.k} best of each, {overlap:.0%} are the same.")
+    first, second = (float(np.nanmean(scores)) for scores in comparison.counted)
     sentences.append(
-        f"Scores are {_number(first, 1)} on average under A and {_number(second, 1)} under B; the largest change is "
-        f"{_signed(said.largest)} points. Height alone says nothing: compare the orders."
+        f"Scores are {fixed(first)} on average under A and {fixed(second)} under B; the largest change is "
+        f"{signed(alike.largest)} points. Higher scores alone mean nothing: compare the orders."
     )
-    return [["p", "", sentence] for sentence in sentences] + _paired(found)
+    return [["p", "", sentence] for sentence in sentences] + _paired(comparison)
 
 
 def moved(shifts: Sequence[Shift] | None) -> list[Node]:
-    """What the chart of moved queries says."""
+    """How to read the chart of moved queries."""
     if shifts is None:
-        text = "The vectors of two models have nothing in common, so how far a query moves cannot be said."
+        text = "The vectors of two models have nothing in common, so no distance between them can be measured."
         return [["p", "e5-hint", text]]
     gains = sum(shift.gained > 0 for shift in shifts)
     text = (
-        f"Each point is a query. To the right: its own vector moves more from A to B. Up: what A finds best is further "
-        f"ahead of the others under B ({gains} of {len(shifts)}); down: it has lost ground."
+        f"Each point is a query. To the right: its vector moves more from A to B. Up: A's best match is further ahead "
+        f"of the others under B ({gains} of {len(shifts)}); down: it has lost ground."
     )
     return [["p", "e5-hint", text]]
 
 
-def bump(found: Comparison, row: int) -> list[Node]:
-    """What the bump chart shows."""
-    label, text = found.first.queries.labels[row], found.first.queries.texts[row]
-    n = found.first.scores.shape[1] - found.first.is_self
+def bump(comparison: Comparison, row: int) -> list[Node]:
+    """How to read the bump chart."""
+    label, text = comparison.first.queries.labels[row], comparison.first.queries.texts[row]
+    n = comparison.first.scores.shape[1] - comparison.first.is_self
     part = f"the {MAX_LINES} best of {n}" if n > MAX_LINES else f"all {n}"
     hint = f"Ranks from A to B, {part}. Orange rises, blue falls. Click a cell or a row for another."
     return [["p", "", ["strong", "", f"{label} "], shown(text, 300)], ["p", "e5-hint", hint]]
 
 
-def compared_pair(found: Comparison, row: int, column: int) -> list[Node]:
-    """One pair under both settings; nothing for what is none."""
-    if not found.first.has_pair(row, column):
+def compared_pair(comparison: Comparison, row: int, column: int) -> list[Node]:
+    """One pair under both settings; nothing where there is no such pair."""
+    if not comparison.first.has_pair(row, column):
         return []
-    one, other = found.counted
-    (before, after), (rank, new_rank) = (
-        (float(one[row, column]), float(other[row, column])),
-        (int(ranks(one)[row, column]), int(ranks(other)[row, column])),
-    )
-    first = found.first
+    one, other = comparison.counted
+    before, after = float(one[row, column]), float(other[row, column])
+    rank, new_rank = int(ranks(one)[row, column]), int(ranks(other)[row, column])
     return [
         [
             "div",
             "e5-pair-head",
-            ["strong", "", _signed(after - before)],
-            ["span", "", f"A {_number(before, 1)}, rank {rank} \N{RIGHTWARDS ARROW} B {_number(after, 1)}, "],
-            ["span", "", f"rank {new_rank}"],
+            ["strong", "", signed(after - before)],
+            ["span", "", f"A {fixed(before)}, rank {rank} \N{RIGHTWARDS ARROW} B {fixed(after)}, rank {new_rank}"],
         ],
-        _texts(first, row, column),
+        _texts(comparison.first, row, column),
     ]
 
 
 def grid_settings(grid: PromptGrid) -> list[Node]:
-    """What was tried, in front of what."""
-    usual = grid.usual
-    short = usual.meta.name.rsplit("/", 1)[-1]
-    kind = usual.meta.prompt_kind
-    nodes: list[Node] = []
-    if kind == "none":
-        text = f"{short} was trained without prompts; tried are those of E5, to see what they do to it."
-        nodes.append(["p", "e5-hint", text])
-    kept = next((cell for cell in grid.cells if cell.is_usual), None)
-    where = f"The table marks what the form has ({_pair_of(kept)})." if kept else ""
-    text = f"All in the colours of one scale; frames mark the best of each row. {where}"
-    return [*nodes, ["p", "e5-hint", text.strip()]]
+    """Which prompts were tried, and how to read the matrices."""
+    meta = grid.usual.meta
+    usual = _usual(grid)
+    sentences = ["All matrices share one colour scale; frames mark the best of each row."]
+    if meta.prompt_kind == "none":
+        sentences.insert(0, f"{meta.short_name} was trained without prompts, so those of E5 were tried.")
+    if usual is not None:
+        sentences.append(f"The table marks the prompts of the form ({_pair_of(usual)}).")
+    return [["p", "e5-hint", " ".join(sentences)]]
 
 
 def grid_differences(grid: PromptGrid) -> list[Node]:
-    """What the prompts change, in sentences."""
-    kept = next((cell for cell in grid.cells if cell.is_usual), None)
+    """What the prompts change."""
+    usual = _usual(grid)
     others = [cell for cell in grid.cells if not cell.is_usual]
     n = len(grid.usual.queries)
     fewest, most = min(others, key=lambda cell: cell.n_same_best), max(others, key=lambda cell: cell.n_same_best)
-    text = "Every query keeps its best match, whatever stands in front."
+    text = "Every query keeps its best match under all prompts."
     if fewest.n_same_best < n:
         text = (
             f"Of the {n} best matches under the form's prompts, fewest stay the best with {_pair_of(fewest)} "
             f"({fewest.n_same_best}), most with {_pair_of(most)} ({most.n_same_best})."
         )
     nodes: list[Node] = [["p", "", text]]
-    if kept is not None and kept.right_ranks is not None:
+    if usual is not None and usual.right_ranks is not None:
         best = max(grid.cells, key=lambda cell: mean_reciprocal_rank(cell.right_ranks))
-        nodes.append(
-            [
-                "p",
-                "",
-                f"Mean reciprocal rank of the right passages: {mean_reciprocal_rank(kept.right_ranks):.3f} with "
-                f"{_pair_of(kept)}; the highest is {mean_reciprocal_rank(best.right_ranks):.3f} ({_pair_of(best)}). "
-                f"{chance(len(kept.right_ranks))}",
-            ]
+        text = (
+            f"Mean reciprocal rank of the right passages: {mean_reciprocal_rank(usual.right_ranks):.3f} with "
+            f"{_pair_of(usual)}; the highest is {mean_reciprocal_rank(best.right_ranks):.3f} ({_pair_of(best)}). "
+            f"{chance(len(usual.right_ranks))}"
         )
+        nodes.append(["p", "", text])
     return nodes
 
 
 def grid_pair(grid: PromptGrid, row: int, column: int) -> list[Node]:
-    """One pair under all prompts; nothing for what is none."""
+    """One pair under all prompts; nothing where there is no such pair."""
     if not grid.usual.has_pair(row, column):
         return []
     entries: list[Node] = []
@@ -170,29 +164,30 @@ def grid_pair(grid: PromptGrid, row: int, column: int) -> list[Node]:
         rank = int(ranks(cell.scores)[row, column])
         mark = ", as in the form" if cell.is_usual else ""
         entries += [
-            ["dt", "", f"{_number(float(cell.scores[row, column]), 1)}"],
+            ["dt", "", fixed(float(cell.scores[row, column]))],
             ["dd", "", f"rank {rank}: {_pair_of(cell)}{mark}"],
         ]
     return [_texts(grid.usual, row, column), ["dl", "e5-pair e5-near", *entries]]
 
 
 def chance(n_pairs: int) -> str:
-    """A warning where there are few known answers."""
+    """A warning where few answers are known."""
     if n_pairs >= FEW_PAIRS:
         return ""
     return f"With {n_pairs} answers such a difference is easily chance; Corpus measures many, with intervals."
 
 
-def _sameness(found: Comparison) -> list[str]:
+def _sameness(comparison: Comparison) -> list[str]:
     settings = [
-        (each.fingerprint, [report.prompt.text for report in each.reports]) for each in (found.first, found.second)
+        (each.fingerprint, [report.prompt.text for report in each.reports])
+        for each in (comparison.first, comparison.second)
     ]
     is_same = settings[0] == settings[1]
     return ["A and B are the same setting, so nothing changes. Choose something else for B."] if is_same else []
 
 
-def _paired(found: Comparison) -> list[Node]:
-    right = found.right_ranks
+def _paired(comparison: Comparison) -> list[Node]:
+    right = comparison.right_ranks
     if right is None:
         return []
     at_top = [f"{int((side == 1).sum())} of {len(side)}" for side in right]
@@ -205,7 +200,7 @@ def _paired(found: Comparison) -> list[Node]:
 
 
 def _setting(result: ScoreResult) -> list[Node | str]:
-    short = result.meta.name.rsplit("/", 1)[-1]
+    short = result.meta.short_name
     prompt_mode = next(
         choice.label for choice in prompt_modes_of(result.meta.prompt_kind) if choice.prompt_mode == result.prompt_mode
     )
@@ -226,20 +221,15 @@ def _setting(result: ScoreResult) -> list[Node | str]:
 
 def _texts(result: ScoreResult, row: int, column: int) -> Node:
     entries: list[Node] = []
-    for box, place in ((result.queries, row), (result.passages, column)):
-        entries += [["dt", "", box.labels[place]], ["dd", "", shown(box.texts[place])]]
+    for box, index in ((result.queries, row), (result.passages, column)):
+        entries += [["dt", "", box.labels[index]], ["dd", "", shown(box.texts[index])]]
     return ["dl", "e5-pair", *entries]
 
 
-def _pair_of(cell: PromptCell | None) -> str:
-    if cell is None:
-        return ""
+def _usual(grid: PromptGrid) -> PromptCell | None:
+    """The cell with the prompts of the form; they may be none of those that are tried."""
+    return next((cell for cell in grid.cells if cell.is_usual), None)
+
+
+def _pair_of(cell: PromptCell) -> str:
     return f"queries: {PROMPT_NAMES[cell.left]}, passages: {PROMPT_NAMES[cell.right]}"
-
-
-def _number(value: float, digits: int) -> str:
-    return f"{value:.{digits}f}".replace("-", _MINUS)
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.1f}".replace("-", _MINUS)

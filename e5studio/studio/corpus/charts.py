@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from e5studio.studio.charts.figure import FAINT, INK, THEMES, Figure, Theme, plot_text, theme_layout
+from e5studio.studio.charts.figure import Figure, plot_text
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, SettingResult
 from e5studio.studio.corpus.text import setting_name
-
-_COLOUR: dict[Theme, str] = {"light": "#1d6fb8", "dark": "#5ab4f0"}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and how sure it is.
+    """The value of a metric and its interval.
 
     Attributes:
         name: Of the setting.
-        value: The figure.
-        low: Lower end of its interval; the figure itself where there is none.
+        value: Of the metric.
+        low: Lower end of the interval; the value itself where there is none.
         high: Upper end.
     """
 
@@ -40,59 +38,49 @@ def interval_chart(estimates: Sequence[Estimate], metric: str) -> Figure:
         "y": rows,
         "text": [f"{each.value:.4f}" for each in estimates],
         "textposition": "top center",
-        "textfont": {"size": 12},
+        "textfont": {"size": 12, "color": "@ink"},
         "hoverinfo": "none",
         "cliponaxis": False,
-        "marker": {"size": 11},
+        "marker": {"size": 11, "color": "@blue"},
         "error_x": {
             "type": "data",
             "symmetric": False,
             "array": [each.high - each.value for each in estimates],
             "arrayminus": [each.value - each.low for each in estimates],
+            "color": "@blue",
             "thickness": 2,
             "width": 6,
         },
     }
     hover = [[each.name, f"{each.value:.4f}, from {each.low:.4f} to {each.high:.4f}"] for each in estimates]
-    told = "; ".join(f"{each.name} {each.value:.4f}" for each in estimates)
+    values = "; ".join(f"{each.name} {each.value:.4f}" for each in estimates)
+    axis = {"automargin": True, "zeroline": False, "gridcolor": "@faint"}
     return {
         "data": [trace],
         "layout": {
             "showlegend": False,
             "margin": {"l": 8, "r": 24, "t": 16, "b": 8},
-            "xaxis": {"automargin": True, "zeroline": False, "title": {"text": metric, "font": {"size": 12}}},
+            "xaxis": {**axis, "title": {"text": metric, "font": {"size": 12}}},
             "yaxis": {
-                "automargin": True,
-                "zeroline": False,
+                **axis,
                 "range": [len(estimates) - 0.4, -0.6],
                 "tickvals": rows,
                 "ticktext": names,
                 "tickfont": {"size": 12},
             },
         },
-        "themes": {theme: _theme(theme) for theme in THEMES},
         "narrow": {"layout": {"yaxis": {"ticktext": [plot_text(each.name, 40, width=16) for each in estimates]}}},
         "hover": {"kind": "points", "traces": [hover]},
         "height": 90 + 62 * len(estimates),
         "width": 0,
         "zoom": False,
-        "label": f"{metric} of {len(estimates)} settings: {told}.",
+        "label": f"{metric} of {len(estimates)} settings: {values}.",
     }
 
 
-def _theme(theme: Theme) -> Figure:
-    patch = theme_layout(theme)
-    patch["xaxis"] = patch["yaxis"] = {"gridcolor": FAINT[theme]}
-    marker = {"color": _COLOUR[theme]}
-    return {
-        "data": [{"marker": marker, "error_x": {"color": _COLOUR[theme]}, "textfont": {"color": INK[theme]}}],
-        "layout": patch,
-    }
-
-
-def draw_evaluation(found: CorpusEvaluation) -> Figure | None:
+def draw_evaluation(evaluation: CorpusEvaluation) -> Figure | None:
     """nDCG@10 of each setting with its interval; None where all failed."""
-    estimates = [_estimate(row) for row in found.rows if isinstance(row, SettingResult)]
+    estimates = [_estimate(row) for row in evaluation.rows if isinstance(row, SettingResult)]
     return interval_chart(estimates, "nDCG@10") if estimates else None
 
 

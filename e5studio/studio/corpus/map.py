@@ -21,8 +21,8 @@ from e5studio.analysis.projection import Projection, kept_neighbours, pca, trust
 from e5studio.errors import VectorError
 from e5studio.similarity import TopK
 from e5studio.studio.charts.figure import Figure
+from e5studio.studio.charts.palette import MAX_CATEGORIES
 from e5studio.studio.charts.points import (
-    MAX_CATEGORIES,
     ColourScale,
     PointGroup,
     category_groups,

@@ -287,9 +287,6 @@ class VisitorStores:
             self._sweeper.start()
 
 
-VISITOR_STORES = VisitorStores()
-
-
 def _size(cell: object) -> int:
     """Bytes of a cell; the name of its kind is shared with others, the text shown for it is not."""
     return sys.getsizeof(cell) + (sys.getsizeof(cell.shown) if isinstance(cell, NotText) else 0)

@@ -1,8 +1,8 @@
 """Embedded texts -> the figures of a diagnosis, for up to 50,000 texts in seconds. Knows no Gradio and no encoder.
 
-Neighbours are exact as long as that takes some ten seconds; beyond, they are asked for by texts drawn at random, among
-all. Texts that are copies of another count once in everything but the copies themselves: copies are each other's
-nearest, and would make hubs, near copies and groups of what is one text.
+The neighbours of all texts are searched as long as that takes some ten seconds; with more texts, those of a random
+sample, still among all texts. Copies of a text count once, but for the figures about copies: they are each other's
+nearest, and would turn one text into hubs, near copies and groups.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from e5studio.analysis.neighbours import nearest_neighbours
 from e5studio.errors import MissingDependencyError
 from e5studio.similarity import FloatArray, TopK, top_k_search
 from e5studio.studio.diagnose.subject import Subject, TextSide
-from e5studio.studio.engine.progress import OnStage
+from e5studio.studio.engine.progress import OnStage, ignore_progress
 
 RowArray = NDArray[np.int64]
 GroupKind = Literal["language", "script"]
 
 N_NEIGHBOURS = 10
-"""As many as Radovanović et al. (2010) count, and as a first page of results holds."""
+"""As in Radovanović et al. (2010), and as on a first page of results."""
 
 MIN_JUDGED = 20
-"""Fewer different texts have fewer than 190 pairs: too few to say what is usual among them."""
+"""Fewer different texts have fewer than 190 pairs: too few to show what is usual."""
 
 MIN_FOR_HUBS = 50
-"""With fewer texts the neighbours that are counted are a large part of all, and everything is near everything."""
+"""With fewer texts the counted neighbours are a large part of all, and everything is near everything."""
 
 MIN_QUERIES = 20
 """With fewer queries, chance alone puts a passage before most of them."""
@@ -50,12 +50,12 @@ _TEXTS_AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Repeats:
-    """Texts of one side that stand there more than once.
+    """Texts that occur more than once on one side.
 
     Attributes:
-        groups: Rows of texts that are the same but for how they are written, the largest group first.
+        groups: Rows of texts that are equal but for case, white space or Unicode form, the largest group first.
         n_copies: Texts that equal an earlier one letter by letter.
-        n_rewritten: Further texts that are the same as an earlier one but for case, white space or Unicode form.
+        n_rewritten: Further texts that equal an earlier one but for case, white space or Unicode form.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -68,23 +68,23 @@ class Hubs:
     """How often each text is among the nearest of others.
 
     Attributes:
-        counts: Of each different text, (n_kept,).
-        k: Neighbours that count.
-        n_asked: Texts (or queries) whose neighbours they are.
+        counts: Of each different text, (n_distinct,).
+        k: Length of each list of neighbours.
+        n_lists: Texts (or queries) whose neighbours were searched.
     """
 
     counts: RowArray
     k: int
-    n_asked: int
+    n_lists: int
 
     @property
     def expected(self) -> float:
-        """The mean, which every text would have if all had the same."""
-        return self.k * self.n_asked / len(self.counts)
+        """The mean count."""
+        return self.k * self.n_lists / len(self.counts)
 
     @property
     def skewness(self) -> float:
-        """Of the counts: how unevenly they are shared out."""
+        """Of the counts; 0 for an even distribution."""
         return skewness(self.counts)
 
 
@@ -104,21 +104,22 @@ class Diagnosis:
     Attributes:
         subject: The texts.
         repeats: For each of `subject.sides`.
-        kept: Rows of the searched side, one of each different text; what follows speaks of these, by their place here.
-        pairs: Cosines of pairs of them.
-        nearest: Cosine of each text that was asked for with its nearest other, (n_asked,); empty for a single text.
-        threshold: The cosine from which two count as nearly the same; None where there are too few to tell.
-        near: Those that are; None likewise.
-        effective_rank: Of their vectors without the mean.
-        hubs: Of them; None where there are too few to tell.
-        query_hubs: Passages that are nearest to many queries; None without two sides, or with too few.
+        distinct: Rows of the searched side, one of each different text; all figures below are about these texts, and
+            their indices point into `distinct`.
+        pairs: Cosines of pairs.
+        nearest: Cosine of each sampled text with its nearest other, (n_sampled,); empty for a single text.
+        threshold: The cosine from which two texts are near copies; None where the texts are too few.
+        near: Near copies; None where the texts are too few.
+        effective_rank: Of the vectors without their mean.
+        hubs: Among the texts; None where they are too few.
+        query_hubs: Passages that are nearest to many queries; None without two sides, or with too few texts.
         groups: Languages and scripts that are large enough; None where the texts are too few for two.
-        has_languages: Languages were looked at, not scripts alone.
+        has_languages: Whether languages were detected, not scripts alone.
     """
 
     subject: Subject
     repeats: tuple[Repeats, ...]
-    kept: RowArray
+    distinct: RowArray
     pairs: PairCosines
     nearest: FloatArray
     threshold: float | None
@@ -130,78 +131,76 @@ class Diagnosis:
     has_languages: bool
 
     @property
-    def n_asked(self) -> int:
-        """Texts whose neighbours were looked for; all, or some drawn at random."""
+    def n_sampled(self) -> int:
+        """Number of texts whose neighbours were searched: all, or a random sample."""
         return len(self.nearest)
 
     @property
     def is_sampled(self) -> bool:
-        """Not all texts' neighbours were looked for."""
-        return 0 < self.n_asked < len(self.kept)
+        """Whether only a sample's neighbours were searched."""
+        return 0 < self.n_sampled < len(self.distinct)
 
 
-def diagnose(subject: Subject, on_stage: OnStage | None = None) -> Diagnosis:
+def diagnose(subject: Subject, on_stage: OnStage = ignore_progress) -> Diagnosis:
     """Measure what may be wrong with some texts.
 
     Args:
-        subject: The texts; their vectors are not copied unless some are copies of others.
-        on_stage: Told what is being done.
+        subject: The texts; the array of their vectors is copied only where there are copies among the texts.
+        on_stage: Called with the progress.
 
     Raises:
         StoppedError: `on_stage` asked to stop.
     """
-    stage = on_stage or _no_stage
-    writings = [_writings(side, stage) for side in subject.sides]
-    repeats = tuple(_repeats(side, keys) for side, keys in zip(subject.sides, writings, strict=True))
-    kept = first_of_each(writings[-1])
+    keys = [_folded_keys(side, on_stage) for side in subject.sides]
+    distinct = first_of_each(keys[-1])
     searched = subject.searched
-    vectors = searched.vectors if len(kept) == len(searched) else searched.vectors[kept]
-    stage(None, "Comparing texts at random")
+    vectors = searched.vectors if len(distinct) == len(searched) else searched.vectors[distinct]
+    on_stage(None, "Comparing texts at random")
     pairs = pair_cosines(vectors)
-    stage(None, "Counting directions")
+    on_stage(None, "Counting directions")
     rank = effective_rank(vectors)
-    asked = _asked(*vectors.shape)
+    sample = _sample(*vectors.shape)
     near = nearest_neighbours(
         vectors,
         n_neighbors=N_NEIGHBOURS,
-        rows_of=asked,
-        on_progress=lambda done, of: stage(done / of, "Finding the neighbours of each text"),
+        rows_of=sample,
+        on_progress=lambda done, of: on_stage(done / of, "Finding the neighbours of each text"),
     )
-    threshold = near_threshold(pairs.mean) if len(kept) >= MIN_JUDGED else None
-    groups, has_languages = _groups(searched, kept, vectors, near, asked, stage)
+    threshold = near_threshold(pairs.mean) if len(distinct) >= MIN_JUDGED else None
+    groups, has_languages = _groups(searched, distinct, vectors, near, sample, on_stage)
     return Diagnosis(
         subject=subject,
-        repeats=repeats,
-        kept=kept,
+        repeats=tuple(map(_repeats, subject.sides, keys)),
+        distinct=distinct,
         pairs=pairs,
         nearest=near.scores[:, 0] if near.scores.shape[1] else np.empty(0, np.float32),
         threshold=threshold,
-        near=None if threshold is None else near_texts(near, asked, threshold),
+        near=None if threshold is None else near_texts(near, sample, threshold),
         effective_rank=rank,
-        hubs=_hubs(near, len(kept)),
+        hubs=_hubs(near, len(distinct)),
         query_hubs=_query_hubs(subject.queries, vectors),
         groups=groups,
         has_languages=has_languages,
     )
 
 
-def _writings(side: TextSide, stage: OnStage) -> list[str]:
-    """For each text what stands for all its ways of writing; short, for a corpus need not be in memory twice."""
+def _folded_keys(side: TextSide, on_stage: OnStage) -> list[str]:
+    """A key for each text, the same for all its spellings; hashes, which take less memory than a second corpus."""
     keys = []
-    for place, text in enumerate(side.texts):
-        if place % _TEXTS_AT_ONCE == 0:
-            stage(place / len(side), "Looking for copies")
+    for row, text in enumerate(side.texts):
+        if row % _TEXTS_AT_ONCE == 0:
+            on_stage(row / len(side), "Looking for copies")
         keys.append(hashlib.blake2b(folded(text).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest())
     return keys
 
 
-def _repeats(side: TextSide, writings: Sequence[str]) -> Repeats:
-    n_texts, n_writings = len(set(side.texts)), len(set(writings))
-    return Repeats(tuple(map(tuple, equal_groups(writings))), len(side) - n_texts, n_texts - n_writings)
+def _repeats(side: TextSide, keys: Sequence[str]) -> Repeats:
+    n_texts, n_keys = len(set(side.texts)), len(set(keys))
+    return Repeats(tuple(map(tuple, equal_groups(keys))), len(side) - n_texts, n_texts - n_keys)
 
 
-def _asked(n: int, dimensions: int) -> RowArray:
-    """Texts whose neighbours are looked for: all, or as many as there is time for. The same each time."""
+def _sample(n: int, dimensions: int) -> RowArray:
+    """Texts whose neighbours are searched: all, or as many as there is time for; the same each time."""
     count = int(_MAX_WORK / max(n * dimensions, 1))
     if count >= n:
         return np.arange(n)
@@ -209,7 +208,7 @@ def _asked(n: int, dimensions: int) -> RowArray:
 
 
 def _few_nearest(n: int) -> int:
-    """Neighbours that count: ten, or a tenth of the texts where those are fewer than a hundred."""
+    """Length of the lists of neighbours: ten, or a tenth of fewer than a hundred texts."""
     return min(N_NEIGHBOURS, n // 10)
 
 
@@ -223,51 +222,47 @@ def _hubs(near: TopK, n: int) -> Hubs | None:
 def _query_hubs(queries: TextSide | None, vectors: FloatArray) -> Hubs | None:
     if queries is None:
         return None
-    rows = first_of_each(queries.texts)  # a question that is asked twice is one
+    rows = first_of_each(queries.texts)  # a repeated query counts once
     if len(rows) < MIN_QUERIES or len(vectors) < MIN_JUDGED:
         return None
     k = _few_nearest(len(vectors))
-    found = top_k_search(queries.vectors[rows], vectors, top_k=k)
-    return Hubs(k_occurrences(found.ids, len(vectors)), k, len(rows))
+    hits = top_k_search(queries.vectors[rows], vectors, top_k=k)
+    return Hubs(k_occurrences(hits.ids, len(vectors)), k, len(rows))
 
 
 def _groups(
-    side: TextSide, kept: RowArray, vectors: FloatArray, near: TopK, asked: RowArray, stage: OnStage
+    side: TextSide, distinct: RowArray, vectors: FloatArray, near: TopK, sample: RowArray, on_stage: OnStage
 ) -> tuple[tuple[Group, ...] | None, bool]:
-    """Languages and scripts of at least `MIN_GROUP` texts beside as many of others, and whether languages were told."""
+    """Languages and scripts of at least `MIN_GROUP` texts beside as many others; whether languages were detected."""
     try:
         find: LanguageFinder | None = language_finder()
     except MissingDependencyError:
         find = None
-    if len(kept) < 2 * MIN_GROUP:
+    if len(distinct) < 2 * MIN_GROUP:
         return None, find is not None
-    named: dict[GroupKind, list[str | None]] = {"language": [], "script": []}
-    for place, row in enumerate(kept.tolist()):
-        if place % _TEXTS_AT_ONCE == 0:
-            stage(place / len(kept), "Telling languages apart")
+    names: dict[GroupKind, list[str | None]] = {"language": [], "script": []}
+    for index, row in enumerate(distinct.tolist()):
+        if index % _TEXTS_AT_ONCE == 0:
+            on_stage(index / len(distinct), "Telling languages apart")
         text = side.texts[row]
-        named["script"].append(main_script(text))
-        named["language"].append(find(text) if find else None)
-    found = [group for kind, names in named.items() for group in _groups_of(kind, names, vectors, near, asked)]
-    return tuple(found), find is not None
+        names["script"].append(main_script(text))
+        names["language"].append(find(text) if find else None)
+    groups = [group for kind in names for group in _groups_of(kind, names[kind], vectors, near, sample)]
+    return tuple(groups), find is not None
 
 
 def _groups_of(
-    kind: GroupKind, names: Sequence[str | None], vectors: FloatArray, near: TopK, asked: RowArray
+    kind: GroupKind, names: Sequence[str | None], vectors: FloatArray, near: TopK, sample: RowArray
 ) -> list[Group]:
-    named = np.array([name or "" for name in names])
-    is_known = named != ""  # a single word of English mostly has no language, and is no text of another
-    found = []
-    for name in sorted(set(named.tolist()) - {""}):
-        is_member = named == name
+    name_of = np.array([name or "" for name in names])
+    is_known = name_of != ""  # most single words of a language are recognised as none, and belong to no other
+    groups = []
+    for name in sorted(set(name_of.tolist()) - {""}):
+        is_member = name_of == name
         is_other = is_known & ~is_member
         if is_member.sum() < MIN_GROUP or is_other.sum() < MIN_GROUP:
             continue
-        apart = separation(vectors, near.ids, asked, is_member, is_other)
+        apart = separation(vectors, near.ids, sample, is_member, is_other)
         if apart is not None:
-            found.append(Group(kind, name, apart))
-    return sorted(found, key=lambda group: -group.apart.n_texts)
-
-
-def _no_stage(share: float | None, words: str) -> None:
-    return None
+            groups.append(Group(kind, name, apart))
+    return sorted(groups, key=lambda group: -group.apart.n_texts)

@@ -1,45 +1,44 @@
-"""One thing that was looked at: how serious it is, its figure, what it does to retrieval and what to do about it."""
+"""One finding: how serious it is, its figure, its effect on retrieval, and advice."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-from e5studio.studio.widgets.table_data import Table
+from e5studio.studio.formatting import fixed
+from e5studio.studio.widgets.table_data import TableView
 
-Level = Literal["act", "look", "fine", "untold"]
-LEVELS: tuple[Level, ...] = ("act", "look", "fine", "untold")
-"""In the order in which they are shown."""
+Level = Literal["act", "look", "fine", "unknown"]
+LEVELS: tuple[Level, ...] = ("act", "look", "fine", "unknown")
+"""In the order of the page."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is told of one thing.
+    """What the page says about one property of the texts.
 
     Attributes:
-        level: "act", "look" (at this), "fine", or "untold" where the texts are too few to tell.
-        title: What was looked at, in plain words; a key of `e5studio.studio.widgets.labels`.
-        figure: The figure, in a few words.
-        said: Sentences that explain it.
-        retrieval: What it does to retrieval, in a sentence.
+        level: "act", "look" (at this), "fine", or "unknown" where the texts are too few.
+        title: The property, in plain words.
+        figure: Its value, in a few words.
+        sentences: Explain the value.
+        retrieval: The effect on retrieval, in a sentence.
         advice: What to do about it, in a sentence.
-        table: The texts concerned, if it concerns some.
+        table: The texts concerned, if there are any.
     """
 
     level: Level
     title: str
     figure: str
-    said: tuple[str, ...]
+    sentences: tuple[str, ...]
     retrieval: str
     advice: str
-    table: Table | None = None
+    table: TableView | None = None
 
 
-def count(number: int, noun: str, plural: str = "") -> str:
-    """A number and what is counted."""
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+NOTHING_TO_DO = "Nothing needs to be done."
 
 
 def points(cosine: float, digits: int = 1) -> str:
-    """A cosine as it is shown everywhere, x 100."""
-    return f"{100 * cosine:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    """A cosine x 100, as the page shows all cosines."""
+    return fixed(100 * cosine, digits)

@@ -1,4 +1,4 @@
-"""What is diagnosed: the texts that were scored, or those of an embedded corpus. Knows no Gradio."""
+"""The texts of a diagnosis: those that were scored, or those of an embedded corpus. Knows no Gradio."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class TextSide:
     """Texts under one prompt.
 
     Attributes:
-        name: What they are called, in the plural.
+        name: Their name on the page, in the plural.
         labels: A short name for each.
         texts: As they were embedded, without the prompt.
         vectors: Unit length, float32 (n, embed_dim).
-        read: What the model read of each; None for vectors that were brought.
-        is_dropped_exact: Whether all of `read.n_dropped` are exact; else some texts lose at least so many.
+        read: What the model read of each; None for imported vectors.
+        is_dropped_exact: Whether all of `read.n_dropped` are exact; else some are lower bounds.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Subject:
         of: Key of the result or the embedded corpus.
         source: Where they come from.
         meta: The model that embedded them.
-        searched: What a search would find: the passages, or all texts where there is one side.
-        queries: What is searched with; None where there is one side.
+        searched: The texts that a search would find: the passages, or all texts where there is one side.
+        queries: The texts to search with; None where there is one side.
     """
 
     of: str
@@ -69,9 +69,17 @@ class Subject:
         """All texts, queries first."""
         return (self.searched,) if self.queries is None else (self.queries, self.searched)
 
+    def text(self, label: str) -> str | None:
+        """The text with this label, if there is one."""
+        return next((side.texts[side.labels.index(label)] for side in self.sides if label in side.labels), None)
 
-def subject_of_scores(result: ScoreResult) -> Subject:
-    """The texts of the form, as they were scored."""
+
+def subject_of(scored: ScoreResult | EmbeddedCorpus) -> Subject:
+    """The texts of the form as they were scored, or those of a corpus."""
+    return _of_corpus(scored) if isinstance(scored, EmbeddedCorpus) else _of_scores(scored)
+
+
+def _of_scores(result: ScoreResult) -> Subject:
     names, n = side_labels(result.prompt_mode), len(result.queries)
     if result.is_self:
         searched = _side("texts", result.queries, result.vectors, result.reports[0])
@@ -81,13 +89,12 @@ def subject_of_scores(result: ScoreResult) -> Subject:
     return Subject(result.key, "scores", result.meta, passages, queries)
 
 
-def subject_of_corpus(embedded: EmbeddedCorpus) -> Subject:
-    """The texts of a corpus, each named by its line."""
+def _of_corpus(embedded: EmbeddedCorpus) -> Subject:
     corpus, read = embedded.corpus, None
     if embedded.n_tokens is not None and embedded.n_dropped is not None and embedded.unknown_share is not None:
         read = TokenStats(embedded.n_tokens, embedded.n_dropped, embedded.unknown_share)
     labels = tuple(map(str, corpus.lines))
-    # A corpus keeps the counts without saying which are exact.
+    # A corpus does not store which counts are exact.
     side = TextSide("texts", labels, corpus.documents, embedded.vectors, read, is_dropped_exact=False)
     return Subject(embedded.key, "corpus", embedded.meta, side)
 

@@ -1,7 +1,7 @@
-"""The texts that a finding concerns -> tables, as plain data for `widgets.data_table`. Pure.
+"""The texts of a finding -> tables. Pure.
 
-A table holds only the texts that it lists, a bounded number of them, the worst first. A text stands in the first
-column, for that names the row that is clicked.
+A table holds only the texts that it lists, at most `MAX_LISTED`, the worst first. The first column holds the text,
+whose label a click on the row sends.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import numpy as np
 
 from e5studio.studio.diagnose.diagnosis import Diagnosis, Group, Hubs
 from e5studio.studio.diagnose.subject import TextSide
-from e5studio.studio.widgets.table_data import Table, numbered_texts
+from e5studio.studio.widgets.table_data import TableView, numbered_texts
 
 MAX_LISTED = 300
 
-_TEXT: dict[str, Any] = {"title": "Text", "hint": "Sort by its place in the list", "kind": "text", "texts": 0}
-_GROUP: dict[str, Any] = {"title": "Group", "hint": "Texts of one number belong together", "kind": "whole"}
+_TEXT: dict[str, Any] = {"title": "Text", "hint": "Sort in the order of the list", "kind": "text", "texts": 0}
+_GROUP: dict[str, Any] = {"title": "Group", "hint": "Texts with the same number belong together", "kind": "whole"}
 
 
-def copies_table(found: Diagnosis) -> Table:
+def copies_table(diagnosis: Diagnosis) -> TableView:
     """Groups of texts that are the same."""
     listed: list[tuple[TextSide, int]] = []
     rows: list[list[Any]] = []
     groups = [
         (side, group)
-        for side, repeats in zip(found.subject.sides, found.repeats, strict=True)
+        for side, repeats in zip(diagnosis.subject.sides, diagnosis.repeats, strict=True)
         for group in repeats.groups
     ]
     for number, (side, group) in enumerate(sorted(groups, key=lambda each: -len(each[1])), 1):
@@ -41,17 +41,17 @@ def copies_table(found: Diagnosis) -> Table:
     return _table(listed, columns, rows, "Texts that are there more than once")
 
 
-def near_table(found: Diagnosis) -> Table:
+def near_table(diagnosis: Diagnosis) -> TableView:
     """Groups of texts that are nearly the same; those with the nearest pair first."""
-    assert found.near is not None  # as whoever calls has seen
-    nearest = found.near.nearest
+    assert diagnosis.near is not None  # checked by the caller
+    nearest = diagnosis.near.nearest
     listed: list[tuple[TextSide, int]] = []
     rows: list[list[Any]] = []
-    ordered = sorted(found.near.groups, key=lambda group: -max(nearest[row] for row in group))
+    ordered = sorted(diagnosis.near.groups, key=lambda group: -max(nearest[row] for row in group))
     for number, group in enumerate(ordered, 1):
         for row in group:
             rows.append([len(listed), number, round(100 * nearest[row], 4)])
-            listed.append((found.subject.searched, int(found.kept[row])))
+            listed.append((diagnosis.subject.searched, int(diagnosis.distinct[row])))
         if len(listed) >= MAX_LISTED:
             break
     hint = "Cosine \N{MULTIPLICATION SIGN} 100 with the nearest of its group"
@@ -59,11 +59,11 @@ def near_table(found: Diagnosis) -> Table:
     return _table(listed, columns, rows, "Texts that are nearly the same")
 
 
-def cut_table(found: Diagnosis) -> Table:
+def cut_table(diagnosis: Diagnosis) -> TableView:
     """Texts that were cut, the one that loses most first."""
     cut = [
         (int(side.read.n_dropped[row]), int(side.read.n_tokens[row]), side, int(row))
-        for side in found.subject.sides
+        for side in diagnosis.subject.sides
         if side.read is not None
         for row in np.flatnonzero(side.read.n_dropped)
     ]
@@ -73,51 +73,51 @@ def cut_table(found: Diagnosis) -> Table:
         {"title": "Tokens read", "hint": "Prompt included", "kind": "whole", "is_best_high": True},
         {"title": "Tokens lost", "hint": "Of a very long text at least so many", "kind": "whole", "is_best_high": True},
     ]
-    rows = [[place, n_read, n_lost] for place, (n_lost, n_read, _, _) in enumerate(cut)]
+    rows = [[index, n_read, n_lost] for index, (n_lost, n_read, _, _) in enumerate(cut)]
     return _table([(side, row) for _, _, side, row in cut], columns, rows, "Texts that were cut off")
 
 
-def unknown_table(found: Diagnosis, least: float) -> Table:
+def unknown_table(diagnosis: Diagnosis, least: float) -> TableView:
     """Texts with a share of unknown tokens above 0 and of `least` at least, the highest first."""
     unknown = [
         (float(side.read.unknown_share[row]), side, int(row))
-        for side in found.subject.sides
+        for side in diagnosis.subject.sides
         if side.read is not None
         for row in np.flatnonzero((side.read.unknown_share >= least) & (side.read.unknown_share > 0))
     ]
     unknown = sorted(unknown, key=lambda each: -each[0])[:MAX_LISTED]
     hint = "Share of its tokens that the vocabulary lacks"
     columns = [_TEXT, {"title": "Unknown", "hint": hint, "kind": "percent", "is_best_high": True}]
-    rows = [[place, round(100 * share, 2)] for place, (share, _, _) in enumerate(unknown)]
+    rows = [[index, round(100 * share, 2)] for index, (share, _, _) in enumerate(unknown)]
     return _table([(side, row) for _, side, row in unknown], columns, rows, "Texts with unknown tokens")
 
 
-def hubs_table(found: Diagnosis, known: Hubs, least: float, of: str) -> Table:
+def hubs_table(diagnosis: Diagnosis, hubs: Hubs, least: float, of: str) -> TableView:
     """Texts that are in at least so many lists, the most frequent first."""
-    order = np.argsort(-known.counts, kind="stable")[:MAX_LISTED]
-    order = order[known.counts[order] >= least]
+    order = np.argsort(-hubs.counts, kind="stable")[:MAX_LISTED]
+    order = order[hubs.counts[order] >= least]
     columns = [
         _TEXT,
         {"title": "Near to", "hint": f"In the lists of so many {of}", "kind": "whole", "is_best_high": True},
         {"title": "Share", "hint": "Of all lists", "kind": "percent", "is_best_high": True},
     ]
     rows = [
-        [place, int(known.counts[row]), round(100 * float(known.counts[row]) / known.n_asked, 2)]
-        for place, row in enumerate(order.tolist())
+        [index, int(hubs.counts[row]), round(100 * float(hubs.counts[row]) / hubs.n_lists, 2)]
+        for index, row in enumerate(order.tolist())
     ]
-    listed = [(found.subject.searched, int(found.kept[row])) for row in order]
+    listed = [(diagnosis.subject.searched, int(diagnosis.distinct[row])) for row in order]
     return _table(listed, columns, rows, "Texts that are in many lists")
 
 
-def groups_table(groups: Sequence[Group], is_apart: Sequence[bool]) -> Table:
+def groups_table(groups: Sequence[Group], is_apart: Sequence[bool]) -> TableView:
     """Languages and scripts; those that lie apart are marked."""
-    ordered = sorted(range(len(groups)), key=lambda place: (not is_apart[place], -groups[place].apart.n_texts))
-    rows = [_group_row(groups[place], is_apart[place]) for place in ordered]
+    ordered = sorted(range(len(groups)), key=lambda index: (not is_apart[index], -groups[index].apart.n_texts))
+    rows = [_group_row(groups[index], is_apart[index]) for index in ordered]
     percent: dict[str, Any] = {"kind": "percent", "is_best_high": True}
     number: dict[str, Any] = {"kind": "number", "is_best_high": True}
     columns: list[dict[str, Any]] = [
         {"title": "Group", "hint": "A language or a script", "kind": "word"},
-        {"title": "Texts", "hint": "How many are of it", "kind": "whole", "is_best_high": True},
+        {"title": "Texts", "hint": "Number of its texts", "kind": "whole", "is_best_high": True},
         {
             "title": "Own",
             "hint": "Share of its texts' nearest neighbours, among those of a known group, that are its own",
@@ -132,8 +132,8 @@ def groups_table(groups: Sequence[Group], is_apart: Sequence[bool]) -> Table:
         },
         {"title": "Apart", "hint": "Whether it lies apart", "kind": "word"},
     ]
-    marked = [place for place, group in enumerate(ordered) if is_apart[group]]
-    return _form(columns, rows, "Languages and scripts") | {"pick": "none", "marked": marked}
+    marked = [row for row, index in enumerate(ordered) if is_apart[index]]
+    return TableView(columns, rows, "Languages and scripts", order="given", marked=marked)
 
 
 def _group_row(group: Group, is_apart: bool) -> list[Any]:
@@ -151,21 +151,7 @@ def _group_row(group: Group, is_apart: bool) -> list[Any]:
 
 def _table(
     listed: Sequence[tuple[TextSide, int]], columns: list[dict[str, Any]], rows: list[list[Any]], caption: str
-) -> Table:
+) -> TableView:
     labels = [side.labels[row] for side, row in listed]
     texts = numbered_texts(labels, [side.texts[row] for side, row in listed])
-    return _form(columns, rows[:MAX_LISTED], caption) | {"texts": [texts]}
-
-
-def _form(columns: list[dict[str, Any]], rows: list[list[Any]], caption: str) -> Table:
-    return {
-        "texts": [],
-        "columns": columns,
-        "rows": rows,
-        "order": "given",
-        "pick": "point",
-        "marked": [],
-        "marked_only": "",
-        "is_marked_only": False,
-        "caption": caption,
-    }
+    return TableView(columns, rows[:MAX_LISTED], caption, [texts], order="given", pick="point")

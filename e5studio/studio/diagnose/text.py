@@ -1,4 +1,4 @@
-"""A diagnosis -> its findings in order, and as nodes for `widgets.text_tree`. Pure."""
+"""Sentences of the Diagnose tab: a diagnosis -> its findings in order, as nodes for `widgets.text_tree`. Pure."""
 
 from __future__ import annotations
 
@@ -7,76 +7,89 @@ from typing import Any
 
 from e5studio.studio.diagnose import text_findings, vector_findings
 from e5studio.studio.diagnose.diagnosis import Diagnosis
-from e5studio.studio.diagnose.finding import LEVELS, Finding, Level, count
+from e5studio.studio.diagnose.finding import LEVELS, Finding, Level
+from e5studio.studio.diagnose.subject import Source
+from e5studio.studio.formatting import count, shown
 from e5studio.studio.widgets.nodes import Node
 
 MAX_FINDINGS = 9
+
+INVITATION = "Copies, texts cut off, texts that are near everything, and what is usual among the rest."
+OTHER_TEXTS = "Other texts have come since. Press Diagnose again."
+NOTHING: dict[Source, str] = {
+    "scores": "Nothing is scored yet. Press Score, then come back.",
+    "corpus": "There is no embedded corpus. Open the Corpus tab, add texts and press Embed.",
+}
 
 _LEVEL_NAMES: dict[Level, str] = {
     "act": "Act on this",
     "look": "Look at this",
     "fine": "Fine",
-    "untold": "Cannot tell",
+    "unknown": "Cannot tell",
 }
 
 
-def findings(found: Diagnosis) -> list[Finding]:
-    """All that was looked at, what asks for action first."""
-    looked_at = [
-        text_findings.copies(found),
-        text_findings.near_copies(found),
-        text_findings.cut_ends(found),
-        text_findings.unknown_tokens(found),
-        vector_findings.hubs(found),
-        vector_findings.query_hubs(found),
-        vector_findings.groups_apart(found),
-        vector_findings.spread(found),
-        vector_findings.directions(found),
+def findings(diagnosis: Diagnosis) -> list[Finding]:
+    """All findings, the most serious first."""
+    all_findings = [
+        text_findings.copies(diagnosis),
+        text_findings.near_copies(diagnosis),
+        text_findings.cut_ends(diagnosis),
+        text_findings.unknown_tokens(diagnosis),
+        vector_findings.hubs(diagnosis),
+        vector_findings.query_hubs(diagnosis),
+        vector_findings.groups_apart(diagnosis),
+        vector_findings.spread(diagnosis),
+        vector_findings.directions(diagnosis),
     ]
-    there = [finding for finding in looked_at if finding is not None]
-    return sorted(there, key=lambda finding: LEVELS.index(finding.level))
+    existing = [finding for finding in all_findings if finding is not None]
+    return sorted(existing, key=lambda finding: LEVELS.index(finding.level))
 
 
-def done(found: Diagnosis) -> list[Node]:
+def done(diagnosis: Diagnosis) -> list[Node]:
     """One line: what was diagnosed."""
-    short = found.subject.meta.name.rsplit("/", 1)[-1]
-    sides = " and ".join(f"{len(side):,} {side.name}" for side in found.subject.sides)
-    where = "as they were scored" if found.subject.source == "scores" else "of the corpus"
-    return [["p", "e5-done", f"Diagnosed {sides} {where}, with {short}."]]
+    sides = " and ".join(f"{len(side):,} {side.name}" for side in diagnosis.subject.sides)
+    where = "as they were scored" if diagnosis.subject.source == "scores" else "of the corpus"
+    return [["p", "e5-done", f"Diagnosed {sides} {where}, with {diagnosis.subject.meta.short_name}."]]
 
 
-def summary(found: Sequence[Finding]) -> list[Node]:
-    """How many findings there are of each level, and what asks for action."""
+def summary(findings: Sequence[Finding]) -> list[Node]:
+    """How many findings there are of each level, and the serious ones."""
     counts: list[Any] = [
         ["span", f"e5-level e5-level-{level}", f"{_LEVEL_NAMES[level]}: {n}"]
         for level in LEVELS
-        if (n := sum(finding.level == level for finding in found))
+        if (n := sum(finding.level == level for finding in findings))
     ]
-    serious = [finding for finding in found if finding.level in ("act", "look")]
+    serious = [finding for finding in findings if finding.level in ("act", "look")]
     nodes: list[Node] = [["div", "e5-verdicts", *counts]]
     if not serious:
-        is_told = any(finding.level == "fine" for finding in found)
-        return [*nodes, ["p", "", "Nothing here needs your attention." if is_told else "Too few texts to tell."]]
+        is_known = any(finding.level == "fine" for finding in findings)
+        return [*nodes, ["p", "", "Nothing here needs your attention." if is_known else "Too few texts to tell."]]
     listed: list[Node] = [["li", "", ["b", "", finding.title], f": {finding.figure}"] for finding in serious]
-    rest = len(found) - len(serious)
+    rest = len(findings) - len(serious)
     tail: list[Node] = [["p", "e5-hint", f"{count(rest, 'other thing')} below can be opened."]] if rest else []
     return [*nodes, ["ul", "", *listed], *tail]
 
 
 def finding_nodes(finding: Finding) -> list[Node]:
-    """One finding in full; what asks for nothing is closed at first."""
+    """One finding in full; closed at first unless it is serious."""
     head: list[Any] = [
         ["span", f"e5-level e5-level-{finding.level}", _LEVEL_NAMES[finding.level]],
         ["h3", "", finding.title],
         ["span", "e5-finding-figure", finding.figure],
     ]
     body: list[Node] = [
-        *(["p", "", sentence] for sentence in finding.said),
+        *(["p", "", sentence] for sentence in finding.sentences),
         ["dl", "e5-pair e5-finding-what", *_entry("For search", finding.retrieval), *_entry("To do", finding.advice)],
     ]
     if finding.level in ("act", "look"):
         return [["div", "e5-finding-head", *head], *body]
     return [["details", "e5-finding-more", ["summary", "e5-finding-head", *head], *body]]
+
+
+def full_text(label: str, text: str) -> list[Node]:
+    """One text of a table in full."""
+    return [["dl", "e5-pair", *_entry(label, shown(text))]]
 
 
 def _entry(name: str, text: str) -> list[Node]:

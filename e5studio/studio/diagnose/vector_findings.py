@@ -1,14 +1,15 @@
-"""What is particular with how the vectors lie: spread, directions, texts near everything, languages apart. Pure.
+"""Findings about the vectors: spread, directions, texts near everything, languages apart. Pure.
 
 The limits between levels are conventions of this page, each with its reason; the literature that defines the figures
-gives none that would hold for every model and set.
+has none that hold for every model and set.
 """
 
 from __future__ import annotations
 
 from e5studio.studio.diagnose.diagnosis import MIN_FOR_HUBS, MIN_GROUP, MIN_JUDGED, MIN_QUERIES, Diagnosis, Group, Hubs
-from e5studio.studio.diagnose.finding import Finding, Level, count, points
+from e5studio.studio.diagnose.finding import NOTHING_TO_DO, Finding, Level, points
 from e5studio.studio.diagnose.tables import groups_table, hubs_table
+from e5studio.studio.formatting import count, listed
 
 # In training the cosines are divided by the temperature before the softmax (InfoNCE; Wang et al., 2022, for E5), so
 # that one temperature of difference multiplies the odds of two passages by e. A spread of less than one says that the
@@ -29,219 +30,215 @@ _MIN_MEAN = 5.0
 _MANY_QUERIES = 0.5
 # Half way from chance to certainty, and half a standard deviation of random pairs: both, for topics alone make either.
 _APART_EXCESS, _APART_SPREADS = 0.5, 0.5
-_FEW_NAMED = 4
+_MAX_NAMED = 4
+
+# For each level, unless a finding says otherwise: effect on retrieval, advice.
+_LOW_SPREAD_EFFECT = (
+    "These texts score nearly the same with each other, so that small things may decide an order among them.",
+    "Remove what all texts share (a header, a footer, a form), and check that the prompts are the model's own.",
+)
+_SPREAD: dict[Level, tuple[str, str]] = {
+    "act": _LOW_SPREAD_EFFECT,
+    "look": _LOW_SPREAD_EFFECT,
+    "fine": (
+        "One pair scores clearly differently from another, which leaves room for an order. A fixed limit on the score "
+        "says little: it would have to follow the mean.",
+        "Compare scores with each other, never with a limit from another model or set.",
+    ),
+}
+_DIRECTIONS: dict[Level, tuple[str, str]] = {
+    "look": (
+        "The texts differ in few ways, so a search has little to tell them apart by.",
+        "See whether most of each text is a form that all share, and embed only the rest.",
+    ),
+    "fine": ("The texts differ in many ways, by which a search can tell them apart.", NOTHING_TO_DO),
+    "unknown": ("Texts that vary in few directions are hard to tell apart.", "Diagnose more texts."),
+}
+_HUBS: dict[Level, tuple[str, str]] = {
+    "look": (
+        "Such a text comes up beside many others. Where it is what many texts are about, that is right; where it is "
+        "not, it pushes better results out. The counts cannot tell which.",
+        "Read them: is each near to what it is about? If not, rewrite, split or leave it out; such texts are often "
+        "very short, very general, or about many things.",
+    ),
+    "fine": (f"No text is in {_HUB:.0f} times as many lists as the mean.", NOTHING_TO_DO),
+}
+_GROUPS: dict[Level, tuple[str, str]] = {
+    "look": (
+        "A query in one language finds texts of that language first, even where a better answer is in another.",
+        "Search each language by itself or mix the results, or use a multilingual model.",
+    ),
+    "fine": ("Texts of different languages and scripts lie among each other.", NOTHING_TO_DO),
+}
+_NO_GROUPS: dict[Level, tuple[str, str, str]] = {  # figure first
+    "unknown": (
+        "too few texts",
+        "Queries find texts of their own language first, whatever they say, where that language lies apart.",
+        "Diagnose more texts.",
+    ),
+    "fine": ("no two groups", "No language or script is large enough to compare with the others.", NOTHING_TO_DO),
+}
 
 
-def spread(found: Diagnosis) -> Finding:
-    """The cosines of random pairs; high ones alone are normal for E5, and are said to be."""
-    title, pairs, meta = "Scores of random pairs", found.pairs, found.subject.meta
+def spread(diagnosis: Diagnosis) -> Finding:
+    """The cosines of random pairs; a high mean alone is normal for E5."""
+    title, pairs, meta = "Scores of random pairs", diagnosis.pairs, diagnosis.subject.meta
     if not len(pairs.cosines):
         return _too_few(title, "There are no two different texts to compare.")
-    steps = pairs.spread / meta.temperature
     if len(pairs.cosines) == 1:
-        return _too_few(title, f"The two texts score {points(pairs.mean)}, which says nothing of what is usual.")
+        return _too_few(title, f"The two texts score {points(pairs.mean)}, which does not show what is usual.")
+    steps = pairs.spread / meta.temperature
     which = "All the" if pairs.is_all else "Drawn at random,"
-    said = [
+    sentences = [
         f"{which} {len(pairs.cosines):,} pairs of different texts score {points(pairs.mean)} on average (cosine "
         f"\N{MULTIPLICATION SIGN} 100), with a standard deviation of {points(pairs.spread)}."
     ]
-    if found.subject.queries is not None:
-        name = found.subject.searched.name
-        said.append(f"These are pairs of {name} with {name}; the {found.subject.queries.name} are not among them.")
-    if meta.prompt_kind != "none" and meta.temperature == _E5_TEMPERATURE:
-        said.append(
-            f"A high mean alone is normal: E5 was trained at a temperature of {meta.temperature}, which leaves the "
-            "scores of all texts between about 70 and 100. What counts is how far they are spread."
+    if diagnosis.subject.queries is not None:
+        name = diagnosis.subject.searched.name
+        sentences.append(
+            f"These are pairs of {name} with {name}; the {diagnosis.subject.queries.name} are not among them."
         )
-    said.append(
+    if meta.prompt_kind != "none" and meta.temperature == _E5_TEMPERATURE:
+        sentences.append(
+            f"A high mean alone is normal: E5 was trained at a temperature of {meta.temperature}, which leaves the "
+            "scores of all texts between about 70 and 100. Their spread is what counts."
+        )
+    sentences.append(
         f"The spread is {steps:.1f} times the temperature of the model's training ({meta.temperature}); below "
         f"{_LOW_SPREAD:.0f} the model hardly prefers one text to another."
     )
+    level = _level_of_spread(steps)
+    retrieval, advice = _SPREAD[level]
+    if len(diagnosis.distinct) < MIN_JUDGED:
+        sentences.append(f"{len(diagnosis.distinct)} texts are too few to judge by.")
+        level = "unknown"
     figure = f"{points(pairs.mean)} \N{PLUS-MINUS SIGN} {points(pairs.spread)}"
-    if len(found.kept) < MIN_JUDGED:
-        said.append(f"{len(found.kept)} texts are too few to judge by.")
-    level: Level = "untold" if len(found.kept) < MIN_JUDGED else _level_of_spread(steps)
-    is_low = steps < _LOW_SPREAD
-    return Finding(
-        level,
-        title,
-        figure,
-        tuple(said),
-        "These texts score nearly the same with each other, so that small things may decide an order among them."
-        if is_low
-        else "One pair scores clearly differently from another, which leaves room for an order. A fixed limit on the "
-        "score says little: it would have to follow the mean.",
-        "Take off what all texts share (a header, a footer, a form), and check that the prompts are the model's own."
-        if is_low
-        else "Compare scores with each other, never with a limit from another model or set.",
-    )
+    return Finding(level, title, figure, tuple(sentences), retrieval, advice)
 
 
-def directions(found: Diagnosis) -> Finding:
-    """In how many directions the texts vary."""
-    title, n = "Variety", len(found.kept)
-    possible = min(n - 1, found.subject.meta.embed_dim)
+def directions(diagnosis: Diagnosis) -> Finding:
+    """The number of directions in which the texts vary."""
+    rank, n = diagnosis.effective_rank, len(diagnosis.distinct)
+    possible = min(n - 1, diagnosis.subject.meta.embed_dim)
+    figure = f"{rank:.0f} of at most {possible}" if n > 1 else "one text"
     if n < _MIN_FOR_RANK:
-        figure = f"{found.effective_rank:.0f} of at most {possible}" if n > 1 else "one text"
-        said = f"{count(n, 'different text')} cannot vary in more than {count(max(possible, 0), 'direction')}, so this "
-        return Finding(
-            "untold",
-            title,
-            figure,
-            (f"{said}says more of their number than of what they hold; {_MIN_FOR_RANK} texts would do.",),
-            "Texts that vary in few directions are hard to tell apart.",
-            "Ask again with more texts.",
+        level: Level = "unknown"
+        sentence = (
+            f"{count(n, 'different text')} cannot vary in more than {count(max(possible, 0), 'direction')}, so this "
+            f"figure depends more on their number than on their content; {_MIN_FOR_RANK} texts would do."
         )
-    is_low = found.effective_rank < _LOW_RANK * possible
-    return Finding(
-        "look" if is_low else "fine",
-        title,
-        f"{found.effective_rank:.0f} of at most {possible}",
-        (
-            f"The texts vary in about {found.effective_rank:.0f} independent directions; {possible} are possible. This "
-            "is the effective rank: the entropy of the singular values (Roy and Vetterli, 2007) of the vectors "
-            "without their mean. A set about one subject has a lower one, which is no fault.",
-        ),
-        "The texts differ in few ways, so a search has little to tell them apart by."
-        if is_low
-        else "The texts differ in many ways, which a search can tell them apart by.",
-        "See whether most of each text is a form that all share, and embed what is their own."
-        if is_low
-        else "Nothing is to be done.",
-    )
+    else:
+        level = "look" if rank < _LOW_RANK * possible else "fine"
+        sentence = (
+            f"The texts vary in about {rank:.0f} independent directions; {possible} are possible. This is the "
+            "effective rank: the entropy of the singular values (Roy and Vetterli, 2007) of the vectors without their "
+            "mean. A set about one subject has a lower one, which is no fault."
+        )
+    return Finding(level, "Variety", figure, (sentence,), *_DIRECTIONS[level])
 
 
-def hubs(found: Diagnosis) -> Finding:
+def hubs(diagnosis: Diagnosis) -> Finding:
     """Texts that are among the nearest of many others."""
-    title, known = "Texts in many lists", found.hubs
-    if known is None:
+    title, hubs = "Texts in many lists", diagnosis.hubs
+    if hubs is None:
+        texts = count(len(diagnosis.distinct), "text")
         return _too_few(
-            title,
-            f"With {count(len(found.kept), 'text')} each is near a large part of all, so nothing stands out; "
-            f"{MIN_FOR_HUBS} texts would do.",
+            title, f"With {texts} each is near many of them, so none stands out; {MIN_FOR_HUBS} texts would do."
         )
-    if known.expected < _MIN_MEAN:
-        return _too_few_lists(title, known)
-    share, times = _largest(known)
-    is_hub = times >= _HUB
-    said = [
-        f"Of the {known.k} texts nearest to each, the most frequent is in {known.counts.max():,} of {known.n_asked:,} "
-        f"lists; the mean is {known.expected:.1f}. The skewness of these counts is {known.skewness:.1f} (0 would be "
-        f"even, {1 / known.expected**0.5:.1f} pure chance; Radovanović et al., 2010)."
+    if hubs.expected < _MIN_MEAN:
+        return _too_few_lists(title, hubs)
+    share, times = _largest(hubs)
+    sentences = [
+        f"Of the {hubs.k} texts nearest to each, the most frequent is in {hubs.counts.max():,} of {hubs.n_lists:,} "
+        f"lists; the mean is {hubs.expected:.1f}. The skewness of these counts is {hubs.skewness:.1f} (0 would be "
+        f"even, {1 / hubs.expected**0.5:.1f} pure chance; Radovanović et al., 2010)."
     ]
-    if found.is_sampled:
-        said.append("The lists are those of texts drawn at random, whose neighbours were looked for among all.")
-    return Finding(
-        "look" if is_hub else "fine",
-        title,
-        f"the most frequent in {share:.1%} of lists",
-        tuple(said),
-        "Such a text comes up beside many others. Where it is what many texts are about, that is right; where it is "
-        "not, it pushes better results out. The counts cannot tell which."
-        if is_hub
-        else f"No text is in {_HUB:.0f} times as many lists as the mean.",
-        "Read them: is each near to what it is about? If not, rewrite, split or leave it out; such texts are often "
-        "very short, very general, or about many things."
-        if is_hub
-        else "Nothing is to be done.",
-        hubs_table(found, known, _HUB * known.expected, "texts") if is_hub else None,
-    )
+    if diagnosis.is_sampled:
+        sentences.append("The lists are those of texts drawn at random; their neighbours were searched among all.")
+    level: Level = "look" if times >= _HUB else "fine"
+    table = hubs_table(diagnosis, hubs, _HUB * hubs.expected, "texts") if level == "look" else None
+    return Finding(level, title, f"the most frequent in {share:.1%} of lists", tuple(sentences), *_HUBS[level], table)
 
 
-def query_hubs(found: Diagnosis) -> Finding | None:
+def query_hubs(diagnosis: Diagnosis) -> Finding | None:
     """Passages that are among the nearest of many queries; None where there are no two sides."""
-    queries, known = found.subject.queries, found.query_hubs
+    queries, hubs = diagnosis.subject.queries, diagnosis.query_hubs
     if queries is None:
         return None
-    title, name = "Answers to everything", found.subject.searched.name
-    if known is None:
+    title, name = "Hub passages", diagnosis.subject.searched.name
+    if hubs is None:
         return _too_few(
             title,
-            f"With {count(len(queries), 'query', 'queries')} and {len(found.kept)} different {name}, chance alone puts "
-            f"one first for many; {MIN_QUERIES} of each would do.",
+            f"With {count(len(queries), 'query', 'queries')} and {len(diagnosis.distinct)} different {name}, chance "
+            f"alone puts one first for many; {MIN_QUERIES} of each would do.",
         )
-    share, times = _largest(known)
+    share, times = _largest(hubs)
     is_hub = share >= _MANY_QUERIES and times >= _HUB
+    sentence = (
+        f"Of the {count(hubs.k, 'text')} that each of {hubs.n_lists:,} different {queries.name} finds first, the most "
+        f"frequent is found by {hubs.counts.max():,}; the mean is {hubs.expected:.1f}. That is no fault where the "
+        f"{queries.name} all ask for the same."
+    )
+    if is_hub:
+        retrieval = f"Most of the {queries.name} find it; where it does not answer them, it pushes down what does."
+        advice = "Read it: does it answer them? If not, rewrite, split or leave it out."
+    else:
+        retrieval, advice = f"Different {queries.name} find different texts.", NOTHING_TO_DO
     return Finding(
         "look" if is_hub else "fine",
         title,
         f"the most frequent for {share:.0%} of {queries.name}",
-        (
-            f"Of the {count(known.k, 'text')} that each of {known.n_asked:,} different {queries.name} finds first, the "
-            f"most frequent is found by {known.counts.max():,}; the mean is {known.expected:.1f}. That is no fault "
-            f"where the {queries.name} all ask for the same.",
-        ),
-        f"It is found for most of the {queries.name}; where it does not answer them, it pushes down what does."
-        if is_hub
-        else f"What is found depends on which of the {queries.name} is asked.",
-        "Read it: does it answer them? If not, rewrite, split or leave it out." if is_hub else "Nothing is to be done.",
-        hubs_table(found, known, _MANY_QUERIES * known.n_asked, queries.name) if is_hub else None,
+        (sentence,),
+        retrieval,
+        advice,
+        hubs_table(diagnosis, hubs, _MANY_QUERIES * hubs.n_lists, queries.name) if is_hub else None,
     )
 
 
-def groups_apart(found: Diagnosis) -> Finding:
-    """Languages and scripts whose texts keep to themselves."""
-    title, groups = "Languages and scripts", found.groups
-    unsaid = (
-        () if found.has_languages else ("Languages were not looked at, for py3langid is not installed: scripts alone.",)
-    )
+def groups_apart(diagnosis: Diagnosis) -> Finding:
+    """Languages and scripts whose texts lie apart from the others."""
+    title, groups = "Languages and scripts", diagnosis.groups
+    missing = () if diagnosis.has_languages else ("py3langid is not installed, so only scripts were compared.",)
     if not groups:
-        few = groups is None
-        reason = f"Spoken of are groups of {MIN_GROUP} texts beside as many of other known ones; there are none here."
-        return Finding(
-            "untold" if few else "fine",
-            title,
-            "too few texts" if few else "no two groups",
-            (reason, *unsaid),
-            "Texts of a language that lies apart are found by queries of that language first, whatever they say."
-            if few
-            else "No language or script is large enough to stand against the others.",
-            "Ask again with more texts." if few else "Nothing is to be done.",
-        )
-    apart = [group for group in groups if _is_apart(found, group)]
+        reason = f"A group needs {MIN_GROUP} texts beside as many of other known groups; there are none here."
+        level: Level = "unknown" if groups is None else "fine"
+        figure, retrieval, advice = _NO_GROUPS[level]
+        return Finding(level, title, figure, (reason, *missing), retrieval, advice)
+    is_apart = [_is_apart(diagnosis, group) for group in groups]
+    apart = [group for group, is_one in zip(groups, is_apart, strict=True) if is_one]
     # A language says more than its script, and often the two are the same texts.
-    told = [group for group in apart if group.kind == "language"] or apart
-    names = ", ".join(group.name for group in told[:_FEW_NAMED]) + (" and others" if len(told) > _FEW_NAMED else "")
-    said = (
+    named = [group.name for group in apart if group.kind == "language"] or [group.name for group in apart]
+    level = "look" if apart else "fine"
+    sentences = (
         "A group lies apart where its texts' nearest neighbours are its own at least half way from chance to always, "
-        f"and its scores with the others are lower than inside it by at least {points(_gap(found))} (half the standard "
-        "deviation of random pairs). Whether the language or the subject sets it apart, these figures cannot tell.",
-        "Languages are named only where the text leaves hardly any doubt. Other texts, most short ones among them, are "
-        "in no group and are not compared with any.",
-        *unsaid,
+        f"and its scores with the others are lower than inside it by at least {points(_gap(diagnosis))} (half the "
+        "standard deviation of random pairs). These figures cannot tell whether the language or the subject sets it "
+        "apart.",
+        "Only texts whose language is nearly certain are in a group. Others, most short texts among them, are not "
+        "compared.",
+        *missing,
     )
+    figure = f"apart: {listed(named, _MAX_NAMED)}" if apart else "none apart"
+    return Finding(level, title, figure, sentences, *_GROUPS[level], groups_table(groups, is_apart))
+
+
+def _too_few(title: str, sentence: str) -> Finding:
+    retrieval = "In a search over many texts, this decides whether results can be trusted."
+    return Finding("unknown", title, "too few texts", (sentence,), retrieval, "Diagnose more texts.")
+
+
+def _too_few_lists(title: str, hubs: Hubs) -> Finding:
     return Finding(
-        "look" if apart else "fine",
-        title,
-        f"apart: {names}" if apart else "none apart",
-        said,
-        "A query in one language finds texts of that language first, even where a better answer is in another."
-        if apart
-        else "Texts of different languages and scripts lie among each other.",
-        "Search each language by itself or mix the results, or take a multilingual model."
-        if apart
-        else "Nothing is to be done.",
-        groups_table(groups, [_is_apart(found, group) for group in groups]),
-    )
-
-
-def _too_few(title: str, said: str) -> Finding:
-    retrieval = "Where many texts are searched, this decides whether results can be trusted."
-    return Finding("untold", title, "too few texts", (said,), retrieval, "Ask again with more texts.")
-
-
-def _too_few_lists(title: str, known: Hubs) -> Finding:
-    return Finding(
-        "untold",
+        "unknown",
         title,
         "too few lists",
         (
-            f"The lists of {known.n_asked:,} of {len(known.counts):,} texts were looked at, drawn at random, so that a "
-            f"text is in {known.expected:.1f} on average. Below {_MIN_MEAN:.0f}, chance puts some texts into many "
+            f"The lists of {hubs.n_lists:,} of {len(hubs.counts):,} texts were searched, drawn at random, so that a "
+            f"text is in {hubs.expected:.1f} on average. Below {_MIN_MEAN:.0f}, chance puts some texts into many "
             "times as many.",
         ),
         "A text that is in many lists may push better results out.",
-        "Diagnose a part of these texts: of fewer, more lists are looked at.",
+        "Diagnose a part of these texts: with fewer texts, more lists are searched.",
     )
 
 
@@ -251,15 +248,15 @@ def _level_of_spread(steps: float) -> Level:
     return "look" if steps < _LOW_SPREAD else "fine"
 
 
-def _largest(known: Hubs) -> tuple[float, float]:
-    """In which share of the lists the most frequent text stands, and how many times the mean that is."""
-    largest = int(known.counts.max())
-    return largest / known.n_asked, largest / known.expected
+def _largest(hubs: Hubs) -> tuple[float, float]:
+    """The count of the most frequent text, as a share of all lists and as a multiple of the mean."""
+    largest = int(hubs.counts.max())
+    return largest / hubs.n_lists, largest / hubs.expected
 
 
-def _gap(found: Diagnosis) -> float:
-    return _APART_SPREADS * found.pairs.spread
+def _gap(diagnosis: Diagnosis) -> float:
+    return _APART_SPREADS * diagnosis.pairs.spread
 
 
-def _is_apart(found: Diagnosis, group: Group) -> bool:
-    return group.apart.excess >= _APART_EXCESS and group.apart.within - group.apart.across >= _gap(found)
+def _is_apart(diagnosis: Diagnosis, group: Group) -> bool:
+    return group.apart.excess >= _APART_EXCESS and group.apart.within - group.apart.across >= _gap(diagnosis)

@@ -12,12 +12,10 @@ import gradio as gr
 
 from e5studio.default_model import ModelChoice
 from e5studio.studio.api.endpoints import publish
-from e5studio.studio.code.tab import listen_code, render_code
-from e5studio.studio.compare.tab import listen_compare, render_compare
+from e5studio.studio.code.tab import CodeTab
+from e5studio.studio.compare.tab import CompareTab
 from e5studio.studio.corpus.tab import CorpusTab
-from e5studio.studio.corpus.visitor_store import VISITOR_STORES
-from e5studio.studio.diagnose.tab import listen_diagnose, render_diagnose
-from e5studio.studio.engine.engine import Engine
+from e5studio.studio.diagnose.tab import DiagnoseTab
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
 from e5studio.studio.engine.zero_gpu import is_zero_gpu
@@ -42,7 +40,6 @@ from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.other_languages import warm_finder
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
-from e5studio.studio.serving.downloads import DOWNLOADS
 from e5studio.studio.serving.gradio_patches import LeanBlocks
 from e5studio.studio.serving.presence import presence
 from e5studio.studio.serving.uploads import KEPT_SECONDS
@@ -71,19 +68,19 @@ _SHOW_RESULTS = """() => {
 }"""
 
 
-def build_app(engine: Engine, choice: ModelChoice) -> gr.Blocks:
+def build_app(services: Services, choice: ModelChoice) -> gr.Blocks:
     """The page.
 
     Args:
-        engine: Does the work.
+        services: The state behind the page.
         choice: The model that the page starts with, and why.
     """
     demo = LeanBlocks(
         title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, KEPT_SECONDS - _SWEEP_SECONDS)
     )
     with demo:
-        publish(engine, choice.name)  # first: of two events with one name, the later gets another
-        page = _Page(Services(engine, DOWNLOADS, VISITOR_STORES), choice)
+        publish(services.engine, choice.name)  # first: of two events with one name, the later gets another
+        page = _Page(services, choice)
         page.connect()
         demo.load(page.on_load, None, [page.form.picker, page.presence], **UNQUEUED)
     return demo
@@ -109,13 +106,13 @@ class _Page:
                 with gr.Tab("Map", id="map") as self.map_page:
                     self.map = MapTab(services)
                 with gr.Tab("Compare", id="compare"):
-                    self.compare = render_compare(choice.name)
+                    self.compare = CompareTab(services, choice.name)
                 with gr.Tab("Corpus", id="corpus"):
                     self.corpus = CorpusTab(services)
                 with gr.Tab("Diagnose", id="diagnose") as self.diagnose_page:
-                    self.diagnose = render_diagnose()
+                    self.diagnose = DiagnoseTab(services)
                 with gr.Tab("Code", id="code"):
-                    self.code = render_code()
+                    self.code = CodeTab()
         text_tree(privacy.PRIVACY_NOTICE, elem_id="e5-keeps")
         self.presence = presence(elem_id="e5-presence")
         self._score_job = JobButton(self.form.score, self.form.stop, self.form.status)
@@ -123,17 +120,17 @@ class _Page:
 
     def connect(self) -> None:
         """Bind the events."""
-        form, engine, result = self.form, self._services.engine, self.result
+        form, result = self.form, self.result
         form.connect()
         self.scores.connect(result)
         self.map.connect(result)
         form.score.click(self.scores.why.on_stop, **UNQUEUED)
-        listen_compare(self.compare, form, engine, result)
+        self.compare.connect(form, result)
         changed = self.corpus.connect(form)
         self._sharing.connect()
         scored = self._connect_score()
-        listen_code(self.code, scored, form, result)
-        listen_diagnose(self.diagnose, self.diagnose_page, engine, result, self.corpus.token, after=[scored, *changed])
+        self.code.connect(scored, form, result)
+        self.diagnose.connect(self.diagnose_page, result, self.corpus.token, after=[scored, *changed])
         self.map_page.select(_warm, **UNQUEUED)
 
     def _connect_score(self) -> Any:

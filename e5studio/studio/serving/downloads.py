@@ -233,16 +233,6 @@ class Downloads:
             self._sweeper.start()
 
 
-DOWNLOADS = Downloads()  # removed once every tab is handed Services
-
-
-def as_payload(
-    value: Any, downloads: Downloads = DOWNLOADS
-) -> dict[str, Any]:  # removed once every tab is handed Services
-    """As `Downloads.as_payload`."""
-    return downloads.as_payload(value)
-
-
 def download_route(downloads: Downloads) -> Route:
     """The route where pages fetch their downloads."""
 

@@ -1,4 +1,5 @@
-// Draws props.value with plotly.js. Given by Gradio: element, trigger, props, watch.
+// Draws props.value with plotly.js. Given by Gradio: element, trigger, props, watch; by plotly_view.py: PALETTES,
+// COLOUR_KEYS.
 const Plotly = window.Plotly; // captured: another component of the page may load another plotly.js
 const drawing = element.querySelector(".e5-plot-drawing");
 const tip = element.querySelector(".e5-plot-tip");
@@ -23,28 +24,44 @@ function overlay(base, patch) {
   return merged;
 }
 
+// The colour of a token such as "@ink" or "@group:3"; a list of colours becomes a scale of equal steps.
+function colourOf(token, palette) {
+  if (typeof token !== "string" || !token.startsWith("@")) return token;
+  const colour = token.slice(1).split(":").reduce((part, key) => part[key], palette);
+  return Array.isArray(colour) ? colour.map((stop, step) => [step / (colour.length - 1), stop]) : colour;
+}
+
+// Tokens stand at keys of colours only; at other keys are texts, which may look like tokens.
+function paint(part, palette) {
+  for (const [key, value] of Object.entries(part)) {
+    if (ArrayBuffer.isView(value)) continue;
+    if (COLOUR_KEYS.includes(key)) part[key] = Array.isArray(value) ? value.map((each) => colourOf(each, palette)) : colourOf(value, palette);
+    else if (value !== null && typeof value === "object") paint(value, palette);
+  }
+}
+
 function build() {
-  const theme = figure.themes[document.body.classList.contains("dark") ? "dark" : "light"];
+  const palette = PALETTES[document.body.classList.contains("dark") ? "dark" : "light"];
   const narrow = isNarrow ? figure.narrow : {};
   const page = {
     autosize: true,
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: getComputedStyle(element).fontFamily },
+    font: { family: getComputedStyle(element).fontFamily, color: palette.ink },
     hovermode: "closest",
     uirevision: revision,
   };
   const fixed = figure.zoom ? {} : { dragmode: false, xaxis: { fixedrange: true }, yaxis: { fixedrange: true } };
-  const layers = [page, fixed, theme.layout, narrow.layout];
-  const patches = [theme.data || [], narrow.data || []];
-  const data = figure.data.map((trace, index) => patches.reduce((merged, patch) => overlay(merged, patch[index]), trace));
+  const layers = [page, fixed, narrow.layout];
+  const data = figure.data.map((trace, index) => overlay(trace, (narrow.data || [])[index]));
   // Plotly writes into what it is given.
   const built = structuredClone({ data, layout: layers.reduce(overlay, figure.layout) });
-  for (const trace of (figure.numbers || []).map((place) => built.data[place])) {
+  paint(built, palette);
+  for (const trace of (figure.numbers || []).map((index) => built.data[index])) {
     trace.visible = numberSize !== 0;
     if (numberSize) trace.textfont.size = numberSize;
   }
-  built.layout.shapes = [...(built.layout.shapes || []), ...frameOfPicked(built.layout.font.color)];
+  built.layout.shapes = [...(built.layout.shapes || []), ...frameOfPicked(palette.ink)];
   return built;
 }
 
@@ -53,14 +70,14 @@ function fittingSize() {
   const largest = figure.data[figure.numbers[0]].textfont.size;
   const pen = document.createElement("canvas").getContext("2d");
   pen.font = `bold ${largest}px ${getComputedStyle(element).fontFamily}`;
-  const widths = figure.numbers.flatMap((place) => figure.data[place].text.map((text) => pen.measureText(text.replace(/<[^>]*>/g, "")).width));
+  const widths = figure.numbers.flatMap((index) => figure.data[index].text.map((text) => pen.measureText(text.replace(/<[^>]*>/g, "")).width));
   const { xaxis, yaxis } = drawing._fullLayout;
   const [width, height] = [xaxis, yaxis].map((axis) => Math.abs(axis.d2p(1) - axis.d2p(0)) - CELL_PADDING);
   const size = Math.floor(Math.min(largest, (largest * width) / Math.max(1, ...widths), height));
   return size < SMALLEST_NUMBER ? 0 : size;
 }
 
-// How wide a cell is, is known once it is drawn.
+// The width of a cell is known only once it is drawn.
 async function fitNumbers() {
   if (!figure.numbers?.length) return;
   const size = fittingSize();
@@ -73,16 +90,16 @@ async function fitNumbers() {
 function frameOfPicked(color) {
   if (!picked || figure.hover.is_grid) return []; // in a grid each matrix has the cell
   const [row, column] = picked;
-  const place = { x0: column - 0.5, x1: column + 0.5, y0: row - 0.5, y1: row + 0.5 };
-  return [{ type: "rect", ...place, line: { color, width: 3, dash: "dot" } }];
+  const corners = { x0: column - 0.5, x1: column + 0.5, y0: row - 0.5, y1: row + 0.5 };
+  return [{ type: "rect", ...corners, line: { color, width: 3, dash: "dot" } }];
 }
 
 function pick(point) {
-  const place = placeOf(point);
-  if (!place) return;
+  const target = targetOf(point);
+  if (!target) return;
   hideTip(); // it would cover what the click brings
-  trigger("pick", place);
-  if (place.kind !== "cell") return;
+  trigger("pick", target);
+  if (target.kind !== "cell") return;
   picked = point.pointNumber;
   Plotly.relayout(drawing, { shapes: build().layout.shapes });
 }
@@ -100,7 +117,7 @@ function config() {
   };
 }
 
-// Room for texts beside the cells, or for their short names alone.
+// Whether there is room for short names only beside the cells, not for texts.
 const isTight = () => drawing.clientWidth < 460;
 
 async function draw() {
@@ -124,7 +141,7 @@ function listen() {
   drawing.on("plotly_unhover", hideTip);
   drawing.on("plotly_click", (event) => pick(event.points[0]));
   drawing.on("plotly_selected", (event) => {
-    if (event && figure.hover.kind === "points") trigger("gather", { labels: event.points.map((point) => placeOf(point)?.label).filter(Boolean) });
+    if (event && figure.hover.kind === "points") trigger("gather", { labels: event.points.map((point) => targetOf(point)?.label).filter(Boolean) });
   });
 }
 
@@ -140,13 +157,13 @@ function save(format) {
   Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
 }
 
-// Cells may be drawn in another order than that in which the page knows their texts.
+// Cells may be drawn in another order than that of the texts on the page.
 function cellAt([row, column]) {
   const { row_places, column_places } = figure.hover;
   return { kind: "cell", row: row_places ? row_places[row] : row, column: column_places ? column_places[column] : column };
 }
 
-function placeOf(point) {
+function targetOf(point) {
   const index = point.pointNumber;
   if (figure.hover.kind === "cells") return cellAt(index);
   const known = (figure.hover.traces[point.curveNumber] || [])[index];
@@ -167,9 +184,9 @@ function named([label, text]) {
 }
 
 function tipLines(point) {
-  const place = placeOf(point);
-  if (!place) return [];
-  if (place.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
+  const target = targetOf(point);
+  if (!target) return [];
+  if (target.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
   if (point.z === null || !Number.isFinite(Number(point.z))) return []; // no score, as of a text with itself
   const { rows, columns, unit, digits, is_signed } = figure.hover;
   const [drawnRow, drawnColumn] = point.pointNumber;
@@ -192,7 +209,7 @@ function showTip(point, event) {
   tip.style.top = Math.max(8, top) + "px";
 }
 
-// Plotly tells nothing of a hover that a program makes, so the keyboard's tip finds its place by itself.
+// Plotly sends no event for a hover by a program, so the tip for the keyboard computes its position itself.
 function middleOf([row, column]) {
   const { xaxis, yaxis } = drawing._fullLayout;
   const frame = drawing.getBoundingClientRect();

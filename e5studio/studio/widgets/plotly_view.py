@@ -1,4 +1,4 @@
-"""A plot that keeps its place: plotly.js from the plotly package, updated in one living node.
+"""A plot that keeps its zoom: plotly.js from the plotly package, updated in place.
 
 `gr.Plot` has no selection events and rebuilds the plot at each update (losing the zoom and
 leaking WebGL contexts). This component draws the dictionaries of `e5studio.studio.charts`.
@@ -6,6 +6,7 @@ leaking WebGL contexts). This component draws the dictionaries of `e5studio.stud
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import gradio as gr
@@ -14,11 +15,16 @@ from starlette.requests import Request
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
+from e5studio.studio.charts.palette import COLOUR_KEYS, PALETTES
 from e5studio.studio.widgets.scripts import PAYLOAD_SCRIPT
 
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _ADDRESS = "e5studio/plotly.min.js"
-_SCRIPT = PAYLOAD_SCRIPT + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = (
+    f"const PALETTES = {json.dumps(PALETTES)};\nconst COLOUR_KEYS = {json.dumps(COLOUR_KEYS)};\n"
+    + PAYLOAD_SCRIPT
+    + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+)
 _TEMPLATE = (
     '<figure class="e5-plot"><div class="e5-plot-drawing" tabindex="0" role="group" aria-roledescription="plot" '
     'aria-label="No plot yet"></div>'
@@ -27,10 +33,10 @@ _TEMPLATE = (
 
 
 def plotly_view(elem_id: str) -> gr.HTML:
-    """An empty place for a figure; `pick` tells which cell or point was clicked, `gather` which points were lassoed.
+    """A plot, empty at first; its event `pick` carries the clicked cell or point, `gather` the lassoed points.
 
-    The value is a figure as `serving.downloads.as_payload` gives it, or None for an empty place. It is only ever
-    read by our script: no template holds it, so no text in it can become code.
+    The value is a figure as `Downloads.as_payload` gives it, or None for an empty plot. Only our script reads it: no
+    template holds it, so no text in it can become code.
     """
     return gr.HTML(
         None,
@@ -44,7 +50,7 @@ def plotly_view(elem_id: str) -> gr.HTML:
 
 
 def plotly_route() -> Route:
-    """Where the page fetches plotly.js; as one of Gradio's static files, its address would tell where Python lies."""
+    """The route of plotly.js; as one of Gradio's static files, its address would show the path of Python."""
 
     def answer(request: Request) -> FileResponse:
         headers = {"Cache-Control": "public, max-age=86400", "X-Content-Type-Options": "nosniff"}

@@ -39,12 +39,12 @@ JSON = {"content-type": "application/json", "accept": "application/json, text/ev
 
 
 @pytest.fixture(scope="module")
-def served(engine, offline_encoder):
+def served(services, offline_encoder):
     """The server's address, and what it printed when it started."""
     printed = io.StringIO()
-    demo = build_app(engine, ModelChoice(OFFLINE, "because these are tests"))
+    demo = build_app(services, ModelChoice(OFFLINE, "because these are tests"))
     with contextlib.redirect_stdout(printed):
-        address = launch_app(demo, mcp=True, wait=False, quiet=True)
+        address = launch_app(demo, services, mcp=True, wait=False, quiet=True)
     yield f"{address}gradio_api/mcp/", printed.getvalue()
     demo.close()
 
@@ -246,10 +246,10 @@ def test_no_page_of_another_site_is_answered(route):
         assert foreign.status_code == 403
 
 
-def test_it_is_off_where_nobody_asked_for_it(engine, monkeypatch, capsys):
+def test_it_is_off_where_nobody_asked_for_it(services, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "true")
-    demo = build_app(engine, ModelChoice(OFFLINE, "because these are tests"))
-    address = launch_app(demo, wait=False)
+    demo = build_app(services, ModelChoice(OFFLINE, "because these are tests"))
+    address = launch_app(demo, services, wait=False)
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     assert httpx.post(f"{address}gradio_api/mcp/", json=body, headers=JSON).status_code == 404
     assert httpx.get(f"{address}gradio_api/mcp/schema").status_code == 404

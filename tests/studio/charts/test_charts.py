@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from e5studio.studio.charts.figure import DARK_SCALE, LIGHT_SCALE, plot_text, typed
-from e5studio.studio.charts.matrix import MAX_CELLS_WITH_NUMBERS, colour_range, heat_map, readable, word_grid
+from e5studio.studio.charts.figure import plot_text, typed
+from e5studio.studio.charts.matrix import MAX_CELLS_WITH_NUMBERS, colour_range, difference_map, heat_map, word_grid
+from e5studio.studio.charts.palette import COLOUR_KEYS, PALETTES, number_colours
 from e5studio.studio.charts.points import (
     ColourScale,
     cluster_groups,
@@ -16,8 +17,11 @@ from e5studio.studio.charts.points import (
     role_groups,
     scatter_map,
     shaded_groups,
+    valued_groups,
 )
-from e5studio.studio.compare.charts import GridCell, matrix_grid
+from e5studio.studio.compare.charts import GridCell, RankedPassage, bump_chart, matrix_grid, shift_chart
+from e5studio.studio.corpus.charts import Estimate, interval_chart
+from e5studio.studio.diagnose.charts import Outline, count_bars, outlines
 
 NASTY = ["<img src=x onerror=alert(1)>", "${alert(1)} and $\\href{x}$", "{{x}} & `code` C:\\users"]
 
@@ -45,26 +49,93 @@ def contrast(one, other):
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("scale", [LIGHT_SCALE, DARK_SCALE], ids=["light", "dark"])
-def test_equal_steps_of_score_are_equal_steps_of_lightness(scale):
-    steps = np.diff([lightness(colour) for colour in scale])
+def colour_of(token, theme):
+    """As the page's script finds it."""
+    part = PALETTES[theme]
+    for key in token.removeprefix("@").split(":"):
+        part = part[int(key) if isinstance(part, list) else key]
+    return part
+
+
+def leaves(part, key=""):
+    """All (key, value) of a figure; the items of a list have the key of the list."""
+    if isinstance(part, dict):
+        for name, value in part.items():
+            yield from leaves(value, name)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from leaves(value, key)
+    else:
+        yield key, part
+
+
+def all_figures(text="a text"):
+    """One figure of each kind, with `text` for every text, label and name."""
+    scores = np.array([[91.9, 3.0], [70.4, 92.1]], np.float32)
+    texts = [[text, text]] * 4
+    points = np.arange(15, dtype=np.float32).reshape(5, 3)
+    marked = {"links": [(0, 1)], "marks": [(2, text)]}
+    shades = shaded_groups(2, [0.0, 0.5, 1.0, 0.2, 0.1], (text, text))
+    cells = [GridCell(text, text, scores, [0, 1])] * 4
+    passages = [RankedPassage(text, text, ranks, (1, 2)) for ranks in ((1, 2), (2, 1), (3, 3))]
+    values = np.arange(9, dtype=np.float32)
+    return [
+        heat_map(scores, *texts, [0, 1], (text, text)),
+        difference_map(scores, *texts, (text, text)),
+        *(word_grid(scores, [text] * 2, [text] * 2, is_centred=is_centred) for is_centred in (True, False)),
+        scatter_map(points, shades, [text] * 5, [text] * 5, scale=ColourScale(text, 0, 1, ".0%"), **marked),
+        scatter_map(points[:, :2], cluster_groups(2, [0, 1, 0, 1, 1], [text] * 2), [text] * 5, [text] * 5, **marked),
+        scatter_map(points[:, :2], valued_groups([0, float("nan"), 1, 2, 3], text), [text] * 5, [text] * 5),
+        matrix_grid(cells, *texts),
+        bump_chart(passages),
+        shift_chart([1, 2], [3, 4], [text] * 2, [text] * 2),
+        outlines([Outline(text, values), Outline(text, values)], text, mark=3, mark_name=text),
+        count_bars(values, text, expected=3, expected_name=text),
+        interval_chart([Estimate(text, 0.5, 0.4, 0.6)], text),
+    ]
+
+
+@pytest.mark.parametrize("theme", PALETTES)
+def test_every_colour_is_a_token_of_the_palette(theme):
+    for figure in all_figures():
+        for key, value in leaves([figure["data"], figure["layout"], figure["narrow"]]):
+            if key in COLOUR_KEYS and isinstance(value, str):
+                assert colour_of(value, theme)
+            else:
+                assert not str(value).startswith(("@", "#", "rgb")), (key, value)
+
+
+def test_no_text_stands_where_the_script_looks_for_tokens():
+    for plain, tricky in zip(all_figures(), all_figures("@ink"), strict=True):
+        one, other = (
+            [(key, str(value)) for part in ("data", "layout", "narrow") for key, value in leaves(figure[part])]
+            for figure in (plain, tricky)
+        )
+        assert [leaf for leaf in one if leaf[0] in COLOUR_KEYS] == [leaf for leaf in other if leaf[0] in COLOUR_KEYS]
+        assert [leaf for leaf in other if "@ink" in leaf[1] and leaf[0] not in COLOUR_KEYS]
+
+
+@pytest.mark.parametrize("theme", PALETTES)
+def test_equal_steps_of_score_are_equal_steps_of_lightness(theme):
+    steps = np.diff([lightness(colour) for colour in colour_of("@scale:score", theme)])
     assert (np.sign(steps) == np.sign(steps[0])).all()
     np.testing.assert_allclose(steps, steps.mean(), rtol=0.08)
 
 
-@pytest.mark.parametrize("scale", [LIGHT_SCALE, DARK_SCALE], ids=["light", "dark"])
-def test_numbers_stand_out_from_every_colour_of_the_scale(scale):
-    scores = np.linspace(0, 100, len(scale), dtype=np.float32)[None]
-    inks = readable(scores, scale, colour_range(scores))
-    assert all(contrast(ink, cell) >= 4.3 for ink, cell in zip(inks, scale, strict=True))
+@pytest.mark.parametrize(("scale", "least"), [("score", 4.3), ("difference", 4.1)])
+@pytest.mark.parametrize("theme", PALETTES)
+def test_numbers_stand_out_from_every_colour_of_the_scale(theme, scale, least):
+    cells = colour_of(f"@scale:{scale}", theme)
+    scores = np.linspace(0, 100, len(cells), dtype=np.float32)[None]
+    inks = [colour_of(token, theme) for token in number_colours(scores, scale, colour_range(scores))]
+    assert all(contrast(ink, cell) >= least for ink, cell in zip(inks, cells, strict=True))
 
 
 def test_the_heat_map_shows_one_decimal_and_outlines_the_best():
     figure = figure_of(np.array([[91.93, -0.04], [70.38, 92.13]], np.float32), [0, 1])
     assert figure["data"][1]["text"] == ["<b>91.9</b>", "0.0", "70.4", "<b>92.1</b>"]
-    for theme in ("light", "dark"):
-        (frames,) = figure["themes"][theme]["layout"]["shapes"]
-        assert frames["path"] == "M-0.5,-0.5H0.5V0.5H-0.5Z" + "M0.5,0.5H1.5V1.5H0.5Z"
+    (frames,) = figure["layout"]["shapes"]
+    assert frames["path"] == "M-0.5,-0.5H0.5V0.5H-0.5Z" + "M0.5,0.5H1.5V1.5H0.5Z"
     json.dumps(figure)
 
 
@@ -107,7 +178,7 @@ def test_hover_texts_are_data_and_complete_beside_short_labels():
     figure = heat_map(np.zeros((1, 1), np.float32), [NASTY[0]], ["long " * 20], ["Q1"], ["P1"], [0])
     assert figure["hover"]["rows"] == [["Q1", NASTY[0]]]
     assert figure["hover"]["columns"] == [["P1", "long " * 20]]
-    assert "<img" not in json.dumps([figure["data"], figure["layout"], figure["themes"], figure["narrow"]])
+    assert "<img" not in json.dumps([figure["data"], figure["layout"], figure["narrow"]])
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
@@ -117,9 +188,7 @@ def test_the_map_tells_queries_and_passages_apart_by_colour_and_shape(n_dims):
     figure = scatter_map(points, groups, list("abcde"), ["Q1", "Q2", "P1", "P2", "P3"], links=[(0, 2), (1, 4)])
     lines, queries, passages = figure["data"]
     assert (queries["marker"]["symbol"], passages["marker"]["symbol"]) == ("circle", "diamond")
-    for theme in figure["themes"].values():
-        colours = {patch["marker"]["color"] for patch in theme["data"][1:]}
-        assert len(colours) == 2
+    assert queries["marker"]["color"] != passages["marker"]["color"]
     assert len(lines["x"]) == 6
     assert lines["x"][2] is None
     assert [len(named) for named in figure["hover"]["traces"]] == [0, 2, 3]
@@ -131,7 +200,6 @@ def test_texts_of_one_side_make_one_kind_of_point():
     groups = role_groups(3, 3, ("Texts", "Compare with"))
     figure = scatter_map(np.zeros((3, 2), np.float32), groups, list("abc"), ["A1", "A2", "A3"])
     assert len(figure["data"]) == 1
-    assert len(figure["themes"]["dark"]["data"]) == 1
 
 
 def test_many_points_lose_their_labels_not_their_texts():
@@ -154,7 +222,7 @@ def test_a_group_is_named_once_and_keeps_both_shapes():
         ((3, 4), "diamond"),
     ]
     assert [group.name for group in groups] == ["1 summit, &lt;b&gt;peak&lt;/b&gt;", "", "2", ""]
-    assert groups[0].colours == groups[1].colours != groups[2].colours
+    assert groups[0].colour == groups[1].colour != groups[2].colour
     figure = scatter_map(np.zeros((5, 2), np.float32), groups, list("abcde"), list("vwxyz"))
     assert [trace["showlegend"] for trace in figure["data"]] == [True, False, True, False]
 
@@ -166,7 +234,7 @@ def test_shades_have_one_scale_for_all():
     )
     assert [trace["marker"]["color"] for trace in figure["data"]] == [[0.0, 0.5], [1.0]]
     assert [trace["marker"]["showscale"] for trace in figure["data"]] == [True, False]
-    assert all("colorscale" in patch["marker"] for patch in figure["themes"]["dark"]["data"])
+    assert {trace["marker"]["colorscale"] for trace in figure["data"]} == {"@scale:shade"}
 
 
 def test_the_name_of_a_scale_is_no_markup():
@@ -182,7 +250,7 @@ def test_the_name_of_a_scale_is_no_markup():
 
 def test_each_number_that_is_written_into_a_cell_is_known_as_one():
     figure = figure_of(np.zeros((2, 3), np.float32))
-    assert [figure["data"][place]["mode"] for place in figure["numbers"]] == ["text"]
+    assert [figure["data"][index]["mode"] for index in figure["numbers"]] == ["text"]
     large = figure_of(np.zeros((64, 64), np.float32))
     assert large["numbers"] == []
 
@@ -235,4 +303,4 @@ def test_a_grid_of_matrices_names_its_rows_in_two_lines():
     ]
     figure = matrix_grid(cells, ["a", "b"], ["c", "d"], ["Q1", "Q2"], ["P1", "P2"])
     assert figure["layout"]["yaxis3"]["title"]["text"] == "queries<br>passage prompt"
-    assert [figure["data"][place]["mode"] for place in figure["numbers"]] == ["text"] * 4
+    assert [figure["data"][index]["mode"] for index in figure["numbers"]] == ["text"] * 4

@@ -16,7 +16,6 @@ import pyarrow.parquet
 import pytest
 
 from e5studio.studio.corpus import tab as corpus_tab
-from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from tests.studio.browsing import MARKS, NASTY, expect, reload, take_model
 from tests.studio.conftest import ENGLISH
 
@@ -273,30 +272,30 @@ def test_a_result_that_comes_late_is_not_shown_beside_other_texts(open_page, hel
     expect(page.locator("#e5-found")).to_have_count(0)
 
 
-def test_a_store_that_is_gone_gets_a_new_key(open_page):
+def test_a_store_that_is_gone_gets_a_new_key(open_page, services):
     page = open_page()
     open_corpus(page)
-    VISITOR_STORES.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))
+    services.visitor_stores.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))
     page.locator("#e5-paste textarea").fill("one\ntwo\nthree")
     page.locator("#e5-use-paste").click()
     expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
     embed(page)
 
 
-def test_deleting_leaves_nothing_on_the_server(open_page):
+def test_deleting_leaves_nothing_on_the_server(open_page, services):
     page = open_page()
     open_corpus(page)
-    before = VISITOR_STORES.n_bytes
+    before = services.visitor_stores.n_bytes
     upload(page, "\n".join(f"text {n}" for n in range(30)).encode(), "thirty.txt")
     expect(page.locator("#e5-chosen")).to_contain_text("30 texts")
     folder = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir() + "/gradio"))
     assert list(folder.rglob("thirty.txt"))
     embed(page)
-    assert VISITOR_STORES.n_bytes > before + 30 * 384 * 4
+    assert services.visitor_stores.n_bytes > before + 30 * 384 * 4
     page.locator("#e5-forget").click()
     expect(page.locator("#e5-embed-status")).to_contain_text("Deleted")
     expect(page.locator("#e5-found")).to_have_count(0)
-    assert VISITOR_STORES.n_bytes <= before + 10_000
+    assert services.visitor_stores.n_bytes <= before + 10_000
     assert not list(folder.rglob("thirty.txt"))
     reload(page)
     open_corpus(page)

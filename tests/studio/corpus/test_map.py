@@ -28,7 +28,7 @@ from e5studio.studio.corpus.map import (
 )
 from e5studio.studio.errors import StoppedError
 from e5studio.studio.map.placing import MapSettings
-from e5studio.studio.serving.downloads import MAX_INLINE_CHARACTERS, Downloads, as_payload
+from e5studio.studio.serving.downloads import MAX_INLINE_CHARACTERS, Downloads
 from tests.studio.conftest import ENGLISH
 
 TOPICS = ("mountain summit", "river valley", "protein food")
@@ -252,8 +252,6 @@ class TestDrawing:
         assert "Rings mark the 2 hits" in caption
         _, caption = draw_corpus_map(some, placed, hits=list(range(60)))
         assert "Rings mark the best 50" in caption
-        for theme in figure["themes"].values():
-            assert len(theme["data"]) == len(figure["data"])
 
     def test_a_picked_text_is_joined_to_its_true_neighbours(self, some, placed):
         order = (some.vectors @ some.vectors[4]).argsort()[::-1][1:6].tolist()
@@ -292,7 +290,7 @@ def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
     assert figure["data"][0]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
     assert len(figure["hover"]["traces"][0][0][1]) <= 81
     downloads = Downloads()
-    key = as_payload(figure, downloads)["payload"].rsplit("/", 1)[-1]
+    key = downloads.as_payload(figure)["payload"].rsplit("/", 1)[-1]
     assert MAX_INLINE_CHARACTERS < len(downloads.get(key).content) < 8_000_000
 
 

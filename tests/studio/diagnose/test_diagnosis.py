@@ -12,7 +12,7 @@ from e5studio.studio.corpus.embedding import embed_corpus
 from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.diagnose import diagnosis
 from e5studio.studio.diagnose.diagnosis import diagnose
-from e5studio.studio.diagnose.subject import subject_of_corpus, subject_of_scores
+from e5studio.studio.diagnose.subject import subject_of
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.errors import StoppedError
 from tests.studio.conftest import OFFLINE
@@ -29,46 +29,46 @@ def texts_of(n):
 
 def test_copies_are_told_from_other_ways_of_writing():
     subject = make_subject(["a text", "A  Text", "another", "a text", "another", "a third"])
-    [found] = diagnose(subject).repeats
-    assert found.groups == ((0, 1, 3), (2, 4))
-    assert found.n_copies == 2
-    assert found.n_rewritten == 1
+    [repeats] = diagnose(subject).repeats
+    assert repeats.groups == ((0, 1, 3), (2, 4))
+    assert repeats.n_copies == 2
+    assert repeats.n_rewritten == 1
 
 
 def test_copies_make_no_hubs_and_no_near_copies():
     """A hundred copies would be each other's nearest, and the first ten of them in a hundred lists."""
     rows = np.concatenate([random_rows(200), np.tile(random_rows(1, seed=1), (100, 1))])
-    found = diagnose(make_subject([*texts_of(200), *["again"] * 100], rows))
-    assert len(found.kept) == 201
-    assert found.hubs.counts.max() < 50
-    assert found.near.groups == ()
+    figures = diagnose(make_subject([*texts_of(200), *["again"] * 100], rows))
+    assert len(figures.distinct) == 201
+    assert figures.hubs.counts.max() < 50
+    assert figures.near.groups == ()
 
 
 def test_planted_near_copies_are_named_by_their_place():
     rows = random_rows(100, shared=20)
     rows[70] = rows[10] + 0.01
-    found = diagnose(make_subject(["copy", "copy", *texts_of(99)], np.concatenate([rows[:1], rows])))
-    [[one, other]] = found.near.groups
-    assert [int(found.kept[one]), int(found.kept[other])] == [11, 71]
+    figures = diagnose(make_subject(["copy", "copy", *texts_of(99)], np.concatenate([rows[:1], rows])))
+    [[one, other]] = figures.near.groups
+    assert [int(figures.distinct[one]), int(figures.distinct[other])] == [11, 71]
 
 
 def test_a_planted_hub_is_the_most_frequent():
     rows = random_rows(300, shared=10)
     rows[42] = rows.mean(axis=0)
-    found = diagnose(make_subject(texts_of(300), rows))
-    assert found.hubs.counts.argmax() == 42
-    assert found.hubs.expected == 10
-    assert found.hubs.counts.sum() == 3_000
+    figures = diagnose(make_subject(texts_of(300), rows))
+    assert figures.hubs.counts.argmax() == 42
+    assert figures.hubs.expected == 10
+    assert figures.hubs.counts.sum() == 3_000
 
 
 def test_a_passage_that_every_query_finds_is_seen():
     passages, queries = random_rows(60, seed=1), random_rows(30, seed=2, shared=8)
     passages[7] = queries.mean(axis=0)
     side = make_side([f"query {n}" for n in range(30)], queries, "queries", "Q")
-    found = diagnose(make_subject(texts_of(60), passages, queries=side))
-    assert found.query_hubs.k == 6
-    assert found.query_hubs.counts.argmax() == 7
-    assert found.query_hubs.counts[7] == 30
+    figures = diagnose(make_subject(texts_of(60), passages, queries=side))
+    assert figures.query_hubs.k == 6
+    assert figures.query_hubs.counts.argmax() == 7
+    assert figures.query_hubs.counts[7] == 30
 
 
 def test_a_script_that_lies_apart_is_seen_and_one_that_does_not_is_not():
@@ -95,19 +95,19 @@ def test_texts_of_unknown_language_are_no_others(monkeypatch):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 19])
 def test_of_few_texts_little_is_said(n):
-    found = diagnose(make_subject(texts_of(n)))
-    assert found.near is None
-    assert found.hubs is None
-    assert found.groups is None
-    assert len(found.pairs.cosines) == n * (n - 1) // 2
-    assert found.effective_rank < max(n, 2)
+    figures = diagnose(make_subject(texts_of(n)))
+    assert figures.near is None
+    assert figures.hubs is None
+    assert figures.groups is None
+    assert len(figures.pairs.cosines) == n * (n - 1) // 2
+    assert figures.effective_rank < max(n, 2)
 
 
 def test_texts_that_are_all_equal_are_one():
-    found = diagnose(make_subject(["same"] * 80, np.ones((80, 4))))
-    assert len(found.kept) == 1
-    assert len(found.pairs.cosines) == 0
-    assert found.repeats[0].n_copies == 79
+    figures = diagnose(make_subject(["same"] * 80, np.ones((80, 4))))
+    assert len(figures.distinct) == 1
+    assert len(figures.pairs.cosines) == 0
+    assert figures.repeats[0].n_copies == 79
 
 
 def test_where_exact_takes_too_long_texts_are_drawn_and_it_is_known(monkeypatch):
@@ -118,7 +118,7 @@ def test_where_exact_takes_too_long_texts_are_drawn_and_it_is_known(monkeypatch)
     drawn = diagnose(make_subject(texts_of(400), rows))
     assert not whole.is_sampled
     assert drawn.is_sampled
-    assert drawn.n_asked == 100
+    assert drawn.n_sampled == 100
     assert drawn.hubs.expected == 2.5
     assert 0 < len(drawn.near.groups) < len(whole.near.groups) == 50
     assert set(drawn.near.groups) < set(whole.near.groups)
@@ -130,33 +130,33 @@ def test_fifty_thousand_texts_take_little_memory_beside_their_vectors(monkeypatc
     monkeypatch.setattr(diagnosis, "language_finder", lambda: lambda text: "English")
     subject = make_subject(texts_of(50_000), random_rows(50_000))
     tracemalloc.start()
-    found = diagnose(subject)
+    figures = diagnose(subject)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(found.kept) == 50_000
-    assert found.n_asked == 2_000
-    assert found.effective_rank == pytest.approx(48, rel=0.02)
+    assert len(figures.distinct) == 50_000
+    assert figures.n_sampled == 2_000
+    assert figures.effective_rank == pytest.approx(48, rel=0.02)
     assert peak < 150_000_000
 
 
 def test_it_stops_when_it_is_told_to():
-    told = []
+    stages = []
 
     def stop(share, doing):
-        told.append(doing)
+        stages.append(doing)
         if doing.startswith("Finding the neighbours"):
             raise StoppedError
 
     with pytest.raises(StoppedError):
         diagnose(make_subject(texts_of(100)), stop)
-    assert told[0] == "Looking for copies"
+    assert stages[0] == "Looking for copies"
 
 
 class TestOfRealTexts:
     def test_what_was_scored(self, engine):
-        asked = ScoreRequest(OFFLINE, "none", f"{LONG}\na query", f"{UNKNOWN}\nwhole\n\nsummit")
-        result = engine.score(asked)
-        subject = subject_of_scores(result)
+        request = ScoreRequest(OFFLINE, "none", f"{LONG}\na query", f"{UNKNOWN}\nwhole\n\nsummit")
+        result = engine.score(request)
+        subject = subject_of(result)
         assert [side.is_dropped_exact for side in subject.sides] == [result.reports[0].truncated[0].exact, True]
         assert [side.name for side in subject.sides] == ["queries", "passages"]
         assert subject.queries.read.n_dropped.tolist() == [result.reports[0].truncated[0].n_dropped, 0]
@@ -167,15 +167,15 @@ class TestOfRealTexts:
         assert diagnose(subject).query_hubs is None
 
     def test_texts_with_each_other(self, engine):
-        subject = subject_of_scores(engine.score(ScoreRequest(OFFLINE, "none", "a\nb\na", "")))
+        subject = subject_of(engine.score(ScoreRequest(OFFLINE, "none", "a\nb\na", "")))
         assert subject.queries is None
         assert len(subject.searched) == 3
         assert diagnose(subject).repeats[0].n_copies == 1
 
     def test_a_corpus(self, engine):
         corpus = make_corpus([LONG, "a summit", UNKNOWN], titles=("", "A title", ""))
-        found = embed_corpus(engine, corpus, CorpusSetting(OFFLINE, "none"), VectorStore(), ignore)
-        subject = subject_of_corpus(found)
+        embedded = embed_corpus(engine, corpus, CorpusSetting(OFFLINE, "none"), VectorStore(), ignore)
+        subject = subject_of(embedded)
         assert list(subject.searched.labels) == ["2", "3", "4"]
         assert subject.searched.texts[1] == "A title a summit"
         assert (subject.searched.read.n_dropped > 0).tolist() == [True, False, False]

@@ -5,19 +5,25 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import gradio as gr
 import numpy as np
 import pytest
 
 from e5studio.studio.corpus.vector_store import TokenStats
+from e5studio.studio.corpus.visitor_store import VisitorStores
 from e5studio.studio.diagnose import diagnosis, text_findings, vector_findings
 from e5studio.studio.diagnose.charts import draw_cosines, draw_hubs
 from e5studio.studio.diagnose.diagnosis import diagnose
-from e5studio.studio.diagnose.tab import DiagnoseTab, show_diagnosis
+from e5studio.studio.diagnose.tab import Diagnosed, DiagnoseTab
 from e5studio.studio.diagnose.text import MAX_FINDINGS, done, finding_nodes, findings, summary
-from tests.studio.browsing import NASTY
+from e5studio.studio.services import Services
+from e5studio.studio.serving.downloads import Downloads
+from tests.studio.browsing import MARKS, NASTY
 from tests.studio.conftest import OFFLINE
 from tests.studio.diagnose.conftest import DIM, make_side, make_subject, random_rows
 from tests.studio.diagnose.test_diagnosis import texts_of
+
+pytestmark = MARKS[1:]  # no browser
 
 
 def by_title(subject):
@@ -42,8 +48,8 @@ def test_few_texts_raise_no_alarm_of_their_vectors(texts):
     """Even where all vectors are the same."""
     found = by_title(make_subject(texts, np.ones((len(texts), 4))))
     for title in ("Scores of random pairs", "Variety", "Texts in many lists", "Languages and scripts"):
-        assert found[title].level == "untold", title
-    assert found["Near copies"].level == "untold"
+        assert found[title].level == "unknown", title
+    assert found["Near copies"].level == "unknown"
 
 
 @pytest.mark.parametrize(("n_copies", "level"), [(0, "fine"), (1, "look"), (10, "act")])
@@ -59,8 +65,8 @@ def test_copies_ask_for_action_where_they_are_many(n_copies, level):
 
 def test_ways_of_writing_are_counted_separately():
     found = by_title(make_subject(["one", "One", "two", "two", *texts_of(30)]))["Copies"]
-    assert found.said[0].startswith("1 text repeats an earlier one letter by letter. 1 more is the same but for")
-    assert [row[1:] for row in found.table["rows"]] == [
+    assert found.sentences[0].startswith("1 text repeats an earlier one letter by letter. 1 more is the same but for")
+    assert [row[1:] for row in found.table.rows] == [
         [1, "but for case, spaces or form"],
         [1, "but for case, spaces or form"],
         [2, "letter by letter"],
@@ -74,8 +80,8 @@ def test_only_copies_among_what_is_searched_take_places_in_results():
     assert found.level == "fine"
     assert found.figure == "none"
     assert "No text takes more than one place" in found.retrieval
-    assert "of them, 29 texts repeat an earlier one" in found.said[1]
-    assert len(found.table["rows"]) == 30
+    assert "of them, 29 texts repeat an earlier one" in found.sentences[1]
+    assert len(found.table.rows) == 30
     other = make_side(texts_of(30), random_rows(30, seed=2), "queries", "Q")
     again = by_title(make_subject(["the same passage"] * 30, queries=other))["Copies"]
     assert again.level == "act"
@@ -98,16 +104,16 @@ def test_cut_texts_are_listed_the_worst_first():
     ]
     assert found.level == "look"
     assert found.figure == "3 of 40"
-    assert "the worst loses 900." in found.said[0]
-    assert [found.table["texts"][0][row[0]][0] for row in found.table["rows"]] == ["P31", "P5", "P4"]
-    assert [row[2] for row in found.table["rows"]] == [900, 8, 7]
+    assert "the worst loses 900." in found.sentences[0]
+    assert [found.table.texts[0][row[0]][0] for row in found.table.rows] == ["P31", "P5", "P4"]
+    assert [row[2] for row in found.table.rows] == [900, 8, 7]
 
 
 def test_a_loss_that_was_not_counted_to_the_end_is_at_least_so_large():
     texts = texts_of(3)
     side = make_side(texts, random_rows(3), read=read_with(3, dropped=[(1, 900)]), is_exact=False)
     found = text_findings.cut_ends(diagnose(replace(make_subject(texts), searched=side)))
-    assert "the worst loses at least 900." in found.said[0]
+    assert "the worst loses at least 900." in found.sentences[0]
 
 
 def test_unknown_tokens_count_from_a_share_that_matters():
@@ -124,15 +130,15 @@ def test_unknown_tokens_count_from_a_share_that_matters():
     found = by_title(subject)["Unknown characters"]
     assert found.level == "act"
     assert found.figure == "5 of 40"
-    assert found.table["rows"][0] == [0, 50]
-    assert len(found.table["rows"]) == 5
+    assert found.table.rows[0] == [0, 50]
+    assert len(found.table.rows) == 5
 
 
-def test_of_brought_vectors_it_is_said_that_nobody_saw_the_texts_read():
+def test_of_imported_vectors_it_is_unknown_what_the_model_read():
     found = by_title(make_subject(texts_of(40), read=None))
     for title in ("Texts cut off", "Unknown characters"):
-        assert found[title].level == "untold"
-        assert "brought" in found[title].said[0]
+        assert found[title].level == "unknown"
+        assert "imported" in found[title].sentences[0]
 
 
 def test_a_high_mean_alone_is_called_normal_for_e5():
@@ -140,18 +146,18 @@ def test_a_high_mean_alone_is_called_normal_for_e5():
     found = by_title(make_subject(texts_of(200), rows))["Scores of random pairs"]
     assert float(found.figure.split()[0]) > 70
     assert found.level == "fine"
-    assert any("A high mean alone is normal" in sentence for sentence in found.said)
+    assert any("A high mean alone is normal" in sentence for sentence in found.sentences)
     for model in (OFFLINE, "intfloat/e5-mistral-7b-instruct"):  # trained at other temperatures
         other = by_title(make_subject(texts_of(200), rows, model=model))["Scores of random pairs"]
-        assert not any("normal" in sentence or "70" in sentence for sentence in other.said[1:])
+        assert not any("normal" in sentence or "70" in sentence for sentence in other.sentences[1:])
 
 
 def test_of_two_sides_it_is_said_which_pairs_are_meant():
     queries = make_side(["query"], random_rows(1, seed=2), "queries", "Q")
     found = by_title(make_subject(texts_of(30), queries=queries))["Scores of random pairs"]
-    assert found.said[1] == "These are pairs of passages with passages; the queries are not among them."
+    assert found.sentences[1] == "These are pairs of passages with passages; the queries are not among them."
     alone = by_title(make_subject(texts_of(30)))["Scores of random pairs"]
-    assert not any("These are pairs" in sentence for sentence in alone.said)
+    assert not any("These are pairs" in sentence for sentence in alone.sentences)
 
 
 @pytest.mark.parametrize(("shared", "level"), [(40, "look"), (120, "act")])
@@ -174,23 +180,23 @@ def test_hubs_are_listed_and_ordinary_unevenness_is_not():
     found = by_title(make_subject(texts_of(300), rows))["Texts in many lists"]
     assert found.level == "look"
     assert "The counts cannot tell which" in found.retrieval
-    assert found.table["texts"][0][0][0] == "P43"
-    assert found.table["rows"][0][1] > 290
-    assert all(row[1] >= 50 for row in found.table["rows"])
+    assert found.table.texts[0][0][0] == "P43"
+    assert found.table.rows[0][1] > 290
+    assert all(row[1] >= 50 for row in found.table.rows)
 
 
 def test_a_sample_whose_lists_are_too_few_tells_of_no_text_in_many(monkeypatch):
     """Of texts without any structure, chance alone puts some into many times the mean."""
     rows = random_rows(1_000, dim=DIM)
-    for n_asked, level in ((60, "untold"), (499, "untold"), (500, "fine")):
-        monkeypatch.setattr(diagnosis, "_MAX_WORK", n_asked * 1_000 * DIM)
+    for n_lists, level in ((60, "unknown"), (499, "unknown"), (500, "fine")):
+        monkeypatch.setattr(diagnosis, "_MAX_WORK", n_lists * 1_000 * DIM)
         found = diagnose(make_subject(texts_of(1_000), rows))
-        told = vector_findings.hubs(found)
-        assert found.n_asked == n_asked
-        assert told.level == level
-        assert (f"in {n_asked / 100:.1f} on average" in told.said[0]) == (level == "untold")
-        assert ("the mean is 5.0" in told.said[0]) == (level == "fine")
-        if n_asked == 60:
+        finding = vector_findings.hubs(found)
+        assert found.n_sampled == n_lists
+        assert finding.level == level
+        assert (f"in {n_lists / 100:.1f} on average" in finding.sentences[0]) == (level == "unknown")
+        assert ("the mean is 5.0" in finding.sentences[0]) == (level == "fine")
+        if n_lists == 60:
             assert found.hubs.counts.max() >= 5 * found.hubs.expected
 
 
@@ -198,13 +204,13 @@ def test_an_answer_to_everything_is_named():
     passages, queries = random_rows(60, seed=1), random_rows(30, seed=2, shared=8)
     passages[7] = queries.mean(axis=0)
     side = make_side([f"query {n}" for n in range(30)], queries, "queries", "Q")
-    found = by_title(make_subject(texts_of(60), passages, queries=side))["Answers to everything"]
+    found = by_title(make_subject(texts_of(60), passages, queries=side))["Hub passages"]
     assert found.level == "look"
     assert found.figure == "the most frequent for 100% of queries"
-    assert all(row[1] >= 15 for row in found.table["rows"])
-    assert found.table["texts"][0][0][0] == "P8"
+    assert all(row[1] >= 15 for row in found.table.rows)
+    assert found.table.texts[0][0][0] == "P8"
     few = make_side(["query 1", "query 2"], queries[:2], "queries", "Q")
-    assert by_title(make_subject(texts_of(60), passages, queries=few))["Answers to everything"].level == "untold"
+    assert by_title(make_subject(texts_of(60), passages, queries=few))["Hub passages"].level == "unknown"
 
 
 def test_scripts_apart_are_told_with_both_figures():
@@ -212,7 +218,7 @@ def test_scripts_apart_are_told_with_both_figures():
     rows = random_rows(120) + 6 * np.eye(48)[0] * np.where(np.arange(120) % 3, 1, -1)[:, None]
     found = by_title(make_subject(texts, rows))["Languages and scripts"]
     assert found.level == "look"
-    rows = {row[0]: row for row in found.table["rows"]}
+    rows = {row[0]: row for row in found.table.rows}
     _, n_texts, own, by_chance, within, across, is_apart = rows["Cyrillic (script)"]
     assert n_texts == 40
     assert own > 90
@@ -229,21 +235,21 @@ def test_without_the_package_for_languages_that_is_said(monkeypatch):
 
     monkeypatch.setattr(diagnosis, "language_finder", missing)
     found = by_title(make_subject(texts_of(60)))["Languages and scripts"]
-    assert any("not installed" in sentence for sentence in found.said)
+    assert any("not installed" in sentence for sentence in found.sentences)
 
 
 def test_what_was_estimated_is_said_to_be(monkeypatch):
     monkeypatch.setattr(diagnosis, "_MAX_WORK", 100 * 400 * 48)
     rows = random_rows(400)
     rows[350:] = rows[:50] + 0.001
-    for vectors, level in ((rows, "look"), (random_rows(400), "untold")):
+    for vectors, level in ((rows, "look"), (random_rows(400), "unknown")):
         found = by_title(make_subject(texts_of(400), vectors))
         near = found["Near copies"]
         assert near.level == level
-        assert any("The neighbours of 100 of 400 texts" in sentence for sentence in near.said)
-        assert any("at most about 44% of all near pairs" in sentence for sentence in near.said)
+        assert any("The neighbours of 100 of 400 texts" in sentence for sentence in near.sentences)
+        assert any("at most about 44% of all near pairs" in sentence for sentence in near.sentences)
         assert "say different things" not in near.retrieval
-        assert any("drawn at random" in sentence for sentence in found["Texts in many lists"].said)
+        assert any("drawn at random" in sentence for sentence in found["Texts in many lists"].sentences)
     assert near.figure == "none found in a part"
 
 
@@ -251,29 +257,34 @@ def test_what_asks_for_action_comes_first_and_the_rest_is_closed():
     found = diagnose(make_subject(["copy"] * 10 + texts_of(40)))
     listed = findings(found)
     assert [listed[0].level, listed[0].title] == ["act", "Copies"]
-    assert listed[-1].level == "untold"
-    said = words_of(summary(listed))
-    assert "Act on this: 1" in said
-    assert "Copies" in said
+    assert listed[-1].level == "unknown"
+    words = words_of(summary(listed))
+    assert "Act on this: 1" in words
+    assert "Copies" in words
     assert finding_nodes(listed[0])[0][0] == "div"
     assert finding_nodes(listed[-1])[0][0] == "details"
     assert "Diagnosed 50 texts as they were scored, with e5-small-v2." in words_of(done(found))
 
 
-def test_every_output_has_its_value_and_every_title_its_chinese():
+def test_every_finding_has_a_slot_and_none_stays_when_other_texts_come(engine):
     queries = make_side([f"query {n}" for n in range(30)], random_rows(30, seed=2), "queries", "Q")
     texts = ["copy", "copy", *texts_of(118)]
     rows = random_rows(120)
     rows[50] = rows[51] + 0.001
     read = read_with(120, dropped=[(2, 5)], unknown=[(3, 0.5)])
-    found = diagnose(make_subject(texts, rows, read=read, queries=queries))
-    listed = findings(found)
-    assert len(listed) == MAX_FINDINGS
-    n_outputs = 5 + 4 * MAX_FINDINGS
-    assert len(show_diagnosis(found)) == len(show_diagnosis(None)) == n_outputs
-    assert {"summary", "slots", "pictures", "cosines", "hubs", "diagnosed"} < set(DiagnoseTab.__dataclass_fields__)
-    tables = [finding.table for finding in listed if finding.table]
-    assert len(tables) >= 4
+    result = diagnose(make_subject(texts, rows, read=read, queries=queries))
+    assert len(findings(result)) == MAX_FINDINGS
+    assert len([finding for finding in findings(result) if finding.table]) >= 4
+    with gr.Blocks():
+        tab = DiagnoseTab(Services(engine, Downloads(), VisitorStores()))
+    changes, cleared = tab.show(result), tab.on_texts(None, "", Diagnosed("key", "scores"))
+    assert changes.keys() | {tab.status} == cleared.keys()
+    for slot in tab.slots:
+        assert changes[slot.panel]["visible"]
+        assert not cleared[slot.panel]["visible"]
+        assert cleared[slot.finding] == []
+    assert changes[tab.diagnosed] == Diagnosed("key", "scores")
+    assert cleared[tab.diagnosed] is cleared[tab.hubs] is None
 
 
 def test_figures_hold_the_shares_and_the_counts():
@@ -294,7 +305,7 @@ def test_texts_are_told_only_in_tables_and_bounded(monkeypatch):
     texts = [*NASTY, *NASTY, "x" * 5_000, "x" * 5_000]
     found = diagnose(make_subject(texts))
     copies = by_title(make_subject(texts))["Copies"]
-    assert len(copies.table["rows"]) == 5
-    assert max(len(text) for _, text in copies.table["texts"][0]) < 1_000
-    said = words_of([finding_nodes(finding) for finding in findings(found)])
-    assert "onerror" not in said
+    assert len(copies.table.rows) == 5
+    assert max(len(text) for _, text in copies.table.texts[0]) < 1_000
+    words = words_of([finding_nodes(finding) for finding in findings(found)])
+    assert "onerror" not in words

@@ -6,13 +6,19 @@ import json
 from dataclasses import replace
 from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
-from e5studio.studio.diagnose.tab import _diagnoser
+from e5studio.studio.corpus.visitor_store import VisitorStores
+from e5studio.studio.diagnose.tab import DiagnoseTab
 from e5studio.studio.engine.result import ScoreRequest
-from e5studio.studio.jobs.job import SessionJobs
+from e5studio.studio.services import Services
+from e5studio.studio.serving.downloads import Downloads
 from e5studio.studio.serving.waiting_queue import WaitingQueue
+from tests.studio.browsing import MARKS
 from tests.studio.conftest import OFFLINE
+
+pytestmark = MARKS[1:]  # no browser
 
 
 @pytest.fixture
@@ -22,17 +28,18 @@ def scored(engine):
 
 def pressed(engine, scored):
     """What the status says, one after the other."""
-    press = _diagnoser(engine, SessionJobs())
-    for values in press("scores", scored, "", None, SimpleNamespace(session_hash="somebody")):
-        yield json.dumps(values[2])
+    with gr.Blocks():
+        tab = DiagnoseTab(Services(engine, Downloads(), VisitorStores()))
+    for changes in tab.on_diagnose("scores", scored, "", None, SimpleNamespace(session_hash="somebody")):
+        yield json.dumps(changes[tab.status])
 
 
 def test_whoever_waits_reads_that_and_has_the_diagnosis_then(engine, scored):
     with engine.diagnosis_queue.slot():  # somebody's corpus takes long
-        said = pressed(engine, scored)
-        told = [next(said), next(said)]
-    assert "Waiting for 1 other" in told[-1]
-    assert "Diagnosed 2 queries and 1 passages" in list(said)[-1]
+        statuses = pressed(engine, scored)
+        assert "Starting" in next(statuses)
+        assert "Waiting for 1 other" in next(statuses)
+    assert "Diagnosed 2 queries and 1 passages" in list(statuses)[-1]
     assert engine.diagnosis_queue.n_waiting == 0
 
 

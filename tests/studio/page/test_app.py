@@ -38,15 +38,15 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def demo(engine):
+def demo(services):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
+        return build_app(services, ModelChoice(ENGLISH, "it is the tests' model"))
 
 
 @pytest.fixture(scope="module")
-def address(demo):
-    yield launch_app(demo, port=None, wait=False, quiet=True)
+def address(demo, services):
+    yield launch_app(demo, services, port=None, wait=False, quiet=True)
     demo.close()
 
 
@@ -246,7 +246,9 @@ def launched(monkeypatch):
     """How `run_studio` launches, without a model, a page or a server."""
     options_of_launch = []
     monkeypatch.setattr(launch, "load_in_background", lambda *_: SimpleNamespace(join=lambda _: None))
-    monkeypatch.setattr(launch, "launch_app", lambda demo, **options: options_of_launch.append(options["mcp"]))
+    monkeypatch.setattr(
+        launch, "launch_app", lambda demo, services, **options: options_of_launch.append(options["mcp"])
+    )
     monkeypatch.setitem(sys.modules, "mcp", ModuleType("mcp"))
     monkeypatch.setitem(sys.modules, "mcp.server", ModuleType("mcp.server"))
     return options_of_launch
@@ -297,31 +299,33 @@ def test_wrong_usage_of_app_py_names_the_option(capsys, arguments):
     assert f"argument {arguments[0]}: " in capsys.readouterr().err
 
 
-def test_the_start_line_names_the_model_and_a_port_that_was_taken(engine, monkeypatch, capsys):
+def test_the_start_line_names_the_model_and_a_port_that_was_taken(services, monkeypatch, capsys):
     monkeypatch.delenv("GRADIO_SERVER_PORT", raising=False)
-    first, second = (build_app(engine, ModelChoice(ENGLISH, "it is the tests' model")) for _ in range(2))
-    launch_app(first, wait=False, quiet=True)
+    first, second = (build_app(services, ModelChoice(ENGLISH, "it is the tests' model")) for _ in range(2))
+    launch_app(first, services, wait=False, quiet=True)
     assert capsys.readouterr().out == ""
-    address = launch_app(second, model=ENGLISH, wait=False)
+    address = launch_app(second, services, model=ENGLISH, wait=False)
     assert capsys.readouterr().out == f"E5 Studio is at {address} (port 7860 was taken), model e5-small-v2\n"
     for page in (second, first):
         page.close()
 
-    third = build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
+    third = build_app(services, ModelChoice(ENGLISH, "it is the tests' model"))
     port = urlsplit(address).port
     capsys.readouterr()
-    launch_app(third, port=port, wait=False)
+    launch_app(third, services, port=port, wait=False)
     assert capsys.readouterr().out == f"E5 Studio is at {address}\n"
     third.close()
 
 
-def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, engine):
-    demo = build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
+def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, services):
+    demo = build_app(services, ModelChoice(ENGLISH, "it is the tests' model"))
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        monkeypatch.setattr(launch, "run_studio", lambda _, **where: launch_app(demo, **where, wait=False, quiet=True))
+        monkeypatch.setattr(
+            launch, "run_studio", lambda _, **where: launch_app(demo, services, **where, wait=False, quiet=True)
+        )
         with pytest.raises(SystemExit) as caught:
             main(["--port", str(port)])
     assert caught.value.code == 1

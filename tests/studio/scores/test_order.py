@@ -53,7 +53,7 @@ def test_the_outline_follows_its_cell(result):
     for order in ORDERS:
         figure = ordered_heat_map(result, order)
         cells = np.array(figure["data"][0]["z"])
-        (frames,) = figure["themes"]["light"]["layout"]["shapes"]
+        (frames,) = figure["layout"]["shapes"]
         corners = [tuple(map(float, start.split(","))) for start in re.findall("M([^H]+)H", frames["path"])]
         assert corners == [(int(cells[row].argmax()) - 0.5, row - 0.5) for row in range(3)]
 

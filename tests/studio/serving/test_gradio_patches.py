@@ -146,12 +146,12 @@ async def test_a_dict_of_other_keys_is_a_value():
     assert await demo.postprocess_data(event, {"a": 1}, SessionState(demo)) == [{"a": 1}]
 
 
-def test_the_page_is_such_a_page(engine):
-    assert isinstance(build_app(engine, ModelChoice(ENGLISH, "it is the tests' model")), LeanBlocks)
+def test_the_page_is_such_a_page(services):
+    assert isinstance(build_app(services, ModelChoice(ENGLISH, "it is the tests' model")), LeanBlocks)
 
 
-def test_components_that_describe_themselves_once_say_the_same_to_every_visitor(engine):
-    page = build_app(engine, ModelChoice(ENGLISH, "it is the tests' model"))
+def test_components_that_describe_themselves_once_say_the_same_to_every_visitor(services):
+    page = build_app(services, ModelChoice(ENGLISH, "it is the tests' model"))
     before = json.dumps(SessionState(page).config_values, default=str)
     describe_once(page)
     one, other = SessionState(page), SessionState(page)

@@ -40,8 +40,8 @@ def crowded(stand_in_pool, offline_encoder):
     services = Services(Engine(stand_in_pool))
     patch = pytest.MonkeyPatch()
     patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
-    demo = build_app(services.engine, ModelChoice(OFFLINE, "the tests' model"))
-    address = launch_app(demo, services=services, wait=False, quiet=True)
+    demo = build_app(services, ModelChoice(OFFLINE, "the tests' model"))
+    address = launch_app(demo, services, wait=False, quiet=True)
     yield demo, services, address
     demo.close()
     patch.undo()
@@ -190,8 +190,9 @@ def switching(checkpoints, tmp_path):
     """A Studio whose memory holds one of three models, and where a fourth cannot be loaded."""
     names = {ENGLISH: "e5", OFFLINE: "multilingual-e5", INSTRUCT: "multilingual-e5-instruct"}
     pool = CheckpointPool({name: checkpoints(kind) for name, kind in names.items()}, tmp_path, memory_budget=1)
-    demo = build_app(Engine(pool), ModelChoice(OFFLINE, "the tests' model"))
-    yield pool, launch_app(demo, wait=False, quiet=True)
+    services = Services(Engine(pool))
+    demo = build_app(services, ModelChoice(OFFLINE, "the tests' model"))
+    yield pool, launch_app(demo, services, wait=False, quiet=True)
     demo.close()
     pool.clear()
 
@@ -230,8 +231,9 @@ def test_models_change_while_forty_people_score(switching, encoders):
 def crammed(stand_in_pool):
     """A Studio where one may wait."""
     engine = Engine(stand_in_pool, encode_queue=WaitingQueue(1, 1), corpus_queue=WaitingQueue(1, 0))
-    demo = build_app(engine, ModelChoice(ENGLISH, "the tests' model"))
-    yield engine, launch_app(demo, wait=False, quiet=True)
+    services = Services(engine)
+    demo = build_app(services, ModelChoice(ENGLISH, "the tests' model"))
+    yield engine, launch_app(demo, services, wait=False, quiet=True)
     demo.close()
 
 

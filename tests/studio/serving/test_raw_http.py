@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from e5studio.studio.corpus.visitor_store import VISITOR_STORES
 from tests.studio.browsing import NASTY
 from tests.studio.serving.visitor import RefusedError, Visitor, open_page
 
@@ -320,7 +319,7 @@ class TestFiles:
 
         assert visit(address, bring)
 
-    def test_a_folder_is_no_file_and_keeps_nobody_from_being_forgotten(self, address):
+    def test_a_folder_is_no_file_and_keeps_nobody_from_being_forgotten(self, address, services):
         async def bring(visitor):
             await brought(visitor, b"text\none\n", "one.csv")
             folder = str(Path(visitor.sees("e5-corpus-file")["path"]).parent)
@@ -330,8 +329,8 @@ class TestFiles:
             return visitor.session
 
         session = visit(address, bring)
-        VISITOR_STORES.forget_session(session)
-        assert not any(session in entry.sessions for entry in VISITOR_STORES._entries.values())
+        services.visitor_stores.forget_session(session)
+        assert not any(session in entry.sessions for entry in services.visitor_stores._entries.values())
 
     def test_only_who_knows_its_token_finds_a_corpus_again(self, address):
         async def bring(visitor):
