@@ -68,7 +68,9 @@ def swaps(first: np.ndarray, second: np.ndarray) -> list[tuple[np.ndarray, np.nd
 
 class TestCorrelation:
     @pytest.mark.parametrize(
-        ("ours", "theirs"), [(spearman, scipy.stats.spearmanr), (pearson, scipy.stats.pearsonr)], ids=["spearman", "pearson"]
+        ("ours", "theirs"),
+        [(spearman, scipy.stats.spearmanr), (pearson, scipy.stats.pearsonr)],
+        ids=["spearman", "pearson"],
     )
     @given(data=st.data())
     @settings(max_examples=100)
