@@ -64,9 +64,10 @@ def test_only_the_endpoints_for_programs_are_public(demo):
     assert len(events) > len(public)
 
 
-def test_events_that_encode_wait_in_our_queue_and_not_in_gradios(demo):
-    limits = {fn.concurrency_limit for fn in demo.fns.values() if fn.concurrency_id in ("encode", "embed")}
-    assert limits == {None}  # or no visitor would see the length of the queue
+def test_what_encodes_waits_in_our_queue_and_not_in_gradios(demo):
+    encoding = [fn for fn in demo.fns.values() if fn.concurrency_id in ("encode", "embed")]
+    assert {fn.concurrency_id for fn in encoding} == {"encode", "embed"}
+    assert {fn.concurrency_limit for fn in encoding} == {None}  # or nobody would be told how long the queue is
 
 
 def test_models_lists_the_table(client):
