@@ -21,14 +21,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from e5studio import checkpoint
-from e5studio.backends import BackendName, DType
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
 from e5studio.encode_report import EncodeReport, NoteKind, Truncation, joined_reports, warn
 from e5studio.errors import BackendError, NonFiniteError, PromptError, TextError
 from e5studio.hub import DownloadProgress
 from e5studio.load import LoadedModel, load_model
-from e5studio.models import ModelMeta, PromptKind
-from e5studio.options import EncodeArguments, EncodeOptions, ModelOptions
+from e5studio.models import ModelMeta
+from e5studio.options import EncodeArguments, EncodeOptions, EncoderArguments, split_arguments
 from e5studio.prompts import Prompt, already_prompted, resolve_prompt
 from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
@@ -128,38 +127,12 @@ class E5Encoder:
         self,
         model: str | Path | ModelMeta,
         *,
-        path: str | Path | None = None,
-        prompt_kind: PromptKind | None = None,
-        backend: BackendName = "auto",
-        device: str = "auto",
-        dtype: DType = "auto",
-        revision: str | None = None,
-        max_tokens: int | None = None,
-        truncate_dim: int | None = None,
-        token_budget: int | None = None,
-        local_files_only: bool = False,
-        show_progress: bool | None = None,
         on_download: DownloadProgress | None = None,
+        **options: Unpack[EncoderArguments],
     ) -> None:
-        options = ModelOptions(
-            model,
-            path=path,
-            prompt_kind=prompt_kind,
-            backend=backend,
-            device=device,
-            dtype=dtype,
-            revision=revision,
-            local_files_only=local_files_only,
-        )
-        self._adopt(load_model(options, on_download))
-        self._set_options(
-            EncodeOptions(
-                max_tokens=max_tokens,
-                truncate_dim=truncate_dim,
-                token_budget=token_budget,
-                show_progress=show_progress,
-            )
-        )
+        model_options, encode_options = split_arguments(model, options)
+        self._adopt(load_model(model_options, on_download))
+        self._set_options(encode_options)
 
     @classmethod
     def from_loaded(cls, loaded: LoadedModel, options: EncodeOptions | None = None) -> E5Encoder:

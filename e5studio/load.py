@@ -47,18 +47,14 @@ class FetchedModel:
 
 
 @dataclass(frozen=True)
-class LoadedModel:
+class LoadedModel(FetchedModel):
     """A model in memory; encoders with different options may share one.
 
     Attributes:
-        meta: What the model is.
-        files: Where its files are.
         tokenizer: Its tokenizer.
         backend: Its weights, ready to run.
     """
 
-    meta: ModelMeta
-    files: hub.ModelFiles
     tokenizer: Tokenizer
     backend: Backend
 
@@ -150,7 +146,7 @@ def load_fetched(fetched: FetchedModel) -> LoadedModel:
     checkpoint.check_vocabulary(files.folder, tokenizer.n_ids)
     _check_fits(options, meta.name, checkpoint.count_parameters(files.folder))
     backend = load_backend(options.backend, files, meta, device=options.device, dtype=options.dtype)
-    return LoadedModel(meta, files, tokenizer, backend)
+    return LoadedModel(options, meta, files, tokenizer, backend)
 
 
 def _check_fits(options: ModelOptions, name: str, n_parameters: int, freeable: int = 0) -> None:

@@ -264,10 +264,11 @@ def test_a_faulty_vector_is_named_by_its_place_beside_cached_ones(checkpoints, t
 
 def test_options_are_those_of_the_encoder():
     own = {"model", "instruction", "symmetric", "long_documents", "cache_folder"}
-    arguments = set(E5Encoder.__init__.__kwdefaults__) - {"on_download"}
+    arguments = set(get_type_hints(EncoderArguments))
     assert {field.name for field in fields(EmbedderOptions)} - own == arguments
-    assert set(get_type_hints(EncoderArguments)) == arguments
     assert set(get_type_hints(EncodeArguments)) == {field.name for field in fields(EncodeOptions)}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'dype'"):
+        E5Encoder("e5-small-v2", dype="float16")
 
 
 async def test_async_gives_the_same(checkpoints):

@@ -41,22 +41,15 @@ def check_fits(
 ) -> None:
     """Refuse a model whose weights would not fit on the device, before anything is allocated.
 
-    Args:
-        name: Backend, from `resolve_choices` as `device` and `dtype` are.
-        model: For the message.
-        n_parameters: Number of weights.
-        device: Where it would compute.
-        dtype: Its precision.
-        freeable: Bytes that other models would give up for it.
+    Arguments are as in `load_backend`; `freeable` are bytes that other models would give up for it.
 
     Raises:
         OutOfMemoryError: With both sizes, and the precision that would fit.
     """
-    backend = _import_backend(name)
-    available = backend.available_bytes(device)
-    memory.check_fits(
-        model, n_parameters, backend.weights_dtype(dtype), None if available is None else available + freeable
-    )
+    is_gpu = device.startswith("cuda")
+    available = _import_backend("torch").gpu_bytes(device) if is_gpu else memory.available_bytes()
+    read_in = dtype if name == "torch" else "float32"  # the others convert from float32
+    memory.check_fits(model, n_parameters, read_in, None if available is None else available + freeable)
 
 
 def load_backend(name: BackendName, files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> Backend:

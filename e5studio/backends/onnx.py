@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
-from e5studio import cpu, memory
+from e5studio import cpu
 from e5studio.backends import conversion_cache, onnx_files
 from e5studio.backends.onnx_graph import VERSION, Graph
 from e5studio.backends.protocol import BatchwiseBackend, DType
@@ -39,16 +39,6 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> On
     """Load a model, converting it unless a converted one is stored; see `e5studio.backends.load_backend`."""
     with cpu.load_lock():
         return OnnxBackend(functools.partial(_open, files, meta, dtype), dtype)
-
-
-def weights_dtype(dtype: DType) -> DType:
-    """The precision in which the weights are read: graphs of all precisions are converted from float32."""
-    return "float32"
-
-
-def available_bytes(device: str) -> int | None:
-    """Memory that weights may take; None where unknown."""
-    return memory.available_bytes()
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio import cpu, memory
+from e5studio import cpu
 from e5studio.backends import calibration, conversion_cache
 from e5studio.backends.openvino_package import openvino
 from e5studio.backends.protocol import BatchwiseBackend, DType
@@ -41,16 +41,6 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> Op
     with cpu.load_lock():
         graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
         return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(meta) if dtype == "int8" else None)
-
-
-def weights_dtype(dtype: DType) -> DType:
-    """The precision in which the weights are read: graphs of all precisions are converted from float32."""
-    return "float32"
-
-
-def available_bytes(device: str) -> int | None:
-    """Memory that weights may take; None where unknown."""
-    return memory.available_bytes()
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from e5studio import cpu, memory
+from e5studio import cpu
 from e5studio.backends.modules import PooledModel, load_module
 from e5studio.backends.onednn_linear import pack
 from e5studio.backends.protocol import BatchwiseBackend, DType
@@ -33,14 +33,9 @@ def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> To
     return TorchBackend(load_module(files.folder, meta, _torch_dtype(dtype)), torch.device(device))
 
 
-def weights_dtype(dtype: DType) -> DType:
-    """The precision in which the weights are held."""
-    return dtype
-
-
-def available_bytes(device: str) -> int | None:
-    """Memory that weights may take on a device; None where unknown."""
-    return torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else memory.available_bytes()
+def gpu_bytes(device: str) -> int:
+    """Free memory of a GPU."""
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:

@@ -33,9 +33,9 @@ from e5studio.cli.options import (
     PromptKindOption,
     RevisionOption,
     TextOptions,
-    check_model,
     known_prompt_kind,
     load_encoder,
+    model_options,
 )
 from e5studio.cli.terminal import progress_bar, say
 from e5studio.encode_report import ReportNotes
@@ -53,7 +53,6 @@ from e5studio.files import (
     write_vectors,
 )
 from e5studio.models import PromptKind
-from e5studio.options import ModelOptions
 from e5studio.prompts import Prompt
 from e5studio.text_checks import find_bad_texts
 
@@ -124,16 +123,7 @@ def encode(
     """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
     if model is None:
         raise typer.BadParameter("Say which model: vectors of different models cannot be mixed.", param_hint="--model")
-    options = ModelOptions(
-        model,
-        prompt_kind=prompt_kind,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        revision=revision,
-        local_files_only=local_files_only,
-    )
-    check_model(options)
+    options = model_options(model, prompt_kind, revision, backend, device, dtype, local_files_only)
     _check_role(known_prompt_kind(options), role, prompt)
     files = TextOptions(column, encoding, delimiter)
     _check_output(texts, output, overwrite)

@@ -24,9 +24,9 @@ from e5studio.cli.options import (
     MaxTokensOption,
     PromptKindOption,
     RevisionOption,
-    check_model,
     known_prompt_kind,
     load_encoder,
+    model_options,
     model_or_default,
     not_blank,
 )
@@ -236,19 +236,17 @@ def evaluate(
     tasks.check_targets(targets)
     models = model or [model_or_default(os.environ.get("E5STUDIO_MODEL") or None)]
     options = [
-        ModelOptions(
+        model_options(
             each,
-            prompt_kind=None if is_in_table(each) else prompt_kind,  # it says how a model outside the table was trained
-            backend=cast(BackendName, computes),
-            device=device,
-            dtype=cast(DType, precision),
-            revision=revision,
-            local_files_only=local_files_only,
+            None if is_in_table(each) else prompt_kind,  # it says how a model outside the table was trained
+            revision,
+            cast(BackendName, computes),
+            device,
+            cast(DType, precision),
+            local_files_only,
         )
         for each, computes, precision in product(models, backend or ["auto"], dtype or ["auto"])
     ]
-    for each in options:
-        check_model(each)
     settings = _settings(options, prompts, instruction)
     read = [tasks.read(target) for target in targets]
     _check_prompts(settings, read, protocol)

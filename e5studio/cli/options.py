@@ -91,15 +91,31 @@ DelimiterOption = Annotated[
 ]
 
 
-def check_model(options: ModelOptions) -> None:
-    """Ask for what a model outside the table needs before anything is read or downloaded."""
-    model = str(options.model)
-    if known_prompt_kind(options) is None and _is_own(model):
+def model_options(
+    model: str,
+    prompt_kind: PromptKind | None,
+    revision: str | None,
+    backend: BackendName,
+    device: str,
+    dtype: DType,
+    local_files_only: bool,
+) -> ModelOptions:
+    """The shared options as one object; asks for what a model outside the table needs before anything is read."""
+    if prompt_kind is None and not is_in_table(model) and _is_own(model):
         raise typer.BadParameter(
             f"{model!r} is no model of `e5studio models`. {did_you_mean(model)}For a model of your own say "
             "how it was trained to be used: query_passage (query: / passage:), instruct or none.",
             param_hint="--prompt-kind",
         )
+    return ModelOptions(
+        model,
+        prompt_kind=prompt_kind,
+        backend=backend,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        local_files_only=local_files_only,
+    )
 
 
 def known_prompt_kind(options: ModelOptions) -> PromptKind | None:

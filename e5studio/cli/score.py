@@ -26,14 +26,13 @@ from e5studio.cli.options import (
     PromptKindOption,
     RevisionOption,
     TextOptions,
-    check_model,
     load_encoder,
+    model_options,
     model_or_default,
 )
 from e5studio.cli.terminal import Align, print_json, print_line, print_table
 from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder
-from e5studio.options import ModelOptions
 from e5studio.similarity import scores as score_matrix
 
 _QUERIES_PER_TABLE = 8
@@ -93,16 +92,8 @@ def score(
         raise typer.BadParameter(
             "Give at least one --passage, or a file with --passages, or --symmetric.", param_hint="--passage"
         )
-    options = ModelOptions(
-        model_or_default(model),
-        prompt_kind=prompt_kind,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        revision=revision,
-        local_files_only=local_files_only,
-    )
-    check_model(options)
+    name = model_or_default(model)
+    options = model_options(name, prompt_kind, revision, backend, device, dtype, local_files_only)
     with load_encoder(options, max_tokens) as encoder:
         scored = _score(encoder, left, right, instruction, symmetric)
     if as_json:
