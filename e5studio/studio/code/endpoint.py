@@ -1,4 +1,4 @@
-"""Programs that ask this very Studio: curl in a shell, and gradio_client. See `e5studio.studio.api.endpoints`."""
+"""Programs that call this Studio: curl in a shell, and gradio_client. See `e5studio.studio.api.endpoints`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _READ_PAGE = (
     'print(json.dumps({{"data": [page["row_texts"], {passages}, *json.loads({rest})]}}))'
 )
 _CURL = "curl --silent --show-error --fail"
-_RUNNING = "Asks the Studio from whose page this was copied, which must be running."
+_RUNNING = "Calls the Studio from which this was copied; it must be running."
 _NEEDS = "Needs a POSIX shell (on Windows Git Bash or WSL) with curl{python}. There is nothing to install."
 
-# Pasted into a terminal, a line with "#" is no comment in zsh, whose users are on every Mac. This is one in all shells.
+# Pasted into zsh, the shell of macOS, a line with "#" is no comment. This is a comment in all shells.
 _COMMENT = ": <<'E5STUDIO'\n{lines}\nE5STUDIO\n"
 
-# The answer is lines "event: NAME", each with a line "data: JSON" after it. There is no exclamation mark in here, which
-# old shells would take for one of history where this is pasted.
+# The answer has lines "event: NAME", each followed by a line "data: JSON". The script holds no exclamation mark, which
+# would start a history expansion when pasted into old shells.
 _READ_ANSWER = r"""LC_ALL=C awk '
   /^event: / { event = $2 }
   /^data: / && event == "complete" {
@@ -45,7 +45,7 @@ _READ_ANSWER = r"""LC_ALL=C awk '
 
 
 def curl_program(state: ScoredState) -> str:
-    """For any POSIX shell: post the call, then read its answer; awk prints the matrix alone, or what went wrong."""
+    """For any POSIX shell: post the call, then read its answer; awk prints the matrix or the error."""
     source, body = "", _quoted_body(state)
     if not state.is_inline:
         source, body = f"python3 -c {shlex.quote(_page_script(state))} | ", "@-"
@@ -81,7 +81,7 @@ def gradio_client_program(state: ScoredState) -> str:
 
 
 def _quoted_body(state: ScoredState) -> str:
-    """The request as one word of the shell: in single quotes, in which nothing means anything but their end."""
+    """The request as one word of the shell, in single quotes, between which no character has a meaning."""
     sides = [state.queries, () if state.is_self else state.passages]
     lists = ["[\n" + ",\n".join(f"  {shell_json(text)}" for text in side) + "\n]" for side in sides]
     settings = ", ".join(map(shell_json, _settings(state).values()))
@@ -89,7 +89,7 @@ def _quoted_body(state: ScoredState) -> str:
 
 
 def _settings(state: ScoredState) -> dict[str, Any]:
-    """The arguments of `/score` behind the texts, in their order."""
+    """The arguments of `/score` after the texts, in their order."""
     return {
         "model": state.model,
         "instruction": state.query_prompt.instruction,

@@ -1,8 +1,7 @@
-"""Texts of strangers -> literals that mean exactly them: in Python, in JSON, and in a shell. Pure.
+"""Visitors' texts -> literals with exactly their content: in Python, in JSON, and in a shell. Pure.
 
-Whatever cannot be seen is escaped, so that a line break, a control character or a mark that turns the direction of
-writing can neither end a literal nor make code look like other code than it is. Half characters (lone surrogates) are
-written as the U+FFFD that the model read in their place.
+Invisible characters are escaped, so that a line break, a control character or a direction mark can neither end a
+literal nor disguise code. Lone surrogates are written as the U+FFFD that the model read instead.
 """
 
 from __future__ import annotations

@@ -110,9 +110,9 @@ def sentence_transformers_program(state: ScoredState) -> str:
 
 
 def _prompts(state: ScoredState) -> str:
-    said = NO_INSTRUCTION if state.query_prompt.is_default_instruction else ""
+    note = NO_INSTRUCTION if state.query_prompt.is_default_instruction else ""
     passages = "" if state.is_self else f"passage_prompt = {python_text(state.passage_prompt.text)}\n"
-    return f"{said}query_prompt = {python_text(state.query_prompt.text)}\n{passages}"
+    return f"{note}query_prompt = {python_text(state.query_prompt.text)}\n{passages}"
 
 
 def _calls(state: ScoredState, rows: str, columns: str) -> tuple[str, str]:

@@ -49,7 +49,7 @@ def langchain_program(state: ScoredState) -> str:
         state,
         package="langchain-e5studio",
         imports="from langchain_e5studio import E5Embeddings\n",
-        made="embeddings = E5Embeddings(",
+        constructor="embeddings = E5Embeddings(",
         name="model",
         rows=queries if state.prompt_mode == "retrieval" else f"{documents}(queries)",
         columns=f"{documents}(passages)",
@@ -64,7 +64,7 @@ def llama_index_program(state: ScoredState) -> str:
         state,
         package="llama-index-embeddings-e5studio",
         imports="from llama_index.embeddings.e5studio import E5Embedding\n",
-        made="embed_model = E5Embedding(",
+        constructor="embed_model = E5Embedding(",
         name="model_name",
         rows=queries if state.prompt_mode == "retrieval" else f"{documents}(queries)",
         columns=f"{documents}(passages)",
@@ -72,7 +72,7 @@ def llama_index_program(state: ScoredState) -> str:
 
 
 def _plugin_program(
-    state: ScoredState, *, package: str, imports: str, made: str, name: str, rows: str, columns: str
+    state: ScoredState, *, package: str, imports: str, constructor: str, name: str, rows: str, columns: str
 ) -> str:
     is_folder = state.prompt_mode == "none" and state.prompt_kind != "none"
     model = "folder" if is_folder else python_text(state.model)
@@ -88,7 +88,7 @@ def _plugin_program(
         family="e5studio",
         imports=[f"import numpy as np\n{hub}{imports}"],
         blocks=[
-            f"{_task(state)}{folder}{made}\n{own}{extra})",
+            f"{_task(state)}{folder}{constructor}\n{own}{extra})",
             f"rows = {rows}\ncolumns = {'rows' if state.is_self else columns}\n{_PRODUCT}",
         ],
     )
@@ -119,8 +119,8 @@ def _takes_instruction(state: ScoredState) -> bool:
 def _task(state: ScoredState) -> str:
     if not _takes_instruction(state):
         return ""
-    said = NO_INSTRUCTION if state.query_prompt.is_default_instruction else ""
-    return f"{said}instruction = {python_text(state.query_prompt.instruction or '')}\n"
+    note = NO_INSTRUCTION if state.query_prompt.is_default_instruction else ""
+    return f"{note}instruction = {python_text(state.query_prompt.instruction or '')}\n"
 
 
 def _instruction(state: ScoredState) -> str:

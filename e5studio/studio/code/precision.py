@@ -1,4 +1,4 @@
-"""How near the numbers of each target come to those on the page: what was measured, and in which words it is said.
+"""How close the numbers of each target are to those on the page, as measured.
 
 Measured with all-MiniLM-L6-v2 over the 35 texts of the page's examples, every text with every other, on a CPU (AMD,
 AVX-512 with bfloat16): the greatest difference of cosine x 100 from the same texts embedded by the page. It is not
@@ -35,17 +35,17 @@ def tolerance(state: ScoredState, family: Family) -> float:
 
 
 def computed_dtype(state: ScoredState, family: Family) -> str:
-    """The precision that a target computes in."""
+    """The precision of a target."""
     return "float32" if state.dtype == "int8" and family != "e5studio" else state.dtype
 
 
 def expectation(state: ScoredState, family: Family) -> list[str]:
-    """Sentences on how near the numbers come, for a comment; each is a line."""
+    """Lines of a comment that say how close the numbers are."""
     n = tolerance(state, family)
     if state.dtype == "float32":
         return [f"Expect the same to {n:g}: the last digit may be rounded the other way."]
     if family == "e5studio" and state.dtype == "int8":
-        return [f"Expect the same to {n:g} where the same int8 model is used; it is made anew on each machine."]
+        return [f"Expect the same to {n:g} where the same int8 model is used; each machine makes its own."]
     measured = f"Expect differences up to about {n:g} (measured with all-MiniLM-L6-v2; not known for other models)."
     if state.dtype == "int8":
         return [f"{family} does not compute this int8 model, so this is float32.", measured]

@@ -1,4 +1,4 @@
-"""What the programs have in common: what the comment above says, and for Python the texts and the print at the end."""
+"""What the programs share: the comment at the top, and in Python the texts and the print at the end."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NO_INSTRUCTION = "# No instruction was given, so the model card's web search was
 
 
 def about(state: ScoredState, install: str, family: Family, note: str = "") -> list[str]:
-    """The lines of the comment at the top: what to install, what comes out, how near it comes.
+    """The lines of the comment at the top: what to install, what is printed, how close it is to the page.
 
     Args:
         state: What was scored.
-        install: What has to be installed.
-        family: What computes.
-        note: What else has to be known first.
+        install: How to install what the program needs.
+        family: Of the library that computes.
+        note: Anything else to know first.
     """
     numbers = " ".join(f"{score:.2f}" for score in state.first_row[:_MAX_NUMBERS])
     more = f" ... ({len(state.first_row)} numbers)" if len(state.first_row) > _MAX_NUMBERS else ""
@@ -39,12 +39,12 @@ def about(state: ScoredState, install: str, family: Family, note: str = "") -> l
         *expectation(state, family)[1:],
     ]
     if not state.is_inline:
-        lines.append(f"The texts are read from {PAGE_FILE}. To have it: the Scores tab, Save, page, JSON.")
+        lines.append(f"The texts are read from {PAGE_FILE}. Save it in the Scores tab: Save, page, JSON.")
     return lines
 
 
 def texts(state: ScoredState) -> str:
-    """Statements that bring `queries` and `passages`."""
+    """Statements that define `queries` and `passages`."""
     if not state.is_inline:
         rest = "queries" if state.is_self else 'page["column_texts"]'
         return (
@@ -63,11 +63,11 @@ def python_program(
 
     Args:
         state: What was scored.
-        install: The comment that says what has to be installed.
-        family: What computes.
+        install: How to install what the program needs.
+        family: Of the library that computes.
         imports: Groups of import statements of third parties.
-        blocks: What stands between the texts and the print, and leaves `scores`.
-        note: What else has to be known first.
+        blocks: Code between the texts and the print, which defines `scores`.
+        note: Anything else to know first.
     """
     standard = [] if state.is_inline else ["import json\n"]
     comment = "".join(f"# {line}".rstrip() + "\n" for line in about(state, install, family, note))

@@ -1,4 +1,4 @@
-"""The one thing that all targets are made from: what was scored, how, and what came out."""
+"""What was scored, how, and the result: all that the targets need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from e5studio.studio.engine.prompt_modes import PromptMode
 from e5studio.studio.engine.result import ScoreResult
 
 MAX_INLINE_BYTES = 20_000
-"""Texts that take more are read from the saved page: nobody reads code between them."""
+"""Longer texts are read from the saved page, so that the code stays readable."""
 
 PAGE_FILE = "e5-page.json"
 """As `e5studio.studio.page.save.export_page` names it."""
@@ -22,7 +22,7 @@ USUAL_ADDRESS = "http://127.0.0.1:7860/"
 
 _BACKENDS = {"torch": "PyTorch", "openvino": "OpenVINO", "onnx": "ONNX Runtime"}
 
-# A host name or an IP address, a port, a plain path: nothing that a shell or Python would take for more than text.
+# A host name or an IP address, a port, a plain path: only characters without meaning in a shell or in Python.
 _ADDRESS = re.compile(
     r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)*/?"
 )
@@ -30,16 +30,16 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True)
 class ScoredState:
-    """What was scored, with all that was "auto" settled.
+    """What was scored, with actual values in place of "auto".
 
     Attributes:
         model: Hub id.
         revision: Commit on the Hub.
-        prompt_kind: How the model's texts are introduced.
+        prompt_kind: Which prompts the model has.
         pooling: How token vectors become one.
         max_tokens: Tokens read of a text, prompt and special tokens counted.
         dtype: Precision of the computation.
-        backend: What computed.
+        backend: Of the computation.
         prompt_mode: How the texts were used.
         queries: Rows.
         passages: Columns; the rows again where `is_self`.
@@ -68,12 +68,12 @@ class ScoredState:
 
     @property
     def computing(self) -> str:
-        """Precision and what computed, for people."""
+        """Precision and backend, for people."""
         return f"{self.dtype} by {_BACKENDS.get(self.backend, self.backend)}"
 
     @property
     def is_inline(self) -> bool:
-        """Whether the texts are few enough to stand in the code."""
+        """Whether the texts are short enough for the code."""
         texts = self.queries if self.is_self else self.queries + self.passages
         return len(json_text(texts).encode()) <= MAX_INLINE_BYTES
 
@@ -83,7 +83,7 @@ def state_of(result: ScoreResult, address: object) -> ScoredState:
 
     Args:
         result: Of `Engine.score`.
-        address: Where the page is open, as the browser says.
+        address: Of the page, as the browser reports it.
     """
     spec = result.spec
     return ScoredState(
@@ -106,12 +106,12 @@ def state_of(result: ScoreResult, address: object) -> ScoredState:
 
 
 def valid_address(address: object) -> str:
-    """The page's address without what follows a "?" or "#", or the usual one where it is none of http or https."""
+    """The page's address without query and fragment, or the usual one if it is not http or https."""
     if not isinstance(address, str) or len(address) > 2_000:
         return USUAL_ADDRESS
     try:
-        place = urlsplit(address)
+        parts = urlsplit(address)
     except ValueError:
         return USUAL_ADDRESS
-    plain = f"{place.scheme}://{place.netloc}{place.path}"
+    plain = f"{parts.scheme}://{parts.netloc}{parts.path}"
     return plain.rstrip("/") + "/" if _ADDRESS.fullmatch(plain) else USUAL_ADDRESS

@@ -1,4 +1,4 @@
-"""The seven ways in which a result is given as code."""
+"""The seven targets of the Code tab."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from e5studio.studio.code.state import ScoredState
 
 @dataclass(frozen=True)
 class Target:
-    """One way.
+    """A library or tool that can compute the scores.
 
     Attributes:
-        title: What the page calls it.
-        file_name: Under which the code is saved; none that would hide a package from Python.
-        language: What it is written in.
-        write: Makes the code.
+        title: Its name on the page.
+        file_name: For the program; must not shadow a Python package.
+        language: Of the program.
+        write: Makes the program.
     """
 
     title: str
