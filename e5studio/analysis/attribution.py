@@ -1,4 +1,4 @@
-"""Which words carry a score: the exact token-pair decomposition of a mean-pooled cosine, and what a word does.
+"""Which words make up a score: the exact token-pair decomposition of a mean-pooled cosine, and leaving words out.
 
 A mean-pooled text is the mean of its token vectors, h_1 ... h_n and g_1 ... g_m, so that
 
@@ -6,9 +6,9 @@ A mean-pooled text is the mean of its token vectors, h_1 ... h_n and g_1 ... g_m
 
 exactly: each pair of tokens has its share of the score, and the shares add up to it. They say how the
 number is composed, not why the model gives it: every token's vector was made with the whole text in view.
-What a word does is found by leaving it out (`without_each_word`), for models of any pooling.
+The effect of a word is measured by leaving it out (`without_each_word`), for models of any pooling.
 
-Everything here takes arrays and texts; whoever has an encoder brings the vectors.
+All functions take arrays and texts; none embeds.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Words:
     """The tokens of one text, gathered into words.
 
     Attributes:
-        names: One for each word; the prompt and the special tokens come first, if there are any.
-        parts: What each is.
+        names: One for each word; the special tokens and the prompt come first, if there are any.
+        parts: Kind of each.
         spans: First and one-past-last character of each in the text, (n_words, 2); (0, 0) outside the text.
-        word_of_token: For each token the place of its word, (n_tokens,).
+        word_of_token: Index of each token's word, (n_tokens,).
     """
 
     names: tuple[str, ...]
@@ -58,7 +58,7 @@ class WordShares:
         right: Words of the second.
         shares: The share of each pair, (n_left, n_right); they and `remainder` add up to `cosine`.
         cosine: The score, -1 to 1.
-        remainder: What is common to all pairs and was taken out by centring; 0 without it.
+        remainder: The part common to all pairs, removed by centring; 0 without it.
     """
 
     left: Words
@@ -83,10 +83,10 @@ def word_shares(
         left: Token vectors of the one text, (n, dim).
         right: Of the other, (m, dim).
         left_words: Its tokens gathered into words.
-        right_words: The other's.
-        centre: What all texts have in common, (dim,), such as the mean of the user's texts. Most of every share of an
-            E5 model is that; with it taken out of each token vector, shares are positive and negative, and
-            `remainder` holds what was taken out, so that all still add up to the score.
+        right_words: Of the other.
+        centre: The common part of all texts, (dim,), such as the mean of the user's texts. It dominates every share of
+            an E5 model; subtracted from each token vector, shares are positive and negative, and `remainder` holds
+            the difference to the score.
 
     Raises:
         VectorError: No vectors, different dimensions, token vectors that add up to zero, or words of other tokens.
@@ -117,19 +117,19 @@ def gather_words(
         text: The text, without its prompt.
         offsets: First and one-past-last character of each token in it, (n, 2).
         in_prompt: Which tokens belong to the prompt.
-        special: Which were added by the tokenizer.
+        special: Which the tokenizer added.
     """
     outer: list[tuple[str, Part]] = []
     if special.any():
         outer.append(("special tokens", "special"))
     if in_prompt.any():
         outer.append(("prompt", "prompt"))
-    places = {part: place for place, (_, part) in enumerate(outer)}
+    index_of_part = {part: index for index, (_, part) in enumerate(outer)}
     spans: list[tuple[int, int]] = [(0, 0)] * len(outer)
     word_of_token = np.empty(len(offsets), np.int64)
     for token, (start, end) in enumerate(offsets.tolist()):
         if special[token] or in_prompt[token]:
-            word_of_token[token] = places["special" if special[token] else "prompt"]
+            word_of_token[token] = index_of_part["special" if special[token] else "prompt"]
             continue
         first, last = _word_around(text, max(start, 0), end)
         if len(spans) > len(outer) and first < spans[-1][1]:  # another piece of the same word
@@ -143,11 +143,11 @@ def gather_words(
 
 
 def without_each_word(text: str, words: Words) -> list[str]:
-    """The text once for each of its words, with that word left out; "" where nothing would be left.
+    """For each word the text without it; "" for the only word.
 
     Args:
         text: The text.
-        words: From `gather_words`; the prompt and special tokens can't be left out and are passed over.
+        words: From `gather_words`; the prompt and special tokens are skipped.
     """
     shortened = []
     for (start, end), part in zip(words.spans.tolist(), words.parts, strict=True):
@@ -157,7 +157,7 @@ def without_each_word(text: str, words: Words) -> list[str]:
 
 
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
-    """The word that a token stands in."""
+    """First and one-past-last character of the word around a token."""
     while start < end and text[start].isspace():
         start += 1
     while end > start and text[end - 1].isspace():
@@ -193,5 +193,5 @@ def _token_rows(left: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64],
 def _lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     lengths = float(np.linalg.norm(a.sum(axis=0)) * np.linalg.norm(b.sum(axis=0)))
     if lengths == 0:
-        raise VectorError("The token vectors of a text add up to nothing, and nothing has no cosine.")
+        raise VectorError("The token vectors of a text add up to nothing, so they have no cosine.")
     return lengths

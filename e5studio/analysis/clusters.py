@@ -1,8 +1,8 @@
-"""Groups of texts that lie together, and the words that name them.
+"""Clusters of vectors, and the words that name them.
 
 k-means on the unit sphere (Dhillon and Modha, 2001), the number of groups chosen by silhouette
 (Rousseeuw, 1987) by cosine; names by c-TF-IDF (Grootendorst, 2022): the words that are frequent in a group and not
-elsewhere. No language model names anything.
+elsewhere. No language model is involved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from e5studio.errors import VectorError
 from e5studio.similarity import as_rows, unit_rows
 
 MIN_POINTS = 4
-"""Fewer texts make no groups worth a name."""
+"""Fewer texts are one group."""
 
 _MAX_CLUSTERS = 10
 _MAX_COMPARED = 2_000  # silhouettes compare all pairs
@@ -44,7 +44,7 @@ class Clusters:
 
     Attributes:
         labels: The group of each vector, (n,), numbered from the largest.
-        silhouette: How well they are apart, -1 to 1; 0 for one group.
+        silhouette: How well they are separated, -1 to 1; 0 for one group.
     """
 
     labels: NDArray[np.int64]
@@ -63,14 +63,14 @@ def find_clusters(
 
     Args:
         embeddings: Shape (n, dim); need not be normalised.
-        n_clusters: How many groups; from 2 to 10 the number whose groups are best apart if None, and one for fewer
-            than four vectors or where all are equal.
+        n_clusters: Number of groups; None: the best separated of 2 to 10, and one for fewer than four vectors or
+            equal ones.
         seed: The same seed gives the same groups.
-        max_fitted: Find the groups in a random sample of so many vectors and put every other vector to the group with
-            the nearest mean, which bounds the time for large n; in all vectors if None.
+        max_fitted: Fit the groups to a random sample of so many vectors and assign every other vector to the group with
+            the nearest mean, which bounds the time for large n; None: fit to all.
 
     Raises:
-        VectorError: More groups are asked for than there are different vectors.
+        VectorError: n_clusters exceeds the number of different vectors.
         NonFiniteError: A vector holds NaN or infinity; `indices` says which.
         MissingDependencyError: scikit-learn is not installed.
     """
@@ -84,16 +84,16 @@ def find_clusters(
     if n_clusters == 1 or len(rows) < MIN_POINTS or n_different < 2:
         return Clusters(np.zeros(len(rows), np.int64), 0.0)
     choices = [n_clusters] if n_clusters else range(2, min(_MAX_CLUSTERS, n_different - 1, len(rows) // 2) + 1)
-    found = [_k_means(rows, k, seed) for k in choices]
-    best = max(found or [Clusters(np.zeros(len(rows), np.int64), 0.0)], key=lambda each: each.silhouette)
+    candidates = [_k_means(rows, k, seed) for k in choices]
+    best = max(candidates or [Clusters(np.zeros(len(rows), np.int64), 0.0)], key=lambda each: each.silhouette)
     return best
 
 
 def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) -> list[str]:
-    """The words that stand for each group, most telling first, joined by commas; "" where a group has none.
+    """The most characteristic words of each group, joined by commas; "" if a group has none.
 
     c-TF-IDF: how many texts of a group hold a word, times log(1 + words of a mean group / how many of all texts do).
-    English function words name nothing and are left out.
+    English function words are ignored.
 
     Args:
         texts: One for each label.
@@ -116,7 +116,7 @@ def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) 
 def _words(text: str) -> list[str]:
     """Words, and pairs of characters where a script has no spaces."""
     lowered = text.casefold()
-    pairs = [run[place : place + 2] for run in _UNSPACED.findall(lowered) for place in range(len(run) - 1)]
+    pairs = [run[start : start + 2] for run in _UNSPACED.findall(lowered) for start in range(len(run) - 1)]
     return pairs + _WORD.findall(_UNSPACED.sub(" ", lowered))
 
 
@@ -132,18 +132,18 @@ def _k_means(rows: NDArray[np.float32], n_clusters: int, seed: int) -> Clusters:
     return Clusters(labels, float(score))
 
 
-def _spread(rows: NDArray[np.float32], fitted: NDArray[np.float32], found: Clusters) -> Clusters:
-    """The groups of some vectors, for all: each to the nearest mean, as k-means itself does."""
-    if found.n_clusters < 2:
-        return Clusters(np.zeros(len(rows), np.int64), found.silhouette)
-    means = np.stack([fitted[found.labels == label].mean(axis=0) for label in range(found.n_clusters)])
+def _spread(rows: NDArray[np.float32], fitted: NDArray[np.float32], clusters: Clusters) -> Clusters:
+    """Assign all vectors to the groups of some: each to the nearest mean, as k-means does."""
+    if clusters.n_clusters < 2:
+        return Clusters(np.zeros(len(rows), np.int64), clusters.silhouette)
+    means = np.stack([fitted[clusters.labels == label].mean(axis=0) for label in range(clusters.n_clusters)])
     nearness = rows @ means.T - np.square(means).sum(axis=1) / 2
-    return Clusters(_by_size(nearness.argmax(axis=1)), found.silhouette)
+    return Clusters(_by_size(nearness.argmax(axis=1)), clusters.silhouette)
 
 
 def _by_size(labels: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
     order = np.argsort(-np.bincount(labels), kind="stable")
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
-    renumbered: NDArray[np.int64] = place[labels]
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    renumbered: NDArray[np.int64] = rank[labels]
     return renumbered

@@ -13,26 +13,26 @@ from e5studio.errors import MissingDependencyError, VectorError
 Values = NDArray[np.float64]
 
 
-def pearson(found: ArrayLike, wanted: ArrayLike) -> float:
+def pearson(scores: ArrayLike, gold: ArrayLike) -> float:
     """Pearson's correlation of two rows of numbers, -1 to 1.
 
     Raises:
-        VectorError: They differ in length, hold NaN, are fewer than 2, or one of them is constant.
+        VectorError: They differ in length, have NaN or fewer than 2 numbers, or one is constant.
     """
-    left, right = checked_pair(found, wanted)
+    left, right = checked_pair(scores, gold)
     return float(correlate(left, right))
 
 
-def spearman(found: ArrayLike, wanted: ArrayLike) -> float:
+def spearman(scores: ArrayLike, gold: ArrayLike) -> float:
     """Spearman's correlation: Pearson's of the ranks, equal values sharing their mean rank. Errors as `pearson`."""
-    left, right = checked_pair(found, wanted)
+    left, right = checked_pair(scores, gold)
     return float(correlate(ranks(left), ranks(right)))
 
 
 def ranks(values: Values) -> Values:
     """Ranks along the last axis, from 1; equal values share their mean rank."""
-    found: Values = scipy_stats().rankdata(values, axis=-1)
-    return found
+    ranked: Values = scipy_stats().rankdata(values, axis=-1)
+    return ranked
 
 
 def correlate(left: Values, right: Values) -> Values:
@@ -45,11 +45,11 @@ def correlate(left: Values, right: Values) -> Values:
     return correlations
 
 
-def checked_pair(found: ArrayLike, wanted: ArrayLike) -> tuple[Values, Values]:
+def checked_pair(scores: ArrayLike, gold: ArrayLike) -> tuple[Values, Values]:
     """Both as float64, if a correlation of them exists; errors as `pearson`."""
-    left, right = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
+    left, right = np.asarray(scores, np.float64), np.asarray(gold, np.float64)
     if left.ndim != 1 or left.shape != right.shape:
-        raise VectorError(f"Two rows of numbers are due, of one length; got shapes {left.shape} and {right.shape}.")
+        raise VectorError(f"Give two rows of numbers of one length; got shapes {left.shape} and {right.shape}.")
     if not (np.isfinite(left).all() and np.isfinite(right).all()):
         raise VectorError("Some of the numbers are NaN or infinite, and a correlation of them does not exist.")
     if len(left) < 2 or np.ptp(left) == 0 or np.ptp(right) == 0:
@@ -57,7 +57,7 @@ def checked_pair(found: ArrayLike, wanted: ArrayLike) -> tuple[Values, Values]:
             f"A correlation needs two pairs or more that differ; got {len(left)}"
             f"{', all with one value on a side' if len(left) > 1 else ''}."
         )
-    # Squares of numbers near 1 neither overflow nor vanish, and a correlation knows no scale.
+    # Squares of numbers near 1 neither overflow nor vanish, and a correlation does not depend on the scale.
     return left / np.abs(left).max(), right / np.abs(right).max()
 
 

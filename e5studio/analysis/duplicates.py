@@ -1,4 +1,4 @@
-"""Texts that stand in a set more than once: letter by letter, but for how they are written, or nearly, by cosine."""
+"""Repeated texts of a set: equal, equal but for their way of writing, or nearly equal by cosine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from e5studio.similarity import TopK
 
 NEAR_SHARE = 0.05
-"""Share of the usual distance of two texts below which they count as nearly the same."""
+"""Share of the mean distance of two texts below which they count as nearly the same."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class NearTexts:
     Attributes:
         groups: Rows of each, ascending; the largest group first. Each row is near to another of its group, so the ends
             of a long chain may be further apart.
-        nearest: For each row of a group the highest cosine with another of the group.
+        nearest: For each row of a group the highest cosine with another row of it.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -31,29 +31,29 @@ class NearTexts:
 
 
 def folded(text: str) -> str:
-    """A text without what is only its way of writing: letter case, runs of white space, Unicode form (NFC)."""
-    # Lower case may come apart into letter and mark, so what it gives is composed once more.
+    """A text without differences of letter case, white space and Unicode form (NFC)."""
+    # Case folding may decompose a letter, so the result is composed again.
     lowered = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     return " ".join(lowered.split())
 
 
 def equal_groups(keys: Sequence[str]) -> list[list[int]]:
-    """Places of keys that stand there more than once, the largest group first, then by place."""
-    places: defaultdict[str, list[int]] = defaultdict(list)
-    for place, key in enumerate(keys):
-        places[key].append(place)
-    return sorted((group for group in places.values() if len(group) > 1), key=lambda group: (-len(group), group))
+    """Indices of keys that occur more than once, the largest group first, then by index."""
+    indices: defaultdict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        indices[key].append(index)
+    return sorted((group for group in indices.values() if len(group) > 1), key=lambda group: (-len(group), group))
 
 
 def near_threshold(mean_cosine: float) -> float:
     """The cosine from which two texts of a set count as nearly the same.
 
-    No fixed cosine would do: two unrelated texts have 0.05 under one model and 0.8 under another. So the distance
-    1 - cosine (half the squared Euclidean distance of unit vectors) is measured by that of two random texts of the
-    same set, and at most `NEAR_SHARE` of it counts as near. The share is a convention; no study sets it.
+    A fixed cosine cannot be used: two unrelated texts have 0.05 with one model and 0.8 with another. So the distance
+    1 - cosine (half the squared Euclidean distance of unit vectors) is compared with that of two random texts of the
+    same set, and at most `NEAR_SHARE` of it counts as near. The share is a convention, not from a study.
 
     Args:
-        mean_cosine: Of random pairs of the set.
+        mean_cosine: Mean cosine of random pairs of the set.
     """
     return 1 - NEAR_SHARE * (1 - mean_cosine)
 
@@ -63,12 +63,12 @@ def near_texts(neighbours: TopK, rows_of: ArrayLike, threshold: float) -> NearTe
 
     Args:
         neighbours: Of each of `rows_of`, (m, k).
-        rows_of: Rows whose neighbours they are, (m,). Pairs of which neither was asked for are not found.
+        rows_of: Rows whose neighbours they are, (m,). Pairs of two other rows are not found.
         threshold: The cosine from which two count as nearly the same.
     """
-    place, column = np.nonzero(neighbours.scores >= threshold)
-    one = np.asarray(rows_of, np.int64)[place]
-    other, cosines = neighbours.ids[place, column], neighbours.scores[place, column]
+    row_index, column = np.nonzero(neighbours.scores >= threshold)
+    one = np.asarray(rows_of, np.int64)[row_index]
+    other, cosines = neighbours.ids[row_index, column], neighbours.scores[row_index, column]
     nearest: dict[int, float] = {}
     for row, cosine in zip(np.concatenate([one, other]).tolist(), np.tile(cosines, 2).tolist(), strict=True):
         nearest[row] = max(cosine, nearest.get(row, -1.0))
@@ -76,10 +76,10 @@ def near_texts(neighbours: TopK, rows_of: ArrayLike, threshold: float) -> NearTe
 
 
 def first_of_each(keys: Sequence[str]) -> NDArray[np.int64]:
-    """The place of the first of each different key, ascending."""
+    """The index of the first of each different key, ascending."""
     firsts: dict[str, int] = {}
-    for place, key in enumerate(keys):
-        firsts.setdefault(key, place)
+    for index, key in enumerate(keys):
+        firsts.setdefault(key, index)
     return np.fromiter(firsts.values(), np.int64, len(firsts))
 
 

@@ -1,6 +1,6 @@
-"""How a set of vectors lies: the cosines of its random pairs, and how many directions it really uses.
+"""The geometry of a set of vectors: cosines of its random pairs, and its effective number of directions.
 
-Figures, no verdict: what is high or low depends on the model and on how many vectors there are.
+Whether a number is high or low depends on the model and on the number of vectors.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from e5studio.similarity import FloatArray, RealArray, as_rows, pairwise_cos_sim
 
 _PAIRS_AT_ONCE = 2_000
 _ROWS_AT_ONCE = 4_096
-_NO_VARIANCE = 1e-10  # of unit vectors that are equal but for float32's rounding
+_NO_VARIANCE = 1e-10  # of equal unit vectors, from float32's rounding
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class PairCosines:
 
     Attributes:
         cosines: float32 (m,).
-        is_all: These are all pairs, not some drawn at random.
+        is_all: Whether these are all pairs, not a random sample.
     """
 
     cosines: FloatArray
@@ -31,7 +31,7 @@ class PairCosines:
 
     @property
     def mean(self) -> float:
-        """Of all pairs looked at: the measure of anisotropy of Ethayarajh (EMNLP 2019)."""
+        """Mean cosine: the anisotropy of Ethayarajh (EMNLP 2019)."""
         return float(self.cosines.mean(dtype=np.float64))
 
     @property
@@ -41,15 +41,15 @@ class PairCosines:
 
 
 def pair_cosines(embeddings: ArrayLike, *, max_pairs: int = 20_000, seed: int = 0) -> PairCosines:
-    """Cosines of all pairs of vectors, or of as many drawn at random; no vector meets itself.
+    """Cosines of all pairs of different vectors, or of a random sample of pairs.
 
     Args:
-        embeddings: Shape (n, dim); need not be normalised. Rows of zeros stand for no text and are left out.
-        max_pairs: With more pairs than that, so many are drawn, with replacement.
+        embeddings: Shape (n, dim); need not be normalised. Rows of zeros stand for no text and are ignored.
+        max_pairs: From more pairs, so many are drawn, with replacement.
         seed: The same seed draws the same pairs.
 
     Raises:
-        VectorError: `embeddings` is no array of real vectors.
+        VectorError: `embeddings` is not an array of real vectors.
         NonFiniteError: A vector holds NaN or infinity; `indices` says which.
     """
     rows = _without_zeros(as_rows(embeddings))
@@ -69,17 +69,17 @@ def pair_cosines(embeddings: ArrayLike, *, max_pairs: int = 20_000, seed: int = 
 
 
 def effective_rank(embeddings: ArrayLike) -> float:
-    """In how many directions vectors vary, counted by their share: exp of the entropy of the singular values.
+    """The effective number of directions in which vectors vary: exp of the entropy of the singular values.
 
-    O. Roy and M. Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007. Here of the
-    vectors at unit length with their mean taken away; without that, the one direction that all E5 vectors share
-    would count most. At most min(n - 1, dim).
+    O. Roy and M. Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007. Computed of
+    the vectors at unit length minus their mean; otherwise the one direction that all E5 vectors share would
+    dominate. At most min(n - 1, dim).
 
     Args:
-        embeddings: Shape (n, dim); need not be normalised. Rows of zeros are left out.
+        embeddings: Shape (n, dim); need not be normalised. Rows of zeros are ignored.
 
     Returns:
-        1.0 where all vary in one direction; 0.0 where they do not vary at all.
+        1.0 if all vary in one direction; 0.0 if they do not vary.
 
     Raises:
         VectorError, NonFiniteError: As `pair_cosines`.

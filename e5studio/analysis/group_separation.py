@@ -1,8 +1,7 @@
-"""Does a group of texts, such as those of one language, lie apart from the others?
+"""Whether a group of texts, such as those of one language, is separated from the others.
 
-Two figures that must agree: whose texts stand next to the group's, and what they score with the others. Neither says
-why: a group of one language that is also of one subject lies apart for both reasons. Texts that may be of
-the group or not are left out of both.
+Two measures: the nearest neighbours of the group's texts, and their scores with the others. Neither says why: a group
+of one language that is also about one subject may be separated for both reasons. Texts of unknown group are ignored.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from e5studio.similarity import FloatArray, IdArray, unit_rows
 
 @dataclass(frozen=True)
 class Separation:
-    """How far a group lies apart.
+    """How far a group is separated.
 
     Attributes:
-        n_texts: In the group.
-        own: Share of its texts' nearest neighbours that are of the group, 0 to 1; of those neighbours that are known.
-        by_chance: What that share would be if neighbours were drawn at random: (n_texts - 1) / (n_known - 1).
+        n_texts: Texts in the group.
+        own: Share of its texts' nearest neighbours that are of the group, 0 to 1, among neighbours of known group.
+        by_chance: That share if neighbours were drawn at random: (n_texts - 1) / (n_known - 1).
         within: Mean cosine of pairs inside the group.
         across: Mean cosine of pairs with one text inside and one known to be outside.
     """
@@ -35,7 +34,7 @@ class Separation:
 
     @property
     def excess(self) -> float:
-        """How far `own` is from chance (0) to certainty (1), so that large and small groups can be compared."""
+        """`own` rescaled to 0 for chance and 1 for certainty, to compare large and small groups."""
         return (self.own - self.by_chance) / (1 - self.by_chance)
 
 
@@ -46,14 +45,14 @@ def separation(
     is_member: NDArray[np.bool_],
     is_other: NDArray[np.bool_],
 ) -> Separation | None:
-    """How far a group lies apart; None where there is nothing to compare: no others, no neighbours, or fewer than two.
+    """How far a group is separated; None without others, without neighbours, or for fewer than two texts.
 
     Args:
         embeddings: Shape (n, dim).
         neighbours: Rows of the nearest of each of `rows_of`, (m, k).
-        rows_of: Rows that were asked for, (m,).
+        rows_of: Rows of these neighbours, (m,).
         is_member: Which vectors are of the group, (n,).
-        is_other: Which are known not to be, (n,).
+        is_other: Which are known to be outside, (n,).
     """
     size, n_others = int(is_member.sum()), int(is_other.sum())
     near = neighbours[is_member[rows_of]]

@@ -1,7 +1,7 @@
-"""How often each vector is among the nearest of others, and how unevenly that is shared out.
+"""How often each vector is among the nearest of others, and how unevenly.
 
 M. Radovanović, A. Nanopoulos and M. Ivanović, "Hubs in space: popular nearest neighbors in high-dimensional data",
-JMLR 11, 2010. Figures, no verdict.
+JMLR 11, 2010.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def k_occurrences(neighbours: ArrayLike, n: int) -> NDArray[np.int64]:
-    """N_k of each of n vectors: in how many lists of nearest neighbours it stands.
+    """N_k of each of n vectors: the number of nearest-neighbour lists that contain it.
 
     Args:
-        neighbours: Rows of the k nearest of each vector that was asked for, (m, k), as `TopK.ids`.
-        n: How many vectors there are.
+        neighbours: Rows of the k nearest of each of m vectors, (m, k), as `TopK.ids`.
+        n: Number of vectors.
 
     Returns:
         Shape (n,); the mean is m k / n.

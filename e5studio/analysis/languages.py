@@ -1,7 +1,7 @@
 """The script and the language of a text.
 
-Scripts are counted, letter by letter. Languages are guessed by py3langid (Lui and Baldwin, ACL 2012, trained anew),
-which is sure of hardly any text of one or two words: what it is not sure of has no language here, and no other guess.
+Scripts are counted, letter by letter. Languages are detected by py3langid (Lui and Baldwin, ACL 2012, retrained),
+which is rarely certain for texts of one or two words: uncertain texts have no language here.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from e5studio.errors import MissingDependencyError
 LanguageFinder = Callable[[str], str | None]
 
 MIN_PROBABILITY = 0.8
-"""Below it a language is not believed; of short texts hardly any reaches it."""
+"""Below it a text has no language; few short texts reach it."""
 
-_READ_CHARACTERS = 400  # enough to tell by, and a corpus of long texts stays quick
+_READ_CHARACTERS = 400  # enough for detection, and fast for a corpus of long texts
 _MIN_SHARE = 0.5
 # What Unicode calls the letters of one writing system by several names.
 _ALIASES = {
@@ -49,7 +49,7 @@ _NAMES = dict(
 
 
 def main_script(text: str) -> str | None:
-    """The script of most of a text's letters; None where it has no letters, or none that is in the majority.
+    """The script of most of a text's letters; None without letters or without a majority.
 
     Named as Unicode names its letters, such as "Latin" or "Cyrillic"; Kana with or without Han is "Japanese".
     """
@@ -67,7 +67,7 @@ def main_script(text: str) -> str | None:
 
 
 def language_finder() -> LanguageFinder:
-    """What finds the English name of a text's language (its ISO 639 code where we know no name); None if not sure.
+    """A function from a text to the English name of its language (or ISO 639 code), or None if uncertain.
 
     Raises:
         MissingDependencyError: py3langid is not installed.

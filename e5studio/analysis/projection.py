@@ -1,6 +1,6 @@
-"""Vectors -> points in two or three dimensions (PCA, UMAP, t-SNE, an axis of one's own), and how far to trust them.
+"""Vectors -> points in two or three dimensions (PCA, UMAP, t-SNE, a chosen axis), and how far to trust them.
 
-Holds no figures. The only module that imports umap, and only once a UMAP is asked for.
+The only module that imports umap, and only when a UMAP is computed.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from e5studio.errors import MissingDependencyError, VectorError
 from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, require_finite, unit_rows
 
 MIN_TSNE_POINTS = 5
-"""t-SNE weighs a point's neighbours against the rest, too."""
+"""t-SNE also weighs a point's neighbours against the rest."""
 
 MIN_UMAP_POINTS = 5
 """UMAP balances neighbours against the rest; with fewer points there is no rest."""
 
 # As van der Maaten and Hinton (2008). With scikit-learn's 12 and its steps of at least 50, fewer than some 400 points
-# fly apart in three dimensions (a divergence of 1 in place of 0.03) or, with small steps, fall together.
+# fly apart in three dimensions (a divergence of 1 instead of 0.03) or, with small steps, fall together.
 _EXAGGERATION = 4.0
-_POINTS_PER_RATE = 48  # scikit-learn's rule for many points, which has the step grow with their number
+_POINTS_PER_RATE = 48  # scikit-learn's rule for many points: the step grows with their number
 
 _BLOCK_CELLS = 1 << 21
 _ROUNDING = 1e-6
@@ -46,16 +46,16 @@ _umap_lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Projection:
-    """Points on a map, and how they came about.
+    """Points on a map, and the settings that produced them.
 
     Attributes:
         coordinates: float32, shape (n, n_components).
         method: "pca", "umap", "tsne" or "axis".
         explained_variance: PCA and axis: the share of the variance along each axis, 0 to 1. Others: None.
-        n_neighbors: UMAP: the neighbourhood used, the point itself included; less than asked for in a small set.
+        n_neighbors: UMAP: the neighbourhood used, the point itself included; smaller in a small set.
         min_dist: UMAP: how close points may lie.
-        seed: UMAP and t-SNE: the seed, or None where another run gives another map.
-        perplexity: t-SNE: the perplexity used; less than asked for in a small set.
+        seed: UMAP and t-SNE: the seed, or None if every run gives another map.
+        perplexity: t-SNE: the perplexity used; smaller in a small set.
     """
 
     coordinates: FloatArray
@@ -68,17 +68,17 @@ class Projection:
 
 
 def pca(embeddings: ArrayLike, n_components: int) -> Projection:
-    """The axes along which the vectors differ most.
+    """Project on the axes along which the vectors differ most.
 
     The same vectors always give the same map: of each axis, the component of largest size points up.
-    Axes that the vectors don't fill (one or two points, copies) hold zeros.
+    Axes without variance (one or two points, copies) are zero.
 
     Args:
-        embeddings: Shape (n, dim); used as they are, only centred. n may be 0 or 1.
+        embeddings: Shape (n, dim); centred, not normalised. n may be 0 or 1.
         n_components: Axes, at least 1.
 
     Raises:
-        VectorError: `embeddings` is no array of real vectors, or n_components is below 1.
+        VectorError: `embeddings` is not an array of real vectors, or n_components is below 1.
         NonFiniteError: A vector holds NaN or infinity; `indices` says which.
     """
     rows = as_rows(embeddings)
@@ -106,7 +106,7 @@ def umap(
 ) -> Projection:
     """A map that keeps neighbours together, by cosine. Distances between far points mean little on it.
 
-    Exact neighbours and a start from PCA stand in for UMAP's own approximate search and spectral start:
+    Exact neighbours and a start from PCA replace UMAP's approximate search and spectral start, because
     compiling those is most of a first map's time. One UMAP runs at a time in a process; others wait.
 
     Args:
@@ -133,10 +133,10 @@ def umap(
         precomputed_knn = nearest_neighbours(rows, n_neighbors=n_neighbors - 1)
     knn = _umap_knn(precomputed_knn, len(rows), n_neighbors)
     n_epochs = _EPOCHS_OF_FEW if len(rows) <= _MANY_POINTS else _EPOCHS_OF_MANY
-    tell = None if on_epoch is None else _EpochListener(on_epoch, n_epochs)
-    with _one_at_a_time(tell):
+    listener = None if on_epoch is None else _EpochListener(on_epoch, n_epochs)
+    with _one_at_a_time(listener):
         coordinates = _fit_umap(
-            rows, knn, n_components=n_components, min_dist=min_dist, seed=seed, n_epochs=n_epochs, listener=tell
+            rows, knn, n_components=n_components, min_dist=min_dist, seed=seed, n_epochs=n_epochs, listener=listener
         )
     return Projection(coordinates, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
@@ -149,7 +149,7 @@ def tsne(embeddings: ArrayLike, n_components: int, *, perplexity: float = 30.0, 
     Args:
         embeddings: Shape (n, dim), n at least 5; need not be normalised.
         n_components: 2 or 3.
-        perplexity: How many neighbours count, about; at least 1. Reduced to (n - 1) / 3.
+        perplexity: Approximate number of neighbours that count; at least 1. Reduced to (n - 1) / 3.
         seed: The same seed gives the same map.
 
     Raises:
@@ -182,9 +182,9 @@ def tsne(embeddings: ArrayLike, n_components: int, *, perplexity: float = 30.0, 
 
 
 def axis_between(embeddings: ArrayLike, start: ArrayLike, end: ArrayLike, n_components: int) -> Projection:
-    """A map whose first axis leads from one vector to another, such as from the queries' mean to the passages'.
+    """A map whose first axis leads from one vector to another, such as from the mean query to the mean passage.
 
-    The other axes are those along which the vectors differ most beside it.
+    The other axes are those along which the vectors differ most apart from it.
 
     Args:
         embeddings: Shape (n, dim).
@@ -193,7 +193,7 @@ def axis_between(embeddings: ArrayLike, start: ArrayLike, end: ArrayLike, n_comp
         n_components: Axes, at least 1.
 
     Raises:
-        VectorError: `start` and `end` are no two different vectors of these dimensions.
+        VectorError: `start` and `end` are not two different vectors of these dimensions.
         NonFiniteError: A vector holds NaN or infinity.
     """
     rows = as_rows(embeddings).astype(np.float64)
@@ -217,10 +217,10 @@ def axis_between(embeddings: ArrayLike, start: ArrayLike, end: ArrayLike, n_comp
 
 
 def warm_umap() -> threading.Thread:
-    """Import and compile UMAP in the background, which takes seconds, so that the first map needn't wait for it.
+    """Import and compile UMAP in the background, which takes seconds, so that the first map does not wait for it.
 
     Returns:
-        The thread, started. It ends quietly where umap-learn is not installed; `umap` says so when asked.
+        The started thread. It ends without an error if umap-learn is not installed; `umap` raises it.
     """
     thread = threading.Thread(target=_compile_umap, name="e5studio-warm-umap", daemon=True)
     thread.start()
@@ -230,7 +230,7 @@ def warm_umap() -> threading.Thread:
 def trustworthiness(
     embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: int, *, rows_of: ArrayLike | None = None
 ) -> float:
-    """How far neighbours on the map are neighbours in truth, 0 to 1 (Venna and Kaski, 2001).
+    """How far neighbours on the map are true neighbours, 0 to 1 (Venna and Kaski, 2001).
 
     1 - 2 / (n k (2n - 3k - 1)) * sum of (r(i, j) - k) over the k nearest points j of i on the map
     whose rank r(i, j) by cosine exceeds k. Vectors of equal cosine share the best of their ranks.
@@ -240,12 +240,11 @@ def trustworthiness(
         embeddings: Shape (n, dim).
         coordinates: The map of the same vectors, shape (n, n_components).
         n_neighbors: k, at least 1 and less than n / 2.
-        rows_of: Points i that are looked at, (m,): the mean over a random sample of them estimates that over all.
-            All if None.
+        rows_of: The points i, (m,): a random sample estimates the mean over all. None: all.
 
     Raises:
-        VectorError: n_neighbors is out of range, or the arrays don't belong together.
-        NonFiniteError: One of them holds NaN or infinity; `indices` says where.
+        VectorError: n_neighbors is out of range, or the arrays differ in length.
+        NonFiniteError: An array holds NaN or infinity; `indices` says where.
     """
     rows, points = unit_rows(as_rows(embeddings)), as_rows(coordinates, "coordinates").astype(np.float64)
     require_finite(points, "coordinates")
@@ -257,37 +256,37 @@ def trustworthiness(
             f"n_neighbors is {n_neighbors}, but trustworthiness of {n} points is defined from 1 neighbour "
             f"to fewer than {n / 2:g}."
         )
-    asked = _asked(rows_of, n)
-    excess = sum(_excess_of_ranks(rows, points, asked[part], n_neighbors) for part in _parts(len(asked), n))
-    return 1 - 2 * excess / (len(asked) * n_neighbors * (2 * n - 3 * n_neighbors - 1))
+    own = _rows_or_all(rows_of, n)
+    excess = sum(_excess_of_ranks(rows, points, own[part], n_neighbors) for part in _parts(len(own), n))
+    return 1 - 2 * excess / (len(own) * n_neighbors * (2 * n - 3 * n_neighbors - 1))
 
 
 def kept_neighbours(
     neighbours: TopK, coordinates: ArrayLike, *, rows_of: ArrayLike | None = None
 ) -> NDArray[np.float64]:
-    """For each point the share of its true neighbours that are among as many nearest on the map, 0 to 1.
+    """For each point the share of its k true neighbours that are among the k nearest on the map, 0 to 1.
 
     Args:
         neighbours: From `nearest_neighbours`, k of each.
         coordinates: The map of the same vectors, shape (n, n_components).
-        rows_of: Of which points the neighbours are, (m,); of all if None.
+        rows_of: The points of these neighbours, (m,); None: all.
 
     Returns:
         Shape (m,).
 
     Raises:
-        VectorError: The arrays don't belong together.
+        VectorError: The arrays differ in length.
     """
     points = as_rows(coordinates, "coordinates").astype(np.float64)
-    asked = _asked(rows_of, len(points))
+    own = _rows_or_all(rows_of, len(points))
     n, k = neighbours.ids.shape
-    if len(asked) != n:
-        raise VectorError(f"There are neighbours of {n} vectors and {len(asked)} coordinates; each needs its point.")
+    if len(own) != n:
+        raise VectorError(f"There are neighbours of {n} vectors and {len(own)} coordinates; each needs its point.")
     if not k:
         return np.ones(n)
     shares = np.empty(n)
     for part in _parts(n, len(points)):
-        apart = _squares_apart(points, asked[part])
+        apart = _squares_apart(points, own[part])
         near = np.argpartition(apart, k - 1, axis=1)[:, :k]
         shares[part] = (neighbours.ids[part, :, None] == near[:, None]).any(axis=2).mean(axis=1)
     return shares
@@ -311,7 +310,7 @@ def import_sklearn(module: str) -> Any:
 def _principal_axes(
     rows: RealArray, mean: NDArray[np.float64], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Unit axes (dim, up to count), the sum of squares along each, and in all."""
+    """Unit axes (dim, up to count), the sum of squares along each, and the total."""
     wide = len(rows) <= rows.shape[1]
     products = np.zeros((min(rows.shape),) * 2)
     size = 0.0
@@ -325,7 +324,7 @@ def _principal_axes(
             products += centred.T @ centred
             size += float(np.square(rows[part], dtype=np.float64).sum())
     total = float(np.trace(products))
-    # What is left of equal float32 vectors after centring is rounding, not variance.
+    # Equal float32 vectors after centring differ by rounding, not variance.
     if total <= 1e-14 * size:
         return np.empty((rows.shape[1], 0)), np.empty(0), 1.0
     values, vectors = np.linalg.eigh(products)
@@ -337,7 +336,7 @@ def _principal_axes(
 
 
 def _umap_knn(neighbours: TopK, n: int, n_neighbors: int) -> tuple[NDArray[np.int64], FloatArray]:
-    """Ids and cosine distances as umap wants them: shape (n, n_neighbors), every point its own first neighbour."""
+    """Ids and cosine distances in umap's format: shape (n, n_neighbors), every point is its own first neighbour."""
     if neighbours.ids.shape[0] != n or neighbours.ids.shape[1] < n_neighbors - 1:
         raise VectorError(
             f"precomputed_knn has shape {neighbours.ids.shape}, but {n} points with n_neighbors={n_neighbors} need "
@@ -361,7 +360,7 @@ def _fit_umap(
 ) -> FloatArray:
     umap_learn = _import_umap()
     if (rows == rows[0]).all():
-        # Equal vectors belong on one spot, and a start from PCA would divide by their spread.
+        # Equal vectors belong at one point, and a start from PCA would divide by their spread.
         return np.zeros((len(rows), n_components), np.float32)
     model: Any = umap_learn.UMAP(
         n_components=n_components,
@@ -383,15 +382,15 @@ def _fit_umap(
 
 
 class _EpochListener:
-    """Stands where umap's progress bar writes: the only place where it tells its epochs, and can be ended."""
+    """Receives umap's progress bar as its file: umap reports epochs and can be stopped only there."""
 
     def __init__(self, on_epoch: OnProgress, n_epochs: int) -> None:
         self._on_epoch = on_epoch
         self._n_epochs = n_epochs
 
     def tqdm_arguments(self) -> dict[str, Any]:
-        """Have the bar write nothing but the number of epochs, here."""
-        # With "miniters" no other thread draws the bar, in which an error would be lost.
+        """Make the bar write only the number of epochs, to this object."""
+        # With "miniters" no other thread draws the bar, where an error would be lost.
         return {
             "disable": False,
             "file": self,
@@ -402,14 +401,14 @@ class _EpochListener:
         }
 
     def write(self, drawn: str) -> None:
-        """What the bar draws: a number, or blanks where it is taken away."""
+        """Receive the output of the bar: a number, or blanks when it is removed."""
         if not drawn.strip().isdecimal():
             return
         try:
             self.tell(int(drawn))
         except BaseException:
-            # `tqdm.refresh` took the lock of all bars and gives it back only where drawing succeeds: every other thread
-            # that shows progress, such as one that loads a model, would wait for ever.
+            # `tqdm.refresh` holds the lock of all bars and releases it only if drawing succeeds: every other thread
+            # that shows progress, such as one that loads a model, would wait forever.
             tqdm.get_lock().release()  # type: ignore[no-untyped-call]
             raise
 
@@ -419,7 +418,7 @@ class _EpochListener:
 
 @contextmanager
 def _one_at_a_time(listener: _EpochListener | None) -> Iterator[None]:
-    """Wait for another thread's UMAP, so that whoever waits can still give up."""
+    """Wait for another thread's UMAP; the listener can cancel the wait."""
     while not _umap_lock.acquire(timeout=-1 if listener is None else _SECONDS_BETWEEN_NEWS):
         if listener is not None:
             listener.tell(0)
@@ -430,8 +429,8 @@ def _one_at_a_time(listener: _EpochListener | None) -> Iterator[None]:
 
 
 def _import_umap() -> ModuleType:
-    # These two say nothing to our users: umap has no use of tensorflow here, and only its `transform` would need a
-    # search index beside the neighbours. The filters stay: taking them back would undo other threads' changes.
+    # Neither warning concerns users: tensorflow is not needed here, and only umap's `transform` needs a search index
+    # beside the neighbours. The filters stay: restoring them would undo other threads' changes.
     warnings.filterwarnings("ignore", "Tensorflow not installed; ParametricUMAP", ImportWarning)
     warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\) is not", UserWarning)
     try:
@@ -457,7 +456,7 @@ def _compile_umap() -> None:
         return
 
 
-def _asked(rows_of: ArrayLike | None, n: int) -> NDArray[np.int64]:
+def _rows_or_all(rows_of: ArrayLike | None, n: int) -> NDArray[np.int64]:
     return np.arange(n) if rows_of is None else np.asarray(rows_of, np.int64)
 
 

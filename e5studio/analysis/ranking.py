@@ -1,7 +1,7 @@
 """How two settings order the same texts: ranks, what moved, and how well the orders agree.
 
-A setting is whatever made the scores: a model, a prompt, a precision. Rows are queries, columns passages, and
-nothing is said of which setting is better; for that, know the right answers (`e5studio.analysis.retrieval_metrics`).
+A setting is a model, a prompt or a precision. Rows are queries, columns passages. Which setting is better can only be
+said with relevance judgements (`e5studio.analysis.retrieval_metrics`).
 """
 
 from __future__ import annotations
@@ -53,12 +53,12 @@ def kendall_tau(first: ArrayLike, second: ArrayLike) -> Values:
         MissingDependencyError: scipy is not installed.
     """
     one, other = _checked_pair(first, second)
-    found = np.full(len(one), np.nan)
+    taus = np.full(len(one), np.nan)
     for row, (a, b) in enumerate(zip(one, other, strict=True)):
         both = np.isfinite(a) & np.isfinite(b)
         if np.count_nonzero(both) >= 2 and np.ptp(a[both]) and np.ptp(b[both]):
-            found[row] = scipy_stats().kendalltau(a[both], b[both]).statistic
-    return found
+            taus[row] = scipy_stats().kendalltau(a[both], b[both]).statistic
+    return taus
 
 
 def top_k_overlap(first: ArrayLike, second: ArrayLike, k: int) -> Values:
@@ -67,7 +67,7 @@ def top_k_overlap(first: ArrayLike, second: ArrayLike, k: int) -> Values:
     Args:
         first: Scores, shape (n_queries, n_passages); NaN where a pair doesn't count.
         second: Scores of the same pairs.
-        k: How many count as best; all there are in a row that has fewer.
+        k: Number of best passages; all passages of a row that has fewer.
 
     Raises:
         VectorError: The shapes differ, or k is below 1.
@@ -76,18 +76,17 @@ def top_k_overlap(first: ArrayLike, second: ArrayLike, k: int) -> Values:
     if k < 1:
         raise VectorError(f"k is {k}, but at least one passage must count as best.")
     is_there = np.isfinite(one) & np.isfinite(other)
-    kept = np.minimum(k, is_there.sum(axis=1))
-    among = [(ranks(side) <= kept[:, None]) & is_there for side in (one, other)]
+    n_best = np.minimum(k, is_there.sum(axis=1))
+    among = [(ranks(side) <= n_best[:, None]) & is_there for side in (one, other)]
     with np.errstate(invalid="ignore"):
-        shares: Values = (among[0] & among[1]).sum(axis=1) / kept
+        shares: Values = (among[0] & among[1]).sum(axis=1) / n_best
     return shares
 
 
 def reciprocal_rank_changes(first: ArrayLike, second: ArrayLike) -> Values:
     """For each pair 1 / rank under the second minus 1 / rank under the first, -1 to 1.
 
-    A step near the top counts most, as for a person who reads a list from above: from rank 2 to 1 is 0.5, from 20
-    to 10 is 0.05.
+    A step near the top counts most, as for a reader of a result list: from rank 2 to 1 is 0.5, from 20 to 10 is 0.05.
 
     Args:
         first: Scores, shape (n_queries, n_passages); NaN where a pair doesn't count.
@@ -105,31 +104,31 @@ def reciprocal_rank_changes(first: ArrayLike, second: ArrayLike) -> Values:
     return changes
 
 
-def leads(scores: ArrayLike, places: ArrayLike) -> Values:
-    """By how much one passage of each row is ahead of the best of the others; negative where it is behind.
+def leads(scores: ArrayLike, chosen_columns: ArrayLike) -> Values:
+    """The score of one passage of each row minus the best of the others; negative if another is better.
 
     Args:
         scores: Shape (n_queries, n_passages); NaN where a pair doesn't count.
-        places: The column of each row that is asked about.
+        chosen_columns: The column of this passage in each row, (n_queries,).
 
     Returns:
         Shape (n_queries,), in the scores' units; NaN where there is no other passage.
     """
     others = np.array(scores, np.float64)
-    rows, columns = np.arange(len(others)), np.asarray(places, np.intp)
-    asked = others[rows, columns]
+    rows, columns = np.arange(len(others)), np.asarray(chosen_columns, np.intp)
+    chosen = others[rows, columns]
     others[rows, columns] = np.nan
-    found = np.full(len(others), np.nan)
+    margins = np.full(len(others), np.nan)
     has_other = np.isfinite(others).any(axis=1)
-    found[has_other] = asked[has_other] - np.nanmax(others[has_other], axis=1)
-    return found
+    margins[has_other] = chosen[has_other] - np.nanmax(others[has_other], axis=1)
+    return margins
 
 
 def _checked_pair(first: ArrayLike, second: ArrayLike) -> tuple[Values, Values]:
     one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if one.ndim != 2 or one.shape != other.shape:
         raise VectorError(
-            f"Two score matrices are due, (n_queries, n_passages) each, of the same pairs; got {one.shape} and "
+            f"Give two score matrices of the same pairs, (n_queries, n_passages) each; got {one.shape} and "
             f"{other.shape}."
         )
     return one, other

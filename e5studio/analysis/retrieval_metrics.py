@@ -1,7 +1,7 @@
-"""How well a ranking finds what was judged relevant: nDCG, MAP, recall, precision, MRR, hit rate.
+"""Retrieval metrics against relevance judgements: nDCG, MAP, recall, precision, MRR, hit rate.
 
-The counting is trec_eval's own, through pytrec_eval, its treatment of ties included: of equal
-scores the document with the later id comes first, and scores are compared as float32.
+Computed by trec_eval through pytrec_eval, including its treatment of ties: of equal scores the
+document with the later id comes first, and scores are compared as float32.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Judgements = Mapping[str, Mapping[str, int]]
 """Query id -> document id -> relevance; 0 and below is irrelevant."""
 
 Ranking = Mapping[str, Mapping[str, float]]
-"""Query id -> document id -> score; what is not in it was not found."""
+"""Query id -> document id -> score of the retrieved documents."""
 
 K_VALUES = (1, 3, 5, 10, 20, 100, 1000)
 """The cut-offs that mteb reports."""
@@ -29,7 +29,7 @@ K_VALUES = (1, 3, 5, 10, 20, 100, 1000)
 MAX_CUT_OFF = 100_000
 
 MAX_RELEVANCE = 1_000_000
-"""trec_eval counts gains in 32 bits, and larger judgements overflow without a word."""
+"""trec_eval sums gains in 32 bits, and larger judgements overflow without an error."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _TREC_NAMES = {
@@ -62,19 +62,18 @@ class QueryScores:
 def query_scores(judgements: Judgements, ranking: Ranking, *, k_values: Sequence[int] = K_VALUES) -> QueryScores:
     """Score a ranking query by query.
 
-    A query that found nothing scores 0. A query without a relevant document says nothing about
-    a ranking and is left out, as mteb leaves it out.
+    A query without results scores 0. A query without a relevant document is ignored, as in mteb.
 
-    `mrr_at_k` is the reciprocal rank of the first relevant document, 0 where that comes after k.
+    `mrr_at_k` is the reciprocal rank of the first relevant document, 0 if it ranks after k.
 
     Args:
-        judgements: What is relevant.
-        ranking: What was found, k deep or deeper.
+        judgements: The relevant documents.
+        ranking: The retrieved documents, at least the best k of each query.
         k_values: Cut-offs, each at least 1.
 
     Raises:
-        VectorError: A score is NaN or infinite, an id or a relevance is not what trec_eval can take, a cut-off is
-            no whole number from 1 on, or no query has a relevant document.
+        VectorError: A score is NaN or infinite, trec_eval cannot process an id or a relevance, a cut-off is not a
+            positive whole number, or no query has a relevant document.
         MissingDependencyError: pytrec_eval is not installed.
     """
     check_cut_offs(k_values)
@@ -95,13 +94,13 @@ def query_scores(judgements: Judgements, ranking: Ranking, *, k_values: Sequence
         for query in judged
         if ranking.get(query)
     }
-    found: dict[str, dict[str, float]] = evaluator.evaluate(run)
+    metrics: dict[str, dict[str, float]] = evaluator.evaluate(run)
     values = {
-        f"{name}_at_{k}": np.array([found[query][f"{trec}_{k}"] if query in found else 0.0 for query in judged])
+        f"{name}_at_{k}": np.array([metrics[query][f"{trec}_{k}"] if query in metrics else 0.0 for query in judged])
         for name, trec in _TREC_NAMES.items()
         for k in k_values
     }
-    reciprocal = np.array([found[query]["recip_rank"] if query in found else 0.0 for query in judged])
+    reciprocal = np.array([metrics[query]["recip_rank"] if query in metrics else 0.0 for query in judged])
     for k in k_values:
         values[f"mrr_at_{k}"] = np.where(reciprocal * k >= 1 - 1e-9, reciprocal, 0.0)
     return QueryScores(tuple(judged), values)
@@ -117,20 +116,20 @@ def cut_off(metric: str) -> int:
 
 
 def is_metric(name: str) -> bool:
-    """Whether `query_scores` gives a metric of that name, for some k."""
+    """Whether `query_scores` has a metric of this name, for some k."""
     return _METRIC.fullmatch(name) is not None
 
 
 def is_usable_id(name: str) -> bool:
-    """Whether trec_eval, which is written in C, can take an id: no zero byte, no half of a character."""
+    """Whether trec_eval, which is written in C, can process an id: no zero byte, no lone surrogate."""
     return "\0" not in name and not _SURROGATE.search(name)
 
 
 def check_cut_offs(k_values: Sequence[int]) -> None:
-    """Refuse what is no list of ranks.
+    """Refuse what is not a list of ranks.
 
     Raises:
-        VectorError: It is empty, or holds something else than whole numbers from 1 to `MAX_CUT_OFF`.
+        VectorError: It is empty, or has something other than whole numbers from 1 to `MAX_CUT_OFF`.
     """
     if not k_values or not all(isinstance(k, int) and 1 <= k <= MAX_CUT_OFF for k in k_values):
         raise VectorError(

@@ -1,7 +1,7 @@
-"""Is a score high? Where it stands among other scores. The score itself is never changed.
+"""Whether a score is high: its percentile among other scores. The score itself is never changed.
 
 E5 models are trained at a temperature of 0.01, so that unrelated texts score 70 and more; the model
-cards say that only the order matters. What helps to read one number is its company.
+cards say that only the order matters. So a score is compared with others.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from numpy.typing import ArrayLike
 from e5studio.errors import VectorError
 
 MIN_OTHERS = 5
-"""A place among fewer says nothing."""
+"""Fewer other scores give no percentile."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a score stands among others.
+    """The position of a score among others.
 
     Attributes:
         percentile: Share of the others below it, ties counting half, 0 to 1.
-        z_score: (score - mean of the others) / their standard deviation; None where they are all alike.
-        n_others: How many there are.
+        z_score: (score - mean of the others) / their standard deviation; None if they are all equal.
+        n_others: Number of other scores.
     """
 
     percentile: float
@@ -33,17 +33,17 @@ class Place:
 
 
 def place_among(score: float, others: ArrayLike) -> Place | None:
-    """The place of a score among others; None where there are fewer than `MIN_OTHERS`.
+    """The position of a score among others; None if there are fewer than `MIN_OTHERS`.
 
     Args:
         score: On any scale.
-        others: On the same scale, any shape; the score itself is not among them, NaN is passed over.
+        others: On the same scale, any shape; without the score itself; NaN is ignored.
 
     Raises:
         VectorError: The score is NaN or infinite.
     """
     if not np.isfinite(score):
-        raise VectorError(f"score={score!r} has no place among numbers.")
+        raise VectorError(f"score={score!r} has no position among numbers.")
     known = np.asarray(others, np.float64).ravel()
     known = known[np.isfinite(known)]
     if len(known) < MIN_OTHERS:

@@ -1,7 +1,7 @@
-"""How far a figure can be trusted: bootstrap intervals, and paired tests between two systems.
+"""Statistical uncertainty: bootstrap intervals, and paired tests between two systems.
 
-Retrieval is measured query by query, so its figures are means; agreement with people is one
-correlation over all pairs. Both are resampled with a fixed seed, so that a run can be repeated.
+Retrieval is measured query by query, so its scores are means; agreement with people is one
+correlation over all pairs. Both are resampled with a fixed seed, so that runs are reproducible.
 
 Sources: Efron and Tibshirani, An Introduction to the Bootstrap (percentile interval); Smucker,
 Allan and Carterette, A comparison of statistical significance tests for information retrieval
@@ -23,20 +23,20 @@ Values = NDArray[np.float64]
 
 N_RESAMPLES = 9999
 MIN_SAMPLES = 10
-"""Fewer queries or pairs say nothing of others, whatever is drawn from them: they have no interval."""
+"""Fewer queries or pairs have no interval: resamples of so few say nothing about others."""
 LEVEL = 0.95
 _MAX_RANKED = 20_000_000
-_BATCH_NUMBERS = 4_000_000  # of a resample's numbers held at once: 32 MB
+_BATCH_NUMBERS = 4_000_000  # numbers of resamples in memory at a time: 32 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Where a figure would lie if the test had other queries of the same kind.
+    """The range of a score if the test had other queries of the same kind.
 
     Attributes:
         low: Lower end.
         high: Upper end.
-        level: How often such an interval holds the true figure: 0.95.
+        level: How often such an interval contains the true score: 0.95.
     """
 
     low: float
@@ -49,9 +49,9 @@ class Comparison:
     """Two systems on the same queries or pairs.
 
     Attributes:
-        difference: Figure of the second minus figure of the first.
-        interval: Bootstrap interval of the difference, the same queries drawn for both; None of too few.
-        p_value: How often a difference as large would come by chance if both were equally good (two-sided).
+        difference: Score of the second minus score of the first.
+        interval: Bootstrap interval of the difference, with the same queries drawn for both; None for too few.
+        p_value: Probability of a difference at least as large if both were equally good (two-sided).
     """
 
     difference: float
@@ -60,15 +60,15 @@ class Comparison:
 
 
 def mean_interval(scores: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Interval | None:
-    """Percentile bootstrap interval of the mean of scores, (n_queries,); None of fewer than `MIN_SAMPLES`."""
+    """Percentile bootstrap interval of the mean of scores, (n_queries,); None for fewer than `MIN_SAMPLES`."""
     values = _checked_scores(scores)
     return _interval((values,), _mean, n_resamples, seed)
 
 
 def compare_means(first: ArrayLike, second: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> Comparison:
-    """Compare two systems by their scores of the same queries, (n_queries,) each.
+    """Compare two systems by their scores on the same queries, (n_queries,) each.
 
-    Fisher's randomisation test: under the hypothesis of equality each query's two scores may be swapped.
+    Fisher's randomisation test: under the null hypothesis each query's two scores may be swapped.
     """
     a, b = _checked_scores(first), _checked_scores(second)
     if a.shape != b.shape:
@@ -79,28 +79,28 @@ def compare_means(first: ArrayLike, second: ArrayLike, *, n_resamples: int = N_R
 
 
 def spearman_interval(
-    found: ArrayLike, wanted: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+    scores: ArrayLike, gold: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> Interval | None:
-    """Percentile bootstrap interval of Spearman's correlation over pairs, (n_pairs,) each; None of too few."""
-    left, right = checked_pair(found, wanted)
+    """Percentile bootstrap interval of Spearman's correlation over pairs, (n_pairs,) each; None for too few."""
+    left, right = checked_pair(scores, gold)
     return _interval((left, right), _spearman, _affordable(n_resamples, len(left)), seed)
 
 
 def compare_spearman(
-    first: ArrayLike, second: ArrayLike, wanted: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0
+    first: ArrayLike, second: ArrayLike, gold_scores: ArrayLike, *, n_resamples: int = N_RESAMPLES, seed: int = 0
 ) -> Comparison:
-    """Compare two systems by Spearman's correlation with the same wanted scores, (n_pairs,) each.
+    """Compare two systems by Spearman's correlation with the same gold scores, (n_pairs,) each.
 
     The interval is of the difference of correlations. The test swaps each pair's two ranks: ranks, because
     scores of different models lie on different scales and could not be exchanged.
     """
-    a, gold = checked_pair(first, wanted)
-    b, _ = checked_pair(second, wanted)
-    ranks_a, ranks_b, wanted_ranks = ranks(a), ranks(b), ranks(gold)
+    a, gold = checked_pair(first, gold_scores)
+    b, _ = checked_pair(second, gold_scores)
+    ranks_a, ranks_b, gold_ranks = ranks(a), ranks(b), ranks(gold)
 
     def difference(x: Values, y: Values, axis: int = -1) -> Values:
-        # Swaps of a few pairs may leave all ranks alike, and such a side agrees with nobody.
-        return np.nan_to_num(correlate(x, wanted_ranks)) - np.nan_to_num(correlate(y, wanted_ranks))
+        # Swaps of a few pairs may make all ranks equal; such a side has correlation 0 with everything.
+        return np.nan_to_num(correlate(x, gold_ranks)) - np.nan_to_num(correlate(y, gold_ranks))
 
     def resampled(x: Values, y: Values, z: Values) -> Values:
         return _spearman(y, z) - _spearman(x, z)
@@ -113,7 +113,7 @@ def compare_spearman(
 
 
 def _affordable(n_resamples: int, n_pairs: int) -> int:
-    """Every draw of pairs is ranked anew, which takes minutes for the largest sets; those need fewer draws."""
+    """Every resample of pairs is ranked again, which takes minutes for the largest sets; they get fewer resamples."""
     return min(n_resamples, max(999, _MAX_RANKED // n_pairs))
 
 
@@ -122,8 +122,8 @@ def _mean(values: Values) -> Values:
     return means
 
 
-def _spearman(found: Values, wanted: Values) -> Values:
-    return correlate(ranks(found), ranks(wanted))
+def _spearman(scores: Values, gold: Values) -> Values:
+    return correlate(ranks(scores), ranks(gold))
 
 
 def _interval(
@@ -137,7 +137,7 @@ def _interval(
     for start in range(0, n_resamples, batch):
         drawn = rng.integers(0, n_drawn, (min(batch, n_resamples - start), n_drawn))
         figures.append(statistic(*(sample[drawn] for sample in samples)))
-    # Where most values are alike a resample may hold them alone, and no correlation of those exists.
+    # If most values are equal, a resample may contain only these and has no correlation.
     low, high = np.nanquantile(np.concatenate(figures), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(float(low), float(high))
 
@@ -147,7 +147,7 @@ def _swapping_p_value(
 ) -> float:
     if len(samples[0]) < 2 or np.array_equal(*samples):
         return 1.0
-    found = scipy_stats().permutation_test(
+    test = scipy_stats().permutation_test(
         samples,
         statistic,
         permutation_type="samples",
@@ -157,11 +157,11 @@ def _swapping_p_value(
         alternative="two-sided",
         rng=np.random.default_rng(seed),
     )
-    return float(found.pvalue)
+    return float(test.pvalue)
 
 
 def _checked_scores(scores: ArrayLike) -> Values:
     values = np.asarray(scores, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
-        raise VectorError(f"Finite scores of shape (n_queries,) are due, at least one; got shape {values.shape}.")
+        raise VectorError(f"Give at least one finite score, shape (n_queries,); got shape {values.shape}.")
     return values

@@ -1,4 +1,4 @@
-"""`e5studio encode`: a file of texts becomes a file of vectors, row by row, in flat memory."""
+"""`e5studio encode`: embeds a file of texts into a file of vectors, block by block, in constant memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from e5studio.backends import FloatArray
 from e5studio.cli.options import (
     BackendOption,
     ColumnOption,
@@ -54,6 +53,7 @@ from e5studio.files import (
 )
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt
+from e5studio.similarity import FloatArray
 from e5studio.text_checks import find_bad_texts
 
 SOME_ROWS_WITHOUT_VECTOR = 3
@@ -71,7 +71,7 @@ _KINDS: dict[RowStatus, str] = {
 
 @dataclass
 class _Tally:
-    """What became of the rows, for the closing lines."""
+    """Counts of the rows, for the closing lines."""
 
     statuses: Counter[RowStatus] = field(default_factory=Counter)
     details: list[str] = field(default_factory=list)
@@ -122,23 +122,23 @@ def encode(
 ) -> None:
     """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
     if model is None:
-        raise typer.BadParameter("Say which model: vectors of different models cannot be mixed.", param_hint="--model")
+        raise typer.BadParameter("Name the model: vectors of different models cannot be mixed.", param_hint="--model")
     options = model_options(model, prompt_kind, revision, backend, device, dtype, local_files_only)
     _check_role(known_prompt_kind(options), role, prompt)
     files = TextOptions(column, encoding, delimiter)
     _check_output(texts, output, overwrite)
     source = open_texts(texts, column=files.column, encoding=files.encoding, delimiter=files.delimiter)
-    with _removing_what_is_unfinished(), load_encoder(options, max_tokens) as encoder:
-        chosen = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
-        tally = _encode_file(encoder, source, output, chosen)
-    _report(tally, encoder, output, chosen)
+    with _sigterm_as_exit(), load_encoder(options, max_tokens) as encoder:
+        resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
+        tally = _encode_file(encoder, source, output, resolved)
+    _report(tally, encoder, output, resolved)
     if tally.n_without_vector:
         raise typer.Exit(SOME_ROWS_WITHOUT_VECTOR)
 
 
 @contextmanager
-def _removing_what_is_unfinished() -> Iterator[None]:
-    """Let SIGTERM end the work as an exception does, so that no half-written file stays."""
+def _sigterm_as_exit() -> Iterator[None]:
+    """Turn SIGTERM into SystemExit, so that no half-written file stays."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
@@ -152,10 +152,10 @@ def _removing_what_is_unfinished() -> Iterator[None]:
 
 def _check_role(kind: PromptKind | None, role: str | None, prompt: str | None) -> None:
     if prompt is not None and role is not None:
-        raise typer.BadParameter("It takes the place of a --role: give one of the two.", param_hint="--prompt")
+        raise typer.BadParameter("Give either --prompt or --role.", param_hint="--prompt")
     if kind in ("query_passage", "instruct") and role is None and prompt is None:
         raise typer.BadParameter(
-            "This model was trained with prompts, so say what the texts are: query, document, or symmetric "
+            "This model was trained with prompts, so give the kind of texts: query, document, or symmetric "
             "(similarity, clustering, classification). --prompt '' puts nothing in front.",
             param_hint="--role",
         )
@@ -196,20 +196,20 @@ def _show_share(show: Callable[[float], None], n_before: int, n_rows: int, done:
 def _embed_rows(
     encoder: E5Encoder, rows: list[Row], prompt: Prompt, tally: _Tally, on_progress: Callable[[int, int], None]
 ) -> tuple[list[RowStatus], FloatArray]:
-    """Vectors of the rows that can be embedded; one that cannot does not disturb its neighbours."""
+    """Statuses and vectors of the rows; a row that cannot be embedded does not affect the others."""
     texts = [row.text or "" for row in rows]
     empty = find_bad_texts(texts)
-    statuses: list[RowStatus] = [row.problem or ("empty" if place in empty else "ok") for place, row in enumerate(rows)]
+    statuses: list[RowStatus] = [row.problem or ("empty" if index in empty else "ok") for index, row in enumerate(rows)]
     vectors = np.zeros((len(rows), encoder.spec.embed_dim), np.float32)
-    while good := [place for place, status in enumerate(statuses) if status == "ok"]:
-        prepared = encoder.prepare([texts[place] for place in good], prompt=prompt)
+    while good := [index for index, status in enumerate(statuses) if status == "ok"]:
+        prepared = encoder.prepare([texts[index] for index in good], prompt=prompt)
         try:
             vectors[good] = encoder.embed_prepared(prepared, on_progress=on_progress)
         except NonFiniteError as error:
             if not error.indices:
                 raise
-            for index in error.indices:
-                statuses[good[index]] = "failed"
+            for bad in error.indices:
+                statuses[good[bad]] = "failed"
         else:
             tally.notes.add(prepared.report, lambda index: f"line {rows[good[index]].line}")
             tally.note_cost(int(prepared.batch.lengths.sum()), encoder.padding_share(prepared))

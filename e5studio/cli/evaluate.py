@@ -1,4 +1,4 @@
-"""`e5studio evaluate`: what a model, a backend, a precision or a prompt is worth, in the field's measures."""
+"""`e5studio evaluate`: measures the quality of models, backends, precisions and prompts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TASK_PANEL = "Tasks"
 
 @dataclass(frozen=True)
 class _Prompting:
-    """How texts are introduced to an encoder, where that is not left to it."""
+    """Prompts that replace the encoder's own."""
 
     prompt_kind: PromptKind | None
     instruction: str | None
@@ -62,7 +62,7 @@ class _LeftOut:
 
 @dataclass(frozen=True)
 class _Tasks:
-    """What is evaluated on, as asked for."""
+    """The options that concern tasks."""
 
     split: str | None
     name: str | None
@@ -75,16 +75,16 @@ class _Tasks:
             raise typer.BadParameter(f"{self.delimiter!r} is not one character.", param_hint="--delimiter")
 
     def check_targets(self, targets: Sequence[str]) -> None:
-        """Refuse options that none of the targets, or more than one, could take."""
+        """Refuse options that fit none of the targets, or would apply to several."""
         tables = [target for target in targets if _is_table(Path(target))]
-        for option, given in (("--columns", self.columns), ("--delimiter", self.delimiter)):
-            if given is not None and not tables:
+        for option, value in (("--columns", self.columns), ("--delimiter", self.delimiter)):
+            if value is not None and not tables:
                 raise typer.BadParameter(
                     "It is for tables of pairs (.csv, .tsv), and there is none.", param_hint=option
                 )
         if self.name is not None and len(targets) > 1:
             raise typer.BadParameter(
-                "It names one task, and several are given. Evaluate them one by one.", param_hint="--task"
+                "It names one task, and several are value. Evaluate them one by one.", param_hint="--task"
             )
 
     def read(self, target: str) -> Any:
@@ -112,117 +112,133 @@ def _choices(literal: Any) -> str:
     return f"[{'|'.join(get_args(literal))}]"
 
 
-def _none_blank(given: list[str] | None) -> list[str] | None:
-    for each in given or []:
+def _none_blank(values: list[str] | None) -> list[str] | None:
+    for each in values or []:
         not_blank(each)
-    return given
+    return values
 
 
 def _one_of(literal: Any) -> Callable[[list[str] | None], list[str] | None]:
     """Typer checks a single choice by its type, but not a list of them."""
 
-    def checked(given: list[str] | None) -> list[str] | None:
-        for each in given or []:
+    def checked(values: list[str] | None) -> list[str] | None:
+        for each in values or []:
             if each not in get_args(literal):
                 raise typer.BadParameter(f"{each!r} is not one of {', '.join(map(repr, get_args(literal)))}.")
-        return given
+        return values
 
     return checked
 
 
+TargetsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="TASK...",
+        help="A folder in BEIR's form, a .csv or .tsv of pairs with scores, or the name of a task of mteb.",
+    ),
+]
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        callback=_none_blank,
+        help="A model of `e5studio models`, another Hub id, or a local folder. [env var: E5STUDIO_MODEL]",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+BackendsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=_choices(BackendName),
+        callback=_one_of(BackendName),
+        help="What computes.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+DTypesOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar=_choices(DType), callback=_one_of(DType), help="Precision.", rich_help_panel=_MODEL_PANEL),
+]
+PromptKindsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar=_choices(PromptKind),
+        callback=_one_of(PromptKind),
+        help="Prompts, in place of those that the model was trained with; 'none' measures it without.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+InstructionsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--instruction",
+        "-i",
+        callback=_none_blank,
+        help="The task in one sentence, for instruct models; the authors' own for the task if left out.",
+        rich_help_panel=_MODEL_PANEL,
+    ),
+]
+ProtocolOption = Annotated[
+    Protocol,
+    typer.Option(
+        help="Whose rules choose the prompts: the authors' (the query prompt on every text of a symmetric task) or "
+        "mteb's (none there)."
+    ),
+]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Set published figures beside it; exit code 4 where a run disagrees.")
+]
+CacheOption = Annotated[
+    Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
+]
+MtebJsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: results in mteb's form.")]
+SplitOption = Annotated[
+    str | None, typer.Option(help="Split of the data; test if left out.", rich_help_panel=_TASK_PANEL)
+]
+TaskNameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--task",
+        help="Which task of mteb a folder or table holds, if its name doesn't say.",
+        rich_help_panel=_TASK_PANEL,
+    ),
+]
+CutOffsOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--k",
+        min=1,
+        max=MAX_CUT_OFF,
+        help="Cut-off of retrieval metrics, where texts are read here and not by mteb; may be repeated.",
+        rich_help_panel=_TASK_PANEL,
+    ),
+]
+ColumnsOption = Annotated[
+    tuple[str, str, str] | None,
+    typer.Option(
+        metavar="FIRST SECOND SCORE",
+        help="Columns of a table, if not sentence1, sentence2, score.",
+        rich_help_panel=_TASK_PANEL,
+    ),
+]
+
+
 def evaluate(
-    targets: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="TASK...",
-            help="A folder in BEIR's form, a .csv or .tsv of pairs with scores, or the name of a task of mteb.",
-        ),
-    ],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            callback=_none_blank,
-            help="A model of `e5studio models`, another Hub id, or a local folder. [env var: E5STUDIO_MODEL]",
-            rich_help_panel=_MODEL_PANEL,
-        ),
-    ] = None,
-    backend: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar=_choices(BackendName),
-            callback=_one_of(BackendName),
-            help="What computes.",
-            rich_help_panel=_MODEL_PANEL,
-        ),
-    ] = None,
-    dtype: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_choices(DType), callback=_one_of(DType), help="Precision.", rich_help_panel=_MODEL_PANEL),
-    ] = None,
-    prompts: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar=_choices(PromptKind),
-            callback=_one_of(PromptKind),
-            help="Prompts, in place of those that the model was trained with; 'none' measures it without.",
-            rich_help_panel=_MODEL_PANEL,
-        ),
-    ] = None,
-    instruction: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--instruction",
-            "-i",
-            callback=_none_blank,
-            help="The task in one sentence, for instruct models; the authors' own for the task if left out.",
-            rich_help_panel=_MODEL_PANEL,
-        ),
-    ] = None,
-    protocol: Annotated[
-        Protocol,
-        typer.Option(
-            help="Whose rules choose the prompts: the authors' (the query prompt on every text of a symmetric task) or "
-            "mteb's (none there)."
-        ),
-    ] = "authors",
-    check: Annotated[
-        bool, typer.Option("--check", help="Set published figures beside it; exit code 4 where a run disagrees.")
-    ] = False,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: results in mteb's form.")] = False,
-    split: Annotated[
-        str | None, typer.Option(help="Split of the data; test if left out.", rich_help_panel=_TASK_PANEL)
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            help="Which task of mteb a folder or table holds, if its name doesn't say.",
-            rich_help_panel=_TASK_PANEL,
-        ),
-    ] = None,
-    cut_offs: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--k",
-            min=1,
-            max=MAX_CUT_OFF,
-            help="Cut-off of retrieval metrics, where texts are read here and not by mteb; may be repeated.",
-            rich_help_panel=_TASK_PANEL,
-        ),
-    ] = None,
-    columns: Annotated[
-        tuple[str, str, str] | None,
-        typer.Option(
-            metavar="FIRST SECOND SCORE",
-            help="Columns of a table, if not sentence1, sentence2, score.",
-            rich_help_panel=_TASK_PANEL,
-        ),
-    ] = None,
+    targets: TargetsArgument,
+    model: ModelsOption = None,
+    backend: BackendsOption = None,
+    dtype: DTypesOption = None,
+    prompts: PromptKindsOption = None,
+    instruction: InstructionsOption = None,
+    protocol: ProtocolOption = "authors",
+    check: CheckOption = False,
+    cache: CacheOption = None,
+    as_json: MtebJsonOption = False,
+    split: SplitOption = None,
+    name: TaskNameOption = None,
+    cut_offs: CutOffsOption = None,
+    columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     delimiter: DelimiterOption = None,
     prompt_kind: PromptKindOption = None,
@@ -267,7 +283,7 @@ def evaluate(
 def _settings(
     options: Sequence[ModelOptions], kinds: Sequence[str] | None, instructions: Sequence[str] | None
 ) -> dict[ModelOptions, list[_Prompting]]:
-    """For each encoder the ways of introducing texts that are asked for; instructions only where they are taken."""
+    """For each encoder its prompt settings; instructions only for models that take them."""
     settings: dict[ModelOptions, list[_Prompting]] = {}
     for each in options:
         ways = [
@@ -282,7 +298,7 @@ def _settings(
 
 
 def _check_prompts(settings: dict[ModelOptions, list[_Prompting]], tasks: Sequence[Any], protocol: Protocol) -> None:
-    """Find out before anything is loaded whether the prompts asked for go together."""
+    """Refuse contradicting prompts before any model is loaded."""
     for (options, ways), task in product(settings.items(), tasks):
         for way in ways:
             kind = way.prompt_kind or known_prompt_kind(options)
@@ -302,7 +318,7 @@ def _evaluate_all(
     cache: VectorCache,
     k_values: Sequence[int],
 ) -> tuple[list[list[Evaluation]], list[_LeftOut]]:
-    """The evaluations of each task, and what could not be evaluated: one setting doesn't stop the others.
+    """The evaluations of each task, and the settings that failed: one failure does not stop the others.
 
     Raises:
         E5StudioError: Nothing could be evaluated; the first reason.
@@ -317,9 +333,9 @@ def _evaluate_all(
             errors.append((setting, error))
             continue
         with encoder:
-            for (place, task), way in product(enumerate(tasks), ways):
+            for (index, task), way in product(enumerate(tasks), ways):
                 try:
-                    groups[place].append(_evaluate_one(encoder, task, way, protocol, cache, k_values))
+                    groups[index].append(_evaluate_one(encoder, task, way, protocol, cache, k_values))
                 except E5StudioError as error:
                     errors.append((f"{setting}, {way.prompt_kind or 'its own'} prompts", error))
     if errors and not any(groups):
@@ -331,18 +347,18 @@ def _evaluate_all(
 
 
 def _without_copies(group: Sequence[Evaluation]) -> list[Evaluation]:
-    """Each setting once: "auto" is one of the others."""
-    kept: dict[Any, Evaluation] = {}
+    """Each setting once: "auto" may equal another setting."""
+    unique: dict[Any, Evaluation] = {}
     for each in group:
-        kept.setdefault((each.spec, each.prompts), each)
-    return list(kept.values())
+        unique.setdefault((each.spec, each.prompts), each)
+    return list(unique.values())
 
 
 def _evaluate_one(
     encoder: E5Encoder, task: Any, way: _Prompting, protocol: Protocol, cache: VectorCache, k_values: Sequence[int]
 ) -> Evaluation:
     if not isinstance(task, RetrievalTask | StsTask):
-        found = evaluation.evaluate_with_mteb(
+        result = evaluation.evaluate_with_mteb(
             encoder,
             task,
             protocol=protocol,
@@ -353,7 +369,7 @@ def _evaluate_one(
     else:
         n_texts = 2 * len(task.first) if isinstance(task, StsTask) else len(task.queries) + len(task.document_ids)
         with progress_bar(n_texts) as show:
-            found = evaluation.evaluate(
+            result = evaluation.evaluate(
                 encoder,
                 task,
                 protocol=protocol,
@@ -363,22 +379,22 @@ def _evaluate_one(
                 k_values=k_values,
                 on_progress=lambda done, _: show(done),
             )
-    _say_work(found)
-    return found
+    _say_work(result)
+    return result
 
 
-def _say_work(found: Evaluation) -> None:
-    work, spec = found.work, found.spec
+def _say_work(result: Evaluation) -> None:
+    work, spec = result.work, result.spec
     stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in work.seconds.items())
     say(
-        f"{found.task}, {spec.model}, {spec.backend} in {spec.dtype}: {work.n_texts:,} texts, {work.n_tokens:,} "
+        f"{result.task}, {spec.model}, {spec.backend} in {spec.dtype}: {work.n_texts:,} texts, {work.n_tokens:,} "
         f"tokens in {work.total_seconds:.1f} s ({stages})."
     )
     if work.n_truncated:
         say(f"{work.n_truncated:,} texts are longer than the {spec.max_tokens} tokens read; their ends were left out.")
-    if found.prompts.instruction_source == "card":
+    if result.prompts.instruction_source == "card":
         say(
-            f"Warning: the authors name no instruction for {found.task!r}, so the model card's web search was used: "
-            f"{found.prompts.query.instruction!r}. Give your own with --instruction, or the task's name with --task.",
+            f"Warning: the authors name no instruction for {result.task!r}, so the model card's web search was used: "
+            f"{result.prompts.query.instruction!r}. Give your own with --instruction, or the task's name with --task.",
             style="yellow",
         )

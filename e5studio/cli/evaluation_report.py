@@ -40,7 +40,7 @@ _RULES: dict[Protocol, str] = {
 
 
 def results_as_json(groups: Sequence[Sequence[Evaluation]]) -> dict[str, Any]:
-    """All results in mteb's form, task by task, and each against the first of its task by their places."""
+    """All results in mteb's format, by task, and the tests against the first of each task, by index."""
     comparisons, n_before = [], 0
     for group in groups:
         comparisons += [
@@ -51,14 +51,14 @@ def results_as_json(groups: Sequence[Sequence[Evaluation]]) -> dict[str, Any]:
     return {"results": [as_mteb_result(each) for group in groups for each in group], "comparisons": comparisons}
 
 
-def disagrees(found: Evaluation) -> bool:
-    """Whether figures to compare with are published, and the run agrees with none of them."""
-    verdicts = [each.agrees for each in published_checks(found) if each.agrees is not None]
+def disagrees(evaluation: Evaluation) -> bool:
+    """Whether there are comparable published scores, and the run agrees with none of them."""
+    verdicts = [each.agrees for each in published_checks(evaluation) if each.agrees is not None]
     return bool(verdicts) and not any(verdicts)
 
 
 def print_results(task: Any, group: Sequence[Evaluation], is_checked: bool) -> None:
-    """Print the evaluations of one task: scores, paired tests, and what is published where that is asked for."""
+    """Print the evaluations of one task: scores, paired tests, and published scores if `is_checked`."""
     if not group:
         return
     print_line(_heading(task, group[0]), style="bold")
@@ -66,7 +66,7 @@ def print_results(task: Any, group: Sequence[Evaluation], is_checked: bool) -> N
     columns: list[tuple[str, Align]] = [
         ("", "right"),
         ("model", "left"),
-        ("back end", "left"),
+        ("backend", "left"),
         ("precision", "left"),
         (_metric(shown[0]), "right"),
         ("95 % interval", "left"),
@@ -82,7 +82,7 @@ def print_results(task: Any, group: Sequence[Evaluation], is_checked: bool) -> N
 
 
 def _shown(group: Sequence[Evaluation]) -> list[str]:
-    """The main score, then what tables usually hold, or at other cut-offs nDCG at each and the rest at the largest."""
+    """The main score, then the usual metrics; without these, nDCG at each cut-off and the others at the largest."""
     there = [name for name in group[0].scores if all(name in each.scores for each in group)]
     usual = [name for name in _SHOWN if name in there]
     if not usual:
@@ -92,27 +92,27 @@ def _shown(group: Sequence[Evaluation]) -> list[str]:
     return list(dict.fromkeys([group[0].metric, *usual]))[:_MOST_SHOWN]
 
 
-def _heading(task: Any, found: Evaluation) -> str:
+def _heading(task: Any, evaluation: Evaluation) -> str:
     sizes = ""
     if isinstance(task, RetrievalTask):
         others = f" ({task.n_unjudged:,} without a relevant document left out)" if task.n_unjudged else ""
-        empty = f" ({found.work.n_empty:,} empty)" if found.work.n_empty else ""
+        empty = f" ({evaluation.work.n_empty:,} empty)" if evaluation.work.n_empty else ""
         sizes = f": {len(task.queries):,} queries{others}, {len(task.document_ids):,} documents{empty}"
     if isinstance(task, StsTask):
         sizes = f": {len(task.first):,} pairs"
-    return f"{found.task}, {found.split}{sizes}. Prompts {_RULES[found.prompts.protocol]}."
+    return f"{evaluation.task}, {evaluation.split}{sizes}. Prompts {_RULES[evaluation.prompts.protocol]}."
 
 
-def _row(number: int, found: Evaluation, shown: Sequence[str]) -> list[str]:
+def _row(number: int, evaluation: Evaluation, shown: Sequence[str]) -> list[str]:
     return [
         str(number),
-        found.spec.model.rsplit("/", 1)[-1],
-        found.spec.backend,
-        found.spec.dtype,
-        f"{found.main_score:.4f}",
-        _range(interval(found)),
-        *(f"{found.scores[name]:.4f}" for name in shown[1:]),
-        _prompts(found.prompts),
+        evaluation.spec.model.rsplit("/", 1)[-1],
+        evaluation.spec.backend,
+        evaluation.spec.dtype,
+        f"{evaluation.main_score:.4f}",
+        _range(interval(evaluation)),
+        *(f"{evaluation.scores[name]:.4f}" for name in shown[1:]),
+        _prompts(evaluation.prompts),
     ]
 
 
@@ -126,10 +126,10 @@ def _prompts(prompts: TaskPrompts) -> str:
 
 def _print_instructions(group: Sequence[Evaluation]) -> None:
     """Instructions are sentences, and would not fit into the table."""
-    for number, found in enumerate(group, 1):
-        if found.prompts.query.instruction:
-            source = _SOURCES[found.prompts.instruction_source]
-            typer.echo(f"Row {number}, instruction ({source}): {printable(found.prompts.query.instruction)}")
+    for number, evaluation in enumerate(group, 1):
+        if evaluation.prompts.query.instruction:
+            source = _SOURCES[evaluation.prompts.instruction_source]
+            typer.echo(f"Row {number}, instruction ({source}): {printable(evaluation.prompts.query.instruction)}")
 
 
 def _print_tests(group: Sequence[Evaluation]) -> None:
@@ -152,8 +152,8 @@ def _print_tests(group: Sequence[Evaluation]) -> None:
 
 def _print_checks(group: Sequence[Evaluation]) -> None:
     rows = []
-    for number, found in enumerate(group, 1):
-        for each in published_checks(found):
+    for number, evaluation in enumerate(group, 1):
+        for each in published_checks(evaluation):
             score = each.published
             verdict = each.obstacle or ("agrees" if each.agrees else "differs")
             difference = "" if each.difference is None else f"{each.difference:+.4f}"
@@ -179,7 +179,7 @@ def _metric(name: str) -> str:
     return f"{_METRIC_NAMES.get(kind, kind)}{'@' if k else ''}{k}"
 
 
-def _range(found: Interval | None, *, signed: bool = False) -> str:
-    if found is None:
+def _range(ends: Interval | None, *, signed: bool = False) -> str:
+    if ends is None:
         return ""
-    return f"{found.low:+.4f} to {found.high:+.4f}" if signed else f"{found.low:.4f} to {found.high:.4f}"
+    return f"{ends.low:+.4f} to {ends.high:+.4f}" if signed else f"{ends.low:.4f} to {ends.high:.4f}"

@@ -1,4 +1,4 @@
-"""`e5studio models`: the table of models, and of what computes them on this machine."""
+"""`e5studio models`: lists the models, and the backends on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _PROMPT_WORDS: dict[PromptKind, str] = {
 
 def models(
     backends: Annotated[
-        bool, typer.Option("--backends", help="List what computes here, in which precisions, and why not.")
+        bool,
+        typer.Option("--backends", help="List the backends and precisions of this machine, and why not."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -74,7 +75,7 @@ def _list_backends(statuses: list[BackendStatus], as_json: bool) -> None:
 
 
 def _reasons(status: BackendStatus) -> dict[str, list[str]]:
-    """The precisions that are not to be had, by reason."""
+    """The unavailable precisions, by reason."""
     reasons: dict[str, list[str]] = {}
     for dtype, reason in status.refused.items():
         if reason:

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from e5studio.backends import FloatArray
 from e5studio.cli.options import (
     BackendOption,
     ColumnOption,
@@ -33,6 +32,7 @@ from e5studio.cli.options import (
 from e5studio.cli.terminal import Align, print_json, print_line, print_table
 from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder
+from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
 
 _QUERIES_PER_TABLE = 8
@@ -40,7 +40,7 @@ _QUERIES_PER_TABLE = 8
 
 @dataclass(frozen=True)
 class _Scored:
-    """Scores with all that a reader needs beside them."""
+    """Scores with their texts and reports."""
 
     encoder: E5Encoder
     queries: Sequence[str]
@@ -56,7 +56,7 @@ class _Scored:
         scores = self.scores.copy()
         if self.is_self:
             np.fill_diagonal(scores, -np.inf)
-        return [int(place) for place in scores.argmax(axis=1)]
+        return [int(column) for column in scores.argmax(axis=1)]
 
 
 def score(
@@ -146,15 +146,15 @@ def _print_tables(scored: _Scored) -> None:
     letter, heading = ("Q", "text") if scored.is_self else ("P", "passage")
     for first in range(0, len(scored.queries), _QUERIES_PER_TABLE):
         shown = range(first, min(first + _QUERIES_PER_TABLE, len(scored.queries)))
-        for place in shown:
-            print_line(f"Q{place + 1}  {scored.queries[place]}")
+        for query in shown:
+            print_line(f"Q{query + 1}  {scored.queries[query]}")
         print_line("")
         rows = [
-            [f"{letter}{row + 1}", *(_cell(scored.scores[place, row], best[place] == row) for place in shown), text]
+            [f"{letter}{row + 1}", *(_cell(scored.scores[query, row], best[query] == row) for query in shown), text]
             for row, text in enumerate(scored.passages)
         ]
-        stand_out = [(row, place - first + 1) for place in shown if (row := best[place]) is not None]
-        headings: list[tuple[str, Align]] = [(f"Q{place + 1}  ", "right") for place in shown]
+        stand_out = [(row, query - first + 1) for query in shown if (row := best[query]) is not None]
+        headings: list[tuple[str, Align]] = [(f"Q{query + 1}  ", "right") for query in shown]
         print_table([("", "right"), *headings, (heading, "left")], rows, bold=stand_out)
         print_line("")
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
-from e5studio.backends import FloatArray
 from e5studio.cli.options import (
     ColumnOption,
     DelimiterOption,
@@ -27,13 +26,13 @@ from e5studio.errors import FileFormatError, PromptError, UnknownModelError
 from e5studio.files import VectorFile, VectorManifest, read_vectors
 from e5studio.models import get_model_meta
 from e5studio.prompts import Prompt
-from e5studio.similarity import semantic_search
+from e5studio.similarity import FloatArray, semantic_search
 
 _LOCAL_REVISION = "sha256:"
 
 
-class _Found(NamedTuple):
-    """One text found: cosine x 100, its row in the file, and the text where the file has it."""
+class _Result(NamedTuple):
+    """One result: cosine x 100, its row in the file, and the text if the file has it."""
 
     score: float
     row: int
@@ -66,28 +65,28 @@ def search(
     texts = TextOptions(column, encoding, delimiter).gather(query, queries, "queries")
     if not texts:
         raise typer.BadParameter("Give at least one query, or a file with --queries.", param_hint="QUERY")
-    found = read_vectors(vectors)
-    _refuse_other_model(found, model)
-    with _encoder_of(found.manifest, model, device, local_files_only) as encoder:
-        found.check_made_by(encoder.spec)
-        chosen = _query_prompt(encoder, found.manifest, instruction, prompt)
-        results = _search(found, encoder.encode(texts, prompt=chosen), top_k)
+    vector_file = read_vectors(vectors)
+    _refuse_other_model(vector_file, model)
+    with _encoder_of(vector_file.manifest, model, device, local_files_only) as encoder:
+        vector_file.check_made_by(encoder.spec)
+        chosen = _query_prompt(encoder, vector_file.manifest, instruction, prompt)
+        results = _search(vector_file, encoder.encode(texts, prompt=chosen), top_k)
     if as_json:
-        print_json(_as_json(found, chosen, texts, results))
+        print_json(_as_json(vector_file, chosen, texts, results))
     else:
-        _print_tables(found, texts, results)
+        _print_tables(vector_file, texts, results)
 
 
-def _refuse_other_model(found: VectorFile, model: str | None) -> None:
-    """Refuse a model of the table that did not make the vectors before it is loaded, or even downloaded."""
+def _refuse_other_model(vector_file: VectorFile, model: str | None) -> None:
+    """Refuse another model of the table before it is loaded or downloaded."""
     try:
         meta = get_model_meta(model) if model is not None else None
     except UnknownModelError:
         return
-    if meta is not None and meta.name != found.manifest.spec.model:
-        found.check_made_by(
+    if meta is not None and meta.name != vector_file.manifest.spec.model:
+        vector_file.check_made_by(
             replace(
-                found.manifest.spec,
+                vector_file.manifest.spec,
                 model=meta.name,
                 prompt_kind=meta.prompt_kind,
                 pooling=meta.pooling,
@@ -97,7 +96,7 @@ def _refuse_other_model(found: VectorFile, model: str | None) -> None:
 
 
 def _encoder_of(manifest: VectorManifest, model: str | None, device: str, local_files_only: bool) -> E5Encoder:
-    """The encoder that made the vectors, as far as its files can be found."""
+    """The encoder that made the vectors."""
     spec = manifest.spec
     is_local = spec.revision.startswith(_LOCAL_REVISION)
     if is_local and model is None:
@@ -126,26 +125,30 @@ def _query_prompt(encoder: E5Encoder, manifest: VectorManifest, instruction: str
             f"The vectors were made with the explicit prompt {manifest.prompt!r}, not in a role. "
             "Say what goes in front of the queries: --prompt TEXT ('' for nothing)."
         )
-    # Texts that were encoded like queries (symmetric use) carry a task, and queries must carry the same.
+    # Texts that were encoded like queries (symmetric use) have an instruction, and queries need the same.
     return encoder.resolve_prompt("query", instruction=instruction or manifest.instruction)
 
 
-def _search(found: VectorFile, query_vectors: FloatArray, top_k: int) -> list[list[_Found]]:
-    """What is nearest to each query; rows without a vector are never found."""
-    present = np.flatnonzero(~np.isnan(found.vectors[:, 0]))
-    is_whole = len(present) == len(found.vectors)
-    hits = semantic_search(query_vectors, found.vectors if is_whole else found.vectors[present], top_k=top_k)
+def _search(vector_file: VectorFile, query_vectors: FloatArray, top_k: int) -> list[list[_Result]]:
+    """The nearest rows to each query; rows without a vector are ignored."""
+    present = np.flatnonzero(~np.isnan(vector_file.vectors[:, 0]))
+    is_whole = len(present) == len(vector_file.vectors)
+    hits = semantic_search(
+        query_vectors, vector_file.vectors if is_whole else vector_file.vectors[present], top_k=top_k
+    )
     rows = [int(present[hit.corpus_id]) for of_query in hits for hit in of_query]
-    texts = iter(zip(rows, found.texts(rows), strict=True))
-    return [[_Found(hit.score * 100, *next(texts)) for hit in of_query] for of_query in hits]
+    texts = iter(zip(rows, vector_file.texts(rows), strict=True))
+    return [[_Result(hit.score * 100, *next(texts)) for hit in of_query] for of_query in hits]
 
 
-def _as_json(found: VectorFile, prompt: Prompt, queries: list[str], results: list[list[_Found]]) -> dict[str, Any]:
+def _as_json(
+    vector_file: VectorFile, prompt: Prompt, queries: list[str], results: list[list[_Result]]
+) -> dict[str, Any]:
     return {
-        "vectors": str(found.path),
-        "source": found.manifest.source,
-        "encoder": asdict(found.manifest.spec),
-        "fingerprint": found.manifest.spec.fingerprint,
+        "vectors": str(vector_file.path),
+        "source": vector_file.manifest.source,
+        "encoder": asdict(vector_file.manifest.spec),
+        "fingerprint": vector_file.manifest.spec.fingerprint,
         "prompt": prompt.text,
         "results": [
             {
@@ -157,10 +160,10 @@ def _as_json(found: VectorFile, prompt: Prompt, queries: list[str], results: lis
     }
 
 
-def _print_tables(found: VectorFile, queries: list[str], results: list[list[_Found]]) -> None:
+def _print_tables(vector_file: VectorFile, queries: list[str], results: list[list[_Result]]) -> None:
     for query, of_query in zip(queries, results, strict=True):
         rows = [
-            [str(rank), f"{hit.score:.2f}", str(hit.row), hit.text or f"row {hit.row} of {found.manifest.source}"]
+            [str(rank), f"{hit.score:.2f}", str(hit.row), hit.text or f"row {hit.row} of {vector_file.manifest.source}"]
             for rank, hit in enumerate(of_query, 1)
         ]
         print_line(query, style="bold")

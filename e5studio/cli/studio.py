@@ -1,4 +1,4 @@
-"""`e5studio studio`: starts the page in a browser's reach."""
+"""`e5studio studio`: starts the Studio."""
 
 from __future__ import annotations
 

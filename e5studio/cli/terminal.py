@@ -1,4 +1,4 @@
-"""What a terminal is shown: safe text, tables on stdout, sentences on stderr, never a traceback."""
+"""Terminal output: safe text, tables on stdout, sentences on stderr, no tracebacks."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class PlainCommand(TyperCommand):
     """A command whose errors and warnings are sentences on stderr."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; errors meant for a person end it with exit code 1."""
+        """Run the command; an E5StudioError ends it with exit code 1."""
         with _warnings_as_sentences(), _errors_as_sentences():
             return super().invoke(ctx)
 
 
 def set_up_streams() -> None:
-    """Let text that the terminal's encoding lacks be shown escaped instead of ending the program."""
+    """Escape characters that the terminal's encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -72,7 +72,7 @@ def print_line(text: str, *, style: str = "") -> None:
 def print_table(
     columns: Sequence[tuple[str, Align]], rows: Sequence[Sequence[str]], *, bold: Collection[tuple[int, int]] = ()
 ) -> None:
-    """Print a table on stdout; the last column takes what width is left and is cut to it.
+    """Print a table on stdout; the last column is cut to the remaining width.
 
     Args:
         columns: Heading and alignment of each.
@@ -82,22 +82,22 @@ def print_table(
     console = _console(sys.stdout)
     headings = [heading for heading, _ in columns]
     cells = [[Text(printable(cell)) for cell in row] for row in (headings, *rows)]
-    widths = [max(line[place].cell_len for line in cells) for place in range(len(columns))]
+    widths = [max(line[column].cell_len for line in cells) for column in range(len(columns))]
     room = console.width - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)
     widths[-1] = min(widths[-1], max(room, _NARROWEST_TEXT))
     for number, line in enumerate(cells, -1):
-        for place, (cell, (_, align), width) in enumerate(zip(line, columns, widths, strict=True)):
+        for column, (cell, (_, align), width) in enumerate(zip(line, columns, widths, strict=True)):
             cell.truncate(width, overflow="ellipsis")
-            if place < len(widths) - 1:
+            if column < len(widths) - 1:
                 cell.align(align, width)
-            if number < 0 or (number, place) in bold:
+            if number < 0 or (number, column) in bold:
                 cell.stylize("bold")
         console.print(Text(_GAP).join(line), soft_wrap=True)
 
 
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr where that is a terminal; the function given is told how much is done."""
+    """A bar on stderr if that is a terminal; yields the function to call with the number done."""
     console = _console(sys.stderr)
     if not console.is_terminal:
         yield lambda _: None
@@ -160,7 +160,7 @@ def _errors_as_sentences() -> Iterator[None]:
 
 
 def in_options(error: E5StudioError) -> str:
-    """The message, with options of this program where the library names arguments in Python."""
+    """The message, with command-line options in place of Python arguments."""
     if isinstance(error, UnknownModelError):
         return (
             f"{error.fact} `e5studio models` lists the known ones; for one of your own give its folder or Hub id as "

@@ -1,7 +1,7 @@
-"""Quality in the field's measures: tasks, the rules for prompts, scores with intervals, what is published.
+"""Evaluation: tasks, the rules for prompts, scores with intervals, published scores.
 
-`read_beir` and `read_sts` give tasks, `evaluate` runs an encoder over one. `MtebEncoder` puts an
-encoder behind mteb's harness; it and what else needs mteb loads when it is first used.
+`read_beir` and `read_sts` return tasks, `evaluate` runs an encoder on one. `MtebEncoder` runs an
+encoder on mteb's harness; names that need mteb are imported on first use.
 """
 
 from __future__ import annotations

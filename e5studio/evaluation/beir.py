@@ -1,7 +1,7 @@
 """Reads a folder in BEIR's form: corpus.jsonl, queries.jsonl and qrels/SPLIT.tsv.
 
-Everything is checked before anything is embedded; what is wrong is named by file and line. The
-corpus is streamed: only its ids are held.
+Everything is checked before embedding starts; errors name file and line. The corpus is streamed:
+only its ids are held in memory.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def read_beir(
     queries = _read_queries(folder / QUERIES, encoding, digest)
     document_ids = _read_document_ids(folder / CORPUS, encoding, digest)
     judgements = _read_qrels(qrels, encoding, queries, folder, set(document_ids), digest)
-    relevant = {query: found for query, found in judgements.items() if any(score > 0 for score in found.values())}
+    relevant = {query: scores for query, scores in judgements.items() if any(score > 0 for score in scores.values())}
     if not relevant:
         raise FileFormatError(f"{qrels} calls no document relevant, so there is nothing to measure.")
     task = known_task(name or folder.resolve().name)
@@ -71,13 +71,13 @@ def read_beir(
 
 
 def _check_files(folder: Path) -> None:
-    wanted = f"{CORPUS}, {QUERIES} and {QRELS}/{_DEFAULT_SPLIT}.tsv"
+    contents = f"{CORPUS}, {QUERIES} and {QRELS}/{_DEFAULT_SPLIT}.tsv"
     if not folder.is_dir():
-        raise FileFormatError(f"There is no folder {folder}. A folder in BEIR's form holds {wanted}.")
+        raise FileFormatError(f"There is no folder {folder}. A folder in BEIR's form holds {contents}.")
     missing = [name for name in (CORPUS, QUERIES) if not (folder / name).is_file()]
     missing += [QRELS] if not (folder / QRELS).is_dir() else []
     if missing:
-        raise FileFormatError(f"{folder} has no {' and no '.join(missing)}. A folder in BEIR's form holds {wanted}.")
+        raise FileFormatError(f"{folder} has no {' and no '.join(missing)}. A folder in BEIR's form holds {contents}.")
 
 
 def _qrels_file(folder: Path, split: str | None) -> Path:
@@ -116,8 +116,8 @@ def _read_document_ids(path: Path, encoding: str | None, digest: TaskDigest) -> 
     for line, record in _objects(path, encoding):
         document = _id(path, line, record)
         _refuse_twice(path, line, document, lines)
-        found = _document(path, line, record)
-        digest.add(document, found.title, found.text)
+        content = _document(path, line, record)
+        digest.add(document, content.title, content.text)
     if not lines:
         raise FileFormatError(f"{path} holds no document.")
     return tuple(lines)
@@ -145,14 +145,14 @@ def _read_qrels(
     judgements: _Qrels = {}
     order = [0, 1, 2]
     records = csv_records(path, text_encoding(path, encoding), "\t", is_quoted=False)
-    for place, (line, cells) in enumerate(records):
+    for index, (line, cells) in enumerate(records):
         if len(cells) != 3:
             raise FileFormatError(
                 f"{path}, line {line}: {len(cells)} cells where three are due, separated by tabs: the query's id, the "
                 "document's id and a whole number."
             )
         stripped = [cell.strip() for cell in cells]
-        if place == 0 and _is_header(stripped, queries, documents):
+        if index == 0 and _is_header(stripped, queries, documents):
             order = _column_order(path, stripped)
             continue
         query, document, score = (stripped[column] for column in order)
@@ -167,12 +167,12 @@ def _read_qrels(
 
 
 def _is_header(cells: list[str], queries: dict[str, str], documents: set[str]) -> bool:
-    """Whether the first line names columns: neither a number nor an id of ours stands in it."""
+    """Whether the first line is a header: it contains neither a number nor a known id."""
     return not any(_whole_number(cell) is not None or cell in queries or cell in documents for cell in cells)
 
 
 def _column_order(path: Path, header: list[str]) -> list[int]:
-    """Where the query's id, the document's and the score stand, as far as the header says so."""
+    """Indices of the query's id, the document's id and the score, by the header if it names them."""
     if set(header) == set(_COLUMNS):
         return [header.index(name) for name in _COLUMNS]
     if set(header) & set(_COLUMNS):
@@ -205,29 +205,29 @@ def _objects(path: Path, encoding: str | None) -> Iterator[tuple[int, dict[str, 
 
 
 def _id(path: Path, line: int, record: dict[str, Any]) -> str:
-    found = record.get("_id")
-    if isinstance(found, int) and not isinstance(found, bool):
-        return str(found)
-    if not isinstance(found, str) or not found.strip():
+    value = record.get("_id")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value.strip():
         fields = ", ".join(map(repr, list(record)[:20])) or "none"
         raise FileFormatError(f"{path}, line {line} has no '_id' that is text; its fields: {fields}.")
-    if not is_usable_id(found):
-        raise FileFormatError(f"{path}, line {line}: the id {found!r} holds a zero byte or half of a character.")
-    return found.strip()
+    if not is_usable_id(value):
+        raise FileFormatError(f"{path}, line {line}: the id {value!r} holds a zero byte or half of a character.")
+    return value.strip()
 
 
 def _string(path: Path, line: int, record: dict[str, Any], field: str) -> str:
-    found = record.get(field)
-    if not isinstance(found, str):
-        what = "is missing" if field not in record else f"is not text but {type(found).__name__}"
+    value = record.get(field)
+    if not isinstance(value, str):
+        what = "is missing" if field not in record else f"is not text but {type(value).__name__}"
         raise FileFormatError(f"{path}, line {line}: {field!r} {what}.")
-    return found
+    return value
 
 
-def _refuse_twice(path: Path, line: int, found: str, lines: dict[str, int]) -> None:
-    first = lines.setdefault(found, line)
+def _refuse_twice(path: Path, line: int, name: str, lines: dict[str, int]) -> None:
+    first = lines.setdefault(name, line)
     if first != line:
-        raise FileFormatError(f"{path}, line {line}: the id {found!r} stands on line {first} already. Rename one.")
+        raise FileFormatError(f"{path}, line {line}: the id {name!r} stands on line {first} already. Rename one.")
 
 
 def _relevance(path: Path, line: int, score: str) -> int:

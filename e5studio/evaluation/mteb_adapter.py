@@ -1,7 +1,7 @@
-"""An E5Encoder as mteb wants its models, so that `mteb.evaluate(model, tasks)` works.
+"""An E5Encoder as a model of mteb, for `mteb.evaluate(model, tasks)`.
 
 The prompts follow the authors' rules, or mteb's own; `e5studio.evaluation.protocols` has both. mteb
-is the extra "eval" and is imported with this module, by nothing else in the package.
+is in the extra "eval"; only this module and mteb_run import it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, get_args
 
-from e5studio.backends import BackendName, DType, FloatArray
+from e5studio.backends import BackendName, DType
 from e5studio.cache import CachedEncoder, VectorCache
 from e5studio.encoder import E5Encoder
 from e5studio.errors import MissingDependencyError, PromptError
@@ -18,6 +18,7 @@ from e5studio.evaluation.protocols import Protocol, TaskPrompts, check_protocol,
 from e5studio.evaluation.run import Work, under_protocol
 from e5studio.models import PromptKind, is_in_table
 from e5studio.prompts import Prompt
+from e5studio.similarity import FloatArray
 
 try:
     from mteb.abstasks.abstask import get_abstask_prompt
@@ -40,16 +41,16 @@ class MtebEncoder(AbsEncoder):
     """An encoder behind mteb's EncoderProtocol.
 
     Args:
-        encoder: Embeds; it stays the caller's to close.
+        encoder: The encoder; the caller closes it.
         protocol: Whose rules choose the prompts.
-        prompt_kind: Treat the model as of this kind in place of its own: "none" measures it without prompts.
-        instruction: The task for every task, in place of each task's own.
-        cache: Where vectors are kept, but for those of classification, which are not normalised; nowhere if None.
+        prompt_kind: Use the prompts of this kind instead of the model's own: "none" measures it without prompts.
+        instruction: An instruction for all tasks, instead of each task's own.
+        cache: The vector cache; not used for classification, whose vectors are not normalised. None: no cache.
 
     Attributes:
-        mteb_model_meta: What mteb writes into its results; protocol, back end and precision are in its
+        mteb_model_meta: mteb's description of the model; protocol, backend and precision are in its
             `experiment_kwargs`, so that results of two settings never overwrite each other.
-        used: For each task run so far what was put in front of its texts.
+        used: The prompts of each task run so far.
         work: Texts and tokens embedded so far.
     """
 
@@ -90,8 +91,8 @@ class MtebEncoder(AbsEncoder):
         """Embed the texts of a task.
 
         Args:
-            inputs: Batches of texts; only their texts matter, for the encoder makes batches of its own.
-            task_metadata: Says which task, and so which prompts.
+            inputs: Batches of texts; the encoder makes its own batches of them.
+            task_metadata: The task, which determines the prompts.
             hf_split: Not used.
             hf_subset: Not used.
             prompt_type: Whether the texts are queries or documents, where the task has both.
@@ -114,7 +115,7 @@ class MtebEncoder(AbsEncoder):
         )
 
     def prompts_for(self, task_metadata: TaskMetadata, prompt_type: PromptType | None = None) -> TaskPrompts:
-        """What goes in front of the texts of a task."""
+        """The prompts of a task."""
         prompts = task_prompts(
             self._kind,
             name=task_metadata.name,
@@ -124,7 +125,7 @@ class MtebEncoder(AbsEncoder):
             instruction=self._instruction,
             mteb_instruction=lambda: mteb_instruction(task_metadata),
         )
-        if self.encoder.meta.prompt_kind == "none":  # no E5 model: its vectors are normalised for classification too
+        if self.encoder.meta.prompt_kind == "none":  # not an E5 model: always normalised
             prompts = replace(prompts, normalize=True)
         self.used[task_metadata.name] = prompts
         return prompts
@@ -167,7 +168,7 @@ def load_mteb_encoder(
 
 
 def model_meta(encoder: E5Encoder, protocol: Protocol, kind: PromptKind, instruction: str | None) -> ModelMeta:
-    """The encoder as mteb's results name it; what mteb's own list knows of the model is taken from there."""
+    """The description of the encoder for mteb, based on mteb's own entry of the model if there is one."""
     spec, meta = encoder.spec, encoder.meta
     # mteb hands them to the loader too.
     settings = {
@@ -208,7 +209,7 @@ def model_meta(encoder: E5Encoder, protocol: Protocol, kind: PromptKind, instruc
 
 
 def mteb_instruction(task_metadata: TaskMetadata) -> str:
-    """The task in mteb's words, as queries get it: the task's own prompt, else that of its kind."""
+    """The instruction of mteb for the queries of a task: the task's own prompt, else that of its kind."""
     prompt = task_metadata.prompt
     own = prompt if isinstance(prompt, str) else (prompt or {}).get("query")
     return str(own) if own else get_abstask_prompt(task_metadata.name)

@@ -1,4 +1,4 @@
-"""Runs a task on mteb's own harness, and takes from its predictions what intervals and tests need."""
+"""Runs a task on mteb's harness, and extracts the data for intervals and tests from its predictions."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def load_task(name: str, *, split: str | None = None) -> Any:
     """A task of mteb with its data.
 
     Args:
-        name: As mteb calls it.
-        split: The split to evaluate on; all that mteb evaluates on if None.
+        name: mteb's name.
+        split: The split to evaluate on; None: all of mteb's evaluation splits.
 
     Raises:
-        UnknownTaskError: mteb has no such task, or its data can be had neither here nor on the Hub.
+        UnknownTaskError: mteb has no such task, or its data are neither here nor on the Hub.
     """
     try:
         task = mteb.get_task(name, eval_splits=[split] if split else None)
@@ -71,12 +71,12 @@ def evaluate_with_mteb(
     """Evaluate on mteb's harness.
 
     Args:
-        encoder: Embeds.
+        encoder: The encoder.
         task: From `load_task`, or any other task of mteb.
         protocol: Whose rules choose the prompts.
         prompt_kind: As `MtebEncoder`.
         instruction: As `MtebEncoder`.
-        cache: Where vectors are kept; nowhere if None.
+        cache: The vector cache; None: no cache.
     """
     model = MtebEncoder(encoder, protocol=protocol, prompt_kind=prompt_kind, instruction=instruction, cache=cache)
     with tempfile.TemporaryDirectory(prefix="e5studio-") as folder, _no_bars_off_a_terminal():
@@ -124,16 +124,18 @@ def _predictions(folder: Path) -> dict[str, Any]:
 
 
 def _sample(task: Any, metric: str, split: str, predictions: dict[str, Any]) -> QueryScores | StsSample | None:
-    """What the main score is made of, where mteb keeps it: rankings, or cosines of pairs."""
+    """The data behind the main score, if mteb stores it: rankings, or cosines of pairs."""
     subset = next(iter(task.hf_subsets or ["default"]))
-    found = predictions.get(subset, {}).get(split)
-    if found is None:
+    prediction = predictions.get(subset, {}).get(split)
+    if prediction is None:
         return None
     if task.metadata.type == "STS" and metric == STS_METRIC:
         data = task.dataset[split] if split in task.dataset else task.dataset[subset][split]
-        return StsSample(np.array(found["cosine_scores"]), np.array(data["score"], np.float64))
+        return StsSample(np.array(prediction["cosine_scores"]), np.array(data["score"], np.float64))
     if task.metadata.type in _RETRIEVAL_TYPES and is_metric(metric) and not task.skip_first_result:
         if task.ignore_identical_ids:
-            found = {query: {doc: s for doc, s in ranked.items() if doc != query} for query, ranked in found.items()}
-        return query_scores(task.dataset[subset][split]["relevant_docs"], found, k_values=[cut_off(metric)])
+            prediction = {
+                query: {doc: s for doc, s in ranked.items() if doc != query} for query, ranked in prediction.items()
+            }
+        return query_scores(task.dataset[subset][split]["relevant_docs"], prediction, k_values=[cut_off(metric)])
     return None

@@ -1,4 +1,4 @@
-"""Which prompts a benchmark task gets. Two sets of rules are in use, and published tables mix them.
+"""The prompts of a benchmark task. Two sets of rules are in use, and published tables mix them.
 
 "authors": E5's own evaluation (microsoft/unilm, e5: mteb_beir_eval.py, mteb_except_retrieval_eval.py).
 Retrieval has a prompt for queries and one for documents; everything else is symmetric and has the
@@ -30,16 +30,16 @@ InstructionSource = Literal["given", "authors", "mteb", "card"]
 
 @dataclass(frozen=True)
 class TaskPrompts:
-    """What goes in front of the texts of one task, and how their vectors are taken.
+    """The prompts of one task, and how its texts are embedded.
 
     Attributes:
-        kind: How texts were introduced.
-        protocol: The rules followed.
-        query: Prompt of queries, and of all texts where a task has no roles.
+        kind: The kind of prompts.
+        protocol: The rules.
+        query: Prompt of queries, and of all texts of a symmetric task.
         document: Prompt of documents.
         normalize: Whether vectors are scaled to length 1.
-        reads_titles: Whether a document is its title and its text, or its text alone.
-        instruction_source: Where an instruct model's instruction comes from; None where there is none.
+        reads_titles: Whether a document's title is part of its text.
+        instruction_source: Where an instruct model's instruction comes from; None without an instruction.
     """
 
     kind: PromptKind
@@ -64,17 +64,16 @@ def task_prompts(
     """The prompts of a task under a protocol.
 
     Args:
-        kind: How the model wants its texts introduced.
+        kind: The prompts that the model was trained with.
         name: mteb's name of the task.
         task_type: mteb's type of it.
         protocol: The rules to follow.
-        has_roles: For "mteb": whether its texts are queries and documents; whether it is retrieval if None.
-        instruction: The task in the caller's words, for instruct models.
-        mteb_instruction: Gives mteb's own words; asked where the protocol or a task unknown to the authors wants
-            them.
+        has_roles: For "mteb": whether its texts are queries and documents; None: if it is retrieval.
+        instruction: The caller's instruction, for instruct models.
+        mteb_instruction: Returns mteb's instruction; called if the protocol is "mteb" or the authors have none.
 
     Raises:
-        PromptError: An instruction meets a model that takes none, or mteb's is wanted and not to be had.
+        PromptError: An instruction for a model that takes none, or mteb's instruction is needed and unknown.
     """
     check_protocol(protocol)
     words, source = _instruction(kind, name, task_type, protocol, instruction, mteb_instruction)
@@ -99,10 +98,10 @@ def task_prompts(
 
 
 def check_protocol(protocol: str) -> None:
-    """Refuse a name that is none of the protocols.
+    """Refuse an unknown protocol.
 
     Raises:
-        PromptError: It is none.
+        PromptError: It is unknown.
     """
     if protocol not in PROTOCOLS:
         raise PromptError(f"protocol={protocol!r} is unknown. It is one of {', '.join(map(repr, PROTOCOLS))}.")
@@ -113,11 +112,11 @@ def _instruction(
     name: str,
     task_type: str,
     protocol: Protocol,
-    given: str | None,
+    instruction: str | None,
     mteb_instruction: Callable[[], str] | None,
 ) -> tuple[str | None, InstructionSource | None]:
-    if given is not None or kind != "instruct":
-        return given, "given" if given is not None else None
+    if instruction is not None or kind != "instruct":
+        return instruction, "given" if instruction is not None else None
     authors = authors_instruction(name, task_type) if protocol == "authors" else None
     if authors is not None:
         return authors, "authors"

@@ -1,8 +1,8 @@
-"""What is published of the E5 family on mteb's tasks, and whether a run agrees with it.
+"""Published scores of the E5 family on mteb's tasks, and whether a run agrees with them.
 
-The figures stand in published.tsv beside this file, each with its source: the authors' model cards,
+The scores are in published.tsv beside this file, each with its source: the authors' model cards,
 mteb's public results (embeddings-benchmark/results) and the authors' README. Published tables mix
-two rules for prompts, so a run is held against figures made by its own rules; the column `rules` is
+two rules for prompts, so a run is compared with scores by its own rules; the column `rules` is
 "authors", "mteb", "both" (where the two agree) or "other" (neither: shown, never checked against).
 """
 
@@ -23,9 +23,9 @@ Rules = Literal["authors", "mteb", "both", "other"]
 _LOCAL_REVISION = "sha256:"
 
 TOLERANCE = 0.001
-"""How far apart two runs of one model may lie: mteb's results repository accepts as much for a task."""
+"""Accepted difference of two runs of one model, as in mteb's results repository."""
 
-# Queries or pairs of the tasks in the table, to tell the data of a figure from other data under its name.
+# Queries or pairs of the tasks in the table, to detect other data under the same name.
 _N_SAMPLES = {
     "ArguAna": 1406,
     "BIOSSES": 100,
@@ -39,7 +39,7 @@ _N_SAMPLES = {
 
 @dataclass(frozen=True)
 class PublishedScore:
-    """One published figure.
+    """One published score.
 
     Attributes:
         model: Hub id.
@@ -47,8 +47,8 @@ class PublishedScore:
         split: Its split.
         metric: mteb's name of the score.
         value: 0 to 1.
-        rules: Which prompts it was made with.
-        revision: Commit of the model, "" where the source names none.
+        rules: The rules for its prompts.
+        revision: Commit of the model, "" if the source names none.
         source: Where it is published.
     """
 
@@ -64,12 +64,12 @@ class PublishedScore:
 
 @dataclass(frozen=True)
 class Check:
-    """A run beside a published figure.
+    """A run compared with a published score.
 
     Attributes:
-        published: The figure.
-        difference: The run's score minus the published one; None where the two cannot be compared.
-        obstacle: Why they cannot, "" where they can.
+        published: The published score.
+        difference: The run's score minus the published one; None if they are not comparable.
+        obstacle: Why they are not comparable; "" if they are.
     """
 
     published: PublishedScore
@@ -78,13 +78,13 @@ class Check:
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the two are within `TOLERANCE`; None where they cannot be compared."""
+        """Whether the two are within `TOLERANCE`; None if they are not comparable."""
         return None if self.difference is None else abs(self.difference) <= TOLERANCE
 
 
 @functools.cache
 def published_scores() -> tuple[PublishedScore, ...]:
-    """All published figures that come with the package, model by model."""
+    """All published scores in the package, by model."""
     table = resources.files("e5studio.evaluation").joinpath("published.tsv").read_text(encoding="utf-8")
     return tuple(
         PublishedScore(**{**row, "value": float(row["value"])})  # type: ignore[arg-type]
@@ -93,20 +93,20 @@ def published_scores() -> tuple[PublishedScore, ...]:
 
 
 def check(evaluation: Evaluation) -> list[Check]:
-    """Hold a run against what is published of its model and task; [] where nothing is.
+    """Compare a run with the published scores of its model and task; [] if there are none.
 
-    Figures of other revisions of the model are left out (a local folder counts as the model that it is called
-    after). What was measured otherwise than the figure is shown with the obstacle and no difference: another metric,
-    other data, other rules, a length or prompts that are not the protocol's.
+    Scores of other revisions of the model are ignored (a local folder counts as the model of its name). A score
+    that is not comparable has an obstacle and no difference: another metric, other data, other rules, or a length
+    or prompts that are not the protocol's.
     """
     model, revision = _public_name(evaluation.spec.model), evaluation.spec.revision
-    found = [
+    published = [
         score
         for score in published_scores()
         if (score.model, score.task, score.split) == (model, evaluation.task, evaluation.split)
         and (score.revision in ("", revision) or revision.startswith(_LOCAL_REVISION))
     ]
-    return [_checked(evaluation, score) for score in found]
+    return [_checked(evaluation, score) for score in published]
 
 
 def _checked(evaluation: Evaluation, score: PublishedScore) -> Check:
@@ -137,5 +137,5 @@ def _usual_length(evaluation: Evaluation) -> int:
 
 
 def _public_name(model: str) -> str:
-    """The Hub id of a model that was read from a folder of its own name."""
+    """The Hub id of a model, also if it was read from a folder of that name."""
     return get_model_meta(model).name if is_in_table(model) else model

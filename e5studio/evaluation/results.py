@@ -1,7 +1,7 @@
-"""What to say of evaluations: intervals, paired tests against the first, mteb's form of result.
+"""Results of evaluations: intervals, paired tests against the first, mteb's format.
 
-`as_mteb_result` gives what mteb's `TaskResult` reads, with one more key, "e5studio", that holds
-what mteb has no place for: the encoder, the protocol, the prompts, intervals, and what it took.
+`as_mteb_result` returns the format of mteb's `TaskResult` with one more key, "e5studio": the
+encoder, the protocol, the prompts, intervals, and the cost.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from e5studio.analysis.significance import (
 from e5studio.evaluation.published import check
 from e5studio.evaluation.run import STS_METRIC, Evaluation, StsSample
 
-_UNDETERMINED = "und-Zyyy"  # ISO 639 and 15924 for a language and a script that nobody named
+_UNDETERMINED = "und-Zyyy"  # ISO 639 and 15924 codes for an unspecified language and script
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class PairedTest:
 
     Attributes:
         metric: The score compared.
-        first: Place of the baseline in the list of evaluations.
-        second: Place of the other.
+        first: Index of the baseline in the list of evaluations.
+        second: Index of the other evaluation.
         comparison: Difference, its interval, p value.
     """
 
@@ -45,22 +45,22 @@ class PairedTest:
 
 
 def interval(evaluation: Evaluation) -> Interval | None:
-    """Bootstrap interval of the main score; None where only figures are known, or too few queries or pairs."""
+    """Bootstrap interval of the main score; None if only scores are known, or for too few queries or pairs."""
     sample = evaluation.sample
     if isinstance(sample, QueryScores):
         return mean_interval(sample.values[evaluation.metric])
     if isinstance(sample, StsSample) and evaluation.metric == STS_METRIC:
-        return spearman_interval(sample.cosines, sample.wanted)
+        return spearman_interval(sample.cosines, sample.gold)
     return None
 
 
 def paired_tests(evaluations: Sequence[Evaluation]) -> list[PairedTest]:
-    """Each evaluation after the first against the first, where both are of the same queries or pairs."""
+    """Each evaluation after the first against the first, if both have the same queries or pairs."""
     tests = []
-    for place in range(1, len(evaluations)):
-        comparison = _compare(evaluations[0], evaluations[place])
+    for index in range(1, len(evaluations)):
+        comparison = _compare(evaluations[0], evaluations[index])
         if comparison is not None:
-            tests.append(PairedTest(evaluations[0].metric, 0, place, comparison))
+            tests.append(PairedTest(evaluations[0].metric, 0, index, comparison))
     return tests
 
 
@@ -70,8 +70,8 @@ def _compare(first: Evaluation, second: Evaluation) -> Comparison | None:
     a, b = first.sample, second.sample
     if isinstance(a, QueryScores) and isinstance(b, QueryScores) and a.query_ids == b.query_ids:
         return compare_means(a.values[first.metric], b.values[first.metric])
-    if isinstance(a, StsSample) and isinstance(b, StsSample) and np.array_equal(a.wanted, b.wanted):
-        return compare_spearman(a.cosines, b.cosines, a.wanted)
+    if isinstance(a, StsSample) and isinstance(b, StsSample) and np.array_equal(a.gold, b.gold):
+        return compare_spearman(a.cosines, b.cosines, a.gold)
     return None
 
 
@@ -94,7 +94,7 @@ def _in_mteb_form(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _beside_mteb(evaluation: Evaluation) -> dict[str, Any]:
-    prompts, found = evaluation.prompts, interval(evaluation)
+    prompts, main_interval = evaluation.prompts, interval(evaluation)
     return {
         "encoder": asdict(evaluation.spec),
         "fingerprint": evaluation.spec.fingerprint,
@@ -107,7 +107,7 @@ def _beside_mteb(evaluation: Evaluation) -> dict[str, Any]:
             "instruction_source": prompts.instruction_source,
         },
         "main_metric": evaluation.metric,
-        "interval": asdict(found) if found is not None else None,
+        "interval": asdict(main_interval) if main_interval is not None else None,
         "published": [
             {
                 **asdict(each.published),

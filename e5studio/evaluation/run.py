@@ -1,8 +1,8 @@
 """Runs an encoder over a task: embeds, searches or compares, and scores.
 
 Texts go through a vector cache: runs that share a folder, and settings of one run whose vectors fit
-into it (two instructions, whose documents are the same), compute them once. Memory is bounded by
-blocks: neither the texts nor the vectors of a corpus are ever held whole.
+into it (two instructions, whose documents are the same), compute them once. Memory is bounded:
+neither the texts nor the vectors of a corpus are ever held whole.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from e5studio.analysis.retrieval_metrics import (
     import_pytrec_eval,
     query_scores,
 )
-from e5studio.backends import FloatArray
 from e5studio.cache import CachedEncoder, VectorCache
 from e5studio.encoder import E5Encoder, PreparedTexts, Progress
 from e5studio.errors import FileFormatError
@@ -33,26 +32,26 @@ from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskProm
 from e5studio.evaluation.tasks import Document, RetrievalTask, StsTask
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt, join_title
-from e5studio.similarity import TopK, TopKSearch, pairwise_cos_sim
+from e5studio.similarity import FloatArray, TopK, TopKSearch, pairwise_cos_sim
 from e5studio.spec import EncoderSpec
 
 RETRIEVAL_METRIC, STS_METRIC = "ndcg_at_10", "cosine_spearman"
 
 MIN_DEPTH = 1000
-"""Rankings are at least so deep, whatever the cut-offs: trec_eval settles ties by id, ours are cut by place."""
+"""Rankings are at least so deep: trec_eval breaks ties by id, our rankings are cut by position."""
 
 _BLOCK_TEXTS = 8192
-_SEARCHED_BYTES = 1 << 27  # vectors searched at once: rescoring the best of many small blocks would take longer
+_SEARCHED_BYTES = 1 << 27  # vectors searched at a time: rescoring the best of many small blocks would take longer
 _BLOCK_QUERIES = 256  # rankings turned into dictionaries at once, for pytrec_eval
 
 
 @dataclass
 class Work:
-    """What an evaluation took.
+    """Cost of an evaluation.
 
     Attributes:
         n_texts: Texts embedded.
-        n_tokens: Tokens read of them, prompts and special tokens counted.
+        n_tokens: Tokens read, prompts and special tokens counted.
         n_truncated: Texts longer than the model reads.
         n_empty: Documents without a text.
         seconds: By stage: "tokenising", "embedding" (the model, or the cache), "searching", "scoring".
@@ -85,15 +84,15 @@ class Work:
 
 @dataclass(frozen=True)
 class StsSample:
-    """What a correlation is made of.
+    """The pairs behind a correlation.
 
     Attributes:
         cosines: Of each pair, float64 (n_pairs,).
-        wanted: People's scores of the same pairs.
+        gold: People's scores of the same pairs.
     """
 
     cosines: NDArray[np.float64]
-    wanted: NDArray[np.float64]
+    gold: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -103,14 +102,14 @@ class Evaluation:
     Attributes:
         task: Its name.
         split: Its split.
-        dataset_revision: Stands for the task's texts.
-        spec: The encoder, exactly.
-        prompts: What was put in front of texts.
+        dataset_revision: Identifies the task's texts.
+        spec: Identity of the encoder.
+        prompts: The prompts in front of the texts.
         metric: Name of the main score.
         scores: All scores by mteb's names, 0 to 1 (correlations -1 to 1).
-        sample: What intervals and tests are made of; None where mteb gives but the figures.
-        work: What it took.
-        mteb_result: mteb's own result, where mteb ran it.
+        sample: Data for intervals and tests; None if mteb gives only scores.
+        work: Its cost.
+        mteb_result: mteb's own result, if mteb ran it.
     """
 
     task: str
@@ -126,12 +125,12 @@ class Evaluation:
 
     @property
     def main_score(self) -> float:
-        """The score that the task is judged by."""
+        """The main score of the task."""
         return self.scores[self.metric]
 
     @property
     def n_samples(self) -> int | None:
-        """Queries or pairs that it was measured on; None where mteb gives but the figures."""
+        """Number of queries or pairs; None if mteb gives only scores."""
         if self.sample is None:
             return None
         return len(self.sample.cosines if isinstance(self.sample, StsSample) else self.sample.query_ids)
@@ -151,17 +150,17 @@ def evaluate(
     """Evaluate an encoder on a task, with the prompts that a protocol gives it.
 
     Args:
-        encoder: Embeds.
-        task: From `read_beir`, `read_sts`, or made by hand.
+        encoder: The encoder.
+        task: From `read_beir`, `read_sts`, or built by the caller.
         protocol: "authors" or "mteb"; see `e5studio.evaluation.protocols`.
-        prompt_kind: Introduce texts as to a model of this kind, in place of the encoder's own; "none" for no prompts.
+        prompt_kind: Use the prompts of this kind of model instead of the encoder's own; "none" for no prompts.
         instruction: The task in one sentence, for instruct models; the authors' own for the task if None.
-        cache: Where vectors are kept; in memory, for this call, if None.
+        cache: The vector cache; None: one in memory for this call.
         k_values: Cut-offs of retrieval metrics.
-        on_progress: Told of texts embedded.
+        on_progress: Called with the number of texts embedded and of all.
 
     Raises:
-        PromptError: The prompts asked for don't go together.
+        PromptError: The prompt arguments contradict each other.
     """
     prompts = prompts_of(task, prompt_kind or encoder.meta.prompt_kind, protocol, instruction)
     chosen = under_protocol(encoder, protocol)
@@ -173,15 +172,15 @@ def evaluate(
 def prompts_of(
     task: RetrievalTask | StsTask, kind: PromptKind, protocol: Protocol, instruction: str | None = None
 ) -> TaskPrompts:
-    """The prompts that `evaluate` gives a task on a model of this kind; errors as there."""
+    """The prompts of a task in `evaluate` with a model of this kind; errors as there."""
     task_type = "STS" if isinstance(task, StsTask) else "Retrieval"
     return task_prompts(kind, name=task.name, task_type=task_type, protocol=protocol, instruction=instruction)
 
 
 def under_protocol(encoder: E5Encoder, protocol: Protocol) -> E5Encoder:
-    """The encoder, reading no more tokens than the protocol lets it: the authors' evaluation reads 512.
+    """The encoder limited to the tokens of the protocol: the authors' evaluation reads 512.
 
-    An encoder that was given a length of its own keeps it.
+    A max_tokens that the caller set on the encoder is kept.
     """
     is_given = encoder.spec.max_tokens != encoder.meta.max_tokens
     is_too_long = protocol == "authors" and not is_given and encoder.spec.max_tokens > AUTHORS_MAX_TOKENS
@@ -203,12 +202,12 @@ def evaluate_retrieval(
         encoder: Embeds.
         task: Queries, documents, judgements.
         prompts: From `task_prompts`.
-        cache: Where vectors are kept; in memory, for this call, if None.
-        k_values: Cut-offs of the metrics. The main score is nDCG@10 where 10 is among them, else nDCG at the largest.
-        on_progress: Told of texts embedded.
+        cache: The vector cache; None: one in memory for this call.
+        k_values: Cut-offs of the metrics. The main score is nDCG@10 if 10 is among them, else nDCG at the largest.
+        on_progress: Called with the number of texts embedded and of all.
     """
     check_cut_offs(k_values)
-    import_pytrec_eval()  # what is missing should be missed before hours of work
+    import_pytrec_eval()  # fail before hours of work if it is missing
     run = _Run(encoder, prompts, cache, len(task.queries) + len(task.document_ids), on_progress)
     queries = run.embed(task.queries, prompts.query)
     sample = retrieval_scores(task, queries, run.document_blocks(task), k_values=k_values, work=run.work)
@@ -224,14 +223,14 @@ def retrieval_scores(
     k_values: Sequence[int] = K_VALUES,
     work: Work | None = None,
 ) -> QueryScores:
-    """What `evaluate_retrieval` makes of vectors: documents ranked for every query, and the rankings scored.
+    """The second half of `evaluate_retrieval`: rank the documents for every query and score the rankings.
 
     Args:
-        task: Whose vectors they are.
+        task: The task of these vectors.
         queries: A row for each query, in the task's order.
         documents: A row for each document, in the task's order, block by block.
         k_values: Cut-offs of the metrics.
-        work: Is told the seconds.
+        work: Records the seconds.
     """
     spent = work if work is not None else Work()
     depth = min(max(*k_values, MIN_DEPTH) + task.skips_own_id, len(task.document_ids))
@@ -242,7 +241,7 @@ def retrieval_scores(
     if search.n_seen != len(task.document_ids):
         raise FileFormatError(
             f"{task.source or task.name} held {len(task.document_ids):,} documents and now gives {search.n_seen:,}: it "
-            "changed while it was read. Start again when nobody writes to it."
+            "changed while it was read. Start again."
         )
     with spent.timed("scoring"):
         return _score(task, search.best, k_values)
@@ -257,7 +256,7 @@ def evaluate_sts(
     on_progress: Progress | None = None,
 ) -> Evaluation:
     """Correlate cosines of pairs with people's scores. Arguments as `evaluate_retrieval`."""
-    scipy_stats()  # what is missing should be missed before hours of work
+    scipy_stats()  # fail before hours of work if it is missing
     run = _Run(encoder, prompts, cache, 2 * len(task.first), on_progress)
     first, second = run.embed(task.first, prompts.query), run.embed(task.second, prompts.document)
     with run.work.timed("scoring"):
@@ -267,12 +266,12 @@ def evaluate_sts(
 
 
 def document_text(document: Document, prompts: TaskPrompts) -> str:
-    """What is read of a document: `(title + " " + text).strip()`, or its text alone where the protocol says so."""
+    """The text of a document: `(title + " " + text).strip()`, or without the title if the protocol says so."""
     return join_title(document.title, document.text).strip() if prompts.reads_titles else document.text
 
 
 class _Run:
-    """Embeds the texts of one evaluation and keeps count."""
+    """Embeds the texts of one evaluation and counts the work."""
 
     def __init__(
         self,
@@ -290,7 +289,7 @@ class _Run:
         self.work = Work()
 
     def embed(self, texts: Sequence[str], prompt: Prompt) -> FloatArray:
-        """Vectors of some texts, empty ones among them."""
+        """Vectors of some texts, which may be empty."""
         with self.work.timed("tokenising"):
             prepared = self._encoder.encoder.prepare(texts, prompt=prompt, allow_empty=True)
         with self.work.timed("embedding"):
@@ -312,7 +311,7 @@ class _Run:
         scores: dict[str, float],
         sample: QueryScores | StsSample,
     ) -> Evaluation:
-        """The evaluation, now that its figures are there."""
+        """The finished evaluation."""
         self.work.total_seconds = time.perf_counter() - self._start
         return Evaluation(
             task=task.name,
@@ -347,12 +346,12 @@ def _joined(blocks: list[FloatArray]) -> FloatArray:
     return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
-def _score(task: RetrievalTask, found: TopK, k_values: Sequence[int]) -> QueryScores:
-    """Scores of all queries, a block at a time: rankings as dictionaries are many times as large as arrays."""
+def _score(task: RetrievalTask, hits: TopK, k_values: Sequence[int]) -> QueryScores:
+    """Scores of all queries, a block at a time: rankings as dictionaries take many times the memory of arrays."""
     parts = [
         query_scores(
             {query: task.judgements[query] for query in task.query_ids[start : start + _BLOCK_QUERIES]},
-            _rankings(task, found, start),
+            _rankings(task, hits, start),
             k_values=k_values,
         )
         for start in range(0, len(task.query_ids), _BLOCK_QUERIES)
@@ -363,11 +362,11 @@ def _score(task: RetrievalTask, found: TopK, k_values: Sequence[int]) -> QuerySc
     )
 
 
-def _rankings(task: RetrievalTask, found: TopK, start: int) -> dict[str, dict[str, float]]:
+def _rankings(task: RetrievalTask, hits: TopK, start: int) -> dict[str, dict[str, float]]:
     rows = slice(start, start + _BLOCK_QUERIES)
     rankings: dict[str, dict[str, float]] = {}
     for query, ids, scores in zip(
-        task.query_ids[rows], found.ids[rows].tolist(), found.scores[rows].tolist(), strict=True
+        task.query_ids[rows], hits.ids[rows].tolist(), hits.scores[rows].tolist(), strict=True
     ):
         ranked = {task.document_ids[row]: score for row, score in zip(ids, scores, strict=True)}
         if task.skips_own_id:

@@ -1,7 +1,6 @@
 """Reads pairs of texts with people's scores from a .csv or .tsv file with a header.
 
-In a .tsv file quotes are read as characters where they are not those of a writer of quoted cells:
-sentences of the STS Benchmark begin with stray ones.
+In a .tsv file quotes may be ordinary characters: sentences of the STS Benchmark begin with stray ones.
 """
 
 from __future__ import annotations
@@ -53,20 +52,20 @@ def read_sts(
         raise FileFormatError(f"{path} is no table. Pairs with scores are read from {' and '.join(DELIMITERS)} files.")
     if not path.is_file():
         raise FileFormatError(f"There is no file {path}.")
-    found = text_encoding(path, encoding)
+    known_encoding = text_encoding(path, encoding)
     separator = delimiter or DELIMITERS[path.suffix.lower()]
-    is_quoted = separator == "," or has_quoted_cells(path, found, separator)
-    header = csv_header(path, found, separator, is_quoted=is_quoted)
-    places = _places(path, header, columns)
-    records = list(csv_records(path, found, separator, is_quoted=is_quoted))[1:]
+    is_quoted = separator == "," or has_quoted_cells(path, known_encoding, separator)
+    header = csv_header(path, known_encoding, separator, is_quoted=is_quoted)
+    indices = _column_indices(path, header, columns)
+    records = list(csv_records(path, known_encoding, separator, is_quoted=is_quoted))[1:]
     _check_shape(path, header, records)
     chosen = _choose_split(path, header, records, split)
     if chosen is not None:
         records = [(line, cells) for line, cells in records if cells[header.index(_SPLIT_COLUMN)].strip() == chosen]
     if len(records) < 2:
         raise FileFormatError(f"{path} holds {len(records)} pairs; a correlation needs two or more.")
-    first, second = (_texts(path, header[place], records, place) for place in places[:2])
-    scores = np.array([_score(path, line, cells[places[2]]) for line, cells in records], np.float64)
+    first, second = (_texts(path, header[index], records, index) for index in indices[:2])
+    scores = np.array([_score(path, line, cells[indices[2]]) for line, cells in records], np.float64)
     if np.ptp(scores) == 0:
         raise FileFormatError(f"Every pair of {path} has the score {scores[0]:g}, so there is nothing to agree with.")
     return StsTask(
@@ -80,14 +79,16 @@ def read_sts(
     )
 
 
-def _places(path: Path, header: Sequence[str], asked: Columns | None) -> tuple[int, int, int]:
-    if asked is not None and len(set(asked)) < 3:
-        raise FileFormatError(f"--columns names {', '.join(map(repr, asked))}; the texts and the score need one each.")
-    for names in (asked,) if asked is not None else _ALSO:
+def _column_indices(path: Path, header: Sequence[str], requested: Columns | None) -> tuple[int, int, int]:
+    if requested is not None and len(set(requested)) < 3:
+        raise FileFormatError(
+            f"--columns names {', '.join(map(repr, requested))}; the texts and the score need one each."
+        )
+    for names in (requested,) if requested is not None else _ALSO:
         if set(names) <= set(header):
             first, second, score = (header.index(name) for name in names)
             return first, second, score
-    missing = [name for name in asked or COLUMNS if name not in header]
+    missing = [name for name in requested or COLUMNS if name not in header]
     raise FileFormatError(
         f"{path} has no column {' and none '.join(map(repr, missing))}. Its columns: {', '.join(map(repr, header))}. "
         "Name the two texts and the score with --columns FIRST SECOND SCORE."
@@ -103,15 +104,17 @@ def _check_shape(path: Path, header: Sequence[str], records: Sequence[tuple[int,
 
 
 def _choose_split(
-    path: Path, header: Sequence[str], records: Sequence[tuple[int, list[str]]], asked: str | None
+    path: Path, header: Sequence[str], records: Sequence[tuple[int, list[str]]], requested: str | None
 ) -> str | None:
     if _SPLIT_COLUMN not in header:
-        if asked is not None:
-            raise FileFormatError(f"{path} has no column {_SPLIT_COLUMN!r} to find {asked!r} in. Leave --split out.")
+        if requested is not None:
+            raise FileFormatError(
+                f"{path} has no column {_SPLIT_COLUMN!r} to find {requested!r} in. Leave --split out."
+            )
         return None
-    place = header.index(_SPLIT_COLUMN)
-    splits = sorted({cells[place].strip() for _, cells in records})
-    chosen = asked or (splits[0] if len(splits) == 1 else _DEFAULT_SPLIT)
+    index = header.index(_SPLIT_COLUMN)
+    splits = sorted({cells[index].strip() for _, cells in records})
+    chosen = requested or (splits[0] if len(splits) == 1 else _DEFAULT_SPLIT)
     if chosen not in splits:
         raise FileFormatError(
             f"{path} has no split {chosen!r}. Its splits: {', '.join(map(repr, splits))}. Choose one with --split."
@@ -119,8 +122,8 @@ def _choose_split(
     return chosen
 
 
-def _texts(path: Path, column: str, records: Sequence[tuple[int, list[str]]], place: int) -> tuple[str, ...]:
-    texts = tuple(cells[place] for _, cells in records)
+def _texts(path: Path, column: str, records: Sequence[tuple[int, list[str]]], index: int) -> tuple[str, ...]:
+    texts = tuple(cells[index] for _, cells in records)
     empty = find_bad_texts(texts)
     if empty:
         line = records[min(empty)][0]

@@ -1,7 +1,7 @@
-"""What is known of a benchmark task by its name: mteb's spelling, its kind, the authors' instruction.
+"""Facts about a benchmark task by its name: mteb's spelling, its kind, the authors' instruction.
 
 The instructions are those of E5's own evaluation (microsoft/unilm, e5/utils.py,
-`get_task_def_by_task_name_and_type`), word for word, slips included: a model was measured with them.
+`get_task_def_by_task_name_and_type`), verbatim, with their mistakes: the published scores were measured with them.
 """
 
 from __future__ import annotations
@@ -142,15 +142,15 @@ _DOCUMENTS_AS_QUERIES = ("QuoraRetrieval",)
 
 
 def known_task(name: str) -> str:
-    """A task's name as mteb spells it, however it is written ("scifact", "trec-covid"); a stranger's stays as it is."""
+    """A task's name in mteb's spelling ("scifact" -> "SciFact"); an unknown name is returned unchanged."""
     return _KNOWN.get(_BESIDE_A_KEY.sub("", name.casefold()), name)
 
 
 def authors_instruction(name: str, task_type: str) -> str | None:
-    """The task in the authors' words, for the instruct models; None where they never ran it.
+    """The authors' instruction for a task; None if they have none.
 
     Args:
-        name: mteb's name; a later version of a task ("STS22.v2") takes the words of the first.
+        name: mteb's name; a later version of a task ("STS22.v2") has the instruction of the first.
         task_type: mteb's type, such as "Retrieval" or "STS".
     """
     if task_type in _BY_TYPE:
@@ -162,7 +162,7 @@ def authors_instruction(name: str, task_type: str) -> str | None:
 
 
 def skips_own_id(name: str) -> bool:
-    """Whether a query of this task stands in the corpus under its own id and must not find itself."""
+    """Whether queries of this task are in the corpus under their own id and must not find themselves."""
     return _base_name(name) in _SKIP_OWN_ID
 
 

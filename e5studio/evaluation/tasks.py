@@ -1,6 +1,6 @@
-"""What is evaluated on: queries with judged documents, or pairs of texts with people's scores.
+"""Evaluation tasks: queries with judged documents, or pairs of texts with people's scores.
 
-Wherever the texts come from (a BEIR folder, a table, an upload), they arrive here as one of these.
+All sources of texts (a BEIR folder, a table, an upload) become one of these.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class Document(NamedTuple):
     """One document of a corpus.
 
     Attributes:
-        title: "" where it has none.
+        title: "" if it has none.
         text: Its body.
     """
 
@@ -28,21 +28,21 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class RetrievalTask:
-    """Queries, a corpus, and what is relevant.
+    """Queries, a corpus, and relevance judgements.
 
     Attributes:
-        name: As mteb calls it where it is one of mteb's; rules and published figures go by it.
+        name: mteb's name if mteb has the task; rules and published scores depend on it.
         split: "test" and the like.
         query_ids: Ids of the queries, all of which have a relevant document.
         queries: Their texts.
         document_ids: Ids of the documents, in the order of `documents`.
-        documents: Gives the documents from the beginning, as often as it is called.
+        documents: Returns a new iterator over the documents on each call.
         judgements: Query id -> document id -> relevance.
-        skips_own_id: Whether a document that has the query's own id is passed over, as BEIR's tasks want whose
-            queries stand in the corpus.
+        skips_own_id: Whether to skip a document with the query's id, as in BEIR's tasks whose queries are in the
+            corpus.
         n_unjudged: Queries left out because no document was judged relevant to them.
-        source: Where it was read, for people.
-        digest: Stands for the texts and judgements: equal digests, equal task.
+        source: Where it was read, for messages.
+        digest: Hash of the texts and judgements.
     """
 
     name: str
@@ -63,13 +63,13 @@ class StsTask:
     """Pairs of texts and how alike people found them.
 
     Attributes:
-        name: As mteb calls it where it is one of mteb's.
+        name: mteb's name if mteb has the task.
         split: "test" and the like.
         first: The first text of each pair.
         second: The second.
         scores: People's scores, on any scale, (n_pairs,).
-        source: Where it was read, for people.
-        digest: Stands for the texts and scores.
+        source: Where it was read, for messages.
+        digest: Hash of the texts and scores.
     """
 
     name: str
@@ -82,17 +82,17 @@ class StsTask:
 
 
 class TaskDigest:
-    """Takes in texts and judgements one by one; lengths too, so that no border between two can be moved."""
+    """Hash over texts and judgements, and their lengths, so that the borders between them count."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
 
     def add(self, *parts: str) -> None:
-        """Take in some parts, in order."""
+        """Add some parts, in order."""
         for part in parts:
             raw = part.encode("utf-8", "surrogatepass")
             self._digest.update(len(raw).to_bytes(8, "little") + raw)
 
     def hexdigest(self) -> str:
-        """32 hexadecimal digits that stand for all that was taken in."""
+        """32 hexadecimal digits of the hash."""
         return self._digest.hexdigest()[:32]

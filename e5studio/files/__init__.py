@@ -1,7 +1,7 @@
-"""Files of texts and of vectors: what the command line reads and writes.
+"""Files of texts and of vectors.
 
-`texts` streams rows out of lines, CSV, JSONL and Parquet; `vectors` writes and reads the
-results with the encoder's identity inside. Nothing here embeds anything.
+`records` streams the rows of plain lines, CSV, JSONL and Parquet, `texts` one column of them; `vectors`
+writes and reads vectors together with the identity of their encoder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written beside their place, synced, then renamed."""
+"""Atomic writing: a temporary file is written beside the target, synced, then renamed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import BinaryIO
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that takes its name when the block ends without an error.
+    """Open a file for writing that replaces `path` when the block ends without an error.
 
-    Until then, and after an error, whatever had the name before keeps it.
+    After an error an existing file stays as it was.
 
     Raises:
         OSError: The folder is missing or not writable, or the disk is full.

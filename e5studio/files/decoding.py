@@ -1,4 +1,4 @@
-"""Bytes of a file -> text: which encoding, and where it breaks. Nothing is guessed silently."""
+"""Bytes of a file -> text: chooses the encoding and reports where it is wrong. Never guesses."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _MARKS_OF_ORDERS = {
 }
 
 
-def text_encoding(path: Path, asked: str | None) -> str:
-    """The encoding to read a text file with: the one asked for, its byte order mark's, or UTF-8.
+def text_encoding(path: Path, requested: str | None) -> str:
+    """The encoding to read a text file with: the requested one, that of its byte order mark, or UTF-8.
 
     Raises:
-        FileFormatError: It is empty, or no text file.
-        FileEncodingError: It looks like UTF-16 without a mark, or the encoding asked for does not exist.
+        FileFormatError: It is empty, or not a text file.
+        FileEncodingError: It looks like UTF-16 without a mark, or the requested encoding does not exist.
     """
     with path.open("rb") as file:
         start = file.read(_SNIFFED_BYTES)
@@ -50,9 +50,9 @@ def text_encoding(path: Path, asked: str | None) -> str:
         raise FileFormatError(f"{path} is empty.")
     for magic, name in _BINARY_MAGIC.items():
         if start.startswith(magic):
-            raise FileFormatError(f"{path} is {name}, whatever its name ends in. Save it as CSV, JSONL or plain text.")
-    if asked is not None:
-        return _known_encoding(asked, start)
+            raise FileFormatError(f"{path} is {name}, in spite of its name. Save it as CSV, JSONL or plain text.")
+    if requested is not None:
+        return _known_encoding(requested, start)
     for mark, encoding in _MARKS.items():
         if start.startswith(mark):
             return encoding
@@ -66,16 +66,16 @@ def text_encoding(path: Path, asked: str | None) -> str:
 
 @contextmanager
 def decoded(path: Path, encoding: str, *, newline: str | None) -> Iterator[TextIO]:
-    """Open a text file; a byte that the encoding does not have becomes an error that says where.
+    """Open a text file; a byte that is invalid in the encoding becomes an error that says where.
 
     Raises:
-        FileEncodingError: Some byte is not of this encoding.
+        FileEncodingError: Some byte is invalid in this encoding.
     """
     try:
         with path.open(encoding=encoding, newline=newline) as file:
             yield file
     except UnicodeError as error:
-        # Python counts from the start of its own read buffer, so the place is looked up anew.
+        # Python counts from the start of its own read buffer, so the position is searched again.
         offset, line = _first_bad_byte(path, encoding)
         raise FileEncodingError(
             f"{path} is not {encoding}: on line {line:,}, byte {offset:,} does not fit.",
@@ -85,14 +85,14 @@ def decoded(path: Path, encoding: str, *, newline: str | None) -> Iterator[TextI
 
 def _known_encoding(name: str, start: bytes) -> str:
     try:
-        "".encode(name)  # refuses codecs that are not of text, such as base64, as well
+        "".encode(name)  # also refuses codecs that are not for text, such as base64
     except LookupError as error:
         raise FileEncodingError(
             f"Unknown text encoding {name!r}.", "Use for example utf-8, utf-16, cp1252 or gb18030."
         ) from error
     encoding = codecs.lookup(name).name
-    # A mark at the start would otherwise become part of the first column's name: the codecs that say which byte comes
-    # first keep it, those that don't say so read it.
+    # Codecs with a byte order in their name keep a mark at the start, which would become part of the first column's
+    # name; the codecs without read it.
     if encoding == "utf-8":
         return "utf-8-sig"
     mark = _MARKS_OF_ORDERS.get(encoding)
@@ -100,7 +100,7 @@ def _known_encoding(name: str, start: bytes) -> str:
 
 
 def _first_bad_byte(path: Path, encoding: str) -> tuple[int, int]:
-    """Its place in the file, from 0, and its line, from 1."""
+    """Offset in the file, from 0, and line, from 1."""
     decoder = codecs.getincrementaldecoder(encoding)()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)  # knows \r\n also where two chunks part it
     position, line = 0, 1
@@ -115,6 +115,6 @@ def _first_bad_byte(path: Path, encoding: str) -> tuple[int, int]:
                 line += newlines.decode(before, final=True).count("\n")
                 return position - len(error.object) + error.start, line
             except UnicodeError:
-                return 0, 1  # the codec wants a mark at the start and found none
+                return 0, 1  # the codec expects a byte order mark at the start
             if not chunk:
                 return position, line

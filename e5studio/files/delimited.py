@@ -1,4 +1,4 @@
-"""Records of CSV and TSV files, each with the line on which it begins; what is broken is named by line."""
+"""Records of CSV and TSV files, each with the line on which it begins; errors name the line."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 def csv_header(
     path: Path, encoding: str, delimiter: str, *, is_quoted: bool = True, max_columns: int | None = None
 ) -> list[str]:
-    """The names of the columns, no two alike.
+    """The names of the columns, which are unique.
 
     Args:
         path: The file.
-        encoding: As `text_encoding` found it.
+        encoding: From `text_encoding`.
         delimiter: One character.
         is_quoted: As in `csv_records`.
-        max_columns: More are refused; any number is taken where None.
+        max_columns: Most columns; None: no limit.
 
     Raises:
-        FileFormatError: There is no header, it names a column twice, or it names too many.
+        FileFormatError: There is no header, it repeats a name, or it has too many columns.
     """
     header = next(csv_records(path, encoding, delimiter, is_quoted=is_quoted), None)
     if header is None:
@@ -44,7 +44,7 @@ def csv_header(
 
 
 def check_column_count(path: Path, n_columns: int, max_columns: int | None) -> None:
-    """Refuse a file of too many columns.
+    """Refuse a file with too many columns.
 
     Raises:
         FileFormatError: There are more than max_columns.
@@ -59,13 +59,13 @@ def check_column_count(path: Path, n_columns: int, max_columns: int | None) -> N
 def csv_records(
     path: Path, encoding: str, delimiter: str, *, is_quoted: bool = True
 ) -> Iterator[tuple[int, list[str]]]:
-    """The line on which each record begins, and its cells; blank lines are passed over.
+    """The line on which each record begins, and its cells; blank lines are skipped.
 
     Args:
         path: The file.
-        encoding: As `text_encoding` found it.
+        encoding: From `text_encoding`.
         delimiter: One character.
-        is_quoted: Whether a cell may stand in quotes; if not, a quote is a character like any other.
+        is_quoted: Whether cells may be quoted; if not, a quote is an ordinary character.
 
     Raises:
         FileFormatError: A quote is opened and never closed, or a cell is longer than MAX_CELL_CHARS.
@@ -94,10 +94,10 @@ def csv_records(
 
 
 def has_quoted_cells(path: Path, encoding: str, delimiter: str) -> bool:
-    """Whether quotes in the file stand around cells, as a writer of quoted cells leaves them, or are mere characters.
+    """Whether quotes in the file enclose cells or are ordinary characters.
 
-    They are characters where some quote neither opens nor closes a cell, and where the file makes a table of one
-    width as it stands but quotes would join some of its lines: a stray one at a cell's begin, another at a cell's end.
+    They are ordinary characters if some quote neither opens nor closes a cell, or if all lines have the same number of
+    cells without quoting and quoting would join lines (a stray quote begins a cell, another ends a later one).
     """
     quoted = _widths(path, encoding, delimiter, is_quoted=True)
     literal = _widths(path, encoding, delimiter, is_quoted=False)
@@ -107,7 +107,7 @@ def has_quoted_cells(path: Path, encoding: str, delimiter: str) -> bool:
 
 
 def _widths(path: Path, encoding: str, delimiter: str, *, is_quoted: bool) -> list[int] | None:
-    """Cells of each record; None where the quotes can't be those of cells."""
+    """Number of cells of each record; None if quotes cannot enclose cells."""
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
     with decoded(path, encoding, newline="") as file:
         reader = csv.reader(
@@ -120,9 +120,9 @@ def _widths(path: Path, encoding: str, delimiter: str, *, is_quoted: bool) -> li
 
 
 class _EndAwareLines:
-    """Lines that remember having been asked beyond the last one.
+    """Lines that record whether a reader asked for one beyond the end.
 
-    The csv module asks on only inside an open quote, and then returns the row as if all were well.
+    The csv module does so only inside an open quote, and then returns the row without an error.
     """
 
     def __init__(self, lines: Iterator[str]) -> None:

@@ -21,7 +21,7 @@ def json_objects(
         max_chars: A longer line is not parsed, because its object may take a hundred times its memory; None: no limit.
 
     Raises:
-        FileEncodingError: Some byte is not of this encoding.
+        FileEncodingError: Some byte is invalid in this encoding.
     """
     with decoded(path, encoding, newline=None) as file:
         for line, content in enumerate(file, 1):

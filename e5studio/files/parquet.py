@@ -30,14 +30,14 @@ def import_pyarrow(module: str = "pyarrow") -> Any:
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[Any]:
-    """A `pyarrow.parquet.ParquetFile`; what is damaged in it becomes an error of ours.
+    """A `pyarrow.parquet.ParquetFile`; pyarrow's errors become `FileFormatError`.
 
     Raises:
-        FileFormatError: It is no Parquet file, or is damaged.
+        FileFormatError: It is damaged or not a Parquet file.
     """
     pyarrow = import_pyarrow()
     parquet = import_pyarrow("pyarrow.parquet")
-    with path.open("rb") as source:  # a file that is missing or not readable says so in Python's own words
+    with path.open("rb") as source:  # Python's own OSError if it is missing or not readable
         try:
             with parquet.ParquetFile(source) as file:
                 yield file
@@ -53,11 +53,11 @@ def text_columns(path: Path) -> dict[str, bool]:
 
 
 def scalar_columns(path: Path, max_columns: int | None = None) -> dict[str, str]:
-    """The columns of a Parquet file whose values can be written as text, and what each holds: "text", "int64", ...
+    """The columns of a Parquet file whose values can be written as text, and their types: "text", "int64", ...
 
     Raises:
-        FileFormatError: It is no Parquet file, is damaged, names a column twice, has more than max_columns (where that
-            is not None), or none whose values can be written as text.
+        FileFormatError: It is damaged or not a Parquet file, repeats a column's name, has more than max_columns, or no
+            column whose values can be written as text.
     """
     types = import_pyarrow("pyarrow.types")
     with open_parquet(path) as file:
@@ -68,13 +68,13 @@ def scalar_columns(path: Path, max_columns: int | None = None) -> dict[str, str]
     if twice:
         raise FileFormatError(f"{path} names the column {', '.join(map(repr, twice[:20]))} more than once. Rename one.")
     kinds = {field.name: "text" if _is_text(types, field.type) else str(field.type) for field in fields}
-    found = {field.name: kinds[field.name] for field in fields if _is_scalar(types, field.type)}
-    if not found:
+    scalars = {field.name: kinds[field.name] for field in fields if _is_scalar(types, field.type)}
+    if not scalars:
         listed = ", ".join(f"{name!r} ({kind[:80]})" for name, kind in itertools.islice(kinds.items(), 20))
         raise FileFormatError(
             f"{path} has no column of text. Its columns: {listed or 'none'}. Save the texts in a column of type string."
         )
-    return found
+    return scalars
 
 
 def parquet_cells(path: Path, columns: dict[str, str]) -> Iterator[list[list[str | None]]]:
@@ -92,12 +92,12 @@ def parquet_cells(path: Path, columns: dict[str, str]) -> Iterator[list[list[str
 
 
 def _rows_at_once(file: Any, columns: dict[str, str]) -> int:
-    """So few that they fit into memory, though each may repeat what the file holds but once."""
+    """Few enough for memory, even if every row repeats a value that the file stores once."""
     metadata = file.metadata
     chunks = (
-        metadata.row_group(group).column(place)
+        metadata.row_group(group).column(column)
         for group in range(metadata.num_row_groups)
-        for place in range(metadata.num_columns)
+        for column in range(metadata.num_columns)
     )
     largest = max((chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns), default=0)
     return max(16, min(1024, _BATCH_BYTES // max(1, largest)))

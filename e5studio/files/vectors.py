@@ -1,7 +1,7 @@
-"""Files of vectors (.npy or .parquet) that know which encoder made them.
+"""Files of vectors (.npy or .parquet) that store the encoder's fingerprint.
 
-Written block by block and under their name only when complete. Parquet holds the identity in
-its schema metadata; .npy has no room for it, so `NAME.npy.json` stands beside it.
+Written block by block, and renamed to their name when complete. Parquet stores the identity in
+its schema metadata; for .npy it is in `NAME.npy.json` beside it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from e5studio.errors import FileFormatError, FingerprintMismatchError
 from e5studio.files.atomic import atomic_file
 from e5studio.files.parquet import import_pyarrow, open_parquet, parquet_cells, text_columns
+from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec
 from e5studio.tokenization import replace_surrogates
 
-FloatArray = NDArray[np.float32]
 RowStatus = Literal["ok", "empty", "missing", "bad_type", "bad_row", "failed"]
 """Why a row has a vector ("ok") or none; "failed" is a text whose vector was not finite."""
 
@@ -37,9 +37,9 @@ class VectorManifest:
 
     Attributes:
         spec: Identity of the encoder.
-        prompt: Text that stood in front of every text.
+        prompt: Prompt in front of every text.
         role: "query" or "document", or None for an explicit prompt.
-        instruction: The task, where an instruct model was given one.
+        instruction: The task given to an instruct model.
         source: Name of the file that the texts came from.
     """
 
@@ -52,13 +52,13 @@ class VectorManifest:
 
 @dataclass(frozen=True)
 class VectorBlock:
-    """Some rows on their way into a file.
+    """Some rows to write.
 
     Attributes:
         texts: The texts, None where there is none.
         statuses: What became of each row.
-        vectors: (rows, embed_dim) float32; rows whose status is not "ok" are not looked at.
-        more: What stands in the further columns of a Parquet file.
+        vectors: (rows, embed_dim) float32; rows whose status is not "ok" are ignored.
+        more: Cells of the further columns of a Parquet file.
     """
 
     texts: Sequence[str | None]
@@ -69,13 +69,13 @@ class VectorBlock:
 
 @dataclass(frozen=True)
 class ForeignVectors:
-    """Vectors that anyone may have made.
+    """Vectors of any origin.
 
     Attributes:
-        vectors: As they stand there, (rows, embed_dim), of any real type; NaN in rows without a vector.
-        manifest: How they were made, where the file tells.
-        texts: The column "text", where there is one.
-        titles: The column "title", where there is one.
+        vectors: (rows, embed_dim), of any real type; NaN in rows without a vector.
+        manifest: How they were made, if the file says so.
+        texts: The column "text", if there is one.
+        titles: The column "title", if there is one.
     """
 
     vectors: NDArray[Any]
@@ -99,7 +99,7 @@ class VectorFile:
     vectors: FloatArray
 
     def texts(self, rows: Sequence[int]) -> list[str | None]:
-        """The texts of some rows; None where the file has none (.npy never has)."""
+        """The texts of some rows; None if the file has none, as .npy."""
         if self.path.suffix.lower() != ".parquet":
             return [None] * len(rows)
         with open_parquet(self.path) as file:
@@ -107,7 +107,7 @@ class VectorFile:
             return [column[row].as_py() for row in rows]
 
     def check_made_by(self, spec: EncoderSpec) -> None:
-        """Refuse to be compared with the vectors of another encoder.
+        """Refuse a comparison with the vectors of another encoder.
 
         Raises:
             FingerprintMismatchError: The encoders differ; the message says in what.
@@ -123,7 +123,7 @@ class VectorFile:
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the manifest of an .npy file lies."""
+    """Path of the manifest of an .npy file."""
     return path.with_name(path.name + ".json")
 
 
@@ -135,7 +135,7 @@ def check_vector_ending(path: Path) -> None:
         MissingDependencyError: Parquet, and pyarrow is not installed.
     """
     if path.suffix.lower() not in VECTOR_ENDINGS:
-        raise FileFormatError(f"{path} ends in {path.suffix!r}. Vectors are kept in .npy or .parquet files.")
+        raise FileFormatError(f"{path} ends in {path.suffix!r}. Vectors are stored in .npy or .parquet files.")
     if path.suffix.lower() == ".parquet":
         import_pyarrow()
 
@@ -169,7 +169,7 @@ def read_vectors(path: Path) -> VectorFile:
     """Read what `write_vectors` wrote.
 
     Raises:
-        FileFormatError: It is no such file, is damaged, or its manifest is missing.
+        FileFormatError: It is damaged or another kind of file, or its manifest is missing.
     """
     check_vector_ending(path)
     return _read_npy(path) if path.suffix.lower() == ".npy" else _read_parquet(path)
@@ -178,18 +178,18 @@ def read_vectors(path: Path) -> VectorFile:
 def read_foreign_vectors(
     path: Path, ending: str, *, n_rows: int, embed_dim: int, manifest: Path | None = None, max_chars: int | None = None
 ) -> ForeignVectors:
-    """Read vectors that need not be of E5 Studio; nothing large is read of a file of another shape.
+    """Read vectors that another program may have written; checks the shape before reading.
 
     Args:
         path: The file.
         ending: What to read it as: one of VECTOR_ENDINGS.
-        n_rows: Vectors that there must be.
-        embed_dim: Dimensions that they must have.
-        manifest: The file that `write_vectors` leaves beside an .npy, if it came along.
-        max_chars: Of all texts, and of all titles; a small Parquet file may hold one huge text many times.
+        n_rows: Expected number of vectors.
+        embed_dim: Expected dimensions.
+        manifest: The file that `write_vectors` writes beside an .npy, if there is one.
+        max_chars: Most characters of all texts, and of all titles; a small Parquet file may repeat a huge text.
 
     Raises:
-        FileFormatError: It is no such file, is damaged, or holds something of another shape or more text.
+        FileFormatError: It is damaged or another kind of file, or has another shape or more text.
     """
     if ending == ".parquet":
         return _read_foreign_parquet(path, n_rows, embed_dim, max_chars)
@@ -199,8 +199,8 @@ def read_foreign_vectors(
             f"{path} holds {vectors.dtype} of shape {vectors.shape}. Vectors are real numbers, a row for each text."
         )
     _check_shape(path, vectors.shape, (n_rows, embed_dim))
-    found = None if manifest is None else _from_json(manifest, manifest.read_bytes())
-    return ForeignVectors(np.array(vectors), found, None, None)
+    made_by = None if manifest is None else _from_json(manifest, manifest.read_bytes())
+    return ForeignVectors(np.array(vectors), made_by, None, None)
 
 
 @contextmanager
@@ -215,10 +215,10 @@ def _npy_writer(path: Path, manifest: VectorManifest, n_rows: int) -> Iterator[C
         def write(block: VectorBlock) -> None:
             nonlocal written
             rows = np.array(block.vectors, "<f4").reshape(-1, embed_dim)
-            for place, status in enumerate(block.statuses):
+            for row, status in enumerate(block.statuses):
                 if status != "ok":
-                    rows[place] = np.nan
-                    without_vector.setdefault(status, []).append(written + place)
+                    rows[row] = np.nan
+                    without_vector.setdefault(status, []).append(written + row)
             file.write(rows.tobytes())
             written += len(rows)
 
@@ -289,7 +289,7 @@ def _open_npy(path: Path) -> NDArray[Any]:
         with np.errstate(over="raise"):  # a shape whose product wraps around would pass for a small one
             array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except OSError:
-        raise  # a file that is missing or not readable says so in Python's own words
+        raise  # Python's own message if it is missing or not readable
     except Exception as error:
         # The header is read as Python code, and numpy doesn't say which errors a broken one leads to: besides
         # ValueError they are at least OverflowError, SyntaxError, TokenError, IndexError and MemoryError.
@@ -300,20 +300,20 @@ def _open_npy(path: Path) -> NDArray[Any]:
 
 
 def _first_line(error: Exception) -> str:
-    """What an error says, short: a header may be quoted in it whole."""
+    """The message of an error, cut: it may quote a whole header."""
     line = (str(error) or type(error).__name__).split("\n", maxsplit=1)[0]
     return line[:200].rstrip(". ")
 
 
-def _check_shape(path: Path, shape: tuple[int, ...], due: tuple[int, int]) -> None:
-    if shape[0] != due[0]:
+def _check_shape(path: Path, shape: tuple[int, ...], expected: tuple[int, int]) -> None:
+    if shape[0] != expected[0]:
         raise FileFormatError(
-            f"{path} has {shape[0]:,} vectors, and there are {due[0]:,} texts. One is needed for each text, in the "
-            "same order."
+            f"{path} has {shape[0]:,} vectors, and there are {expected[0]:,} texts. Each text needs one, in the same "
+            "order."
         )
-    if shape[1] != due[1]:
+    if shape[1] != expected[1]:
         raise FileFormatError(
-            f"The vectors of {path} have {shape[1]:,} dimensions, those of this model {due[1]:,}. "
+            f"The vectors of {path} have {shape[1]:,} dimensions, those of this model {expected[1]:,}. "
             "Take the model that made them."
         )
 
@@ -348,20 +348,20 @@ def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int, max_chars: in
 
 
 def _text_column(path: Path, schema: Any, name: str, n_rows: int, max_chars: int | None) -> list[str | None] | None:
-    """The cells of a column; None where there is none of this name that holds text."""
+    """The cells of a column; None if there is no column of text of this name."""
     if not text_columns(path).get(name, False):
         return None
     if schema.names.count(name) > 1:
         raise FileFormatError(f"{path} names the column {name!r} more than once. Rename one.")
     cells: list[str | None] = []
     n_chars = 0
-    for [found] in parquet_cells(path, {name: "text"}):
-        cells += found
-        n_chars += sum(len(cell) for cell in found if cell)
+    for [block] in parquet_cells(path, {name: "text"}):
+        cells += block
+        n_chars += sum(len(cell) for cell in block if cell)
         if max_chars is not None and n_chars > max_chars:
             raise FileFormatError(
-                f"{path} has more than {max_chars:,} characters in column {name!r}, which is more than the texts can "
-                "have that it belongs to. Take the file that was made of these texts."
+                f"{path} has more than {max_chars:,} characters in column {name!r}, which is more than the corpus "
+                "has. Take the file that was made from these texts."
             )
     if len(cells) != n_rows:
         raise FileFormatError(f"{path} has {len(cells):,} cells in column {name!r}, not {n_rows:,}. Save it anew.")
@@ -369,20 +369,20 @@ def _text_column(path: Path, schema: Any, name: str, n_rows: int, max_chars: int
 
 
 def _vector_column(path: Path, schema: Any) -> str:
-    """The column "vector", or the only one that holds lists of numbers."""
+    """The column "vector", or the only column of lists of numbers."""
     types = import_pyarrow("pyarrow.types")
-    found = [
+    candidates = [
         field.name
         for field in schema
         if (types.is_list(field.type) or types.is_large_list(field.type) or types.is_fixed_size_list(field.type))
         and types.is_floating(field.type.value_type)
     ]
-    if "vector" in found:
+    if "vector" in candidates:
         return "vector"
-    if len(found) == 1:
-        return str(found[0])
-    listed = ", ".join(map(repr, found or schema.names))
-    if found:
+    if len(candidates) == 1:
+        return str(candidates[0])
+    listed = ", ".join(map(repr, candidates or schema.names))
+    if candidates:
         raise FileFormatError(f"{path} has several columns of vectors: {listed}. Name the one that counts 'vector'.")
     raise FileFormatError(f"{path} has no column of vectors (lists of numbers). Its columns: {listed}.")
 
@@ -453,16 +453,16 @@ def _from_json(path: Path, content: bytes) -> VectorManifest:
 
 
 def _check_types(manifest: VectorManifest) -> None:
-    """Refuse values that the annotations promise away: JSON may hold anything in their place."""
+    """Refuse values of other types than annotated, which JSON may contain."""
     spec = manifest.spec
     numbers = {"max_tokens": spec.max_tokens, "embed_dim": spec.embed_dim}
     optional = {"quantization": spec.quantization, "role": manifest.role, "instruction": manifest.instruction}
-    due = {name: value for name, value in asdict(spec).items() if name not in numbers and name not in optional}
-    words = {**due, "prompt": manifest.prompt, "source": manifest.source}
+    required = {name: value for name, value in asdict(spec).items() if name not in numbers and name not in optional}
+    words = {**required, "prompt": manifest.prompt, "source": manifest.source}
     words |= {name: value for name, value in optional.items() if value is not None}
     for name, value in words.items():
         if not isinstance(value, str):
-            raise TypeError(f"{name!r} is no text but {type(value).__name__}")
+            raise TypeError(f"{name!r} is not text but {type(value).__name__}")
     for name, number in numbers.items():
         if type(number) is not int or number < 1:
             raise TypeError(f"{name!r} is no whole number above 0")
