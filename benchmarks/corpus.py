@@ -39,7 +39,8 @@ from e5studio.model_pool import ModelPool
 from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingProgress, embed_corpus
-from e5studio.studio.corpus.map import draw_corpus_map, place_corpus
+from e5studio.studio.corpus.map import place_corpus
+from e5studio.studio.corpus.map_figure import colour_corpus, draw_corpus_map
 from e5studio.studio.corpus.search import search_corpus
 from e5studio.studio.corpus.table_file import choose_columns, read_table
 from e5studio.studio.corpus.vector_store import TokenStats, VectorStore
@@ -190,7 +191,7 @@ def measure_pca(embedded: EmbeddedCorpus) -> CorpusEvaluation:
     placing = time.perf_counter()
     placed = place_corpus(embedded, MapSettings())
     drawing = time.perf_counter()
-    figure, _ = draw_corpus_map(embedded, placed)
+    figure = draw_corpus_map(embedded, placed, colour_corpus(embedded))
     posting = time.perf_counter()
     as_payload(figure, Downloads())
     ended = time.perf_counter()

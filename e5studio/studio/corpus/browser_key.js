@@ -1,15 +1,15 @@
-// Keeps props.value in the tab's own storage, and brings it back after a reload. Given by Gradio: trigger, props, watch.
+// Stores props.value for this browser tab and sends it back after a reload. Given by Gradio: trigger, props, watch.
 const NAME = "e5-shelf";
 
 function stored() {
   try {
     return sessionStorage.getItem(NAME);
   } catch {
-    return null; // storage is switched off: then a reload begins anew
+    return null; // storage is switched off: a reload starts over
   }
 }
 
-function keep() {
+function store() {
   try {
     if (props.value) sessionStorage.setItem(NAME, props.value);
   } catch {
@@ -17,5 +17,5 @@ function keep() {
   }
 }
 
-watch("value", keep);
+watch("value", store);
 trigger("opened", { token: stored() });

@@ -1,4 +1,4 @@
-"""What the parts of the Corpus tab hand to each other: the texts, how they are to be embedded, and their vectors."""
+"""The data of the Corpus tab: texts, the setting that embeds them, and their vectors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 from e5studio.backends import BackendName, DType
 from e5studio.models import ModelMeta
 from e5studio.prompts import join_title
+from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec
 from e5studio.studio.engine.prompt_modes import PromptMode
-
-FloatArray = NDArray[np.float32]
 
 MAX_ROWS = 50_000
 """Rows of a corpus; more are for the command line."""
@@ -26,18 +25,18 @@ class Corpus:
     """Texts of a file, or pasted ones, that can be embedded.
 
     Attributes:
-        source: Name of the file, or what else they came from.
-        texts: One a row, as they stand there; none is empty.
+        source: Name of the file, or "pasted texts".
+        texts: One for each row, unchanged; none is empty.
         lines: The line (in Parquet the row) on which each begins, from 1.
-        titles: One a row, "" where there is none; None without a column of titles.
+        titles: One for each row, or ""; None without a column of titles.
         text_name: The column of the texts.
         title_name: The column of the titles; None without one.
         colour_name: The column that colours the map; None where none was chosen.
-        colours: Its cells, "" where there is none; None where none was chosen.
+        colours: Its cells, or ""; None where no column was chosen.
         n_missing: Rows left out because they hold no text at all (null, or no such field).
         n_empty: Rows left out because their text is empty or white space.
-        bad_rows: What was wrong with each row that could not be read and was left out.
-        row_word: What `lines` counts: "line" or "row".
+        bad_rows: The problem of each unreadable row; these rows are left out.
+        row_word: The unit of `lines`: "line" or "row".
         key: Of this corpus alone.
     """
 
@@ -60,13 +59,13 @@ class Corpus:
 
     @property
     def documents(self) -> tuple[str, ...]:
-        """What is embedded: the title in front of the text, as E5's authors join them."""
+        """The texts to embed: with the title in front, as E5's authors join them."""
         if self.titles is None:
             return self.texts
         return tuple(map(self.document, range(len(self))))
 
     def document(self, row: int) -> str:
-        """What is embedded of one row."""
+        """The text to embed of one row."""
         text = self.texts[row]
         return text if self.titles is None else join_title(self.titles[row], text).strip()
 
@@ -98,16 +97,15 @@ class EmbeddedCorpus:
         corpus: The texts.
         setting: How they were embedded.
         meta: The model.
-        spec: The encoder, exactly: vectors of another must not be mixed with these.
-        prompt: What stood in front of every text.
+        spec: The exact encoder: vectors of another must not be mixed with these.
+        prompt: In front of every text.
         vectors: Unit length, float32 (n, embed_dim).
-        n_tokens: Tokens read of each text, prompt and special tokens counted, (n,); None for vectors that were brought.
+        n_tokens: Tokens read of each text, prompt and special tokens counted, (n,); None for uploaded vectors.
         n_truncated: Texts longer than the model reads.
-        n_embedded: Texts that were embedded for it; the others' vectors were there already.
+        n_embedded: Texts that this run embedded; the others' vectors were known.
         seconds: What that took, without loading the model.
-        n_dropped: Tokens of each text that were not read (of a very long one at least so many), (n,); None for vectors
-            that were brought.
-        unknown_share: Share of each text's tokens that the vocabulary lacks, (n,) in 0..1; None for those as well.
+        n_dropped: Tokens of each text beyond the model's limit, (n,); None for uploaded vectors.
+        unknown_share: Share of each text's tokens that the vocabulary lacks, (n,) in 0..1; None for uploaded vectors.
         key: Of this result alone.
     """
 

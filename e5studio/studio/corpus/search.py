@@ -1,4 +1,4 @@
-"""A question to an embedded corpus -> the passages nearest to it, and which of their words carry the score."""
+"""Searches an embedded corpus, and finds which words of the hits carry their scores."""
 
 from __future__ import annotations
 
@@ -14,24 +14,27 @@ from e5studio.analysis.attribution import WordShares, word_shares
 from e5studio.encoder import E5Encoder, TokenEmbeddings
 from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.prompts import Prompt, resolve_prompt
-from e5studio.similarity import top_k_search
-from e5studio.studio.corpus.corpus import EmbeddedCorpus, FloatArray
+from e5studio.similarity import FloatArray, top_k_search
+from e5studio.studio.corpus.corpus import EmbeddedCorpus
 from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.progress import ignore_progress
 from e5studio.studio.engine.prompt_modes import prompt_arguments
 from e5studio.studio.why.explanation import TextReading, common_part, text_reading
 from e5studio.text_checks import find_bad_texts
 
+_STEPS = (0.25, 0.5, 0.75)  # shares of the strongest word from which a word counts as weak, clear, strong
+
 
 @dataclass(frozen=True)
 class SearchHit:
-    """A passage that was found.
+    """A passage near the query.
 
     Attributes:
         row: Of the corpus.
         label: Its line in the file.
         score: Cosine x 100.
         text: The passage.
-        title: Its title, "" where it has none.
+        title: Its title, or "".
     """
 
     row: int
@@ -43,16 +46,16 @@ class SearchHit:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What was found for a query.
+    """The hits of a query.
 
     Attributes:
-        query: As it was asked.
-        prompt: What stood in front of it.
+        query: As typed.
+        prompt: In front of it.
         hits: The best first.
         scores: Cosine x 100 of every text of the corpus, (n,), which may colour a map.
         is_truncated: Whether the query is longer than the model reads.
         seconds: What it took, without loading the model.
-        of: Key of the embedded corpus that was searched.
+        of: Key of the embedded corpus.
     """
 
     query: str
@@ -70,19 +73,45 @@ class CarryingWords:
 
     Attributes:
         row: Of the corpus.
-        passage: The text that was embedded, the title in front, and what was read of it.
+        passage: The embedded text with its title, as the model reads it.
         shares: What each of `passage.words` adds to the score, in points, (n_words,); they add up to the score. None
-            for models that pool the last token, which no sum over words explains.
-        beyond_common: The same with what all texts of the corpus have in common taken out, so that it is positive
-            and negative; None where `shares` is.
-        explained: The score that `shares` add up to; other back ends than that of the corpus round otherwise.
+            for models that pool the last token, where no sum over words gives the score.
+        beyond_common: The same without what all texts of the corpus share, so that it has both signs; None where
+            `shares` is.
     """
 
     row: int
     passage: TextReading
     shares: NDArray[np.float64] | None
     beyond_common: NDArray[np.float64] | None
-    explained: float | None
+
+    @property
+    def strengths(self) -> dict[int, int]:
+        """Index of a word -> 1, 2 or 3 as it carries the score weakly to strongly, negative where it lowers it."""
+        if self.beyond_common is None or not len(self.beyond_common):
+            return {}
+        values = np.where(self._is_word, self.beyond_common, 0.0)
+        strongest = float(np.abs(values).max()) or 1.0
+        steps = np.sign(values) * np.searchsorted(_STEPS, np.abs(values) / strongest, side="right")
+        return {index: int(steps[index]) for index in np.flatnonzero(steps).tolist()}
+
+    def excerpt_start(self, max_characters: int) -> int:
+        """Where to begin a long passage, so that the words that carry most of the score are in sight."""
+        values = self.beyond_common
+        if values is None or len(self.passage.text) <= max_characters:
+            return 0
+        starts, gains = self.passage.words.spans[self._is_word, 0], np.maximum(values[self._is_word], 0)
+        if not len(starts):
+            return 0
+        sums = np.concatenate([[0.0], np.cumsum(gains)])
+        in_excerpt = sums[np.searchsorted(starts, starts + max_characters)] - sums[:-1]
+        best = int(in_excerpt.argmax())
+        # The beginning tells what a text is about: it gives way only where another part is clearly better.
+        return int(starts[best]) if in_excerpt[best] > 1.25 * in_excerpt[0] else 0
+
+    @property
+    def _is_word(self) -> NDArray[np.bool_]:
+        return np.array([part == "word" for part in self.passage.words.parts])
 
 
 def search_corpus(
@@ -91,8 +120,8 @@ def search_corpus(
     """Find the passages nearest to a query.
 
     Args:
-        engine: Where encoders come from.
-        embedded: What is searched.
+        engine: Gives the encoder.
+        embedded: The corpus.
         query: In words.
         instruction: The task, for models that take one; that of the corpus' setting where None or blank.
         top_k: How many passages; all where there are fewer.
@@ -101,7 +130,7 @@ def search_corpus(
         TextError: There is no query.
         FingerprintMismatchError: The encoder is no longer the one that made the vectors.
     """
-    _check_there(query)
+    _check_query(query)
     prompt = query_prompt(embedded, instruction)
     with _encoder_of(engine, embedded) as encoder:
         if encoder.spec.fingerprint != embedded.fingerprint:
@@ -111,8 +140,8 @@ def search_corpus(
         started = time.perf_counter()
         prepared = encoder.prepare([query], prompt=prompt)
         vector = encoder.embed_prepared(prepared)
-    found = top_k_search(vector, embedded.vectors, top_k=top_k)
-    hits = (_hit(embedded, row, score) for row, score in zip(found.ids[0].tolist(), found.scores[0], strict=True))
+    best = top_k_search(vector, embedded.vectors, top_k=top_k)
+    hits = (_hit(embedded, row, score) for row, score in zip(best.ids[0].tolist(), best.scores[0], strict=True))
     return SearchResult(
         query=query,
         prompt=prompt,
@@ -125,7 +154,7 @@ def search_corpus(
 
 
 def query_prompt(embedded: EmbeddedCorpus, instruction: str | None = None) -> Prompt:
-    """What stands in front of a query to this corpus."""
+    """The prompt in front of a query to this corpus."""
     kind, setting = embedded.meta.prompt_kind, embedded.setting
     task = (instruction or "").strip() or setting.instruction
     return resolve_prompt(kind, **prompt_arguments(kind, setting.prompt_mode, "query", task))
@@ -137,40 +166,40 @@ def carrying_words(
     """Which words of some passages carry their scores for a query.
 
     Args:
-        engine: Where encoders come from.
-        embedded: What was searched.
+        engine: Gives the encoder.
+        embedded: The corpus.
         query: In words.
         rows: Of the corpus.
-        instruction: As it was searched with.
+        instruction: That of the search.
 
     Raises:
         TextError: There is no query.
         VectorError: There is no such row.
         BackendError: No back end here gives the vectors of tokens.
     """
-    _check_there(query)
+    _check_query(query)
     wrong = [row for row in rows if not 0 <= row < len(embedded.corpus)]
     if wrong:
         raise VectorError(f"The corpus has {len(embedded.corpus):,} texts and none at {wrong[0]}. Search again.")
     prompt = query_prompt(embedded, instruction)
     with engine.encoder_with_tokens(embedded.meta) as encoder:
-        asked = encoder.token_embeddings(query, prompt=prompt)
-        return tuple(_carrying(encoder, embedded, query, asked, row) for row in rows)
+        query_tokens = encoder.token_embeddings(query, prompt=prompt)
+        return tuple(_carrying(encoder, embedded, query, query_tokens, row) for row in rows)
 
 
 def _carrying(
-    encoder: E5Encoder, embedded: EmbeddedCorpus, query: str, asked: TokenEmbeddings, row: int
+    encoder: E5Encoder, embedded: EmbeddedCorpus, query: str, query_tokens: TokenEmbeddings, row: int
 ) -> CarryingWords:
     document = embedded.corpus.document(row)
     tokens = encoder.token_embeddings(document, prompt=embedded.prompt)
     passage = text_reading(str(embedded.corpus.lines[row]), document, tokens)
     if embedded.meta.pooling != "mean":
-        return CarryingWords(row, passage, None, None, None)
-    words = text_reading("", query, asked).words, passage.words
-    pair = asked.vectors, tokens.vectors
+        return CarryingWords(row, passage, None, None)
+    words = text_reading("", query, query_tokens).words, passage.words
+    pair = query_tokens.vectors, tokens.vectors
     shares = word_shares(*pair, *words)
     centred = word_shares(*pair, *words, centre=common_part(embedded.mean, pair))
-    return CarryingWords(row, passage, _points(shares), _points(centred), 100 * shares.cosine)
+    return CarryingWords(row, passage, _points(shares), _points(centred))
 
 
 def _points(shares: WordShares) -> NDArray[np.float64]:
@@ -184,11 +213,11 @@ def _hit(embedded: EmbeddedCorpus, row: int, score: float) -> SearchHit:
     return SearchHit(row, str(corpus.lines[row]), 100 * float(score), corpus.texts[row], title)
 
 
-def _check_there(query: str) -> None:
+def _check_query(query: str) -> None:
     if find_bad_texts([query]):
         raise TextError("There is no query. Write what you are looking for.", [0])
 
 
 def _encoder_of(engine: Engine, embedded: EmbeddedCorpus) -> AbstractContextManager[E5Encoder]:
     setting = embedded.setting
-    return engine.encoder(embedded.meta, lambda share, words: None, setting.dtype, setting.backend)
+    return engine.encoder(embedded.meta, ignore_progress, setting.dtype, setting.backend)

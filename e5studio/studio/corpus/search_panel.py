@@ -12,16 +12,19 @@ from e5studio.errors import VectorError
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.corpus import EmbeddedCorpus
 from e5studio.studio.corpus.map import (
-    CORPUS_COLOURS,
-    CorpusColour,
     CorpusGroups,
     CorpusMap,
-    colours_of,
     corpus_neighbours,
-    draw_corpus_map,
     group_corpus,
     place_corpus,
     row_of_label,
+)
+from e5studio.studio.corpus.map_figure import (
+    CORPUS_COLOURS,
+    CorpusColour,
+    colour_corpus,
+    colours_of,
+    draw_corpus_map,
 )
 from e5studio.studio.corpus.search import SearchResult, carrying_words, search_corpus
 from e5studio.studio.corpus.vector_files import export_vectors
@@ -60,7 +63,7 @@ _COLOUR_NAMES: dict[CorpusColour, str] = {
 class _View:
     """What the map shows."""
 
-    placed: CorpusMap | None
+    map: CorpusMap | None
     colour: str
     groups: CorpusGroups | None
     search: SearchResult | None
@@ -116,14 +119,14 @@ class SearchPanel:
                 elem_id="e5-save-corpus",
             )
         self.result = gr.State(None)
-        self.placed = gr.State(None)
+        self.map = gr.State(None)
         self.groups = gr.State(None)
 
     def connect(self, form: Form, token: gr.State, after: Sequence[Any]) -> None:
         """Bind the events; the first map is made after the events in `after`."""
-        view = [token, self.placed, self.colour, self.groups, self.result]
+        view = [token, self.map, self.colour, self.groups, self.result]
         placing = [self.method, self.n_dims, *view]
-        shown = [*components_of(self.job), self.plot, self.point, self.placed]
+        shown = [*components_of(self.job), self.plot, self.point, self.map]
         for event in after:
             event.then(self.on_corpus, placing, shown, **PLACE_QUEUE)
         for choice in (self.method, self.n_dims):
@@ -154,23 +157,23 @@ class SearchPanel:
             self.job.status: [],
             self.plot: None,
             self.point: [],
-            self.placed: None,
+            self.map: None,
             self.groups: None,
             self.save: gr.update(visible=embedded is not None),
         }
 
     def on_corpus(
-        self, request: gr.Request, method: str, n_dims: int, token: str, placed: CorpusMap | None, *view: Any
+        self, request: gr.Request, method: str, n_dims: int, token: str, corpus_map: CorpusMap | None, *view: Any
     ) -> Iterator[Changes]:
         """Place a corpus that has no map yet."""
         embedded = self._embedded(token)
-        if embedded is None or (placed is not None and placed.of == embedded.key):
+        if embedded is None or (corpus_map is not None and corpus_map.of == embedded.key):
             yield {}
         else:
-            yield from self.on_place(request, method, n_dims, token, placed, *view)
+            yield from self.on_place(request, method, n_dims, token, corpus_map, *view)
 
     def on_place(
-        self, request: gr.Request, method: str, n_dims: int, token: str, placed: CorpusMap | None, *view: Any
+        self, request: gr.Request, method: str, n_dims: int, token: str, corpus_map: CorpusMap | None, *view: Any
     ) -> Iterator[Changes]:
         """Place the texts on a new map."""
         embedded = self._embedded(token)
@@ -178,26 +181,26 @@ class SearchPanel:
             yield {}
             return
 
-        def place(on_stage: OnStage) -> CorpusMap:
+        def project(on_stage: OnStage) -> CorpusMap:
             return place_corpus(embedded, valid_settings(method, n_dims), on_stage)
 
-        def show(placed: CorpusMap) -> Changes:
+        def show(new_map: CorpusMap) -> Changes:
             if self._embedded(token) is not embedded:  # replaced meanwhile
                 return {}
             help_text = nodes.hint(corpus_text.POINT_HELP)
-            return {self.placed: placed, self.point: help_text, **self._draw(embedded, _View(placed, *view))}
+            return {self.map: new_map, self.point: help_text, **self._draw(embedded, _View(new_map, *view))}
 
-        is_left = placed is not None and placed.of == embedded.key
-        yield from self.job.run(request, place, show, is_result_left=is_left)
+        is_left = corpus_map is not None and corpus_map.of == embedded.key
+        yield from self.job.run(request, project, show, is_result_left=is_left)
 
-    def on_colour(self, token: str, *view: Any) -> Iterator[Changes]:
+    def on_colour(self, token: str, *values: Any) -> Iterator[Changes]:
         """Colour the map; the first time by group, find the groups."""
-        embedded, looks = self._embedded(token), _View(*view)
-        if embedded is None or looks.placed is None:
+        embedded, view = self._embedded(token), _View(*values)
+        if embedded is None or view.map is None:
             yield {}
             return
-        groups = looks.groups
-        if looks.colour == "group" and (groups is None or groups.of != embedded.key):
+        groups = view.groups
+        if view.colour == "group" and (groups is None or groups.of != embedded.key):
             yield {self.job.status: nodes.progress(None, "Finding groups")}
             try:
                 groups = group_corpus(embedded)
@@ -205,24 +208,24 @@ class SearchPanel:
                 yield {self.job.status: nodes.error(message_for_visitor(error))}
                 return
         is_current = self._embedded(token) is embedded
-        drawn = _View(looks.placed, looks.colour, groups, looks.search)
+        drawn = _View(view.map, view.colour, groups, view.search)
         yield {self.groups: groups, **self._draw(embedded, drawn)} if is_current else {}
 
-    def on_mark(self, token: str, *view: Any) -> Changes:
+    def on_mark(self, token: str, *values: Any) -> Changes:
         """Put rings around the hits of a search."""
-        embedded, looks = self._embedded(token), _View(*view)
-        if embedded is None or looks.placed is None or looks.search is None or looks.search.of != embedded.key:
+        embedded, view = self._embedded(token), _View(*values)
+        if embedded is None or view.map is None or view.search is None or view.search.of != embedded.key:
             return {}
-        return self._draw(embedded, looks)
+        return self._draw(embedded, view)
 
-    def on_pick(self, event: gr.EventData, token: str, *view: Any) -> Changes:
+    def on_pick(self, event: gr.EventData, token: str, *values: Any) -> Changes:
         """Show a text of the map in full, and its nearest neighbours."""
-        embedded, looks, label = self._embedded(token), _View(*view), fields_of(event).get("label")
+        embedded, view, label = self._embedded(token), _View(*values), fields_of(event).get("label")
         row = row_of_label(embedded.corpus, label) if embedded is not None and isinstance(label, str) else None
-        if embedded is None or row is None or looks.placed is None:
+        if embedded is None or row is None or view.map is None:
             return {}
         point = corpus_text.point(embedded.corpus, row, corpus_neighbours(embedded, row))
-        return {self.point: point, **self._draw(embedded, looks, picked=row)}
+        return {self.point: point, **self._draw(embedded, view, picked=row)}
 
     def on_search(self, token: str, query: str, instruction: str) -> Changes:
         """Find the passages nearest to the query."""
@@ -276,19 +279,16 @@ class SearchPanel:
 
     def _draw(self, embedded: EmbeddedCorpus, view: _View, picked: int | None = None) -> Changes:
         """The map and its caption."""
-        assert view.placed is not None  # as the callers check
+        assert view.map is not None  # as the callers check
         search = view.search if view.search is not None and view.search.of == embedded.key else None
         colours = colours_of(embedded, has_scores=search is not None)
+        colour: CorpusColour = next((colour for colour in colours if colour == view.colour), "plain")
+        hits = [] if search is None else [hit.row for hit in search.hits]
+        scores = None if search is None else search.scores
         try:
-            figure, caption = draw_corpus_map(
-                embedded,
-                view.placed,
-                next((colour for colour in colours if colour == view.colour), "plain"),
-                groups=view.groups,
-                scores=None if search is None else search.scores,
-                hits=[] if search is None else [hit.row for hit in search.hits],
-                picked=picked,
-            )
+            colouring = colour_corpus(embedded, colour, groups=view.groups, scores=scores)
+            figure = draw_corpus_map(embedded, view.map, colouring, hits=hits, picked=picked)
+            caption = corpus_text.map_caption(embedded, view.map, colouring, len(hits), picked)
         except Exception as error:
             return {self.job.status: nodes.error(message_for_visitor(error))}
         return {self.job.status: nodes.hint(caption), self.plot: self._services.downloads.as_payload(figure)}

@@ -1,7 +1,7 @@
-"""A file or pasted lines -> a table whose columns can be chosen -> a corpus. Embeds nothing.
+"""A file or pasted texts -> a table -> a corpus of its chosen columns. Embeds nothing.
 
-Cells stay the text they are: "NA", "null" and 007 too. Rows that cannot be read are named by their line, and a file
-that is too large is refused as soon as that is clear.
+Cells stay as they are, "NA", "null" and 007 too. Messages name unreadable rows by their line. A file that is too
+large is refused once that is clear.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from e5studio.studio.formatting import shown
 from e5studio.text_checks import find_bad_texts
 
 BadRows = Literal["skip", "refuse"]
-"""What becomes of a row that cannot be read: left out and told, or the whole file refused."""
+"""Leave unreadable rows out and list them, or refuse the whole file."""
 
 MAX_CHARACTERS = 100_000_000
 MAX_CELLS = 2_000_000
@@ -47,14 +47,14 @@ class SourceTable:
     """What a file holds.
 
     Attributes:
-        name: Of the file, or what else it came from.
-        columns: Their names; a column whose values are neither text nor single values is not among the ones of Parquet.
+        name: Of the file, or "pasted texts".
+        columns: Their names; of Parquet without columns of lists and structures.
         cells: The cells of each column, a row each.
         lines: The line (in Parquet the row) on which each row begins, from 1.
-        bad_rows: What was wrong with each row that could not be read and is not in the table.
-        on_bad_rows: As asked; holds for cells of the text column that are no text, too.
-        row_word: What `lines` counts: "line" or "row".
-        other_delimiter: What probably separates the cells of a CSV file of which only one column was found.
+        bad_rows: The problem of each unreadable row; these rows are not in the table.
+        on_bad_rows: As requested; also for cells of the text column that are no text.
+        row_word: The unit of `lines`: "line" or "row".
+        other_delimiter: The probable delimiter of a CSV file that seems to have one column.
     """
 
     name: str
@@ -74,7 +74,7 @@ class SourceTable:
         """The cells of a column.
 
         Raises:
-            FileFormatError: There is none of this name.
+            FileFormatError: There is no such column.
         """
         if name not in self.columns:
             raise FileFormatError(f"{self.name} has no column {name!r}. Choose one of {_listed(self.columns)}.")
@@ -83,8 +83,8 @@ class SourceTable:
     @property
     def text_columns(self) -> tuple[str, ...]:
         """Columns in which some text stands, in the file's order."""
-        found = zip(self.columns, self.cells, strict=True)
-        return tuple(name for name, cells in found if any(isinstance(cell, str) for cell in cells))
+        columns = zip(self.columns, self.cells, strict=True)
+        return tuple(name for name, cells in columns if any(isinstance(cell, str) for cell in cells))
 
     @property
     def text_column(self) -> str:
@@ -96,8 +96,8 @@ class SourceTable:
     @property
     def title_column(self) -> str | None:
         """Which column most likely holds titles, by its name alone."""
-        found = _first_named(_TITLE_NAMES, self.text_columns)
-        return found if found != self.text_column else None
+        title = _first_named(_TITLE_NAMES, self.text_columns)
+        return title if title != self.text_column else None
 
     def preview(self, n_rows: int = 5) -> list[list[str]]:
         """The first rows as a page can show them, long cells cut."""
@@ -119,15 +119,15 @@ def read_table(
     """Read a file by the ending of its name: .csv, .tsv, .jsonl, .ndjson, .parquet, or .txt (a text a line).
 
     Args:
-        path: Where it lies.
-        name: What its owner calls it; messages do, too.
-        encoding: Where None, what a byte order mark says, else UTF-8.
-        delimiter: What separates the cells of CSV; a comma, or a tab in .tsv, where None.
-        bad_rows: What becomes of rows that cannot be read.
+        path: The file on the server.
+        name: The visitor's name for it, used in messages.
+        encoding: That of a byte order mark, else UTF-8, if None.
+        delimiter: Between the cells of CSV; a comma, or a tab in .tsv, if None.
+        bad_rows: Leave unreadable rows out, or refuse the file.
         max_rows: More are refused.
 
     Raises:
-        FileFormatError: It cannot be read as what its name says, or no row of it holds a text.
+        FileFormatError: Its content does not match its ending, or no row holds a text.
         LimitError: It has too many rows, cells or characters.
     """
     ending = PurePath(name).suffix.lower()
@@ -164,10 +164,10 @@ def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> SourceTable:
     """
     if len(text) > MAX_CHARACTERS:
         raise _too_many_characters(PASTED)
-    found = split_texts(text, "")
-    if not found:
+    pasted = split_texts(text, "")
+    if not pasted:
         raise TextError("There is nothing to read. Paste one text per line, or choose a file.")
-    rows = {**dict.fromkeys(found.empty, ""), **dict(zip(map(int, found.labels), found.texts, strict=True))}
+    rows = {**dict.fromkeys(pasted.empty, ""), **dict(zip(map(int, pasted.labels), pasted.texts, strict=True))}
     if len(rows) > max_rows:
         raise _too_many_rows(PASTED, max_rows)
     lines = tuple(sorted(rows))
@@ -175,11 +175,11 @@ def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> SourceTable:
 
 
 def choose_columns(table: SourceTable, text: str, title: str | None = None, colour: str | None = None) -> Corpus:
-    """The texts of a table's column, with what stands beside them.
+    """The texts of a table's column, with their titles and colours.
 
     Args:
-        table: Of `read_table` or `read_pasted`.
-        text: Column of the texts; a row without one is counted and left out.
+        table: From `read_table` or `read_pasted`.
+        text: Column of the texts; rows without a text are counted and left out.
         title: Column of titles, which are put in front of the texts.
         colour: Column that colours the map; numbers and the like are taken as text.
 
@@ -190,21 +190,21 @@ def choose_columns(table: SourceTable, text: str, title: str | None = None, colo
     cells = table.column(text)
     rows = [row for row, cell in enumerate(cells) if isinstance(cell, str)]
     empty = find_bad_texts([cells[row] for row in rows])
-    kept = [row for place, row in enumerate(rows) if place not in empty]
+    filled = [row for index, row in enumerate(rows) if index not in empty]
     bad = [
         f"{table.row_word} {table.lines[row]}: {text!r} is not text but {cell.kind}"
         for row, cell in enumerate(cells)
         if isinstance(cell, NotText)
     ]
-    if not kept:
+    if not filled:
         raise TextError(_nothing_in(table, text, len(cells) - len(rows) - len(bad), len(empty), len(bad)))
     if bad and table.on_bad_rows == "refuse":
         raise _refused(table.name, bad[0])
-    titles, colours = (None if name is None else _chosen(table.column(name), kept) for name in (title, colour))
+    titles, colours = (None if name is None else _chosen(table.column(name), filled) for name in (title, colour))
     return Corpus(
         source=table.name,
-        texts=tuple(str(cells[row]) for row in kept),
-        lines=tuple(table.lines[row] for row in kept),
+        texts=tuple(str(cells[row]) for row in filled),
+        lines=tuple(table.lines[row] for row in filled),
         titles=titles,
         text_name=text,
         title_name=title,
@@ -218,7 +218,7 @@ def choose_columns(table: SourceTable, text: str, title: str | None = None, colo
 
 
 def with_shown_name(error: FileFormatError, path: Path, name: str) -> FileFormatError:
-    """The same in the words of the page: the file's own name, and a choice of encoding in place of an option."""
+    """The error in terms of the page: with the visitor's file name, and a menu in place of an option."""
     if isinstance(error, FileEncodingError):
         advice = "Choose the encoding that it was saved with under 'How the file is read', such as cp1252 or utf-16-le."
         return FileEncodingError(error.fact.replace(str(path), name), advice)
@@ -226,7 +226,7 @@ def with_shown_name(error: FileFormatError, path: Path, name: str) -> FileFormat
 
 
 class _Reading:
-    """The rows of a file as they come, and how much of them is too much."""
+    """Collects the rows of a file within the limits."""
 
     def __init__(self, name: str, on_bad_rows: BadRows, max_rows: int, row_word: str) -> None:
         self._name = name
@@ -293,7 +293,7 @@ def _chosen(cells: Sequence[Cell], rows: Sequence[int]) -> tuple[str, ...]:
 
 
 def as_text(cell: Cell) -> str:
-    """A cell as text; "" where there is nothing in it, or nothing that can be written as text."""
+    """A cell as text; "" for an empty cell or one that has no text form."""
     if isinstance(cell, NotText):
         return cell.shown or ""
     return cell or ""
@@ -308,18 +308,18 @@ def _mean_length(cells: Sequence[Cell]) -> float:
 
 
 def _first_named(names: Sequence[str], columns: Sequence[str]) -> str | None:
-    """The column of the name that stands first in the list."""
+    """The column with the earliest of these names."""
     by_name: dict[str, str] = {}
     for column in columns:
         by_name.setdefault(column.strip().casefold(), column)
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _other_delimiter(columns: Sequence[str], ending: str, asked: str | None) -> str | None:
-    """What stands in the header in place of the delimiter, where that is nowhere in it."""
+def _other_delimiter(columns: Sequence[str], ending: str, delimiter: str | None) -> str | None:
+    """The delimiter in a header that lacks the expected one."""
     if ending not in DELIMITERS or len(columns) != 1:
         return None
-    others = (each for each in (";", "\t", "|", ",") if each != (asked or DELIMITERS[ending]))
+    others = (each for each in (";", "\t", "|", ",") if each != (delimiter or DELIMITERS[ending]))
     return next((each for each in others if each in columns[0]), None)
 
 
@@ -331,8 +331,8 @@ def _nothing_in(table: SourceTable, column: str, n_missing: int, n_empty: int, n
     others = [name for name in table.text_columns if name != column]
     advice = f" Choose another column: {_listed(others)}." if others else ""
     counts = {"without a value": n_missing, "empty": n_empty, "not text": n_bad}
-    said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
-    return f"No row of {table.name} holds a text in column {column!r} ({said}).{advice}"
+    parts = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    return f"No row of {table.name} holds a text in column {column!r} ({parts}).{advice}"
 
 
 def _too_many_rows(name: str, max_rows: int) -> LimitError:

@@ -1,39 +1,40 @@
-"""Corpora, searches and measurements -> sentences on the page, as nodes for `widgets.text_tree`. Pure."""
+"""Corpora, searches and evaluations -> sentences on the page, as nodes for `widgets.text_tree`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from e5studio.errors import BackendError, MissingDependencyError
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingProgress
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, FailedSetting, SettingResult
+from e5studio.studio.corpus.map import CorpusMap, corpus_neighbours
+from e5studio.studio.corpus.map_figure import MAX_MARKED, Colouring
 from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult
 from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.vector_files import ImportedVectors
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.formatting import count, duration, fixed, listed, shown, signed
+from e5studio.studio.map import text as map_text
 from e5studio.studio.why.text import marked_words
 from e5studio.studio.widgets.nodes import Node, error, hint, prompt_code
 
 _MAX_LISTED = 6
 _MAX_PASSAGE = 420
-_STEPS = (0.25, 0.5, 0.75)  # shares of the strongest word from which one is marked weak, clear, strong
 _FEW_COMPARED = 3
 
 
 def file_read(table: SourceTable) -> list[Node]:
-    """What was found in a file, and what could not be read of it."""
+    """The content of a file, and its rows that could not be read."""
     columns = f", {len(table.columns)} columns" if len(table.columns) > 1 else ""
     nodes: list[Node] = [["p", "", ["b", "", shown(table.name, 120)], f": {count(len(table), 'row')}{columns}."]]
     if table.other_delimiter:
-        hint = f"Only one column was found. Its cells are probably separated by {table.other_delimiter!r}: choose that."
-        nodes.append(["p", "e5-warning", hint])
+        advice = (
+            f"There is only one column. Its cells are probably separated by {table.other_delimiter!r}: choose that."
+        )
+        nodes.append(["p", "e5-warning", advice])
     return nodes + _left_out(table.bad_rows)
 
 
@@ -44,7 +45,7 @@ def not_read(message: str, table: SourceTable | None) -> list[Node]:
 
 
 def chosen(corpus: Corpus) -> list[Node]:
-    """What will be embedded, and what is left out of it."""
+    """How many texts there are to embed, and how many rows are left out."""
     numbers = {
         "without a value": corpus.n_missing,
         "with an empty text": corpus.n_empty,
@@ -82,19 +83,22 @@ INVITATION: list[Node] = [
 ]
 
 
-def embedded(found: EmbeddedCorpus) -> list[Node]:
-    """What was embedded, how fast, and what the model read."""
-    n, short = len(found.corpus), found.meta.name.rsplit("/", 1)[-1]
-    speed = f" in {duration(found.seconds)}" if found.n_embedded else ""
-    if found.n_embedded and found.seconds > 1:
-        speed += f" ({_rate(found.n_embedded / found.seconds)} texts per second)"
-    n_kept = n - found.n_embedded
-    kept = f" {n_kept:,} vectors were there already." if n_kept and found.n_tokens is not None else ""
-    done = f"{count(n, 'text')} of {shown(found.corpus.source, 80)} embedded with {short}{speed}.{kept}"
-    front: list[Any] = ["In front of each: ", prompt_code(found.prompt)] if found.prompt else ["Nothing in front."]
-    nodes: list[Node] = [["p", "e5-done", done], ["p", "e5-hint", *front]]
-    if found.n_truncated:
-        longer = f"{count(found.n_truncated, 'text')} longer than the model reads: the rest of each was never read."
+def embedded(embedded: EmbeddedCorpus) -> list[Node]:
+    """What was embedded, how fast, and what the model reads of it."""
+    corpus, n_embedded, seconds = embedded.corpus, embedded.n_embedded, embedded.seconds
+    speed = f" in {duration(seconds)}" if n_embedded else ""
+    if n_embedded and seconds > 1:
+        speed += f" ({_rate(n_embedded / seconds)} texts per second)"
+    n_known = len(corpus) - n_embedded
+    known = f" {n_known:,} vectors were known already." if n_known and embedded.n_tokens is not None else ""
+    texts = f"{count(len(corpus), 'text')} of {shown(corpus.source, 80)}"
+    front: list[Any] = ["In front of each: ", prompt_code(embedded.prompt)] if embedded.prompt else ["No prompt."]
+    nodes: list[Node] = [
+        ["p", "e5-done", f"{texts} embedded with {embedded.meta.short_name}{speed}.{known}"],
+        ["p", "e5-hint", *front],
+    ]
+    if embedded.n_truncated:
+        longer = f"{count(embedded.n_truncated, 'text')} longer than the model reads: it ignores the rest of each."
         nodes.append(["p", "e5-warning", longer])
     return nodes
 
@@ -104,25 +108,75 @@ def imported(imported: ImportedVectors) -> list[Node]:
     return embedded(imported.embedded) + (hint(imported.note) if imported.note else [])
 
 
-def hits(found: SearchResult, carrying: Sequence[CarryingWords] = (), row_word: str = "line") -> list[Node]:
-    """What a search found, best first; the words that carry each score marked, once they are known."""
+def hits(result: SearchResult, carrying: Sequence[CarryingWords] = (), row_word: str = "line") -> list[Node]:
+    """The hits of a search, best first; with marked words once it is known what they add to each score."""
     words = {each.row: each for each in carrying}
-    head = f"The {len(found.hits)} nearest of the corpus, in {duration(found.seconds)}."
-    front = [" In front of the query: ", prompt_code(found.prompt.text)] if found.prompt.text else []
+    head = f"The {len(result.hits)} nearest of the corpus, in {duration(result.seconds)}."
+    front = [" In front of the query: ", prompt_code(result.prompt.text)] if result.prompt.text else []
     nodes: list[Node] = [["p", "e5-hint", head, *front, _explained(carrying)]]
-    if found.is_truncated:
-        nodes.append(["p", "e5-warning", "The query is longer than the model reads: its end was never read."])
-    return nodes + [_hit(rank, hit, words.get(hit.row), row_word) for rank, hit in enumerate(found.hits, 1)]
+    if result.is_truncated:
+        nodes.append(["p", "e5-warning", "The query is longer than the model reads: it ignores the end."])
+    return nodes + [_hit(rank, hit, words.get(hit.row), row_word) for rank, hit in enumerate(result.hits, 1)]
 
 
 def point(corpus: Corpus, row: int, neighbours: Sequence[tuple[int, float]]) -> list[Node]:
-    """One text of the map in full, and the texts nearest to it in truth."""
-    own: Node = ["dl", "e5-pair", ["dt", "", f"{corpus.lines[row]}"], ["dd", "", shown(corpus.document(row))]]
+    """One text of the map in full, and its nearest neighbours in all dimensions."""
+    text: Node = ["dl", "e5-pair", ["dt", "", f"{corpus.lines[row]}"], ["dd", "", shown(corpus.document(row))]]
     entries: list[Node] = []
     for other, score in neighbours:
         entries += [["dt", "", f"{corpus.lines[other]} {fixed(score)}"], ["dd", "", shown(corpus.document(other), 200)]]
     title = "Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines"
-    return [own, ["h3", "", title], ["dl", "e5-pair e5-near", *entries]] if entries else [own]
+    return [text, ["h3", "", title], ["dl", "e5-pair e5-near", *entries]] if entries else [text]
+
+
+def map_caption(
+    embedded: EmbeddedCorpus, corpus_map: CorpusMap, colouring: Colouring, n_hits: int = 0, picked: int | None = None
+) -> str:
+    """How a map was computed, what it is worth, and what its colours, rings and lines mean."""
+    corpus, n_marked = embedded.corpus, min(n_hits, MAX_MARKED)
+    sentences = [
+        f"Vectors of {embedded.meta.short_name}.",
+        map_text.method(corpus_map.projection, corpus_map.settings),
+        _map_quality(corpus_map, len(corpus)),
+        map_text.few_texts(len(corpus), corpus_map.settings.method),
+        *_colour_sentences(colouring),
+    ]
+    if n_hits:
+        best = f"best {n_marked}" if n_marked < n_hits else f"{n_hits} hits"
+        sentences.append(f"Rings mark the {best} of the search, numbered by rank.")
+    if picked is not None:
+        n_joined = len(corpus_neighbours(embedded, picked))
+        sentences.append(
+            f"Lines join text {corpus.lines[picked]} to the {n_joined} texts nearest to it in all dimensions."
+        )
+    return " ".join(filter(None, sentences))
+
+
+def _map_quality(corpus_map: CorpusMap, n_texts: int) -> str:
+    if corpus_map.trust is None:
+        return ""
+    share, n_compared = corpus_map.kept_share, corpus_map.n_compared
+    nearest = f"Of the {n_compared} texts nearest to each, {share:.0%} are nearest to it on the map too."
+    quality = f"{map_text.trust(corpus_map.trust)} {nearest}"
+    if corpus_map.n_sampled == n_texts:
+        return quality
+    return f"{quality} Both are estimated on {corpus_map.n_sampled:,} of the {n_texts:,} texts."
+
+
+def _colour_sentences(colouring: Colouring) -> list[str]:
+    clusters, column = colouring.clusters, colouring.column
+    if clusters is not None:
+        is_whole = clusters.n_fitted == len(clusters.labels)
+        sample = f"Found in {clusters.n_fitted:,} texts drawn at random; the others went to the nearest group."
+        return [map_text.groups(len(clusters.names), clusters.silhouette), "" if is_whole else sample]
+    if column is None:
+        return []
+    if colouring.n_named < colouring.n_values:
+        frequent = f"its {colouring.n_named} most frequent values of {colouring.n_values:,}; the others are grey."
+        return [f"Coloured by {column}: {frequent}"]
+    grey = f"Grey: {colouring.n_without_number:,} texts without a number." if colouring.n_without_number else ""
+    clipped = "The last hundredth at either end shares a colour." if colouring.is_clipped else ""
+    return [f"Coloured by {column}.", grey, clipped]
 
 
 def measured(evaluation: CorpusEvaluation) -> list[Node]:
@@ -163,9 +217,9 @@ def _reason(row: FailedSetting) -> str:
 
 def setting_name(setting: CorpusSetting) -> str:
     """A setting in a few words."""
-    from_model = setting.model.rsplit("/", 1)[-1]
-    parts = [from_model]
-    if setting.prompt_mode != "retrieval" and offered(setting.model).prompt_kind != "none":
+    meta = offered(setting.model)
+    parts = [meta.short_name]
+    if setting.prompt_mode != "retrieval" and meta.prompt_kind != "none":
         parts.append("no prompt" if setting.prompt_mode == "none" else "symmetric")
     if setting.instruction:
         parts.append(f"“{shown(setting.instruction, 60)}”")
@@ -177,11 +231,11 @@ def setting_name(setting: CorpusSetting) -> str:
 def _left_out(bad_rows: Sequence[str]) -> list[Node]:
     if not bad_rows:
         return []
-    listed = [["li", "e5-warning", shown(problem, 300)] for problem in bad_rows[:_MAX_LISTED]]
-    more = len(bad_rows) - _MAX_LISTED
-    if more > 0:
-        listed.append(["li", "e5-warning", f"and {more:,} more"])
-    return [["p", "e5-warning", f"{count(len(bad_rows), 'row')} could not be read:"], ["ul", "", *listed]]
+    problems = [shown(problem, 300) for problem in bad_rows[:_MAX_LISTED]]
+    if len(bad_rows) > _MAX_LISTED:
+        problems.append(f"and {len(bad_rows) - _MAX_LISTED:,} more")
+    items = [["li", "e5-warning", problem] for problem in problems]
+    return [["p", "e5-warning", f"{count(len(bad_rows), 'row')} could not be read:"], ["ul", "", *items]]
 
 
 def _explained(carrying: Sequence[CarryingWords]) -> str:
@@ -206,8 +260,9 @@ def _hit(rank: int, hit: SearchHit, carrying: CarryingWords | None, row_word: st
 
 
 def _marked_hit(hit: SearchHit, carrying: CarryingWords) -> list[Node]:
-    """The title and the text, which were read as one."""
-    marks, start, passage = _marks(carrying), _excerpt(carrying), carrying.passage
+    """The title and the text, which the model reads as one."""
+    marks = {index: _word_class(strength) for index, strength in carrying.strengths.items()}
+    start, passage = carrying.excerpt_start(_MAX_PASSAGE), carrying.passage
     if not hit.title.strip():
         return [["p", "e5-marked", *marked_words(passage, marks, _MAX_PASSAGE, start)]]
     end = len(hit.title.lstrip()) + 1  # and the space that joins the two
@@ -218,42 +273,8 @@ def _marked_hit(hit: SearchHit, carrying: CarryingWords) -> list[Node]:
     return [title, ["p", "e5-marked", *text]]
 
 
-def _marks(carrying: CarryingWords) -> dict[int, str]:
-    values = carrying.beyond_common
-    if values is None or not len(values):
-        return {}
-    is_word = np.array([part == "word" for part in carrying.passage.words.parts])
-    return _steps(np.where(is_word, values, 0.0))
-
-
-def _excerpt(carrying: CarryingWords) -> int:
-    """Where in a long passage to begin, so that the words that carry most of the score are seen."""
-    words, values = carrying.passage.words, carrying.beyond_common
-    if values is None or len(carrying.passage.text) <= _MAX_PASSAGE:
-        return 0
-    is_word = np.array([part == "word" for part in words.parts])
-    starts, gains = words.spans[is_word, 0], np.maximum(values[is_word], 0)
-    if not len(starts):
-        return 0
-    so_far = np.concatenate([[0.0], np.cumsum(gains)])
-    ends = np.searchsorted(starts, starts + _MAX_PASSAGE)
-    held = so_far[ends] - so_far[:-1]
-    best = int(held.argmax())
-    # The beginning tells what a text is about: it gives way only where another part is clearly better.
-    return int(starts[best]) if held[best] > 1.25 * held[0] else 0
-
-
-def _steps(values: NDArray[np.float64]) -> dict[int, str]:
-    """A class for each word, by its share of the strongest."""
-    strongest = float(np.abs(values).max())
-    if strongest == 0:
-        return {}
-    marks = {}
-    for place, value in enumerate((values / strongest).tolist()):
-        step = sum(abs(value) >= border for border in _STEPS)
-        if step:
-            marks[place] = f"e5-holds-{'up' if value > 0 else 'down'}-{step}"
-    return marks
+def _word_class(strength: int) -> str:
+    return f"e5-holds-{'up' if strength > 0 else 'down'}-{abs(strength)}"
 
 
 def _difference(row: SettingResult, base: str) -> str:

@@ -1,4 +1,4 @@
-"""An embedded corpus -> files of its vectors, and a file of vectors -> an embedded corpus. Computes none itself."""
+"""Exports the vectors of an embedded corpus to files, and imports them in place of embedding."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from e5studio.files.vectors import (
 )
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt, join_title, resolve_prompt
-from e5studio.similarity import require_finite, unit_rows
+from e5studio.similarity import FloatArray, require_finite, unit_rows
 from e5studio.spec import EncoderSpec
-from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus, FloatArray
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.table_file import MAX_CHARACTERS, with_shown_name
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
-from e5studio.studio.engine.progress import OnStage
+from e5studio.studio.engine.progress import OnStage, ignore_progress
 from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_prompt_mode
 from e5studio.studio.formatting import shown
 from e5studio.studio.serving.downloads import Downloads, FileDownload
@@ -51,7 +51,7 @@ class ImportedVectors:
 
     Attributes:
         embedded: The corpus with them.
-        note: What cannot be told from the file and should be known; "" where there is nothing.
+        note: A warning where the file does not name its model, else "".
     """
 
     embedded: EmbeddedCorpus
@@ -59,13 +59,12 @@ class ImportedVectors:
 
 
 def export_vectors(embedded: EmbeddedCorpus, ending: VectorEnding, downloads: Downloads) -> tuple[FileDownload, ...]:
-    """Files of the vectors, as the command line reads them too; give each to `downloads.add_file`.
+    """Write files of the vectors, which the command line can read, too; give each to `downloads.add_file`.
 
     Args:
-        embedded: What is taken; the files tell which encoder made it.
-        ending: ".npy" gives an array and a file that says how it was made; ".parquet" one file with text, title and
-            line beside each vector.
-        downloads: Where the files lie until they are fetched.
+        embedded: The vectors; the files store the encoder's fingerprint.
+        ending: ".npy" gives an array and a manifest; ".parquet" one file with text, title and line beside each vector.
+        downloads: Has the folder of the files.
 
     Raises:
         VectorError: There is no room on the disk.
@@ -94,23 +93,23 @@ def import_vectors(
     *,
     name: str,
     manifest: Path | None = None,
-    on_stage: OnStage | None = None,
+    on_stage: OnStage = ignore_progress,
 ) -> ImportedVectors:
-    """Take vectors out of a file in place of embedding a corpus.
+    """Read the vectors of a corpus from a file.
 
     Args:
-        engine: Where encoders come from.
+        engine: Gives the encoder.
         corpus: The texts; the file has a row for each, in the same order.
         setting: The model that made the vectors, and how the texts were used.
-        path: Where the file lies.
-        name: What its owner calls it; ends in .npy or .parquet.
-        manifest: The .npy.json that was taken with an .npy, if it came along.
-        on_stage: Told while the model is loaded, and may stop that.
+        path: The file on the server.
+        name: The visitor's name for it; ends in .npy or .parquet.
+        manifest: The .npy.json of an .npy, if it was uploaded as well.
+        on_stage: Called while the model loads; may stop that.
 
     Raises:
-        FileFormatError: It is no file of vectors, or not of so many texts and dimensions, or of other texts.
-        NonFiniteError: Some row holds NaN, infinity or nothing but zeros.
-        FingerprintMismatchError: Another encoder made it, or another prompt stood in front of the texts.
+        FileFormatError: It is no file of vectors, has another number of rows or dimensions, or holds other texts.
+        NonFiniteError: Some row holds NaN, infinity or only zeros.
+        FingerprintMismatchError: It was made by another encoder or with another prompt.
     """
     ending = PurePath(name).suffix.lower()
     if ending not in VECTOR_ENDINGS:
@@ -119,14 +118,14 @@ def import_vectors(
     setting = replace(setting, prompt_mode=valid_prompt_mode(meta.prompt_kind, setting.prompt_mode))
     prompt = _prompt(meta.prompt_kind, setting)
     manifest = manifest if ending == ".npy" else None
-    with engine.corpus_encoder(meta, on_stage or _no_stage, setting.dtype, setting.backend) as encoder:
+    with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend) as encoder:
         spec, started = encoder.spec, time.perf_counter()
-        found = _read(path, name, manifest, corpus, spec.embed_dim)
-    if found.manifest is not None:
-        _check_origin(found.manifest, spec, prompt, name)
-    _check_texts(found, corpus, name)
-    vectors = _normalised(found, name)
-    note = "" if found.manifest else f"Nothing in {name} tells which model made it: it is taken for one of {meta.name}."
+        imported = _read(path, name, manifest, corpus, spec.embed_dim)
+    if imported.manifest is not None:
+        _check_origin(imported.manifest, spec, prompt, name)
+    _check_texts(imported, corpus, name)
+    vectors = _normalised(imported, name)
+    note = "" if imported.manifest else f"Nothing in {name} tells which model made it: it counts as {meta.name}."
     seconds = time.perf_counter() - started
     embedded = EmbeddedCorpus(corpus, setting, meta, spec, prompt.text, vectors, None, 0, n_embedded=0, seconds=seconds)
     return ImportedVectors(embedded, note)
@@ -143,7 +142,7 @@ def _read(path: Path, name: str, manifest: Path | None, corpus: Corpus, embed_di
             max_chars=MAX_CHARACTERS + len(corpus),  # with a space between each title and its text
         )
     except FileFormatError as error:
-        if manifest is not None:  # first, for the other's path may be how this one begins
+        if manifest is not None:  # first, because the other path may be a prefix of this one
             error = with_shown_name(error, manifest, f"{name}.json")
         raise with_shown_name(error, path, name) from error
 
@@ -172,22 +171,22 @@ def _check_origin(manifest: VectorManifest, spec: EncoderSpec, prompt: Prompt, n
         ) from error
     if manifest.prompt != prompt.text:
         raise FingerprintMismatchError(
-            f"{name} was made with {manifest.prompt!r} in front of every text, and here {prompt.text!r} stands there.",
+            f"{name} was made with the prompt {manifest.prompt!r}, and the prompt here is {prompt.text!r}.",
             "Choose the use and the instruction that it was made with.",
         )
 
 
-def _check_texts(found: ForeignVectors, corpus: Corpus, name: str) -> None:
-    """Refuse vectors of other texts, of the same in another order or with other titles, where the file tells.
+def _check_texts(imported: ForeignVectors, corpus: Corpus, name: str) -> None:
+    """Refuse vectors of other texts, in another order or with other titles, where the file has them.
 
-    White space at the ends is passed over: whoever writes a file may have taken it off before embedding.
+    Surrounding white space may differ: another program may strip it before embedding.
     """
-    for row, text in enumerate(found.texts or ()):
+    for row, text in enumerate(imported.texts or ()):
         stored = (text or "").strip()
-        title = found.titles[row] if found.titles else None
+        title = imported.titles[row] if imported.titles else None
         joined = join_title(title, text or "").strip()
         # Another program's titles may stand beside vectors of the texts alone; our own are always part of them.
-        embedded = {joined} if found.manifest else {joined, stored}
+        embedded = {joined} if imported.manifest else {joined, stored}
         if replace_surrogates(corpus.document(row)).strip() in embedded:
             continue
         if replace_surrogates(corpus.texts[row]).strip() == stored:
@@ -200,7 +199,7 @@ def _check_texts(found: ForeignVectors, corpus: Corpus, name: str) -> None:
 
 
 def _other_title(name: str, row: int, title: str | None, corpus: Corpus) -> str:
-    """Why the vector of a row whose text is right is not that of the corpus: the titles differ, or one has none."""
+    """The message for a row with the right text and another title, or with a title on one side only."""
     own = corpus.titles[row] if corpus.titles else ""
     theirs, ours = (f"the title “{shown(each, 80)}”" if each else "no title" for each in (title, own))
     if corpus.titles is None:
@@ -215,19 +214,15 @@ def _other_title(name: str, row: int, title: str | None, corpus: Corpus) -> str:
     )
 
 
-def _normalised(found: ForeignVectors, name: str) -> FloatArray:
-    require_finite(found.vectors, name, np.arange(1, len(found.vectors) + 1))
-    vectors = unit_rows(found.vectors, name)
+def _normalised(imported: ForeignVectors, name: str) -> FloatArray:
+    require_finite(imported.vectors, name, np.arange(1, len(imported.vectors) + 1))
+    vectors = unit_rows(imported.vectors, name)
     zero = np.flatnonzero(~vectors.any(axis=1))
     if len(zero):
         raise NonFiniteError(
-            f"{name} holds nothing but zeros in row {zero[0] + 1} ({len(zero):,} in all), which is similar to nothing. "
+            f"{name} holds only zeros in row {zero[0] + 1} ({len(zero):,} in all), which is similar to nothing. "
             "Embed these texts again, or leave them out.",
             zero.tolist(),
         )
     vectors.flags.writeable = False
     return vectors
-
-
-def _no_stage(share: float | None, words: str) -> None:
-    return None

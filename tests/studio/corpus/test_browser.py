@@ -140,7 +140,7 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
     expect(page.locator("#e5-corpus-said")).to_contain_text("a.txt: 400 rows")
     expect(page.locator("#e5-embed-status")).to_contain_text("not computed again")
     embed(page)
-    expect(page.locator("#e5-embed-status")).to_contain_text(f"{before} vectors were there already.")
+    expect(page.locator("#e5-embed-status")).to_contain_text(f"{before} vectors were known already.")
 
     reload(page)
     open_corpus(page)

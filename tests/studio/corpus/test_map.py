@@ -11,21 +11,15 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from e5studio.analysis.projection import kept_neighbours, pca, trustworthiness
+from e5studio.analysis.projection import Projection, kept_neighbours, pca, trustworthiness
 from e5studio.errors import VectorError
 from e5studio.models import get_model_meta
 from e5studio.spec import EncoderSpec
 from e5studio.studio.corpus import map as corpus_map
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
-from e5studio.studio.corpus.map import (
-    colours_of,
-    corpus_neighbours,
-    draw_corpus_map,
-    group_corpus,
-    labels_of,
-    place_corpus,
-    row_of_label,
-)
+from e5studio.studio.corpus.map import corpus_neighbours, group_corpus, labels_of, place_corpus, row_of_label
+from e5studio.studio.corpus.map_figure import colour_corpus, colours_of, draw_corpus_map
+from e5studio.studio.corpus.text import map_caption
 from e5studio.studio.errors import StoppedError
 from e5studio.studio.map.placing import MapSettings
 from e5studio.studio.serving.downloads import MAX_INLINE_CHARACTERS, Downloads
@@ -58,6 +52,17 @@ def embedded(n=90, *, dim=16, texts=None, **corpus_changes):
     return EmbeddedCorpus(corpus, setting, get_model_meta(ENGLISH), spec, "passage: ", vectors, n_tokens, 0, n, 1.0)
 
 
+def drawn(embedded, placed, colour="plain", *, groups=None, scores=None, hits=(), picked=None):
+    """The figure and its caption."""
+    colouring = colour_corpus(embedded, colour, groups=groups, scores=scores)
+    figure = draw_corpus_map(embedded, placed, colouring, hits=hits, picked=picked)
+    return figure, map_caption(embedded, placed, colouring, len(hits), picked)
+
+
+def caption_of(embedded, placed):
+    return map_caption(embedded, placed, colour_corpus(embedded))
+
+
 @pytest.fixture(scope="module")
 def some():
     return embedded()
@@ -72,37 +77,39 @@ class TestPlaces:
     @pytest.mark.parametrize("n_dims", [2, 3])
     @pytest.mark.parametrize("method", ["pca", "umap", "tsne"])
     def test_every_text_has_its_place_and_the_caption_says_what_the_map_is_worth(self, some, method, n_dims):
-        found = place_corpus(some, MapSettings(method, n_dims))
-        assert found.coordinates.shape == (90, n_dims)
-        assert np.isfinite(found.coordinates).all()
-        assert found.trust == pytest.approx(trustworthiness(some.vectors, found.coordinates, 5))
-        assert f"Trustworthiness {found.trust:.2f}" in found.caption
-        assert f"Of the 5 texts nearest to each, {found.kept:.0%} are" in found.caption
-        assert "estimated" not in found.caption  # all texts were looked at
-        assert "Vectors of e5-small-v2." in found.caption
+        placed = place_corpus(some, MapSettings(method, n_dims))
+        coordinates, caption = placed.projection.coordinates, caption_of(some, placed)
+        assert coordinates.shape == (90, n_dims)
+        assert np.isfinite(coordinates).all()
+        assert placed.trust == pytest.approx(trustworthiness(some.vectors, coordinates, 5))
+        assert f"Trustworthiness {placed.trust:.2f}" in caption
+        assert f"Of the 5 texts nearest to each, {placed.kept_share:.0%} are" in caption
+        assert "estimated" not in caption  # the sample holds all texts
+        assert "Vectors of e5-small-v2." in caption
 
     def test_pca_is_pca(self, some, placed):
-        np.testing.assert_array_equal(placed.coordinates, pca(some.vectors, 2).coordinates)
-        assert placed.axis_names[0].startswith("Component 1 (")
+        np.testing.assert_array_equal(placed.projection.coordinates, pca(some.vectors, 2).coordinates)
+        assert "Component 1 (" in json.dumps(drawn(some, placed)[0]["layout"])
 
     def test_a_map_of_many_is_judged_on_a_sample_and_says_so(self, some, placed, monkeypatch):
-        monkeypatch.setattr(corpus_map, "_N_JUDGED", 60)
-        found = place_corpus(some, MapSettings())
-        assert found.n_judged == 60
-        assert "estimated on 60 of the 90 texts" in found.caption
-        assert found.trust == pytest.approx(placed.trust, abs=0.05)
-        assert found.kept == pytest.approx(placed.kept, abs=0.1)
-        assert place_corpus(some, MapSettings()).caption == found.caption
+        monkeypatch.setattr(corpus_map, "_N_SAMPLED", 60)
+        sampled = place_corpus(some, MapSettings())
+        assert sampled.n_sampled == 60
+        assert "estimated on 60 of the 90 texts" in caption_of(some, sampled)
+        assert sampled.trust == pytest.approx(placed.trust, abs=0.05)
+        assert sampled.kept_share == pytest.approx(placed.kept_share, abs=0.1)
+        again = place_corpus(some, MapSettings())
+        assert (again.trust, again.kept_share) == (sampled.trust, sampled.kept_share)
 
     def test_umap_is_judged_by_the_true_neighbours_though_it_looks_at_fewer(self, some):
-        found = place_corpus(some, MapSettings("umap", n_neighbors=3))
+        placed = place_corpus(some, MapSettings("umap", n_neighbors=3))
         near = corpus_map.nearest_neighbours(some.vectors, n_neighbors=5)
-        assert found.kept == pytest.approx(kept_neighbours(near, found.coordinates).mean())
+        assert placed.kept_share == pytest.approx(kept_neighbours(near, placed.projection.coordinates).mean())
 
     @pytest.mark.parametrize("n", [1, 2, 3])
     def test_few_texts_make_a_map_too(self, n):
         few = embedded(n)
-        figure, _ = draw_corpus_map(few, place_corpus(few, MapSettings()))
+        figure, _ = drawn(few, place_corpus(few, MapSettings()))
         json.dumps(figure, allow_nan=False)
 
     def test_methods_that_are_not_for_it_are_refused_with_a_way_out(self, some, monkeypatch):
@@ -114,11 +121,12 @@ class TestPlaces:
 
     def test_umap_of_many_counts_fewer_neighbours_and_says_so(self, some, monkeypatch):
         monkeypatch.setattr(corpus_map, "_MANY_TEXTS", 50)
-        caption = place_corpus(some, MapSettings("umap", n_neighbors=60)).caption
+        caption = caption_of(some, place_corpus(some, MapSettings("umap", n_neighbors=60)))
         assert "(30 neighbours in place of 60, for there are many texts, " in caption
 
     def test_umap_of_few_counts_all_others_and_says_so(self):
-        caption = place_corpus(embedded(8), MapSettings("umap", n_neighbors=15)).caption
+        few = embedded(8)
+        caption = caption_of(few, place_corpus(few, MapSettings("umap", n_neighbors=15)))
         assert "(7 neighbours in place of 15, for there are few texts, " in caption
 
 
@@ -149,7 +157,7 @@ class TestStages:
         other.start()
         other.join(20)
         assert not other.is_alive()
-        assert len(place_corpus(some, MapSettings("umap")).coordinates) == 90
+        assert len(place_corpus(some, MapSettings("umap")).projection.coordinates) == 90
 
     @pytest.mark.parametrize("method", ["pca", "umap", "tsne"])
     def test_whoever_stops_at_once_waits_for_nothing(self, some, method):
@@ -158,8 +166,6 @@ class TestStages:
 
         with pytest.raises(StoppedError):
             place_corpus(some, MapSettings(method), stop)
-        with pytest.raises(StoppedError):
-            group_corpus(some, stop)
 
 
 def members(figure):
@@ -170,33 +176,33 @@ def members(figure):
 
 class TestDrawing:
     def test_points_are_called_by_their_line_and_hold_their_texts(self, some, placed):
-        figure, caption = draw_corpus_map(some, placed)
+        figure, caption = drawn(some, placed)
         assert figure["hover"]["traces"][0][:2] == [["2", "mountain summit number 0"], ["4", "river valley number 1"]]
-        assert figure["data"][0]["x"][1] == pytest.approx(float(placed.coordinates[1, 0]), abs=1e-3)
-        assert caption == placed.caption
+        assert figure["data"][0]["x"][1] == pytest.approx(float(placed.projection.coordinates[1, 0]), abs=1e-3)
+        assert caption == caption_of(some, placed)
         assert row_of_label(some.corpus, "4") == 1
         assert row_of_label(some.corpus, "3") is None
 
     def test_titles_stand_in_front_of_texts(self):
         titled = embedded(3, titles=("Alps", "", "Bread"))
-        figure, _ = draw_corpus_map(titled, place_corpus(titled, MapSettings()))
+        figure, _ = drawn(titled, place_corpus(titled, MapSettings()))
         assert figure["hover"]["traces"][0][0] == ["2", "Alps mountain summit number 0"]
 
     def test_categories_have_colours_and_rare_ones_are_grey_together(self):
         cells = [f"kind {row % 4}" for row in range(60)] + [f"rare {row}" for row in range(28)] + ["", " "]
         many = embedded(colour_name="kind", colours=tuple(cells))
-        figure, caption = draw_corpus_map(many, place_corpus(many, MapSettings()), "column")
-        found = members(figure)
-        assert found["kind 1"] == [labels_of(many.corpus)[row] for row in range(1, 60, 4)]
-        assert len(found) == 10
-        assert sum(map(len, found.values())) == 90
-        assert len(found["other or none"]) == 25
+        figure, caption = drawn(many, place_corpus(many, MapSettings()), "column")
+        named = members(figure)
+        assert named["kind 1"] == [labels_of(many.corpus)[row] for row in range(1, 60, 4)]
+        assert len(named) == 10
+        assert sum(map(len, named.values())) == 90
+        assert len(named["other or none"]) == 25
         assert "its 9 most frequent values of 32; the others are grey" in caption
 
     def test_a_column_of_numbers_is_a_scale_and_a_gap_is_grey(self):
         cells = [str(row / 2) for row in range(88)] + ["", "n/a"]
         priced = embedded(colour_name="price", colours=tuple(cells))
-        figure, caption = draw_corpus_map(priced, place_corpus(priced, MapSettings()), "column")
+        figure, caption = drawn(priced, place_corpus(priced, MapSettings()), "column")
         gap, scale = figure["data"]
         assert gap["name"] == "no number"
         assert len(gap["x"]) == 2
@@ -208,19 +214,19 @@ class TestDrawing:
     def test_a_few_wild_numbers_do_not_take_all_colours(self):
         cells = ["1e9", *(str(row) for row in range(299))]
         priced = embedded(300, colour_name="price", colours=tuple(cells))
-        figure, caption = draw_corpus_map(priced, place_corpus(priced, MapSettings()), "column")
+        figure, caption = drawn(priced, place_corpus(priced, MapSettings()), "column")
         assert figure["data"][0]["marker"]["cmax"] < 300
         assert "shares a colour" in caption
 
     @pytest.mark.parametrize("cells", [("",) * 90, ("nan",) * 90, ("a",) * 90])
     def test_columns_that_say_little_are_drawn_all_the_same(self, cells):
         dull = embedded(colour_name="dull", colours=cells)
-        figure, _ = draw_corpus_map(dull, place_corpus(dull, MapSettings()), "column")
+        figure, _ = drawn(dull, place_corpus(dull, MapSettings()), "column")
         assert sum(map(len, members(figure).values())) == 90
 
     def test_groups_are_those_of_the_topics_and_carry_their_words(self, some, placed):
         groups = group_corpus(some)
-        figure, caption = draw_corpus_map(some, placed, "group", groups=groups)
+        figure, caption = drawn(some, placed, "group", groups=groups)
         assert {frozenset(labels) for labels in members(figure).values()} == {
             frozenset(labels_of(some.corpus)[topic::3]) for topic in range(3)
         }
@@ -235,22 +241,22 @@ class TestDrawing:
         pairs = set(zip(groups.labels.tolist(), whole.labels.tolist(), strict=True))
         assert len(pairs) == 3  # the same groups, though perhaps in another order
         assert len(groups.names) == 3
-        assert "Found in 30 texts drawn at random" in draw_corpus_map(some, placed, "group", groups=groups)[1]
+        assert "Found in 30 texts drawn at random" in drawn(some, placed, "group", groups=groups)[1]
 
     def test_lengths_and_scores_are_shades(self, some, placed):
         scores = 100 * some.vectors @ some.vectors[0]
         for colour, values in (("tokens", some.n_tokens), ("score", scores)):
-            figure, _ = draw_corpus_map(some, placed, colour, scores=scores)
+            figure, _ = drawn(some, placed, colour, scores=scores)
             assert figure["data"][0]["marker"]["color"] == pytest.approx(values.tolist(), abs=1e-3)
 
     def test_what_a_search_found_is_ringed_with_its_rank(self, some, placed):
-        figure, caption = draw_corpus_map(some, placed, hits=[7, 3])
+        figure, caption = drawn(some, placed, hits=[7, 3])
         ring = figure["data"][-1]
         assert ring["text"] == ["1", "2"]
-        assert ring["y"] == pytest.approx(placed.coordinates[[7, 3], 1].tolist(), abs=1e-3)
+        assert ring["y"] == pytest.approx(placed.projection.coordinates[[7, 3], 1].tolist(), abs=1e-3)
         assert [label for label, _ in figure["hover"]["traces"][-1]] == ["16", "8"]
         assert "Rings mark the 2 hits" in caption
-        _, caption = draw_corpus_map(some, placed, hits=list(range(60)))
+        _, caption = drawn(some, placed, hits=list(range(60)))
         assert "Rings mark the best 50" in caption
 
     def test_a_picked_text_is_joined_to_its_true_neighbours(self, some, placed):
@@ -258,7 +264,7 @@ class TestDrawing:
         near = corpus_neighbours(some, 4)
         assert [row for row, _ in near] == order
         assert near[0][1] == pytest.approx(100 * float(some.vectors[4] @ some.vectors[order[0]]), abs=1e-3)
-        figure, caption = draw_corpus_map(some, placed, picked=4)
+        figure, caption = drawn(some, placed, picked=4)
         assert len(figure["data"][0]["x"]) == 3 * 5
         assert figure["data"][-1]["text"] == ["10"]
         assert "Lines join text 10 to the 5 texts" in caption
@@ -269,24 +275,28 @@ class TestDrawing:
         assert colours_of(bare, has_scores=True) == ("plain", "group", "score")
         for colour, words in (("tokens", "counted"), ("column", "Choose"), ("group", "Find"), ("score", "Search")):
             with pytest.raises(VectorError, match=words):
-                draw_corpus_map(bare, placed, colour)
+                drawn(bare, placed, colour)
         with pytest.raises(VectorError, match="Search"):
-            draw_corpus_map(some, placed, "score", scores=[1.0])
+            drawn(some, placed, "score", scores=[1.0])
 
     def test_maps_and_groups_of_other_texts_are_not_mixed_up(self, some, placed):
         other = embedded()
         with pytest.raises(VectorError, match="another corpus"):
-            draw_corpus_map(other, placed)
+            drawn(other, placed)
         with pytest.raises(VectorError, match="another corpus"):
-            draw_corpus_map(some, placed, "group", groups=group_corpus(other))
+            drawn(some, placed, "group", groups=group_corpus(other))
+
+
+def at_points(embedded, points):
+    return corpus_map.CorpusMap(embedded.key, MapSettings(), Projection(points, "pca"), None, 0.0, 0, 0)
 
 
 @pytest.mark.parametrize("n_dims", [2, 3])
 def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
     n = 50_000
     large = embedded(n, dim=3, texts=("word " * 200,) * n)
-    placed = corpus_map.CorpusMap(large.key, "pca", np.zeros((n, n_dims), np.float32), (), "", None, 0.0, 0)
-    figure, _ = draw_corpus_map(large, placed, "tokens", hits=[1])
+    placed = at_points(large, np.zeros((n, n_dims), np.float32))
+    figure, _ = drawn(large, placed, "tokens", hits=[1])
     assert figure["data"][0]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
     assert len(figure["hover"]["traces"][0][0][1]) <= 81
     downloads = Downloads()
@@ -297,8 +307,8 @@ def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
 def test_over_a_crowd_lines_and_rings_are_drawn_last_and_by_webgl():
     n = 3_000
     large = embedded(n, dim=3)
-    placed = corpus_map.CorpusMap(large.key, "pca", large.vectors[:, :2], (), "", None, 0.0, 0)
-    figure, _ = draw_corpus_map(large, placed, hits=[1], picked=2)
+    placed = at_points(large, large.vectors[:, :2])
+    figure, _ = drawn(large, placed, hits=[1], picked=2)
     assert [trace["mode"] for trace in figure["data"]] == ["markers", "lines", "markers+text"]
     assert {trace["type"] for trace in figure["data"]} == {"scattergl"}  # it hides whatever is drawn otherwise
     assert [len(texts) for texts in figure["hover"]["traces"]] == [n, 0, 2]

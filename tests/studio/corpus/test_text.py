@@ -55,19 +55,19 @@ def measured(engine, corpus):
 
 def test_what_could_not_be_read_is_named_by_line():
     bad = tuple(f"line {n} has 1 cells, the header 2" for n in range(10))
-    said = words_of(
+    words = words_of(
         corpus_text.file_read(SourceTable("a.csv", ("a", "b"), (("x",), ("y",)), (2,), bad, other_delimiter=None))
     )
-    assert "a.csv : 1 row, 2 columns." in said
-    assert "10 rows could not be read" in said
-    assert "line 0 has 1 cells" in said
-    assert "and 4 more" in said
+    assert "a.csv : 1 row, 2 columns." in words
+    assert "10 rows could not be read" in words
+    assert "line 0 has 1 cells" in words
+    assert "and 4 more" in words
 
 
 def test_what_is_left_out_is_counted(corpus):
-    said = words_of(corpus_text.chosen(corpus))
-    assert "16 texts to embed." in said
-    assert "1 row without a value, 2 rows with an empty text, 1 row that could not be read" in said
+    words = words_of(corpus_text.chosen(corpus))
+    assert "16 texts to embed." in words
+    assert "1 row without a value, 2 rows with an empty text, 1 row that could not be read" in words
 
 
 def test_whether_titles_are_embedded_is_said(corpus):
@@ -76,25 +76,25 @@ def test_whether_titles_are_embedded_is_said(corpus):
     assert "title" not in words_of(corpus_text.chosen(replace(corpus, titles=None)))
 
 
-def test_news_tell_counts_speed_and_time():
+def test_progress_tells_counts_speed_and_time():
     assert corpus_text.embedding_progress(EmbeddingProgress("Loading x", None, 0, 9)) == "Loading x"
-    told = corpus_text.embedding_progress(EmbeddingProgress("Embedding", 0.5, 1200, 50_000, 310.4, 157.0))
-    assert told == "Embedding, 1,200 of 50,000 texts, 310 a second, 3 min left"
+    sentence = corpus_text.embedding_progress(EmbeddingProgress("Embedding", 0.5, 1200, 50_000, 310.4, 157.0))
+    assert sentence == "Embedding, 1,200 of 50,000 texts, 310 a second, 3 min left"
 
 
 def test_what_was_embedded_is_told_with_its_prompt(embedded):
-    said = words_of(corpus_text.embedded(embedded))
-    assert "16 texts of texts.csv embedded with e5-small-v2" in said
-    assert "passage: " in said
+    words = words_of(corpus_text.embedded(embedded))
+    assert "16 texts of texts.csv embedded with e5-small-v2" in words
+    assert "passage: " in words
 
 
 def test_hits_come_at_once_and_their_words_are_marked_later(engine, embedded):
-    found = search_corpus(engine, embedded, "bees", top_k=3)
-    at_once = corpus_text.hits(found)
+    result = search_corpus(engine, embedded, "bees", top_k=3)
+    at_once = corpus_text.hits(result)
     assert "The 3 nearest of the corpus" in words_of(at_once)
-    assert all(f"line {hit.label}" in words_of(at_once) and hit.text in words_of(at_once) for hit in found.hits)
-    carrying = carrying_words(engine, embedded, "bees", [hit.row for hit in found.hits])
-    later = corpus_text.hits(found, carrying)
+    assert all(f"line {hit.label}" in words_of(at_once) and hit.text in words_of(at_once) for hit in result.hits)
+    carrying = carrying_words(engine, embedded, "bees", [hit.row for hit in result.hits])
+    later = corpus_text.hits(result, carrying)
     assert "Orange words carry" in words_of(later)
     assert "e5-holds-" in json.dumps(later)
 
@@ -108,11 +108,11 @@ def test_a_title_stands_apart_from_its_text(n_before):
     values = np.zeros(len(parts))
     values[[0, -2, -1]] = 1.0
     reading = TextReading("1", text, Words(tuple(parts), ("word",) * len(parts), spans, None), 9, len(text), ())
-    carrying = CarryingWords(0, reading, values, values, 1.0)
+    carrying = CarryingWords(0, reading, values, values)
     hit = SearchHit(0, "2", 80.0, text.removeprefix("Eggs "), "Eggs")
-    found = SearchResult("eggs", Prompt(""), (hit,), np.zeros(1, np.float32), False, 0.1, "")
+    result = SearchResult("eggs", Prompt(""), (hit,), np.zeros(1, np.float32), False, 0.1, "")
     for marks in ((), (carrying,)):
-        _, _, title, body = corpus_text.hits(found, marks)[-1][1:]
+        _, _, title, body = corpus_text.hits(result, marks)[-1][1:]
         assert words_of([title]).split() == ["Eggs"]
         assert "e5-hit-title" in title[1]
         assert "Eggs" not in words_of([body])
@@ -125,7 +125,7 @@ def test_of_a_long_passage_the_part_that_carries_the_score_is_shown():
     values = np.zeros(300)
     values[200:210] = 1.0
     reading = TextReading("1", text, Words(tuple(text.split()), ("word",) * 300, spans, None), 300, len(text), ())
-    passage = CarryingWords(0, reading, values, values, 10.0)
+    passage = CarryingWords(0, reading, values, values)
     shown = json.dumps(corpus_text._hit(1, SearchHit(0, "1", 90.0, text, ""), passage, "line"))
     assert "word205" in shown
     assert "word001" not in shown
@@ -134,13 +134,13 @@ def test_of_a_long_passage_the_part_that_carries_the_score_is_shown():
 
 def test_a_measurement_is_told_with_what_failed_and_how_sure_it_is(measured):
     assert words_of(corpus_text.measured(measured)) == "Measured 3 settings on 12 queries."
-    said = words_of(corpus_text.verdict(measured))
-    assert "12 queries with known answers" in said
-    assert "lines 7" in said
-    assert "e5-large-v2: " in said
-    assert "is not on this machine" in said
-    assert "e5-small-v2, no prompt: nDCG@10" in said
-    assert "chance" in said
+    words = words_of(corpus_text.verdict(measured))
+    assert "12 queries with known answers" in words
+    assert "lines 7" in words
+    assert "e5-large-v2: " in words
+    assert "is not on this machine" in words
+    assert "e5-small-v2, no prompt: nDCG@10" in words
+    assert "chance" in words
 
 
 def test_the_table_of_settings_holds_the_figures(measured):

@@ -244,7 +244,7 @@ class TestBring:
 
     def test_with_another_prompt(self, take, bring, embed):
         [file] = take(".parquet", embed(under=CorpusSetting(ENGLISH, "symmetric")))
-        with pytest.raises(FingerprintMismatchError, match="'query: ' in front of every text, and here 'passage: '"):
+        with pytest.raises(FingerprintMismatchError, match="prompt 'query: ', and the prompt here is 'passage: '"):
             bring(file.path, "mine.parquet")
 
     def test_of_the_same_texts_in_another_order(self, take, bring):
