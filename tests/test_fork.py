@@ -89,23 +89,31 @@ with pool._lock:
 }
 
 
+RUN = f"""
+import traceback
+for name, check in {CHECKS!r}.items():
+    try:
+        exec(check, dict(globals()))
+    except Exception:
+        print(name, traceback.format_exc(), file=sys.stderr)
+"""
+
+
 @pytest.mark.parametrize("backend", ["torch", "openvino"])
-@pytest.mark.parametrize("name", CHECKS)
-def test_a_forked_process_embeds(checkpoints, name, backend):
+def test_a_forked_process_embeds(checkpoints, backend):
     pytest.importorskip(backend)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
     environment.pop("TOKENIZERS_PARALLELISM", None)
-    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", PREPARE + CHECKS[name]]
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", PREPARE + RUN]
     ended = subprocess.run(
         [*command, str(checkpoints("e5").folder), backend],
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=250,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    assert not ended.stderr
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 def test_a_gpu_stays_with_the_process_that_loaded_the_model(checkpoints, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,9 @@ MARKS = [
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated"),
     pytest.mark.usefixtures("gradio_litter"),
 ]
+
+PATIENCE = 40_000
+"""Milliseconds. A busy machine is slow, and waits only where something is wrong."""
 
 # What takes long in earnest waits here while a test holds it up.
 GATE = threading.Event()
@@ -36,7 +41,7 @@ NASTY = [
 def expect(locator):
     from playwright.sync_api import expect as expect_
 
-    expect_.set_options(timeout=15_000)  # a busy machine is slow, and waits only where something is wrong
+    expect_.set_options(timeout=PATIENCE)
     return expect_(locator)
 
 
@@ -96,3 +101,24 @@ def cell(page, row, column):
         [row, column],
     )
     return {"x": place[0], "y": place[1]}
+
+
+def check_barriers(page):
+    """axe-core finds no serious violation, in light and in dark."""
+    if not page.evaluate("'axe' in window"):
+        axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
+        page.evaluate(axe.read_text(encoding="utf-8"))
+    for _ in range(2):
+        page.wait_for_function(
+            "document.getAnimations().every((each) => each.playState !== 'running'"
+            " || each.effect.getComputedTiming().endTime === Infinity)"
+        )
+        violations = page.evaluate("async () => (await axe.run()).violations")
+        grave = [each for each in violations if each["impact"] in ("serious", "critical")]
+        assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
+        page.evaluate("document.body.classList.toggle('dark')")
+
+
+def check_width(page):
+    """A phone scrolls down only."""
+    assert page.evaluate("document.documentElement.scrollWidth") == page.viewport_size["width"]

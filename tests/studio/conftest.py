@@ -20,7 +20,7 @@ from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from e5studio.studio.services import Services
-from tests.studio.browsing import GATE, LEAVING
+from tests.studio.browsing import GATE, LEAVING, PATIENCE
 
 switch_off_telemetry()  # before a test module imports gradio
 
@@ -129,6 +129,7 @@ def browser():
         missing("the browser tests need chromium on the PATH")
     # Software WebGL: the map in three dimensions must be drawn on machines without a graphics card, too.
     flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    flags.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=flags)
         yield started
@@ -174,27 +175,40 @@ def address(services, offline_encoder):
     patch.undo()
 
 
-@pytest.fixture
-def open_page(browser, address):
-    """Opens the page; at the end nothing may have left the machine, failed in the console or popped up."""
-    contexts, faults = [], []
+@pytest.fixture(scope="module")
+def contexts(browser):
+    """Gives a context by touch and locale, so that the page's files are fetched once; what a tab stores is its own."""
+    opened = {}
 
-    def guard(route):
-        if urlsplit(route.request.url).hostname in ("127.0.0.1", "localhost"):
-            return route.continue_()
-        faults.append(f"request to {route.request.url}")
-        return route.abort()
+    def get(touch, locale):
+        if (touch, locale) not in opened:
+            opened[touch, locale] = browser.new_context(has_touch=touch, locale=locale)
+            opened[touch, locale].set_default_timeout(PATIENCE)
+        return opened[touch, locale]
+
+    yield get
+    for context in opened.values():
+        context.close()
+
+
+@pytest.fixture
+def open_page(contexts, address):
+    """Opens the page; at the end nothing may have left the machine, failed in the console or popped up."""
+    pages, faults = [], []
+
+    def note_request(request):
+        if urlsplit(request.url).hostname not in ("127.0.0.1", "localhost", None):
+            faults.append(f"request to {request.url}")
 
     def dismiss(dialog):
         faults.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
     def open_(width=1440, height=900, theme="light", *, touch=False, locale="en-GB"):
-        context = browser.new_context(viewport={"width": width, "height": height}, has_touch=touch, locale=locale)
-        contexts.append(context)
-        context.route("**/*", guard)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
+        page = contexts(touch, locale).new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": height})
+        page.on("request", note_request)
         page.on(
             "console",
             lambda message: (
@@ -208,6 +222,6 @@ def open_page(browser, address):
         return page
 
     yield open_
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert not faults, faults

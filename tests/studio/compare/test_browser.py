@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import csv
-import importlib.resources
-from pathlib import Path
-
-import pytest
 
 from e5studio.backends import resolve_choices
 from e5studio.studio.compare import tab as compare_tab
-from tests.studio.browsing import MARKS, NASTY, example, expect, score, take_model, write
+from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, example, expect, score, take_model, write
 from tests.studio.conftest import ENGLISH, INSTRUCT
 
 pytestmark = MARKS
@@ -161,29 +157,23 @@ def test_comparing_can_be_stopped(open_page):
     expect(page.locator("#e5-compare-status .e5-hint")).to_contain_text("Stopped.")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_of_compare_shuts_people_out_and_texts_stay_texts(open_page, theme):
-    axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
-    page = open_page(theme=theme)
-    page.evaluate(axe.read_text(encoding="utf-8"))
+def test_nothing_of_compare_shuts_people_out_and_texts_stay_texts(open_page):
+    page = open_page()
     write(page, NASTY, NASTY)
     open_compare(page)
     for button, column in (("#e5-try-prompts", "Same best"), ("#e5-try-precision", "Rank A")):
         compared(page, button)
         expect(page.locator("#e5-moves")).to_contain_text(column)
         page.locator("#e5-moves tbody tr").first.click()
-        found = page.evaluate("async () => (await axe.run()).violations")
-        grave = [each for each in found if each["impact"] in ("serious", "critical")]
-        assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
+        check_barriers(page)
     expect(page.locator("#e5-compared-pair")).to_contain_text("Q")
     assert page.locator("#e5-compare-details img, #e5-moves img, #e5-compared-pair script").count() == 0
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_phone_scrolls_down_only_here_too(open_page, theme):
-    page = open_page(390, 844, theme, touch=True)
+def test_a_phone_scrolls_down_only_here_too(open_page):
+    page = open_page(390, 844, touch=True)
     example(page, "Eight questions")
     open_compare(page)
     for button in ("#e5-try-prompts", "#e5-try-precision"):
         compared(page, button)
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        check_width(page)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.resources
 import io
 import json
 import os
@@ -13,10 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
-import pytest
 
 from e5studio.studio.corpus import tab as corpus_tab
-from tests.studio.browsing import MARKS, NASTY, expect, reload, take_model
+from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, expect, reload, take_model
 from tests.studio.conftest import ENGLISH
 
 pytestmark = MARKS
@@ -302,19 +300,10 @@ def test_deleting_leaves_nothing_on_the_server(open_page, services):
     expect(page.locator("#e5-corpus-said")).to_contain_text("Up to 50,000 rows")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_of_corpus_shuts_people_out_and_texts_stay_texts(open_page, theme):
-    axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
-    page = open_page(theme=theme)
-    page.evaluate(axe.read_text(encoding="utf-8"))
-
-    def assert_no_barrier():
-        found = page.evaluate("async () => (await axe.run()).violations")
-        grave = [each for each in found if each["impact"] in ("serious", "critical")]
-        assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
-
+def test_nothing_of_corpus_shuts_people_out_and_texts_stay_texts(open_page):
+    page = open_page()
     open_corpus(page)
-    assert_no_barrier()
+    check_barriers(page)
     rows = [{"text": text, NASTY[0]: text, "title": text} for text in NASTY]
     upload(page, "\n".join(json.dumps(row) for row in rows).encode(), "<b>nasty.jsonl")
     expect(page.locator("#e5-chosen")).to_contain_text(f"{len(NASTY)} texts")
@@ -331,16 +320,15 @@ def test_nothing_of_corpus_shuts_people_out_and_texts_stay_texts(open_page, them
     expect(page.locator("#e5-corpus-point")).to_contain_text("Nearest in all dimensions")
     for title in ("Measure with known answers", "Upload existing embeddings", "How the file is read"):
         page.get_by_text(title).click()
-    assert_no_barrier()
+    check_barriers(page)
     assert page.locator("#e5-found img, #e5-found script, #e5-preview img").count() == 0
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_phone_scrolls_down_only_among_a_corpus(open_page, theme):
-    page = open_page(390, 844, theme, touch=True)
+def test_a_phone_scrolls_down_only_among_a_corpus(open_page):
+    page = open_page(390, 844, touch=True)
     open_corpus(page)
     upload(page, sheet(ROWS))
     expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
     embed(page)
     search(page, "stars")
-    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    check_width(page)

@@ -1,0 +1,190 @@
+"""Both converted backends give the card's vectors, start from disk without torch, and survive a damaged disk."""
+
+from __future__ import annotations
+
+import ast
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from e5studio.backends import conversion_cache
+from e5studio.encoder import E5Encoder
+from e5studio.errors import BackendError
+from tests.backends.conftest import run
+from tests.corpus import ALL_TEXTS, ORDINARY_TEXTS
+from tests.test_model_card import TASK, assert_same, card_document, card_query, card_vectors
+
+pytest.importorskip("openvino")
+pytest.importorskip("onnx")
+
+TEXTS = [text for text in ALL_TEXTS if text.strip()]
+ATOL = {"openvino": 3e-6, "onnx": 1e-6}
+PRECISIONS = {"openvino": ["float32", "bfloat16", "int8"], "onnx": ["float32", "int8"]}
+
+pytestmark = pytest.mark.filterwarnings("ignore::e5studio.errors.E5StudioWarning")
+
+
+@pytest.fixture(params=PRECISIONS)
+def backend(request):
+    return request.param
+
+
+@pytest.fixture
+def ours(checkpoint, backend, converted):
+    """The encoder of each architecture in turn over the backend."""
+    return converted(checkpoint, backend)
+
+
+def test_vectors_are_the_card_s(checkpoint, reference, ours):
+    task = TASK if checkpoint.meta.prompt_kind == "instruct" else None
+    queries = [card_query(checkpoint, text, TASK) for text in ORDINARY_TEXTS]
+    assert_same(ours.encode_query(ORDINARY_TEXTS, instruction=task), card_vectors(checkpoint, reference, queries))
+    documents = [card_document(checkpoint, text) for text in ORDINARY_TEXTS]
+    assert_same(ours.encode_document(ORDINARY_TEXTS), card_vectors(checkpoint, reference, documents))
+
+
+def test_vectors_are_those_of_torch_whatever_the_text(encoder, ours):
+    np.testing.assert_allclose(ours.encode_document(TEXTS), encoder.encode_document(TEXTS), atol=3e-6)
+    mine, theirs = (each.token_embeddings("summit define it", prompt="") for each in (ours, encoder))
+    np.testing.assert_allclose(mine.vectors, theirs.vectors, atol=3e-5)
+
+
+def test_neighbours_do_not_matter(backend, ours):
+    together = ours.encode_document(TEXTS)
+    alone = np.stack([ours.encode_document(text) for text in TEXTS])
+    np.testing.assert_allclose(together, alone, atol=ATOL[backend])
+
+
+def test_threads_share_one_model(checkpoints, backend, converted):
+    encoder = converted(checkpoints("e5"), backend)
+    expected = {text: encoder.encode_query(text) for text in ORDINARY_TEXTS}
+    texts = list(ORDINARY_TEXTS) * 40
+    with ThreadPoolExecutor(8) as threads:
+        rows = list(threads.map(encoder.encode_query, texts))
+    assert not [text for text, row in zip(texts, rows, strict=True) if not (row == expected[text]).all()]
+
+
+@pytest.mark.parametrize(("backend", "dtype"), [("openvino", "float32"), ("onnx", "float32"), ("onnx", "int8")])
+def test_a_start_from_disk_needs_no_torch(checkpoints, cache, backend, dtype):
+    folder = checkpoints("e5").folder
+    with E5Encoder(folder, prompt_kind="query_passage", backend=backend, dtype=dtype) as encoder:
+        row = encoder.encode_query("summit define")
+    code = f"row = load(dtype='{dtype}').encode_query('summit define')\n"
+    code += "print([*({'torch', 'transformers', 'onnx', 'nncf'} & {*sys.modules}), row.tolist()])"
+    [printed] = run(code, checkpoints("e5"), backend)
+    [again] = ast.literal_eval(printed)
+    np.testing.assert_allclose(again, row, atol=1e-6)
+
+
+def test_two_processes_may_convert_at_once_and_send_nothing_to_anybody(checkpoints, backend, cache):
+    code = "row = load().encode_query('summit define')\n"
+    code += "telemetry = [name for name in sys.modules if name.startswith('openvino_telemetry')]\n"
+    code += "print([row.tolist(), telemetry, os.environ.get('ORT_DISABLE_TELEMETRY')])"
+    rows = {printed: ast.literal_eval(printed) for printed in run(code, checkpoints("e5"), backend, n=2)}
+    [(_, telemetry, is_off)] = rows.values()
+    assert (telemetry, is_off) == ([], {"openvino": None, "onnx": "1"}[backend])
+    [folder] = (cache / backend).iterdir()
+    files = {"openvino": ["model.bin", "model.xml"], "onnx": ["model.onnx"]}[backend]
+    assert sorted(path.name for path in folder.iterdir()) == files
+
+
+@pytest.mark.parametrize(("backend", "dtype"), [("openvino", "float32"), ("onnx", "float32"), ("onnx", "int8")])
+def test_a_damaged_or_lost_file_is_made_again(checkpoints, load, cache, backend, dtype):
+    expected = load(checkpoints("e5"), backend, dtype=dtype).encode_query(ORDINARY_TEXTS)
+    [folder] = (cache / backend).iterdir()
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        for is_lost in (False, True):
+            path.unlink()
+            if not is_lost:
+                path.write_bytes(whole[: len(whole) // 2])
+            rows = load(checkpoints("e5"), backend, dtype=dtype).encode_query(ORDINARY_TEXTS)
+            assert np.array_equal(rows, expected), (path.name, is_lost)
+            assert path.stat().st_size == len(whole)
+
+
+def test_what_killed_conversions_left_is_removed(checkpoints, load, cache, backend):
+    old, new = (cache / backend / f".making-{name}" for name in ("old", "new"))
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    load(checkpoints("e5"), backend)
+    assert not old.exists()
+    assert new.exists()
+
+
+@pytest.mark.parametrize(("backend", "dtype"), [("openvino", "float32"), ("onnx", "float32"), ("onnx", "int8")])
+def test_a_cache_that_cannot_be_written_costs_time_only(checkpoints, load, cache, backend, dtype):
+    cache.write_text("a file where a folder belongs")
+    assert load(checkpoints("e5"), backend, dtype=dtype).encode_query("summit define").shape == (48,)
+    assert conversion_cache.cache_folder() == cache
+
+
+def test_another_model_is_stored_apart(checkpoints, load, cache, backend):
+    for name in ("e5", "multilingual-e5"):
+        load(checkpoints(name), backend)
+    assert len(list((cache / backend).iterdir())) == 2
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "bfloat16"])
+def test_a_precision_it_does_not_have_is_refused(checkpoints, load, backend, dtype):
+    if dtype in PRECISIONS[backend]:
+        pytest.skip("the backend has it")
+    with pytest.raises(BackendError, match=f"computes in {', '.join(PRECISIONS[backend])}, not in"):
+        load(checkpoints("e5"), backend, dtype=dtype)
+
+
+def test_another_device_is_refused(checkpoints, backend):
+    with pytest.raises(BackendError, match="on the CPU, not on 'cuda'"):
+        E5Encoder(checkpoints("e5").meta, path=checkpoints("e5").folder, backend=backend, device="cuda")
+
+
+def test_vectors_of_two_backends_are_told_apart(checkpoints, converted, encoders):
+    e5 = checkpoints("e5")
+    encoders_of_e5 = [encoders("e5"), converted(e5, "openvino"), converted(e5, "onnx"), converted(e5, "onnx", "int8")]
+    assert len({encoder.spec.fingerprint for encoder in encoders_of_e5}) == 4
+
+
+def test_a_closed_model_says_so(checkpoints, load, backend):
+    encoder = load(checkpoints("e5"), backend)
+    encoder.close()
+    with pytest.raises(BackendError, match="closed"):
+        encoder.encode_query("a")
+
+
+# What a forked child does while a thread of its parent may be embedding. It ends as any program does, which waits for
+# nothing that stayed in the parent; OpenVINO's own threads would be waited for.
+CHILDREN = {
+    "openvino": ["assert is_near(); os._exit(0)"],
+    "onnx": [
+        "assert is_near()",
+        "assert load(dtype='int8').encode_document(texts).shape == expected.shape",
+        "encoder.close()",
+        "del encoder; gc.collect()",
+        "pass",
+    ],
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process(checkpoints, backend, cache):
+    code = f"""
+import gc, threading
+encoder = load()
+texts = [f"text {{i}} " + "summit define " * (i % 50) for i in range(96)]
+expected = encoder.encode_document(texts)
+is_near = lambda: np.abs(encoder.encode_document(texts) - expected).max() < {ATOL[backend]}
+is_busy = {backend == "onnx"}
+for child in {CHILDREN[backend]!r}:
+    busy = threading.Thread(target=lambda: [encoder.encode_document(texts) for _ in range(5 * is_busy)])
+    busy.start()
+    pid = os.fork()
+    if pid == 0:
+        exec(child)
+        sys.exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), child)
+    busy.join()
+"""
+    assert run(code, checkpoints("e5"), backend) == ["\n".join(f"0 {child}" for child in CHILDREN[backend])]
