@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.backends import FloatArray
 from e5studio.encode_report import warn
 from e5studio.encoder import E5Encoder, PreparedTexts, Progress
 from e5studio.errors import CacheError, CacheWarning
 from e5studio.prompts import Prompt
+from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec
 from e5studio.text_checks import as_texts, with_titles
 from e5studio.tokenization import replace_surrogates

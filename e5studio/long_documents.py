@@ -58,7 +58,8 @@ def encode_long_documents(
         text_of_part = np.repeat(np.arange(len(texts)), [len(part) for part in parts])
         indices = sorted({int(text_of_part[index]) for index in error.indices})
         raise NonFiniteError(f"In parts of the texts at {indices[:10]}: {error}", indices) from error
-    return _pooled(vectors, flat.report.n_tokens - _overhead(encoder, prompt), [len(part) for part in parts])
+    n_around = encoder.spec.max_tokens - encoder.max_text_tokens(prompt=prompt)  # prompt and special tokens
+    return _pooled(vectors, flat.report.n_tokens - n_around, [len(part) for part in parts])
 
 
 def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list[str]:
@@ -114,11 +115,6 @@ def _begins_word(text: str, index: int) -> bool:
     before, after = text[index - 1], text[index]
     # Chinese and Japanese have no spaces, but punctuation of their own, which never stands inside a word.
     return before.isspace() or after.isspace() or (ord(before) > 127 and unicodedata.category(before)[0] == "P")
-
-
-def _overhead(encoder: E5Encoder, prompt: str | Prompt) -> int:
-    """Tokens of the prompt and the special tokens."""
-    return encoder.spec.max_tokens - encoder.max_text_tokens(prompt=prompt)
 
 
 def _pooled(vectors: FloatArray, weights: IntArray, n_parts: list[int]) -> FloatArray:

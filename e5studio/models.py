@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from e5studio.errors import UnknownModelError
@@ -104,23 +104,12 @@ def _english(name: str, size: str, revision: str | None) -> ModelMeta:
 
 
 def _multilingual(size: str, revision: str) -> ModelMeta:
-    model_type, n_layers, embed_dim, n_parameters = {
-        "small": ("bert", 12, 384, 118_000_000),
-        "base": ("xlm-roberta", 12, 768, 278_000_000),
-        "large": ("xlm-roberta", 24, 1024, 560_000_000),
-    }[size]
-    return ModelMeta(
-        name=f"intfloat/multilingual-e5-{size}",
+    return replace(
+        _english(f"multilingual-e5-{size}", size, revision),
         group="Multilingual",
-        model_type=model_type,  # type: ignore[arg-type]
-        n_layers=n_layers,
-        embed_dim=embed_dim,
-        max_tokens=512,
-        pooling="mean",
-        prompt_kind="query_passage",
+        model_type="bert" if size == "small" else "xlm-roberta",
         languages=XLMR_LANGUAGES,
-        n_parameters=n_parameters,
-        revision=revision,
+        n_parameters={"small": 118_000_000, "base": 278_000_000, "large": 560_000_000}[size],
     )
 
 

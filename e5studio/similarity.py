@@ -242,14 +242,7 @@ def _shortlist(queries: FloatArray, corpus: RealArray, size: int) -> IdArray:
 
 
 def _update(best: FloatArray, ids: IdArray, groups: FloatArray, first_id: int) -> None:
-    """Merge the vectors of one block into the lists, in place.
-
-    Args:
-        best: Scores of the lists, shape (n_queries, size), in the order of their ids.
-        ids: Their ids.
-        groups: Scores of the block, shape (n_groups, rows of a group, n_queries).
-        first_id: Id of the block's first row.
-    """
+    """Merge a block's scores, (n_groups, rows of a group, n_queries), into the lists, (n_queries, size), in place."""
     size = best.shape[1]
     maxima = groups.max(axis=1)
     # A later vector must be clearly better: within rounding of the worst it is a tie, and the lower id wins.

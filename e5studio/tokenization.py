@@ -7,7 +7,6 @@ and the special tokens at both ends are done here; padding is done by the backen
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import tokenizers
 from numpy.typing import NDArray
 
 from e5studio.batching import IntArray, TokenBatch
+from e5studio.checkpoint import read_json
 from e5studio.errors import ModelFilesError
 from e5studio.models import Pooling
 
@@ -250,11 +250,7 @@ def _last_token_ends(tokenizer: tokenizers.Tokenizer, folder: Path) -> tuple[lis
 
     e5-mistral's template has no EOS (and transformers 5 adds none), but its card appends one.
     """
-    path = folder / "tokenizer_config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    except ValueError as error:
-        raise ModelFilesError(f"{path} is not valid JSON ({error}). Fetch the file again.") from error
+    config = read_json(folder / "tokenizer_config.json")
     ends = [_token_text(config.get("bos_token"), "<s>"), _token_text(config.get("eos_token"), "</s>")]
     first, last = (tokenizer.token_to_id(token) for token in ends)
     if first is None or last is None:
