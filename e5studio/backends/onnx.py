@@ -98,15 +98,11 @@ class OnnxBackend(BatchwiseBackend):
             self._graph = self._open_graph()
             return self._graph
 
-    def _release_threads(self) -> None:
-        """Close the graph, which holds threads; it is opened again when it is needed."""
-        self._graph = None
-
 
 def _end_threads() -> None:
     # A forked process would wait for ever for its parent's threads, so none may exist at the fork.
     for backend in _alive:
-        backend._release_threads()
+        backend._graph = None  # opened again when it is needed
 
 
 cpu.before_fork(_end_threads)

@@ -19,12 +19,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from e5studio import cpu
-from e5studio.backends import FloatArray
 from e5studio.backends.onnx_files import files_of
 from e5studio.batching import TokenBatch
 from e5studio.checkpoint import pad_id
 from e5studio.errors import ModelFilesError, OutOfMemoryError
 from e5studio.models import ModelMeta
+from e5studio.similarity import FloatArray
 
 onnxruntime.disable_telemetry_events()  # most of it, where other code imported onnxruntime before
 
@@ -32,6 +32,8 @@ VERSION = str(onnxruntime.__version__)
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
 _TOKEN_VECTORS = ("tokens", "last_hidden_state", "token_embeddings")  # ours, transformers', sentence-transformers'
+
+_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")  # parts of its messages
 
 
 class Graph:
@@ -110,17 +112,12 @@ def _session(path: Path) -> Any:
             disabled_optimizers=["SkipLayerNormFusion"],  # slower than the two operations that it replaces
         )
     except Exception as error:  # its error types have no common base
-        if _is_out_of_memory(error):
+        if any(sign in str(error) for sign in _OUT_OF_MEMORY):
             raise OutOfMemoryError(f"{path} does not fit into memory.", "Take a smaller model.") from error
         raise ModelFilesError(
             f"{path} is damaged, or newer than ONNX Runtime {VERSION}: {_reason(error)} Fetch it again, or delete "
             "it, and the model is converted from its safetensors instead."
         ) from error
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether ONNX Runtime ran out of memory."""
-    return any(sign in str(error) for sign in ("Failed to allocate memory", "bad_alloc", "bad allocation"))
 
 
 def _reason(error: Exception) -> str:

@@ -27,7 +27,6 @@ def quantize(source: Path, path: Path, *, may_overflow: bool) -> None:
         source: The float graph.
         path: The file to write.
         may_overflow: Whether sums of 8-bit products may overflow on this processor; weights then have 7 bits.
-
     """
     model = onnx.load(source)
     graph = model.graph
@@ -44,12 +43,7 @@ def quantize(source: Path, path: Path, *, may_overflow: bool) -> None:
 
 
 class _Written:
-    """The operations and weights of the int8 graph.
-
-    Args:
-        floats: The float weights by name.
-        highest: Largest int8 number to use for a weight of a product.
-    """
+    """The operations and weights of the int8 graph; weights of products are numbers up to `highest`."""
 
     def __init__(self, floats: dict[str, onnx.TensorProto], highest: int) -> None:
         self.weights: dict[str, onnx.TensorProto] = {}
@@ -61,7 +55,7 @@ class _Written:
         """Operations that compute the same in int8, or the operation itself."""
         if node.op_type == "MatMul" and self._is_matrix(node.input[1]):
             yield from self._product(*node.input, *node.output)
-        elif node.op_type == "Gather" and self._is_matrix(node.input[0]) and not _attributes(node).get("axis"):
+        elif node.op_type == "Gather" and self._is_matrix(node.input[0]) and not any(axis.i for axis in node.attribute):
             yield from self._rows(*node.input, *node.output)
         else:
             yield node
@@ -105,7 +99,3 @@ class _Written:
 
     def _put(self, name: str, values: NDArray[Any]) -> None:
         self.weights[name] = numpy_helper.from_array(values, name)
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {each.name: helper.get_attribute_value(each) for each in node.attribute}

@@ -11,9 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from e5studio import cpu
 from e5studio.backends import calibration, conversion_cache
 from e5studio.backends.openvino_package import openvino
@@ -88,7 +85,6 @@ class OpenVinoBackend(BatchwiseBackend):
         self._pad_id = int(graph.get_rt_info("pad_id").value)
         self._max_length = max_length
         self._graph = graph
-        self._compiled: dict[str, Any] = {}
         self._requests: dict[str, Any] = {}
         _alive.add(self)
         with cpu.compute_lock():
@@ -98,19 +94,16 @@ class OpenVinoBackend(BatchwiseBackend):
         """Free the model."""
         with cpu.compute_lock():
             self._graph = None
-            self._compiled, self._requests = {}, {}
+            self._requests = {}
 
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
         with cpu.compute_lock():  # a request serves one caller at a time, too
-            return self._infer(ids, mask, _TOKENS if token_vectors else _POOLED)
-
-    def _infer(self, ids: NDArray[np.int64], mask: NDArray[np.int64], output: str) -> FloatArray:
-        request = self._request(output)
-        request.infer([ids, mask], share_inputs=True)
-        result = request.get_output_tensor(0).data
-        vectors: FloatArray = result[mask.astype(bool)] if output == _TOKENS else result.copy()
-        return vectors
+            request = self._request(_TOKENS if token_vectors else _POOLED)
+            request.infer([ids, mask], share_inputs=True)
+            result = request.get_output_tensor(0).data
+            vectors: FloatArray = result[mask.astype(bool)] if token_vectors else result.copy()
+            return vectors
 
     def _padded_length(self, batch: TokenBatch) -> int:
         longest = int(batch.lengths.max())
@@ -120,15 +113,9 @@ class OpenVinoBackend(BatchwiseBackend):
     def _request(self, output: str) -> Any:
         if self._graph is None:
             raise BackendError("This model was closed. Load it again to use it.")
-        if output not in self._compiled:
-            self._compiled[output] = _compile(self._graph, output, self.dtype)
         if output not in self._requests:
-            self._requests[output] = self._compiled[output].create_infer_request()
+            self._requests[output] = _compile(self._graph, output, self.dtype).create_infer_request()
         return self._requests[output]
-
-    def _release_threads(self) -> None:
-        """Drop what holds threads; it is made again when it is needed."""
-        self._compiled, self._requests = {}, {}
 
 
 def _compile(graph: Any, output: str, dtype: str) -> Any:
@@ -153,7 +140,7 @@ def _end_threads() -> None:
     # A forked process would wait for ever for its parent's threads, so none may exist at the fork.
     global _shared_core
     for backend in _alive:
-        backend._release_threads()
+        backend._requests = {}  # made again when they are needed
     _shared_core = None
 
 
@@ -172,8 +159,12 @@ def _converted(files: ModelFiles, meta: ModelMeta) -> Any:
 
 
 def _quantized(files: ModelFiles, meta: ModelMeta) -> Any:
-    identity = {**_identity(files, meta), "quantization": _quantization(meta)}
-    return _stored(identity, lambda: _quantize(_converted(files, meta), files.folder, meta))
+    def make() -> Any:
+        from e5studio.backends.openvino_quantization import quantize  # the only use of NNCF
+
+        return quantize(_converted(files, meta), files.folder, meta)
+
+    return _stored({**_identity(files, meta), "quantization": _quantization(meta)}, make)
 
 
 def _quantization(meta: ModelMeta) -> str:
@@ -183,13 +174,12 @@ def _quantization(meta: ModelMeta) -> str:
 
 def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:
     """Everything that decides the result of a conversion."""
-    version = openvino.__version__.split("-")[0]
     return {
         "format": _FORMAT,
         "model": meta.name,
         "revision": files.revision,
         "pooling": meta.pooling,
-        "openvino": version,
+        "openvino": openvino.__version__.split("-")[0],
     }
 
 
@@ -216,14 +206,6 @@ def _save(graph: Any, path: Path) -> None:
 
 
 def _convert(folder: Path, meta: ModelMeta) -> Any:
-    # The only use of torch.
-    from e5studio.backends.openvino_conversion import convert
+    from e5studio.backends.openvino_conversion import convert  # the only use of torch
 
     return convert(folder, meta)
-
-
-def _quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
-    # The only use of NNCF.
-    from e5studio.backends.openvino_quantization import quantize
-
-    return quantize(graph, folder, meta)

@@ -118,7 +118,8 @@ class TorchBackend(BatchwiseBackend):
     def _forward(self, batch: TokenBatch, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id)
         padded = bool(batch.lengths.min() < mask.shape[1])
-        with self._exclusive(), torch.inference_mode():
+        lock: AbstractContextManager[Any] = cpu.compute_lock() if self._device.type == "cpu" else self._device_lock
+        with lock, torch.inference_mode():
             if self._module is None:
                 raise BackendError("This model was closed. Load it again to use it.")
             self._refuse_after_fork()
@@ -129,9 +130,6 @@ class TorchBackend(BatchwiseBackend):
             vectors: FloatArray = chosen.cpu().numpy()
         return vectors
 
-    def _exclusive(self) -> AbstractContextManager[Any]:
-        return cpu.compute_lock() if self._device.type == "cpu" else self._device_lock
-
     def _refuse_after_fork(self) -> None:
         if self._device.type != "cpu" and self._process != os.getpid():
             raise BackendError(
@@ -139,15 +137,12 @@ class TorchBackend(BatchwiseBackend):
                 "that. Start processes with multiprocessing's 'spawn' or 'forkserver', or take device='cpu'."
             )
 
-    def _take_over(self) -> None:
-        self._device_lock = threading.Lock()  # its holder exists in the parent only
-
 
 def _continue_alone() -> None:
     """Make inherited models usable in a forked process."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # tokenizers does so after a fork, with a warning
     for backend in _alive:
-        backend._take_over()
+        backend._device_lock = threading.Lock()  # its holder exists in the parent only
 
 
 if hasattr(os, "register_at_fork"):
