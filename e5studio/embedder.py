@@ -12,11 +12,10 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,12 +80,17 @@ class Embedder:
     """
 
     def __init__(self, options: EmbedderOptions, *, fingerprint: str | None = None) -> None:
-        self._fingerprint = fingerprint
-        self._options = options
+        self.__setstate__((options, fingerprint))
+        self._load()
+
+    def __getstate__(self) -> tuple[EmbedderOptions, str | None]:
+        return self._options, self._fingerprint
+
+    def __setstate__(self, state: tuple[EmbedderOptions, str | None]) -> None:
+        self._options, self._fingerprint = state
         self._cache: VectorCache | None = None
         self._lease: Lease | None = None
         self._lock = threading.Lock()
-        self._load()
 
     @property
     def options(self) -> EmbedderOptions:
@@ -143,10 +147,20 @@ class Embedder:
         self, texts: list[str], prompt_name: PromptName, *, titles: list[str | None] | None = None
     ) -> FloatArray:
         """As `embed`, in a thread; the work ends soon after the task is cancelled."""
-        return await _in_thread(
-            _executor(resolve_prompt_name(prompt_name)),
-            functools.partial(self.embed, texts, prompt_name, titles=titles),
-        )
+        is_stopped = threading.Event()
+
+        def raise_if_stopped(done: int, total: int) -> None:
+            if is_stopped.is_set():
+                raise _StoppedError
+
+        embed = functools.partial(self.embed, texts, prompt_name, titles=titles, on_progress=raise_if_stopped)
+        call = functools.partial(contextvars.copy_context().run, embed)
+        try:
+            executor = _executor(resolve_prompt_name(prompt_name))
+            return await asyncio.get_running_loop().run_in_executor(executor, call)
+        except asyncio.CancelledError:
+            is_stopped.set()
+            raise
 
     def prompt(self, prompt_name: PromptName) -> Prompt:
         """The text in front of queries or of documents; other APIs' names for them are understood."""
@@ -198,7 +212,8 @@ class Embedder:
                 self._check(lease.encoder)
                 self._options = _resolved(self._options, lease.encoder)
                 self._fingerprint = _fingerprint(lease.encoder, self._options)
-                self._cache = _vector_cache(self._options.cache_folder)
+                folder = self._options.cache_folder
+                self._cache = None if folder is None else _vector_cache(Path(folder).expanduser().resolve())
                 self._lease = lease
             return self._lease.encoder
 
@@ -215,23 +230,10 @@ class Embedder:
             )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Embedder) and self._identity() == other._identity()
+        return isinstance(other, Embedder) and self.__getstate__() == other.__getstate__()
 
     def __hash__(self) -> int:
-        return hash(self._identity())
-
-    def _identity(self) -> tuple[EmbedderOptions, str | None]:
-        return self._options, self._fingerprint
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"options": self._options, "fingerprint": self._fingerprint}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._options = state["options"]
-        self._fingerprint = state["fingerprint"]
-        self._cache = None
-        self._lease = None
-        self._lock = threading.Lock()
+        return hash(self.__getstate__())
 
 
 _DETAILS: dict[PromptName, str] = {
@@ -244,28 +246,7 @@ class _StoppedError(Exception):
     """Stops work after its task was cancelled."""
 
 
-async def _in_thread(executor: Executor, embed: Callable[..., FloatArray]) -> FloatArray:
-    is_stopped = threading.Event()
-
-    def raise_if_stopped(done: int, total: int) -> None:
-        if is_stopped.is_set():
-            raise _StoppedError
-
-    call = functools.partial(contextvars.copy_context().run, embed, on_progress=raise_if_stopped)
-    try:
-        return await asyncio.get_running_loop().run_in_executor(executor, call)
-    except asyncio.CancelledError:
-        is_stopped.set()
-        raise
-
-
-def _vector_cache(folder: str | None) -> VectorCache | None:
-    return None if folder is None else _cache_in(Path(folder).expanduser().resolve())
-
-
-@functools.cache
-def _cache_in(folder: Path) -> VectorCache:
-    return VectorCache(folder)
+_vector_cache = functools.cache(VectorCache)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from e5studio.errors import OutOfMemoryError
 
-BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2}
+BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 _ROOM_FOR_WORK = 300_000_000  # activations of one small batch, and the libraries themselves
 
 

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Unpack
 
 from e5studio.encoder import E5Encoder
@@ -52,15 +51,6 @@ class _Entry:
         return self.model.backend.n_bytes if self.model else self.reserved
 
 
-@dataclass(frozen=True)
-class _Caller:
-    """How to report to whoever waits for a load."""
-
-    local_files_only: bool
-    on_download: DownloadProgress | None
-    on_wait: OnWait | None
-
-
 class Lease:
     """A claim on a loaded model; released explicitly, at the end of a `with`, or with the object.
 
@@ -83,9 +73,7 @@ class Lease:
     def __enter__(self) -> E5Encoder:
         return self.encoder
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.release()
 
 
@@ -137,7 +125,8 @@ class ModelPool:
         while_loading: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> Lease:
         """As `lease`, with the options as objects."""
-        key = replace(canonical(model), local_files_only=False)
+        chosen = canonical(model)
+        key = replace(chosen, local_files_only=False)
         entry, failure = self._claim(key)
         try:
             loaded = entry.model
@@ -145,8 +134,7 @@ class ModelPool:
                 with while_loading(), _held(entry, on_wait):
                     if entry.failure is not None and entry.failure is not failure:
                         raise entry.failure  # it failed meanwhile: those who waited would fail one after another
-                    caller = _Caller(model.local_files_only, on_download, on_wait)
-                    loaded = entry.model or self._load(entry, key, caller)
+                    loaded = entry.model or self._load(entry, chosen, on_download, on_wait)
             encoder = E5Encoder.from_loaded(loaded, options)
         except BaseException:
             self._returned.append(key)
@@ -175,11 +163,13 @@ class ModelPool:
             self._entries.move_to_end(key)
             return entry, entry.failure
 
-    def _load(self, entry: _Entry, key: ModelOptions, caller: _Caller) -> LoadedModel:
+    def _load(
+        self, entry: _Entry, options: ModelOptions, on_download: DownloadProgress | None, on_wait: OnWait | None
+    ) -> LoadedModel:
         try:
             # Fetched before memory is freed: no model leaves for one that cannot be fetched.
-            fetched = self._fetch(entry, key, caller)
-            self._reserve(entry, fetched, caller.on_wait)
+            fetched = self._fetch(entry, options, on_download, on_wait)
+            self._reserve(entry, fetched, on_wait)
             loaded = self._load_fetched(fetched)
             with self._lock:
                 entry.model = loaded
@@ -191,20 +181,23 @@ class ModelPool:
         self._collect_released()
         return loaded
 
-    def _fetch(self, entry: _Entry, key: ModelOptions, caller: _Caller) -> FetchedModel:
-        resolved = resolve(replace(key, local_files_only=caller.local_files_only))
+    def _fetch(
+        self, entry: _Entry, options: ModelOptions, on_download: DownloadProgress | None, on_wait: OnWait | None
+    ) -> FetchedModel:
+        resolved = resolve(options)
         entry.step = "load" if resolved.files else "download"
-        if caller.on_wait is not None:
-            caller.on_wait(entry.step)
+        if on_wait is not None:
+            on_wait(entry.step)
         with self._lock:
-            freeable = sum(model.backend.n_bytes for model in self._models() if model.backend.device == key.device)
-        fetched = fetch(resolved, caller.on_download, freeable=freeable)
+            freeable = sum(model.backend.n_bytes for model in self._models() if model.backend.device == options.device)
+        fetched = fetch(resolved, on_download, freeable=freeable)
         entry.step = "load"
         return fetched
 
     def _reserve(self, entry: _Entry, fetched: FetchedModel, on_wait: OnWait | None) -> None:
         """Make room for a model before it is loaded: free idle ones, and wait for leased ones."""
-        needed, deadline = _weight_bytes(fetched), time.monotonic() + _SECONDS_FOR_MEMORY
+        needed = fetched.meta.n_parameters * BYTES_PER_WEIGHT[fetched.options.dtype]
+        deadline = time.monotonic() + _SECONDS_FOR_MEMORY
         while not self._has_room(entry, needed) and on_wait is not None:
             if time.monotonic() > deadline:
                 raise OutOfMemoryError(
@@ -283,31 +276,13 @@ def _held(entry: _Entry, on_wait: OnWait | None) -> Iterator[None]:
         lock.release()
 
 
-def _weight_bytes(fetched: FetchedModel) -> int:
-    """About what the weights take once they are loaded."""
-    dtype = fetched.options.dtype
-    return fetched.meta.n_parameters * (1 if dtype == "int8" else BYTES_PER_WEIGHT[dtype])
-
-
-_pool: ModelPool | None = None
-_pool_lock = threading.Lock()
+_pool = ModelPool()
 
 
 def get_model_pool() -> ModelPool:
     """The pool of this process; plug-ins and the Studio share it."""
-    global _pool
-    with _pool_lock:
-        if _pool is None:
-            _pool = ModelPool()
-        return _pool
-
-
-def _take_over() -> None:
-    global _pool_lock
-    _pool_lock = threading.Lock()
-    if _pool is not None:
-        _pool._take_over()
+    return _pool
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_take_over)
+    os.register_at_fork(after_in_child=_pool._take_over)

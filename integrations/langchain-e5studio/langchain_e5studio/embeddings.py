@@ -20,14 +20,7 @@ from e5studio.models import PromptKind
 from e5studio.prompts import PromptName
 from e5studio.similarity import FloatArray
 
-
-def _path_as_text(value: object) -> object:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-_PathText = Annotated[str, BeforeValidator(_path_as_text)]
-
-
+_PathText = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 _OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # these options belong to one model
 
 

@@ -37,11 +37,7 @@ _get_batch: Callable[..., list[Embedding]] = inspect.unwrap(BaseEmbedding.get_te
 _aget_batch: Callable[..., Awaitable[list[Embedding]]] = inspect.unwrap(BaseEmbedding.aget_text_embedding_batch)
 
 
-def _path_as_text(value: object) -> object:
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-_PathText = Annotated[str, BeforeValidator(_path_as_text)]
+_PathText = Annotated[str, BeforeValidator(lambda value: os.fspath(value) if isinstance(value, os.PathLike) else value)]
 
 
 class E5Embedding(BaseEmbedding):
