@@ -56,7 +56,7 @@ PLACES = {
     ),
     "transformers": ("backends.modules", "backends.torch", "backends.onnx_conversion"),
     "safetensors": ("backends.modules", "backends.torch", "backends.onnx_files", "checkpoint"),
-    "openvino": ("backends.openvino_package", "backends.openvino_conversion"),
+    "openvino": ("backends.openvino", "backends.openvino_conversion"),
     "nncf": ("backends.openvino_quantization",),
     "onnxruntime": ("backends.onnx_graph",),
     "onnx": ("backends.onnx_conversion", "backends.onnx_quantization"),

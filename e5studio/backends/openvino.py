@@ -6,6 +6,7 @@ explicit: by default, OpenVINO lowers it on chips that have bfloat16.
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import Any
 
 from e5studio import cpu
 from e5studio.backends import calibration, conversion_cache
-from e5studio.backends.openvino_package import openvino
 from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.batching import Limits, TokenBatch, rounded
 from e5studio.errors import BackendError
@@ -21,6 +21,23 @@ from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
 
+_REPORTER = "openvino_telemetry"
+
+
+def _import_quietly() -> Any:
+    """The openvino package without its telemetry: by default, it reports every import, from a forked process."""
+    modules: dict[str, Any] = sys.modules
+    # OpenVINO works without a module that can't be imported. An earlier import by other code stays as it is.
+    is_blocked = modules.setdefault(_REPORTER, None) is None
+    try:
+        import openvino
+    finally:
+        if is_blocked:
+            del modules[_REPORTER]
+    return openvino
+
+
+openvino: Any = _import_quietly()
 _FORMAT = 1  # raise when a conversion comes out differently
 _DTYPES = ("float32", "bfloat16", "int8")
 _TOKEN_BUDGET = 1_024
