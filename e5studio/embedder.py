@@ -164,10 +164,7 @@ class Embedder:
 
     def prompt(self, prompt_name: PromptName) -> Prompt:
         """The text in front of queries or of documents; other APIs' names for them are understood."""
-        options = self._options
-        if resolve_prompt_name(prompt_name) == "document":
-            return _document_prompt(self.encoder, options)
-        return self.encoder.resolve_prompt("query", instruction=options.instruction)
+        return _prompt(self.encoder, self._options, resolve_prompt_name(prompt_name))
 
     def report(self, texts: list[str], prompt_name: PromptName = "document") -> EncodeReport:
         """What embedding these texts would do to them: prompt, tokens, what is cut. Runs no model."""
@@ -264,22 +261,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def _fingerprint(encoder: E5Encoder, options: EmbedderOptions) -> str:
-    prompt = _document_prompt(encoder, options).text
+    prompt = _prompt(encoder, options, "document").text
     if prompt == encoder.resolve_prompt("document").text and options.long_documents == "truncate":
         return encoder.spec.fingerprint
     return vector_key(encoder.spec.fingerprint, prompt, options.long_documents).hex()[: len(encoder.spec.fingerprint)]
 
 
-def _document_prompt(encoder: E5Encoder, options: EmbedderOptions) -> Prompt:
-    if options.symmetric:
-        return encoder.resolve_prompt("query", instruction=options.instruction)
-    return encoder.resolve_prompt("document")
+def _prompt(encoder: E5Encoder, options: EmbedderOptions, name: PromptName) -> Prompt:
+    if name == "document" and not options.symmetric:
+        return encoder.resolve_prompt("document")
+    return encoder.resolve_prompt("query", instruction=options.instruction)
 
 
 def _resolved(options: EmbedderOptions, encoder: E5Encoder) -> EmbedderOptions:
     """The options without "auto" and without defaults that may change later or differ elsewhere."""
     spec = encoder.spec
-    prompt = encoder.resolve_prompt("query", instruction=options.instruction)
+    prompt = _prompt(encoder, options, "query")
     encoder.check_prompt_fits(prompt)
     if prompt.is_default_instruction:
         warnings.warn(

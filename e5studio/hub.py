@@ -243,8 +243,7 @@ class _NullStream(io.TextIOBase):
 
 
 def _missing_files(folder: Path) -> list[str]:
-    missing = [name for name in _NEEDED_FILES if not (folder / name).is_file()]
-    return missing + [name for name in weight_files(folder) if not (folder / name).is_file()]
+    return [name for name in (*_NEEDED_FILES, *weight_files(folder)) if not (folder / name).is_file()]
 
 
 def _check_complete(folder: Path) -> None:

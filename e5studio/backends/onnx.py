@@ -109,18 +109,13 @@ cpu.before_fork(_end_threads)
 
 
 def _open(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
-    """The model as a graph: the repository's, stored, or converted now."""
-    published = _published(files, meta) if dtype == "float32" else None
-    return published or _converted(files, meta, dtype)
-
-
-def _published(files: ModelFiles, meta: ModelMeta) -> Graph | None:
-    """The repository's graph, where it has a usable one."""
-    path = onnx_files.published(files.folder)
-    if path is None or onnx_files.quantizes_activations(path):
-        return None
-    graph = Graph(path, files.folder, meta)
-    return graph if graph.is_usable() and onnx_files.holds_weights_of(path, files.folder) else None
+    """The model as a graph: the repository's where it is usable, stored, or converted now."""
+    path = onnx_files.published(files.folder) if dtype == "float32" else None
+    if path is not None and not onnx_files.quantizes_activations(path):
+        graph = Graph(path, files.folder, meta)
+        if graph.is_usable() and onnx_files.holds_weights_of(path, files.folder):
+            return graph
+    return _converted(files, meta, dtype)
 
 
 def _converted(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
