@@ -162,10 +162,13 @@ def scatter_map(
     if marks:
         traces.append(_rings(points, marks))
         hover.append(_hover([index for index, _ in marks], texts, labels))
+    narrow: Figure = {"margin": {"t": 72}}  # the tools stand above the legend
+    if points.shape[1] == 3:  # a phone is as high as other screens, but less wide
+        narrow["scene"] = {"camera": {"eye": {letter: 2.2 * distance for letter, distance in _EYE.items()}}}
     return {
         "data": traces,
         "layout": _map_layout(points, axis_names),
-        "narrow": {"layout": _narrow_layout(points.shape[1])},
+        "narrow": {"layout": narrow},
         "hover": {"kind": "points", "traces": hover},
         "height": 560,
         "width": 0,
@@ -306,13 +309,6 @@ def _map_layout(points: FloatArray, axis_names: Sequence[str]) -> Figure:
     for letter, title in zip("xy", titles, strict=True):
         layout[f"{letter}axis"] = {**flat, "title": {"text": title, "standoff": 6, "font": {"size": 12}}}
     layout["yaxis"]["scaleanchor"] = "x"  # a distance is a distance in both directions
-    return layout
-
-
-def _narrow_layout(n_dims: int) -> Figure:
-    layout: Figure = {"margin": {"t": 72}}  # the tools stand above the legend
-    if n_dims == 3:  # a phone is as high as other screens, but less wide
-        layout["scene"] = {"camera": {"eye": {letter: 2.2 * distance for letter, distance in _EYE.items()}}}
     return layout
 
 

@@ -56,6 +56,7 @@ def bump_chart(passages: Sequence[RankedPassage]) -> Figure:
     deepest = max(max(passage.ranks) for passage in drawn)
     # Where only the best of many passages are drawn, some of their ranks may be far down.
     depth = min(deepest, MAX_LINES + 2)
+    words = (f"{each.label}: rank {each.ranks[0]} under A, {each.ranks[1]} under B." for each in drawn[:8])
     layout: Figure = {
         "showlegend": False,
         "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
@@ -86,7 +87,7 @@ def bump_chart(passages: Sequence[RankedPassage]) -> Figure:
         "height": int(np.clip(60 + 34 * depth, 150, 900)),
         "width": 0,
         "zoom": False,
-        "label": f"Ranks of {len(drawn)} passages under A and under B. " + " ".join(map(_in_words, drawn[:8])),
+        "label": f"Ranks of {len(drawn)} passages under A and under B. " + " ".join(words),
     }
 
 
@@ -239,10 +240,6 @@ def _rank_numbers(passages: Sequence[RankedPassage], depth: int) -> Figure:
 def _change(passage: RankedPassage) -> str:
     (before, after), (low, high) = passage.ranks, passage.scores
     return f"rank {before} ({fixed(low)}) \N{RIGHTWARDS ARROW} {after} ({fixed(high)})."
-
-
-def _in_words(passage: RankedPassage) -> str:
-    return f"{passage.label}: rank {passage.ranks[0]} under A, {passage.ranks[1]} under B."
 
 
 def _axis_names(index: int) -> tuple[str, str]:

@@ -149,11 +149,8 @@ def measure(
             rows.append(FailedSetting(setting, error))
     on_stage(None, "Comparing the settings")
     index = next((index for index, row in enumerate(rows) if isinstance(row, SettingResult)), None)
-    baseline = None if index is None else rows[index]
-    compared = [
-        _compare(baseline, row) if isinstance(row, SettingResult) and isinstance(baseline, SettingResult) else row
-        for row in rows
-    ]
+    results = [row for row in rows if isinstance(row, SettingResult)]
+    compared = [_compare(results[0], row) if isinstance(row, SettingResult) else row for row in rows]
     return CorpusEvaluation(corpus.key, pairs, tuple(compared), index)
 
 

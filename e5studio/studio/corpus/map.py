@@ -94,7 +94,10 @@ def place_corpus(embedded: EmbeddedCorpus, settings: MapSettings, on_stage: OnSt
     projection = _project(vectors, settings, neighbours, on_stage)
     on_stage(None, "Judging the map")
     sample = random_rows(n, _N_SAMPLED)
-    nearest = _nearest(vectors, sample) if neighbours is None else _of_rows(neighbours, sample)
+    if neighbours is None:
+        nearest = _nearest(vectors, sample)
+    else:
+        nearest = TopK(neighbours.scores[sample, :N_NEIGHBOURS], neighbours.ids[sample, :N_NEIGHBOURS])
     return CorpusMap(
         of=embedded.key,
         settings=settings,
@@ -196,7 +199,3 @@ def random_rows(n: int, count: int) -> NDArray[np.int64]:
 
 def _nearest(vectors: FloatArray, rows: NDArray[np.int64]) -> TopK:
     return nearest_neighbours(vectors, n_neighbors=min(N_NEIGHBOURS, max(len(vectors) - 1, 1)), rows_of=rows)
-
-
-def _of_rows(near: TopK, rows: NDArray[np.int64]) -> TopK:
-    return TopK(near.scores[rows, :N_NEIGHBOURS], near.ids[rows, :N_NEIGHBOURS])
