@@ -13,7 +13,7 @@ from e5studio.studio.charts.figure import Figure, named, plot_text, typed
 from e5studio.studio.charts.palette import Scale, number_colours
 from e5studio.studio.formatting import fixed, shown, signed
 
-COLOUR_BAR = {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}}
+_COLOUR_BAR = {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}}
 
 MAX_CELLS_WITH_NUMBERS = 400
 MAX_ROWS_WITH_OUTLINES = 64
@@ -43,7 +43,11 @@ def heat_map(
     """
     look = _Look(colour_range(scores), "score", "cosine \N{MULTIPLICATION SIGN} 100")
     figure = _matrix(scores, (queries, passages), (query_labels, passage_labels), best, names, look)
-    return {**figure, "label": _heat_label(scores, names)}
+    label = (
+        f"Heat map of {scores.shape[0]} {names[0].lower()} by {scores.shape[1]} {names[1].lower()}, scores from "
+        f"{np.nanmin(scores):.1f} to {np.nanmax(scores):.1f}. The table holds the same numbers."
+    )
+    return {**figure, "label": label}
 
 
 def difference_map(
@@ -90,7 +94,7 @@ def _matrix(
     numbers = [_numbers(values, best, look)] if is_numbered else []
     is_upright = n_columns > _MAX_LEVEL
     return {
-        "data": [_heat(values, look.span, look.scale), *numbers],
+        "data": [heat_trace(values, look.span, look.scale), *numbers],
         "numbers": [1] if is_numbered else [],
         "layout": _heat_layout(row_ticks, labels[1], names) | {"shapes": outlines(best)},
         "narrow": {
@@ -113,7 +117,8 @@ def _matrix(
     }
 
 
-def _heat(values: FloatArray, span: tuple[float, float], scale: Scale) -> Figure:
+def heat_trace(values: FloatArray, span: tuple[float, float], scale: Scale) -> Figure:
+    """Cells in the colours of a scale between two values."""
     size = max(values.shape)
     gap = 2 if size <= 24 else 1 if size <= 48 else 0
     return {
@@ -125,7 +130,7 @@ def _heat(values: FloatArray, span: tuple[float, float], scale: Scale) -> Figure
         "ygap": gap,
         "hoverinfo": "none",
         "colorscale": f"@scale:{scale}",
-        "colorbar": COLOUR_BAR,
+        "colorbar": _COLOUR_BAR,
     }
 
 
@@ -169,29 +174,31 @@ def _upright_ticks(names: Sequence[str]) -> Figure:
     """Names of columns on a phone, turned upright: some twenty fit beside each other."""
     step = max(1, -(-len(names) // _MAX_UPRIGHT))
     font = {"size": 12 if len(names) <= 16 else 10}
-    return {
-        "tickvals": list(range(0, len(names), step)),
-        "ticktext": list(names[::step]),
-        "tickangle": -90,
-        "tickfont": font,
-    }
+    ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": list(names[::step])}
+    return {**ticks, "tickangle": -90, "tickfont": font}
 
 
 def _numbers(scores: FloatArray, best: Sequence[int | None], look: _Look) -> Figure:
     """The numbers as a layer of text: the heat map's own has one colour for dark and bright cells."""
-    n_rows, n_columns = scores.shape
+    n_columns = scores.shape[1]
     number = signed if look.is_signed else fixed
     tenths = np.round(scores, 1) + np.float32(0)  # no "-0.0"
     plain = [["" if np.isnan(score) else number(score) for score in row] for row in tenths]
     texts = [f"<b>{text}</b>" if best[i] == j else text for i, row in enumerate(plain) for j, text in enumerate(row)]
     size = 16 if n_columns <= 5 else 13 if n_columns <= 12 else 11
+    return number_trace(scores, texts, size, number_colours(scores, look.scale, look.span))
+
+
+def number_trace(scores: FloatArray, texts: Sequence[str], size: int, colours: Sequence[str]) -> Figure:
+    """A text in each cell of a matrix, row by row."""
+    n_rows, n_columns = scores.shape
     return {
         "type": "scatter",
         "mode": "text",
         "x": list(range(n_columns)) * n_rows,
         "y": np.repeat(np.arange(n_rows), n_columns).tolist(),
         "text": texts,
-        "textfont": {"size": size, "color": number_colours(scores, look.scale, look.span)},
+        "textfont": {"size": size, "color": colours},
         "hoverinfo": "skip",
         "cliponaxis": True,
     }
@@ -204,13 +211,6 @@ def outlines(best: Sequence[int | None]) -> list[Figure]:
         return []
     line = {"color": "@best", "width": 3 if len(best) <= 16 else 2}
     return [{"type": "path", "path": "".join(frames), "line": line}]
-
-
-def _heat_label(scores: FloatArray, names: tuple[str, str]) -> str:
-    return (
-        f"Heat map of {scores.shape[0]} {names[0].lower()} by {scores.shape[1]} {names[1].lower()}, scores from "
-        f"{np.nanmin(scores):.1f} to {np.nanmax(scores):.1f}. The table holds the same numbers."
-    )
 
 
 def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, is_centred: bool) -> Figure:
@@ -230,7 +230,7 @@ def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, 
     layout["yaxis"] |= {"tickvals": list(range(0, n_rows, _tick_step(n_rows))), "range": [n_rows - 0.5, -0.5]}
     layout["xaxis"] |= {"tickangle": -45 if n_columns > 6 else 0, "ticktext": columns[:: _tick_step(n_columns)]}
     return {
-        "data": [_heat(shares, (low, largest), "difference" if is_centred else "score")],
+        "data": [heat_trace(shares, (low, largest), "difference" if is_centred else "score")],
         "layout": layout,
         "narrow": {"data": [{"showscale": False}], "layout": {"xaxis": _upright_ticks(columns)}},
         "hover": {

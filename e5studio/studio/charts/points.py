@@ -148,40 +148,33 @@ def scatter_map(
     """
     marked = {index for index, _ in marks}
     named_beside = [label if index not in marked else "" for index, label in enumerate(labels)]
-    layers = [_group_layer(points, texts, labels, named_beside, group) for group in groups]
+    traces = [_points(points, named_beside, group) for group in groups]
+    hover = [_hover(group.members, texts, labels) for group in groups]
     if scale:
-        shaded = [layer for layer, group in zip(layers, groups, strict=True) if group.shades is not None]
-        for index, layer in enumerate(shaded):
-            layer.trace["marker"] |= _colour_bar(scale, is_shown=index == 0)
+        shaded = [trace for trace, group in zip(traces, groups, strict=True) if group.shades is not None]
+        for index, trace in enumerate(shaded):
+            trace["marker"] |= _colour_bar(scale, is_shown=index == 0)
     if links:
         # Lines lie under the points, where those are so few that the lines can be seen between them.
-        layers.insert(len(layers) if _is_crowded(points) else 0, _Layer(_lines(points, links), []))
+        index = len(traces) if _is_crowded(points) else 0
+        traces.insert(index, _lines(points, links))
+        hover.insert(index, [])
     if marks:
-        layers.append(_ring_layer(points, texts, labels, marks))
+        traces.append(_rings(points, marks))
+        hover.append(_hover([index for index, _ in marks], texts, labels))
+    narrow: Figure = {"margin": {"t": 72}}  # the tools stand above the legend
+    if points.shape[1] == 3:  # a phone is as high as other screens, but less wide
+        narrow["scene"] = {"camera": {"eye": {letter: 2.2 * distance for letter, distance in _EYE.items()}}}
     return {
-        "data": [layer.trace for layer in layers],
+        "data": traces,
         "layout": _map_layout(points, axis_names),
-        "narrow": {"layout": _narrow_layout(points.shape[1])},
-        "hover": {"kind": "points", "traces": [layer.hover for layer in layers]},
+        "narrow": {"layout": narrow},
+        "hover": {"kind": "points", "traces": hover},
         "height": 560,
         "width": 0,
         "zoom": True,
         "label": f"Map of {len(points)} texts. The table below lists them; pick a row to see its neighbours.",
     }
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """One trace and its hover texts."""
-
-    trace: Figure
-    hover: list[list[str]]
-
-
-def _group_layer(
-    points: FloatArray, texts: Sequence[str], labels: Sequence[str], named_beside: Sequence[str], group: PointGroup
-) -> _Layer:
-    return _Layer(_points(points, named_beside, group), _hover(group.members, texts, labels))
 
 
 def _hover(members: Sequence[int], texts: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
@@ -218,20 +211,16 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup) -> Fig
             "symbol": group.symbol,
             "size": _marker_size(n_all, group.symbol, three_d),
             "line": {"width": 1 if n_all <= _MANY_POINTS else 0, "color": "@surface"},
-            **_colour(group),
+            "color": group.colour,
         },
     }
+    if group.shades is not None:
+        trace["marker"] |= {"color": typed(np.array(group.shades)), "colorscale": "@scale:shade"}
     if n_all > _MANY_POINTS:
         trace["marker"]["opacity"] = 0.7  # shows where many points lie on each other
     if three_d:
         trace["z"] = typed(own[:, 2])
     return trace
-
-
-def _colour(group: PointGroup) -> Figure:
-    if group.shades is None:
-        return {"color": group.colour}
-    return {"color": typed(np.array(group.shades)), "colorscale": "@scale:shade"}
 
 
 def _text_positions(points: FloatArray, group: PointGroup) -> str | list[str]:
@@ -264,12 +253,10 @@ def _marker_size(n_points: int, symbol: Symbol, three_d: bool) -> float:
     return 11 if n_points <= 500 else 6 if n_points <= _MANY_POINTS else 4
 
 
-def _ring_layer(
-    points: FloatArray, texts: Sequence[str], labels: Sequence[str], marks: Sequence[tuple[int, str]]
-) -> _Layer:
+def _rings(points: FloatArray, marks: Sequence[tuple[int, str]]) -> Figure:
     """Rings around some points, with a word beside each."""
     members = [index for index, _ in marks]
-    trace = {
+    return {
         "type": _trace_type(points),
         "mode": "markers+text",
         "name": "",
@@ -286,7 +273,6 @@ def _ring_layer(
             "line": {"width": 2, "color": "@ink"},
         },
     }
-    return _Layer(trace, _hover(members, texts, labels))
 
 
 def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
@@ -323,13 +309,6 @@ def _map_layout(points: FloatArray, axis_names: Sequence[str]) -> Figure:
     for letter, title in zip("xy", titles, strict=True):
         layout[f"{letter}axis"] = {**flat, "title": {"text": title, "standoff": 6, "font": {"size": 12}}}
     layout["yaxis"]["scaleanchor"] = "x"  # a distance is a distance in both directions
-    return layout
-
-
-def _narrow_layout(n_dims: int) -> Figure:
-    layout: Figure = {"margin": {"t": 72}}  # the tools stand above the legend
-    if n_dims == 3:  # a phone is as high as other screens, but less wide
-        layout["scene"] = {"camera": {"eye": {letter: 2.2 * distance for letter, distance in _EYE.items()}}}
     return layout
 
 

@@ -60,7 +60,7 @@ def transformers_program(state: ScoredState) -> str:
     embed = _EMBED.format(
         max_tokens=state.max_tokens, pool=pool_name, to_float32="" if dtype == "float32" else ".float()"
     )
-    rows, columns = _calls(state, "embed(query_prompt, queries)", "embed(passage_prompt, passages)")
+    columns = "rows" if state.is_self else "embed(passage_prompt, passages)"
     template = _TEMPLATE_IMPORT if _is_last_token(state) else ""
     return python_program(
         state,
@@ -75,7 +75,7 @@ def transformers_program(state: ScoredState) -> str:
             loading,
             f"\n{pool}",
             embed,
-            f"rows = {rows}\ncolumns = {columns}\nscores = (100 * rows @ columns.T).tolist()\n",
+            f"rows = embed(query_prompt, queries)\ncolumns = {columns}\nscores = (100 * rows @ columns.T).tolist()\n",
         ],
     )
 
@@ -90,11 +90,9 @@ def sentence_transformers_program(state: ScoredState) -> str:
         f"model.max_seq_length = {state.max_tokens}  # prompt and special tokens counted\n"
         f"{_end_of_text(state, 'model.tokenizer')}"
     )
-    rows, columns = _calls(
-        state,
-        "model.encode(queries, prompt=query_prompt, normalize_embeddings=True)",
-        "model.encode(passages, prompt=passage_prompt, normalize_embeddings=True)",
-    )
+    rows = "model.encode(queries, prompt=query_prompt, normalize_embeddings=True)"
+    passages = "model.encode(passages, prompt=passage_prompt, normalize_embeddings=True)"
+    columns = "rows" if state.is_self else passages
     template = _TEMPLATE_IMPORT if _is_last_token(state) else ""
     return python_program(
         state,
@@ -113,10 +111,6 @@ def _prompts(state: ScoredState) -> str:
     note = NO_INSTRUCTION if state.query_prompt.is_default_instruction else ""
     passages = "" if state.is_self else f"passage_prompt = {python_text(state.passage_prompt.text)}\n"
     return f"{note}query_prompt = {python_text(state.query_prompt.text)}\n{passages}"
-
-
-def _calls(state: ScoredState, rows: str, columns: str) -> tuple[str, str]:
-    return rows, "rows" if state.is_self else columns
 
 
 def _is_last_token(state: ScoredState) -> bool:

@@ -14,10 +14,10 @@ from e5studio.analysis.projection import pca
 from e5studio.analysis.ranking import ranks
 from e5studio.similarity import FloatArray
 from e5studio.studio.charts.figure import Figure, named, plot_text, typed
-from e5studio.studio.charts.matrix import COLOUR_BAR, colour_range, difference_map, outlines
+from e5studio.studio.charts.matrix import colour_range, difference_map, heat_trace, number_trace, outlines
 from e5studio.studio.charts.palette import number_colours
 from e5studio.studio.charts.points import role_groups, scatter_map
-from e5studio.studio.compare.comparison import PROMPT_NAMES, Comparison, PromptGrid, Shift
+from e5studio.studio.compare.comparison import PROMPT_NAMES, Comparison, PromptCell, PromptGrid, Shift
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult, best_passages
 from e5studio.studio.formatting import fixed, shown
@@ -56,6 +56,7 @@ def bump_chart(passages: Sequence[RankedPassage]) -> Figure:
     deepest = max(max(passage.ranks) for passage in drawn)
     # Where only the best of many passages are drawn, some of their ranks may be far down.
     depth = min(deepest, MAX_LINES + 2)
+    words = (f"{each.label}: rank {each.ranks[0]} under A, {each.ranks[1]} under B." for each in drawn[:8])
     layout: Figure = {
         "showlegend": False,
         "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
@@ -86,22 +87,22 @@ def bump_chart(passages: Sequence[RankedPassage]) -> Figure:
         "height": int(np.clip(60 + 34 * depth, 150, 900)),
         "width": 0,
         "zoom": False,
-        "label": f"Ranks of {len(drawn)} passages under A and under B. " + " ".join(map(_in_words, drawn[:8])),
+        "label": f"Ranks of {len(drawn)} passages under A and under B. " + " ".join(words),
     }
 
 
-def shift_chart(moved: Sequence[float], gained: Sequence[float], labels: Sequence[str], texts: Sequence[str]) -> Figure:
+def shift_chart(shifts: Sequence[Shift], labels: Sequence[str], texts: Sequence[str]) -> Figure:
     """How far the vector of each query moves, against what its best passage gains ahead of the others."""
     is_labelled = len(labels) <= _MAX_NAMED_QUERIES
     notes = [
-        f"moves {move:.2f}, gains {gain:+.2f}. {_short(text)}"
-        for move, gain, text in zip(moved, gained, texts, strict=True)
+        f"moves {shift.moved:.2f}, gains {shift.gained:+.2f}. {_short(text)}"
+        for shift, text in zip(shifts, texts, strict=True)
     ]
     trace: Figure = {
         "type": "scatter",
         "mode": "markers+text" if is_labelled else "markers",
-        "x": typed(np.asarray(moved, np.float32)),
-        "y": typed(np.asarray(gained, np.float32)),
+        "x": typed(np.array([shift.moved for shift in shifts], np.float32)),
+        "y": typed(np.array([shift.gained for shift in shifts], np.float32)),
         "text": [html.escape(label) for label in labels] if is_labelled else [],
         "textposition": "top center",
         "textfont": {"size": 11, "color": "@ink"},
@@ -132,29 +133,14 @@ def shift_chart(moved: Sequence[float], gained: Sequence[float], labels: Sequenc
     }
 
 
-@dataclass(frozen=True)
-class GridCell:
-    """One matrix of a grid.
-
-    Attributes:
-        row_title: What all matrices of its row have in common.
-        column_title: The same of its column.
-        scores: Cosine x 100, (n_queries, n_passages); NaN leaves a cell blank.
-        best: Column of the best passage of each row, or None.
-    """
-
-    row_title: str
-    column_title: str
-    scores: FloatArray
-    best: Sequence[int | None]
-
-
 def matrix_grid(
-    cells: Sequence[GridCell],
+    cells: Sequence[PromptCell],
     queries: Sequence[str],
     passages: Sequence[str],
     query_labels: Sequence[str],
     passage_labels: Sequence[str],
+    *,
+    is_self: bool = False,
 ) -> Figure:
     """Small score matrices of the same texts in a square, in the colours of one scale.
 
@@ -164,24 +150,25 @@ def matrix_grid(
         passages: Texts of the columns.
         query_labels: Short names of the rows.
         passage_labels: Short names of the columns.
+        is_self: Rows and columns are the same texts.
     """
     side = round(len(cells) ** 0.5)
     n_rows, n_columns = cells[0].scores.shape
     span = colour_range(np.stack([cell.scores for cell in cells]).reshape(-1, n_columns))
     is_numbered = n_rows * n_columns <= _MAX_NUMBERED_CELLS
     heats = [_small_heat(cell, index, span) for index, cell in enumerate(cells)]
-    heats[0] |= {"showscale": True, "colorbar": COLOUR_BAR}
     numbers = [_small_numbers(cell, index, span) for index, cell in enumerate(cells)] if is_numbered else []
     layout: Figure = {"margin": {"l": 8, "r": 8, "t": 44, "b": 24}, "annotations": [], "shapes": []}
     row_height = int(np.clip(34 * n_rows, _LOWEST_ROW, 260))
     for index, cell in enumerate(cells):
         x, y = _axis_names(index)
+        best = best_passages(cell.scores, is_self)
         layout |= _small_axes(index, side, (query_labels, passage_labels))
-        layout["shapes"] += [{**shape, "xref": x, "yref": y} for shape in outlines(cell.best)]
+        layout["shapes"] += [{**shape, "xref": x, "yref": y} for shape in outlines(best)]
         if index < side:
-            layout["annotations"].append(_column_title(cell.column_title, index))
+            layout["annotations"].append(_column_title(f"passages<br>{PROMPT_NAMES[cell.right]}", index))
         if index % side == 0:
-            title = {"text": _in_lines(cell.row_title), "font": {"size": 12}, "standoff": 6}
+            title = {"text": f"queries<br>{PROMPT_NAMES[cell.left]}", "font": {"size": 12}, "standoff": 6}
             layout["yaxis" + y[1:]]["title"] = title
     return {
         "data": heats + numbers,
@@ -255,48 +242,23 @@ def _change(passage: RankedPassage) -> str:
     return f"rank {before} ({fixed(low)}) \N{RIGHTWARDS ARROW} {after} ({fixed(high)})."
 
 
-def _in_words(passage: RankedPassage) -> str:
-    return f"{passage.label}: rank {passage.ranks[0]} under A, {passage.ranks[1]} under B."
-
-
 def _axis_names(index: int) -> tuple[str, str]:
     number = "" if index == 0 else str(index + 1)
     return f"x{number}", f"y{number}"
 
 
-def _small_heat(cell: GridCell, index: int, span: tuple[float, float]) -> Figure:
+def _small_heat(cell: PromptCell, index: int, span: tuple[float, float]) -> Figure:
     x, y = _axis_names(index)
     gap = 1 if max(cell.scores.shape) <= 24 else 0
-    return {
-        "type": "heatmap",
-        "z": typed(cell.scores),
-        "zmin": span[0],
-        "zmax": span[1],
-        "xaxis": x,
-        "yaxis": y,
-        "xgap": gap,
-        "ygap": gap,
-        "hoverinfo": "none",
-        "colorscale": "@scale:score",
-        "showscale": False,
-    }
+    axes = {"xaxis": x, "yaxis": y, "xgap": gap, "ygap": gap}
+    return {**heat_trace(cell.scores, span, "score"), **axes, "showscale": index == 0}
 
 
-def _small_numbers(cell: GridCell, index: int, span: tuple[float, float]) -> Figure:
+def _small_numbers(cell: PromptCell, index: int, span: tuple[float, float]) -> Figure:
     x, y = _axis_names(index)
-    n_rows, n_columns = cell.scores.shape
-    return {
-        "type": "scatter",
-        "mode": "text",
-        "x": list(range(n_columns)) * n_rows,
-        "y": np.repeat(np.arange(n_rows), n_columns).tolist(),
-        "text": ["" if np.isnan(score) else fixed(float(score)) for score in cell.scores.ravel()],
-        "textfont": {"size": 11, "color": number_colours(cell.scores, "score", span)},
-        "hoverinfo": "skip",
-        "showlegend": False,
-        "xaxis": x,
-        "yaxis": y,
-    }
+    texts = ["" if np.isnan(score) else fixed(float(score)) for score in cell.scores.ravel()]
+    numbers = number_trace(cell.scores, texts, 11, number_colours(cell.scores, "score", span))
+    return {**numbers, "showlegend": False, "xaxis": x, "yaxis": y}
 
 
 def _small_axes(index: int, side: int, labels: tuple[Sequence[str], Sequence[str]]) -> Figure:
@@ -333,7 +295,7 @@ def _small_axes(index: int, side: int, labels: tuple[Sequence[str], Sequence[str
 def _column_title(text: str, index: int) -> Figure:
     x, y = _axis_names(index)
     return {
-        "text": _in_lines(text),
+        "text": text,
         "showarrow": False,
         "xref": f"{x} domain",
         "yref": f"{y} domain",
@@ -342,11 +304,6 @@ def _column_title(text: str, index: int) -> Figure:
         "yanchor": "bottom",
         "font": {"size": 12},
     }
-
-
-def _in_lines(title: str) -> str:
-    """A title such as "queries: query prompt" in two lines, for it is longer than a matrix is wide or high."""
-    return "<br>".join(html.escape(part) for part in title.split(": "))
 
 
 def draw_differences(comparison: Comparison) -> Figure:
@@ -366,16 +323,8 @@ def draw_differences(comparison: Comparison) -> Figure:
 def draw_grid(grid: PromptGrid) -> Figure:
     """The matrices of all prompts."""
     usual = grid.usual
-    cells = [
-        GridCell(
-            f"queries: {PROMPT_NAMES[cell.left]}",
-            f"passages: {PROMPT_NAMES[cell.right]}",
-            cell.scores,
-            best_passages(cell.scores, usual.is_self),
-        )
-        for cell in grid.cells
-    ]
-    return matrix_grid(cells, usual.queries.texts, usual.passages.texts, usual.queries.labels, usual.passages.labels)
+    texts = usual.queries.texts, usual.passages.texts, usual.queries.labels, usual.passages.labels
+    return matrix_grid(grid.cells, *texts, is_self=usual.is_self)
 
 
 def ranked_passages(comparison: Comparison, row: int) -> list[RankedPassage]:
@@ -403,10 +352,7 @@ def draw_bump(comparison: Comparison, row: int) -> Figure:
 
 def draw_shifts(comparison: Comparison, moved: list[Shift]) -> Figure:
     """How far each query moves and what it gains."""
-    queries = comparison.first.queries
-    return shift_chart(
-        [shift.moved for shift in moved], [shift.gained for shift in moved], queries.labels, queries.texts
-    )
+    return shift_chart(moved, comparison.first.queries.labels, comparison.first.queries.texts)
 
 
 def draw_maps(comparison: Comparison) -> tuple[Figure, Figure]:

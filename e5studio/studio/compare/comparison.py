@@ -47,11 +47,6 @@ class Comparison:
         return self.first.counted, self.second.counted
 
     @property
-    def asked(self) -> ScoreRequest:
-        """What the page held."""
-        return self.first.request
-
-    @property
     def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """The rank of each query's right passage under both; None where the right passages are unknown."""
         first, second = (_right_ranks(self.first, scores, self.is_paired) for scores in self.counted)
@@ -224,11 +219,6 @@ class PromptGrid:
 
     usual: ScoreResult
     cells: tuple[PromptCell, ...]
-
-    @property
-    def asked(self) -> ScoreRequest:
-        """What the page held."""
-        return self.usual.request
 
 
 def try_prompts(

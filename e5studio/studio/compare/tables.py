@@ -64,7 +64,7 @@ def grid_table(grid: PromptGrid) -> TableView:
             PROMPT_NAMES[cell.left],
             PROMPT_NAMES[cell.right],
             round(100 * cell.n_same_best / n, 4),
-            _rounded(cell.lead),
+            None if np.isnan(cell.lead) else round(cell.lead, 4),
         ]
         if cell.right_ranks is not None:
             first = 100 * float((cell.right_ranks == 1).mean())
@@ -127,7 +127,3 @@ def grid_columns(grid: PromptGrid) -> Columns:
         "score": np.concatenate([cell.scores[rows, columns] for cell in grid.cells]),
         "rank": np.concatenate([ranks(cell.scores)[rows, columns] for cell in grid.cells]),
     }
-
-
-def _rounded(value: float) -> float | None:
-    return None if np.isnan(value) else round(value, 4)

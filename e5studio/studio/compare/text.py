@@ -20,7 +20,7 @@ from e5studio.studio.compare.comparison import (
 from e5studio.studio.engine.prompt_modes import prompt_modes_of, side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.formatting import fixed, shown, signed
-from e5studio.studio.widgets.nodes import Node, prompt_code
+from e5studio.studio.widgets.nodes import Node, hint, pairs, prompt_code
 
 FEW_PAIRS = 50
 """With fewer known answers a difference between two settings is easily chance."""
@@ -82,14 +82,12 @@ def differences(comparison: Comparison) -> list[Node]:
 def moved(shifts: Sequence[Shift] | None) -> list[Node]:
     """How to read the chart of moved queries."""
     if shifts is None:
-        text = "The vectors of two models have nothing in common, so no distance between them can be measured."
-        return [["p", "e5-hint", text]]
+        return hint("The vectors of two models have nothing in common, so no distance between them can be measured.")
     gains = sum(shift.gained > 0 for shift in shifts)
-    text = (
+    return hint(
         f"Each point is a query. To the right: its vector moves more from A to B. Up: A's best match is further ahead "
         f"of the others under B ({gains} of {len(shifts)}); down: it has lost ground."
     )
-    return [["p", "e5-hint", text]]
 
 
 def bump(comparison: Comparison, row: int) -> list[Node]:
@@ -159,15 +157,12 @@ def grid_pair(grid: PromptGrid, row: int, column: int) -> list[Node]:
     """One pair under all prompts; nothing where there is no such pair."""
     if not grid.usual.has_pair(row, column):
         return []
-    entries: list[Node] = []
+    entries = []
     for cell in grid.cells:
-        rank = int(ranks(cell.scores)[row, column])
         mark = ", as in the form" if cell.is_usual else ""
-        entries += [
-            ["dt", "", fixed(float(cell.scores[row, column]))],
-            ["dd", "", f"rank {rank}: {_pair_of(cell)}{mark}"],
-        ]
-    return [_texts(grid.usual, row, column), ["dl", "e5-pair e5-near", *entries]]
+        rank = f"rank {ranks(cell.scores)[row, column]}: {_pair_of(cell)}{mark}"
+        entries.append((fixed(float(cell.scores[row, column])), rank))
+    return [_texts(grid.usual, row, column), pairs(entries, css="e5-pair e5-near")]
 
 
 def chance(n_pairs: int) -> str:
@@ -178,11 +173,11 @@ def chance(n_pairs: int) -> str:
 
 
 def _sameness(comparison: Comparison) -> list[str]:
-    settings = [
+    first, second = (
         (each.fingerprint, [report.prompt.text for report in each.reports])
         for each in (comparison.first, comparison.second)
-    ]
-    is_same = settings[0] == settings[1]
+    )
+    is_same = first == second
     return ["A and B are the same setting, so nothing changes. Choose something else for B."] if is_same else []
 
 
@@ -204,12 +199,9 @@ def _setting(result: ScoreResult) -> list[Node | str]:
     prompt_mode = next(
         choice.label for choice in prompt_modes_of(result.meta.prompt_kind) if choice.prompt_mode == result.prompt_mode
     )
-    asked = result.request
-    how = ", ".join(
-        [short, prompt_mode]
-        + (["float32" if asked.dtype == "auto" else asked.dtype])
-        + ([] if asked.backend == "auto" else [asked.backend])
-    )
+    request = result.request
+    dtype = "float32" if request.dtype == "auto" else request.dtype
+    how = ", ".join([short, prompt_mode, dtype, *([] if request.backend == "auto" else [request.backend])])
     names = side_labels(result.prompt_mode)
     if not any(report.prompt.text for report in result.reports):
         return [f"{how}, nothing in front of the texts"]
@@ -220,10 +212,8 @@ def _setting(result: ScoreResult) -> list[Node | str]:
 
 
 def _texts(result: ScoreResult, row: int, column: int) -> Node:
-    entries: list[Node] = []
-    for box, index in ((result.queries, row), (result.passages, column)):
-        entries += [["dt", "", box.labels[index]], ["dd", "", shown(box.texts[index])]]
-    return ["dl", "e5-pair", *entries]
+    sides = (result.queries, row), (result.passages, column)
+    return pairs((box.labels[index], shown(box.texts[index])) for box, index in sides)
 
 
 def _usual(grid: PromptGrid) -> PromptCell | None:

@@ -3,40 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from e5studio.studio.charts.figure import Figure, plot_text
-from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, SettingResult
+from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, Mean, SettingResult
 from e5studio.studio.corpus.text import setting_name
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The value of a metric and its interval.
-
-    Attributes:
-        name: Of the setting.
-        value: Of the metric.
-        low: Lower end of the interval; the value itself where there is none.
-        high: Upper end.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-
-
-def interval_chart(estimates: Sequence[Estimate], metric: str) -> Figure:
-    """A point and a line for each, the first at the top."""
-    rows = list(range(len(estimates)))
-    names = [plot_text(each.name, 90, width=34) for each in estimates]
+def interval_chart(means: Sequence[tuple[str, Mean]], metric: str) -> Figure:
+    """A point and a line for each setting's name and mean, the first at the top."""
+    rows = list(range(len(means)))
+    names = [name for name, _ in means]
+    values = [mean.value for _, mean in means]
+    lows = [mean.interval.low if mean.interval else mean.value for _, mean in means]
+    highs = [mean.interval.high if mean.interval else mean.value for _, mean in means]
     trace: Figure = {
         "type": "scatter",
         "mode": "markers+text",
-        "x": [each.value for each in estimates],
+        "x": values,
         "y": rows,
-        "text": [f"{each.value:.4f}" for each in estimates],
+        "text": [f"{value:.4f}" for value in values],
         "textposition": "top center",
         "textfont": {"size": 12, "color": "@ink"},
         "hoverinfo": "none",
@@ -45,15 +30,16 @@ def interval_chart(estimates: Sequence[Estimate], metric: str) -> Figure:
         "error_x": {
             "type": "data",
             "symmetric": False,
-            "array": [each.high - each.value for each in estimates],
-            "arrayminus": [each.value - each.low for each in estimates],
+            "array": [high - value for high, value in zip(highs, values, strict=True)],
+            "arrayminus": [value - low for low, value in zip(lows, values, strict=True)],
             "color": "@blue",
             "thickness": 2,
             "width": 6,
         },
     }
-    hover = [[each.name, f"{each.value:.4f}, from {each.low:.4f} to {each.high:.4f}"] for each in estimates]
-    values = "; ".join(f"{each.name} {each.value:.4f}" for each in estimates)
+    estimates = zip(names, values, lows, highs, strict=True)
+    hover = [[name, f"{value:.4f}, from {low:.4f} to {high:.4f}"] for name, value, low, high in estimates]
+    listed = "; ".join(f"{name} {value:.4f}" for name, value in zip(names, values, strict=True))
     axis = {"automargin": True, "zeroline": False, "gridcolor": "@faint"}
     return {
         "data": [trace],
@@ -63,28 +49,23 @@ def interval_chart(estimates: Sequence[Estimate], metric: str) -> Figure:
             "xaxis": {**axis, "title": {"text": metric, "font": {"size": 12}}},
             "yaxis": {
                 **axis,
-                "range": [len(estimates) - 0.4, -0.6],
+                "range": [len(rows) - 0.4, -0.6],
                 "tickvals": rows,
-                "ticktext": names,
+                "ticktext": [plot_text(name, 90, width=34) for name in names],
                 "tickfont": {"size": 12},
             },
         },
-        "narrow": {"layout": {"yaxis": {"ticktext": [plot_text(each.name, 40, width=16) for each in estimates]}}},
+        "narrow": {"layout": {"yaxis": {"ticktext": [plot_text(name, 40, width=16) for name in names]}}},
         "hover": {"kind": "points", "traces": [hover]},
-        "height": 90 + 62 * len(estimates),
+        "height": 90 + 62 * len(rows),
         "width": 0,
         "zoom": False,
-        "label": f"{metric} of {len(estimates)} settings: {values}.",
+        "label": f"{metric} of {len(rows)} settings: {listed}.",
     }
 
 
 def draw_evaluation(evaluation: CorpusEvaluation) -> Figure | None:
     """nDCG@10 of each setting with its interval; None where all failed."""
-    estimates = [_estimate(row) for row in evaluation.rows if isinstance(row, SettingResult)]
-    return interval_chart(estimates, "nDCG@10") if estimates else None
-
-
-def _estimate(row: SettingResult) -> Estimate:
-    main = row.means[MAIN_METRIC]
-    ends = (main.value, main.value) if main.interval is None else (main.interval.low, main.interval.high)
-    return Estimate(setting_name(row.setting), main.value, *ends)
+    results = [row for row in evaluation.rows if isinstance(row, SettingResult)]
+    means = [(setting_name(row.setting), row.means[MAIN_METRIC]) for row in results]
+    return interval_chart(means, "nDCG@10") if means else None

@@ -225,10 +225,7 @@ def _embed(
     progress: _BatchProgress,
     name_of: Callable[[int], str],
 ) -> None:
-    n_dropped = np.zeros(len(missing), np.int32)
-    for cut in prepared.report.truncated:
-        n_dropped[cut.index] = cut.n_dropped
-    tokens = TokenStats(prepared.batch.lengths, n_dropped, prepared.report.unknown_share)
+    tokens = TokenStats.of_report(prepared.report)
     try:
         # The missing texts all differ, so each has the row of its own index among the prepared ones.
         for batch, batch_vectors in encoder.embed_batches(prepared, np.arange(len(missing))):

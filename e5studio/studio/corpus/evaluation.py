@@ -6,7 +6,7 @@ baseline has an interval and a p value, because few queries prove little. It hol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from e5studio.analysis.correlation import scipy_stats
@@ -149,11 +149,8 @@ def measure(
             rows.append(FailedSetting(setting, error))
     on_stage(None, "Comparing the settings")
     index = next((index for index, row in enumerate(rows) if isinstance(row, SettingResult)), None)
-    baseline = None if index is None else rows[index]
-    compared = [
-        _compare(baseline, row) if isinstance(row, SettingResult) and isinstance(baseline, SettingResult) else row
-        for row in rows
-    ]
+    results = [row for row in rows if isinstance(row, SettingResult)]
+    compared = [_compare(results[0], row) if isinstance(row, SettingResult) else row for row in rows]
     return CorpusEvaluation(corpus.key, pairs, tuple(compared), index)
 
 
@@ -222,26 +219,22 @@ def _as_stages(on_stage: OnStage, before: float, part: float, what: str) -> OnEm
 
 
 def _task(corpus: Corpus, pairs: Pairs) -> RetrievalTask:
+    titles = corpus.titles or ("",) * len(corpus)
     return RetrievalTask(
         name=corpus.source,
         split="test",
         query_ids=tuple(map(str, range(len(pairs)))),
         queries=pairs.queries,
         document_ids=tuple(map(str, range(len(corpus)))),
-        documents=lambda: _documents(corpus),
+        documents=lambda: map(Document, titles, corpus.texts),
         judgements=pairs.judgements,
     )
-
-
-def _documents(corpus: Corpus) -> Iterator[Document]:
-    titles = corpus.titles or ("",) * len(corpus)
-    return (Document(title, text) for title, text in zip(titles, corpus.texts, strict=True))
 
 
 def _compare(baseline: SettingResult, row: SettingResult) -> SettingResult:
     if row is baseline:
         return row
-    scores = [each.per_query.values[MAIN_METRIC] for each in (baseline, row)]
+    scores = (each.per_query.values[MAIN_METRIC] for each in (baseline, row))
     return replace(row, difference=compare_means(*scores))
 
 

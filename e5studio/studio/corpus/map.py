@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from e5studio.analysis.clusters import cluster_names, find_clusters
 from e5studio.analysis.neighbours import OnProgress, nearest_neighbours
-from e5studio.analysis.projection import Projection, kept_neighbours, pca, trustworthiness, tsne, umap
+from e5studio.analysis.projection import Projection, kept_neighbours, pca, tsne, umap
 from e5studio.errors import VectorError
 from e5studio.similarity import FloatArray, TopK
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
 from e5studio.studio.engine.progress import OnStage, ignore_progress
-from e5studio.studio.map.placing import N_NEIGHBOURS, MapSettings, Method
+from e5studio.studio.map.placing import N_NEIGHBOURS, MapSettings, Method, trust_of
 
 CORPUS_METHODS: tuple[Method, ...] = ("pca", "umap", "tsne")
 
@@ -93,13 +93,16 @@ def place_corpus(embedded: EmbeddedCorpus, settings: MapSettings, on_stage: OnSt
     neighbours = _umap_neighbours(vectors, settings, on_stage) if settings.method == "umap" else None
     projection = _project(vectors, settings, neighbours, on_stage)
     on_stage(None, "Judging the map")
-    sample = _sample(n, _N_SAMPLED)
-    nearest = _nearest(vectors, sample) if neighbours is None else _of_rows(neighbours, sample)
+    sample = random_rows(n, _N_SAMPLED)
+    if neighbours is None:
+        nearest = _nearest(vectors, sample)
+    else:
+        nearest = TopK(neighbours.scores[sample, :N_NEIGHBOURS], neighbours.ids[sample, :N_NEIGHBOURS])
     return CorpusMap(
         of=embedded.key,
         settings=settings,
         projection=projection,
-        trust=_trust(vectors, projection.coordinates, sample),
+        trust=trust_of(vectors, projection.coordinates, rows_of=sample),
         kept_share=float(kept_neighbours(nearest, projection.coordinates, rows_of=sample).mean()),
         n_compared=nearest.ids.shape[1],
         n_sampled=len(sample),
@@ -114,7 +117,7 @@ def group_corpus(embedded: EmbeddedCorpus) -> CorpusGroups:
     """
     clusters = find_clusters(embedded.vectors, max_fitted=_MAX_GROUPED)
     n, texts = len(clusters.labels), embedded.corpus.documents
-    sample = _sample(n, _MAX_NAMED)
+    sample = random_rows(n, _MAX_NAMED)
     names = cluster_names([texts[row][:_MAX_NAMED_CHARACTERS] for row in sample.tolist()], clusters.labels[sample])
     names += [""] * (clusters.n_clusters - len(names))  # groups too small to have a text in the sample
     return CorpusGroups(embedded.key, clusters.labels, tuple(names), clusters.silhouette, min(n, _MAX_GROUPED))
@@ -187,8 +190,8 @@ def _progress(on_stage: OnStage, start: float, end: float, doing: str) -> OnProg
     return lambda done, of: on_stage(start + (end - start) * done / max(of, 1), doing)
 
 
-def _sample(n: int, count: int) -> NDArray[np.int64]:
-    """Random rows, ascending; the same each time, so that maps can be compared."""
+def random_rows(n: int, count: int) -> NDArray[np.int64]:
+    """At most `count` of n rows, ascending; the same each time, so that results can be compared."""
     if n <= count:
         return np.arange(n)
     return np.sort(np.random.default_rng(0).choice(n, count, replace=False))
@@ -196,12 +199,3 @@ def _sample(n: int, count: int) -> NDArray[np.int64]:
 
 def _nearest(vectors: FloatArray, rows: NDArray[np.int64]) -> TopK:
     return nearest_neighbours(vectors, n_neighbors=min(N_NEIGHBOURS, max(len(vectors) - 1, 1)), rows_of=rows)
-
-
-def _of_rows(near: TopK, rows: NDArray[np.int64]) -> TopK:
-    return TopK(near.scores[rows, :N_NEIGHBOURS], near.ids[rows, :N_NEIGHBOURS])
-
-
-def _trust(vectors: FloatArray, coordinates: FloatArray, sample: NDArray[np.int64]) -> float | None:
-    k = min(N_NEIGHBOURS, (len(vectors) - 1) // 2)
-    return trustworthiness(vectors, coordinates, k, rows_of=sample) if k >= 1 else None

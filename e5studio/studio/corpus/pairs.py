@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from e5studio.errors import TextError
@@ -69,12 +69,15 @@ def read_pairs(
         raise TextError("There are no pairs. Give a query and its answer in each row.")
     find = _finder(corpus, ids)
     empty = find_bad_texts(queries)
-    answered = _Answers()
+    # Queries that differ in surrounding white space are one, spelled as the first.
+    spelled: dict[str, str] = {}
+    relevant: dict[str, set[int]] = {}
     left_out: list[int] = []
     for index, (query, answer) in enumerate(zip(queries, answers, strict=True)):
         rows = () if index in empty else find(answer)
         if rows:
-            answered.add(query, rows)
+            spelled.setdefault(query.strip(), query)
+            relevant.setdefault(query.strip(), set()).update(rows)
         else:
             left_out.append(numbers[index])
     if len(left_out) == len(queries):
@@ -84,39 +87,18 @@ def read_pairs(
             "there, or the number of its line.",
             range(len(queries)),
         )
-    return answered.pairs(tuple(left_out))
-
-
-class _Answers:
-    """Rows by query; queries that differ in surrounding white space are one, spelled as the first."""
-
-    def __init__(self) -> None:
-        self._rows: dict[str, set[int]] = {}
-        self._queries: list[str] = []
-
-    def add(self, query: str, rows: Iterable[int]) -> None:
-        key = query.strip()
-        if key not in self._rows:
-            self._queries.append(query)
-        self._rows.setdefault(key, set()).update(rows)
-
-    def pairs(self, left_out: tuple[int, ...]) -> Pairs:
-        n = len(self._queries)
-        if n > MAX_QUERIES:
-            raise LimitError(f"{n:,} queries are more than the {MAX_QUERIES:,} measured at once here. Take fewer.")
-        return Pairs(
-            tuple(self._queries), tuple(tuple(sorted(rows)) for rows in self._rows.values()), left_out=left_out
-        )
+    n = len(relevant)
+    if n > MAX_QUERIES:
+        raise LimitError(f"{n:,} queries are more than the {MAX_QUERIES:,} measured at once here. Take fewer.")
+    return Pairs(tuple(spelled.values()), tuple(tuple(sorted(rows)) for rows in relevant.values()), tuple(left_out))
 
 
 def _finder(corpus: Corpus, ids: Sequence[str] | None) -> Callable[[str | int], tuple[int, ...]]:
     """A function from an answer to the rows that it names."""
     by_line = {line: row for row, line in enumerate(corpus.lines)}
     by_document = _rows_by_name(corpus.documents)
-    tables: list[Mapping[str, Sequence[int]]] = []
-    for names in (ids, corpus.texts, corpus.titles, corpus.documents if corpus.titles is not None else None):
-        if names is not None:
-            tables.append(_rows_by_name(names))
+    sources = (ids, corpus.texts, corpus.titles, corpus.documents if corpus.titles is not None else None)
+    tables: list[Mapping[str, Sequence[int]]] = [_rows_by_name(names) for names in sources if names is not None]
     if ids is None:  # an unknown id must not become a line
         tables.append({str(line): [row] for line, row in by_line.items()})
 

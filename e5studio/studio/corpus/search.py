@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,7 +131,8 @@ def search_corpus(
     """
     _check_query(query)
     prompt = query_prompt(embedded, instruction)
-    with _encoder_of(engine, embedded) as encoder:
+    setting = embedded.setting
+    with engine.encoder(embedded.meta, ignore_progress, setting.dtype, setting.backend) as encoder:
         if encoder.spec.fingerprint != embedded.fingerprint:
             raise FingerprintMismatchError(
                 "The model is no longer loaded as it was when the texts were embedded. Embed them again."
@@ -216,8 +216,3 @@ def _hit(embedded: EmbeddedCorpus, row: int, score: float) -> SearchHit:
 def _check_query(query: str) -> None:
     if find_bad_texts([query]):
         raise TextError("There is no query. Write what you are looking for.", [0])
-
-
-def _encoder_of(engine: Engine, embedded: EmbeddedCorpus) -> AbstractContextManager[E5Encoder]:
-    setting = embedded.setting
-    return engine.encoder(embedded.meta, ignore_progress, setting.dtype, setting.backend)

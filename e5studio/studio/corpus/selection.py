@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from e5studio.errors import TextError
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.pairs import Pairs, read_pairs
-from e5studio.studio.corpus.table_file import SourceTable, as_text, choose_columns
+from e5studio.studio.corpus.table_file import SourceTable, as_text, choose_columns, first_named
 from e5studio.studio.corpus.visitor_store import VisitorStore, VisitorStores
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.prompt_modes import takes_instruction, valid_prompt_mode
@@ -153,27 +153,22 @@ def pairs_of(
 
 def query_column(table: SourceTable) -> str | None:
     """Which column most likely holds queries, by its name alone."""
-    return _named(_QUERY_NAMES, table)
+    return first_named(_QUERY_NAMES, table.columns)
 
 
 def answer_column(table: SourceTable) -> str | None:
     """Which column most likely holds answers, by its name alone."""
-    return _named(_ANSWER_NAMES, table)
+    return first_named(_ANSWER_NAMES, table.columns)
 
 
 def _ids(corpus: Corpus, table: SourceTable) -> tuple[str, ...] | None:
     """The ids of the corpus' rows, where its file has a column of them."""
-    name = _named(_ID_NAMES, table)
+    name = first_named(_ID_NAMES, table.columns)
     if name is None:
         return None
     by_line = dict(zip(table.lines, table.column(name), strict=True))
     cells = [by_line[line] for line in corpus.lines]
     return tuple(map(as_text, cells))
-
-
-def _named(names: Sequence[str], table: SourceTable) -> str | None:
-    by_name = {column.strip().casefold(): column for column in reversed(table.columns)}
-    return next((by_name[name] for name in names if name in by_name), None)
 
 
 def _content(corpus: Corpus) -> tuple[object, ...]:

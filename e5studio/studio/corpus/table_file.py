@@ -19,7 +19,6 @@ from e5studio.files.records import LINE_COLUMN, PARQUET, RECORD_ENDINGS, Cell, N
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus
 from e5studio.studio.engine.text_box import split_texts
 from e5studio.studio.errors import LimitError
-from e5studio.studio.formatting import shown
 from e5studio.text_checks import find_bad_texts
 
 BadRows = Literal["skip", "refuse"]
@@ -37,7 +36,6 @@ _TEXT_NAMES = (
     "text passage content body abstract document answer sentence description question query review comment".split()
 )
 _TITLE_NAMES = "title headline heading subject".split()
-_PREVIEW_CHARACTERS = 300
 _ROWS_LOOKED_AT = 1000
 _ELSEWHERE = "Take a part of it, or use the e5studio command, which has no such limit."
 
@@ -90,21 +88,14 @@ class SourceTable:
     def text_column(self) -> str:
         """Which column most likely holds the texts: by its name, else the one of the longest texts."""
         candidates = self.text_columns
-        named = _first_named(_TEXT_NAMES, candidates)
+        named = first_named(_TEXT_NAMES, candidates)
         return named or max(candidates, key=lambda name: _mean_length(self.column(name)))
 
     @property
     def title_column(self) -> str | None:
         """Which column most likely holds titles, by its name alone."""
-        title = _first_named(_TITLE_NAMES, self.text_columns)
+        title = first_named(_TITLE_NAMES, self.text_columns)
         return title if title != self.text_column else None
-
-    def preview(self, n_rows: int = 5) -> list[list[str]]:
-        """The first rows as a page can show them, long cells cut."""
-        return [
-            [shown(as_text(cells[row]), _PREVIEW_CHARACTERS) for cells in self.cells]
-            for row in range(min(n_rows, len(self)))
-        ]
 
 
 def read_table(
@@ -200,7 +191,8 @@ def choose_columns(table: SourceTable, text: str, title: str | None = None, colo
         raise TextError(_nothing_in(table, text, len(cells) - len(rows) - len(bad), len(empty), len(bad)))
     if bad and table.on_bad_rows == "refuse":
         raise _refused(table.name, bad[0])
-    titles, colours = (None if name is None else _chosen(table.column(name), filled) for name in (title, colour))
+    others = (None if name is None else table.column(name) for name in (title, colour))
+    titles, colours = (None if column is None else tuple(as_text(column[row]) for row in filled) for column in others)
     return Corpus(
         source=table.name,
         texts=tuple(str(cells[row]) for row in filled),
@@ -258,7 +250,7 @@ class _Reading:
         self._rows.append(record.cells)
         self._lines.append(record.line)
         self.add_columns(tuple(record.cells))
-        self._n_characters += sum(map(_n_characters, record.cells.values()))
+        self._n_characters += sum(len(as_text(cell)) for cell in record.cells.values())
         if self._n_characters > MAX_CHARACTERS:
             raise _too_many_characters(self._name)
         if len(self._columns) * len(self._rows) > MAX_CELLS:
@@ -288,10 +280,6 @@ class _Reading:
         return table
 
 
-def _chosen(cells: Sequence[Cell], rows: Sequence[int]) -> tuple[str, ...]:
-    return tuple(as_text(cells[row]) for row in rows)
-
-
 def as_text(cell: Cell) -> str:
     """A cell as text; "" for an empty cell or one that has no text form."""
     if isinstance(cell, NotText):
@@ -299,19 +287,13 @@ def as_text(cell: Cell) -> str:
     return cell or ""
 
 
-def _n_characters(cell: Cell) -> int:
-    return len(as_text(cell))
-
-
 def _mean_length(cells: Sequence[Cell]) -> float:
-    return statistics.fmean(_n_characters(cell) if isinstance(cell, str) else 0 for cell in cells[:_ROWS_LOOKED_AT])
+    return statistics.fmean(len(cell) if isinstance(cell, str) else 0 for cell in cells[:_ROWS_LOOKED_AT])
 
 
-def _first_named(names: Sequence[str], columns: Sequence[str]) -> str | None:
+def first_named(names: Sequence[str], columns: Sequence[str]) -> str | None:
     """The column with the earliest of these names."""
-    by_name: dict[str, str] = {}
-    for column in columns:
-        by_name.setdefault(column.strip().casefold(), column)
+    by_name = {column.strip().casefold(): column for column in reversed(columns)}
     return next((by_name[name] for name in names if name in by_name), None)
 
 

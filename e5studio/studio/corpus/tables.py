@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, METRICS, CorpusEvaluation, FailedSetting, SettingResult
-from e5studio.studio.corpus.table_file import SourceTable
+from e5studio.studio.corpus.table_file import SourceTable, as_text
 from e5studio.studio.corpus.text import setting_name
+from e5studio.studio.formatting import shown
 from e5studio.studio.widgets.table_data import TableView
 
 N_PREVIEWED = 5
 _MAX_COLUMNS = 8
-
-_TITLES = {"ndcg_at_10": "nDCG@10", "mrr_at_10": "MRR@10"}
+_MAX_CHARACTERS = 300
 
 
 def preview_table(table: SourceTable) -> TableView:
     """The first rows of a file, its first columns."""
     names = table.columns[:_MAX_COLUMNS]
-    rows = [[line, *cells[:_MAX_COLUMNS]] for line, cells in zip(table.lines, table.preview(N_PREVIEWED), strict=False)]
+    rows = [
+        [line, *(shown(as_text(cells[row]), _MAX_CHARACTERS) for cells in table.cells[:_MAX_COLUMNS])]
+        for row, line in enumerate(table.lines[:N_PREVIEWED])
+    ]
     more = f", {len(table.columns) - len(names)} columns more" if len(table.columns) > len(names) else ""
     return TableView(
         columns=[
@@ -34,12 +37,13 @@ def preview_table(table: SourceTable) -> TableView:
 def evaluation_table(evaluation: CorpusEvaluation) -> TableView:
     """A row for each setting: its metrics, the interval, and the difference from the first setting."""
     number = {"kind": "number", "digits": 4, "is_best_high": True}
+    titles = [metric.replace("mrr_at_", "MRR@").replace("recall_at_", "Recall@") for metric in METRICS[1:]]
     return TableView(
         columns=[
             {"title": "Setting", "hint": "Model, use, instruction, precision", "kind": "word"},
             {"title": "nDCG@10", "hint": "As trec_eval counts it, mean of the queries", **number},
             {"title": "95 % interval", "hint": "Where nDCG@10 would lie with other such queries", "kind": "word"},
-            *({"title": _title(metric), "hint": "Mean of the queries", **number} for metric in METRICS[1:]),
+            *({"title": title, "hint": "Mean of the queries", **number} for title in titles),
             {"title": "Difference", "hint": "Of nDCG@10 from the first setting", **number, "is_signed": True},
             {"title": "p", "hint": "How often chance alone would do as much", "kind": "number", "digits": 3},
             {"title": "s / 1,000", "hint": "Seconds to embed 1,000 texts", "kind": "number", "digits": 2},
@@ -64,7 +68,3 @@ def _cells(row: SettingResult | FailedSetting) -> list[Any]:
         None if difference is None else round(difference.p_value, 6),
         None if row.seconds_per_thousand is None else round(row.seconds_per_thousand, 4),
     ]
-
-
-def _title(metric: str) -> str:
-    return _TITLES.get(metric, metric.replace("recall_at_", "Recall@"))

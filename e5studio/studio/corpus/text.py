@@ -31,10 +31,8 @@ def file_read(table: SourceTable) -> list[Node]:
     columns = f", {len(table.columns)} columns" if len(table.columns) > 1 else ""
     nodes: list[Node] = [["p", "", ["b", "", shown(table.name, 120)], f": {count(len(table), 'row')}{columns}."]]
     if table.other_delimiter:
-        advice = (
-            f"There is only one column. Its cells are probably separated by {table.other_delimiter!r}: choose that."
-        )
-        nodes.append(["p", "e5-warning", advice])
+        advice = f"Its cells are probably separated by {table.other_delimiter!r}: choose that."
+        nodes.append(["p", "e5-warning", f"There is only one column. {advice}"])
     return nodes + _left_out(table.bad_rows)
 
 
@@ -121,12 +119,8 @@ def hits(result: SearchResult, carrying: Sequence[CarryingWords] = (), row_word:
 
 def point(corpus: Corpus, row: int, neighbours: Sequence[tuple[int, float]]) -> list[Node]:
     """One text of the map in full, and its nearest neighbours in all dimensions."""
-    text: Node = ["dl", "e5-pair", ["dt", "", f"{corpus.lines[row]}"], ["dd", "", shown(corpus.document(row))]]
-    entries: list[Node] = []
-    for other, score in neighbours:
-        entries += [["dt", "", f"{corpus.lines[other]} {fixed(score)}"], ["dd", "", shown(corpus.document(other), 200)]]
-    title = "Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines"
-    return [text, ["h3", "", title], ["dl", "e5-pair e5-near", *entries]] if entries else [text]
+    near = [(str(corpus.lines[other]), corpus.document(other), score) for other, score in neighbours]
+    return map_text.text_and_neighbours(str(corpus.lines[row]), corpus.document(row), near)
 
 
 def map_caption(
@@ -261,7 +255,10 @@ def _hit(rank: int, hit: SearchHit, carrying: CarryingWords | None, row_word: st
 
 def _marked_hit(hit: SearchHit, carrying: CarryingWords) -> list[Node]:
     """The title and the text, which the model reads as one."""
-    marks = {index: _word_class(strength) for index, strength in carrying.strengths.items()}
+    marks = {
+        index: f"e5-holds-{'up' if strength > 0 else 'down'}-{abs(strength)}"
+        for index, strength in carrying.strengths.items()
+    }
     start, passage = carrying.excerpt_start(_MAX_PASSAGE), carrying.passage
     if not hit.title.strip():
         return [["p", "e5-marked", *marked_words(passage, marks, _MAX_PASSAGE, start)]]
@@ -271,10 +268,6 @@ def _marked_hit(hit: SearchHit, carrying: CarryingWords) -> list[Node]:
         return [title, ["p", "e5-marked", *marked_words(passage, marks, _MAX_PASSAGE, start)]]
     _, *text = marked_words(passage, marks, _MAX_PASSAGE, end)  # nothing of the text is left out before it
     return [title, ["p", "e5-marked", *text]]
-
-
-def _word_class(strength: int) -> str:
-    return f"e5-holds-{'up' if strength > 0 else 'down'}-{abs(strength)}"
 
 
 def _difference(row: SettingResult, base: str) -> str:

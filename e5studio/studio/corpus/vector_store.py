@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from e5studio.batching import IntArray
 from e5studio.cache import first_rows, vector_keys
+from e5studio.encode_report import EncodeReport
 from e5studio.similarity import FloatArray
 
 RowArray = NDArray[np.intp]
@@ -44,6 +45,14 @@ class TokenStats:
     def nothing(cls, n_texts: int) -> TokenStats:
         """All zero, for texts that were not read yet."""
         return cls(np.zeros(n_texts, np.int32), np.zeros(n_texts, np.int32), np.zeros(n_texts, np.float32))
+
+    @classmethod
+    def of_report(cls, report: EncodeReport) -> TokenStats:
+        """Those of the texts of a report."""
+        n_dropped = np.zeros(len(report.n_tokens), np.int32)
+        for cut in report.truncated:
+            n_dropped[cut.index] = cut.n_dropped
+        return cls(report.n_tokens, n_dropped, report.unknown_share)
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:

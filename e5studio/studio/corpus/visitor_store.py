@@ -36,6 +36,13 @@ class VisitorStore:
 
     Args:
         on_use: Called after each use, with whether memory was taken.
+
+    Attributes:
+        vectors: Those embedded so far.
+        table: The latest file or paste; change it and the following by the methods, which count their bytes.
+        pairs: The latest file of queries and answers.
+        corpus: The latest choice of columns.
+        embedded: The latest embedded corpus; an older one than `corpus` until that is embedded.
     """
 
     def __init__(self, on_use: Callable[[bool], None]) -> None:
@@ -44,36 +51,16 @@ class VisitorStore:
         self._latest_lock = threading.Lock()
         self._latest_stop: threading.Event | None = None
         self._on_use = on_use
-        self._table: SourceTable | None = None
-        self._pairs: SourceTable | None = None
-        self._corpus: Corpus | None = None
-        self._embedded: EmbeddedCorpus | None = None
+        self.table: SourceTable | None = None
+        self.pairs: SourceTable | None = None
+        self.corpus: Corpus | None = None
+        self.embedded: EmbeddedCorpus | None = None
         self._text_bytes = 0
-
-    @property
-    def table(self) -> SourceTable | None:
-        """The latest file or paste."""
-        return self._table
-
-    @property
-    def pairs(self) -> SourceTable | None:
-        """The latest file of queries and answers."""
-        return self._pairs
-
-    @property
-    def corpus(self) -> Corpus | None:
-        """The latest choice of columns."""
-        return self._corpus
-
-    @property
-    def embedded(self) -> EmbeddedCorpus | None:
-        """The latest embedded corpus; an older one than `corpus` until that is embedded."""
-        return self._embedded
 
     @property
     def n_bytes(self) -> int:
         """Bytes of everything here; shared texts and vectors count once."""
-        embedded = self._embedded
+        embedded = self.embedded
         n_bytes = _EMPTY_BYTES + self._text_bytes + self.vectors.n_bytes
         if embedded is not None and not self.vectors.holds(embedded.vectors):
             n_bytes += embedded.vectors.nbytes
@@ -82,29 +69,29 @@ class VisitorStore:
     def set_table(self, table: SourceTable) -> None:
         """Replace the table; drops its corpus and stops its jobs. Vectors stay while there is room."""
         self.stop_job()
-        self._table, self._corpus, self._embedded = table, None, None
+        self.table, self.corpus, self.embedded = table, None, None
         self._count()
 
     def set_pairs(self, pairs: SourceTable | None) -> None:
         """Replace the queries and answers."""
-        self._pairs = pairs
+        self.pairs = pairs
         self._count()
 
     def set_corpus(self, corpus: Corpus) -> None:
         """Replace the corpus; the embedded corpus stays."""
-        if corpus is not self._corpus:
-            self._corpus = corpus
+        if corpus is not self.corpus:
+            self.corpus = corpus
             self._count()
 
     def set_embedded(self, embedded: EmbeddedCorpus) -> None:
         """Replace the embedded corpus."""
-        self._embedded = embedded
+        self.embedded = embedded
         self._count()
 
     def clear(self) -> None:
         """Drop everything and stop the running job."""
         self.stop_job()
-        self._table = self._pairs = self._corpus = self._embedded = None
+        self.table = self.pairs = self.corpus = self.embedded = None
         self.vectors.clear()
         self._count()
 
@@ -130,10 +117,16 @@ class VisitorStore:
             yield stop
 
     def _count(self) -> None:
-        corpora = [self._corpus, self._embedded.corpus if self._embedded else None]
-        tables = [table for table in (self._table, self._pairs) if table is not None]
+        corpora = [self.corpus, self.embedded.corpus if self.embedded else None]
+        tables = [table for table in (self.table, self.pairs) if table is not None]
         columns: list[Iterable[object]] = [column for table in tables for column in table.cells]
-        columns += [column for corpus in corpora if corpus for column in _columns_of(corpus)]
+        columns += [
+            column
+            for corpus in corpora
+            if corpus
+            for column in (corpus.texts, corpus.titles, corpus.colours)
+            if column is not None
+        ]
         # The texts of a corpus are those of its table, the same objects.
         sizes = {id(cell): _size(cell) for column in columns for cell in column}
         self._text_bytes = sum(sizes.values()) + _POINTER_BYTES * sum(1 for _ in itertools.chain(*columns))
@@ -258,11 +251,8 @@ class VisitorStores:
             if is_larger:
                 self._n_bytes += entry.store.n_bytes - entry.n_bytes
                 entry.n_bytes = entry.store.n_bytes
-                self._make_room()
-
-    def _make_room(self) -> None:
-        while self._n_bytes > self._max_bytes and len(self._entries) > 1:
-            self._drop(next(iter(self._entries)))
+                while self._n_bytes > self._max_bytes and len(self._entries) > 1:
+                    self._drop(next(iter(self._entries)))
 
     def _drop_expired(self) -> None:
         while self._entries:
@@ -290,7 +280,3 @@ class VisitorStores:
 def _size(cell: object) -> int:
     """Bytes of a cell; the name of its kind is shared with others, the text shown for it is not."""
     return sys.getsizeof(cell) + (sys.getsizeof(cell.shown) if isinstance(cell, NotText) else 0)
-
-
-def _columns_of(corpus: Corpus) -> list[tuple[str, ...]]:
-    return [column for column in (corpus.texts, corpus.titles, corpus.colours) if column is not None]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,41 +16,28 @@ _MAX_BINS, _MIN_BINS = 60, 8
 _MAX_BARS = 60
 
 
-@dataclass(frozen=True)
-class Outline:
-    """Values that make one outline.
-
-    Attributes:
-        name: In the legend.
-        values: Any number of them.
-    """
-
-    name: str
-    values: FloatArray
-
-
-def outlines(groups: Sequence[Outline], axis: str, *, mark: float, mark_name: str) -> Figure:
+def outlines(groups: Mapping[str, FloatArray], axis: str, *, mark: float, mark_name: str) -> Figure:
     """Up to two distributions over the same bins, each as shares of its own values, and a line that marks a value.
 
     Args:
-        groups: The distributions; none is empty.
+        groups: The distributions by their names in the legend; none is empty.
         axis: Title of the axis of values.
         mark: The value that the line marks.
         mark_name: Beside the line.
     """
-    edges = _edges([group.values for group in groups])
+    edges = _edges(list(groups.values()))
     traces, hover = [], []
-    for index, group in enumerate(groups):
-        shares = 100 * np.histogram(group.values, edges)[0] / len(group.values)
-        traces.append(_outline(group.name, index, edges, shares))
+    for index, (name, values) in enumerate(groups.items()):
+        shares = 100 * np.histogram(values, edges)[0] / len(values)
+        traces.append(_outline(name, index, edges, shares))
         # Two points at each edge, and each bin between them.
         bins = zip(edges[:-1], edges[1:], shares, strict=True)
-        tips = [[group.name, f"{share:.1f}% from {low:.1f} to {high:.1f}"] for low, high, share in bins]
+        tips = [[name, f"{share:.1f}% from {low:.1f} to {high:.1f}"] for low, high, share in bins]
         hover.append([tips[0], *(tip for tip in tips for _ in range(2)), tips[-1]])
     layout = _layout(axis, "% of them", mark, mark_name, "right")
     margin = 0.03 * (edges[-1] - edges[0])
     layout["xaxis"]["range"] = [float(min(edges[0], mark) - margin), float(max(edges[-1], mark) + margin)]
-    means = "; ".join(f"{group.name}: {float(group.values.mean()):.1f} on average" for group in groups)
+    means = "; ".join(f"{name}: {float(values.mean()):.1f} on average" for name, values in groups.items())
     return {
         "data": traces,
         "layout": layout,
@@ -152,13 +138,9 @@ def draw_cosines(diagnosis: Diagnosis) -> Figure | None:
     """Cosines of random pairs, and of each text with its nearest; None where they are too few to show a shape."""
     if len(diagnosis.distinct) < MIN_JUDGED or diagnosis.threshold is None:
         return None
-    groups = [
-        Outline("two random texts", 100 * diagnosis.pairs.cosines),
-        Outline("a text and its nearest", 100 * diagnosis.nearest),
-    ]
-    return outlines(
-        groups, "Cosine \N{MULTIPLICATION SIGN} 100", mark=100 * diagnosis.threshold, mark_name="near copies from here"
-    )
+    groups = {"two random texts": 100 * diagnosis.pairs.cosines, "a text and its nearest": 100 * diagnosis.nearest}
+    axis, mark = "Cosine \N{MULTIPLICATION SIGN} 100", 100 * diagnosis.threshold
+    return outlines(groups, axis, mark=mark, mark_name="near copies from here")
 
 
 def draw_hubs(diagnosis: Diagnosis) -> Figure | None:

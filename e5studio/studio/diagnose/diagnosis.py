@@ -23,6 +23,7 @@ from e5studio.analysis.languages import LanguageFinder, language_finder, main_sc
 from e5studio.analysis.neighbours import nearest_neighbours
 from e5studio.errors import MissingDependencyError
 from e5studio.similarity import FloatArray, TopK, top_k_search
+from e5studio.studio.corpus.map import random_rows
 from e5studio.studio.diagnose.subject import Subject, TextSide
 from e5studio.studio.engine.progress import OnStage, ignore_progress
 
@@ -159,7 +160,7 @@ def diagnose(subject: Subject, on_stage: OnStage = ignore_progress) -> Diagnosis
     pairs = pair_cosines(vectors)
     on_stage(None, "Counting directions")
     rank = effective_rank(vectors)
-    sample = _sample(*vectors.shape)
+    sample = random_rows(len(vectors), int(_MAX_WORK / max(vectors.size, 1)))  # as many as there is time for
     near = nearest_neighbours(
         vectors,
         n_neighbors=N_NEIGHBOURS,
@@ -197,14 +198,6 @@ def _folded_keys(side: TextSide, on_stage: OnStage) -> list[str]:
 def _repeats(side: TextSide, keys: Sequence[str]) -> Repeats:
     n_texts, n_keys = len(set(side.texts)), len(set(keys))
     return Repeats(tuple(map(tuple, equal_groups(keys))), len(side) - n_texts, n_texts - n_keys)
-
-
-def _sample(n: int, dimensions: int) -> RowArray:
-    """Texts whose neighbours are searched: all, or as many as there is time for; the same each time."""
-    count = int(_MAX_WORK / max(n * dimensions, 1))
-    if count >= n:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(0).choice(n, count, replace=False))
 
 
 def _few_nearest(n: int) -> int:

@@ -6,9 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from e5studio.encode_report import EncodeReport
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
@@ -100,9 +97,5 @@ def _of_corpus(embedded: EmbeddedCorpus) -> Subject:
 
 
 def _side(name: str, box: TextList, vectors: FloatArray, report: EncodeReport) -> TextSide:
-    n_dropped: NDArray[np.int32] = np.zeros(len(box), np.int32)
-    for cut in report.truncated:
-        n_dropped[cut.index] = cut.n_dropped
-    read = TokenStats(report.n_tokens, n_dropped, report.unknown_share)
     is_exact = all(cut.exact for cut in report.truncated)
-    return TextSide(name, box.labels, box.texts, vectors, read, is_exact)
+    return TextSide(name, box.labels, box.texts, vectors, TokenStats.of_report(report), is_exact)

@@ -169,7 +169,7 @@ class DiagnoseTab:
         label = fields_of(event).get("label")
         scored = None if diagnosed is None else self._current(result, token, diagnosed)
         text = None if scored is None or not isinstance(label, str) else subject_of(scored).text(label)
-        return gr.skip() if text is None else diagnose_text.full_text(str(label), text)
+        return {} if text is None else diagnose_text.full_text(str(label), text)
 
     def _scored(self, source: Source, result: ScoreResult | None, token: str) -> ScoreResult | EmbeddedCorpus | None:
         return result if source == "scores" else self._services.visitor_stores.embedded(token)

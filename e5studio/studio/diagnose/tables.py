@@ -112,41 +112,27 @@ def hubs_table(diagnosis: Diagnosis, hubs: Hubs, least: float, of: str) -> Table
 def groups_table(groups: Sequence[Group], is_apart: Sequence[bool]) -> TableView:
     """Languages and scripts; those that lie apart are marked."""
     ordered = sorted(range(len(groups)), key=lambda index: (not is_apart[index], -groups[index].apart.n_texts))
-    rows = [_group_row(groups[index], is_apart[index]) for index in ordered]
+    rows = []
+    for index in ordered:
+        apart = groups[index].apart
+        shares = [round(100 * share, 2) for share in (apart.own, apart.by_chance, apart.within, apart.across)]
+        name = f"{groups[index].name} ({groups[index].kind})"
+        rows.append([name, apart.n_texts, *shares, "yes" if is_apart[index] else "no"])
     percent: dict[str, Any] = {"kind": "percent", "is_best_high": True}
     number: dict[str, Any] = {"kind": "number", "is_best_high": True}
+    own = "Share of its texts' nearest neighbours, among those of a known group, that are its own"
+    across = "Mean cosine \N{MULTIPLICATION SIGN} 100 with texts of other known groups"
     columns: list[dict[str, Any]] = [
         {"title": "Group", "hint": "A language or a script", "kind": "word"},
         {"title": "Texts", "hint": "Number of its texts", "kind": "whole", "is_best_high": True},
-        {
-            "title": "Own",
-            "hint": "Share of its texts' nearest neighbours, among those of a known group, that are its own",
-            **percent,
-        },
+        {"title": "Own", "hint": own, **percent},
         {"title": "By chance", "hint": "That share if neighbours were drawn at random", **percent},
         {"title": "Within", "hint": "Mean cosine \N{MULTIPLICATION SIGN} 100 inside the group", **number},
-        {
-            "title": "Across",
-            "hint": "Mean cosine \N{MULTIPLICATION SIGN} 100 with texts of other known groups",
-            **number,
-        },
+        {"title": "Across", "hint": across, **number},
         {"title": "Apart", "hint": "Whether it lies apart", "kind": "word"},
     ]
     marked = [row for row, index in enumerate(ordered) if is_apart[index]]
     return TableView(columns, rows, "Languages and scripts", order="given", marked=marked)
-
-
-def _group_row(group: Group, is_apart: bool) -> list[Any]:
-    apart = group.apart
-    return [
-        f"{group.name} ({group.kind})",
-        apart.n_texts,
-        round(100 * apart.own, 2),
-        round(100 * apart.by_chance, 2),
-        round(100 * apart.within, 2),
-        round(100 * apart.across, 2),
-        "yes" if is_apart else "no",
-    ]
 
 
 def _table(

@@ -10,7 +10,7 @@ from e5studio.studio.diagnose.diagnosis import Diagnosis
 from e5studio.studio.diagnose.finding import LEVELS, Finding, Level
 from e5studio.studio.diagnose.subject import Source
 from e5studio.studio.formatting import count, shown
-from e5studio.studio.widgets.nodes import Node
+from e5studio.studio.widgets.nodes import Node, pairs
 
 MAX_FINDINGS = 9
 
@@ -80,7 +80,7 @@ def finding_nodes(finding: Finding) -> list[Node]:
     ]
     body: list[Node] = [
         *(["p", "", sentence] for sentence in finding.sentences),
-        ["dl", "e5-pair e5-finding-what", *_entry("For search", finding.retrieval), *_entry("To do", finding.advice)],
+        pairs([("For search", finding.retrieval), ("To do", finding.advice)], css="e5-pair e5-finding-what"),
     ]
     if finding.level in ("act", "look"):
         return [["div", "e5-finding-head", *head], *body]
@@ -89,8 +89,4 @@ def finding_nodes(finding: Finding) -> list[Node]:
 
 def full_text(label: str, text: str) -> list[Node]:
     """One text of a table in full."""
-    return [["dl", "e5-pair", *_entry(label, shown(text))]]
-
-
-def _entry(name: str, text: str) -> list[Node]:
-    return [["dt", "", name], ["dd", "", text]]
+    return [pairs([(label, shown(text))])]

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from e5studio.analysis.duplicates import NEAR_SHARE
 from e5studio.studio.diagnose.diagnosis import MIN_JUDGED, N_NEIGHBOURS, Diagnosis, Repeats
 from e5studio.studio.diagnose.finding import NOTHING_TO_DO, Finding, Level, points
-from e5studio.studio.diagnose.subject import TextSide
 from e5studio.studio.diagnose.tables import copies_table, cut_table, near_table, unknown_table
 from e5studio.studio.formatting import count
 
@@ -114,13 +112,13 @@ def _sampled(diagnosis: Diagnosis) -> list[str]:
 def cut_ends(diagnosis: Diagnosis) -> Finding:
     """Texts that are longer than the model reads."""
     title = "Texts cut off"
-    sides = [side for side in diagnosis.subject.sides if side.read is not None]
-    if not sides:
+    stats = [side.read for side in diagnosis.subject.sides if side.read is not None]
+    if not stats:
         return _not_read(title, "No search finds what stands after a cut.")
-    n_cut = sum(int(np.count_nonzero(_dropped(side))) for side in sides)
-    n_texts, limit = sum(map(len, sides)), diagnosis.subject.meta.max_tokens
+    n_dropped = np.concatenate([each.n_dropped for each in stats])
+    n_cut, limit = int(np.count_nonzero(n_dropped)), diagnosis.subject.meta.max_tokens
     if not n_cut:
-        longest = max(int(_tokens(side).max(initial=0)) for side in sides)
+        longest = max(int(each.n_tokens.max(initial=0)) for each in stats)
         return Finding(
             "fine",
             title,
@@ -129,15 +127,15 @@ def cut_ends(diagnosis: Diagnosis) -> Finding:
             "Every text was read to its end, so a search can find all of it.",
             NOTHING_TO_DO,
         )
-    worst = max(int(_dropped(side).max(initial=0)) for side in sides)
-    at_least = "" if all(side.is_dropped_exact for side in sides) else "at least "
+    is_exact = all(side.is_dropped_exact for side in diagnosis.subject.sides if side.read is not None)
+    at_least = "" if is_exact else "at least "
     return Finding(
-        _level_of_share(n_cut, n_texts),
+        _level_of_share(n_cut, len(n_dropped)),
         title,
-        f"{n_cut:,} of {n_texts:,}",
+        f"{n_cut:,} of {len(n_dropped):,}",
         (
             f"The model reads the first {limit:,} tokens (pieces of words) of a text and nothing after them; the worst "
-            f"loses {at_least}{worst:,}.",
+            f"loses {at_least}{n_dropped.max():,}.",
         ),
         "The vector ignores the text after the cut: no search can find a text by it.",
         "Split long texts into passages before embedding, or take a model that reads more.",
@@ -148,13 +146,13 @@ def cut_ends(diagnosis: Diagnosis) -> Finding:
 def unknown_tokens(diagnosis: Diagnosis) -> Finding:
     """Texts with tokens that the vocabulary lacks."""
     title = "Unknown characters"
-    sides = [side for side in diagnosis.subject.sides if side.read is not None]
-    if not sides:
+    stats = [side.read for side in diagnosis.subject.sides if side.read is not None]
+    if not stats:
         return _not_read(title, "A model cannot tell apart what it does not know.")
-    shares = np.concatenate([_unknown(side) for side in sides])
+    shares = np.concatenate([each.unknown_share for each in stats])
     n_unknown, n_any = int((shares >= _UNKNOWN_WORTH_SAYING).sum()), int((shares > 0).sum())
     if not n_unknown:
-        return _few_unknown(diagnosis, title, n_any) if n_any else _no_unknown(title)
+        return _few_unknown(diagnosis, title, n_any)
     return Finding(
         _level_of_share(n_unknown, len(shares)),
         title,
@@ -171,26 +169,14 @@ def unknown_tokens(diagnosis: Diagnosis) -> Finding:
 
 
 def _few_unknown(diagnosis: Diagnosis, title: str, n_texts: int) -> Finding:
-    return Finding(
-        "fine",
-        title,
-        f"hardly any, in {count(n_texts, 'text')}",
-        (f"{count(n_texts, 'text has', 'texts have')} a few tokens that the model's vocabulary lacks.",),
-        "These tokens are hidden from the model, but not the rest of each text.",
-        NOTHING_TO_DO,
-        unknown_table(diagnosis, 0),
-    )
-
-
-def _no_unknown(title: str) -> Finding:
-    return Finding(
-        "fine",
-        title,
-        "none",
-        ("The model's vocabulary holds every token that it read.",),
-        "No character was read as the sign for “unknown”.",
-        NOTHING_TO_DO,
-    )
+    figure, sentence = "none", "The model's vocabulary holds every token that it read."
+    retrieval = "No character was read as the sign for “unknown”."
+    if n_texts:
+        figure = f"hardly any, in {count(n_texts, 'text')}"
+        sentence = f"{count(n_texts, 'text has', 'texts have')} a few tokens that the model's vocabulary lacks."
+        retrieval = "These tokens are hidden from the model, but not the rest of each text."
+    table = unknown_table(diagnosis, 0) if n_texts else None
+    return Finding("fine", title, figure, (sentence,), retrieval, NOTHING_TO_DO, table)
 
 
 def _copies_sentence(repeats: Repeats) -> str:
@@ -221,15 +207,3 @@ def _level_of_share(number: int, of: int) -> Level:
 
 def _not_read(title: str, retrieval: str) -> Finding:
     return Finding("unknown", title, "not known", (_IMPORTED,), retrieval, "Embed the texts here to see it.")
-
-
-def _dropped(side: TextSide) -> NDArray[np.int32]:
-    return np.empty(0, np.int32) if side.read is None else side.read.n_dropped
-
-
-def _tokens(side: TextSide) -> NDArray[np.int32]:
-    return np.empty(0, np.int32) if side.read is None else side.read.n_tokens
-
-
-def _unknown(side: TextSide) -> NDArray[np.float32]:
-    return np.empty(0, np.float32) if side.read is None else side.read.unknown_share

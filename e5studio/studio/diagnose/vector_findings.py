@@ -107,7 +107,7 @@ def spread(diagnosis: Diagnosis) -> Finding:
         f"The spread is {steps:.1f} times the temperature of the model's training ({meta.temperature}); below "
         f"{_LOW_SPREAD:.0f} the model hardly prefers one text to another."
     )
-    level = _level_of_spread(steps)
+    level: Level = "act" if steps < _NO_SPREAD else "look" if steps < _LOW_SPREAD else "fine"
     retrieval, advice = _SPREAD[level]
     if len(diagnosis.distinct) < MIN_JUDGED:
         sentences.append(f"{len(diagnosis.distinct)} texts are too few to judge by.")
@@ -240,12 +240,6 @@ def _too_few_lists(title: str, hubs: Hubs) -> Finding:
         "A text that is in many lists may push better results out.",
         "Diagnose a part of these texts: with fewer texts, more lists are searched.",
     )
-
-
-def _level_of_spread(steps: float) -> Level:
-    if steps < _NO_SPREAD:
-        return "act"
-    return "look" if steps < _LOW_SPREAD else "fine"
 
 
 def _largest(hubs: Hubs) -> tuple[float, float]:

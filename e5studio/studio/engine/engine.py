@@ -258,10 +258,10 @@ class Engine:
             StoppedError: `on_stage` stopped the work.
         """
         stage = on_stage or ignore_progress
-        asked = result.request
+        request = result.request
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
-        with self.encoder(result.meta, stage, asked.dtype, asked.backend) as encoder:
+        with self.encoder(result.meta, stage, request.dtype, request.backend) as encoder:
             cached = CachedEncoder(encoder, _cache_of([result]))
             for number, prompt in enumerate(prompts):
 

@@ -122,7 +122,7 @@ def place_texts(result: ScoreResult, settings: MapSettings) -> TextMap:
         of=result.key,
         settings=settings,
         projection=projection,
-        trust=_trust(result.vectors, projection.coordinates),
+        trust=trust_of(result.vectors, projection.coordinates),
         neighbours=neighbours,
         neighbours_kept=kept_neighbours(neighbours, projection.coordinates),
     )
@@ -181,6 +181,7 @@ def _along_sides(result: ScoreResult, n_dims: int) -> Projection:
     return axis_between(result.vectors, result.vectors[:n].mean(axis=0), result.vectors[n:].mean(axis=0), n_dims)
 
 
-def _trust(vectors: FloatArray, coordinates: FloatArray) -> float | None:
+def trust_of(vectors: FloatArray, coordinates: FloatArray, rows_of: NDArray[np.int64] | None = None) -> float | None:
+    """Trustworthiness of a map, judged by some of its texts or by all; None with fewer than three texts."""
     k = min(N_NEIGHBOURS, (len(vectors) - 1) // 2)
-    return None if k < 1 else trustworthiness(vectors, coordinates, k)
+    return None if k < 1 else trustworthiness(vectors, coordinates, k, rows_of=rows_of)

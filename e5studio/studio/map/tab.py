@@ -99,9 +99,9 @@ class MapTab:
         latest: dict[str, Any] = {"trigger_mode": "always_last", **PROJECT_QUEUE}  # of a slider that is being dragged
         looks = [result, self.text_map, self.colour]
         placed, coloured, picked = pending_state(), pending_state(), pending_state()
-        place = functools.partial(self.on_settings, placed)
+        on_settings = functools.partial(self.on_settings, placed)
         for setting in self.settings:
-            event = setting.input(place, [result, self.colour, *self.settings], [self.caption, placed], **latest)
+            event = setting.input(on_settings, [result, self.colour, *self.settings], [self.caption, placed], **latest)
             show_if_current(event, placed, result, components_of(self))
         event = self.colour.input(self.on_colour, looks, [coloured], **latest)
         show_if_current(event, coloured, result, [self.plot, self.caption, self.point])

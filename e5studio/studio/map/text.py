@@ -92,12 +92,17 @@ def point(result: ScoreResult, label: str, neighbours: Sequence[tuple[str, str, 
     labels, texts = result.points
     if label not in labels:
         return []
-    text = nodes.pairs([(label, shown(texts[labels.index(label)]))])
+    return text_and_neighbours(label, texts[labels.index(label)], neighbours)
+
+
+def text_and_neighbours(label: str, text: str, neighbours: Sequence[tuple[str, str, float]]) -> list[Node]:
+    """A text in full, and the (label, text, cosine x 100) of those nearest to it in all dimensions."""
+    whole = nodes.pairs([(label, shown(text))])
     if not neighbours:
-        return [text]
+        return [whole]
     near = [(f"{name} {fixed(score)}", shown(other, 200)) for name, other, score in neighbours]
     heading = nodes.title("Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines")
-    return [text, heading, nodes.pairs(near, css="e5-pair e5-near")]
+    return [whole, heading, nodes.pairs(near, css="e5-pair e5-near")]
 
 
 def _instead_of(used: float | None, requested: float, amount: str) -> str:

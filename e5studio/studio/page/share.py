@@ -84,8 +84,8 @@ class Sharing:
         pending_map, pending_pair = pending_state(), pending_state()
         inputs = [self.result, self.pending_view]
         viewed = self.form.link.restore(self.on_restore, inputs, [self.tabs, *components_of(self.map)], **UNQUEUED)
-        place = functools.partial(self.on_restore_map, pending_map)
-        placed = viewed.then(place, inputs, [self.map.caption, pending_map], **PROJECT_QUEUE)
+        on_restore_map = functools.partial(self.on_restore_map, pending_map)
+        placed = viewed.then(on_restore_map, inputs, [self.map.caption, pending_map], **PROJECT_QUEUE)
         placed = show_if_current(placed, pending_map, self.result, components_of(self.map))
         explained = placed.then(self.on_restore_pair, inputs, [pending_pair], **ENCODE_QUEUE)
         outputs = [self.scores.pair, *components_of(self.scores.why)]

@@ -27,10 +27,13 @@ def score_table(result: ScoreResult) -> TableView:
         for i in range(n_rows)
         for j in np.argsort(ranked[i])[:n_listed]
     ]
+    n_others = n_columns - result.is_self
+    part = f"Scores, the best {n_listed} of {n_others:,} for each row"
+    caption = part if n_listed < n_others else "Scores of all pairs"
     return TableView(
         columns=_columns(result),
         rows=rows,
-        caption=_caption(result, n_listed),
+        caption=caption,
         texts=[
             numbered_texts(result.queries.labels, result.queries.texts),
             numbered_texts(result.passages.labels, result.passages.texts),
@@ -55,10 +58,3 @@ def _columns(result: ScoreResult) -> list[dict[str, object]]:
         {"title": "Rank", "hint": "Rank among all that this row's text was compared with", "kind": "whole"},
         {"title": "Softmax", "hint": softmax_hint, "kind": "percent", "is_best_high": True},
     ]
-
-
-def _caption(result: ScoreResult, n_listed: int) -> str:
-    n_columns = len(result.passages) - result.is_self
-    if n_listed < n_columns:
-        return f"Scores, the best {n_listed} of {n_columns:,} for each row"
-    return "Scores of all pairs"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -14,12 +14,11 @@ from e5studio.studio.charts.matrix import MAX_ROWS_WITH_OUTLINES
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.engine.text_box import TextList
-from e5studio.studio.formatting import count, duration, shown
+from e5studio.studio.formatting import count, duration, listed, shown
 from e5studio.studio.scores.other_languages import foreign_texts
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.nodes import Node, hint, prompt_code
 
-_MAX_ITEMS = 8
 _LONGEST_WORD = 100  # WordPiece gives up on longer ones, whatever they are made of
 _LONG_WORDS = f" Or is it the length of a word? Many models know none of more than {_LONGEST_WORD} characters."
 
@@ -68,9 +67,9 @@ def notes(result: ScoreResult) -> list[Node]:
     if result.meta.languages == ENGLISH:
         warnings += _not_english(boxes, result.meta)
     front = [_front(name, report.prompt) for name, report in zip(names, result.reports, strict=False)]
-    listed: list[Node] = [["li", "e5-warning", text] for text in warnings]
-    listed = listed or [["li", "", f"Every text was read whole ({_token_range(result.reports)})."]]
-    return [["h3", "", "What the model read"], ["ul", "", *front, *listed]]
+    entries: list[Node] = [["li", "e5-warning", text] for text in warnings]
+    entries = entries or [["li", "", f"Every text was read whole ({_token_range(result.reports)})."]]
+    return [nodes.title("What the model read"), ["ul", "", *front, *entries]]
 
 
 def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
@@ -92,9 +91,7 @@ def pair(result: ScoreResult, row: int, column: int) -> list[Node]:
 
 
 def _front(name: str, prompt: Prompt) -> Node:
-    if not prompt.text:
-        return ["li", "", f"In front of {name.lower()}: nothing."]
-    return ["li", "", f"In front of {name.lower()}: ", prompt_code(prompt.text)]
+    return ["li", "", f"In front of {name.lower()}: ", prompt_code(prompt.text) if prompt.text else "nothing."]
 
 
 def _warnings(texts: str, box: TextList, report: EncodeReport) -> list[str]:
@@ -102,13 +99,10 @@ def _warnings(texts: str, box: TextList, report: EncodeReport) -> list[str]:
     if "unknown" in sentences:
         rows = np.flatnonzero(report.unknown_share >= NOTEWORTHY_UNKNOWN_SHARE)
         sentences["unknown"] += " Is it made for this language?"
-        sentences["unknown"] += _LONG_WORDS if any(_has_long_word(box.texts[row]) for row in rows) else ""
-    empty = f"Left out, because there is no text in it: line {_some(map(str, box.empty))} of {texts}."
+        is_long = any(len(word) > _LONGEST_WORD for row in rows for word in box.texts[row].split())
+        sentences["unknown"] += _LONG_WORDS if is_long else ""
+    empty = f"Left out, because there is no text in it: line {listed(map(str, box.empty))} of {texts}."
     return [*([empty] if box.empty else []), *sentences.values()]
-
-
-def _has_long_word(text: str) -> bool:
-    return any(len(word) > _LONGEST_WORD for word in text.split())
 
 
 def _to_do(result: ScoreResult) -> list[str]:
@@ -129,7 +123,7 @@ def _not_english(boxes: Sequence[TextList], meta: ModelMeta) -> list[str]:
         return []
     other = next(each for each in list_models() if each.group == "Multilingual")
     return [
-        f"Hardly English: {_some(named)}. {meta.short_name} is made for English; do not trust its scores of texts in "
+        f"Hardly English: {listed(named)}. {meta.short_name} is made for English; do not trust its scores of texts in "
         f"other languages. Take a multilingual model, such as {other.short_name}."
     ]
 
@@ -138,9 +132,3 @@ def _token_range(reports: Sequence[EncodeReport]) -> str:
     counts = [int(n) for report in reports for n in report.n_tokens]
     low, high = min(counts), max(counts)
     return f"{low} tokens each" if low == high else f"{low} to {high} tokens each"
-
-
-def _some(items: Iterable[str]) -> str:
-    listed = list(items)
-    more = len(listed) - _MAX_ITEMS
-    return ", ".join(listed[:_MAX_ITEMS]) + (f" and {more} more" if more > 0 else "")

@@ -151,10 +151,7 @@ def word_effects(
     most_words: int | None = None,
 ) -> Iterator[list[WordEffect]]:
     """As `leave_words_out`, for two texts with these prompts, at most the first `most_words` words of each."""
-    whole = [
-        encoder.embed_prepared(encoder.prepare([side.text], prompt=prompt))
-        for side, prompt in zip(sides, prompts, strict=True)
-    ]
+    whole = [_embed(encoder, [side.text], prompt) for side, prompt in zip(sides, prompts, strict=True)]
     before = float(cos_sim(*whole)[0, 0]) * 100
     effects: list[WordEffect] = []
     for number, (side, prompt) in enumerate(zip(sides, prompts, strict=True)):

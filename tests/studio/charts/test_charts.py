@@ -19,9 +19,11 @@ from e5studio.studio.charts.points import (
     shaded_groups,
     valued_groups,
 )
-from e5studio.studio.compare.charts import GridCell, RankedPassage, bump_chart, matrix_grid, shift_chart
-from e5studio.studio.corpus.charts import Estimate, interval_chart
-from e5studio.studio.diagnose.charts import Outline, count_bars, outlines
+from e5studio.studio.compare.charts import RankedPassage, bump_chart, matrix_grid, shift_chart
+from e5studio.studio.compare.comparison import PromptCell, Shift
+from e5studio.studio.corpus.charts import interval_chart
+from e5studio.studio.corpus.evaluation import Mean
+from e5studio.studio.diagnose.charts import count_bars, outlines
 
 NASTY = ["<img src=x onerror=alert(1)>", "${alert(1)} and $\\href{x}$", "{{x}} & `code` C:\\users"]
 
@@ -76,7 +78,7 @@ def all_figures(text="a text"):
     points = np.arange(15, dtype=np.float32).reshape(5, 3)
     marked = {"links": [(0, 1)], "marks": [(2, text)]}
     shades = shaded_groups(2, [0.0, 0.5, 1.0, 0.2, 0.1], (text, text))
-    cells = [GridCell(text, text, scores, [0, 1])] * 4
+    cells = [PromptCell("none", "none", False, scores, 0, 0.0, None)] * 4
     passages = [RankedPassage(text, text, ranks, (1, 2)) for ranks in ((1, 2), (2, 1), (3, 3))]
     values = np.arange(9, dtype=np.float32)
     return [
@@ -88,10 +90,10 @@ def all_figures(text="a text"):
         scatter_map(points[:, :2], valued_groups([0, float("nan"), 1, 2, 3], text), [text] * 5, [text] * 5),
         matrix_grid(cells, *texts),
         bump_chart(passages),
-        shift_chart([1, 2], [3, 4], [text] * 2, [text] * 2),
-        outlines([Outline(text, values), Outline(text, values)], text, mark=3, mark_name=text),
+        shift_chart([Shift(1, 3), Shift(2, 4)], [text] * 2, [text] * 2),
+        outlines({text: values, f"{text}, again": values}, text, mark=3, mark_name=text),
         count_bars(values, text, expected=3, expected_name=text),
-        interval_chart([Estimate(text, 0.5, 0.4, 0.6)], text),
+        interval_chart([(text, Mean(0.5, None))], text),
     ]
 
 
@@ -297,9 +299,9 @@ def test_names_in_space_have_room_before_the_walls():
 
 def test_a_grid_of_matrices_names_its_rows_in_two_lines():
     cells = [
-        GridCell(f"queries: {row}", f"passages: {column}", np.zeros((2, 2), np.float32), [None, None])
-        for row in ("nothing", "passage prompt")
-        for column in ("nothing", "passage prompt")
+        PromptCell(row, column, False, np.zeros((2, 2), np.float32), 0, 0.0, None)
+        for row in ("none", "passage")
+        for column in ("none", "passage")
     ]
     figure = matrix_grid(cells, ["a", "b"], ["c", "d"], ["Q1", "Q2"], ["P1", "P2"])
     assert figure["layout"]["yaxis3"]["title"]["text"] == "queries<br>passage prompt"
