@@ -101,8 +101,8 @@ class TestCorrelation:
         ("found", "wanted", "message"),
         [
             ([1, 2, 3], [1, 2], r"of one length; got shapes \(3,\) and \(2,\)"),
-            ([[1, 2]], [[1, 2]], "Two rows of numbers"),
-            (1, 2, "Two rows of numbers"),
+            ([[1, 2]], [[1, 2]], "two rows of numbers"),
+            (1, 2, "two rows of numbers"),
             ([1, math.nan], [1, 2], "NaN or infinite"),
             ([1, 2], [math.inf, 2], "NaN or infinite"),
             ([1, 1, 1], [1, 2, 3], "all with one value on a side"),
@@ -173,7 +173,7 @@ class TestMeanInterval:
 
     @pytest.mark.parametrize("scores", [[], [[0.5, 0.5]], [0.5, math.nan], 0.5])
     def test_refuses_what_is_no_row_of_finite_scores(self, scores: object) -> None:
-        with pytest.raises(VectorError, match="at least one; got shape"):
+        with pytest.raises(VectorError, match="at least one finite score"):
             mean_interval(scores)  # type: ignore[arg-type]
 
 

@@ -84,7 +84,8 @@ def test_two_processes_may_convert_at_once_and_send_nothing_to_anybody(checkpoin
     code += "print([row.tolist(), telemetry, os.environ.get('ORT_DISABLE_TELEMETRY')])"
     rows = {printed: ast.literal_eval(printed) for printed in run(code, checkpoints("e5"), backend, n=2)}
     [(_, telemetry, is_off)] = rows.values()
-    assert (telemetry, is_off) == ([], {"openvino": None, "onnx": "1"}[backend])
+    assert telemetry == []
+    assert backend != "onnx" or is_off == "1"
     [folder] = (cache / backend).iterdir()
     files = {"openvino": ["model.bin", "model.xml"], "onnx": ["model.onnx"]}[backend]
     assert sorted(path.name for path in folder.iterdir()) == files
