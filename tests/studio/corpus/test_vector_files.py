@@ -215,7 +215,7 @@ class TestBring:
         content = json.loads(manifest.path.read_text())
         content["spec"] |= change
         manifest.path.write_text(json.dumps(content))
-        with pytest.raises(FileFormatError, match=rf"^mine\.npy\.json does not .*\('{next(iter(change))}' is not "):
+        with pytest.raises(FileFormatError, match=rf"^mine\.npy\.json does not .*\('{next(iter(change))}' is no"):
             bring(array.path, manifest=manifest.path)
 
     def test_parquet_of_another_shape(self, bring, embedded, tmp_path):
