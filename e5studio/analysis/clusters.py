@@ -85,8 +85,7 @@ def find_clusters(
         return Clusters(np.zeros(len(rows), np.int64), 0.0)
     choices = [n_clusters] if n_clusters else range(2, min(_MAX_CLUSTERS, n_different - 1, len(rows) // 2) + 1)
     candidates = [_k_means(rows, k, seed) for k in choices]
-    best = max(candidates or [Clusters(np.zeros(len(rows), np.int64), 0.0)], key=lambda each: each.silhouette)
-    return best
+    return max(candidates or [Clusters(np.zeros(len(rows), np.int64), 0.0)], key=lambda each: each.silhouette)
 
 
 def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) -> list[str]:

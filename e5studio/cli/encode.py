@@ -19,22 +19,12 @@ import numpy as np
 import typer
 
 from e5studio.cli.options import (
-    BackendOption,
-    ColumnOption,
-    DelimiterOption,
-    DeviceOption,
-    DTypeOption,
-    EncodingOption,
     InstructionOption,
-    LocalOption,
-    MaxTokensOption,
-    ModelOption,
-    PromptKindOption,
-    RevisionOption,
+    ModelArguments,
     TextOptions,
+    grouped,
     known_prompt_kind,
     load_encoder,
-    model_options,
 )
 from e5studio.cli.terminal import progress_bar, say
 from e5studio.encode_report import ReportNotes
@@ -47,7 +37,6 @@ from e5studio.files import (
     VectorBlock,
     VectorManifest,
     check_vector_ending,
-    open_texts,
     sidecar_path,
     write_vectors,
 )
@@ -99,36 +88,28 @@ class _Tally:
         return self.n_rows - self.statuses["ok"]
 
 
+@grouped
 def encode(
+    *,
     texts: Annotated[Path, typer.Argument(help="File of texts: .txt, .csv, .tsv, .jsonl or .parquet.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File of vectors: .npy or .parquet.")],
-    model: ModelOption = None,
+    arguments: ModelArguments,
     role: Annotated[
         str | None, typer.Option("--role", "-r", help="query, document or symmetric; needed where a model has prompts.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to put in front, in place of a role; '' for none.")] = None,
     instruction: InstructionOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
-    column: ColumnOption = None,
-    encoding: EncodingOption = None,
-    delimiter: DelimiterOption = None,
-    prompt_kind: PromptKindOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
-    dtype: DTypeOption = "auto",
-    max_tokens: MaxTokensOption = None,
-    local_files_only: LocalOption = False,
+    files: TextOptions,
 ) -> None:
     """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
-    if model is None:
+    if arguments.model is None:
         raise typer.BadParameter("Name the model: vectors of different models cannot be mixed.", param_hint="--model")
-    options = model_options(model, prompt_kind, revision, backend, device, dtype, local_files_only)
+    options = arguments.checked()
     _check_role(known_prompt_kind(options), role, prompt)
-    files = TextOptions(column, encoding, delimiter)
     _check_output(texts, output, overwrite)
-    source = open_texts(texts, column=files.column, encoding=files.encoding, delimiter=files.delimiter)
-    with _sigterm_as_exit(), load_encoder(options, max_tokens) as encoder:
+    source = files.open(texts)
+    with _sigterm_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
         resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
         tally = _encode_file(encoder, source, output, resolved)
     _report(tally, encoder, output, resolved)

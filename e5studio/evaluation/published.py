@@ -106,12 +106,11 @@ def check(evaluation: Evaluation) -> list[Check]:
         if (score.model, score.task, score.split) == (model, evaluation.task, evaluation.split)
         and (score.revision in ("", revision) or revision.startswith(_LOCAL_REVISION))
     ]
-    return [_checked(evaluation, score) for score in published]
-
-
-def _checked(evaluation: Evaluation, score: PublishedScore) -> Check:
-    obstacle = _obstacle(evaluation, score)
-    return Check(score, None if obstacle else evaluation.main_score - score.value, obstacle)
+    obstacles = [_obstacle(evaluation, score) for score in published]
+    return [
+        Check(score, None if obstacle else evaluation.main_score - score.value, obstacle)
+        for score, obstacle in zip(published, obstacles, strict=True)
+    ]
 
 
 def _obstacle(evaluation: Evaluation, score: PublishedScore) -> str:
