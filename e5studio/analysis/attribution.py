@@ -152,11 +152,11 @@ def without_each_word(text: str, words: Words) -> list[str]:
         text: The text.
         words: From `gather_words`; the prompt and special tokens are skipped.
     """
-    shortened = []
-    for (start, end), part in zip(words.spans.tolist(), words.parts, strict=True):
-        if part == "word":
-            shortened.append(" ".join((text[:start].rstrip(), text[end:].lstrip())).strip())
-    return shortened
+    return [
+        f"{text[:start].rstrip()} {text[end:].lstrip()}".strip()
+        for (start, end), part in zip(words.spans.tolist(), words.parts, strict=True)
+        if part == "word"
+    ]
 
 
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:

@@ -124,9 +124,12 @@ def _k_means(rows: NDArray[np.float32], n_clusters: int, seed: int) -> Clusters:
     labels = _by_size(model.labels_)
     if labels.max() < 1:
         return Clusters(labels, 0.0)
-    size = min(len(rows), _MAX_COMPARED)
     score = import_sklearn("metrics").silhouette_score(
-        rows, labels, metric="cosine", sample_size=size if size < len(rows) else None, random_state=seed
+        rows,
+        labels,
+        metric="cosine",
+        sample_size=_MAX_COMPARED if len(rows) > _MAX_COMPARED else None,
+        random_state=seed,
     )
     return Clusters(labels, float(score))
 

@@ -94,12 +94,17 @@ def effective_rank(embeddings: ArrayLike) -> float:
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
+def mean_vector(embeddings: RealArray, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean of some vectors at unit length, in blocks."""
+    total = np.zeros(embeddings.shape[1])
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        total += unit_rows(embeddings[rows[start : start + _ROWS_AT_ONCE]]).sum(axis=0, dtype=np.float64)
+    return total / len(rows)
+
+
 def _gram_of_centred(rows: RealArray) -> NDArray[np.float64]:
     """The smaller of X Xᵀ and Xᵀ X, whose eigenvalues are the squared singular values; in blocks, in float64."""
-    mean = np.zeros(rows.shape[1])
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        mean += unit_rows(rows[start : start + _ROWS_AT_ONCE]).sum(axis=0, dtype=np.float64)
-    mean /= len(rows)
+    mean = mean_vector(rows, np.arange(len(rows)))
     if len(rows) <= min(rows.shape[1], _ROWS_AT_ONCE):
         centred = unit_rows(rows) - mean
         return centred @ centred.T

@@ -308,11 +308,7 @@ def kept_neighbours(
 
 
 def import_sklearn(module: str) -> Any:
-    """A module of scikit-learn, which loads when it is first needed.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
+    """A module of scikit-learn, loaded when it is first needed; a MissingDependencyError if it is not installed."""
     try:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError as error:

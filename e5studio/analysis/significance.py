@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,7 +27,6 @@ MIN_SAMPLES = 10
 LEVEL = 0.95
 _MAX_RANKED = 20_000_000
 _BATCH_NUMBERS = 4_000_000  # numbers of resamples in memory at a time: 32 MB
-_mean = partial(np.mean, axis=-1)
 
 
 @dataclass(frozen=True)
@@ -117,6 +115,11 @@ def compare_spearman(
 def _affordable(n_resamples: int, n_pairs: int) -> int:
     """Every resample of pairs is ranked again, which takes minutes for the largest sets; they get fewer resamples."""
     return min(n_resamples, max(999, _MAX_RANKED // n_pairs))
+
+
+def _mean(values: Values) -> Values:
+    means: Values = values.mean(axis=-1)
+    return means
 
 
 def _spearman(scores: Values, gold: Values) -> Values:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -160,8 +159,7 @@ def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Pro
     with progress_bar(source.n_rows) as show, write_vectors(output, manifest, source.n_rows) as write:
         stream = source.rows()
         while rows := list(islice(stream, _BLOCK_ROWS)):
-            n_before = tally.n_rows
-            statuses, vectors = _embed_rows(quiet, rows, prompt, tally, partial(_show_share, show, n_before, len(rows)))
+            statuses, vectors = _embed_rows(quiet, rows, prompt, tally, show)
             tally.count(rows, statuses)
             show(tally.n_rows)
             write(VectorBlock([row.text for row in rows], statuses, vectors))
@@ -170,12 +168,8 @@ def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Pro
     return tally
 
 
-def _show_share(show: Callable[[float], None], n_before: int, n_rows: int, done: int, total: int) -> None:
-    show(n_before + n_rows * done / total)
-
-
 def _embed_rows(
-    encoder: E5Encoder, rows: list[Row], prompt: Prompt, tally: _Tally, on_progress: Callable[[int, int], None]
+    encoder: E5Encoder, rows: list[Row], prompt: Prompt, tally: _Tally, show: Callable[[float], None]
 ) -> tuple[list[RowStatus], FloatArray]:
     """Statuses and vectors of the rows; a row that cannot be embedded does not affect the others."""
     texts = [row.text or "" for row in rows]
@@ -185,7 +179,9 @@ def _embed_rows(
     while good := [index for index, status in enumerate(statuses) if status == "ok"]:
         prepared = encoder.prepare([texts[index] for index in good], prompt=prompt)
         try:
-            vectors[good] = encoder.embed_prepared(prepared, on_progress=on_progress)
+            vectors[good] = encoder.embed_prepared(
+                prepared, on_progress=lambda done, total: show(tally.n_rows + len(rows) * done / total)
+            )
         except NonFiniteError as error:
             if not error.indices:
                 raise

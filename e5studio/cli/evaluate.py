@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -123,26 +123,25 @@ def _is_table(path: Path) -> bool:
     return not path.is_dir() and (path.is_file() or path.suffix.lower() in DELIMITERS)
 
 
-def _choices(literal: Any) -> str:
-    return f"[{'|'.join(get_args(literal))}]"
-
-
 def _none_blank(values: list[str] | None) -> list[str] | None:
     for each in values or []:
         not_blank(each)
     return values
 
 
-def _one_of(literal: Any) -> Callable[[list[str] | None], list[str] | None]:
-    """Typer checks a single choice by its type, but not a list of them."""
+def _choices(literal: Any, description: str) -> Any:
+    """An option that may be repeated; Typer checks a single choice by its type, but not a list of them."""
+    known = get_args(literal)
 
     def checked(values: list[str] | None) -> list[str] | None:
         for each in values or []:
-            if each not in get_args(literal):
-                raise typer.BadParameter(f"{each!r} is not one of {', '.join(map(repr, get_args(literal)))}.")
+            if each not in known:
+                raise typer.BadParameter(f"{each!r} is not one of {', '.join(map(repr, known))}.")
         return values
 
-    return checked
+    return typer.Option(
+        metavar=f"[{'|'.join(known)}]", callback=checked, help=description, rich_help_panel=_MODEL_PANEL
+    )
 
 
 @grouped
@@ -165,27 +164,11 @@ def evaluate(
             rich_help_panel=_MODEL_PANEL,
         ),
     ] = None,
-    backend: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar=_choices(BackendName),
-            callback=_one_of(BackendName),
-            help="What computes.",
-            rich_help_panel=_MODEL_PANEL,
-        ),
-    ] = None,
-    dtype: Annotated[
-        list[str] | None,
-        typer.Option(metavar=_choices(DType), callback=_one_of(DType), help="Precision.", rich_help_panel=_MODEL_PANEL),
-    ] = None,
+    backend: Annotated[list[str] | None, _choices(BackendName, "What computes.")] = None,
+    dtype: Annotated[list[str] | None, _choices(DType, "Precision.")] = None,
     prompts: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar=_choices(PromptKind),
-            callback=_one_of(PromptKind),
-            help="Prompts, in place of those that the model was trained with; 'none' measures it without.",
-            rich_help_panel=_MODEL_PANEL,
-        ),
+        _choices(PromptKind, "Prompts, in place of those that the model was trained with; 'none' measures it without."),
     ] = None,
     instruction: Annotated[
         list[str] | None,
@@ -259,7 +242,7 @@ def _settings(
         ways = [
             _Prompting(cast(PromptKind | None, kind), instruction)
             for kind in kinds or (None,)
-            for instruction in _taken(instructions, kind or known_prompt_kind(each))
+            for instruction in (instructions or (None,) if (kind or known_prompt_kind(each)) == "instruct" else (None,))
         ]
         settings[each] = list(dict.fromkeys(ways))
     if instructions and not any(way.instruction for ways in settings.values() for way in ways):
@@ -274,10 +257,6 @@ def _check_prompts(settings: dict[ModelOptions, list[_Prompting]], tasks: Sequen
             kind = way.prompt_kind or known_prompt_kind(options)
             if kind is not None and isinstance(task, RetrievalTask | StsTask):
                 prompts_of(task, kind, protocol, way.instruction)
-
-
-def _taken(instructions: Sequence[str] | None, kind: str | None) -> Sequence[str | None]:
-    return instructions if instructions and kind == "instruct" else (None,)
 
 
 def _evaluate_all(

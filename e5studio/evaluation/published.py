@@ -99,7 +99,9 @@ def check(evaluation: Evaluation) -> list[Check]:
     that is not comparable has an obstacle and no difference: another metric, other data, other rules, or a length
     or prompts that are not the protocol's.
     """
-    model, revision = _public_name(evaluation.spec.model), evaluation.spec.revision
+    model, revision = evaluation.spec.model, evaluation.spec.revision
+    if is_in_table(model):
+        model = get_model_meta(model).name  # also if it was read from a folder of that name
     published = [
         score
         for score in published_scores()
@@ -133,8 +135,3 @@ def _usual_length(evaluation: Evaluation) -> int:
         return evaluation.spec.max_tokens
     own = get_model_meta(evaluation.spec.model).max_tokens
     return min(own, AUTHORS_MAX_TOKENS) if evaluation.prompts.protocol == "authors" else own
-
-
-def _public_name(model: str) -> str:
-    """The Hub id of a model, also if it was read from a folder of that name."""
-    return get_model_meta(model).name if is_in_table(model) else model

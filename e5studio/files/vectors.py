@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError
 from e5studio.files.atomic import atomic_file
+from e5studio.files.delimited import refuse_repeated
 from e5studio.files.parquet import import_pyarrow, open_parquet, parquet_cells, text_columns
 from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec
@@ -128,12 +129,7 @@ def sidecar_path(path: Path) -> Path:
 
 
 def check_vector_ending(path: Path) -> None:
-    """Refuse names that end in neither .npy nor .parquet, and Parquet without pyarrow.
-
-    Raises:
-        FileFormatError: Neither ending.
-        MissingDependencyError: Parquet, and pyarrow is not installed.
-    """
+    """Refuse names that end in neither .npy nor .parquet, and Parquet without pyarrow (MissingDependencyError)."""
     if path.suffix.lower() not in VECTOR_ENDINGS:
         raise FileFormatError(f"{path} ends in {path.suffix!r}. Vectors are stored in .npy or .parquet files.")
     if path.suffix.lower() == ".parquet":
@@ -342,8 +338,7 @@ def _text_column(path: Path, schema: Any, name: str, n_rows: int, max_chars: int
     """The cells of a column; None if there is no column of text of this name."""
     if not text_columns(path).get(name, False):
         return None
-    if schema.names.count(name) > 1:
-        raise FileFormatError(f"{path} names the column {name!r} more than once. Rename one.")
+    refuse_repeated(path, (each for each in schema.names if each == name), ". Rename one.")
     cells: list[str | None] = []
     n_chars = 0
     for [block] in parquet_cells(path, {name: "text"}):

@@ -145,4 +145,6 @@ def test_a_phone_scrolls_down_only_here_too(open_page):
     for target in TARGETS:
         take_target(page, target)
         check_width(page)
-        assert page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.cm-scroller'))") == 0
+        assert (
+            page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.cm-scroller'))") == 0
+        )
