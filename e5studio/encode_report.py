@@ -140,11 +140,12 @@ class ReportNotes:
 
     def sentences(self) -> dict[NoteKind, str]:
         """A sentence for each kind of fact that occurs, without advice."""
-        return {kind: self._sentence(kind, template) for kind, template in _SENTENCES.items() if self._counts[kind]}
-
-    def _sentence(self, kind: NoteKind, template: str) -> str:
-        many = f"{self._counts[kind]:,} of {self._n_texts:,} {self._texts}"
-        return template.format(many=many, which=self._which(kind), **self._facts)
+        of_all = f"of {self._n_texts:,} {self._texts}"
+        return {
+            kind: template.format(many=f"{self._counts[kind]:,} {of_all}", which=self._which(kind), **self._facts)
+            for kind, template in _SENTENCES.items()
+            if self._counts[kind]
+        }
 
     def _add_names(self, kind: NoteKind, names: Iterable[str]) -> None:
         self._names[kind] += itertools.islice(names, _MAX_NAMES - len(self._names[kind]))

@@ -97,8 +97,11 @@ def word_shares(
             f"The words are of {len(left_words.word_of_token)} and {len(right_words.word_of_token)} tokens, the "
             f"vectors of {len(a)} and {len(b)}. Gather the words of the same texts."
         )
-    scale = _lengths(a, b)
-    cosine = float(a.sum(axis=0) @ b.sum(axis=0) / scale)
+    sums = a.sum(axis=0), b.sum(axis=0)
+    scale = float(np.linalg.norm(sums[0]) * np.linalg.norm(sums[1]))
+    if scale == 0:
+        raise VectorError("The token vectors of a text add up to nothing, so they have no cosine.")
+    cosine = float(sums[0] @ sums[1] / scale)
     if centre is not None:
         common = np.asarray(centre, np.float64)
         a, b = a - common, b - common
@@ -149,11 +152,11 @@ def without_each_word(text: str, words: Words) -> list[str]:
         text: The text.
         words: From `gather_words`; the prompt and special tokens are skipped.
     """
-    shortened = []
-    for (start, end), part in zip(words.spans.tolist(), words.parts, strict=True):
-        if part == "word":
-            shortened.append(" ".join((text[:start].rstrip(), text[end:].lstrip())).strip())
-    return shortened
+    return [
+        f"{text[:start].rstrip()} {text[end:].lstrip()}".strip()
+        for (start, end), part in zip(words.spans.tolist(), words.parts, strict=True)
+        if part == "word"
+    ]
 
 
 def _word_around(text: str, start: int, end: int) -> tuple[int, int]:
@@ -188,10 +191,3 @@ def _token_rows(left: ArrayLike, right: ArrayLike) -> tuple[NDArray[np.float64],
             f"Token vectors of shapes {a.shape} and {b.shape} have no cosine. Give (n, dim) and (m, dim)."
         )
     return a, b
-
-
-def _lengths(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    lengths = float(np.linalg.norm(a.sum(axis=0)) * np.linalg.norm(b.sum(axis=0)))
-    if lengths == 0:
-        raise VectorError("The token vectors of a text add up to nothing, so they have no cosine.")
-    return lengths

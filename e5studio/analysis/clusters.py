@@ -85,8 +85,7 @@ def find_clusters(
         return Clusters(np.zeros(len(rows), np.int64), 0.0)
     choices = [n_clusters] if n_clusters else range(2, min(_MAX_CLUSTERS, n_different - 1, len(rows) // 2) + 1)
     candidates = [_k_means(rows, k, seed) for k in choices]
-    best = max(candidates or [Clusters(np.zeros(len(rows), np.int64), 0.0)], key=lambda each: each.silhouette)
-    return best
+    return max(candidates or [Clusters(np.zeros(len(rows), np.int64), 0.0)], key=lambda each: each.silhouette)
 
 
 def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) -> list[str]:
@@ -125,9 +124,12 @@ def _k_means(rows: NDArray[np.float32], n_clusters: int, seed: int) -> Clusters:
     labels = _by_size(model.labels_)
     if labels.max() < 1:
         return Clusters(labels, 0.0)
-    size = min(len(rows), _MAX_COMPARED)
     score = import_sklearn("metrics").silhouette_score(
-        rows, labels, metric="cosine", sample_size=size if size < len(rows) else None, random_state=seed
+        rows,
+        labels,
+        metric="cosine",
+        sample_size=_MAX_COMPARED if len(rows) > _MAX_COMPARED else None,
+        random_state=seed,
     )
     return Clusters(labels, float(score))
 

@@ -62,11 +62,7 @@ def checked_pair(scores: ArrayLike, gold: ArrayLike) -> tuple[Values, Values]:
 
 
 def scipy_stats() -> Any:
-    """The module `scipy.stats`, which loads when it is first needed.
-
-    Raises:
-        MissingDependencyError: scipy is not installed.
-    """
+    """The module `scipy.stats`, loaded when it is first needed; a MissingDependencyError if it is not installed."""
     try:
         return importlib.import_module("scipy.stats")
     except ImportError as error:

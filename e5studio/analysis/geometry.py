@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from e5studio.similarity import FloatArray, RealArray, as_rows, pairwise_cos_sim, unit_rows
 
+_MAX_PAIRS = 20_000
 _PAIRS_AT_ONCE = 2_000
 _ROWS_AT_ONCE = 4_096
 _NO_VARIANCE = 1e-10  # of equal unit vectors, from float32's rounding
@@ -40,13 +41,11 @@ class PairCosines:
         return float(self.cosines.std(dtype=np.float64))
 
 
-def pair_cosines(embeddings: ArrayLike, *, max_pairs: int = 20_000, seed: int = 0) -> PairCosines:
-    """Cosines of all pairs of different vectors, or of a random sample of pairs.
+def pair_cosines(embeddings: ArrayLike) -> PairCosines:
+    """Cosines of all pairs of different vectors, or of 20,000 random pairs, the same on each call.
 
     Args:
         embeddings: Shape (n, dim); need not be normalised. Rows of zeros stand for no text and are ignored.
-        max_pairs: From more pairs, so many are drawn, with replacement.
-        seed: The same seed draws the same pairs.
 
     Raises:
         VectorError: `embeddings` is not an array of real vectors.
@@ -54,13 +53,13 @@ def pair_cosines(embeddings: ArrayLike, *, max_pairs: int = 20_000, seed: int = 
     """
     rows = _without_zeros(as_rows(embeddings))
     n = len(rows)
-    is_all = n * (n - 1) // 2 <= max_pairs
+    is_all = n * (n - 1) // 2 <= _MAX_PAIRS
     if is_all:
         one, other = np.triu_indices(n, 1)
     else:
-        draw = np.random.default_rng(seed)
-        one = draw.integers(n, size=max_pairs)
-        other = (one + draw.integers(1, n, size=max_pairs)) % n
+        draw = np.random.default_rng(0)
+        one = draw.integers(n, size=_MAX_PAIRS)
+        other = (one + draw.integers(1, n, size=_MAX_PAIRS)) % n
     cosines = np.empty(len(one), np.float32)
     for start in range(0, len(one), _PAIRS_AT_ONCE):
         part = slice(start, start + _PAIRS_AT_ONCE)
@@ -95,12 +94,17 @@ def effective_rank(embeddings: ArrayLike) -> float:
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
+def mean_vector(embeddings: RealArray, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The mean of some vectors at unit length, in blocks."""
+    total = np.zeros(embeddings.shape[1])
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        total += unit_rows(embeddings[rows[start : start + _ROWS_AT_ONCE]]).sum(axis=0, dtype=np.float64)
+    return total / len(rows)
+
+
 def _gram_of_centred(rows: RealArray) -> NDArray[np.float64]:
     """The smaller of X Xᵀ and Xᵀ X, whose eigenvalues are the squared singular values; in blocks, in float64."""
-    mean = np.zeros(rows.shape[1])
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        mean += unit_rows(rows[start : start + _ROWS_AT_ONCE]).sum(axis=0, dtype=np.float64)
-    mean /= len(rows)
+    mean = mean_vector(rows, np.arange(len(rows)))
     if len(rows) <= min(rows.shape[1], _ROWS_AT_ONCE):
         centred = unit_rows(rows) - mean
         return centred @ centred.T

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.similarity import FloatArray, IdArray, unit_rows
+from e5studio.analysis.geometry import mean_vector
+from e5studio.similarity import FloatArray, IdArray
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,7 @@ def separation(
     if size < 2 or not n_others or not n_own + n_other:
         return None
     # The mean cosine of all pairs of two sets is the product of their mean vectors.
-    members, others = _mean_vector(embeddings, is_member), _mean_vector(embeddings, is_other)
+    members, others = (mean_vector(embeddings, np.flatnonzero(chosen)) for chosen in (is_member, is_other))
     within = (size * float(members @ members) - 1) / (size - 1)  # without each text's cosine with itself
     by_chance = (size - 1) / (size + n_others - 1)
     return Separation(size, n_own / (n_own + n_other), by_chance, within, float(members @ others))
-
-
-def _mean_vector(embeddings: FloatArray, chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    total = np.zeros(embeddings.shape[1])
-    rows = np.flatnonzero(chosen)
-    for start in range(0, len(rows), 4096):
-        total += unit_rows(embeddings[rows[start : start + 4096]]).sum(axis=0, dtype=np.float64)
-    return total / len(rows)

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -134,10 +133,26 @@ def umap(
     knn = _umap_knn(precomputed_knn, len(rows), n_neighbors)
     n_epochs = _EPOCHS_OF_FEW if len(rows) <= _MANY_POINTS else _EPOCHS_OF_MANY
     listener = None if on_epoch is None else _EpochListener(on_epoch, n_epochs)
+    coordinates: FloatArray = np.zeros((len(rows), n_components), np.float32)
     with _one_at_a_time(listener):
-        coordinates = _fit_umap(
-            rows, knn, n_components=n_components, min_dist=min_dist, seed=seed, n_epochs=n_epochs, listener=listener
-        )
+        umap_learn = _import_umap()
+        if (rows != rows[0]).any():  # equal vectors belong at one point: a start from PCA would divide by their spread
+            model = umap_learn.UMAP(
+                n_components=n_components,
+                n_neighbors=n_neighbors,
+                min_dist=min_dist,
+                metric="cosine",
+                init="pca",
+                precomputed_knn=knn,
+                random_state=seed,
+                n_epochs=n_epochs,
+                # umap warns when it overrides n_jobs because of a seed.
+                n_jobs=-1 if seed is None else 1,
+                # By default opposite vectors are cut off, and their coordinates are NaN.
+                disconnection_distance=np.inf,
+                tqdm_kwds=None if listener is None else listener.tqdm_arguments(),
+            )
+            coordinates = np.ascontiguousarray(model.fit_transform(rows), np.float32)
     return Projection(coordinates, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
 
@@ -293,11 +308,7 @@ def kept_neighbours(
 
 
 def import_sklearn(module: str) -> Any:
-    """A module of scikit-learn, which loads when it is first needed.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
+    """A module of scikit-learn, loaded when it is first needed; a MissingDependencyError if it is not installed."""
     try:
         return importlib.import_module(f"sklearn.{module}")
     except ImportError as error:
@@ -348,39 +359,6 @@ def _umap_knn(neighbours: TopK, n: int, n_neighbors: int) -> tuple[NDArray[np.in
     return ids, distances
 
 
-def _fit_umap(
-    rows: FloatArray,
-    knn: tuple[NDArray[np.int64], FloatArray],
-    *,
-    n_components: int,
-    min_dist: float,
-    seed: int | None,
-    n_epochs: int,
-    listener: _EpochListener | None,
-) -> FloatArray:
-    umap_learn = _import_umap()
-    if (rows == rows[0]).all():
-        # Equal vectors belong at one point, and a start from PCA would divide by their spread.
-        return np.zeros((len(rows), n_components), np.float32)
-    model: Any = umap_learn.UMAP(
-        n_components=n_components,
-        n_neighbors=knn[0].shape[1],
-        min_dist=min_dist,
-        metric="cosine",
-        init="pca",
-        precomputed_knn=knn,
-        random_state=seed,
-        n_epochs=n_epochs,
-        # umap warns when it overrides n_jobs because of a seed.
-        n_jobs=-1 if seed is None else 1,
-        # By default opposite vectors are cut off, and their coordinates are NaN.
-        disconnection_distance=np.inf,
-        tqdm_kwds=None if listener is None else listener.tqdm_arguments(),
-    )
-    coordinates: FloatArray = np.ascontiguousarray(model.fit_transform(rows), np.float32)
-    return coordinates
-
-
 class _EpochListener:
     """Receives umap's progress bar as its file: umap reports epochs and can be stopped only there."""
 
@@ -428,13 +406,13 @@ def _one_at_a_time(listener: _EpochListener | None) -> Iterator[None]:
         _umap_lock.release()
 
 
-def _import_umap() -> ModuleType:
+def _import_umap() -> Any:
     # Neither warning concerns users: tensorflow is not needed here, and only umap's `transform` needs a search index
     # beside the neighbours. The filters stay: restoring them would undo other threads' changes.
     warnings.filterwarnings("ignore", "Tensorflow not installed; ParametricUMAP", ImportWarning)
     warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\) is not", UserWarning)
     try:
-        import umap as umap_learn
+        return importlib.import_module("umap")
     except ModuleNotFoundError as error:
         if error.name != "umap":
             raise
@@ -442,8 +420,6 @@ def _import_umap() -> ModuleType:
             "UMAP needs the package umap-learn, which is not installed. "
             'Run: pip install "e5studio[studio]". PCA works without it.'
         ) from error
-    module: ModuleType = umap_learn
-    return module
 
 
 def _compile_umap() -> None:

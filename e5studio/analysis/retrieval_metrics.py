@@ -126,11 +126,7 @@ def is_usable_id(name: str) -> bool:
 
 
 def check_cut_offs(k_values: Sequence[int]) -> None:
-    """Refuse what is not a list of ranks.
-
-    Raises:
-        VectorError: It is empty, or has something other than whole numbers from 1 to `MAX_CUT_OFF`.
-    """
+    """Refuse cut-offs other than whole numbers from 1 to `MAX_CUT_OFF`, and none at all, with a VectorError."""
     if not k_values or not all(isinstance(k, int) and 1 <= k <= MAX_CUT_OFF for k in k_values):
         raise VectorError(
             f"k_values={tuple(k_values)}; give whole numbers from 1 to {MAX_CUT_OFF:,}, at least one of them."
@@ -162,11 +158,7 @@ def _check_ids(query: str, documents: Iterable[str]) -> None:
 
 
 def import_pytrec_eval() -> Any:
-    """The module `pytrec_eval`.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
+    """The module `pytrec_eval`; a MissingDependencyError if it is not installed."""
     try:
         return importlib.import_module("pytrec_eval")
     except ImportError as error:

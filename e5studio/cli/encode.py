@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -19,22 +18,12 @@ import numpy as np
 import typer
 
 from e5studio.cli.options import (
-    BackendOption,
-    ColumnOption,
-    DelimiterOption,
-    DeviceOption,
-    DTypeOption,
-    EncodingOption,
     InstructionOption,
-    LocalOption,
-    MaxTokensOption,
-    ModelOption,
-    PromptKindOption,
-    RevisionOption,
+    ModelArguments,
     TextOptions,
+    grouped,
     known_prompt_kind,
     load_encoder,
-    model_options,
 )
 from e5studio.cli.terminal import progress_bar, say
 from e5studio.encode_report import ReportNotes
@@ -47,7 +36,6 @@ from e5studio.files import (
     VectorBlock,
     VectorManifest,
     check_vector_ending,
-    open_texts,
     sidecar_path,
     write_vectors,
 )
@@ -99,36 +87,28 @@ class _Tally:
         return self.n_rows - self.statuses["ok"]
 
 
+@grouped
 def encode(
+    *,
     texts: Annotated[Path, typer.Argument(help="File of texts: .txt, .csv, .tsv, .jsonl or .parquet.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File of vectors: .npy or .parquet.")],
-    model: ModelOption = None,
+    arguments: ModelArguments,
     role: Annotated[
         str | None, typer.Option("--role", "-r", help="query, document or symmetric; needed where a model has prompts.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to put in front, in place of a role; '' for none.")] = None,
     instruction: InstructionOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
-    column: ColumnOption = None,
-    encoding: EncodingOption = None,
-    delimiter: DelimiterOption = None,
-    prompt_kind: PromptKindOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
-    dtype: DTypeOption = "auto",
-    max_tokens: MaxTokensOption = None,
-    local_files_only: LocalOption = False,
+    files: TextOptions,
 ) -> None:
     """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
-    if model is None:
+    if arguments.model is None:
         raise typer.BadParameter("Name the model: vectors of different models cannot be mixed.", param_hint="--model")
-    options = model_options(model, prompt_kind, revision, backend, device, dtype, local_files_only)
+    options = arguments.checked()
     _check_role(known_prompt_kind(options), role, prompt)
-    files = TextOptions(column, encoding, delimiter)
     _check_output(texts, output, overwrite)
-    source = open_texts(texts, column=files.column, encoding=files.encoding, delimiter=files.delimiter)
-    with _sigterm_as_exit(), load_encoder(options, max_tokens) as encoder:
+    source = files.open(texts)
+    with _sigterm_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
         resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
         tally = _encode_file(encoder, source, output, resolved)
     _report(tally, encoder, output, resolved)
@@ -179,8 +159,7 @@ def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Pro
     with progress_bar(source.n_rows) as show, write_vectors(output, manifest, source.n_rows) as write:
         stream = source.rows()
         while rows := list(islice(stream, _BLOCK_ROWS)):
-            n_before = tally.n_rows
-            statuses, vectors = _embed_rows(quiet, rows, prompt, tally, partial(_show_share, show, n_before, len(rows)))
+            statuses, vectors = _embed_rows(quiet, rows, prompt, tally, show)
             tally.count(rows, statuses)
             show(tally.n_rows)
             write(VectorBlock([row.text for row in rows], statuses, vectors))
@@ -189,12 +168,8 @@ def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Pro
     return tally
 
 
-def _show_share(show: Callable[[float], None], n_before: int, n_rows: int, done: int, total: int) -> None:
-    show(n_before + n_rows * done / total)
-
-
 def _embed_rows(
-    encoder: E5Encoder, rows: list[Row], prompt: Prompt, tally: _Tally, on_progress: Callable[[int, int], None]
+    encoder: E5Encoder, rows: list[Row], prompt: Prompt, tally: _Tally, show: Callable[[float], None]
 ) -> tuple[list[RowStatus], FloatArray]:
     """Statuses and vectors of the rows; a row that cannot be embedded does not affect the others."""
     texts = [row.text or "" for row in rows]
@@ -204,7 +179,9 @@ def _embed_rows(
     while good := [index for index, status in enumerate(statuses) if status == "ok"]:
         prepared = encoder.prepare([texts[index] for index in good], prompt=prompt)
         try:
-            vectors[good] = encoder.embed_prepared(prepared, on_progress=on_progress)
+            vectors[good] = encoder.embed_prepared(
+                prepared, on_progress=lambda done, total: show(tally.n_rows + len(rows) * done / total)
+            )
         except NonFiniteError as error:
             if not error.indices:
                 raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, cast, get_args
@@ -22,11 +22,12 @@ from e5studio.cli.options import (
     EncodingOption,
     LocalOption,
     MaxTokensOption,
+    ModelArguments,
     PromptKindOption,
     RevisionOption,
+    grouped,
     known_prompt_kind,
     load_encoder,
-    model_options,
     model_or_default,
     not_blank,
 )
@@ -53,26 +54,40 @@ class _Prompting:
 
 
 @dataclass(frozen=True)
-class _LeftOut:
-    """A setting that could not be evaluated, and why."""
-
-    setting: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class _Tasks:
     """The options that concern tasks."""
 
-    split: str | None
-    name: str | None
-    columns: tuple[str, str, str] | None
-    encoding: str | None
-    delimiter: str | None
-
-    def __post_init__(self) -> None:
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise typer.BadParameter(f"{self.delimiter!r} is not one character.", param_hint="--delimiter")
+    split: Annotated[
+        str | None, typer.Option(help="Split of the data; test if left out.", rich_help_panel=_TASK_PANEL)
+    ] = None
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            help="Which task of mteb a folder or table holds, if its name doesn't say.",
+            rich_help_panel=_TASK_PANEL,
+        ),
+    ] = None
+    cut_offs: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--k",
+            min=1,
+            max=MAX_CUT_OFF,
+            help="Cut-off of retrieval metrics, where texts are read here and not by mteb; may be repeated.",
+            rich_help_panel=_TASK_PANEL,
+        ),
+    ] = None
+    columns: Annotated[
+        tuple[str, str, str] | None,
+        typer.Option(
+            metavar="FIRST SECOND SCORE",
+            help="Columns of a table, if not sentence1, sentence2, score.",
+            rich_help_panel=_TASK_PANEL,
+        ),
+    ] = None
+    encoding: EncodingOption = None
+    delimiter: DelimiterOption = None
 
     def check_targets(self, targets: Sequence[str]) -> None:
         """Refuse options that fit none of the targets, or would apply to several."""
@@ -108,139 +123,78 @@ def _is_table(path: Path) -> bool:
     return not path.is_dir() and (path.is_file() or path.suffix.lower() in DELIMITERS)
 
 
-def _choices(literal: Any) -> str:
-    return f"[{'|'.join(get_args(literal))}]"
-
-
 def _none_blank(values: list[str] | None) -> list[str] | None:
     for each in values or []:
         not_blank(each)
     return values
 
 
-def _one_of(literal: Any) -> Callable[[list[str] | None], list[str] | None]:
-    """Typer checks a single choice by its type, but not a list of them."""
+def _choices(literal: Any, description: str) -> Any:
+    """An option that may be repeated; Typer checks a single choice by its type, but not a list of them."""
+    known = get_args(literal)
 
     def checked(values: list[str] | None) -> list[str] | None:
         for each in values or []:
-            if each not in get_args(literal):
-                raise typer.BadParameter(f"{each!r} is not one of {', '.join(map(repr, get_args(literal)))}.")
+            if each not in known:
+                raise typer.BadParameter(f"{each!r} is not one of {', '.join(map(repr, known))}.")
         return values
 
-    return checked
+    return typer.Option(
+        metavar=f"[{'|'.join(known)}]", callback=checked, help=description, rich_help_panel=_MODEL_PANEL
+    )
 
 
-TargetsArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="TASK...",
-        help="A folder in BEIR's form, a .csv or .tsv of pairs with scores, or the name of a task of mteb.",
-    ),
-]
-ModelsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        "-m",
-        callback=_none_blank,
-        help="A model of `e5studio models`, another Hub id, or a local folder. [env var: E5STUDIO_MODEL]",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-BackendsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar=_choices(BackendName),
-        callback=_one_of(BackendName),
-        help="What computes.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-DTypesOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar=_choices(DType), callback=_one_of(DType), help="Precision.", rich_help_panel=_MODEL_PANEL),
-]
-PromptKindsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar=_choices(PromptKind),
-        callback=_one_of(PromptKind),
-        help="Prompts, in place of those that the model was trained with; 'none' measures it without.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-InstructionsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--instruction",
-        "-i",
-        callback=_none_blank,
-        help="The task in one sentence, for instruct models; the authors' own for the task if left out.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
-ProtocolOption = Annotated[
-    Protocol,
-    typer.Option(
-        help="Whose rules choose the prompts: the authors' (the query prompt on every text of a symmetric task) or "
-        "mteb's (none there)."
-    ),
-]
-CheckOption = Annotated[
-    bool, typer.Option("--check", help="Set published figures beside it; exit code 4 where a run disagrees.")
-]
-CacheOption = Annotated[
-    Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
-]
-MtebJsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: results in mteb's form.")]
-SplitOption = Annotated[
-    str | None, typer.Option(help="Split of the data; test if left out.", rich_help_panel=_TASK_PANEL)
-]
-TaskNameOption = Annotated[
-    str | None,
-    typer.Option(
-        "--task",
-        help="Which task of mteb a folder or table holds, if its name doesn't say.",
-        rich_help_panel=_TASK_PANEL,
-    ),
-]
-CutOffsOption = Annotated[
-    list[int] | None,
-    typer.Option(
-        "--k",
-        min=1,
-        max=MAX_CUT_OFF,
-        help="Cut-off of retrieval metrics, where texts are read here and not by mteb; may be repeated.",
-        rich_help_panel=_TASK_PANEL,
-    ),
-]
-ColumnsOption = Annotated[
-    tuple[str, str, str] | None,
-    typer.Option(
-        metavar="FIRST SECOND SCORE",
-        help="Columns of a table, if not sentence1, sentence2, score.",
-        rich_help_panel=_TASK_PANEL,
-    ),
-]
-
-
+@grouped
 def evaluate(
-    targets: TargetsArgument,
-    model: ModelsOption = None,
-    backend: BackendsOption = None,
-    dtype: DTypesOption = None,
-    prompts: PromptKindsOption = None,
-    instruction: InstructionsOption = None,
-    protocol: ProtocolOption = "authors",
-    check: CheckOption = False,
-    cache: CacheOption = None,
-    as_json: MtebJsonOption = False,
-    split: SplitOption = None,
-    name: TaskNameOption = None,
-    cut_offs: CutOffsOption = None,
-    columns: ColumnsOption = None,
-    encoding: EncodingOption = None,
-    delimiter: DelimiterOption = None,
+    *,
+    targets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="TASK...",
+            help="A folder in BEIR's form, a .csv or .tsv of pairs with scores, or the name of a task of mteb.",
+        ),
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            callback=_none_blank,
+            help="A model of `e5studio models`, another Hub id, or a local folder. [env var: E5STUDIO_MODEL]",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None,
+    backend: Annotated[list[str] | None, _choices(BackendName, "What computes.")] = None,
+    dtype: Annotated[list[str] | None, _choices(DType, "Precision.")] = None,
+    prompts: Annotated[
+        list[str] | None,
+        _choices(PromptKind, "Prompts, in place of those that the model was trained with; 'none' measures it without."),
+    ] = None,
+    instruction: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--instruction",
+            "-i",
+            callback=_none_blank,
+            help="The task in one sentence, for instruct models; the authors' own for the task if left out.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None,
+    protocol: Annotated[
+        Protocol,
+        typer.Option(
+            help="Whose rules choose the prompts: the authors' (the query prompt on every text of a symmetric task) or "
+            "mteb's (none there)."
+        ),
+    ] = "authors",
+    check: Annotated[
+        bool, typer.Option("--check", help="Set published figures beside it; exit code 4 where a run disagrees.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: results in mteb's form.")] = False,
+    tasks: _Tasks,
     prompt_kind: PromptKindOption = None,
     revision: RevisionOption = None,
     device: DeviceOption = "auto",
@@ -248,29 +202,28 @@ def evaluate(
     local_files_only: LocalOption = False,
 ) -> None:
     """Measure quality: ranking metrics of retrieval, or correlation with people's scores of pairs."""
-    tasks = _Tasks(split, name, columns, encoding, delimiter)
     tasks.check_targets(targets)
     models = model or [model_or_default(os.environ.get("E5STUDIO_MODEL") or None)]
     options = [
-        model_options(
+        ModelArguments(
             each,
             None if is_in_table(each) else prompt_kind,  # it says how a model outside the table was trained
             revision,
-            cast(BackendName, computes),
             device,
+            cast(BackendName, computes),
             cast(DType, precision),
-            local_files_only,
-        )
+            local_files_only=local_files_only,
+        ).checked()
         for each, computes, precision in product(models, backend or ["auto"], dtype or ["auto"])
     ]
     settings = _settings(options, prompts, instruction)
     read = [tasks.read(target) for target in targets]
     _check_prompts(settings, read, protocol)
     groups, left_out = _evaluate_all(
-        settings, max_tokens, read, protocol, VectorCache(cache), cut_offs or list(K_VALUES)
+        settings, max_tokens, read, protocol, VectorCache(cache), tasks.cut_offs or K_VALUES
     )
     if as_json:
-        print_json(results_as_json(groups) | {"left_out": [asdict(each) for each in left_out]})
+        print_json(results_as_json(groups) | {"left_out": left_out})
     else:
         for task, group in zip(read, groups, strict=True):
             print_results(task, group, check)
@@ -289,7 +242,7 @@ def _settings(
         ways = [
             _Prompting(cast(PromptKind | None, kind), instruction)
             for kind in kinds or (None,)
-            for instruction in _taken(instructions, kind or known_prompt_kind(each))
+            for instruction in (instructions or (None,) if (kind or known_prompt_kind(each)) == "instruct" else (None,))
         ]
         settings[each] = list(dict.fromkeys(ways))
     if instructions and not any(way.instruction for ways in settings.values() for way in ways):
@@ -306,10 +259,6 @@ def _check_prompts(settings: dict[ModelOptions, list[_Prompting]], tasks: Sequen
                 prompts_of(task, kind, protocol, way.instruction)
 
 
-def _taken(instructions: Sequence[str] | None, kind: str | None) -> Sequence[str | None]:
-    return instructions if instructions and kind == "instruct" else (None,)
-
-
 def _evaluate_all(
     settings: dict[ModelOptions, list[_Prompting]],
     max_tokens: int | None,
@@ -317,7 +266,7 @@ def _evaluate_all(
     protocol: Protocol,
     cache: VectorCache,
     k_values: Sequence[int],
-) -> tuple[list[list[Evaluation]], list[_LeftOut]]:
+) -> tuple[list[list[Evaluation]], list[dict[str, str]]]:
     """The evaluations of each task, and the settings that failed: one failure does not stop the others.
 
     Raises:
@@ -340,9 +289,9 @@ def _evaluate_all(
                     errors.append((f"{setting}, {way.prompt_kind or 'its own'} prompts", error))
     if errors and not any(groups):
         raise errors[0][1]
-    left_out = [_LeftOut(setting, in_options(error)) for setting, error in errors]
+    left_out = [{"setting": setting, "reason": in_options(error)} for setting, error in errors]
     for each in left_out:
-        say(f"Left out: {each.setting}: {each.reason}", style="yellow")
+        say(f"Left out: {each['setting']}: {each['reason']}", style="yellow")
     return [_without_copies(group) for group in groups], left_out
 
 
@@ -367,8 +316,7 @@ def _evaluate_one(
             cache=cache,
         )
     else:
-        n_texts = 2 * len(task.first) if isinstance(task, StsTask) else len(task.queries) + len(task.document_ids)
-        with progress_bar(n_texts) as show:
+        with progress_bar(task.n_texts) as show:
             result = evaluation.evaluate(
                 encoder,
                 task,

@@ -70,17 +70,10 @@ def _list_backends(statuses: list[BackendStatus], as_json: bool) -> None:
         ],
     )
     for status in statuses:
-        for reason, refused in _reasons(status).items():
+        reasons = dict.fromkeys(filter(None, status.refused.values()))
+        for reason in reasons:
+            refused = [dtype for dtype in dtypes if status.refused[dtype] == reason]
             print_line(f"{status.name} {', '.join(refused)}: {reason}")
-
-
-def _reasons(status: BackendStatus) -> dict[str, list[str]]:
-    """The unavailable precisions, by reason."""
-    reasons: dict[str, list[str]] = {}
-    for dtype, reason in status.refused.items():
-        if reason:
-            reasons.setdefault(reason, []).append(dtype)
-    return reasons
 
 
 def _record(meta: ModelMeta) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,7 +16,7 @@ from e5studio.cli.terminal import say
 from e5studio.default_model import default_model
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, ModelUnavailableError
-from e5studio.files import open_texts
+from e5studio.files import TextFile, open_texts
 from e5studio.hub import find_local
 from e5studio.load import load_model
 from e5studio.models import (
@@ -39,17 +41,6 @@ def not_blank(value: str | None) -> str | None:
     return value
 
 
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        "--model",
-        "-m",
-        callback=not_blank,
-        envvar="E5STUDIO_MODEL",
-        help="A model of `e5studio models`, another Hub id, or a local folder.",
-        rich_help_panel=_MODEL_PANEL,
-    ),
-]
 PromptKindOption = Annotated[
     PromptKind | None,
     typer.Option(help="For a model of your own: how it was trained to be used.", rich_help_panel=_MODEL_PANEL),
@@ -58,13 +49,6 @@ RevisionOption = Annotated[
     str | None, typer.Option(help="Commit, tag or branch on the Hub.", rich_help_panel=_MODEL_PANEL)
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_MODEL_PANEL)]
-BackendOption = Annotated[
-    BackendName,
-    typer.Option("--backend", help="What computes; see `e5studio models --backends`.", rich_help_panel=_MODEL_PANEL),
-]
-DTypeOption = Annotated[
-    DType, typer.Option("--dtype", help="Precision; auto is float32.", rich_help_panel=_MODEL_PANEL)
-]
 MaxTokensOption = Annotated[
     int | None,
     typer.Option(min=4, help="Tokens read of a text; the model's own limit if left out.", rich_help_panel=_MODEL_PANEL),
@@ -75,47 +59,98 @@ InstructionOption = Annotated[
     typer.Option("--instruction", "-i", callback=not_blank, help="The task in one sentence, for instruct models."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ColumnOption = Annotated[
-    str | None,
-    typer.Option(
-        "--column", "--field", help="Column or field of the texts, if not 'text'.", rich_help_panel=_FILE_PANEL
-    ),
-]
 EncodingOption = Annotated[
     str | None,
     typer.Option("--encoding", help="Encoding, if neither UTF-8 nor marked.", rich_help_panel=_FILE_PANEL),
 ]
+
+
+def _one_character(value: str | None) -> str | None:
+    if value is not None and len(value) != 1:
+        raise typer.BadParameter(f"{value!r} is not one character.")
+    return value
+
+
 DelimiterOption = Annotated[
     str | None,
-    typer.Option("--delimiter", help="What separates cells in CSV, if no comma.", rich_help_panel=_FILE_PANEL),
+    typer.Option(
+        "--delimiter",
+        callback=_one_character,
+        help="What separates cells in CSV, if no comma.",
+        rich_help_panel=_FILE_PANEL,
+    ),
 ]
 
 
-def model_options(
-    model: str,
-    prompt_kind: PromptKind | None,
-    revision: str | None,
-    backend: BackendName,
-    device: str,
-    dtype: DType,
-    local_files_only: bool,
-) -> ModelOptions:
-    """The shared options as one object; asks for what a model outside the table needs before anything is read."""
-    if prompt_kind is None and not is_in_table(model) and _is_own(model):
-        raise typer.BadParameter(
-            f"{model!r} is no model of `e5studio models`. {did_you_mean(model)}For a model of your own say "
-            "how it was trained to be used: query_passage (query: / passage:), instruct or none.",
-            param_hint="--prompt-kind",
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take dataclasses of options: Typer sees an option for each field."""
+    spread: list[Parameter] = []
+    groups: dict[str, Any] = {}
+    for each in signature(command, eval_str=True).parameters.values():
+        if is_dataclass(each.annotation):
+            groups[each.name] = each.annotation
+        spread += signature(each.annotation, eval_str=True).parameters.values() if each.name in groups else [each]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    run.__signature__ = Signature([each.replace(kind=Parameter.KEYWORD_ONLY) for each in spread])  # type: ignore[attr-defined]
+    run.__annotations__ = {}
+    return run
+
+
+@dataclass(frozen=True)
+class ModelArguments:
+    """The options that choose a model and how it computes; `model` is None where none is named."""
+
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            callback=not_blank,
+            envvar="E5STUDIO_MODEL",
+            help="A model of `e5studio models`, another Hub id, or a local folder.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
+    prompt_kind: PromptKindOption = None
+    revision: RevisionOption = None
+    device: DeviceOption = "auto"
+    backend: Annotated[
+        BackendName,
+        typer.Option(
+            "--backend", help="What computes; see `e5studio models --backends`.", rich_help_panel=_MODEL_PANEL
+        ),
+    ] = "auto"
+    dtype: Annotated[
+        DType, typer.Option("--dtype", help="Precision; auto is float32.", rich_help_panel=_MODEL_PANEL)
+    ] = "auto"
+    max_tokens: MaxTokensOption = None
+    local_files_only: LocalOption = False
+
+    def checked(self) -> ModelOptions:
+        """For the loader; asks for what a model outside the table needs before anything is read."""
+        model = model_or_default(self.model)
+        is_own = "/" in model or Path(model).is_dir()  # any other name is one of the table's, mistyped
+        if self.prompt_kind is None and not is_in_table(model) and is_own:
+            raise typer.BadParameter(
+                f"{model!r} is no model of `e5studio models`. {did_you_mean(model)}For a model of your own say "
+                "how it was trained to be used: query_passage (query: / passage:), instruct or none.",
+                param_hint="--prompt-kind",
+            )
+        return ModelOptions(
+            model,
+            prompt_kind=self.prompt_kind,
+            backend=self.backend,
+            device=self.device,
+            dtype=self.dtype,
+            revision=self.revision,
+            local_files_only=self.local_files_only,
         )
-    return ModelOptions(
-        model,
-        prompt_kind=prompt_kind,
-        backend=backend,
-        device=device,
-        dtype=dtype,
-        revision=revision,
-        local_files_only=local_files_only,
-    )
 
 
 def known_prompt_kind(options: ModelOptions) -> PromptKind | None:
@@ -133,13 +168,18 @@ def load_encoder(options: ModelOptions, max_tokens: int | None) -> E5Encoder:
 class TextOptions:
     """The shared options for files of texts."""
 
-    column: str | None
-    encoding: str | None
-    delimiter: str | None
+    column: Annotated[
+        str | None,
+        typer.Option(
+            "--column", "--field", help="Column or field of the texts, if not 'text'.", rich_help_panel=_FILE_PANEL
+        ),
+    ] = None
+    encoding: EncodingOption = None
+    delimiter: DelimiterOption = None
 
-    def __post_init__(self) -> None:
-        if self.delimiter is not None and len(self.delimiter) != 1:
-            raise typer.BadParameter(f"{self.delimiter!r} is not one character.", param_hint="--delimiter")
+    def open(self, path: Path) -> TextFile:
+        """Open a file of texts as the options say."""
+        return open_texts(path, column=self.column, encoding=self.encoding, delimiter=self.delimiter)
 
     def gather(self, arguments: Sequence[str] | None, path: Path | None, name: str) -> list[str]:
         """The texts given one by one, then those of a file; each must hold something.
@@ -152,7 +192,7 @@ class TextOptions:
             raise typer.BadParameter(f"Number {min(empty) + 1} is empty.", param_hint=f"--{name}")
         if path is None:
             return texts
-        for row in open_texts(path, column=self.column, encoding=self.encoding, delimiter=self.delimiter).rows():
+        for row in self.open(path).rows():
             if row.text is None:
                 raise FileFormatError(f"{path}: {row.detail}. Every row must hold a text here.")
             if find_bad_texts([row.text]):
@@ -179,8 +219,3 @@ def model_or_default(model: str | None) -> str:
         )
     say(f"Model: {choice.name} ({choice.reason}).")
     return choice.name
-
-
-def _is_own(model: str) -> bool:
-    """A folder, or a Hub id with its owner; any other name is one of the table's, mistyped."""
-    return "/" in model or Path(model).is_dir()

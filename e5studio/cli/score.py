@@ -10,25 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from e5studio.cli.options import (
-    BackendOption,
-    ColumnOption,
-    DelimiterOption,
-    DeviceOption,
-    DTypeOption,
-    EncodingOption,
-    InstructionOption,
-    JsonOption,
-    LocalOption,
-    MaxTokensOption,
-    ModelOption,
-    PromptKindOption,
-    RevisionOption,
-    TextOptions,
-    load_encoder,
-    model_options,
-    model_or_default,
-)
+from e5studio.cli.options import InstructionOption, JsonOption, ModelArguments, TextOptions, grouped, load_encoder
 from e5studio.cli.terminal import Align, print_json, print_line, print_table
 from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder
@@ -59,7 +41,9 @@ class _Scored:
         return [int(column) for column in scores.argmax(axis=1)]
 
 
+@grouped
 def score(
+    *,
     query: Annotated[list[str] | None, typer.Option("--query", "-q", help="A query; may be repeated.")] = None,
     passage: Annotated[list[str] | None, typer.Option("--passage", "-p", help="A passage; may be repeated.")] = None,
     queries: Annotated[Path | None, typer.Option(help="File of queries.")] = None,
@@ -70,20 +54,10 @@ def score(
         typer.Option("--symmetric", help="Compare like with like; without passages, the queries among themselves."),
     ] = False,
     as_json: JsonOption = False,
-    column: ColumnOption = None,
-    encoding: EncodingOption = None,
-    delimiter: DelimiterOption = None,
-    model: ModelOption = None,
-    prompt_kind: PromptKindOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
-    dtype: DTypeOption = "auto",
-    max_tokens: MaxTokensOption = None,
-    local_files_only: LocalOption = False,
+    files: TextOptions,
+    arguments: ModelArguments,
 ) -> None:
     """Score queries against passages: cosine x 100, the best passage of each query marked."""
-    files = TextOptions(column, encoding, delimiter)
     left = files.gather(query, queries, "query")
     right = files.gather(passage, passages, "passage")
     if not left:
@@ -92,9 +66,7 @@ def score(
         raise typer.BadParameter(
             "Give at least one --passage, or a file with --passages, or --symmetric.", param_hint="--passage"
         )
-    name = model_or_default(model)
-    options = model_options(name, prompt_kind, revision, backend, device, dtype, local_files_only)
-    with load_encoder(options, max_tokens) as encoder:
+    with load_encoder(arguments.checked(), arguments.max_tokens) as encoder:
         scored = _score(encoder, left, right, instruction, symmetric)
     if as_json:
         print_json(_as_json(scored))

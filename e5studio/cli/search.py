@@ -10,14 +10,12 @@ import numpy as np
 import typer
 
 from e5studio.cli.options import (
-    ColumnOption,
-    DelimiterOption,
     DeviceOption,
-    EncodingOption,
     InstructionOption,
     JsonOption,
     LocalOption,
     TextOptions,
+    grouped,
     not_blank,
 )
 from e5studio.cli.terminal import print_json, print_line, print_table
@@ -39,7 +37,9 @@ class _Result(NamedTuple):
     text: str | None
 
 
+@grouped
 def search(
+    *,
     vectors: Annotated[Path, typer.Argument(help="File that `e5studio encode` wrote: .npy or .parquet.")],
     query: Annotated[list[str] | None, typer.Argument(help="Queries.")] = None,
     queries: Annotated[Path | None, typer.Option(help="File of queries.")] = None,
@@ -55,14 +55,12 @@ def search(
             "--model", "-m", callback=not_blank, help="Only for a model of your own: the folder of its files."
         ),
     ] = None,
-    column: ColumnOption = None,
-    encoding: EncodingOption = None,
-    delimiter: DelimiterOption = None,
+    files: TextOptions,
     device: DeviceOption = "auto",
     local_files_only: LocalOption = False,
 ) -> None:
     """Find the texts nearest to each query. The model is the one that made the vectors; others are refused."""
-    texts = TextOptions(column, encoding, delimiter).gather(query, queries, "queries")
+    texts = files.gather(query, queries, "queries")
     if not texts:
         raise typer.BadParameter("Give at least one query, or a file with --queries.", param_hint="QUERY")
     vector_file = read_vectors(vectors)

@@ -106,11 +106,7 @@ def progress_bar(total: int) -> Iterator[Callable[[float], None]]:
         BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
     ) as progress:
         task = progress.add_task("", total=total)
-
-        def show(done: float) -> None:
-            progress.update(task, completed=done)
-
-        yield show
+        yield lambda done: progress.update(task, completed=done)
 
 
 def _console(stream: TextIO) -> Console:

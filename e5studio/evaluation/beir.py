@@ -98,8 +98,7 @@ def _read_queries(path: Path, encoding: str | None, digest: TaskDigest) -> dict[
     queries: dict[str, str] = {}
     lines: dict[str, int] = {}
     for line, record in _objects(path, encoding):
-        query = _id(path, line, record)
-        _refuse_twice(path, line, query, lines)
+        query = _new_id(path, line, record, lines)
         text = _string(path, line, record, "text")
         if find_bad_texts([text]):
             raise FileFormatError(f"{path}, line {line}: query {query!r} is empty. Give it a text, or remove it.")
@@ -114,8 +113,7 @@ def _read_document_ids(path: Path, encoding: str | None, digest: TaskDigest) -> 
     digest.add(CORPUS)
     lines: dict[str, int] = {}
     for line, record in _objects(path, encoding):
-        document = _id(path, line, record)
-        _refuse_twice(path, line, document, lines)
+        document = _new_id(path, line, record, lines)
         content = _document(path, line, record)
         digest.add(document, content.title, content.text)
     if not lines:
@@ -162,7 +160,15 @@ def _read_qrels(
                 raise FileFormatError(
                     f"{path}, line {line}: there is no {what!r} in {folder / where}. Correct the id or remove the line."
                 )
-        _judge(path, line, judgements.setdefault(query, {}), query, document, relevance, digest)
+        judged = judgements.setdefault(query, {})
+        if document not in judged:
+            judged[document] = relevance
+            digest.add(query, document, str(relevance))
+        elif judged[document] != relevance:
+            raise FileFormatError(
+                f"{path}, line {line}: document {document!r} was judged {judged[document]} for query {query!r} before, "
+                f"and {relevance} here. Keep one of the two."
+            )
     return judgements
 
 
@@ -183,20 +189,6 @@ def _column_order(path: Path, header: list[str]) -> list[int]:
     return [0, 1, 2]
 
 
-def _judge(
-    path: Path, line: int, judged: dict[str, int], query: str, document: str, relevance: int, digest: TaskDigest
-) -> None:
-    before = judged.get(document)
-    if before is None:
-        judged[document] = relevance
-        digest.add(query, document, str(relevance))
-    elif before != relevance:
-        raise FileFormatError(
-            f"{path}, line {line}: document {document!r} was judged {before} for query {query!r} before, and "
-            f"{relevance} here. Keep one of the two."
-        )
-
-
 def _objects(path: Path, encoding: str | None) -> Iterator[tuple[int, dict[str, Any]]]:
     for line, content in json_objects(path, text_encoding(path, encoding)):
         if isinstance(content, str):
@@ -204,16 +196,21 @@ def _objects(path: Path, encoding: str | None) -> Iterator[tuple[int, dict[str, 
         yield line, content
 
 
-def _id(path: Path, line: int, record: dict[str, Any]) -> str:
+def _new_id(path: Path, line: int, record: dict[str, Any], lines: dict[str, int]) -> str:
+    """The record's id, which is added to the ids and lines of those before."""
     value = record.get("_id")
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        value = str(value)
     if not isinstance(value, str) or not value.strip():
         fields = ", ".join(map(repr, list(record)[:20])) or "none"
         raise FileFormatError(f"{path}, line {line} has no '_id' that is text; its fields: {fields}.")
     if not is_usable_id(value):
         raise FileFormatError(f"{path}, line {line}: the id {value!r} holds a zero byte or half of a character.")
-    return value.strip()
+    name = value.strip()
+    first = lines.setdefault(name, line)
+    if first != line:
+        raise FileFormatError(f"{path}, line {line}: the id {name!r} stands on line {first} already. Rename one.")
+    return name
 
 
 def _string(path: Path, line: int, record: dict[str, Any], field: str) -> str:
@@ -222,12 +219,6 @@ def _string(path: Path, line: int, record: dict[str, Any], field: str) -> str:
         what = "is missing" if field not in record else f"is not text but {type(value).__name__}"
         raise FileFormatError(f"{path}, line {line}: {field!r} {what}.")
     return value
-
-
-def _refuse_twice(path: Path, line: int, name: str, lines: dict[str, int]) -> None:
-    first = lines.setdefault(name, line)
-    if first != line:
-        raise FileFormatError(f"{path}, line {line}: the id {name!r} stands on line {first} already. Rename one.")
 
 
 def _relevance(path: Path, line: int, score: str) -> int:

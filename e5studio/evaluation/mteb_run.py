@@ -87,10 +87,9 @@ def evaluate_with_mteb(
         predictions = _predictions(Path(folder))
     entries = [entry for split in result.scores.values() for entry in split]
     metric = task.metadata.main_score
-    numbers = {name: float(value) for name, value in entries[0].items() if isinstance(value, int | float)}
-    scores = numbers if len(entries) == 1 else {}
-    model.work.total_seconds = result.evaluation_time or 0.0
     is_single = len(entries) == 1
+    scores = {name: float(value) for name, value in entries[0].items() if is_single and isinstance(value, int | float)}
+    model.work.total_seconds = result.evaluation_time or 0.0
     return Evaluation(
         task=task.metadata.name,
         split=", ".join(result.scores),

@@ -98,11 +98,7 @@ def task_prompts(
 
 
 def check_protocol(protocol: str) -> None:
-    """Refuse an unknown protocol.
-
-    Raises:
-        PromptError: It is unknown.
-    """
+    """Refuse an unknown protocol with a PromptError."""
     if protocol not in PROTOCOLS:
         raise PromptError(f"protocol={protocol!r} is unknown. It is one of {', '.join(map(repr, PROTOCOLS))}.")
 

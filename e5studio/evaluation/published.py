@@ -99,19 +99,20 @@ def check(evaluation: Evaluation) -> list[Check]:
     that is not comparable has an obstacle and no difference: another metric, other data, other rules, or a length
     or prompts that are not the protocol's.
     """
-    model, revision = _public_name(evaluation.spec.model), evaluation.spec.revision
+    model, revision = evaluation.spec.model, evaluation.spec.revision
+    if is_in_table(model):
+        model = get_model_meta(model).name  # also if it was read from a folder of that name
     published = [
         score
         for score in published_scores()
         if (score.model, score.task, score.split) == (model, evaluation.task, evaluation.split)
         and (score.revision in ("", revision) or revision.startswith(_LOCAL_REVISION))
     ]
-    return [_checked(evaluation, score) for score in published]
-
-
-def _checked(evaluation: Evaluation, score: PublishedScore) -> Check:
-    obstacle = _obstacle(evaluation, score)
-    return Check(score, None if obstacle else evaluation.main_score - score.value, obstacle)
+    obstacles = [_obstacle(evaluation, score) for score in published]
+    return [
+        Check(score, None if obstacle else evaluation.main_score - score.value, obstacle)
+        for score, obstacle in zip(published, obstacles, strict=True)
+    ]
 
 
 def _obstacle(evaluation: Evaluation, score: PublishedScore) -> str:
@@ -134,8 +135,3 @@ def _usual_length(evaluation: Evaluation) -> int:
         return evaluation.spec.max_tokens
     own = get_model_meta(evaluation.spec.model).max_tokens
     return min(own, AUTHORS_MAX_TOKENS) if evaluation.prompts.protocol == "authors" else own
-
-
-def _public_name(model: str) -> str:
-    """The Hub id of a model, also if it was read from a folder of that name."""
-    return get_model_meta(model).name if is_in_table(model) else model

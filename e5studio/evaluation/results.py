@@ -56,12 +56,11 @@ def interval(evaluation: Evaluation) -> Interval | None:
 
 def paired_tests(evaluations: Sequence[Evaluation]) -> list[PairedTest]:
     """Each evaluation after the first against the first, if both have the same queries or pairs."""
-    tests = []
-    for index in range(1, len(evaluations)):
-        comparison = _compare(evaluations[0], evaluations[index])
-        if comparison is not None:
-            tests.append(PairedTest(evaluations[0].metric, 0, index, comparison))
-    return tests
+    return [
+        PairedTest(evaluations[0].metric, 0, index, comparison)
+        for index, evaluation in enumerate(evaluations[1:], 1)
+        if (comparison := _compare(evaluations[0], evaluation)) is not None
+    ]
 
 
 def _compare(first: Evaluation, second: Evaluation) -> Comparison | None:

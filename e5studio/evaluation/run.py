@@ -156,17 +156,15 @@ def evaluate(
         prompt_kind: Use the prompts of this kind of model instead of the encoder's own; "none" for no prompts.
         instruction: The task in one sentence, for instruct models; the authors' own for the task if None.
         cache: The vector cache; None: one in memory for this call.
-        k_values: Cut-offs of retrieval metrics.
+        k_values: Cut-offs of retrieval metrics; the main score is nDCG@10 if 10 is among them, else at the largest.
         on_progress: Called with the number of texts embedded and of all.
 
     Raises:
         PromptError: The prompt arguments contradict each other.
     """
     prompts = prompts_of(task, prompt_kind or encoder.meta.prompt_kind, protocol, instruction)
-    chosen = under_protocol(encoder, protocol)
-    if isinstance(task, StsTask):
-        return evaluate_sts(chosen, task, prompts, cache=cache, on_progress=on_progress)
-    return evaluate_retrieval(chosen, task, prompts, cache=cache, k_values=k_values, on_progress=on_progress)
+    run = _Run(under_protocol(encoder, protocol), task, prompts, cache, on_progress)
+    return _evaluate_sts(run, task) if isinstance(task, StsTask) else _evaluate_retrieval(run, task, k_values)
 
 
 def prompts_of(
@@ -187,32 +185,14 @@ def under_protocol(encoder: E5Encoder, protocol: Protocol) -> E5Encoder:
     return encoder.with_options(max_tokens=AUTHORS_MAX_TOKENS if is_too_long else None)
 
 
-def evaluate_retrieval(
-    encoder: E5Encoder,
-    task: RetrievalTask,
-    prompts: TaskPrompts,
-    *,
-    cache: VectorCache | None = None,
-    k_values: Sequence[int] = K_VALUES,
-    on_progress: Progress | None = None,
-) -> Evaluation:
-    """Rank a corpus for every query, exactly, and score the rankings as trec_eval does.
-
-    Args:
-        encoder: Embeds.
-        task: Queries, documents, judgements.
-        prompts: From `task_prompts`.
-        cache: The vector cache; None: one in memory for this call.
-        k_values: Cut-offs of the metrics. The main score is nDCG@10 if 10 is among them, else nDCG at the largest.
-        on_progress: Called with the number of texts embedded and of all.
-    """
+def _evaluate_retrieval(run: _Run, task: RetrievalTask, k_values: Sequence[int]) -> Evaluation:
+    """Rank a corpus for every query, exactly, and score the rankings as trec_eval does."""
     check_cut_offs(k_values)
     import_pytrec_eval()  # fail before hours of work if it is missing
-    run = _Run(encoder, prompts, cache, len(task.queries) + len(task.document_ids), on_progress)
-    queries = run.embed(task.queries, prompts.query)
+    queries = run.embed(task.queries, run.prompts.query)
     sample = retrieval_scores(task, queries, run.document_blocks(task), k_values=k_values, work=run.work)
     metric = RETRIEVAL_METRIC if RETRIEVAL_METRIC in sample.values else f"ndcg_at_{max(k_values)}"
-    return run.finished(task, metric, sample.means(), sample)
+    return run.finished(metric, sample.means(), sample)
 
 
 def retrieval_scores(
@@ -223,7 +203,7 @@ def retrieval_scores(
     k_values: Sequence[int] = K_VALUES,
     work: Work | None = None,
 ) -> QueryScores:
-    """The second half of `evaluate_retrieval`: rank the documents for every query and score the rankings.
+    """The second half of `evaluate`: rank the documents for every query and score the rankings.
 
     Args:
         task: The task of these vectors.
@@ -247,27 +227,14 @@ def retrieval_scores(
         return _score(task, search.best, k_values)
 
 
-def evaluate_sts(
-    encoder: E5Encoder,
-    task: StsTask,
-    prompts: TaskPrompts,
-    *,
-    cache: VectorCache | None = None,
-    on_progress: Progress | None = None,
-) -> Evaluation:
-    """Correlate cosines of pairs with people's scores. Arguments as `evaluate_retrieval`."""
+def _evaluate_sts(run: _Run, task: StsTask) -> Evaluation:
+    """Correlate cosines of pairs with people's scores."""
     scipy_stats()  # fail before hours of work if it is missing
-    run = _Run(encoder, prompts, cache, 2 * len(task.first), on_progress)
-    first, second = run.embed(task.first, prompts.query), run.embed(task.second, prompts.document)
+    first, second = run.embed(task.first, run.prompts.query), run.embed(task.second, run.prompts.document)
     with run.work.timed("scoring"):
         cosines = pairwise_cos_sim(first, second).astype(np.float64)
         scores = {STS_METRIC: spearman(cosines, task.scores), "cosine_pearson": pearson(cosines, task.scores)}
-    return run.finished(task, STS_METRIC, scores, StsSample(cosines, task.scores))
-
-
-def document_text(document: Document, prompts: TaskPrompts) -> str:
-    """The text of a document: `(title + " " + text).strip()`, or without the title if the protocol says so."""
-    return join_title(document.title, document.text).strip() if prompts.reads_titles else document.text
+    return run.finished(STS_METRIC, scores, StsSample(cosines, task.scores))
 
 
 class _Run:
@@ -276,14 +243,14 @@ class _Run:
     def __init__(
         self,
         encoder: E5Encoder,
+        task: RetrievalTask | StsTask,
         prompts: TaskPrompts,
         cache: VectorCache | None,
-        n_texts: int,
         on_progress: Progress | None,
     ) -> None:
         self._encoder = CachedEncoder(encoder.with_options(show_progress=False), cache or VectorCache())
-        self._prompts = prompts
-        self._n_texts = n_texts
+        self.prompts = prompts
+        self._task = task
         self._on_progress = on_progress
         self._start = time.perf_counter()
         self.work = Work()
@@ -302,23 +269,20 @@ class _Run:
         """Vectors of the documents, block by block."""
         documents = task.documents()
         while block := list(islice(documents, _BLOCK_TEXTS)):
-            yield self.embed([document_text(document, self._prompts) for document in block], self._prompts.document)
+            yield self.embed([self._text(document) for document in block], self.prompts.document)
 
-    def finished(
-        self,
-        task: RetrievalTask | StsTask,
-        metric: str,
-        scores: dict[str, float],
-        sample: QueryScores | StsSample,
-    ) -> Evaluation:
+    def _text(self, document: Document) -> str:
+        return join_title(*document).strip() if self.prompts.reads_titles else document.text
+
+    def finished(self, metric: str, scores: dict[str, float], sample: QueryScores | StsSample) -> Evaluation:
         """The finished evaluation."""
         self.work.total_seconds = time.perf_counter() - self._start
         return Evaluation(
-            task=task.name,
-            split=task.split,
-            dataset_revision=task.digest,
+            task=self._task.name,
+            split=self._task.split,
+            dataset_revision=self._task.digest,
             spec=self._encoder.spec,
-            prompts=self._prompts,
+            prompts=self.prompts,
             metric=metric,
             scores=scores,
             sample=sample,
@@ -327,7 +291,7 @@ class _Run:
 
     def _tell(self, n_done: int, _n_missing: int) -> None:
         if self._on_progress is not None:
-            self._on_progress(self.work.n_texts + n_done, self._n_texts)
+            self._on_progress(self.work.n_texts + n_done, self._task.n_texts)
 
 
 def _large_blocks(blocks: Iterable[FloatArray]) -> Iterator[FloatArray]:

@@ -6,7 +6,7 @@ In a .tsv file quotes may be ordinary characters: sentences of the STS Benchmark
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,9 @@ def read_sts(
     scores = np.array([_score(path, line, cells[indices[2]]) for line, cells in records], np.float64)
     if np.ptp(scores) == 0:
         raise FileFormatError(f"Every pair of {path} has the score {scores[0]:g}, so there is nothing to agree with.")
+    digest = TaskDigest()
+    for row in zip(first, second, map(str, scores.tolist()), strict=True):
+        digest.add(*row)
     return StsTask(
         name=known_task(name or path.stem),
         split=chosen or _DEFAULT_SPLIT,
@@ -75,7 +78,7 @@ def read_sts(
         second=second,
         scores=scores,
         source=str(path),
-        digest=_digest(zip(first, second, map(str, scores.tolist()), strict=True)),
+        digest=digest.hexdigest(),
     )
 
 
@@ -139,10 +142,3 @@ def _score(path: Path, line: int, cell: str) -> float:
     if not math.isfinite(score):
         raise FileFormatError(f"{path}, line {line}: the score {cell!r} is no number.")
     return score
-
-
-def _digest(rows: Iterable[tuple[str, ...]]) -> str:
-    digest = TaskDigest()
-    for row in rows:
-        digest.add(*row)
-    return digest.hexdigest()

@@ -57,6 +57,11 @@ class RetrievalTask:
     source: str = ""
     digest: str = ""
 
+    @property
+    def n_texts(self) -> int:
+        """Number of queries and documents."""
+        return len(self.queries) + len(self.document_ids)
+
 
 @dataclass(frozen=True)
 class StsTask:
@@ -79,6 +84,11 @@ class StsTask:
     scores: NDArray[np.float64]
     source: str = ""
     digest: str = ""
+
+    @property
+    def n_texts(self) -> int:
+        """Two of each pair."""
+        return 2 * len(self.first)
 
 
 class TaskDigest:

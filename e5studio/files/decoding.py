@@ -29,12 +29,6 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-_MARKS_OF_ORDERS = {
-    "utf-16-le": codecs.BOM_UTF16_LE,
-    "utf-16-be": codecs.BOM_UTF16_BE,
-    "utf-32-le": codecs.BOM_UTF32_LE,
-    "utf-32-be": codecs.BOM_UTF32_BE,
-}
 
 
 def text_encoding(path: Path, requested: str | None) -> str:
@@ -95,8 +89,8 @@ def _known_encoding(name: str, start: bytes) -> str:
     # name; the codecs without read it.
     if encoding == "utf-8":
         return "utf-8-sig"
-    mark = _MARKS_OF_ORDERS.get(encoding)
-    return encoding[: -len("-le")] if mark is not None and start.startswith(mark) else encoding
+    has_mark = encoding.endswith(("-le", "-be")) and start.startswith("\ufeff".encode(encoding))
+    return encoding[: -len("-le")] if has_mark else encoding
 
 
 def _first_bad_byte(path: Path, encoding: str) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from e5studio.errors import FileFormatError
@@ -34,21 +34,19 @@ def csv_header(
         raise FileFormatError(f"{path} holds nothing but blank lines.")
     check_column_count(path, len(header[1]), max_columns)
     names = [name.strip() for name in header[1]]
-    twice = sorted(name for name, count in Counter(names).items() if name and count > 1)
-    if twice:
-        raise FileFormatError(
-            f"{path} names the column {', '.join(map(repr, twice[:20]))} more than once, so it is unclear which "
-            "is meant. Rename one in the first line."
-        )
+    refuse_repeated(path, filter(None, names), ", so it is unclear which is meant. Rename one in the first line.")
     return names
 
 
-def check_column_count(path: Path, n_columns: int, max_columns: int | None) -> None:
-    """Refuse a file with too many columns.
+def refuse_repeated(path: Path, names: Iterable[str], advice: str) -> None:
+    """Refuse column names that occur more than once; the message ends in the advice."""
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise FileFormatError(f"{path} names the column {', '.join(map(repr, twice[:20]))} more than once{advice}")
 
-    Raises:
-        FileFormatError: There are more than max_columns.
-    """
+
+def check_column_count(path: Path, n_columns: int, max_columns: int | None) -> None:
+    """Refuse a file with more than max_columns with a FileFormatError."""
     if max_columns is not None and n_columns > max_columns:
         raise FileFormatError(
             f"{path} has {n_columns:,} columns; at most {max_columns:,} are taken. Leave columns out that are "
@@ -72,8 +70,16 @@ def csv_records(
     """
     csv.field_size_limit(max(csv.field_size_limit(), MAX_CELL_CHARS))
     with decoded(path, encoding, newline="") as file:
-        lines = _EndAwareLines(file)
-        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE)
+        is_past_end = False
+
+        def lines() -> Iterator[str]:
+            # The csv module asks for a line beyond the end only inside an open quote, and then returns the row without
+            # an error.
+            nonlocal is_past_end
+            yield from file
+            is_past_end = True
+
+        reader = csv.reader(lines(), delimiter=delimiter, quoting=csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE)
         while True:
             begin = reader.line_num + 1
             try:
@@ -84,7 +90,7 @@ def csv_records(
                 raise FileFormatError(
                     f"{path}, from line {begin}: {error}. Probably a quote is opened there and never closed."
                 ) from error
-            if lines.at_end:
+            if is_past_end:
                 raise FileFormatError(
                     f"{path}: the quote opened in the row at line {begin} is never closed, so the rest of the file "
                     "would become one cell. Close it, or write it twice where a quote is meant."
@@ -117,24 +123,3 @@ def _widths(path: Path, encoding: str, delimiter: str, *, is_quoted: bool) -> li
             return [len(cells) for cells in reader if cells]
         except csv.Error:
             return None
-
-
-class _EndAwareLines:
-    """Lines that record whether a reader asked for one beyond the end.
-
-    The csv module does so only inside an open quote, and then returns the row without an error.
-    """
-
-    def __init__(self, lines: Iterator[str]) -> None:
-        self._lines = lines
-        self.at_end = False
-
-    def __iter__(self) -> _EndAwareLines:
-        return self
-
-    def __next__(self) -> str:
-        try:
-            return next(self._lines)
-        except StopIteration:
-            self.at_end = True
-            raise

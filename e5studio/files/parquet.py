@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from e5studio.errors import FileFormatError, MissingDependencyError
-from e5studio.files.delimited import check_column_count
+from e5studio.files.delimited import check_column_count, refuse_repeated
 
 _BATCH_BYTES = 1_000_000_000
 
 
 def import_pyarrow(module: str = "pyarrow") -> Any:
-    """A module of pyarrow.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
+    """A module of pyarrow; a MissingDependencyError if it is not installed."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -63,10 +58,7 @@ def scalar_columns(path: Path, max_columns: int | None = None) -> dict[str, str]
     with open_parquet(path) as file:
         fields = list(file.schema_arrow)
     check_column_count(path, len(fields), max_columns)
-    names = [field.name for field in fields]
-    twice = sorted(name for name, count in Counter(names).items() if count > 1)
-    if twice:
-        raise FileFormatError(f"{path} names the column {', '.join(map(repr, twice[:20]))} more than once. Rename one.")
+    refuse_repeated(path, (field.name for field in fields), ". Rename one.")
     kinds = {field.name: "text" if _is_text(types, field.type) else str(field.type) for field in fields}
     scalars = {field.name: kinds[field.name] for field in fields if _is_scalar(types, field.type)}
     if not scalars:

@@ -146,16 +146,13 @@ def _json_cell(value: Any) -> Cell:
 
 
 def _parquet_records(path: Path, kinds: dict[str, str]) -> Rows:
-    row = 0
-    for columns in parquet_cells(path, kinds):
-        for cells in zip(*columns, strict=True):
-            row += 1
-            pairs = zip(kinds.items(), cells, strict=True)
-            yield Record(row, {name: _parquet_cell(kind, cell) for (name, kind), cell in pairs})
-
-
-def _parquet_cell(kind: str, cell: str | None) -> Cell:
-    return cell if cell is None or kind == "text" else NotText(kind, cell)
+    rows = (cells for columns in parquet_cells(path, kinds) for cells in zip(*columns, strict=True))
+    for row, cells in enumerate(rows, 1):
+        pairs = zip(kinds.items(), cells, strict=True)
+        yield Record(
+            row,
+            {name: cell if cell is None or kind == "text" else NotText(kind, cell) for (name, kind), cell in pairs},
+        )
 
 
 def _with_names(header: list[str]) -> tuple[str, ...]:

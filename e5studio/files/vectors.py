@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, get_type_hints
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError
 from e5studio.files.atomic import atomic_file
+from e5studio.files.delimited import refuse_repeated
 from e5studio.files.parquet import import_pyarrow, open_parquet, parquet_cells, text_columns
 from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec
@@ -128,12 +129,7 @@ def sidecar_path(path: Path) -> Path:
 
 
 def check_vector_ending(path: Path) -> None:
-    """Refuse names that end in neither .npy nor .parquet, and Parquet without pyarrow.
-
-    Raises:
-        FileFormatError: Neither ending.
-        MissingDependencyError: Parquet, and pyarrow is not installed.
-    """
+    """Refuse names that end in neither .npy nor .parquet, and Parquet without pyarrow (MissingDependencyError)."""
     if path.suffix.lower() not in VECTOR_ENDINGS:
         raise FileFormatError(f"{path} ends in {path.suffix!r}. Vectors are stored in .npy or .parquet files.")
     if path.suffix.lower() == ".parquet":
@@ -319,30 +315,21 @@ def _check_shape(path: Path, shape: tuple[int, ...], expected: tuple[int, int]) 
 
 
 def _read_foreign_parquet(path: Path, n_rows: int, embed_dim: int, max_chars: int | None) -> ForeignVectors:
-    compute = import_pyarrow("pyarrow.compute")
     with open_parquet(path) as file:
         schema = file.schema_arrow
         content = (schema.metadata or {}).get(_METADATA_KEY)
         name = _vector_column(path, schema)
         _check_shape(path, (file.metadata.num_rows, embed_dim), (n_rows, embed_dim))
-        vectors = np.full((n_rows, embed_dim), np.nan, np.float32)
-        start = 0
-        for batch in file.iter_batches(batch_size=1024, columns=[name]):
-            column = batch.column(0)
-            present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-            column_of_present = column.drop_null()
-            # Each, not their sum: a short one before a long one would shift numbers from vector to vector.
-            widths = np.unique(compute.list_value_length(column_of_present).to_numpy(zero_copy_only=False))
+
+        def check(widths: NDArray[np.integer[Any]]) -> None:
             if len(widths) > 1:
                 raise FileFormatError(
                     f"{path}: the vectors of column {name!r} differ in length; they have from {widths[0]:,} to "
                     f"{widths[-1]:,} dimensions. All need {embed_dim:,}. Embed the texts anew."
                 )
-            if len(widths):
-                _check_shape(path, (n_rows, int(widths[0])), (n_rows, embed_dim))
-            values = column_of_present.flatten().to_numpy(zero_copy_only=False)
-            vectors[start + present] = values.reshape(-1, embed_dim)
-            start += len(column)
+            _check_shape(path, (n_rows, int(widths[0])), (n_rows, embed_dim))
+
+        vectors = _read_column(file, name, (n_rows, embed_dim), check)
         texts, titles = (_text_column(path, schema, name, n_rows, max_chars) for name in ("text", "title"))
     return ForeignVectors(vectors, None if content is None else _from_json(path, content), texts, titles)
 
@@ -351,8 +338,7 @@ def _text_column(path: Path, schema: Any, name: str, n_rows: int, max_chars: int
     """The cells of a column; None if there is no column of text of this name."""
     if not text_columns(path).get(name, False):
         return None
-    if schema.names.count(name) > 1:
-        raise FileFormatError(f"{path} names the column {name!r} more than once. Rename one.")
+    refuse_repeated(path, (each for each in schema.names if each == name), ". Rename one.")
     cells: list[str | None] = []
     n_chars = 0
     for [block] in parquet_cells(path, {name: "text"}):
@@ -413,20 +399,37 @@ def _read_parquet(path: Path) -> VectorFile:
                 "are searched."
             )
         manifest = _from_json(path, content)
-        vectors = np.full((file.metadata.num_rows, manifest.spec.embed_dim), np.nan, np.float32)
-        start = 0
-        for batch in file.iter_batches(columns=["vector"]):
-            column = batch.column(0)
-            present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
-            values = column.flatten().to_numpy(zero_copy_only=False)
-            if values.size != len(present) * manifest.spec.embed_dim:
+        embed_dim = manifest.spec.embed_dim
+
+        def check(widths: NDArray[np.integer[Any]]) -> None:
+            if (widths != embed_dim).any():
                 raise FileFormatError(
-                    f"{path} holds vectors that do not have {manifest.spec.embed_dim} dimensions each, so it was "
+                    f"{path} holds vectors that do not have {embed_dim} dimensions each, so it was "
                     "changed after it was written. Encode the texts again."
                 )
-            vectors[start + present] = values.reshape(-1, manifest.spec.embed_dim)
-            start += len(column)
+
+        vectors = _read_column(file, "vector", (file.metadata.num_rows, embed_dim), check)
     return VectorFile(path, manifest, vectors)
+
+
+def _read_column(
+    file: Any, name: str, shape: tuple[int, int], check: Callable[[NDArray[np.integer[Any]]], None]
+) -> FloatArray:
+    """The vectors of a column, NaN in rows without one; `check` may refuse the widths of some of them."""
+    compute = import_pyarrow("pyarrow.compute")
+    vectors = np.full(shape, np.nan, np.float32)
+    start = 0
+    for batch in file.iter_batches(batch_size=1024, columns=[name]):
+        column = batch.column(0)
+        present = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        if len(present):
+            column_of_present = column.drop_null()
+            # Each, not their sum: a short one before a long one would shift numbers from vector to vector.
+            check(np.unique(compute.list_value_length(column_of_present).to_numpy(zero_copy_only=False)))
+            values = column_of_present.flatten().to_numpy(zero_copy_only=False)
+            vectors[start + present] = values.reshape(-1, shape[1])
+        start += len(column)
+    return vectors
 
 
 def _to_json(manifest: VectorManifest) -> dict[str, Any]:
@@ -454,15 +457,11 @@ def _from_json(path: Path, content: bytes) -> VectorManifest:
 
 def _check_types(manifest: VectorManifest) -> None:
     """Refuse values of other types than annotated, which JSON may contain."""
-    spec = manifest.spec
-    numbers = {"max_tokens": spec.max_tokens, "embed_dim": spec.embed_dim}
-    optional = {"quantization": spec.quantization, "role": manifest.role, "instruction": manifest.instruction}
-    required = {name: value for name, value in asdict(spec).items() if name not in numbers and name not in optional}
-    words = {**required, "prompt": manifest.prompt, "source": manifest.source}
-    words |= {name: value for name, value in optional.items() if value is not None}
-    for name, value in words.items():
-        if not isinstance(value, str):
-            raise TypeError(f"{name!r} is not text but {type(value).__name__}")
-    for name, number in numbers.items():
-        if type(number) is not int or number < 1:
-            raise TypeError(f"{name!r} is no whole number above 0")
+    for record in (manifest, manifest.spec):
+        for name, hint in get_type_hints(type(record)).items():
+            value = getattr(record, name)
+            if hint is int:
+                if type(value) is not int or value < 1:
+                    raise TypeError(f"{name!r} is no whole number above 0")
+            elif not isinstance(value, str | EncoderSpec) and not (value is None and hint == str | None):
+                raise TypeError(f"{name!r} is not text but {type(value).__name__}")

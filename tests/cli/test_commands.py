@@ -206,7 +206,7 @@ class TestScore:
         def too_large(*_, **__):
             raise OutOfMemoryError("It needs 9 GB. In dtype='bfloat16' it would fit.")
 
-        monkeypatch.setattr("e5studio.cli.options.E5Encoder", too_large)
+        monkeypatch.setattr("e5studio.cli.options.load_model", too_large)
         result = run("score", "-q", "a", "-p", "b", "-m", OFFLINE)
         assert result.exit_code == 1
         assert "In --dtype bfloat16 it would fit." in result.stderr
