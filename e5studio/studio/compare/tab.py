@@ -60,6 +60,8 @@ _OTHER_INSTRUCTIONS = (
     "Retrieve semantically similar text.",
 )
 
+Outcome = Comparison | PromptGrid
+
 
 class SettingForm:
     """Precision and backend of A, and all of B.
@@ -214,7 +216,7 @@ class CompareTab:
             source.pick(self.on_pick, [self.comparison], [self.pair, self.bump_text, self.bump], **UNQUEUED)
         self.save.wanted(self.on_save, [self.comparison], [self.save], **SAVE_QUEUE)
 
-    def show(self, comparison: Comparison | PromptGrid) -> Changes:
+    def show(self, comparison: Outcome) -> Changes:
         """Show a comparison."""
         parts = self._grid(comparison) if isinstance(comparison, PromptGrid) else self._settings(comparison)
         return {
@@ -227,24 +229,14 @@ class CompareTab:
         }
 
     def on_compare(
-        self,
-        result: ScoreResult | None,
-        comparison: Comparison | PromptGrid | None,
-        is_paired: bool,
-        request: gr.Request,
-        *values: Any,
+        self, result: ScoreResult | None, comparison: Outcome | None, is_paired: bool, request: gr.Request, *values: Any
     ) -> Iterator[Changes]:
         """Compare was pressed."""
         known = _known(result, comparison)
         yield from self._run(request, comparison, self._compare_on_gpu, *_requests(*values), is_paired is True, known)
 
     def on_prompts(
-        self,
-        result: ScoreResult | None,
-        comparison: Comparison | PromptGrid | None,
-        is_paired: bool,
-        request: gr.Request,
-        *typed: Any,
+        self, result: ScoreResult | None, comparison: Outcome | None, is_paired: bool, request: gr.Request, *typed: Any
     ) -> Iterator[Changes]:
         """The preset with all prompts was pressed."""
         first, known = score_request(*typed), _known(result, comparison)
@@ -271,7 +263,7 @@ class CompareTab:
         self,
         is_filled: bool,
         result: ScoreResult | None,
-        comparison: Comparison | PromptGrid | None,
+        comparison: Outcome | None,
         is_paired: bool,
         request: gr.Request,
         *values: Any,
@@ -282,7 +274,7 @@ class CompareTab:
         else:
             yield {}
 
-    def on_pick(self, comparison: Comparison | PromptGrid | None, event: gr.EventData) -> Changes:
+    def on_pick(self, comparison: Outcome | None, event: gr.EventData) -> Changes:
         """A cell, a row or a point was clicked: show its pair, and both orders of its query."""
         fields = fields_of(event)
         if isinstance(comparison, Comparison) and fields.get("label") in comparison.first.queries.labels:
@@ -296,7 +288,7 @@ class CompareTab:
             return {}
         return {self.pair: compare_text.compared_pair(comparison, row, column), **self._query(comparison, row)}
 
-    def on_save(self, comparison: Comparison | PromptGrid | None, event: gr.EventData) -> Changes:
+    def on_save(self, comparison: Outcome | None, event: gr.EventData) -> Changes:
         """A file was asked for."""
         name = fields_of(event).get("kind")
         if comparison is None:
@@ -341,13 +333,9 @@ class CompareTab:
         return {**setting, self.status: nodes.progress(None, "Starting"), self._is_filled: True}
 
     def _run(
-        self,
-        request: gr.Request,
-        previous: Comparison | PromptGrid | None,
-        function: Callable[..., Comparison | PromptGrid],
-        *arguments: Any,
+        self, request: gr.Request, previous: Outcome | None, function: Callable[..., Outcome], *arguments: Any
     ) -> Iterator[Changes]:
-        def work(on_stage: OnStage) -> Comparison | PromptGrid:
+        def work(on_stage: OnStage) -> Outcome:
             return function(*arguments, on_stage=on_stage)
 
         return self._job.run(request, work, self.show, is_result_left=previous is not None)
@@ -379,7 +367,7 @@ def _computing(name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
     return dtype, backend
 
 
-def _known(result: ScoreResult | None, comparison: Comparison | PromptGrid | None) -> list[ScoreResult]:
+def _known(result: ScoreResult | None, comparison: Outcome | None) -> list[ScoreResult]:
     """The visitor's results so far."""
     results = [] if result is None else [result]
     return [*results, comparison.first, comparison.second] if isinstance(comparison, Comparison) else results

@@ -60,7 +60,7 @@ _WRITE_NOTE = """(...values) => {
 
 _TEMPLATE = (
     '<label class="e5-open-file"><span>Open a saved page</span>'
-    '<input type="file" accept=".json,application/json"></label>'
+    '<input type="file" class="e5-hidden" accept=".json,application/json"></label>'
     '<p class="e5-link-told e5-hint" role="status"></p>'
 )
 

@@ -64,11 +64,9 @@ class JobButton:
             for stage in job.stages():
                 yield {self.status: nodes.progress(stage.share, stage.doing)}
             yield {**idle, **show(job.result())}
-        except StoppedError as stopped:
-            status = nodes.stopped(message_for_visitor(stopped), is_result_left=is_result_left)
-            yield {**idle, self.status: status}
         except Exception as error:
-            yield {**idle, self.status: nodes.error(message_for_visitor(error), is_result_left=is_result_left)}
+            message = nodes.stopped if isinstance(error, StoppedError) else nodes.error
+            yield {**idle, self.status: message(message_for_visitor(error), is_result_left=is_result_left)}
         finally:
             self.jobs.end(session, job)  # also where the visitor has closed the page
 
