@@ -259,16 +259,9 @@ class CompareTab:
         """The preset with int8 was pressed: fill B with it."""
         return self._filled(self.setting.fill(model, prompt_mode, instruction, "int8"))
 
-    def on_filled(
-        self,
-        is_filled: bool,
-        result: ScoreResult | None,
-        comparison: Outcome | None,
-        is_paired: bool,
-        request: gr.Request,
-        *values: Any,
-    ) -> Iterator[Changes]:
+    def on_filled(self, is_filled: bool, request: gr.Request, *inputs: Any) -> Iterator[Changes]:
         """A preset has filled B, or could not."""
+        result, comparison, is_paired, *values = inputs
         if is_filled:
             yield from self.on_compare(result, comparison, is_paired, request, *values)
         else:
