@@ -247,7 +247,8 @@ def _as_read(pair: _Pair, index: int) -> dict[str, Any]:
 def _word_pairs(shares: WordShares) -> dict[str, Any]:
     """The pairs with the largest shares, in points; all three parts add up to the score."""
     points = 100 * shares.shares
-    of_words = np.outer(_is_word(shares.left.parts), _is_word(shares.right.parts))
+    left, right = ([part == "word" for part in side.parts] for side in (shares.left, shares.right))
+    of_words = np.outer(left, right)
     order = np.argsort(-np.abs(np.where(of_words, points, 0)), axis=None, kind="stable")
     rows, columns = np.unravel_index(order[: min(_STRONGEST_PAIRS, int(of_words.sum()))], points.shape)
     strongest = [
@@ -265,10 +266,6 @@ def _word_pairs(shares: WordShares) -> dict[str, Any]:
         "other_pairs": round(others, 2) + 0.0,  # not -0.0
         "prompt_and_special_tokens": round(outside, 2),
     }
-
-
-def _is_word(parts: Sequence[str]) -> list[bool]:
-    return [part == "word" for part in parts]
 
 
 def _hits(hits: Sequence[Hit], passages: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
@@ -21,11 +21,12 @@ from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import prompt_modes_of, takes_instruction, valid_prompt_mode
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
-from e5studio.studio.engine.zero_gpu import is_zero_gpu
 from e5studio.studio.form.form import (
     Form,
     listen_changes,
     listen_late_changes,
+    mode_changes,
+    mode_for_other_model,
     picker_models,
     prompt_mode_choices,
     score_request,
@@ -59,7 +60,7 @@ _OTHER_INSTRUCTIONS = (
     "Retrieve semantically similar text.",
 )
 
-Result = TypeVar("Result", Comparison, PromptGrid)
+Outcome = Comparison | PromptGrid
 
 
 class SettingForm:
@@ -110,17 +111,12 @@ class SettingForm:
         self.prompt_mode.input(self.adapt, inputs, outputs, **UNQUEUED)
 
     def on_model(self, model: str, prompt_mode: str) -> Changes:
-        """Another model was chosen; "none" is not carried over from a model that knows no other prompt mode."""
-        return self.adapt(model, "" if prompt_mode == "none" else prompt_mode)
+        """Another model was chosen."""
+        return self.adapt(model, mode_for_other_model(prompt_mode))
 
     def adapt(self, model: str, prompt_mode: str) -> Changes:
         """Offer the prompt modes of a model, and its instruction where it takes one."""
-        kind = offered(model).prompt_kind
-        mode = valid_prompt_mode(kind, prompt_mode)
-        return {
-            self.prompt_mode: gr.update(choices=prompt_mode_choices(kind), value=mode),
-            self.instruction: gr.update(visible=takes_instruction(kind, mode)),
-        }
+        return mode_changes(self.prompt_mode, self.instruction, model, prompt_mode)
 
     def fill(self, model: str, prompt_mode: str, instruction: str, dtype: DType) -> Changes:
         """B as the form, with an instruction and a precision; A in float32."""
@@ -220,7 +216,7 @@ class CompareTab:
             source.pick(self.on_pick, [self.comparison], [self.pair, self.bump_text, self.bump], **UNQUEUED)
         self.save.wanted(self.on_save, [self.comparison], [self.save], **SAVE_QUEUE)
 
-    def show(self, comparison: Comparison | PromptGrid) -> Changes:
+    def show(self, comparison: Outcome) -> Changes:
         """Show a comparison."""
         parts = self._grid(comparison) if isinstance(comparison, PromptGrid) else self._settings(comparison)
         return {
@@ -233,28 +229,18 @@ class CompareTab:
         }
 
     def on_compare(
-        self,
-        result: ScoreResult | None,
-        comparison: Comparison | PromptGrid | None,
-        is_paired: bool,
-        request: gr.Request,
-        *values: Any,
+        self, result: ScoreResult | None, comparison: Outcome | None, is_paired: bool, request: gr.Request, *values: Any
     ) -> Iterator[Changes]:
         """Compare was pressed."""
-        arguments = (*_requests(*values), is_paired is True, _known(result, comparison))
-        yield from self._run(request, comparison, self._compare, self._compare_on_gpu, arguments)
+        known = _known(result, comparison)
+        yield from self._run(request, comparison, self._compare_on_gpu, *_requests(*values), is_paired is True, known)
 
     def on_prompts(
-        self,
-        result: ScoreResult | None,
-        comparison: Comparison | PromptGrid | None,
-        is_paired: bool,
-        request: gr.Request,
-        *typed: Any,
+        self, result: ScoreResult | None, comparison: Outcome | None, is_paired: bool, request: gr.Request, *typed: Any
     ) -> Iterator[Changes]:
         """The preset with all prompts was pressed."""
-        arguments = (score_request(*typed), is_paired is True, _known(result, comparison))
-        yield from self._run(request, comparison, self._try_prompts, self._try_prompts_on_gpu, arguments)
+        first, known = score_request(*typed), _known(result, comparison)
+        yield from self._run(request, comparison, self._try_prompts_on_gpu, first, is_paired is True, known)
 
     def on_instruction(
         self, model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
@@ -273,22 +259,15 @@ class CompareTab:
         """The preset with int8 was pressed: fill B with it."""
         return self._filled(self.setting.fill(model, prompt_mode, instruction, "int8"))
 
-    def on_filled(
-        self,
-        is_filled: bool,
-        result: ScoreResult | None,
-        comparison: Comparison | PromptGrid | None,
-        is_paired: bool,
-        request: gr.Request,
-        *values: Any,
-    ) -> Iterator[Changes]:
+    def on_filled(self, is_filled: bool, request: gr.Request, *inputs: Any) -> Iterator[Changes]:
         """A preset has filled B, or could not."""
+        result, comparison, is_paired, *values = inputs
         if is_filled:
             yield from self.on_compare(result, comparison, is_paired, request, *values)
         else:
             yield {}
 
-    def on_pick(self, comparison: Comparison | PromptGrid | None, event: gr.EventData) -> Changes:
+    def on_pick(self, comparison: Outcome | None, event: gr.EventData) -> Changes:
         """A cell, a row or a point was clicked: show its pair, and both orders of its query."""
         fields = fields_of(event)
         if isinstance(comparison, Comparison) and fields.get("label") in comparison.first.queries.labels:
@@ -302,7 +281,7 @@ class CompareTab:
             return {}
         return {self.pair: compare_text.compared_pair(comparison, row, column), **self._query(comparison, row)}
 
-    def on_save(self, comparison: Comparison | PromptGrid | None, event: gr.EventData) -> Changes:
+    def on_save(self, comparison: Outcome | None, event: gr.EventData) -> Changes:
         """A file was asked for."""
         name = fields_of(event).get("kind")
         if comparison is None:
@@ -347,18 +326,12 @@ class CompareTab:
         return {**setting, self.status: nodes.progress(None, "Starting"), self._is_filled: True}
 
     def _run(
-        self,
-        request: gr.Request,
-        previous: Comparison | PromptGrid | None,
-        function: Callable[..., Result],
-        function_on_gpu: Callable[..., Result],
-        arguments: tuple[Any, ...],
+        self, request: gr.Request, previous: Outcome | None, function: Callable[..., Outcome], *arguments: Any
     ) -> Iterator[Changes]:
-        def work(on_stage: OnStage) -> Result:
-            # ZeroGPU works in another process, which reports no progress and cannot be stopped.
-            return function_on_gpu(*arguments) if is_zero_gpu() else function(*arguments, on_stage)
+        def work(on_stage: OnStage) -> Outcome:
+            return function(*arguments, on_stage=on_stage)
 
-        yield from self._job.run(request, work, self.show, is_result_left=previous is not None)
+        return self._job.run(request, work, self.show, is_result_left=previous is not None)
 
     def _compare(
         self,
@@ -366,6 +339,7 @@ class CompareTab:
         second: ScoreRequest,
         is_paired: bool,
         known: list[ScoreResult],
+        *,
         on_stage: OnStage | None = None,
     ) -> Comparison:
         try:
@@ -374,7 +348,7 @@ class CompareTab:
             raise for_menus(error, first.dtype, second.dtype) from error
 
     def _try_prompts(
-        self, request: ScoreRequest, is_paired: bool, known: list[ScoreResult], on_stage: OnStage | None = None
+        self, request: ScoreRequest, is_paired: bool, known: list[ScoreResult], *, on_stage: OnStage | None = None
     ) -> PromptGrid:
         return try_prompts(self._services.engine, request, on_stage, is_paired=is_paired, before=known)
 
@@ -386,7 +360,7 @@ def _computing(name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
     return dtype, backend
 
 
-def _known(result: ScoreResult | None, comparison: Comparison | PromptGrid | None) -> list[ScoreResult]:
+def _known(result: ScoreResult | None, comparison: Outcome | None) -> list[ScoreResult]:
     """The visitor's results so far."""
     results = [] if result is None else [result]
     return [*results, comparison.first, comparison.second] if isinstance(comparison, Comparison) else results

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+from e5studio.studio.widgets.scripts import scripted
 
 
 def browser_key(elem_id: str) -> gr.HTML:
     """Fires `opened` with {"token": ...} once, as the page is loaded; its value is the token to store."""
-    return gr.HTML(
-        None, html_template="<span hidden></span>", js_on_load=_SCRIPT, elem_id=elem_id, apply_default_css=False
-    )
+    return scripted(__file__, "<span hidden></span>", elem_id=elem_id)

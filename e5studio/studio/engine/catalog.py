@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from e5studio.default_model import ModelChoice, default_model
 from e5studio.errors import UnknownModelError
 from e5studio.hub import find_local
-from e5studio.models import ModelMeta, PromptKind, get_model_meta, list_models
+from e5studio.models import ENGLISH, ModelMeta, PromptKind, get_model_meta, list_models
 
 _PROMPTS: dict[PromptKind, str] = {
     "query_passage": "query and passage",
     "instruct": "instruction",
     "none": "none",
 }
-
-_LANGUAGES = {"en": "English"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def model_card(name: str) -> ModelCard:
         embed_dim=meta.embed_dim,
         max_tokens=meta.max_tokens,
         n_parameters=meta.n_parameters,
-        languages=_languages(meta),
+        languages="English" if meta.languages == ENGLISH else "100 languages",
         prompts=_PROMPTS[meta.prompt_kind],
         is_here=find_local(meta) is not None,
         download=meta.download_size,
@@ -103,9 +101,3 @@ def _in_table(name: str) -> ModelMeta:
     except UnknownModelError as error:
         # The library's advice on models outside the table does not hold here.
         raise UnknownModelError(f"{error.fact} The Studio takes no others.") from error
-
-
-def _languages(meta: ModelMeta) -> str:
-    if len(meta.languages) == 1 and meta.languages[0] not in _LANGUAGES:
-        return "100 languages"
-    return ", ".join(_LANGUAGES.get(code, code) for code in meta.languages)

@@ -9,7 +9,7 @@ import functools
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -154,17 +154,11 @@ class Engine:
         ):
             yield encoder
 
-    @contextmanager
     def corpus_encoder(
         self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
-    ) -> Iterator[E5Encoder]:
+    ) -> AbstractContextManager[E5Encoder]:
         """As `encoder`, for thousands of texts, which have a queue of their own."""
-        with (
-            self.visitor_limit.slot(),
-            self.lease(meta, stage, dtype, backend) as encoder,
-            self.corpus_queue.slot(stage),
-        ):
-            yield encoder
+        return replace(self, encode_queue=self.corpus_queue).encoder(meta, stage, dtype, backend)
 
     @contextmanager
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:

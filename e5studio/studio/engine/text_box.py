@@ -63,7 +63,8 @@ def split_texts(raw: str | None, letter: str, separator: Separator = "line") -> 
 
     Labels count empty lines as well, so that they name the line on the page. Empty lines at the end are ignored.
     """
-    parts = _split(raw or "", separator)
+    text = raw or ""
+    parts = _LINE_END.split(text) if separator == "line" else _BLANK_LINES.split(text.strip("\r\n"))
     bad = find_bad_texts(parts)
     while parts and len(parts) - 1 in bad:
         parts.pop()
@@ -73,12 +74,6 @@ def split_texts(raw: str | None, letter: str, separator: Separator = "line") -> 
         labels=tuple(f"{letter}{index + 1}" for index in good),
         empty=tuple(index + 1 for index in range(len(parts)) if index in bad),
     )
-
-
-def _split(raw: str, separator: Separator) -> list[str]:
-    if separator == "line":
-        return _LINE_END.split(raw)
-    return _BLANK_LINES.split(raw.strip("\r\n"))
 
 
 def check_limits(texts: Sequence[str], limits: Limits, what: str) -> None:

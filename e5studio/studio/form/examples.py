@@ -95,7 +95,6 @@ EXAMPLES: tuple[Example, ...] = (
         title="Instruct",
         queries=("how much protein should a female eat", "南瓜的家常做法"),
         passages=(_PROTEIN, _PUMPKIN),
-        instruction=WEB_SEARCH_INSTRUCTION,
         hint="The example on the card of multilingual-e5-large-instruct; needs an instruct model",
     ),
     Example(

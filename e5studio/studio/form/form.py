@@ -213,14 +213,11 @@ def listen_late_changes(event: Any, form: Form, status: gr.HTML, message: str, r
     """
 
     def compare(result: Any, shown: list[nodes.Node], *typed: Any) -> Changes:
-        is_same = result is None or _typed_fields(result.request) == _typed_fields(score_request(*typed))
+        now = score_request(*typed)
+        is_same = result is None or all(getattr(now, name) == getattr(result.request, name) for name in FIELDS)
         return {} if is_same or not nodes.is_done(shown) else {status: nodes.hint(message)}
 
     event.then(compare, [result, status, *form.typed], [status], **UNQUEUED)
-
-
-def _typed_fields(request: ScoreRequest) -> tuple[str, ...]:
-    return tuple(getattr(request, name) for name in FIELDS)
 
 
 def _left(prompt_mode: PromptMode) -> dict[str, Any]:

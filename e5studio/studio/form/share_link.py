@@ -6,11 +6,11 @@ Neither is sent to a server: browsers send no hash, and the note ends with its t
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import gradio as gr
 
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+from e5studio.studio.widgets.scripts import scripted
+
 _MAX_HASH = 32_000  # what browsers, chats and e-mails carry
 _NOTE = "e5-inputs"  # its name in the tab's session storage
 _MAX_NOTE = 1_000_000  # characters; browsers give a page some 5 MB
@@ -58,6 +58,13 @@ _WRITE_NOTE = """(...values) => {
 }"""
 
 
+_TEMPLATE = (
+    '<label class="e5-open-file"><span>Open a saved page</span>'
+    '<input type="file" class="e5-hidden" accept=".json,application/json"></label>'
+    '<p class="e5-link-told e5-hint" role="status"></p>'
+)
+
+
 def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
     """Opens links to the page, files that were saved from it, and what `note_script` noted before a reload.
 
@@ -70,18 +77,8 @@ def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
 
     The value says what comes next, as {"then": ...}: "score" presses Score, "restore" fires the event `restore`.
     """
-    names = f"const FIELDS = {json.dumps([*fields, 'view'])}, NOTE = {json.dumps(_NOTE)};"
-    return gr.HTML(
-        None,
-        html_template=(
-            '<label class="e5-open-file"><span>Open a saved page</span>'
-            '<input type="file" accept=".json,application/json"></label>'
-            '<p class="e5-link-told e5-hint" role="status"></p>'
-        ),
-        js_on_load=f"{names}\n{_SCRIPT}",
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    names = f"const FIELDS = {json.dumps([*fields, 'view'])}, NOTE = {json.dumps(_NOTE)};\n"
+    return scripted(__file__, _TEMPLATE, before=names, elem_id=elem_id)
 
 
 def pack_script(fields: tuple[str, ...], view_fields: tuple[str, ...]) -> str:

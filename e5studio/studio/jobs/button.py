@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import gradio as gr
 
@@ -19,33 +19,6 @@ from e5studio.studio.widgets import nodes
 Result = TypeVar("Result")
 
 
-def run_with_progress(  # removed once every button is a JobButton
-    running: SessionJobs,
-    request: gr.Request,
-    function: Callable[[OnStage], Result],
-    show: Callable[[Result], Sequence[Any]],
-    *,
-    n_shown: int,
-    is_result_left: bool,
-) -> Iterator[list[Any]]:
-    """As `JobButton.run`, with values by position: start button, stop button, status, `n_shown` others."""
-    unchanged = [gr.skip()] * n_shown
-    yield [gr.update(interactive=False), gr.update(visible=True), nodes.progress(None, "Starting"), *unchanged]
-    idle = [gr.update(interactive=True), gr.update(visible=False)]
-    session = str(request.session_hash)
-    job = running.start(session, Job(function))
-    try:
-        for stage in job.stages():
-            yield [gr.skip(), gr.skip(), nodes.progress(stage.share, stage.doing), *unchanged]
-        yield [*idle, *show(job.result())]
-    except StoppedError as stopped:
-        yield [*idle, nodes.stopped(message_for_visitor(stopped), is_result_left=is_result_left), *unchanged]
-    except Exception as error:
-        yield [*idle, nodes.error(message_for_visitor(error), is_result_left=is_result_left), *unchanged]
-    finally:
-        running.end(session, job)  # also where the visitor has closed the page
-
-
 @dataclass(frozen=True)
 class JobButton:
     """A button that starts long work, a button that stops it, and its progress."""
@@ -57,7 +30,11 @@ class JobButton:
 
     def connect_stop(self) -> None:
         """Have the stop button stop its visitor's job."""
-        listen_stop(self.stop, self.jobs)
+
+        def on_stop(request: gr.Request) -> None:
+            self.jobs.stop(str(request.session_hash))
+
+        self.stop.click(on_stop, **UNQUEUED)
 
     def run(
         self,
@@ -87,22 +64,11 @@ class JobButton:
             for stage in job.stages():
                 yield {self.status: nodes.progress(stage.share, stage.doing)}
             yield {**idle, **show(job.result())}
-        except StoppedError as stopped:
-            status = nodes.stopped(message_for_visitor(stopped), is_result_left=is_result_left)
-            yield {**idle, self.status: status}
         except Exception as error:
-            yield {**idle, self.status: nodes.error(message_for_visitor(error), is_result_left=is_result_left)}
+            message = nodes.stopped if isinstance(error, StoppedError) else nodes.error
+            yield {**idle, self.status: message(message_for_visitor(error), is_result_left=is_result_left)}
         finally:
             self.jobs.end(session, job)  # also where the visitor has closed the page
-
-
-def listen_stop(button: gr.Button, running: SessionJobs) -> None:
-    """Have a button stop its visitor's job."""
-
-    def on_stop(request: gr.Request) -> None:
-        running.stop(str(request.session_hash))
-
-    button.click(on_stop, **UNQUEUED)
 
 
 def stopped_by(signal: threading.Event, on_stage: OnStage) -> OnStage:

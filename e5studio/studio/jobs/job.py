@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.errors import StoppedError
@@ -87,13 +87,7 @@ class StopSignal(threading.Event):
         self.set()
 
 
-class Stoppable(Protocol):
-    """A `Job` or a `StopSignal`."""
-
-    def stop(self) -> None:
-        """Have the work end at its next step."""
-
-
+Stoppable = Job[Any] | StopSignal
 Work = TypeVar("Work", bound=Stoppable)
 
 
@@ -126,11 +120,3 @@ class SessionJobs:
         with self._lock:
             if self._jobs.get(session) is job:
                 del self._jobs[session]
-
-
-class StopSignals(SessionJobs):  # removed once why.panel starts StopSignal() in SessionJobs
-    """As `SessionJobs`, of signals that it makes itself."""
-
-    def start(self, session: str) -> StopSignal:  # type: ignore[override]
-        """As `SessionJobs.start`."""
-        return super().start(session, StopSignal())

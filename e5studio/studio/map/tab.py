@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Collection, Iterator
 from typing import Any, TypeGuard
 
@@ -209,9 +208,9 @@ class MapTab:
 
 
 @functools.cache
-def warm_once() -> threading.Thread:
+def warm_once() -> None:
     """Have UMAP compiled in the background; a second call does nothing."""
-    return warm_umap()
+    warm_umap()
 
 
 def _slider(name: str, steps: tuple[float, float, float], label: str, info: str) -> gr.Slider:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from e5studio.studio.compare.tab import CompareTab
 from e5studio.studio.corpus.tab import CorpusTab
 from e5studio.studio.diagnose.tab import DiagnoseTab
 from e5studio.studio.engine.progress import OnStage
-from e5studio.studio.engine.result import ScoreRequest, ScoreResult
-from e5studio.studio.engine.zero_gpu import is_zero_gpu
+from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.form.form import Form, listen_late_changes, picker_models, score_request
 from e5studio.studio.form.text import CHANGED
 from e5studio.studio.jobs.button import JobButton
@@ -131,7 +130,7 @@ class _Page:
         scored = self._connect_score()
         self.code.connect(scored, form, result)
         self.diagnose.connect(self.diagnose_page, result, self.corpus.token, after=[scored, *changed])
-        self.map_page.select(_warm, **UNQUEUED)
+        self.map_page.select(warm_once, **UNQUEUED)
 
     def _connect_score(self) -> Any:
         """Score on request; returns the event after which other texts are scored."""
@@ -170,8 +169,10 @@ class _Page:
             shown = self.scores.show(result, view.order if view else "written")
             return {self.form.status: scores_text.summary(result), self.result: result, **shown}
 
-        known = [previous] if previous else []
-        score = functools.partial(self._score, score_request(*typed), known)
+        def score(on_stage: OnStage) -> ScoreResult:
+            known = [previous] if previous else []
+            return self._score_on_gpu(score_request(*typed), on_stage=on_stage, before=known)
+
         yield from self._score_job.run(request, score, show, is_result_left=previous is not None)
 
     def on_scored(
@@ -183,20 +184,10 @@ class _Page:
         changes = {**self.map.show(result), **self._sharing.after_scoring(result, pending_view)}
         return PendingOutput(result.key, changes)
 
-    def _score(self, score_request: ScoreRequest, known: Sequence[ScoreResult], on_stage: OnStage) -> ScoreResult:
-        if is_zero_gpu():  # works in another process, which reports no progress and cannot be stopped
-            return self._score_on_gpu(score_request, before=known)
-        return self._services.engine.score(score_request, on_stage, before=known)
-
-
-def _warm() -> None:
-    warm_once()
-
 
 @functools.cache
-def _warm_soon() -> threading.Timer:
+def _warm_soon() -> None:
     # Compiling takes both cores for seconds, and visitors press Score first.
     timer = threading.Timer(_WARM_AFTER_SECONDS, warm_once)
     timer.daemon = True
     timer.start()
-    return timer

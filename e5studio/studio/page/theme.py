@@ -22,33 +22,12 @@ _STYLES = (
     "code/tab.css",
     "diagnose/tab.css",
 )
+# From the lightest to the darkest.
 _ACCENT = gr.themes.Color(
-    name="e5",
-    c50="#eef4fc",
-    c100="#d9e7f8",
-    c200="#b5cff0",
-    c300="#86b1e5",
-    c400="#5490d7",
-    c500="#2f74c4",
-    c600="#215ea6",
-    c700="#1c4c87",
-    c800="#193f6e",
-    c900="#17345a",
-    c950="#0f213a",
+    *"#eef4fc #d9e7f8 #b5cff0 #86b1e5 #5490d7 #2f74c4 #215ea6 #1c4c87 #193f6e #17345a #0f213a".split()
 )
 _NEUTRAL = gr.themes.Color(
-    name="e5-neutral",
-    c50="#f6f7f9",
-    c100="#eceff3",
-    c200="#dde2e9",
-    c300="#c3cad5",
-    c400="#929cab",
-    c500="#657082",
-    c600="#4a5465",
-    c700="#333b48",
-    c800="#212833",
-    c900="#181d25",
-    c950="#10141a",
+    *"#f6f7f9 #eceff3 #dde2e9 #c3cad5 #929cab #657082 #4a5465 #333b48 #212833 #181d25 #10141a".split()
 )
 
 
@@ -78,20 +57,17 @@ def _theme() -> gr.themes.Base:
         body_text_color="#1f2733",
         body_text_color_dark="#e6eaf0",
         body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
         input_border_width="1px",
         input_radius="8px",
         block_background_fill="transparent",
         block_background_fill_dark="transparent",
         block_border_width="0px",
         block_padding="0",
-        block_shadow="none",
         block_label_background_fill="transparent",
         block_label_background_fill_dark="transparent",
         block_title_text_weight="600",
         block_title_text_color="*body_text_color",
         block_title_text_color_dark="*body_text_color",
-        block_info_text_color="*body_text_color_subdued",
         input_background_fill="#ffffff",
         input_background_fill_dark="*neutral_950",
         input_border_color="*neutral_300",
@@ -100,7 +76,6 @@ def _theme() -> gr.themes.Base:
         input_border_color_focus_dark="*primary_400",
         checkbox_border_color="*neutral_400",
         checkbox_border_color_dark="*neutral_500",
-        input_shadow="none",
         input_shadow_focus="0 0 0 3px color-mix(in srgb, var(--primary-400) 30%, transparent)",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
@@ -111,7 +86,6 @@ def _theme() -> gr.themes.Base:
         button_secondary_background_fill="#ffffff",
         button_secondary_background_fill_hover="*neutral_100",
         button_secondary_background_fill_dark="*neutral_800",
-        button_secondary_background_fill_hover_dark="*neutral_700",
         button_secondary_border_color="*neutral_300",
         button_secondary_border_color_dark="*neutral_700",
         button_border_width="1px",
@@ -119,8 +93,5 @@ def _theme() -> gr.themes.Base:
         link_text_color_dark="*primary_300",
         background_fill_primary="#ffffff",
         background_fill_primary_dark="*neutral_900",
-        border_color_primary="*neutral_200",
-        border_color_primary_dark="*neutral_700",
-        form_gap_width="0px",
         layout_gap="16px",
     )

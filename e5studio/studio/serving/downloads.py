@@ -258,7 +258,8 @@ def _packed(value: Any) -> bytes | None:
         if not isinstance(item, np.ndarray):
             raise TypeError(f"{type(item).__name__} is not plain data")
         start = sum(array.nbytes for array in arrays)
-        arrays.append(_little_endian(item))
+        # Numbers of four bytes, as the page's script reads them.
+        arrays.append(np.ascontiguousarray(item, "<f4" if item.dtype.kind == "f" else "<i4"))
         return {"$array": [arrays[-1].dtype.name, start, list(item.shape)]}
 
     text = json.dumps(value, default=reference, ensure_ascii=False, separators=(",", ":"))
@@ -267,8 +268,3 @@ def _packed(value: Any) -> bytes | None:
     head = text.encode()
     head += b" " * (-len(head) % 4)  # arrays begin at a multiple of their numbers' size
     return b"".join([struct.pack("<I", len(head)), head, *(array.tobytes() for array in arrays)])
-
-
-def _little_endian(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Numbers of four bytes, as the page's script reads them."""
-    return np.ascontiguousarray(array, "<f4" if array.dtype.kind == "f" else "<i4")

@@ -51,7 +51,7 @@ class LeanBlocks(gr.Blocks):
             return await super().postprocess_data(block_fn, values, state)
         self.validate_outputs(block_fn, values)
         sent: list[Any] = [None if block.stateful else gr.skip() for block in block_fn.outputs]
-        changed = [index for index in range(len(sent)) if not _is_skip(values[index])]
+        changed = [index for index, value in enumerate(values) if not (isinstance(value, dict) and value == _SKIP)]
         if not changed:
             return sent
         part = copy.copy(block_fn)
@@ -73,10 +73,6 @@ def _values_of(predictions: Any, outputs: Sequence[Block]) -> Any:
     if len(outputs) == 1:
         return [predictions]
     return predictions
-
-
-def _is_skip(value: Any) -> bool:
-    return isinstance(value, dict) and value == _SKIP
 
 
 def is_component(value: object) -> TypeGuard[Block]:

@@ -57,7 +57,7 @@ class QueueLimitMiddleware(HttpMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass an event on, or answer 429."""
-        if scope["method"] != "POST" or not _adds_event(scope["path"]):
+        if scope["method"] != "POST" or not any(route in scope["path"] for route in _EVENT_ROUTES):
             return await self._app(scope, receive, send)
         n_bytes = announced_length(scope) or MAX_BODY_BYTES  # the guard ends a longer body
         refusal = self._refusal(n_bytes)
@@ -91,10 +91,6 @@ class QueueLimitMiddleware(HttpMiddleware):
             await self._app(scope, receive, send_and_note)
         finally:
             self._arriving_bytes -= n_bytes
-
-
-def _adds_event(path: str) -> bool:
-    return any(route in path for route in _EVENT_ROUTES)
 
 
 def _event_in(body: bytes) -> str | None:

@@ -23,7 +23,7 @@ from e5studio.studio.jobs.events import (
     pending_state,
     show_if_current,
 )
-from e5studio.studio.jobs.job import StopSignals
+from e5studio.studio.jobs.job import SessionJobs, StopSignal
 from e5studio.studio.services import Services
 from e5studio.studio.why import text as why_text
 from e5studio.studio.why.explanation import Explanation, WordEffect, explain_pair, leave_words_out
@@ -41,7 +41,7 @@ class WhyPanel:
         self._engine = services.engine
         self._downloads = services.downloads
         self._explain_pair = services.engine.on_gpu(self._explain_pair_here)
-        self._streams = StopSignals()
+        self._streams = SessionJobs()
         with gr.Column(elem_id="e5-why", visible=False) as self.panel:
             self.high = text_tree(elem_id="e5-why-high", live="polite")
             with gr.Row(elem_id="e5-why-words"):
@@ -142,7 +142,7 @@ class WhyPanel:
             yield {}
             return
         session = str(request.session_hash)
-        stop = self._streams.start(session)
+        stop = self._streams.start(session, StopSignal())
         yield {
             self.start: gr.update(interactive=False),
             self.stop: gr.update(visible=True),

@@ -1,4 +1,4 @@
-// Writes props.value as a table that sorts. Gradio provides element, trigger, props, watch.
+// Writes props.value as a table that sorts. Gradio provides element, trigger, props, watch; make.js make.
 const view = element.querySelector(".e5-table");
 const markedOnly = element.querySelector(".e5-best-only");
 const isMarkedOnly = markedOnly.querySelector("input");
@@ -8,13 +8,6 @@ let table = null;
 let waiting = [];
 let revision = 0;
 let sorting = { column: 0, isDescending: false };
-
-function make(tag, className, ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children); // strings become text nodes, so no text turns into mark-up
-  return node;
-}
 
 const isNumber = (column) => !["text", "word"].includes(column.kind);
 

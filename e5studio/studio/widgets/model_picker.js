@@ -3,13 +3,6 @@ const details = element.querySelector(".e5-models");
 const chosen = element.querySelector(".e5-models-chosen");
 const list = element.querySelector(".e5-models-list");
 
-function make(tag, className, ...children) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  node.append(...children);
-  return node;
-}
-
 function describe(model) {
   const download = make("span", model.is_here ? "e5-here" : "e5-not-here", model.is_here ? "here" : model.download + " to download");
   const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), download);

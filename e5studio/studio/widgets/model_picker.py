@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
+from e5studio.studio.widgets.scripts import MAKE_SCRIPT, scripted
+
 _TEMPLATE = (
     '<details class="e5-models"><summary class="e5-models-chosen"></summary>'
     '<div class="e5-models-list" role="radiogroup" aria-label="Model"></div></details>'
@@ -25,11 +25,4 @@ def model_picker(value: str, models: Sequence[dict[str, Any]], *, elem_id: str) 
         models: The fields of an `e5studio.studio.engine.catalog.ModelCard` for each.
         elem_id: Of the component.
     """
-    return gr.HTML(
-        value,
-        html_template=_TEMPLATE,
-        js_on_load=_SCRIPT,
-        elem_id=elem_id,
-        apply_default_css=False,
-        models=list(models),
-    )
+    return scripted(__file__, _TEMPLATE, value, before=MAKE_SCRIPT, elem_id=elem_id, models=list(models))

@@ -170,18 +170,7 @@ function targetOf(point) {
   return known ? { kind: "point", label: known[0] } : null;
 }
 
-function line(className, ...parts) {
-  const node = document.createElement("div");
-  node.className = className;
-  for (const part of parts) node.append(part);
-  return node;
-}
-
-function named([label, text]) {
-  const name = document.createElement("b");
-  name.textContent = label;
-  return line("e5-plot-tip-text", name, " " + text);
-}
+const named = ([label, text]) => make("div", "e5-plot-tip-text", make("b", "", label), " " + text);
 
 function tipLines(point) {
   const target = targetOf(point);
@@ -190,10 +179,9 @@ function tipLines(point) {
   if (point.z === null || !Number.isFinite(Number(point.z))) return []; // no score, as of a text with itself
   const { rows, columns, unit, digits, is_signed } = figure.hover;
   const [drawnRow, drawnColumn] = point.pointNumber;
-  const score = document.createElement("strong");
   const sign = is_signed && point.z > 0 ? "+" : "";
-  score.textContent = sign + Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212");
-  return [line("e5-plot-tip-score", score, " " + unit), named(rows[drawnRow]), named(columns[drawnColumn])];
+  const score = make("strong", "", sign + Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212"));
+  return [make("div", "e5-plot-tip-score", score, " " + unit), named(rows[drawnRow]), named(columns[drawnColumn])];
 }
 
 function showTip(point, event) {

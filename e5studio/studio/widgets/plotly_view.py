@@ -16,15 +16,11 @@ from starlette.responses import FileResponse
 from starlette.routing import Route
 
 from e5studio.studio.charts.palette import COLOUR_KEYS, PALETTES
-from e5studio.studio.widgets.scripts import PAYLOAD_SCRIPT
+from e5studio.studio.widgets.scripts import MAKE_SCRIPT, PAYLOAD_SCRIPT, scripted
 
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 _ADDRESS = "e5studio/plotly.min.js"
-_SCRIPT = (
-    f"const PALETTES = {json.dumps(PALETTES)};\nconst COLOUR_KEYS = {json.dumps(COLOUR_KEYS)};\n"
-    + PAYLOAD_SCRIPT
-    + Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
-)
+_COLOURS = f"const PALETTES = {json.dumps(PALETTES)};\nconst COLOUR_KEYS = {json.dumps(COLOUR_KEYS)};\n"
 _TEMPLATE = (
     '<figure class="e5-plot"><div class="e5-plot-drawing" tabindex="0" role="group" aria-roledescription="plot" '
     'aria-label="No plot yet"></div>'
@@ -38,15 +34,9 @@ def plotly_view(elem_id: str) -> gr.HTML:
     The value is a figure as `Downloads.as_payload` gives it, or None for an empty plot. Only our script reads it: no
     template holds it, so no text in it can become code.
     """
-    return gr.HTML(
-        None,
-        html_template=_TEMPLATE,
-        # Relative, so that it also works under a root path: Gradio's page sets <base href>.
-        head=f'<script src="{_ADDRESS}"></script>',
-        js_on_load=_SCRIPT,
-        elem_id=elem_id,
-        apply_default_css=False,
-    )
+    # Relative, so that it also works under a root path: Gradio's page sets <base href>.
+    head = f'<script src="{_ADDRESS}"></script>'
+    return scripted(__file__, _TEMPLATE, before=_COLOURS + MAKE_SCRIPT + PAYLOAD_SCRIPT, head=head, elem_id=elem_id)
 
 
 def plotly_route() -> Route:

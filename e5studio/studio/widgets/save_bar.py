@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import gradio as gr
 
+from e5studio.studio.widgets.scripts import scripted
+
 _NAME = '<span class="e5-save-name">{}</span>'
-_SCRIPT = Path(__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 
 def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: str, elem_id: str) -> gr.HTML:
@@ -26,18 +26,12 @@ def save_bar(groups: Sequence[tuple[str, Sequence[tuple[str, str]]]], *, plot: s
         _group(name, [_button(title, name, kind, "e5-save-file") for title, kind in choices])
         for name, choices in groups
     ]
-    return gr.HTML(
-        None,
-        html_template=(
-            f'<div class="e5-save" data-plot="{plot}">{_NAME.format("Save")}{"".join(files)}'
-            f"{_group('picture', pictures)}</div>"
-            '<p class="e5-save-fault e5-error" role="status"></p>'
-        ),
-        js_on_load=_SCRIPT,
-        elem_id=elem_id,
-        apply_default_css=False,
-        visible=False,
+    template = (
+        f'<div class="e5-save" data-plot="{plot}">{_NAME.format("Save")}{"".join(files)}'
+        f"{_group('picture', pictures)}</div>"
+        '<p class="e5-save-fault e5-error" role="status"></p>'
     )
+    return scripted(__file__, template, elem_id=elem_id, visible=False)
 
 
 def _group(name: str, buttons: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ from e5studio.studio.formatting import shown
 
 MAX_ROWS = 1_500
 _MAX_TEXT = 600
-Table = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -285,6 +285,6 @@ async def test_the_calls_in_the_documentation_are_answered_as_it_says(route):
 
 def test_the_documentation_knows_how_many_may_wait_and_how_long_something_is_kept():
     text = " ".join((ROOT / "docs" / "mcp.md").read_text(encoding="utf-8").split())
-    assert f"{queues.PROGRAMS.max_waiting} may wait" in text
-    assert f"{queues.VISITORS.at_once} are inside" in text
-    assert f"{CLOSED_SECONDS // 60} minutes" in text
+    assert f"up to {queues.PROGRAMS.max_waiting} calls wait for it" in text
+    assert f"{queues.VISITORS.at_once} in all" in text
+    assert f"about {CLOSED_SECONDS // 60} minutes later" in text
