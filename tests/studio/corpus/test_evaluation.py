@@ -317,16 +317,16 @@ class TestStages:
 
 
 def part_of_scifact(folder):
-    """A few of the documents and those that answer: what both measure is the same of any part."""
+    """A few queries, and a few documents beside those that answer: both measure the same on any part."""
     whole = EVALUATIONS / "scifact"
     (folder / "qrels").mkdir()
-    qrels = (whole / "qrels" / "test.tsv").read_text(encoding="utf-8")
-    (folder / "qrels" / "test.tsv").write_text(qrels, encoding="utf-8")
+    qrels = (whole / "qrels" / "test.tsv").read_text(encoding="utf-8").splitlines(keepends=True)[:81]
+    (folder / "qrels" / "test.tsv").write_text("".join(qrels), encoding="utf-8")
     (folder / "queries.jsonl").write_bytes((whole / "queries.jsonl").read_bytes())
-    answers = {line.split("\t")[1] for line in qrels.splitlines()[1:]}
+    answers = {line.split("\t")[1] for line in qrels[1:]}
     lines = (whole / "corpus.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
-    kept = [line for place, line in enumerate(lines) if place % 50 == 0 or json.loads(line)["_id"] in answers]
-    (folder / "corpus.jsonl").write_text("".join(kept), encoding="utf-8")
+    part = [line for row, line in enumerate(lines) if row % 50 == 0 or json.loads(line)["_id"] in answers]
+    (folder / "corpus.jsonl").write_text("".join(part), encoding="utf-8")
     return folder
 
 
@@ -345,8 +345,8 @@ def test_scifact_comes_out_as_the_command_measures_it(engine, offline_encoder, t
     pairs = read_pairs(
         [text_of[query] for query, _ in listed], [document for _, document in listed], corpus, ids=task.document_ids
     )
-    assert len(corpus) > 300
-    assert len(pairs) == 300
+    assert len(corpus) > 100
+    assert len(pairs) > 50
     store, cache = VectorStore(), VectorCache()
     [row] = measured(engine, [CorpusSetting(OFFLINE, "none", dtype="float32")], store, corpus=corpus, pairs=pairs).rows
     spec = offline_encoder.spec
@@ -356,6 +356,6 @@ def test_scifact_comes_out_as_the_command_measures_it(engine, offline_encoder, t
     expected = evaluate(offline_encoder, task, cache=cache)
     found = row.means["ndcg_at_10"]
     assert found.value == pytest.approx(expected.main_score, abs=1e-9)
-    assert 0.7 < found.value < 0.9  # of all documents it is 0.645
+    assert 0.6 < found.value < 1  # of all documents it is 0.645
     assert row.means["mrr_at_10"].value == pytest.approx(expected.scores["mrr_at_10"], abs=1e-9)
-    assert found.interval.low < found.value - 0.02 < found.value + 0.02 < found.interval.high
+    assert found.interval.low < found.value < found.interval.high

@@ -100,7 +100,7 @@ def strangers_in(visitor, number):
     return {int(mark) for mark in marks} - {number}
 
 
-async def a_round(address, page, round_, models=(None,)):
+async def a_round(address, page, round_, models=(None,), n_people=N_PEOPLE):
     """Everybody opens a page, scores and leaves; what each was shown."""
 
     async def visit(number):
@@ -108,7 +108,7 @@ async def a_round(address, page, round_, models=(None,)):
             scores = await score_once(visitor, number, round_, models[number % len(models)])
             return scores, strangers_in(visitor, number)
 
-    return await asyncio.gather(*(visit(number) for number in range(N_PEOPLE)))
+    return await asyncio.gather(*(visit(number) for number in range(n_people)))
 
 
 def check_own_texts(shown, encoder_of, round_):
@@ -117,14 +117,15 @@ def check_own_texts(shown, encoder_of, round_):
         assert not strangers
 
 
-def test_forty_people_at_once_three_rounds(crowded, offline_encoder):
+@pytest.mark.parametrize("n_people", [12, pytest.param(N_PEOPLE, marks=pytest.mark.long)])
+def test_many_people_at_once_three_rounds(crowded, offline_encoder, n_people):
     demo, services, address = crowded
 
     async def rounds():
         page = await open_page(address)
         counts = []
         for round_ in range(3):
-            check_own_texts(await a_round(address, page, round_), lambda _: offline_encoder, round_)
+            check_own_texts(await a_round(address, page, round_, n_people=n_people), lambda _: offline_encoder, round_)
             await until_forgotten(demo, services)
             counts.append(census(demo, services))
         return counts
