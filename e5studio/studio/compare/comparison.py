@@ -47,6 +47,11 @@ class Comparison:
         return self.first.counted, self.second.counted
 
     @property
+    def request(self) -> ScoreRequest:
+        """What the form held."""
+        return self.first.request
+
+    @property
     def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
         """The rank of each query's right passage under both; None where the right passages are unknown."""
         first, second = (_right_ranks(self.first, scores, self.is_paired) for scores in self.counted)
@@ -219,6 +224,11 @@ class PromptGrid:
 
     usual: ScoreResult
     cells: tuple[PromptCell, ...]
+
+    @property
+    def request(self) -> ScoreRequest:
+        """What the form held."""
+        return self.usual.request
 
 
 def try_prompts(

@@ -117,7 +117,7 @@ def check_own_texts(shown, encoder_of, round_):
         assert not strangers
 
 
-@pytest.mark.parametrize("n_people", [12, pytest.param(N_PEOPLE, marks=pytest.mark.long)])
+@pytest.mark.parametrize("n_people", [24, pytest.param(N_PEOPLE, marks=pytest.mark.long)])
 def test_many_people_at_once_three_rounds(crowded, offline_encoder, n_people):
     demo, services, address = crowded
 
