@@ -27,7 +27,7 @@ QUERIES = ["how much protein should a female eat", "summit define", "where do ri
 @pytest.fixture
 def run():
     def run_command(*arguments, **environment):
-        result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env=environment)
+        result = CliRunner().invoke(app, ["evaluate", *map(str, arguments)], env={"COLUMNS": None, **environment})
         assert "Traceback" not in result.output
         return result
 
