@@ -39,7 +39,17 @@ GRADIO_MODULES = (
     *("studio.widgets", "studio.serving.gradio_patches"),
 )
 GRADIO_FREE = ("studio.widgets.nodes", "studio.widgets.table_data")
-GRADIO_NAMES = ("tab", "panel", "search_panel", "evaluate_panel", "browser_key", "button", "events", "presence")
+GRADIO_NAMES = (
+    "tab",
+    "panel",
+    "source_panel",
+    "search_panel",
+    "evaluate_panel",
+    "browser_key",
+    "button",
+    "events",
+    "presence",
+)
 
 # Each tab can be read, changed or deleted alone. These are the imports of one by another that are meant.
 TABS = ("scores", "map", "compare", "corpus", "diagnose", "code", "why")

@@ -40,11 +40,11 @@ def test_python(folder, checkpoints, monkeypatch):
     def encoder(model, **options):
         return E5Encoder(model, **options) if "prompt_kind" in options else E5Encoder(small.meta, path=small.folder)
 
-    def lease(pool, model, **options):
-        return SimpleNamespace(encoder=encoder(model))
+    def lease_with(pool, model, options):
+        return SimpleNamespace(encoder=encoder(model.model))
 
     monkeypatch.setattr(e5studio, "E5Encoder", encoder, raising=False)
-    monkeypatch.setattr(ModelPool, "lease", lease)
+    monkeypatch.setattr(ModelPool, "lease_with", lease_with)
     names: dict[str, object] = {}
     for block in blocks("python"):
         if "gradio_client" not in block:

@@ -27,7 +27,9 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def run():
     def run_command(*arguments, **environment):
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": None, **environment})
+        result = CliRunner().invoke(
+            app, [str(argument) for argument in arguments], env={"COLUMNS": None, **environment}
+        )
         assert "Traceback" not in result.output
         return result
 
