@@ -25,6 +25,8 @@ PATIENCE = 40_000
 GATE = threading.Event()
 GATE.set()
 
+FIRST_MODEL = "all-MiniLM-L6-v2"
+
 NASTY = [
     "${alert(1)}",
     "{{x}} {{{y}}}",
@@ -48,6 +50,17 @@ def expect(locator):
 def write(page, queries, passages):
     page.locator("#e5-queries textarea").fill("\n".join(queries))
     page.locator("#e5-passages textarea").fill("\n".join(passages))
+
+
+def as_new(page):
+    """Brings back the texts, the model and the view that a page starts with."""
+    page.set_viewport_size({"width": 1440, "height": 900})
+    page.mouse.move(0, 0)
+    page.get_by_role("tab", name="Scores").click()
+    if FIRST_MODEL not in page.locator("#e5-model .e5-models-chosen").inner_text():
+        take_model(page, f"sentence-transformers/{FIRST_MODEL}")
+    write(page, ["of another visit"], ["to the page"])
+    example(page, "English")
 
 
 def score(page):
@@ -103,17 +116,33 @@ def cell(page, row, column):
     return {"x": place[0], "y": place[1]}
 
 
+def middle(locator):
+    """The middle of an element, on the screen."""
+    locator.scroll_into_view_if_needed()
+    box = locator.bounding_box()
+    return {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+
+
+def tap(page, x, y):
+    """A finger on the screen."""
+    session = page.context.new_cdp_session(page)
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    session.detach()
+
+
 def check_barriers(page):
-    """axe-core finds no serious violation, in light and in dark."""
+    """axe-core finds no serious violation, in light and, of what differs there, in dark."""
     if not page.evaluate("'axe' in window"):
         axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
         page.evaluate(axe.read_text(encoding="utf-8"))
-    for _ in range(2):
+    for options in ({}, {"runOnly": ["color-contrast"]}):
         page.wait_for_function(
             "document.getAnimations().every((each) => each.playState !== 'running'"
             " || each.effect.getComputedTiming().endTime === Infinity)"
         )
-        violations = page.evaluate("async () => (await axe.run()).violations")
+        options = {"resultTypes": ["violations"], **options}
+        violations = page.evaluate("async (options) => (await axe.run(options)).violations", options)
         grave = [each for each in violations if each["impact"] in ("serious", "critical")]
         assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
         page.evaluate("document.body.classList.toggle('dark')")

@@ -20,9 +20,12 @@ from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.launch import launch_app, switch_off_telemetry
 from e5studio.studio.services import Services
-from tests.studio.browsing import GATE, LEAVING, PATIENCE
+from tests.studio.browsing import GATE, LEAVING, PATIENCE, as_new
 
 switch_off_telemetry()  # before a test module imports gradio
+# Processes that look for a free port at the same moment would find the same one.
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+os.environ["GRADIO_SERVER_PORT"] = str(7860 + 100 * int(_WORKER.removeprefix("gw")))
 
 ENGLISH = "intfloat/e5-small-v2"
 INSTRUCT = "intfloat/multilingual-e5-large-instruct"
@@ -30,6 +33,7 @@ ABSENT = "intfloat/e5-large-v2"
 FAULTY = "intfloat/e5-base-v2"
 ENDLESS = "intfloat/multilingual-e5-base"
 OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first needs least
 
 
 class StandInPool:
@@ -117,21 +121,34 @@ def missing(reason):
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def browser():
+@pytest.fixture(scope="session")
+def profile(tmp_path_factory):
+    """A folder in which the browser keeps the page's scripts, compiled once for all tests of a process."""
+    return tmp_path_factory.mktemp("browser")
+
+
+@pytest.fixture(scope="module")  # for longer it may not run: its event loop stands in the way of other tests' loops
+def browser(profile):
+    """A browser with one profile; what a tab stores is its own."""
     try:
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         missing("the browser tests need playwright: pip install playwright")
-    paths = [shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")]
+    paths = [
+        shutil.which(name) for name in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    ]
     path = next(filter(None, paths), None)
     if path is None:
         missing("the browser tests need chromium on the PATH")
-    # Software WebGL: the map in three dimensions must be drawn on machines without a graphics card, too.
-    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    # Software WebGL, for the map in three dimensions, on machines without a graphics card; the rest is drawn faster
+    # without it.
+    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-gpu-compositing"]
     flags.append("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost")
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=path, args=flags)
+        started = playwright.chromium.launch_persistent_context(
+            profile, executable_path=path, args=flags, locale="en-GB"
+        )
+        started.set_default_timeout(PATIENCE)
         yield started
         started.close()
 
@@ -156,72 +173,95 @@ def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def services(engine):
     return Services(engine)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(services, offline_encoder):
     from e5studio.default_model import ModelChoice
     from e5studio.studio.page.app import build_app
 
-    patch = pytest.MonkeyPatch()
-    patch.setattr("e5studio.studio.map.placing.umap", quick_umap)
-    patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
     demo = build_app(services, ModelChoice(OFFLINE, "the offline copy, because these are tests"))
     yield launch_app(demo, services, wait=False, quiet=True)
     demo.close()
-    patch.undo()
-
-
-@pytest.fixture(scope="module")
-def contexts(browser):
-    """Gives a context by touch and locale, so that the page's files are fetched once; what a tab stores is its own."""
-    opened = {}
-
-    def get(touch, locale):
-        if (touch, locale) not in opened:
-            opened[touch, locale] = browser.new_context(has_touch=touch, locale=locale)
-            opened[touch, locale].set_default_timeout(PATIENCE)
-        return opened[touch, locale]
-
-    yield get
-    for context in opened.values():
-        context.close()
 
 
 @pytest.fixture
-def open_page(contexts, address):
-    """Opens the page; at the end nothing may have left the machine, failed in the console or popped up."""
-    pages, faults = [], []
+def quick_maps(monkeypatch):
+    monkeypatch.setattr("e5studio.studio.map.placing.umap", quick_umap)
+    monkeypatch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
 
-    def note_request(request):
+
+class Visit:
+    """A page, and what went wrong in it: nothing may leave the machine, fail in the console or pop up."""
+
+    def __init__(self, browser, url, *, width=1440, height=900, touch=False):
+        self.faults = []
+        self.page = browser.new_page()
+        if touch:
+            browser.new_cdp_session(self.page).send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        self.page.set_viewport_size({"width": width, "height": height})
+        self.page.on("request", self._note_request)
+        self.page.on("console", self._note_message)
+        self.page.on("pageerror", lambda error: self.faults.append(f"page: {error}"))
+        self.page.on("dialog", self._dismiss)
+        self.page.goto(url)
+        self.page.locator("#e5-score").wait_for()
+
+    def _note_request(self, request):
         if urlsplit(request.url).hostname not in ("127.0.0.1", "localhost", None):
-            faults.append(f"request to {request.url}")
+            self.faults.append(f"request to {request.url}")
 
-    def dismiss(dialog):
-        faults.append(f"dialog: {dialog.message}")
+    def _note_message(self, message):
+        if message.type == "error" and self.page not in LEAVING:
+            self.faults.append(f"console: {message.text}")
+
+    def _dismiss(self, dialog):
+        self.faults.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def open_(width=1440, height=900, theme="light", *, touch=False, locale="en-GB"):
-        page = contexts(touch, locale).new_page()
-        pages.append(page)
-        page.set_viewport_size({"width": width, "height": height})
-        page.on("request", note_request)
-        page.on(
-            "console",
-            lambda message: (
-                message.type == "error" and page not in LEAVING and faults.append(f"console: {message.text}")
-            ),
-        )
-        page.on("pageerror", lambda error: faults.append(f"page: {error}"))
-        page.on("dialog", dismiss)
-        page.goto(f"{address}?__theme={theme}")
-        page.locator("#e5-score").wait_for()
-        return page
+
+@pytest.fixture
+def open_page(browser, address, quick_maps):
+    """Opens a page of the test's own."""
+    visits = []
+
+    def open_(width=1440, height=900, theme="light", *, touch=False):
+        visits.append(Visit(browser, f"{address}?__theme={theme}", width=width, height=height, touch=touch))
+        return visits[-1].page
 
     yield open_
-    for page in pages:
-        page.close()
+    for visit in visits:
+        visit.page.close()
+    faults = [fault for visit in visits for fault in visit.faults]
     assert not faults, faults
+
+
+@pytest.fixture(scope="module")
+def shared_visit(browser, address):
+    """The page that the tests of a module share, until one of them fails."""
+    visits = []
+
+    def get():
+        if not visits:
+            visits.append(Visit(browser, f"{address}?__theme=light"))
+        return visits[0]
+
+    get.forget = visits.clear
+    return get
+
+
+@pytest.fixture
+def page(shared_visit, quick_maps, request):
+    """A page as somebody finds it who has used it: with the first texts and model again, and an older result."""
+    n_failed = request.session.testsfailed
+    visit = shared_visit()
+    visit.faults.clear()
+    as_new(visit.page)
+    yield visit.page
+    if request.session.testsfailed > n_failed or visit.faults:
+        shared_visit.forget()
+        visit.page.close()
+    assert not visit.faults, visit.faults

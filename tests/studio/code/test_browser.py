@@ -72,8 +72,7 @@ def test_a_person_takes_the_code_of_each_target(open_page, engine, address):
     expect(page.locator("#e5-code-notes")).to_contain_text(address)
 
 
-def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(open_page, engine, address):
-    page = open_page()
+def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(page, engine, address):
     score(page)
     open_code(page)
     transformers = TARGETS[1]
@@ -99,7 +98,7 @@ def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(open_pa
     assert copied(page) == expected
 
 
-def test_what_is_typed_while_the_code_is_written_makes_it_old(open_page, held_up, monkeypatch):
+def test_what_is_typed_while_the_code_is_written_makes_it_old(page, held_up, monkeypatch):
     real = code_tab.state_of
 
     def slow(result, address):
@@ -107,7 +106,6 @@ def test_what_is_typed_while_the_code_is_written_makes_it_old(open_page, held_up
         return real(result, address)
 
     monkeypatch.setattr(code_tab, "state_of", slow)
-    page = open_page()
     score(page)
     open_code(page)
     page.locator("#e5-queries textarea").press_sequentially("x")
@@ -116,8 +114,7 @@ def test_what_is_typed_while_the_code_is_written_makes_it_old(open_page, held_up
     assert "how much protein" in copied(page)
 
 
-def test_a_link_opens_the_tab_again(open_page):
-    page = open_page()
+def test_a_link_opens_the_tab_again(page):
     score(page)
     open_code(page)
     page.get_by_role("button", name="Copy link").click()
@@ -127,8 +124,7 @@ def test_a_link_opens_the_tab_again(open_page):
     expect(page.locator("#e5-code-status .e5-done")).to_be_visible()
 
 
-def test_nothing_of_code_shuts_people_out(open_page):
-    page = open_page()
+def test_nothing_of_code_shuts_people_out(page):
     open_code(page)
     score(page)
     expect(page.locator("#e5-code-status .e5-done")).to_be_visible()

@@ -15,6 +15,7 @@ pytestmark = MARKS
 def open_compare(page):
     page.get_by_role("tab", name="Compare").click()
     expect(page.locator("#e5-compare")).to_be_visible()
+    page.get_by_label("Passage 1 answers query 1").uncheck()
 
 
 def compared(page, button):
@@ -25,8 +26,7 @@ def compared(page, button):
     expect(page.locator("#e5-compare")).to_be_enabled()
 
 
-def test_a_person_compares_with_no_prompt_and_looks_closer(open_page, tmp_path):
-    page = open_page()
+def test_a_person_compares_with_no_prompt_and_looks_closer(page, tmp_path):
     take_model(page, ENGLISH)
     example(page, "Eight questions")
     open_compare(page)
@@ -65,8 +65,7 @@ def test_a_person_compares_with_no_prompt_and_looks_closer(open_page, tmp_path):
     expect(page.locator("#e5-compare-status")).to_contain_text("Press Compare again")
 
 
-def test_prompts_are_tried_at_one_click(open_page):
-    page = open_page()
+def test_prompts_are_tried_at_one_click(page):
     take_model(page, ENGLISH)
     open_compare(page)
     compared(page, "#e5-try-prompts")
@@ -78,8 +77,7 @@ def test_prompts_are_tried_at_one_click(open_page):
     expect(page.locator("#e5-compared-pair .e5-near dt")).to_have_count(9)
 
 
-def test_another_instruction_fills_the_form_and_runs(open_page):
-    page = open_page()
+def test_another_instruction_fills_the_form_and_runs(page):
     open_compare(page)
     page.locator("#e5-try-instruction").click()
     expect(page.locator("#e5-compare-status .e5-error")).to_contain_text("takes no instruction")
@@ -93,8 +91,7 @@ def test_another_instruction_fills_the_form_and_runs(open_page):
     expect(page.locator("#e5-moved .points path")).to_have_count(2)
 
 
-def test_precisions_are_compared_at_one_click(open_page):
-    page = open_page()
+def test_precisions_are_compared_at_one_click(page):
     score(page)
     open_compare(page)
     compared(page, "#e5-try-precision")
@@ -104,12 +101,11 @@ def test_precisions_are_compared_at_one_click(open_page):
     expect(page.locator("#e5-compare-status")).to_contain_text("Changed since it was compared")
 
 
-def test_a_precision_that_cannot_be_had_is_met_with_what_the_page_offers(open_page, monkeypatch):
+def test_a_precision_that_cannot_be_had_is_met_with_what_the_page_offers(page, monkeypatch):
     def refuse(*arguments, **options):
         resolve_choices("torch", device="cpu", dtype="int8")
 
     monkeypatch.setattr(compare_tab, "compare", refuse)
-    page = open_page()
     open_compare(page)
     page.locator("#e5-try-precision").click()
     said = page.locator("#e5-compare-status .e5-error")
@@ -117,8 +113,7 @@ def test_a_precision_that_cannot_be_had_is_met_with_what_the_page_offers(open_pa
     expect(said).not_to_contain_text("backend=")
 
 
-def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(open_page):
-    page = open_page()
+def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(page):
     open_compare(page)
     compared(page, "#e5-try-precision")
     page.locator("#e5-other-model .e5-models-chosen").click()
@@ -128,7 +123,7 @@ def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(open_page):
     expect(page.locator("#e5-differences .textpoint")).to_have_count(4)
 
 
-def test_what_is_typed_while_it_runs_is_not_called_compared(open_page, held_up, monkeypatch):
+def test_what_is_typed_while_it_runs_is_not_called_compared(page, held_up, monkeypatch):
     real = compare_tab.try_prompts
 
     def slow(*arguments, **options):
@@ -136,7 +131,6 @@ def test_what_is_typed_while_it_runs_is_not_called_compared(open_page, held_up, 
         return real(*arguments, **options)
 
     monkeypatch.setattr(compare_tab, "try_prompts", slow)
-    page = open_page()
     open_compare(page)
     page.locator("#e5-try-prompts").click()
     expect(page.locator("#e5-compare-stop")).to_be_visible()
@@ -146,8 +140,7 @@ def test_what_is_typed_while_it_runs_is_not_called_compared(open_page, held_up, 
     expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
 
 
-def test_comparing_can_be_stopped(open_page):
-    page = open_page()
+def test_comparing_can_be_stopped(page):
     open_compare(page)
     page.locator("#e5-other-model .e5-models-chosen").click()
     page.locator("#e5-other-model .e5-model", has=page.locator("input[value='intfloat/multilingual-e5-base']")).click()
@@ -157,9 +150,8 @@ def test_comparing_can_be_stopped(open_page):
     expect(page.locator("#e5-compare-status .e5-hint")).to_contain_text("Stopped.")
 
 
-def test_nothing_of_compare_shuts_people_out_and_texts_stay_texts(open_page):
-    page = open_page()
-    write(page, NASTY, NASTY)
+def test_nothing_of_compare_shuts_people_out_and_texts_stay_texts(page):
+    write(page, NASTY, NASTY[:2])
     open_compare(page)
     for button, column in (("#e5-try-prompts", "Same best"), ("#e5-try-precision", "Rank A")):
         compared(page, button)

@@ -119,8 +119,7 @@ def test_a_diagnosis_can_be_stopped(open_page, slow):
     expect(page.locator(".e5-finding:visible")).to_have_count(0)
 
 
-def test_what_is_scored_while_it_runs_leaves_no_old_findings(open_page, slow):
-    page = open_page()
+def test_what_is_scored_while_it_runs_leaves_no_old_findings(page, slow):
     score(page)
     open_diagnose(page)
     expect(page.locator("#e5-diagnose-stop")).to_be_visible()
@@ -132,8 +131,7 @@ def test_what_is_scored_while_it_runs_leaves_no_old_findings(open_page, slow):
     expect(page.locator(".e5-finding:visible")).to_have_count(0)
 
 
-def test_nothing_of_it_shuts_people_out_and_texts_stay_texts(open_page):
-    page = open_page()
+def test_nothing_of_it_shuts_people_out_and_texts_stay_texts(page):
     texts = [*NASTY, *NASTY, "summit " * 600, *TEXTS[:30]]
     write(page, texts, [])
     score(page)
@@ -153,14 +151,14 @@ def test_a_phone_shows_all_tabs_and_scrolls_down_only(open_page):
     page = open_page(390, 844, touch=True)
     for name in ("Scores", "Map", "Compare", "Corpus"):
         expect(page.get_by_role("tab", name=name)).to_be_visible()
-    embed_faulty(page)
-    page.locator("#e5-diagnose").click()
+    write(page, FAULTY, [])
+    score(page)
+    open_diagnose(page)
     diagnosed(page)
     expect(page.locator("#e5-cosines .js-plotly-plot")).to_be_visible()
     check_width(page)
 
 
-def test_the_fifth_key_opens_it(open_page):
-    page = open_page()
+def test_the_fifth_key_opens_it(page):
     page.locator("body").press("5")
     expect(page.locator("#e5-diagnose")).to_be_visible()

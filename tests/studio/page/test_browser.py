@@ -7,8 +7,8 @@ import re
 
 import pytest
 
+from e5studio.studio.engine import engine as engine_module
 from e5studio.studio.engine import result as result_module
-from e5studio.studio.engine.engine import Engine
 from e5studio.studio.why import panel as why_module
 from tests.studio.browsing import (
     MARKS,
@@ -18,10 +18,12 @@ from tests.studio.browsing import (
     check_width,
     example,
     expect,
+    middle,
     open_map,
     reload,
     score,
     take_model,
+    tap,
     write,
 )
 from tests.studio.conftest import OFFLINE
@@ -29,8 +31,7 @@ from tests.studio.conftest import OFFLINE
 pytestmark = MARKS
 
 
-def test_a_person_sees_scores_hovers_picks_and_sorts(open_page, engine):
-    page = open_page()
+def test_a_person_sees_scores_hovers_picks_and_sorts(page, engine):
     expect(page.locator("#e5-start")).to_contain_text("offline copy, because these are tests")
     score(page)
 
@@ -69,8 +70,7 @@ def test_a_person_sees_scores_hovers_picks_and_sorts(open_page, engine):
     expect(page.locator("#e5-notes")).to_contain_text("In front of queries: nothing")
 
 
-def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions(open_page):
-    page = open_page()
+def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions(page):
     example(page, "Eight questions")
     score(page)
     open_map(page)
@@ -108,8 +108,7 @@ def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions(o
     expect(page.locator("#e5-map-caption")).to_contain_text("from the mean of the queries")
 
 
-def test_texts_in_a_loop_are_listed_alone(open_page):
-    page = open_page()
+def test_texts_in_a_loop_are_listed_alone(page):
     example(page, "Eight questions")
     score(page)
     open_map(page)
@@ -134,8 +133,7 @@ def test_texts_in_a_loop_are_listed_alone(open_page):
     expect(rows).to_have_count(16)
 
 
-def test_an_error_is_a_sentence_and_what_was_shown_stays(open_page):
-    page = open_page()
+def test_an_error_is_a_sentence_and_what_was_shown_stays(page):
     score(page)
     take_model(page, "intfloat/e5-large-v2")
     page.locator("#e5-score").click()
@@ -232,8 +230,7 @@ def shares(page):
 
 
 @pytest.mark.parametrize("model", ["intfloat/e5-small-v2", OFFLINE])
-def test_a_person_sees_why_a_pair_scores_as_it_does(open_page, model):
-    page = open_page()
+def test_a_person_sees_why_a_pair_scores_as_it_does(page, model):
     if model != OFFLINE:
         take_model(page, model)
     write(page, ["summit define", "where do rivers run"], ["The top of a mountain.", "Rivers run through valleys."])
@@ -270,8 +267,7 @@ def test_a_person_sees_why_a_pair_scores_as_it_does(open_page, model):
     expect(page.locator("#e5-why")).to_have_count(0)  # it spoke of the result before
 
 
-def test_the_matrix_can_be_sorted_and_a_click_finds_its_texts(open_page):
-    page = open_page()
+def test_the_matrix_can_be_sorted_and_a_click_finds_its_texts(page):
     passages = ["Leonardo painted the Mona Lisa.", "A blue sky.", "Boiled eggs."]
     write(page, ["boil an egg", "sky blue", "Mona Lisa"], passages)
     score(page)
@@ -292,8 +288,7 @@ def test_the_matrix_can_be_sorted_and_a_click_finds_its_texts(open_page):
     expect(page.locator("#e5-pair")).to_contain_text("rank 1 of 3")
 
 
-def test_a_large_matrix_comes_outside_the_event_and_is_whole(open_page):
-    page = open_page()
+def test_a_large_matrix_comes_outside_the_event_and_is_whole(page):
     write(page, [f"question {n} {'about' * (n % 3)}" for n in range(40)], [f"answer {n * n}" for n in range(30)])
     with page.expect_response(lambda answer: "/e5studio/downloads/" in answer.url) as told:
         score(page)
@@ -325,9 +320,8 @@ def test_a_large_matrix_comes_outside_the_event_and_is_whole(open_page):
     expect(rows).to_have_count(40)
 
 
-def test_numbers_stand_in_cells_that_are_wide_enough_alone(open_page):
+def test_numbers_stand_in_cells_that_are_wide_enough_alone(page):
     """And none where a text meets itself."""
-    page = open_page()
     write(page, [f"text {n} about {n * n}" for n in range(17)], [])
     score(page)
     page.mouse.click(**cell(page, 1, 1))
@@ -361,8 +355,7 @@ def saved(page, bar, name):
     return download.value
 
 
-def test_what_is_seen_can_be_saved_and_opened_again(open_page, tmp_path):
-    page = open_page()
+def test_what_is_seen_can_be_saved_and_opened_again(page, open_page, tmp_path):
     example(page, "Eight questions")
     score(page)
     page.locator("#e5-order").get_by_text("Groups together").click()
@@ -394,8 +387,7 @@ def test_what_is_seen_can_be_saved_and_opened_again(open_page, tmp_path):
     expect(other.locator("#e5-status .e5-error")).to_contain_text("damaged")
 
 
-def test_a_link_opens_the_map_as_it_was(open_page):
-    page = open_page()
+def test_a_link_opens_the_map_as_it_was(page, open_page):
     example(page, "Eight questions")
     score(page)
     open_map(page)
@@ -420,8 +412,7 @@ OLD = [f"old text {n} of apples" for n in range(4)], [f"old text {n} of pears" f
 NEW = [f"new text {n} of rivers" for n in range(4)], [f"new text {n} of hills" for n in range(4)]
 
 
-def test_a_map_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_up):
-    page = open_page()
+def test_a_map_that_comes_late_is_not_shown_beside_newer_texts(page, held_up):
     write(page, *OLD)
     score(page)
     open_map(page)
@@ -442,10 +433,9 @@ def test_a_map_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_u
     assert "old text" not in rows
 
 
-def test_an_order_that_comes_late_is_not_shown_beside_newer_texts(open_page, held_up, monkeypatch):
+def test_an_order_that_comes_late_is_not_shown_beside_newer_texts(page, held_up, monkeypatch):
     find = result_module.find_clusters
     monkeypatch.setattr(result_module, "find_clusters", lambda vectors: held_up.wait(20) and find(vectors))
-    page = open_page()
     write(page, *OLD)
     score(page)
     page.get_by_label("Groups together").check()
@@ -461,10 +451,9 @@ def test_an_order_that_comes_late_is_not_shown_beside_newer_texts(open_page, hel
     expect(page.get_by_label("As written")).to_be_checked()
 
 
-def test_a_link_that_is_opened_meanwhile_waits_for_its_own_texts(open_page, held_up, monkeypatch, tmp_path):
-    scored = Engine.score
-    monkeypatch.setattr(Engine, "score", lambda *all, **named: held_up.wait(20) and scored(*all, **named))
-    page = open_page()
+def test_a_link_that_is_opened_meanwhile_waits_for_its_own_texts(page, held_up, monkeypatch, tmp_path):
+    score_matrix = engine_module.score_matrix
+    monkeypatch.setattr(engine_module, "score_matrix", lambda *sides: held_up.wait(20) and score_matrix(*sides))
     write(page, *OLD)
     page.locator("#e5-score").click()
     expect(page.locator("#e5-stop")).to_be_visible()
@@ -484,8 +473,7 @@ def test_a_link_that_is_opened_meanwhile_waits_for_its_own_texts(open_page, held
     expect(page.locator("#e5-pair")).to_contain_text("new text 2 of hills")
 
 
-def test_files_that_hold_no_page_get_a_sentence_and_change_no_view(open_page, tmp_path):
-    page = open_page()
+def test_files_that_hold_no_page_get_a_sentence_and_change_no_view(page, tmp_path):
     for name, content in (("large.json", '{"a": "%s"}' % ("x" * 33_000_000)), ("odd.json", "[1, 2]"), ("no.json", "{")):
         file = tmp_path / name
         file.write_text(content)
@@ -504,8 +492,7 @@ def test_files_that_hold_no_page_get_a_sentence_and_change_no_view(open_page, tm
     expect(page.get_by_role("tab", name="Scores")).to_have_attribute("aria-selected", "true")
 
 
-def test_a_map_takes_any_seed_keys_and_what_it_cannot_show(open_page):
-    page = open_page()
+def test_a_map_takes_any_seed_keys_and_what_it_cannot_show(page):
     write(page, *OLD)
     score(page)
     open_map(page)
@@ -532,10 +519,9 @@ def test_a_map_takes_any_seed_keys_and_what_it_cannot_show(open_page):
     expect(page.locator("#e5-map .js-plotly-plot")).to_be_visible()
 
 
-def test_nothing_of_ours_shuts_people_out(open_page):
-    page = open_page()
+def test_nothing_of_ours_shuts_people_out(page):
     check_barriers(page)
-    example(page, "Eight questions")
+    write(page, *OLD)
     score(page)
     page.locator("#e5-scores tbody tr").nth(1).click()
     expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
@@ -552,8 +538,7 @@ def test_nothing_of_ours_shuts_people_out(open_page):
     check_barriers(page)
 
 
-def test_a_link_carries_the_page(open_page):
-    page = open_page()
+def test_a_link_carries_the_page(page, open_page):
     take_model(page, "intfloat/e5-small-v2")
     page.locator("#e5-use label").filter(has_text="Symmetric").click()
     texts = "\n".join(NASTY)
@@ -577,8 +562,7 @@ def test_a_link_carries_the_page(open_page):
     expect(other.locator("#e5-queries textarea")).to_have_value(texts)
 
 
-def test_a_reload_brings_back_what_was_typed_and_no_older_link(open_page):
-    page = open_page()
+def test_a_reload_brings_back_what_was_typed_and_no_older_link(page):
     write(page, ["of the link"], ["an old passage"])
     page.get_by_role("button", name="Copy link").click()
     told = page.locator(".e5-link-told")
@@ -634,8 +618,7 @@ def test_a_tab_that_keeps_nothing_or_nonsense_starts_as_usual(open_page):
     expect(page.locator("#e5-status")).to_contain_text("Ctrl + Enter scores, too")
 
 
-def test_leaving_words_out_can_be_stopped(open_page):
-    page = open_page()
+def test_leaving_words_out_can_be_stopped(page):
     words = " ".join(f"word{number}" for number in range(160))
     write(page, ["summit define"], ["a summit of the mountain " * 100 + "THE END", words])
     score(page)
@@ -651,7 +634,7 @@ def test_leaving_words_out_can_be_stopped(open_page):
 
 
 @pytest.mark.parametrize("other", ["cell", "score"])
-def test_leaving_words_out_gives_way(open_page, held_up, monkeypatch, other):
+def test_leaving_words_out_gives_way(page, held_up, monkeypatch, other):
     effects = why_module.leave_words_out
 
     def held(*arguments):
@@ -660,7 +643,6 @@ def test_leaving_words_out_gives_way(open_page, held_up, monkeypatch, other):
             assert place or held_up.wait(20)
 
     monkeypatch.setattr(why_module, "leave_words_out", held)
-    page = open_page()
     write(page, ["summit define"], [" ".join(f"word{number}" for number in range(60)), "another"])
     score(page)
     pick(page, 0, 0)
@@ -683,8 +665,7 @@ def test_leaving_words_out_gives_way(open_page, held_up, monkeypatch, other):
     expect(page.locator("#e5-why-effects li").first).to_be_visible()
 
 
-def test_what_was_changed_is_no_longer_called_scored(open_page):
-    page = open_page()
+def test_what_was_changed_is_no_longer_called_scored(page):
     box = page.locator("#e5-queries textarea")
     changed = "Changed since it was scored. Press Score again."
 
@@ -712,8 +693,7 @@ def test_what_was_changed_is_no_longer_called_scored(open_page):
     expect(page.locator("#e5-status p")).to_have_text(changed)
 
 
-def test_who_clicks_on_while_the_model_is_busy_sees_the_last_pair_explained(open_page, engine):
-    page = open_page()
+def test_who_clicks_on_while_the_model_is_busy_sees_the_last_pair_explained(page, engine):
     example(page, "English")
     score(page)
     with engine.encode_queue.slot():
@@ -725,8 +705,7 @@ def test_who_clicks_on_while_the_model_is_busy_sees_the_last_pair_explained(open
     expect(page.locator("#e5-why-read")).not_to_contain_text("Q1")
 
 
-def test_texts_stay_texts_in_every_view(open_page):
-    page = open_page()
+def test_texts_stay_texts_in_every_view(page):
     write(page, NASTY, reversed(NASTY))
     score(page)
     rows = page.locator("#e5-scores tbody tr")
@@ -771,8 +750,7 @@ def test_saved_pictures_of_such_texts_run_nothing_where_they_are_opened(open_pag
         assert set(images) <= {"data:image/"}  # the cells
 
 
-def test_the_keyboard_reaches_everything(open_page):
-    page = open_page()
+def test_the_keyboard_reaches_everything(page):
     box = page.locator("#e5-queries textarea")
     box.fill("a question\nanother one")
     box.press("Control+Enter")
@@ -831,8 +809,7 @@ def test_an_open_page_says_that_it_is_open(open_page):
     assert answered.value.status == 204
 
 
-def test_the_bar_with_the_score_button_covers_nothing_that_cannot_be_scrolled_clear_of_it(open_page):
-    page = open_page()
+def test_the_bar_with_the_score_button_covers_nothing_that_cannot_be_scrolled_clear_of_it(page):
     for height in (700, 900, 1000):
         page.set_viewport_size({"width": 1440, "height": height})
         # Asked again while the page is still being laid out, which moves both.
@@ -849,9 +826,12 @@ def test_a_phone_scrolls_down_only(open_page):
     page = open_page(390, 844, touch=True)
     check_width(page)
     expect(page.locator("#e5-score")).to_be_in_viewport()
-    page.locator("#e5-model .e5-models-chosen").tap()
+    picker = page.locator("#e5-model .e5-models-chosen")
+    tap(page, **middle(picker))
+    expect(page.locator("#e5-model .e5-models-list")).to_be_visible()
     check_width(page)
-    page.locator("#e5-model .e5-models-chosen").tap()
+    tap(page, **middle(picker))
+    expect(page.locator("#e5-model .e5-models-list")).to_be_hidden()
     example(page, "Eight questions")
     score(page)
     check_width(page)
@@ -859,7 +839,7 @@ def test_a_phone_scrolls_down_only(open_page):
     expect(page.locator("#e5-heat")).to_be_in_viewport(ratio=0.5)
     point = cell(page, 0, 0)
     page.evaluate("y => window.scrollBy(0, y - 300)", point["y"])
-    page.touchscreen.tap(**cell(page, 0, 0))
+    tap(page, **cell(page, 0, 0))
     expect(page.locator("#e5-pair")).to_contain_text("why is the sky blue")
     open_map(page)
     check_width(page)
