@@ -83,18 +83,18 @@ class RetrievalSet:
 
 @pytest.fixture(scope="session")
 def retrieval_set() -> RetrievalSet:
-    """300 abstracts and 50 claims of SciFact where a folder of it is at hand, else the small corpus of the tests."""
+    """100 abstracts and 20 claims of SciFact where a folder of it is at hand, else the small corpus of the tests."""
     folder = Path(os.environ.get("E5STUDIO_SCIFACT", Path(__file__).parents[2] / "shared" / "data" / "scifact"))
     if not folder.is_dir():
         lines = [line.strip() for line in TRAINING_TEXT.splitlines() if line.strip()]
         passages = list(dict.fromkeys([PROTEIN_PASSAGE, SUMMIT_PASSAGE, PUMPKIN_PASSAGE, *MULTILINGUAL_TEXTS, *lines]))
         return RetrievalSet([""] * len(passages), passages, [PROTEIN_QUERY, SUMMIT_QUERY, PUMPKIN_QUERY])
-    documents = _rows(folder / "corpus.jsonl", 300)
+    documents = _rows(folder / "corpus.jsonl", 100)
     titles = [document["title"] for document in documents]
     return RetrievalSet(
         titles,
         [document["text"] for document in documents],
-        [row["text"] for row in _rows(folder / "queries.jsonl", 50)],
+        [row["text"] for row in _rows(folder / "queries.jsonl", 20)],
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import multiprocessing
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from pathlib import Path
 
@@ -43,6 +45,22 @@ def test_both_give_the_same_vectors_with_one_loaded_model(e5):
     assert chain.embed_query(texts[0]) == index.get_query_embedding(texts[0])
     assert chain.fingerprint == index.fingerprint
     assert len(get_model_pool().loaded()) <= n_before + 1
+
+
+def test_both_work_in_another_process(e5, instruct, monkeypatch):
+    chain = E5Embeddings(model=str(e5.folder), prompt_kind="query_passage", device="cpu", truncate_dim=16)
+    index = E5Embedding(
+        model_name=str(instruct.folder), prompt_kind="instruct", instruction="Find it.", symmetric=True, device="cpu"
+    )
+    texts = list(ORDINARY_TEXTS)[:3]
+    monkeypatch.setenv("PYTHONHASHSEED", "7")
+    # One process for both, because its imports take seconds.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as processes:
+        pickled = processes.submit(chain.embed_documents, texts)
+        names = {"restore": E5Embedding.from_json, "text": index.to_json()}
+        restored = processes.submit(eval, "restore(text).to_dict()", names)
+        assert pickled.result() == chain.embed_documents(texts)
+        assert str(restored.result()) == str(index.to_dict())
 
 
 @pytest.mark.parametrize("package", ALLOWED)

@@ -8,6 +8,7 @@ import json
 import pickle
 import threading
 import warnings
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import get_type_hints
@@ -154,8 +155,9 @@ def test_tokens_and_room(checkpoint):
     for text in TEXTS:
         assert embedder.count_tokens(text) == len(embedder.tokenize(text))
     text = "summit " * embedder.max_text_tokens()
-    counts = [embedder.count_tokens(text[:length]) for length in range(0, len(text), 7)]
-    longest = text[: 7 * max(i for i, count in enumerate(counts) if count <= embedder.max_text_tokens())].strip()
+    lengths = range(0, len(text), 7)
+    n_fitting = bisect_right(lengths, embedder.max_text_tokens(), key=lambda n: embedder.count_tokens(text[:n]))
+    longest = text[: lengths[n_fitting - 1]].strip()
     assert not embedder.report([longest]).truncated
     assert embedder.max_text_tokens("query") == core_of(checkpoint).max_text_tokens(
         prompt=embedder.prompt("query"),

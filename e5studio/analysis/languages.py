@@ -66,8 +66,11 @@ def main_script(text: str) -> str | None:
     return script if count > _MIN_SHARE * counts.total() else None
 
 
+@functools.cache
 def language_finder() -> LanguageFinder:
     """A function from a text to the English name of its language (or ISO 639 code), or None if uncertain.
+
+    The first call takes about a second, in which the model of languages is unpacked.
 
     Raises:
         MissingDependencyError: py3langid is not installed.

@@ -42,5 +42,6 @@ def test_a_language_is_named_where_it_is_certain_and_not_otherwise():
 
 def test_without_the_package_a_sentence_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
+    language_finder.cache_clear()
     with pytest.raises(MissingDependencyError, match="pip install py3langid"):
         language_finder()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import warnings
@@ -213,3 +214,34 @@ def test_a_quantised_graph_is_no_float32(checkpoints, encoders, load, tmp_path):
     published = quantised(publish(checkpoints("e5"), tmp_path), "model.onnx")
     rows = load(published).encode_document(ORDINARY_TEXTS)
     np.testing.assert_allclose(rows, encoders("e5").encode_document(ORDINARY_TEXTS), atol=3e-6)
+
+
+# What a forked child does while a thread of its parent may be embedding; it ends as any program does.
+CHILDREN = [
+    "assert is_near()",
+    "assert load(dtype='int8').encode_document(texts).shape == expected.shape",
+    "encoder.close()",
+    "del encoder; gc.collect()",
+    "pass",
+]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_process(checkpoints, cache):
+    code = f"""
+import gc, threading
+encoder = load()
+texts = [f"text {{i}} " + "summit define " * (i % 50) for i in range(60)]
+expected = encoder.encode_document(texts)
+is_near = lambda: np.abs(encoder.encode_document(texts) - expected).max() < 1e-6
+for child in {CHILDREN!r}:
+    busy = threading.Thread(target=lambda: [encoder.encode_document(texts) for _ in range(3)])
+    busy.start()
+    pid = os.fork()
+    if pid == 0:
+        exec(child)
+        sys.exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), child)
+    busy.join()
+"""
+    assert run(code, checkpoints("e5"), "onnx") == ["\n".join(f"0 {child}" for child in CHILDREN)]

@@ -39,6 +39,7 @@ def test_bfloat16_is_refused_where_it_would_be_slow(checkpoints, load, monkeypat
         load(checkpoints("e5"), dtype="bfloat16")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_forked_while_a_model_is_made_loads_and_embeds(checkpoints, cache):
     code = """

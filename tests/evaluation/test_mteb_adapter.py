@@ -125,6 +125,8 @@ class TestAuthorsRules:
         run_on(model, sts())
         assert different(seen(backend)) == different(authors.token_ids(authors.queries("STSBenchmark", QUERIES)))
 
+    # One model with prompts and both kinds with instructions; the other architectures differ in nothing of this.
+    @pytest.mark.parametrize("checkpoint", ["e5", "multilingual-e5-instruct", "e5-mistral-instruct"], indirect=True)
     @pytest.mark.parametrize("name", SYMMETRIC)
     def test_symmetric_kinds_have_the_query_prompt_on_every_text(self, name, model, backend, authors, monkeypatch):
         task = SYMMETRIC[name]()

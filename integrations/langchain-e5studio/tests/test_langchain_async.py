@@ -1,4 +1,4 @@
-"""Async embedding: right under thousands of calls at once, beside a free event loop, and ended by a cancel."""
+"""Async embedding: right under a thousand calls at once, beside a free event loop, and ended by a cancel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from e5studio import Embedder
 from tests.corpus import MULTILINGUAL_TEXTS, PROTEIN_QUERY, PUMPKIN_QUERY, SUMMIT_QUERY
 
-N_CALLS = 10_000
+N_CALLS = 1_000
 PATIENCE = 60  # seconds until a test that is stuck fails
 TEXTS = [PROTEIN_QUERY, SUMMIT_QUERY, PUMPKIN_QUERY, *MULTILINGUAL_TEXTS, "Paris", "paris\n", "a b", "a  b c d e f"]
 
@@ -39,7 +39,7 @@ def hold(monkeypatch):
     Hold.released.set()
 
 
-async def test_ten_thousand_calls_at_once(make):
+async def test_a_thousand_calls_at_once(make):
     plain, instruct = make("e5"), make("instruct")
     lists = [[TEXTS[i], TEXTS[-i - 1], TEXTS[i]] for i in range(4)] + [TEXTS[:5], ["one"]]
     sync, calls = [], []
@@ -68,18 +68,19 @@ async def test_the_event_loop_runs_while_documents_are_embedded(make, hold):
 
 async def test_queries_are_answered_while_documents_are_embedded(make, hold):
     embeddings = make("e5")
-    documents = [asyncio.create_task(embeddings.aembed_documents(TEXTS)) for _ in range(100)]
+    documents = [asyncio.create_task(embeddings.aembed_documents(TEXTS[:3])) for _ in range(100)]
     await asyncio.to_thread(hold.began.acquire)
     queries = [await embeddings.aembed_query(text) for text in TEXTS]  # the documents wait all the while
     assert not any(task.done() for task in documents)
     hold.released.set()
-    assert all(vectors == embeddings.embed_documents(TEXTS) for vectors in await asyncio.gather(*documents))
+    expected = embeddings.embed_documents(TEXTS[:3])
+    assert all(vectors == expected for vectors in await asyncio.gather(*documents))
     assert queries == [embeddings.embed_query(text) for text in TEXTS]
 
 
 async def test_other_threads_of_the_loop_stay_free(make, hold):
     embeddings = make("e5")
-    documents = [asyncio.create_task(embeddings.aembed_documents(TEXTS)) for _ in range(100)]
+    documents = [asyncio.create_task(embeddings.aembed_documents(["a"])) for _ in range(100)]
     await asyncio.to_thread(hold.began.acquire)
     assert await asyncio.gather(*(asyncio.to_thread(abs, -1) for _ in range(50))) == [1] * 50
     hold.released.set()
@@ -113,14 +114,14 @@ async def test_cancelling_ends_the_work_after_the_batch_that_runs(make, hold, mo
 
 async def test_calls_that_were_cancelled_leave_the_others_right(make):
     embeddings = make("e5")
-    tasks = [asyncio.create_task(embeddings.aembed_documents([text, "more"])) for text in TEXTS * 10]
+    tasks = [asyncio.create_task(embeddings.aembed_documents([text, "more"])) for text in TEXTS * 5]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
     results = await asyncio.gather(*tasks, return_exceptions=True)
     assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
-    expected = [embeddings.embed_documents([text, "more"]) for text in TEXTS * 10]
-    assert results[1::2] == expected[1::2]
+    expected = [embeddings.embed_documents([text, "more"]) for text in TEXTS]
+    assert results[1::2] == (expected * 5)[1::2]
 
 
 def test_one_object_serves_several_event_loops(make):

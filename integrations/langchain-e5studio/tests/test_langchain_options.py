@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import pickle
-from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from langchain_core.embeddings import Embeddings
@@ -139,12 +137,6 @@ def test_other_options_are_another_object(make):
 @MODELS
 def test_a_pickle_carries_no_weights(name, make):
     assert len(pickle.dumps(make(name))) < 10_000
-
-
-def test_a_pickle_works_in_another_process(make):
-    embeddings = make("e5")
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as processes:
-        assert processes.submit(embeddings.embed_documents, TEXTS).result() == embeddings.embed_documents(TEXTS)
 
 
 def test_a_pickle_refuses_files_that_changed_since(e5, tmp_path):

@@ -16,8 +16,8 @@ from tests.corpus import PUMPKIN_PASSAGE, TRAINING_TEXT
 SEPARATORS = [r"\s+|\S{24}", ""]
 
 JAPANESE = "昨夜川が増水し、朝には橋がなくなっていたが、村では誰も驚かなかった。検索エンジンは質問を読みます。"
-THAI = "แม่น้ำเอ่อขึ้นในตอนกลางคืนและตอนเช้าสะพานก็หายไปไม่มีใครในหมู่บ้านแปลกใจ" * 60
-CHINESE = "".join(PUMPKIN_PASSAGE.split()) * 20
+THAI = "แม่น้ำเอ่อขึ้นในตอนกลางคืนและตอนเช้าสะพานก็หายไปไม่มีใครในหมู่บ้านแปลกใจ" * 25
+CHINESE = "".join(PUMPKIN_PASSAGE.split()) * 8
 MODELS = pytest.mark.parametrize("name", ["e5", "instruct", "offline"])
 
 
@@ -26,15 +26,15 @@ def texts(retrieval_set) -> dict[str, str]:
     """Long texts."""
     english = [passage for passage in retrieval_set.passages if passage.isascii()]
     passages = (english * 60)[:60]
-    mixed = [passages[0], CHINESE[:1500], passages[1], THAI[:2000], passages[2]]
+    mixed = [passages[0], CHINESE[:500], passages[1], THAI[:700], passages[2]]
     return {
-        "passages": "\n\n".join(passages),
-        "one line": " ".join(passages),
-        "many languages": "\n".join([TRAINING_TEXT] * 5),
+        "passages": "\n\n".join(passages)[:9000],
+        "one line": " ".join(passages)[:9000],
+        "many languages": "\n".join([TRAINING_TEXT] * 2),
         "Chinese": CHINESE,
-        "Japanese": JAPANESE * 60,
+        "Japanese": JAPANESE * 30,
         "Thai": THAI,
-        "mixed": "\n".join(mixed * 3),
+        "mixed": "\n".join(mixed * 2),
     }
 
 
@@ -54,8 +54,10 @@ def without_spaces(text: str) -> str:
     return "".join(text.split())
 
 
-@MODELS
-@pytest.mark.parametrize("prompt_name", ["query", "document"])
+@pytest.mark.parametrize(
+    ("name", "prompt_name"),
+    [("e5", "document"), ("instruct", "document"), ("offline", "document"), ("instruct", "query")],  # others: same room
+)
 def test_no_chunk_is_cut_and_nothing_is_lost(name, prompt_name, make, texts):
     embeddings = make(name)
     for text in texts.values():

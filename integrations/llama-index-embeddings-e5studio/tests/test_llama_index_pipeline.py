@@ -49,13 +49,14 @@ async def test_in_this_process(embedding, core, e5):
     assert_right(await pipeline.arun(nodes=nodes()), core(e5), atol=0)
 
 
-def test_in_spawned_processes(embedding, core, e5, computed):
+@pytest.mark.filterwarnings("ignore:Specified num_workers exceed number of CPUs:UserWarning")
+def test_in_a_spawned_process(embedding, core, e5, computed, monkeypatch):
+    monkeypatch.setattr("multiprocessing.cpu_count", lambda: 1)  # the imports of each process take seconds
     pipeline = IngestionPipeline(transformations=[embedding(e5)])
     embedded = pipeline.run(nodes=nodes(), num_workers=2)
     assert_right(embedded, core(e5))
-    half = len(LINES) // 2
-    again = pipeline.run(nodes=nodes()[:half])  # what the first process put into the cache came back
-    assert [node.embedding for node in again] == [node.embedding for node in embedded[:half]]
+    again = pipeline.run(nodes=nodes())  # what the other process put into the cache came back
+    assert [node.embedding for node in again] == [node.embedding for node in embedded]
     assert computed == []
 
 

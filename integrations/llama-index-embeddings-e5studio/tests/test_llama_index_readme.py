@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 from pathlib import Path
 
@@ -13,12 +14,15 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_python(e5, instruct, core, embedding, monkeypatch, capsys):
     small = {"intfloat/multilingual-e5-small": e5, "intfloat/multilingual-e5-large-instruct": instruct}
     monkeypatch.setattr(
         e5studio, "E5Embedding", lambda *, model_name, **options: embedding(small[model_name], **options)
     )
     monkeypatch.setattr("multiprocessing.cpu_count", lambda: 2)
+    forked = multiprocessing.get_context("fork")  # the tests of the pipeline spawn: each process imports for seconds
+    monkeypatch.setattr("multiprocessing.get_context", lambda method=None: forked)
     names: dict[str, object] = {"__name__": "__main__"}
     for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(block, names)

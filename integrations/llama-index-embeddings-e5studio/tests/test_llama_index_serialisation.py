@@ -5,11 +5,8 @@ from __future__ import annotations
 import copy
 import gc
 import json
-import os
 import pickle
 import shutil
-import subprocess
-import sys
 
 import pytest
 import safetensors.torch
@@ -130,19 +127,6 @@ def test_other_weights_are_refused(retrained):
     anew = E5Embedding.from_dict(written, fingerprint=None)
     assert vectors(anew) != before
     assert anew.fingerprint != written["fingerprint"]
-
-
-def test_the_same_in_every_process(embedding, instruct):
-    model = embedding(instruct, symmetric=True)
-    program = (
-        "import sys; from llama_index.embeddings.e5studio import E5Embedding;"
-        "model = E5Embedding.from_json(sys.argv[1]); print(model.to_dict())"
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONHASHSEED": "7"}
-    ended = subprocess.run(
-        [sys.executable, "-c", program, model.to_json()], env=environment, capture_output=True, text=True, check=True
-    )
-    assert ended.stdout.strip() == str(model.to_dict())
 
 
 def test_pickles(embedding, e5, instruct):

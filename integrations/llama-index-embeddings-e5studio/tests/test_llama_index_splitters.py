@@ -55,8 +55,8 @@ def model(request, embedding, checkpoints):
 @pytest.fixture(scope="session")
 def long_texts(retrieval_set):
     return {
-        "abstracts": " ".join(retrieval_set.passages[:60]),
-        "languages": TRAINING_TEXT * 4,
+        "abstracts": " ".join(retrieval_set.passages[:60])[:9000],
+        "languages": TRAINING_TEXT * 2,
         "recipe": PUMPKIN_PASSAGE * 12,
     }
 

@@ -54,10 +54,7 @@ ODD = [
 ODD_BOX = "\n\n".join(ODD)
 
 REQUESTS = {
-    "e5": ScoreRequest(E5, "retrieval", QUERIES, PASSAGES),
     "e5-symmetric": ScoreRequest(E5, "symmetric", QUERIES, PASSAGES),
-    "e5-symmetric-self": ScoreRequest(E5, "symmetric", PASSAGES, ""),
-    "e5-none": ScoreRequest(E5, "none", QUERIES, PASSAGES),
     "e5-none-self": ScoreRequest(E5, "none", PASSAGES, ""),
     "e5-odd": ScoreRequest(E5, "retrieval", ODD_BOX, ODD_BOX, separator="blank_line"),
     "e5-openvino": ScoreRequest(E5, "retrieval", QUERIES, PASSAGES, backend="openvino"),
@@ -68,9 +65,6 @@ REQUESTS = {
     "instruct-symmetric-self": ScoreRequest(INSTRUCT, "symmetric", PASSAGES, "", "Retrieve similar text"),
     "instruct-none": ScoreRequest(INSTRUCT, "none", QUERIES, PASSAGES, "Not used"),
     "mistral": ScoreRequest(MISTRAL, "retrieval", QUERIES, PASSAGES + "and longer than all others " * 900, "Find it"),
-    "mistral-symmetric-self": ScoreRequest(MISTRAL, "symmetric", QUERIES, ""),
-    "mistral-none": ScoreRequest(MISTRAL, "none", QUERIES, PASSAGES),
-    "minilm": ScoreRequest(OFFLINE, "none", QUERIES, PASSAGES),
     "minilm-odd-self": ScoreRequest(OFFLINE, "none", ODD_BOX, "", separator="blank_line"),
     "minilm-bfloat16": ScoreRequest(OFFLINE, "none", QUERIES, PASSAGES, dtype="bfloat16", backend="torch"),
 }
@@ -193,7 +187,7 @@ def run_bash(*command, **options):
 
 
 @needs_curl
-@pytest.mark.parametrize("name", ["e5", "e5-symmetric-self", "e5-odd", "e5-many", "instruct", "minilm-bfloat16"])
+@pytest.mark.parametrize("name", ["e5-odd", "e5-many", "instruct", "instruct-symmetric-self", "minilm-bfloat16"])
 def test_curl_prints_the_numbers_of_the_page(name, folder, results):
     ran = run_bash("score_with_curl.sh", cwd=folder / name, check=True)
     assert not ran.stderr
@@ -219,7 +213,7 @@ def test_curl_can_be_pasted_into_a_shell(name, folder, results, tmp_path):
 
 @needs_curl
 def test_curl_says_what_went_wrong_and_fails(results, address, tmp_path):
-    state = state_of(results["e5"], address)
+    state = state_of(results["multilingual"], address)
     write = next(target.write for target in TARGETS if target.title == "curl")
     cases = [
         (replace(state, model='no-such "model" & <b>'), "Unknown model 'no-such \"model\" & <b>'"),

@@ -73,9 +73,21 @@ def placed(some):
     return place_corpus(some, MapSettings())
 
 
+@pytest.fixture
+def quick_umap(monkeypatch):
+    """In each new process the real one compiles for a quarter of a minute; its own tests are in tests/analysis."""
+
+    def of_pca(vectors, n_components, *, n_neighbors, min_dist, seed=None, precomputed_knn, on_epoch=None):
+        points = pca(vectors, n_components).coordinates
+        n_neighbors = min(n_neighbors, len(vectors) - 1)
+        return Projection(points, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
+
+    monkeypatch.setattr(corpus_map, "umap", of_pca)
+
+
 class TestPlaces:
     @pytest.mark.parametrize("n_dims", [2, 3])
-    @pytest.mark.parametrize("method", ["pca", "umap", "tsne"])
+    @pytest.mark.parametrize("method", ["pca", pytest.param("umap", marks=pytest.mark.long), "tsne"])
     def test_every_text_has_its_place_and_the_caption_says_what_the_map_is_worth(self, some, method, n_dims):
         placed = place_corpus(some, MapSettings(method, n_dims))
         coordinates, caption = placed.projection.coordinates, caption_of(some, placed)
@@ -101,6 +113,7 @@ class TestPlaces:
         again = place_corpus(some, MapSettings())
         assert (again.trust, again.kept_share) == (sampled.trust, sampled.kept_share)
 
+    @pytest.mark.usefixtures("quick_umap")
     def test_umap_is_judged_by_the_true_neighbours_though_it_looks_at_fewer(self, some):
         placed = place_corpus(some, MapSettings("umap", n_neighbors=3))
         near = corpus_map.nearest_neighbours(some.vectors, n_neighbors=5)
@@ -119,11 +132,13 @@ class TestPlaces:
         with pytest.raises(VectorError, match=r"up to 89\. Take UMAP"):
             place_corpus(some, MapSettings("tsne"))
 
+    @pytest.mark.usefixtures("quick_umap")
     def test_umap_of_many_counts_fewer_neighbours_and_says_so(self, some, monkeypatch):
         monkeypatch.setattr(corpus_map, "_MANY_TEXTS", 50)
         caption = caption_of(some, place_corpus(some, MapSettings("umap", n_neighbors=60)))
         assert "(30 neighbours in place of 60, for there are many texts, " in caption
 
+    @pytest.mark.usefixtures("quick_umap")
     def test_umap_of_few_counts_all_others_and_says_so(self):
         few = embedded(8)
         caption = caption_of(few, place_corpus(few, MapSettings("umap", n_neighbors=15)))
@@ -131,6 +146,7 @@ class TestPlaces:
 
 
 class TestStages:
+    @pytest.mark.long
     def test_umap_tells_its_neighbours_and_its_epochs(self, some):
         told = []
         place_corpus(some, MapSettings("umap"), lambda *stage: told.append(stage))
@@ -139,6 +155,7 @@ class TestStages:
         assert 0.5 in shares
         assert {words for _, words in told} >= {"Finding the neighbours of each text", "Laying out the map"}
 
+    @pytest.mark.long
     def test_umap_stops_in_mid_run_and_the_next_one_runs(self, some, monkeypatch):
         monkeypatch.setattr("e5studio.analysis.projection._SECONDS_BETWEEN_NEWS", 0.001)
         epochs = []
