@@ -7,6 +7,7 @@ import gc
 import os
 import shutil
 import socket
+import tempfile
 import threading
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from tests.studio.browsing import GATE, LEAVING, PATIENCE, as_new
 switch_off_telemetry()  # before a test module imports gradio
 # Processes that look for a free port at the same moment would find the same one.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+_UPLOADS = tempfile.TemporaryDirectory(prefix="e5studio-test-uploads-")
+os.environ["GRADIO_TEMP_DIR"] = _UPLOADS.name  # or a test that has a folder made for uploads takes the server's away
 os.environ["GRADIO_SERVER_PORT"] = str(7860 + 100 * int(_WORKER.removeprefix("gw")))
 
 ENGLISH = "intfloat/e5-small-v2"
@@ -34,6 +37,14 @@ FAULTY = "intfloat/e5-base-v2"
 ENDLESS = "intfloat/multilingual-e5-base"
 OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")  # the first needs least
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_compiles_in_the_background():
+    patch = pytest.MonkeyPatch()
+    patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
+    yield
+    patch.undo()
 
 
 class StandInPool:
@@ -191,7 +202,6 @@ def address(services, offline_encoder):
 @pytest.fixture
 def quick_maps(monkeypatch):
     monkeypatch.setattr("e5studio.studio.map.placing.umap", quick_umap)
-    monkeypatch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
 
 
 class Visit:

@@ -80,6 +80,10 @@ class PendingOutput:
     changes: Changes
 
 
+NOTHING_PENDING = PendingOutput("", {})
+"""What an event leaves that has nothing to show."""
+
+
 def pending_state() -> gr.State:
     """Where an event leaves its `PendingOutput`."""
     return gr.State(None)
@@ -87,6 +91,9 @@ def pending_state() -> gr.State:
 
 def show_if_current(event: Any, pending: gr.State, result: gr.State, outputs: Sequence[Any]) -> Any:
     """After an event: show its pending output, or drop it where the page shows another result by now.
+
+    The output stays pending. Were it cleared, an event that comes close behind would find nothing, though its progress
+    has just replaced what the first one showed.
 
     Args:
         event: The event that writes `pending`.
@@ -96,11 +103,9 @@ def show_if_current(event: Any, pending: gr.State, result: gr.State, outputs: Se
     """
 
     def show(current: ScoreResult | None, output: PendingOutput | None) -> Changes:
-        if current is None or output is None or output.of != current.key:
-            return {}
-        return {pending: None, **output.changes}
+        return output.changes if current and output and output.of == current.key else {}
 
-    return event.then(show, [result, pending], [pending, *outputs], **UNQUEUED)
+    return event.then(show, [result, pending], outputs, **UNQUEUED)
 
 
 def cell_of(event: gr.EventData) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from e5studio.analysis.projection import warm_umap
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
+    NOTHING_PENDING,
     PROJECT_QUEUE,
     UNQUEUED,
     Changes,
@@ -99,9 +100,10 @@ class MapTab:
         looks = [result, self.text_map, self.colour]
         placed, coloured, picked = pending_state(), pending_state(), pending_state()
         on_settings = functools.partial(self.on_settings, placed)
-        for setting in self.settings:
-            event = setting.input(on_settings, [result, self.colour, *self.settings], [self.caption, placed], **latest)
-            show_if_current(event, placed, result, components_of(self))
+        # One event for all, or two settings changed at once would place the texts side by side, in either order.
+        changed = [setting.input for setting in self.settings]
+        event = gr.on(changed, on_settings, [result, self.colour, *self.settings], [self.caption, placed], **latest)
+        show_if_current(event, placed, result, components_of(self))
         event = self.colour.input(self.on_colour, looks, [coloured], **latest)
         show_if_current(event, coloured, result, [self.plot, self.caption, self.point])
         for source in (self.plot, self.table):
@@ -149,14 +151,14 @@ class MapTab:
     ) -> Iterator[Changes]:
         """Another setting was chosen."""
         if result is None:
-            yield {}  # Gradio empties the outputs of a generator that yields nothing
+            yield {pending: NOTHING_PENDING}
             return
         yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings))
 
-    def on_colour(self, result: ScoreResult | None, text_map: TextMap | None, colour: str) -> PendingOutput | Changes:
+    def on_colour(self, result: ScoreResult | None, text_map: TextMap | None, colour: str) -> PendingOutput:
         """Another colouring was chosen."""
         if result is None or not _is_of(text_map, result):
-            return {}
+            return NOTHING_PENDING
         try:
             changes = self._draw(result, text_map, colour)
         except Exception as error:
@@ -165,11 +167,11 @@ class MapTab:
 
     def on_pick(
         self, result: ScoreResult | None, text_map: TextMap | None, colour: str, event: gr.EventData
-    ) -> PendingOutput | Changes:
+    ) -> PendingOutput:
         """A point or a row was picked."""
         label = fields_of(event).get("label")
         if result is None or not _is_of(text_map, result) or label not in result.points[0]:
-            return {}
+            return NOTHING_PENDING
         point = map_text.point(result, label, true_neighbours(result, text_map, label))
         return PendingOutput(result.key, {**self._draw(result, text_map, colour, label), self.point: point})
 

@@ -23,6 +23,7 @@ from e5studio.studio.form.text import CHANGED
 from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
     ENCODE_QUEUE,
+    NOTHING_PENDING,
     UNQUEUED,
     Changes,
     PendingOutput,
@@ -177,10 +178,10 @@ class _Page:
 
     def on_scored(
         self, result: ScoreResult | None, text_map: TextMap | None, pending_view: PendingView | None
-    ) -> PendingOutput | Changes:
+    ) -> PendingOutput:
         """Texts were scored: draw their map."""
         if result is None or (text_map is not None and text_map.of == result.key):  # the result is an older one
-            return {}
+            return NOTHING_PENDING
         changes = {**self.map.show(result), **self._sharing.after_scoring(result, pending_view)}
         return PendingOutput(result.key, changes)
 

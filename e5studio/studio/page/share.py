@@ -20,6 +20,7 @@ from e5studio.studio.form.link import FIELDS, read_link
 from e5studio.studio.form.share_link import pack_script
 from e5studio.studio.jobs.events import (
     ENCODE_QUEUE,
+    NOTHING_PENDING,
     PROJECT_QUEUE,
     SAVE_QUEUE,
     UNQUEUED,
@@ -128,15 +129,15 @@ class Sharing:
         """Draw a link's map, unless it is the first map of every result."""
         view = view_for(pending_view, result)
         if result is None or view is None or (view.placing == MapSettings() and view.colour == "role"):
-            yield {}
+            yield {pending: NOTHING_PENDING}
             return
         yield from self.map.place(pending, result, view.colour, view.placing)
 
-    def on_restore_pair(self, result: ScoreResult | None, pending_view: PendingView | None) -> PendingOutput | Changes:
+    def on_restore_pair(self, result: ScoreResult | None, pending_view: PendingView | None) -> PendingOutput:
         """Explain a link's pair."""
         view = view_for(pending_view, result)
         if result is None or view is None or view.cell is None:
-            return {}
+            return NOTHING_PENDING
         pair = {self.scores.pair: scores_text.pair(result, *view.cell)}
         return PendingOutput(result.key, {**pair, **self.scores.why.explain(result, *view.cell)})
 

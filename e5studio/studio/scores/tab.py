@@ -10,6 +10,7 @@ from e5studio.studio.charts.matrix import heat_map
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
+    NOTHING_PENDING,
     PROJECT_QUEUE,
     UNQUEUED,
     Changes,
@@ -90,10 +91,10 @@ class ScoresTab:
             **self.why.close(),
         }
 
-    def on_order(self, result: ScoreResult | None, order: str) -> PendingOutput | Changes:
+    def on_order(self, result: ScoreResult | None, order: str) -> PendingOutput:
         """Another order was chosen."""
         if result is None:
-            return {}
+            return NOTHING_PENDING
         heat = self._downloads.as_payload(ordered_heat_map(result, valid_order(order)))
         return PendingOutput(result.key, {self.heat: heat})
 

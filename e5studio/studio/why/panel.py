@@ -15,6 +15,7 @@ from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.errors import StoppedError
 from e5studio.studio.jobs.events import (
     ENCODE_QUEUE,
+    NOTHING_PENDING,
     UNQUEUED,
     Changes,
     PendingOutput,
@@ -41,7 +42,7 @@ class WhyPanel:
         self._engine = services.engine
         self._downloads = services.downloads
         self._explain_pair = services.engine.on_gpu(self._explain_pair_here)
-        self._streams = SessionJobs()
+        self._streams, self._picks = SessionJobs(), SessionJobs()
         with gr.Column(elem_id="e5-why", visible=False) as self.panel:
             self.high = text_tree(elem_id="e5-why-high", live="polite")
             with gr.Row(elem_id="e5-why-words"):
@@ -115,10 +116,16 @@ class WhyPanel:
             self.cell: {"row": row, "column": column},
         }
 
-    def on_pick(self, result: ScoreResult | None, event: gr.EventData) -> PendingOutput | Changes:
-        """A cell was picked."""
-        cell = cell_of(event)
-        return {} if result is None or cell is None else PendingOutput(result.key, self.explain(result, *cell))
+    def on_pick(self, result: ScoreResult | None, event: gr.EventData, request: gr.Request) -> PendingOutput | Changes:
+        """A cell was picked; it is not explained where another was picked meanwhile."""
+        cell, session = cell_of(event), str(request.session_hash)
+        if result is None or cell is None:
+            return NOTHING_PENDING
+        pick = self._picks.start(session, StopSignal())
+        output = PendingOutput(result.key, self.explain(result, *cell))
+        is_latest = not pick.is_set()
+        self._picks.end(session, pick)
+        return output if is_latest else {}  # what the later pick has left stays pending
 
     def on_view(self, explanation: Explanation | None, view: str) -> Changes:
         """The other way to show the shares was chosen."""

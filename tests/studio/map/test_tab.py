@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
+from e5studio.studio.jobs.events import NOTHING_PENDING
 from e5studio.studio.map.placing import COLOURS, METHODS
 from e5studio.studio.map.tab import MapTab
 from e5studio.studio.services import Services
@@ -40,7 +41,7 @@ def test_a_setting_a_colour_and_a_pick_change_the_picture(tab, result):
     changes = tab.on_pick(result, text_map, "role", pick).changes
     assert "Lines join P2" in text_of(changes[tab.caption])
     assert "a river" in text_of(changes[tab.point])
-    assert tab.on_pick(result, text_map, "role", SimpleNamespace(_data={"label": ["P2"]})) == {}
+    assert tab.on_pick(result, text_map, "role", SimpleNamespace(_data={"label": ["P2"]})) == NOTHING_PENDING
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "umap"])
@@ -51,11 +52,11 @@ def test_texts_are_placed_as_the_settings_say(tab, result, method):
     changes = last[pending].changes
     assert changes[tab.text_map].coordinates.shape == (6, 3)
     assert {tab.plot, tab.caption, tab.point, tab.table, tab.list_all, tab.text_map} == set(changes)
-    assert list(tab.on_settings(pending, None, "best", method, 3)) == [{}]
+    assert list(tab.on_settings(pending, None, "best", method, 3)) == [{pending: NOTHING_PENDING}]
 
 
 def test_a_map_of_an_earlier_result_changes_nothing(tab, result, score):
     text_map = tab.show(score("one\ntwo", "three"))[tab.text_map]
-    assert tab.on_colour(result, text_map, "best") == {}
+    assert tab.on_colour(result, text_map, "best") == NOTHING_PENDING
     assert tab.on_gather(result, text_map, SimpleNamespace(_data={"labels": ["Q1"]})) == {}
     assert tab.on_list_all(result, None) == {}

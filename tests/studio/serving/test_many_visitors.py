@@ -38,13 +38,10 @@ FEW_AND_MANY = pytest.mark.parametrize("n_people", [10, pytest.param(40, marks=p
 def crowded(stand_in_pool, offline_encoder):
     """A Studio with room for everybody to wait: its Blocks, its services, its address."""
     services = Services(Engine(stand_in_pool))
-    patch = pytest.MonkeyPatch()
-    patch.setattr("e5studio.studio.map.tab.warm_umap", lambda: None)
     demo = build_app(services, ModelChoice(OFFLINE, "the tests' model"))
     address = launch_app(demo, services, wait=False, quiet=True)
     yield demo, services, address
     demo.close()
-    patch.undo()
 
 
 def texts_of(number, round_):
