@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import shutil
@@ -119,7 +120,8 @@ def gradio_litter():
     yield
     for thing in gc.get_objects():
         if issubclass(type(thing), asyncio.BaseEventLoop) and not (thing.is_running() or thing.is_closed()):
-            thing.close()
+            with contextlib.suppress(ValueError):  # its sockets were closed before it
+                thing.close()
         # Of a port that was taken: neither bound nor connected to anything.
         if type(thing) is socket.socket and thing.fileno() >= 0 and thing.getsockname() == ("0.0.0.0", 0):
             thing.close()

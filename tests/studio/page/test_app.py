@@ -57,6 +57,13 @@ def client(address):
     client.close()
 
 
+def test_an_event_of_the_page_tells_no_component_of_its_progress(demo):
+    """Gradio's script would tell every output of every event that ever ran, which takes as long as all the rest."""
+    events = [event for event in demo.get_config_file()["dependencies"] if event["api_visibility"] == "private"]
+    assert len(events) > 50
+    assert [event["targets"] for event in events if event["show_progress_on"] != []] == []
+
+
 def test_only_the_endpoints_for_programs_are_public(demo):
     events = demo.get_config_file()["dependencies"]
     public = {event["api_name"] for event in events if event["api_visibility"] != "private"}
