@@ -61,10 +61,16 @@ def as_new(page):
         take_model(page, f"sentence-transformers/{FIRST_MODEL}")
     write(page, ["of another visit"], ["to the page"])
     example(page, "English")
+    forget_score(page)
+
+
+def forget_score(page):
+    """Have nobody take what is said of the score before for the next one's."""
+    page.evaluate("document.querySelector('#e5-status .e5-done')?.classList.remove('e5-done')")
 
 
 def score(page):
-    page.evaluate("document.querySelector('#e5-status .e5-done')?.classList.remove('e5-done')")  # of the score before
+    forget_score(page)
     page.locator("#e5-score").click()
     expect(page.locator("#e5-status .e5-done")).to_be_visible()
     expect(page.locator("#e5-score")).to_be_enabled()
