@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.studio.small_models import OFFLINE
+
 MARKS = [
     pytest.mark.browser,
     # Gradio leaves event loops and sockets to the garbage collector, and uses options that pandas 3 deprecates.
@@ -24,8 +26,6 @@ PATIENCE = 40_000
 # What takes long in earnest waits here while a test holds it up.
 GATE = threading.Event()
 GATE.set()
-
-FIRST_MODEL = "all-MiniLM-L6-v2"
 
 NASTY = [
     "${alert(1)}",
@@ -57,8 +57,8 @@ def as_new(page):
     page.set_viewport_size({"width": 1440, "height": 900})
     page.mouse.move(0, 0)
     page.get_by_role("tab", name="Scores").click()
-    if FIRST_MODEL not in page.locator("#e5-model .e5-models-chosen").inner_text():
-        take_model(page, f"sentence-transformers/{FIRST_MODEL}")
+    if OFFLINE.rsplit("/", 1)[-1] not in page.locator("#e5-model .e5-models-chosen").inner_text():
+        take_model(page, OFFLINE)
     write(page, ["of another visit"], ["to the page"])
     example(page, "English")
     forget_score(page)

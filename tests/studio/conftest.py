@@ -147,10 +147,7 @@ def browser(profile):
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError:
         missing("the browser tests need playwright: pip install playwright")
-    paths = [
-        shutil.which(name) for name in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
-    ]
-    path = next(filter(None, paths), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         missing("the browser tests need chromium on the PATH")
     # Software WebGL, for the map in three dimensions, on machines without a graphics card; the rest is drawn faster
