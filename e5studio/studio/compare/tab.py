@@ -32,7 +32,16 @@ from e5studio.studio.form.form import (
     score_request,
 )
 from e5studio.studio.jobs.button import JobButton
-from e5studio.studio.jobs.events import ENCODE_QUEUE, SAVE_QUEUE, UNQUEUED, Changes, components_of, fields_of
+from e5studio.studio.jobs.events import (
+    EACH,
+    ENCODE_QUEUE,
+    ONCE,
+    SAVE_QUEUE,
+    UNQUEUED,
+    Changes,
+    components_of,
+    fields_of,
+)
 from e5studio.studio.services import Services
 from e5studio.studio.serving.table_files import columns_file
 from e5studio.studio.widgets import nodes
@@ -197,7 +206,7 @@ class CompareTab:
         setting.connect()
         known = [result, self.comparison, self.is_paired]
         outputs = components_of(self)
-        once: dict[str, Any] = {"trigger_mode": "once", **ENCODE_QUEUE}
+        once: dict[str, Any] = ENCODE_QUEUE | ONCE
         inputs = [*known, *form.typed, *setting.chosen]
         jobs = [
             self.start.click(self.on_compare, inputs, outputs, **once),
@@ -205,7 +214,7 @@ class CompareTab:
         ]
         for preset, fill in ((self.instruction, self.on_instruction), (self.precision, self.on_precision)):
             filled = preset.click(fill, [*form.typed, setting.instruction], outputs, **UNQUEUED)
-            jobs.append(filled.then(self.on_filled, [self._is_filled, *inputs], outputs, **once))
+            jobs.append(filled.then(self.on_filled, [self._is_filled, *inputs], outputs, **ENCODE_QUEUE))
         for job in jobs:
             listen_late_changes(job, form, status, compare_text.CHANGED, self.comparison)
         self._job.connect_stop()
@@ -213,8 +222,8 @@ class CompareTab:
         others = [choice.input for choice in (*choices, self.is_paired)]
         listen_changes(form, status, compare_text.CHANGED, [setting.picker.choose, setting.instruction.change, *others])
         for source in (self.plot, self.table, self.shifts):
-            source.pick(self.on_pick, [self.comparison], [self.pair, self.bump_text, self.bump], **UNQUEUED)
-        self.save.wanted(self.on_save, [self.comparison], [self.save], **SAVE_QUEUE)
+            source.pick(self.on_pick, [self.comparison], [self.pair, self.bump_text, self.bump], **(UNQUEUED | EACH))
+        self.save.wanted(self.on_save, [self.comparison], [self.save], **(SAVE_QUEUE | EACH))
 
     def show(self, comparison: Outcome) -> Changes:
         """Show a comparison."""

@@ -33,7 +33,7 @@ from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import takes_instruction
 from e5studio.studio.jobs.button import JobButton, stopped_by
-from e5studio.studio.jobs.events import EMBED_QUEUE, READ_QUEUE, Changes, components_of
+from e5studio.studio.jobs.events import EMBED_QUEUE, ONCE, READ_QUEUE, Changes, components_of
 from e5studio.studio.services import Services
 from e5studio.studio.serving.uploads import still_there
 from e5studio.studio.widgets import nodes
@@ -109,8 +109,7 @@ class EvaluatePanel:
             self.on_measure,
             [self.query, self.answer, self.variants, self.instructions, self.models, *choice],
             [*components_of(self.job), self.verdict, self.plot, self.table],
-            trigger_mode="once",
-            **EMBED_QUEUE,
+            **(EMBED_QUEUE | ONCE),
         )
         self.job.connect_stop()
 

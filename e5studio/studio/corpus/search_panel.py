@@ -33,6 +33,7 @@ from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.form.form import Form
 from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
+    EACH,
     ENCODE_QUEUE,
     PLACE_QUEUE,
     SAVE_QUEUE,
@@ -130,11 +131,11 @@ class SearchPanel:
         for event in after:
             event.then(self.on_corpus, placing, shown, **PLACE_QUEUE)
         for choice in (self.method, self.n_dims):
-            choice.input(self.on_place, placing, shown, trigger_mode="always_last", **PLACE_QUEUE)
+            choice.input(self.on_place, placing, shown, **PLACE_QUEUE)
         self.job.connect_stop()
         drawn = [self.job.status, self.plot]
-        self.colour.input(self.on_colour, view, [*drawn, self.groups], trigger_mode="always_last", **PLACE_QUEUE)
-        self.plot.pick(self.on_pick, view, [*drawn, self.point], **UNQUEUED)
+        self.colour.input(self.on_colour, view, [*drawn, self.groups], **PLACE_QUEUE)
+        self.plot.pick(self.on_pick, view, [*drawn, self.point], **(UNQUEUED | EACH))
         hits = [self.hits, self.result, self.colour]
         for start in (self.start.click, self.query.submit):
             searched = start(self.on_search, [token, self.query, form.instruction], hits, **ENCODE_QUEUE)
@@ -142,7 +143,7 @@ class SearchPanel:
                 self.on_explain, [token, self.result, form.instruction], [self.hits], **ENCODE_QUEUE
             )
             explained.then(self.on_mark, view, drawn, **UNQUEUED)
-        self.save.wanted(self.on_export, [token], [self.save], **SAVE_QUEUE)
+        self.save.wanted(self.on_export, [token], [self.save], **(SAVE_QUEUE | EACH))
 
     def show(self, embedded: EmbeddedCorpus | None) -> Changes:
         """The panel of a corpus that was just embedded; hidden without one."""

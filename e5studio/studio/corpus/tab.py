@@ -29,7 +29,7 @@ from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.errors import StoppedError
 from e5studio.studio.form.form import Form
 from e5studio.studio.jobs.button import JobButton, stopped_by
-from e5studio.studio.jobs.events import EMBED_QUEUE, READ_QUEUE, UNQUEUED, Changes, components_of, fields_of
+from e5studio.studio.jobs.events import EACH, EMBED_QUEUE, ONCE, READ_QUEUE, UNQUEUED, Changes, components_of, fields_of
 from e5studio.studio.services import Services
 from e5studio.studio.serving.uploads import still_there
 from e5studio.studio.widgets import nodes
@@ -73,7 +73,7 @@ class CorpusTab:
         choice = [self.token, form.picker, form.prompt_mode, form.instruction, *columns]
         evaluated = [self.evaluation.query, self.evaluation.answer]
         read = [self.token, self.key, self.job.status, *components_of(source, self.search), *evaluated]
-        opened = self.key.opened(self.on_open, None, read, **READ_QUEUE)
+        opened = self.key.opened(self.on_open, None, read, **(READ_QUEUE | EACH))
         reading = [self.token, source.file, source.encoding, source.delimiter, source.bad_rows]
         choices = (source.encoding.input, source.delimiter.input, source.bad_rows.input)
         reads = [start(self.on_read, reading, read, **READ_QUEUE) for start in (source.file.upload, *choices)]
@@ -81,7 +81,7 @@ class CorpusTab:
         for column in columns:
             column.input(self.on_choose, [self.token, *columns], [source.chosen, self.job.status], **READ_QUEUE)
         shown = components_of(self.job, self.search)
-        embedded = self.job.start.click(self.on_embed, choice, shown, trigger_mode="once", **EMBED_QUEUE)
+        embedded = self.job.start.click(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE))
         imported = self.vectors.upload(self.on_import, [self.vectors, *choice], shown, **EMBED_QUEUE)
         self.job.connect_stop()
         self.search.connect(form, self.token, after=[opened, embedded, imported])

@@ -21,7 +21,7 @@ from e5studio.studio.diagnose.subject import Source, subject_of
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.button import JobButton
-from e5studio.studio.jobs.events import DIAGNOSE_QUEUE, UNQUEUED, Changes, components_of, fields_of
+from e5studio.studio.jobs.events import DIAGNOSE_QUEUE, EACH, ONCE, UNQUEUED, Changes, components_of, fields_of
 from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
@@ -103,7 +103,7 @@ class DiagnoseTab:
         """
         texts = [result, token, self.diagnosed]
         inputs, outputs = [self.source, *texts], components_of(self, *self.slots)
-        once: dict[str, Any] = {"trigger_mode": "once", **DIAGNOSE_QUEUE}
+        once: dict[str, Any] = DIAGNOSE_QUEUE | ONCE
         jobs = [
             self.start.click(self.on_diagnose, inputs, outputs, **once),
             page.select(self.on_open, inputs, outputs, **once),
@@ -112,7 +112,7 @@ class DiagnoseTab:
         for event in (*after, *jobs):  # after a diagnosis, too: the texts may have changed while it ran
             event.then(self.on_texts, texts, outputs, **UNQUEUED)
         for slot in self.slots:
-            slot.table.pick(self.on_pick, texts, [slot.text], **UNQUEUED)
+            slot.table.pick(self.on_pick, texts, [slot.text], **(UNQUEUED | EACH))
 
     def show(self, diagnosis: Diagnosis | None) -> Changes:
         """Show a diagnosis, or none."""

@@ -18,7 +18,14 @@ from e5studio.studio.serving.gradio_patches import data_of, is_component
 
 # With no component to show progress on: otherwise Gradio's script gives every output of every event that ever ran the
 # state of each event, hidden or not, which took half of the browser's time from a click on Score to the scores.
-_OF_THE_PAGE: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
+# An event that comes while the one before still runs is run once more, with what the page holds by then. Gradio would
+# drop it, and the page would go on showing what the first one made of older inputs.
+_OF_THE_PAGE: dict[str, Any] = {
+    "show_progress": "hidden",
+    "show_progress_on": [],
+    "api_visibility": "private",
+    "trigger_mode": "always_last",
+}
 
 
 def _queued(name: str) -> dict[str, Any]:
@@ -48,6 +55,13 @@ PLACE_QUEUE = _queued("place")
 
 SAVE_QUEUE = _queued("save")
 """Events that write files."""
+
+
+ONCE: dict[str, Any] = {"trigger_mode": "once"}
+"""Added to the settings of an event that starts long work: a second press while it runs does nothing."""
+
+EACH: dict[str, Any] = {"trigger_mode": "multiple"}
+"""Added to the settings of an event that says what was picked, which Gradio would forget of a second one."""
 
 
 Changes = dict[Any, Any]

@@ -12,6 +12,7 @@ from e5studio.analysis.projection import warm_umap
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
+    EACH,
     NOTHING_PENDING,
     PROJECT_QUEUE,
     UNQUEUED,
@@ -96,21 +97,22 @@ class MapTab:
         """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
         self.method.input(self.on_method, self.settings, self.settings, **UNQUEUED)
         self.seed.blur(lambda seed: valid_settings(seed=seed).seed, [self.seed], [self.seed], **UNQUEUED)
-        latest: dict[str, Any] = {"trigger_mode": "always_last", **PROJECT_QUEUE}  # of a slider that is being dragged
         looks = [result, self.text_map, self.colour]
         placed, coloured, picked = pending_state(), pending_state(), pending_state()
         on_settings = functools.partial(self.on_settings, placed)
         # One event for all, or two settings changed at once would place the texts side by side, in either order.
         changed = [setting.input for setting in self.settings]
-        event = gr.on(changed, on_settings, [result, self.colour, *self.settings], [self.caption, placed], **latest)
+        event = gr.on(
+            changed, on_settings, [result, self.colour, *self.settings], [self.caption, placed], **PROJECT_QUEUE
+        )
         show_if_current(event, placed, result, components_of(self))
-        event = self.colour.input(self.on_colour, looks, [coloured], **latest)
+        event = self.colour.input(self.on_colour, looks, [coloured], **PROJECT_QUEUE)
         show_if_current(event, coloured, result, [self.plot, self.caption, self.point])
         for source in (self.plot, self.table):
-            event = source.pick(self.on_pick, looks, [picked], **PROJECT_QUEUE)
+            event = source.pick(self.on_pick, looks, [picked], **(PROJECT_QUEUE | EACH))
             show_if_current(event, picked, result, [self.plot, self.caption, self.point])
         listing = [self.table, self.list_all]
-        self.plot.gather(self.on_gather, [result, self.text_map], listing, **UNQUEUED)
+        self.plot.gather(self.on_gather, [result, self.text_map], listing, **(UNQUEUED | EACH))
         self.list_all.click(self.on_list_all, [result, self.text_map], listing, **UNQUEUED)
 
     def show(self, result: ScoreResult) -> Changes:

@@ -24,6 +24,7 @@ from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
     ENCODE_QUEUE,
     NOTHING_PENDING,
+    ONCE,
     UNQUEUED,
     Changes,
     PendingOutput,
@@ -140,8 +141,7 @@ class _Page:
             self.on_score,
             [result, self.pending_view, *form.typed],
             [form.score, form.stop, form.status, result, *components_of(self.scores)],
-            trigger_mode="once",
-            **ENCODE_QUEUE,
+            **(ENCODE_QUEUE | ONCE),
         )
         self._score_job.connect_stop()
         # An event of its own, so that the scores need not wait for the map. Another yield would not do: the browser

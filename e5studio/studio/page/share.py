@@ -19,6 +19,7 @@ from e5studio.studio.form.form import Form
 from e5studio.studio.form.link import FIELDS, read_link
 from e5studio.studio.form.share_link import pack_script
 from e5studio.studio.jobs.events import (
+    EACH,
     ENCODE_QUEUE,
     NOTHING_PENDING,
     PROJECT_QUEUE,
@@ -74,11 +75,11 @@ class Sharing:
         """Bind the events."""
         form, link = self.form, self.form.link
         form.share.click(None, [*form.typed, *self._view], js=pack_script(FIELDS, VIEW_FIELDS), **UNQUEUED)
-        opened = link.opened(self.on_open, None, [*components_of(form), self.pending_view], **UNQUEUED)
+        opened = link.opened(self.on_open, None, [*components_of(form), self.pending_view], **(UNQUEUED | EACH))
         form.note_after(opened.then)
         self._connect_restore()
         for bar in (self.scores.save, self.map.save):
-            bar.wanted(self.on_save, [self.result, self.map.text_map, *self._view], [bar], **SAVE_QUEUE)
+            bar.wanted(self.on_save, [self.result, self.map.text_map, *self._view], [bar], **(SAVE_QUEUE | EACH))
 
     def _connect_restore(self) -> None:
         """Once a link's texts are scored: open its tab, its map and its pair."""

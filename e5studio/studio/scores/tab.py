@@ -10,6 +10,7 @@ from e5studio.studio.charts.matrix import heat_map
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
+    EACH,
     NOTHING_PENDING,
     PROJECT_QUEUE,
     UNQUEUED,
@@ -69,12 +70,10 @@ class ScoresTab:
     def connect(self, result: gr.State) -> None:
         """Show a pair in full and explain it when its cell or its row is picked; reorder the matrix."""
         for source in (self.heat, self.table):
-            picked = source.pick(self.on_pick, [result], [self.pair], **UNQUEUED)
+            picked = source.pick(self.on_pick, [result], [self.pair], **(UNQUEUED | EACH))
             picked.then(None, js=_SHOW_PAIR, **UNQUEUED)
         pending = pending_state()
-        ordered = self.order.input(
-            self.on_order, [result, self.order], [pending], trigger_mode="always_last", **PROJECT_QUEUE
-        )
+        ordered = self.order.input(self.on_order, [result, self.order], [pending], **PROJECT_QUEUE)
         show_if_current(ordered, pending, result, [self.heat])
         self.why.connect(result, [self.heat, self.table])
 

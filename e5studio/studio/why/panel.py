@@ -14,8 +14,10 @@ from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.errors import StoppedError
 from e5studio.studio.jobs.events import (
+    EACH,
     ENCODE_QUEUE,
     NOTHING_PENDING,
+    ONCE,
     UNQUEUED,
     Changes,
     PendingOutput,
@@ -68,15 +70,14 @@ class WhyPanel:
             self.on_leave_out,
             [result, self.explained],
             [self.start, self.stop, self.effects],
-            trigger_mode="once",
-            **ENCODE_QUEUE,
+            **(ENCODE_QUEUE | ONCE),
         )
         self.stop.click(self.on_stop, **UNQUEUED)
         for source in sources:
             source.pick(self.on_stop, **UNQUEUED)
             pending = pending_state()
             # Otherwise Gradio drops the second of two clicks, or what it was about.
-            picked = source.pick(self.on_pick, [result], [pending], trigger_mode="multiple", **ENCODE_QUEUE)
+            picked = source.pick(self.on_pick, [result], [pending], **(ENCODE_QUEUE | EACH))
             show_if_current(picked, pending, result, components_of(self))
 
     def close(self) -> Changes:

@@ -64,6 +64,16 @@ def test_an_event_of_the_page_tells_no_component_of_its_progress(demo):
     assert [event["targets"] for event in events if event["show_progress_on"] != []] == []
 
 
+def test_only_what_starts_long_work_ignores_a_second_press(demo):
+    """What Gradio drops is what a reader's last click, or the later of two results, should have shown."""
+    events = [event for event in demo.get_config_file()["dependencies"] if event["api_visibility"] == "private"]
+    ignoring = [event["targets"] for event in events if event["trigger_mode"] == "once" and event["backend_fn"]]
+    assert {trigger for targets in ignoring for _, trigger in targets} == {"click", "select"}
+    followers = [event for event in events if event["trigger_after"] is not None]
+    assert len(followers) > 10
+    assert {event["trigger_mode"] for event in followers} == {"always_last"}
+
+
 def test_only_the_endpoints_for_programs_are_public(demo):
     events = demo.get_config_file()["dependencies"]
     public = {event["api_name"] for event in events if event["api_visibility"] != "private"}
