@@ -303,7 +303,7 @@ async def test_a_cancelled_task_stops_the_work(checkpoints, monkeypatch):
     embedder = Embedder(options_for(checkpoints("e5"), token_budget=32))
     backend = embedder.encoder._backend
     has_begun, may_go_on, n_batches = asyncio.Event(), threading.Event(), 0
-    loop, forward = asyncio.get_running_loop(), backend._forward
+    loop, forward = asyncio.get_running_loop(), backend._run
 
     def counted(batch, token_vectors):
         nonlocal n_batches
@@ -312,7 +312,7 @@ async def test_a_cancelled_task_stops_the_work(checkpoints, monkeypatch):
         assert may_go_on.wait(60)
         return forward(batch, token_vectors)
 
-    monkeypatch.setattr(backend, "_forward", counted)
+    monkeypatch.setattr(backend, "_run", counted)
     job = asyncio.ensure_future(embedder.aembed([f"text {i}" for i in range(200)], "document"))
     await has_begun.wait()
     job.cancel()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import random
 import threading
@@ -33,7 +34,7 @@ LONG = tuple(" ".join(corpus.ORDINARY_TEXTS[row:] + corpus.ORDINARY_TEXTS[:row])
 
 texts_of_people = st.sampled_from(corpus.ALL_TEXTS + LONG)
 any_text = st.text(min_size=1, max_size=60).filter(lambda text: not find_bad_texts([text]))
-some_texts = st.lists(texts_of_people | any_text, min_size=1, max_size=12)
+some_texts = st.lists(texts_of_people | any_text, min_size=1, max_size=8)
 
 Vectors = NDArray[np.float32]
 
@@ -44,11 +45,17 @@ def assert_same(ours: Vectors, theirs: Vectors) -> None:
 
 
 def alone(encoder: E5Encoder, texts: list[str], **options: str) -> Vectors:
-    return np.stack([encoder.encode([text], **options)[0] for text in texts])
+    return np.stack([alone_once(encoder, text, **options) for text in texts])
+
+
+@functools.cache
+def alone_once(encoder: E5Encoder, text: str, **options: str) -> Vectors:
+    """Whatever else was embedded in between, this is the text's vector."""
+    return encoder.encode([text], **options)[0]
 
 
 class TestOwnTextAlone:
-    @settings(max_examples=15)
+    @settings(max_examples=12)
     @given(texts=some_texts, order=st.randoms(use_true_random=False), token_budget=st.integers(1, 3000))
     def test_neighbours_order_and_batches_change_nothing(
         self, encoder: E5Encoder, texts: list[str], order: random.Random, token_budget: int
@@ -58,7 +65,7 @@ class TestOwnTextAlone:
         together = encoder.with_options(token_budget=token_budget).encode(mixed, prompt_name="query")
         assert_same(together, alone(encoder, mixed, prompt_name="query"))
 
-    @settings(max_examples=10)
+    @settings(max_examples=8)
     @given(texts=some_texts, order=st.randoms(use_true_random=False), token_budget=st.integers(1, 3000))
     def test_nor_on_the_real_model(
         self, offline_encoder: E5Encoder, texts: list[str], order: random.Random, token_budget: int
@@ -111,7 +118,7 @@ class TestShapes:
     @given(truncate_dim=st.integers(1, 48))
     @settings(max_examples=10)
     def test_fewer_dimensions_are_the_first_ones_normalised(self, encoder: E5Encoder, truncate_dim: int) -> None:
-        texts = list(corpus.ORDINARY_TEXTS)
+        texts = list(corpus.ORDINARY_TEXTS[:3])
         short = encoder.with_options(truncate_dim=truncate_dim).encode_query(texts)
         start = encoder.encode_query(texts)[:, :truncate_dim]
         assert_same(short, start / np.linalg.norm(start, axis=1, keepdims=True))
@@ -131,7 +138,7 @@ class TestHalves:
         assert len(prepared) == len(texts)
         assert encoder.embed_prepared(prepared).tobytes() == encoder.encode_query(texts).tobytes()
 
-    @settings(max_examples=10)
+    @settings(max_examples=6)
     @given(queries=some_texts, documents=some_texts)
     def test_prepared_texts_of_several_roles_may_be_merged(
         self, encoder: E5Encoder, queries: list[str], documents: list[str]
@@ -142,8 +149,8 @@ class TestHalves:
         assert_same(merged[: len(queries)], encoder.encode_query(queries))
         assert_same(merged[len(queries) :], encoder.encode_document(documents))
 
-    @settings(max_examples=10)
-    @given(texts=some_texts, block_size=st.integers(1, 14))
+    @settings(max_examples=6)
+    @given(texts=some_texts, block_size=st.integers(1, 10))
     def test_blocks(self, encoder: E5Encoder, texts: list[str], block_size: int) -> None:
         blocks = list(encoder.encode_blocks(iter(texts), prompt_name="query", block_size=block_size))
         assert [len(block) for block in blocks[:-1]] == [block_size] * (len(blocks) - 1)
@@ -156,10 +163,11 @@ class TestHalves:
         assert next(endless) == "text 6"
 
     def test_token_vectors_pool_to_the_vector(self, encoder: E5Encoder) -> None:
-        for text in corpus.ALL_TEXTS:
+        vectors = encoder.encode_query(list(corpus.ALL_TEXTS))
+        for text, vector in zip(corpus.ALL_TEXTS, vectors, strict=True):
             tokens = encoder.token_embeddings(text, prompt=encoder.resolve_prompt("query")).vectors
             pooled = tokens[-1] if encoder.meta.pooling == "last_token" else tokens.mean(axis=0)
-            assert_same(pooled / np.linalg.norm(pooled), encoder.encode_query(text))
+            assert_same(pooled / np.linalg.norm(pooled), vector)
 
 
 def merge(first: PreparedTexts, second: PreparedTexts) -> PreparedTexts:
@@ -250,9 +258,9 @@ class TestLongTexts:
     )
 
     @pytest.mark.parametrize("name", ["e5", "multilingual-e5", "e5-mistral-instruct"])  # a tokenizer of each kind
-    @settings(max_examples=50)
+    @settings(max_examples=25)
     @example(unit="0\x1f", start="0", length=16384, max_tokens=16)  # to BERT one word of 8,193 characters
-    @given(unit=units, start=any_text, length=st.integers(3_000, 40_000), max_tokens=st.sampled_from([16, 100, 512]))
+    @given(unit=units, start=any_text, length=st.integers(3_000, 30_000), max_tokens=st.sampled_from([16, 100, 512]))
     def test_ids_are_those_of_the_whole_text(
         self,
         name: CheckpointName,
@@ -278,13 +286,13 @@ class TestLongTexts:
 
 class TestThreads:
     N_THREADS = 8
-    N_VECTORS = 3_000
+    N_VECTORS = 1_200
 
     @pytest.mark.parametrize("name", ["e5", "multilingual-e5"])
     def test_8_threads_get_what_one_gets(
         self, name: CheckpointName, encoders: Callable[[CheckpointName], E5Encoder]
     ) -> None:
-        """Mixed roles, lengths and token counts on one encoder; 0 of 3,000 wrong."""
+        """Mixed roles, lengths and token counts on one encoder; 0 of 1,200 wrong."""
         encoder = encoders(name)
         texts = [*corpus.ALL_TEXTS, *(f"{text[:40]} {number}" for text in corpus.ALL_TEXTS for number in range(4))]
         texts += LONG

@@ -78,9 +78,10 @@ def test_symmetric_use_puts_the_query_prompt_on_every_text(
 
 
 def test_own_prompt_and_none(checkpoint: Checkpoint, encoder: E5Encoder, reference: Reference) -> None:
-    texts = list(corpus.ALL_TEXTS)
+    texts = list(corpus.ORDINARY_TEXTS[:4] + corpus.MULTILINGUAL_TEXTS)
     expected = card_vectors(checkpoint, reference, ["search: " + text for text in texts])
     assert_same(encoder.encode(texts, prompt="search: "), expected)
+    texts = list(corpus.ORDINARY_TEXTS[:4] + corpus.AWKWARD_TEXTS)
     assert_same(encoder.encode(texts, prompt=""), card_vectors(checkpoint, reference, texts))
 
 
@@ -100,18 +101,17 @@ def test_own_instruction(
 @pytest.mark.parametrize("n_tokens", [510, 511, 512, 513, 514, 515, 2000])
 def test_at_512_tokens(n_tokens: int, checkpoint: Checkpoint, encoder: E5Encoder, reference: Reference) -> None:
     prompt = card_document(checkpoint, "")
-    texts = [text_of_tokens(checkpoint, n_tokens, prompt=prompt, seed=seed) for seed in range(2)] + ["short"]
+    texts = [text_of_tokens(checkpoint, n_tokens, prompt=prompt, seed=0), "short"]
     embed = reference.embed_last_token if checkpoint.meta.pooling == "last_token" else reference.embed
     limited = encoder.with_options(max_tokens=512)
     assert_same(limited.encode_document(texts), embed([prompt + text for text in texts], 512))
     report = limited.prepare(texts, prompt_name="document").report
-    assert report.n_tokens.tolist() == [min(n_tokens, 512)] * 2 + [len(ids_of(checkpoint, prompt + "short"))]
-    assert report.truncated == tuple(
-        Truncation(row, n_read=512, n_dropped=n_tokens - 512, exact=True) for row in range(2) if n_tokens > 512
-    )
+    assert report.n_tokens.tolist() == [min(n_tokens, 512), len(ids_of(checkpoint, prompt + "short"))]
+    cut = Truncation(0, n_read=512, n_dropped=n_tokens - 512, exact=True)
+    assert report.truncated == ((cut,) if n_tokens > 512 else ())
 
 
-@pytest.mark.parametrize("n_tokens", [4095, 4096, 4097])
+@pytest.mark.parametrize("n_tokens", [4096, 4097])
 def test_mistral_at_4096_tokens(
     n_tokens: int,
     checkpoints: Callable[[CheckpointName], Checkpoint],

@@ -73,7 +73,7 @@ class TestLongTexts:
         else:
             assert 0 < result.n_dropped[0] <= dropped
 
-    @settings(max_examples=50)
+    @settings(max_examples=25)
     @given(
         unit=st.text(alphabet="ab é南\u0301.", min_size=1, max_size=7),
         length=st.integers(14_000, 20_000),  # from 16,384 on a text without a space is read in part

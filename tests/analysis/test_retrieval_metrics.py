@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from mteb._evaluators.retrieval_metrics import calculate_retrieval_scores
 
@@ -82,7 +82,9 @@ def without_ties(seed: int) -> tuple[Judged, Ranked]:
 
 class TestDefinitions:
     @given(judged=judgements(), ranked=rankings(), cuts=st.lists(st.integers(1, 24), min_size=1, max_size=4))
-    @settings(max_examples=300)
+    # Differ as float32 by the least that SCORES has, which is rarely drawn where it decides.
+    @example(judged={"q1": {"a": 1}}, ranked={"q1": {"a": 1 + 1e-6, "b": 1.0}}, cuts=[1])
+    @settings(max_examples=120)
     def test_equals_the_definitions_with_ties_everywhere(self, judged: Judged, ranked: Ranked, cuts: list[int]) -> None:
         found = query_scores(judged, ranked, k_values=cuts)
         scored = [query for query in judged if has_relevant(judged[query])]
@@ -166,7 +168,7 @@ class TestDefinitions:
 
 class TestOtherPrograms:
     @given(judged=judgements(), ranked=rankings())
-    @settings(max_examples=100)
+    @settings(max_examples=50)
     def test_equals_pytrec_eval(self, judged: Judged, ranked: Ranked) -> None:
         names = {"ndcg": "ndcg_cut", "map": "map_cut", "recall": "recall", "precision": "P"}
         evaluator = pytrec_eval.RelevanceEvaluator(judged, {f"{trec}.5" for trec in names.values()})
@@ -176,7 +178,7 @@ class TestOtherPrograms:
             for name, trec in names.items():
                 assert found.values[f"{name}_at_5"][place] == wanted.get(query, {}).get(f"{trec}_5", 0)
 
-    @pytest.mark.parametrize("seed", range(20))
+    @pytest.mark.parametrize("seed", range(5))
     def test_equals_mteb_where_nothing_ties(self, seed: int) -> None:
         judged, ranked = without_ties(seed)
         cuts = [1, 3, 10, 20, 100]

@@ -35,7 +35,7 @@ def limit_rows(encoder: E5Encoder, monkeypatch: pytest.MonkeyPatch, most: int, e
     def limited(input_ids: torch.Tensor, *rest: Any) -> Any:
         sizes.append(len(input_ids))
         if len(input_ids) > most:
-            raise error("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes.")
+            raise error("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes. Error code 12")
         return forward(input_ids, *rest)
 
     monkeypatch.setattr(module, "forward", limited)

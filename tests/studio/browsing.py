@@ -59,8 +59,10 @@ def as_new(page):
     page.get_by_role("tab", name="Scores").click()
     if OFFLINE.rsplit("/", 1)[-1] not in page.locator("#e5-model .e5-models-chosen").inner_text():
         take_model(page, OFFLINE)
-    write(page, ["of another visit"], ["to the page"])
+    queries = page.locator("#e5-queries textarea")
+    queries.fill("of another visit")
     example(page, "English")
+    expect(queries).not_to_have_value("of another visit")
     forget_score(page)
 
 
@@ -138,8 +140,19 @@ def tap(page, x, y):
     session.detach()
 
 
-def check_barriers(page):
-    """axe-core finds no serious violation, in light and, of what differs there, in dark."""
+def panel_of(inside):
+    """Selects the panel of the tab that holds an element."""
+    return f"[role='tabpanel']:has({inside})"
+
+
+def check_barriers(page, within="html"):
+    """axe-core finds no serious violation, in light and, of what differs there, in dark.
+
+    Args:
+        page: The page.
+        within: Selects what is looked at. The whole page takes seconds, and has its own test.
+    """
+    assert page.locator(within).count() == 1
     if not page.evaluate("'axe' in window"):
         axe = next(Path(str(importlib.resources.files("axe_playwright_python"))).glob("axe.min.js"))
         page.evaluate(axe.read_text(encoding="utf-8"))
@@ -149,7 +162,9 @@ def check_barriers(page):
             " || each.effect.getComputedTiming().endTime === Infinity)"
         )
         options = {"resultTypes": ["violations"], **options}
-        violations = page.evaluate("async (options) => (await axe.run(options)).violations", options)
+        violations = page.evaluate(
+            "async ([within, options]) => (await axe.run(within, options)).violations", [within, options]
+        )
         grave = [each for each in violations if each["impact"] in ("serious", "critical")]
         assert not [(each["id"], [node["html"] for node in each["nodes"]]) for each in grave]
         page.evaluate("document.body.classList.toggle('dark')")

@@ -170,7 +170,7 @@ def held_up():
     GATE.set()
 
 
-def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed):
+def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed, **_):
     """A stand-in: the real one compiles for seconds, and has tests of its own."""
     assert GATE.wait(20)
     return replace(
@@ -200,13 +200,14 @@ def address(services, offline_encoder):
 
 @pytest.fixture
 def quick_maps(monkeypatch):
-    monkeypatch.setattr("e5studio.studio.map.placing.umap", quick_umap)
+    for room in ("map.placing", "corpus.map"):
+        monkeypatch.setattr(f"e5studio.studio.{room}.umap", quick_umap)
 
 
 class Visit:
     """A page, and what went wrong in it: nothing may leave the machine, fail in the console or pop up."""
 
-    def __init__(self, browser, url, *, width=1440, height=900, touch=False):
+    def __init__(self, browser, url, *, width=1440, height=900, touch=False, shows="#e5-score"):
         self.faults = []
         self.page = browser.new_page()
         if touch:
@@ -217,7 +218,7 @@ class Visit:
         self.page.on("pageerror", lambda error: self.faults.append(f"page: {error}"))
         self.page.on("dialog", self._dismiss)
         self.page.goto(url)
-        self.page.locator("#e5-score").wait_for()
+        self.page.locator(shows).wait_for()
 
     def _note_request(self, request):
         if urlsplit(request.url).hostname not in ("127.0.0.1", "localhost", None):

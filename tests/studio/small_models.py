@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from e5studio import models
@@ -28,9 +27,3 @@ def fill_cache(cache: Path, folders: dict[str, Path]) -> None:
                 place = repository / "snapshots" / revision / source.relative_to(folder)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.symlink_to(source)
-
-
-def shrink_table(sizes: dict[str, dict[str, int]]) -> None:
-    """Have the table say the sizes of the small checkpoints; for a process of its own, or put back afterwards."""
-    for name, size in sizes.items():
-        models._BY_KEY[name.casefold()] = replace(models.get_model_meta(name), **size)

@@ -1,4 +1,4 @@
-"""Async embedding: right under a thousand calls at once, beside a free event loop, and ended by a cancel."""
+"""Async embedding: right under hundreds of calls at once, beside a free event loop, and ended by a cancel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from e5studio import Embedder
 from tests.corpus import MULTILINGUAL_TEXTS, PROTEIN_QUERY, PUMPKIN_QUERY, SUMMIT_QUERY
 
-N_CALLS = 1_000
+N_CALLS = 300
 PATIENCE = 60  # seconds until a test that is stuck fails
 TEXTS = [PROTEIN_QUERY, SUMMIT_QUERY, PUMPKIN_QUERY, *MULTILINGUAL_TEXTS, "Paris", "paris\n", "a b", "a  b c d e f"]
 
@@ -39,7 +39,7 @@ def hold(monkeypatch):
     Hold.released.set()
 
 
-async def test_a_thousand_calls_at_once(make):
+async def test_hundreds_of_calls_at_once(make):
     plain, instruct = make("e5"), make("instruct")
     lists = [[TEXTS[i], TEXTS[-i - 1], TEXTS[i]] for i in range(4)] + [TEXTS[:5], ["one"]]
     sync, calls = [], []

@@ -24,7 +24,8 @@ with warnings.catch_warnings():  # the package announces its retirement when it 
 TOP_K = 10
 A_FEW = 10  # questions, where the way to the store is tested and not its ranking
 ROUNDING = 1e-6  # scores closer than this may stand in either order
-N_CHARACTERS = {"e5": 400, "offline": 120}  # of each passage: enough to find it by, and soon embedded on two cores
+# How many passages, and how many characters of each: enough to find it by, and soon embedded on two cores.
+CUTS = {"e5": (None, 400), "offline": (60, 120)}
 
 
 def faiss(passages, embeddings) -> VectorStore:
@@ -71,8 +72,8 @@ class Subject:
 @pytest.fixture(scope="module")
 def subjects(make, cores, retrieval_set) -> dict[str, Subject]:
     made = {}
-    for name, n_characters in N_CHARACTERS.items():
-        texts = [text[:n_characters] for text in retrieval_set.passages]
+    for name, (n_passages, n_characters) in CUTS.items():
+        texts = [text[:n_characters] for text in retrieval_set.passages[:n_passages]]
         queries = cores[name].encode_query(retrieval_set.questions)
         hits = semantic_search(queries, cores[name].encode_document(texts), top_k=len(texts))
         made[name] = Subject(
@@ -84,7 +85,7 @@ def subjects(make, cores, retrieval_set) -> dict[str, Subject]:
     return made
 
 
-@pytest.fixture(scope="module", params=N_CHARACTERS)
+@pytest.fixture(scope="module", params=CUTS)
 def subject(request, subjects) -> Subject:
     return subjects[request.param]
 

@@ -10,9 +10,9 @@ from tests.studio.browsing import (
     MARKS,
     NASTY,
     check_barriers,
-    check_width,
     example,
     expect,
+    panel_of,
     reload,
     score,
     take_model,
@@ -47,11 +47,8 @@ def code_of(engine, request, address):
     return {target.title: target.write(state).strip() for target in TARGETS}
 
 
-def test_a_person_takes_the_code_of_each_target(open_page, engine, address):
-    page = open_page()
+def test_a_person_takes_the_code_of_each_target(page, engine, address):
     open_code(page)
-    expect(page.locator("#e5-code-status")).to_contain_text("Press Score")
-    expect(page.locator("#e5-code-target")).to_be_hidden()
     take_model(page, ENGLISH)
     page.locator("#e5-use").get_by_text("Symmetric").click()
     write(page, NASTY, [*NASTY[::-1], "' \" \\ $(x) !!"])
@@ -72,33 +69,7 @@ def test_a_person_takes_the_code_of_each_target(open_page, engine, address):
     expect(page.locator("#e5-code-notes")).to_contain_text(address)
 
 
-def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(page, engine, address):
-    score(page)
-    open_code(page)
-    transformers = TARGETS[1]
-    take_target(page, transformers)
-    before = copied(page)
-    page.locator("#e5-passages textarea").press_sequentially("x")
-    expect(page.locator("#e5-code-status")).to_have_text("Changed since it was scored. Press Score again.")
-    assert copied(page) == before
-    write(page, ["one", "two"], ["three " * 50 + str(n) for n in range(45)])
-    score(page)
-    expect(page.locator("#e5-code-status .e5-done")).to_contain_text("2 × 45")
-    passages = "\n".join("three " * 50 + str(n) for n in range(45))
-    expected = code_of(engine, ScoreRequest(OFFLINE, "none", "one\ntwo", passages), address)["transformers"]
-    assert copied(page) == expected
-    expect(page.locator("#e5-code")).to_contain_text(transformers.file_name)
-
-    example(page, "Similar sentences")
-    expect(page.locator("#e5-code-status")).to_contain_text("Changed")
-    take_model(page, "intfloat/e5-large-v2")  # which cannot be loaded
-    page.locator("#e5-score").click()
-    expect(page.locator("#e5-status .e5-error")).to_be_visible()
-    expect(page.locator("#e5-code-status")).to_contain_text("Changed")
-    assert copied(page) == expected
-
-
-def test_what_is_typed_while_the_code_is_written_makes_it_old(page, held_up, monkeypatch):
+def test_the_code_is_that_of_the_result_and_says_when_the_inputs_changed(page, engine, address, held_up, monkeypatch):
     real = code_tab.state_of
 
     def slow(result, address):
@@ -106,15 +77,35 @@ def test_what_is_typed_while_the_code_is_written_makes_it_old(page, held_up, mon
         return real(result, address)
 
     monkeypatch.setattr(code_tab, "state_of", slow)
+    changed = "Changed since it was scored. Press Score again."
     score(page)
     open_code(page)
-    page.locator("#e5-queries textarea").press_sequentially("x")
+    page.locator("#e5-queries textarea").press_sequentially("x")  # while the code is written
     held_up.set()
-    expect(page.locator("#e5-code-status")).to_have_text("Changed since it was scored. Press Score again.")
+    transformers = TARGETS[1]
+    take_target(page, transformers)
     assert "how much protein" in copied(page)
+    expect(page.locator("#e5-code-status")).to_have_text(changed)
+
+    passages = ["three " * 50 + str(n) for n in range(45)]
+    write(page, ["one", "two"], passages)
+    score(page)
+    expect(page.locator("#e5-code-status .e5-done")).to_contain_text("2 × 45")
+    expected = code_of(engine, ScoreRequest(OFFLINE, "none", "one\ntwo", "\n".join(passages)), address)["transformers"]
+    assert copied(page) == expected
+    expect(page.locator("#e5-code")).to_contain_text(transformers.file_name)
+    example(page, "Similar sentences")
+    expect(page.locator("#e5-code-status")).to_have_text(changed)
+    assert copied(page) == expected
+
+    take_model(page, "intfloat/e5-large-v2")  # which cannot be loaded
+    page.locator("#e5-score").click()
+    expect(page.locator("#e5-status .e5-error")).to_be_visible()
+    expect(page.locator("#e5-code-status")).to_have_text(changed)
+    assert copied(page) == expected
 
 
-def test_a_link_opens_the_tab_again(page):
+def test_a_link_opens_the_tab_again_and_nothing_of_it_shuts_people_out(page):
     score(page)
     open_code(page)
     page.get_by_role("button", name="Copy link").click()
@@ -122,23 +113,6 @@ def test_a_link_opens_the_tab_again(page):
     reload(page)
     expect(page.get_by_role("tab", name="Code")).to_have_attribute("aria-selected", "true")
     expect(page.locator("#e5-code-status .e5-done")).to_be_visible()
-
-
-def test_nothing_of_code_shuts_people_out(page):
-    open_code(page)
-    score(page)
-    expect(page.locator("#e5-code-status .e5-done")).to_be_visible()
-    for target in TARGETS[-2:]:
+    for target in TARGETS[-2:]:  # a shell's colours are others
         take_target(page, target)
-        check_barriers(page)
-
-
-def test_a_phone_scrolls_down_only_here_too(open_page):
-    page = open_page(390, 844, touch=True)
-    example(page, "Eight questions")
-    score(page)
-    page.get_by_role("tab", name="Code").click()
-    for target in TARGETS:
-        take_target(page, target)
-        check_width(page)
-        assert page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.cm-scroller'))") == 0
+        check_barriers(page, panel_of("#e5-code"))

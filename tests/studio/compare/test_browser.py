@@ -6,8 +6,8 @@ import csv
 
 from e5studio.backends import resolve_choices
 from e5studio.studio.compare import tab as compare_tab
-from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, example, expect, score, take_model, write
-from tests.studio.conftest import ENGLISH, INSTRUCT
+from tests.studio.browsing import MARKS, NASTY, check_barriers, example, expect, panel_of, score, take_model, write
+from tests.studio.conftest import ABSENT, ENDLESS, ENGLISH, INSTRUCT
 
 pytestmark = MARKS
 
@@ -16,6 +16,11 @@ def open_compare(page):
     page.get_by_role("tab", name="Compare").click()
     expect(page.locator("#e5-compare")).to_be_visible()
     page.get_by_label("Passage 1 answers query 1").uncheck()
+
+
+def take_other_model(page, name):
+    page.locator("#e5-other-model .e5-models-chosen").click()
+    page.locator("#e5-other-model .e5-model", has=page.locator(f"input[value='{name}']")).click()
 
 
 def compared(page, button):
@@ -30,8 +35,7 @@ def test_a_person_compares_with_no_prompt_and_looks_closer(page, tmp_path):
     take_model(page, ENGLISH)
     example(page, "Eight questions")
     open_compare(page)
-    page.locator("#e5-other-model .e5-models-chosen").click()
-    page.locator("#e5-other-model .e5-model", has=page.locator(f"input[value='{ENGLISH}']")).click()
+    take_other_model(page, ENGLISH)
     expect(page.locator("#e5-other-use label")).to_have_count(3)
     page.locator("#e5-other-use").get_by_text("No prompt").click()
     page.get_by_label("Passage 1 answers query 1").check()
@@ -65,12 +69,23 @@ def test_a_person_compares_with_no_prompt_and_looks_closer(page, tmp_path):
     expect(page.locator("#e5-compare-status")).to_contain_text("Press Compare again")
 
 
-def test_prompts_are_tried_at_one_click(page):
+def test_prompts_are_tried_at_one_click_and_what_is_typed_meanwhile_is_not_called_compared(page, held_up, monkeypatch):
+    real = compare_tab.try_prompts
+
+    def slow(*arguments, **options):
+        assert held_up.wait(20)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(compare_tab, "try_prompts", slow)
     take_model(page, ENGLISH)
     open_compare(page)
-    compared(page, "#e5-try-prompts")
-    expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
+    page.locator("#e5-try-prompts").click()
+    expect(page.locator("#e5-compare-stop")).to_be_visible()
+    page.locator("#e5-queries textarea").press_sequentially("x")
+    held_up.set()
     expect(page.locator("#e5-moves .e5-row-best")).to_have_count(1)
+    expect(page.locator("#e5-compare-status")).to_have_text("Changed since it was compared. Press Compare again.")
+    expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
     expect(page.locator("#e5-differences .hm")).to_have_count(9)
     expect(page.locator("#e5-compare-details")).to_have_count(0)
     page.locator("#e5-differences .js-plotly-plot .nsewdrag").nth(4).click(position={"x": 20, "y": 20})
@@ -91,81 +106,42 @@ def test_another_instruction_fills_the_form_and_runs(page):
     expect(page.locator("#e5-moved .points path")).to_have_count(2)
 
 
-def test_precisions_are_compared_at_one_click(page):
+def test_precisions_are_compared_and_stay_in_sight_when_the_next_comparison_fails_or_is_stopped(page, monkeypatch):
     score(page)
     open_compare(page)
     compared(page, "#e5-try-precision")
     expect(page.locator("#e5-compare-said")).to_contain_text("No prompt, int8")
     expect(page.locator("#e5-dtype-b input")).to_have_value("int8")
     page.get_by_label("Passage 1 answers query 1").check()
-    expect(page.locator("#e5-compare-status")).to_contain_text("Changed since it was compared")
+    status = page.locator("#e5-compare-status")
+    expect(status).to_contain_text("Changed since it was compared")
 
-
-def test_a_precision_that_cannot_be_had_is_met_with_what_the_page_offers(page, monkeypatch):
     def refuse(*arguments, **options):
         resolve_choices("torch", device="cpu", dtype="int8")
 
-    monkeypatch.setattr(compare_tab, "compare", refuse)
-    open_compare(page)
-    page.locator("#e5-try-precision").click()
-    said = page.locator("#e5-compare-status .e5-error")
-    expect(said).to_contain_text("not in 'int8'. Choose another precision, such as float32.")
-    expect(said).not_to_contain_text("backend=")
-
-
-def test_what_goes_wrong_is_a_sentence_and_the_comparison_stays(page):
-    open_compare(page)
-    compared(page, "#e5-try-precision")
-    page.locator("#e5-other-model .e5-models-chosen").click()
-    page.locator("#e5-other-model .e5-model", has=page.locator("input[value='intfloat/e5-large-v2']")).click()
+    with monkeypatch.context() as patch:
+        patch.setattr(compare_tab, "compare", refuse)
+        page.locator("#e5-compare").click()
+        expect(status.locator(".e5-error")).to_contain_text("not in 'int8'. Choose another precision, such as float32.")
+        expect(status.locator(".e5-error")).not_to_contain_text("backend=")
+    take_other_model(page, ABSENT)
     page.locator("#e5-compare").click()
-    expect(page.locator("#e5-compare-status .e5-error")).to_contain_text("e5-large-v2 is not on this machine")
+    expect(status.locator(".e5-error")).to_contain_text("e5-large-v2 is not on this machine")
+    take_other_model(page, ENDLESS)
+    page.locator("#e5-compare").click()
+    expect(status).to_contain_text("B: Downloading multilingual-e5-base")
+    page.locator("#e5-compare-stop").click()
+    expect(status.locator(".e5-hint")).to_contain_text("Stopped.")
     expect(page.locator("#e5-differences .textpoint")).to_have_count(4)
 
 
-def test_what_is_typed_while_it_runs_is_not_called_compared(page, held_up, monkeypatch):
-    real = compare_tab.try_prompts
-
-    def slow(*arguments, **options):
-        assert held_up.wait(20)
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(compare_tab, "try_prompts", slow)
-    open_compare(page)
-    page.locator("#e5-try-prompts").click()
-    expect(page.locator("#e5-compare-stop")).to_be_visible()
-    page.locator("#e5-queries textarea").press_sequentially("x")
-    held_up.set()
-    expect(page.locator("#e5-compare-status")).to_have_text("Changed since it was compared. Press Compare again.")
-    expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
-
-
-def test_comparing_can_be_stopped(page):
-    open_compare(page)
-    page.locator("#e5-other-model .e5-models-chosen").click()
-    page.locator("#e5-other-model .e5-model", has=page.locator("input[value='intfloat/multilingual-e5-base']")).click()
-    page.locator("#e5-compare").click()
-    expect(page.locator("#e5-compare-status")).to_contain_text("B: Downloading multilingual-e5-base")
-    page.locator("#e5-compare-stop").click()
-    expect(page.locator("#e5-compare-status .e5-hint")).to_contain_text("Stopped.")
-
-
 def test_nothing_of_compare_shuts_people_out_and_texts_stay_texts(page):
-    write(page, NASTY, NASTY[:2])
+    write(page, NASTY[2:6], NASTY[:2])
     open_compare(page)
     for button, column in (("#e5-try-prompts", "Same best"), ("#e5-try-precision", "Rank A")):
         compared(page, button)
         expect(page.locator("#e5-moves")).to_contain_text(column)
         page.locator("#e5-moves tbody tr").first.click()
-        check_barriers(page)
+        check_barriers(page, panel_of("#e5-compare"))
     expect(page.locator("#e5-compared-pair")).to_contain_text("Q")
     assert page.locator("#e5-compare-details img, #e5-moves img, #e5-compared-pair script").count() == 0
-
-
-def test_a_phone_scrolls_down_only_here_too(open_page):
-    page = open_page(390, 844, touch=True)
-    example(page, "Eight questions")
-    open_compare(page)
-    for button in ("#e5-try-prompts", "#e5-try-precision"):
-        compared(page, button)
-        check_width(page)

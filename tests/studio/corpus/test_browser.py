@@ -12,9 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
+import pytest
 
 from e5studio.studio.corpus import tab as corpus_tab
-from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, expect, reload, take_model
+from tests.studio.browsing import MARKS, NASTY, check_barriers, expect, middle, panel_of, reload, take_model
 from tests.studio.conftest import ENGLISH
 
 pytestmark = MARKS
@@ -34,10 +35,44 @@ def open_corpus(page):
     expect(page.locator("#e5-embed")).to_be_visible()
 
 
+def delete(page):
+    """Delete what the page has; then the page has the key of an empty store."""
+    page.wait_for_function("sessionStorage.getItem('e5-shelf')")
+    key = page.evaluate("sessionStorage.getItem('e5-shelf')")
+    page.locator("#e5-forget").click()
+    page.wait_for_function("key => sessionStorage.getItem('e5-shelf') !== key", arg=key)
+    expect(page.locator("#e5-embed-status")).to_contain_text("Deleted")
+    expect(page.locator("#e5-found")).to_have_count(0)
+
+
+@pytest.fixture
+def corpus_page(page):
+    """The tab without the texts of the test before."""
+    open_corpus(page)
+    delete(page)
+    return page
+
+
 def upload(page, content, name="papers.csv", where="#e5-corpus-file"):
     page.locator(f"{where} input[type=file]").set_input_files(
         {"name": name, "mimeType": "text/plain", "buffer": content}
     )
+
+
+def paste(page, *texts):
+    page.locator("#e5-paste textarea").fill("\n".join(texts))
+    page.locator("#e5-use-paste").click()
+
+
+def choose(page, menu, option):
+    page.locator(f"{menu} input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def unfold(page, title):
+    part = page.locator("button.label-wrap", has_text=title)
+    if "open" not in part.get_attribute("class").split():
+        part.click()
 
 
 def embed(page):
@@ -52,21 +87,26 @@ def search(page, query):
     expect(page.locator("#e5-hits")).to_contain_text("Orange words carry")
 
 
-def test_a_person_brings_a_file_embeds_searches_and_looks_at_the_map(open_page, tmp_path, encoders):
-    page = open_page()
+def measure(page):
+    """Measure with twenty pairs and one whose answer is not there."""
+    unfold(page, "Measure with known answers")
+    pairs = [[f"question about {row[3]} number {n}", row[0]] for n, row in enumerate(ROWS[:20])]
+    upload(page, sheet([*pairs, ["nobody knows", "n1000"]], ("query", "corpus-id")), "pairs.csv", "#e5-pairs")
+    expect(page.locator("#e5-pairs-said")).to_contain_text("pairs.csv: 21 rows")
+    page.locator("#e5-measure").click()
+    done = page.locator("#e5-measure-status .e5-done")
+    expect(done).to_have_text("Measured 2 settings on 20 queries.", timeout=30_000)
+
+
+def test_a_person_brings_a_file_embeds_searches_looks_at_the_map_and_measures(corpus_page, tmp_path, encoders):
+    page = corpus_page
     take_model(page, ENGLISH)
-    open_corpus(page)
-    expect(page.locator("#e5-corpus-said")).to_contain_text("Up to 50,000 rows")
     upload(page, sheet([*ROWS, ["broken", "row"], ["n99", "Empty", " ", "none"]]))
     expect(page.locator("#e5-corpus-said")).to_contain_text("papers.csv: 61 rows, 4 columns.")
-    expect(page.locator("#e5-corpus-said")).to_contain_text("line 62 has 2 cells, the header 4")
-    expect(page.locator("#e5-chosen")).to_contain_text(
-        "60 texts to embed. Left out: 1 row with an empty text, 1 row that"
-    )
+    expect(page.locator("#e5-chosen")).to_contain_text("60 texts to embed. Left out: 1 row with an empty text, 1 row")
     expect(page.locator("#e5-preview tbody tr")).to_have_count(5)
     expect(page.locator("#e5-title-column input")).to_have_value("title")
-    page.locator("#e5-colour-column input").click()
-    page.get_by_role("option", name="subject").click()
+    choose(page, "#e5-colour-column", "subject")
     embed(page)
     expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of papers.csv embedded with e5-small-v2")
     expect(page.locator("#e5-corpus-map .legendtext").first).to_be_visible()
@@ -95,16 +135,23 @@ def test_a_person_brings_a_file_embeds_searches_and_looks_at_the_map(open_page, 
     saved.value.save_as(tmp_path / "vectors.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "vectors.parquet")
     np.testing.assert_allclose(np.stack(table["vector"].to_pylist()), documents, atol=1e-5)
-
-    page.get_by_text("Upload existing embeddings").click()
+    unfold(page, "Upload existing embeddings")
     upload(page, (tmp_path / "vectors.parquet").read_bytes(), "vectors.parquet", "#e5-bring-file")
     expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of papers.csv embedded with e5-small-v2.")
     search(page, "who sends letters")
     expect(page.locator("#e5-hits .e5-hit").first).to_contain_text(f"1 · line {best + 2}")
 
+    measure(page)
+    expect(page.locator("#e5-verdict")).to_contain_text("lines 22")
+    expect(page.locator("#e5-verdict")).to_contain_text("e5-small-v2, no prompt: nDCG@10")
+    expect(page.locator("#e5-verdict")).to_contain_text("95 % interval")
+    expect(page.locator("#e5-measured tbody tr")).to_have_count(2)
+    expect(page.locator("#e5-measured-plot .points path")).to_have_count(2)
 
-def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
-    """What was embedded before a reload is not embedded again."""
+
+def test_stop_reload_go_on_and_delete(corpus_page, services, held_up, monkeypatch):
+    """What was embedded before a reload is not embedded again, and what is deleted is nowhere any more."""
+    page = corpus_page
     embedded = []
     real = corpus_tab.embed_corpus
 
@@ -119,72 +166,62 @@ def test_stop_reload_and_go_on(open_page, held_up, monkeypatch):
         return real(engine, corpus, setting, store, report)
 
     monkeypatch.setattr(corpus_tab, "embed_corpus", slow)
-    page = open_page()
-    open_corpus(page)
-    upload(
-        page, "\n".join(f"a sentence about number {n}" + " and more" * (n % 40) for n in range(400)).encode(), "a.txt"
-    )
-    expect(page.locator("#e5-chosen")).to_contain_text("400 texts to embed")
+    n_bytes = services.visitor_stores.n_bytes
+    rows = [[f"Title {n}", "short", f"sentence {n}" + " and more" * (n % 30)] for n in range(60)]
+    upload(page, sheet(rows, ("title", "text", "note")), "first.csv")
+    expect(page.locator("#e5-chosen")).to_contain_text("60 texts to embed")
+    choose(page, "#e5-text-column", "note")
     page.locator("#e5-embed").click()
-    expect(page.locator("#e5-embed-status")).to_contain_text("of 400 texts")
+    expect(page.locator("#e5-embed-status")).to_contain_text("of 60 texts")
     page.locator("#e5-embed-stop").click()
     held_up.set()
     expect(page.locator("#e5-embed-status .e5-hint")).to_contain_text("Stopped. Vectors computed so far stay")
     before = max(embedded)
-    assert 0 < before < 400
+    assert 0 < before < 60
 
     reload(page)
     open_corpus(page)
-    expect(page.locator("#e5-corpus-said")).to_contain_text("a.txt: 400 rows")
+    expect(page.locator("#e5-corpus-said")).to_contain_text("first.csv: 60 rows")
     expect(page.locator("#e5-embed-status")).to_contain_text("not computed again")
     embed(page)
     expect(page.locator("#e5-embed-status")).to_contain_text(f"{before} vectors were known already.")
 
     reload(page)
     open_corpus(page)
-    expect(page.locator("#e5-embed-status")).to_contain_text("400 texts of a.txt embedded")
+    expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of first.csv embedded")
+    expect(page.locator("#e5-text-column input")).to_have_value("note")
     expect(page.locator("#e5-corpus-map .js-plotly-plot")).to_be_visible()
-
-
-def test_known_answers_tell_what_a_setting_is_worth(open_page):
-    page = open_page()
-    take_model(page, ENGLISH)
+    choose(page, "#e5-title-column", "none")
+    expect(page.locator("#e5-embed-status")).to_contain_text("You chose other columns")
+    folder = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir() + "/gradio"))
+    assert list(folder.rglob("first.csv"))
+    assert services.visitor_stores.n_bytes > n_bytes + 60 * 384 * 4
+    delete(page)
+    assert services.visitor_stores.n_bytes <= n_bytes + 10_000
+    assert not list(folder.rglob("first.csv"))
+    reload(page)
     open_corpus(page)
-    upload(page, sheet(ROWS))
-    expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
-    page.get_by_text("Measure with known answers").click()
-    pairs = [[f"question about {row[3]} number {n}", row[0]] for n, row in enumerate(ROWS[:20])]
-    upload(page, sheet([*pairs, ["nobody knows", "n1000"]], ("query", "corpus-id")), "pairs.csv", "#e5-pairs")
-    expect(page.locator("#e5-pairs-said")).to_contain_text("pairs.csv: 21 rows")
-    page.locator("#e5-measure").click()
-    expect(page.locator("#e5-measure-status .e5-done")).to_have_text(
-        "Measured 2 settings on 20 queries.", timeout=30_000
-    )
-    verdict = page.locator("#e5-verdict")
-    expect(verdict).to_contain_text("lines 22")
-    expect(verdict).to_contain_text("e5-small-v2, no prompt: nDCG@10")
-    expect(verdict).to_contain_text("95 % interval")
-    expect(page.locator("#e5-measured tbody tr")).to_have_count(2)
-    expect(page.locator("#e5-measured-plot .points path")).to_have_count(2)
+    expect(page.locator("#e5-corpus-said")).to_contain_text("Up to 50,000 rows")
+    expect(page.locator("#e5-found")).to_have_count(0)
 
 
-def test_what_is_wrong_with_a_file_is_a_sentence(open_page):
-    page = open_page()
-    open_corpus(page)
+def test_what_is_wrong_with_a_file_is_a_sentence(corpus_page):
+    page = corpus_page
     page.locator("#e5-embed").click()
     expect(page.locator("#e5-embed-status .e5-error")).to_contain_text("There are no texts yet")
     error = page.locator("#e5-corpus-said .e5-error")
+    clear = page.locator("#e5-corpus-file").get_by_label("Clear")
     upload(page, b"PK\x03\x04 and more", "book.csv")
     expect(error).to_contain_text("book.csv is a zip archive or an Excel workbook")
-    page.locator("#e5-corpus-file").get_by_label("Clear").click()
+    clear.click()
     upload(page, "text\ncaf\u00e9\n".encode("cp1252"), "old.csv")
     expect(error).to_contain_text("old.csv is not utf-8")
-    page.get_by_text("How the file is read", exact=True).click()
-    page.locator("#e5-encoding input").click()
-    page.get_by_role("option", name="cp1252").click()
+    unfold(page, "How the file is read")
+    choose(page, "#e5-encoding", "cp1252")
     expect(page.locator("#e5-preview")).to_contain_text("caf\u00e9")
-    page.locator("#e5-paste textarea").fill("one\n\nNA\nnull")
-    page.locator("#e5-use-paste").click()
+    clear.click()
+    choose(page, "#e5-encoding", "UTF-8, or as the file says")
+    paste(page, "one", "", "NA", "null")
     expect(page.locator("#e5-chosen")).to_contain_text("3 texts to embed. Left out: 1 row with an empty text.")
     expect(page.locator("#e5-preview")).to_contain_text("NA")
     embed(page)
@@ -192,42 +229,23 @@ def test_what_is_wrong_with_a_file_is_a_sentence(open_page):
     expect(page.locator("#e5-hits .e5-error")).to_contain_text("There is no query")
 
 
-def test_a_new_file_leaves_nothing_of_the_one_before(open_page):
-    page = open_page()
-    open_corpus(page)
-    upload(page, sheet(ROWS), "first.csv")
-    expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
-    page.locator("#e5-text-column input").click()
-    page.get_by_role("option", name="subject").click()
-    embed(page)
-    reload(page)
-    open_corpus(page)
-    expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of first.csv embedded")
-    expect(page.locator("#e5-text-column input")).to_have_value("subject")
-    page.locator("#e5-title-column input").click()
-    page.get_by_role("option", name="none", exact=True).click()
-    expect(page.locator("#e5-embed-status")).to_contain_text("You chose other columns")
-    page.locator("#e5-paste textarea").fill("one\ntwo")
-    page.locator("#e5-use-paste").click()
-    expect(page.locator("#e5-chosen")).to_contain_text("2 texts")
-    expect(page.locator("#e5-found")).to_have_count(0)
-    expect(page.locator("#e5-embed-status")).not_to_contain_text("first.csv")
-    reload(page)
-    open_corpus(page)
-    expect(page.locator("#e5-corpus-said")).to_contain_text("pasted texts: 2 rows")
-    expect(page.locator("#e5-found")).to_have_count(0)
-
-
-def test_texts_of_one_column_are_embedded_after_a_file_of_several(open_page):
+def test_new_texts_leave_nothing_of_those_before(corpus_page, services, held_up, monkeypatch):
     """The page must not send the columns of the file before, whose choices are no longer to be seen."""
-    page = open_page()
-    open_corpus(page)
+    real = corpus_tab.embed_corpus
+
+    def slow(*arguments):
+        found = real(*arguments)
+        held_up.wait(20)
+        return found
+
+    monkeypatch.setattr(corpus_tab, "embed_corpus", slow)
+    held_up.set()
+    page = corpus_page
     expect(page.locator("#e5-text-column")).to_be_hidden()
     clear = page.locator("#e5-corpus-file").get_by_label("Clear")
     upload(page, sheet(ROWS, ("_id", "title", "body", "category")), "several.csv")
     expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
-    page.locator("#e5-colour-column input").click()
-    page.get_by_role("option", name="category").click()
+    choose(page, "#e5-colour-column", "category")
     clear.click()
     upload(page, b"line\none\ntwo", "one.csv")
     expect(page.locator("#e5-chosen")).to_contain_text("2 texts to embed")
@@ -239,96 +257,39 @@ def test_texts_of_one_column_are_embedded_after_a_file_of_several(open_page):
     expect(page.locator("#e5-text-column")).to_be_visible()
     expect(page.locator("#e5-text-column input")).to_have_value("text")
     expect(page.locator("#e5-colour-column input")).to_have_value("none")
-    page.locator("#e5-paste textarea").fill("three\nfour\nfive")
-    page.locator("#e5-use-paste").click()
-    expect(page.locator("#e5-chosen")).to_contain_text("3 texts to embed")
-    embed(page)
-    expect(page.locator("#e5-embed-status")).to_contain_text("3 texts of pasted texts")
+    expect(page.locator("#e5-found")).to_have_count(0)
+    expect(page.locator("#e5-embed-status")).not_to_contain_text("one.csv")
 
-
-def test_a_result_that_comes_late_is_not_shown_beside_other_texts(open_page, held_up, monkeypatch):
-    real = corpus_tab.embed_corpus
-
-    def slow(*arguments):
-        found = real(*arguments)
-        held_up.wait(20)
-        return found
-
-    monkeypatch.setattr(corpus_tab, "embed_corpus", slow)
-    page = open_page()
-    open_corpus(page)
-    page.locator("#e5-paste textarea").fill("one\ntwo\nthree")
-    page.locator("#e5-use-paste").click()
-    expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
+    held_up.clear()
     page.locator("#e5-embed").click()
     expect(page.locator("#e5-embed-stop")).to_be_visible()
-    page.locator("#e5-paste textarea").fill("four\nfive")
-    page.locator("#e5-use-paste").click()
-    expect(page.locator("#e5-chosen")).to_contain_text("2 texts")
+    paste(page, "three", "four", "five")
+    expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
     held_up.set()
     expect(page.locator("#e5-embed-status")).to_contain_text("the texts were replaced")
     expect(page.locator("#e5-found")).to_have_count(0)
 
-
-def test_a_store_that_is_gone_gets_a_new_key(open_page, services):
-    page = open_page()
-    open_corpus(page)
-    services.visitor_stores.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))
-    page.locator("#e5-paste textarea").fill("one\ntwo\nthree")
-    page.locator("#e5-use-paste").click()
-    expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
+    services.visitor_stores.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))  # as an hour later
+    paste(page, "six", "seven")
+    expect(page.locator("#e5-chosen")).to_contain_text("2 texts to embed")
     embed(page)
+    expect(page.locator("#e5-embed-status")).to_contain_text("2 texts of pasted texts")
 
 
-def test_deleting_leaves_nothing_on_the_server(open_page, services):
-    page = open_page()
-    open_corpus(page)
-    before = services.visitor_stores.n_bytes
-    upload(page, "\n".join(f"text {n}" for n in range(30)).encode(), "thirty.txt")
-    expect(page.locator("#e5-chosen")).to_contain_text("30 texts")
-    folder = Path(os.environ.get("GRADIO_TEMP_DIR", tempfile.gettempdir() + "/gradio"))
-    assert list(folder.rglob("thirty.txt"))
-    embed(page)
-    assert services.visitor_stores.n_bytes > before + 30 * 384 * 4
-    page.locator("#e5-forget").click()
-    expect(page.locator("#e5-embed-status")).to_contain_text("Deleted")
-    expect(page.locator("#e5-found")).to_have_count(0)
-    assert services.visitor_stores.n_bytes <= before + 10_000
-    assert not list(folder.rglob("thirty.txt"))
-    reload(page)
-    open_corpus(page)
-    expect(page.locator("#e5-corpus-said")).to_contain_text("Up to 50,000 rows")
-
-
-def test_nothing_of_corpus_shuts_people_out_and_texts_stay_texts(open_page):
-    page = open_page()
-    open_corpus(page)
-    check_barriers(page)
+def test_nothing_of_corpus_shuts_people_out_and_texts_stay_texts(corpus_page):
+    page = corpus_page
+    check_barriers(page, panel_of("#e5-embed"))
     rows = [{"text": text, NASTY[0]: text, "title": text} for text in NASTY]
     upload(page, "\n".join(json.dumps(row) for row in rows).encode(), "<b>nasty.jsonl")
     expect(page.locator("#e5-chosen")).to_contain_text(f"{len(NASTY)} texts")
-    page.locator("#e5-colour-column input").click()
-    page.get_by_role("option", name=NASTY[0]).click()
+    choose(page, "#e5-colour-column", NASTY[0])
     embed(page)
     search(page, NASTY[2])
     expect(page.locator("#e5-hits")).to_contain_text(re.compile("onerror|script"))
     expect(page.locator("#e5-corpus-caption")).to_contain_text("Rings mark")
-    point = page.locator("#e5-corpus-map .scatterlayer .points path").first
-    point.scroll_into_view_if_needed()
-    box = point.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(**middle(page.locator("#e5-corpus-map .scatterlayer .points path").first))
     expect(page.locator("#e5-corpus-point")).to_contain_text("Nearest in all dimensions")
     for title in ("Measure with known answers", "Upload existing embeddings", "How the file is read"):
-        page.get_by_text(title).click()
-    check_barriers(page)
+        unfold(page, title)
+    check_barriers(page, panel_of("#e5-embed"))
     assert page.locator("#e5-found img, #e5-found script, #e5-preview img").count() == 0
-
-
-def test_a_phone_scrolls_down_only_among_a_corpus(open_page):
-    page = open_page(390, 844, touch=True)
-    open_corpus(page)
-    upload(page, sheet(ROWS))
-    expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
-    embed(page)
-    search(page, "stars")
-    check_width(page)

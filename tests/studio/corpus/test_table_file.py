@@ -240,6 +240,29 @@ class TestParquet:
         with pytest.raises(FileFormatError, match=r"faq\.parquet cannot be read as Parquet"):
             read(b"PAR1 but not really", "faq.parquet")
 
+    def test_what_ends_the_process_that_reads_it_is_refused(self, read, tmp_path):
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.table({"text": ["one", "two"]}), tmp_path / "damaged")
+        content = (tmp_path / "damaged").read_bytes()
+        # The column says that none is missing, and its statistics count those that are: pyarrow aborts.
+        optional, required = (b"\x15\x0c\x25" + kind + b"\x18\x04text" for kind in (b"\x02", b"\x00"))
+        assert content.count(optional) == 1
+        with pytest.raises(FileFormatError, match=r"^faq\.parquet cannot be read as Parquet"):
+            read(content.replace(optional, required), "faq.parquet")
+
+    @pytest.mark.parametrize("kind", ["string", "dictionary"])
+    def test_few_bytes_that_stand_for_gigabytes_are_refused(self, read_parquet, kind):
+        """The footer may say what it likes; what is in memory counts."""
+        import pyarrow
+
+        cell = "a" * 1_000_000
+        places = pyarrow.array([0] * 3_000, pyarrow.int32())
+        texts = pyarrow.DictionaryArray.from_arrays(places, [cell])
+        with pytest.raises(FileFormatError, match=r"^faq\.parquet holds 25\d,\d{3},\d{3} bytes in the 256 rows up to"):
+            read_parquet({"text": texts} if kind == "dictionary" else {"text": pyarrow.array([cell] * 300)})
+
     def test_bytes_that_are_no_utf_8(self, read_parquet):
         import pyarrow
 

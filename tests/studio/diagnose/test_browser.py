@@ -1,12 +1,15 @@
-"""The Diagnose tab in a real browser."""
+"""The Diagnose tab in a real browser, and all tabs on a phone."""
 
 from __future__ import annotations
 
 import pytest
 
+from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.diagnose import tab as diagnose_tab
-from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, expect, score, write
-from tests.studio.corpus.test_browser import embed, open_corpus, upload
+from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, example, expect, panel_of, score, write
+from tests.studio.code.test_browser import take_target
+from tests.studio.compare.test_browser import compared, open_compare
+from tests.studio.corpus.test_browser import ROWS, delete, embed, open_corpus, search, sheet, upload
 
 pytestmark = MARKS
 
@@ -29,23 +32,9 @@ def finding(page, title):
     return page.locator(".e5-finding", has=page.get_by_role("heading", name=title, exact=True))
 
 
-def embed_faulty(page):
-    open_corpus(page)
-    upload(page, "\n".join(FAULTY).encode(), "texts.txt")
-    expect(page.locator("#e5-chosen")).to_contain_text("61 texts to embed")
-    embed(page)
-    open_diagnose(page)
-    page.locator("#e5-diagnose-source").get_by_text("Corpus").click()
-
-
-def test_a_person_scores_and_reads_what_is_wrong(open_page):
-    page = open_page()
-    open_diagnose(page)
-    page.locator("#e5-diagnose").click()
-    expect(page.locator("#e5-diagnose-status .e5-error")).to_contain_text("Nothing is scored yet")
+def test_a_person_scores_and_reads_what_is_wrong(page):
     write(page, ["a query", "a query", "another"], ["summit " * 600, "a short passage"])
     score(page)
-    page.get_by_role("tab", name="Scores").click()
     open_diagnose(page)
     diagnosed(page)
     expect(page.locator("#e5-diagnose-status")).to_contain_text(
@@ -72,9 +61,13 @@ def test_a_person_scores_and_reads_what_is_wrong(open_page):
     expect(finding(page, "Texts cut off")).to_contain_text("none")
 
 
-def test_a_corpus_is_diagnosed_and_forgotten(open_page):
-    page = open_page()
-    embed_faulty(page)
+def test_a_corpus_is_diagnosed_and_forgotten(page):
+    open_corpus(page)
+    upload(page, "\n".join(FAULTY).encode(), "texts.txt")
+    expect(page.locator("#e5-chosen")).to_contain_text("61 texts to embed")
+    embed(page)
+    open_diagnose(page)
+    page.locator("#e5-diagnose-source").get_by_text("Corpus").click()
     page.locator("#e5-diagnose").click()
     diagnosed(page)
     expect(page.locator("#e5-diagnose-status")).to_contain_text("Diagnosed 61 texts of the corpus")
@@ -85,14 +78,14 @@ def test_a_corpus_is_diagnosed_and_forgotten(open_page):
     expect(page.locator("#e5-hubs .js-plotly-plot .barlayer .point").first).to_be_visible()
     score(page)  # the texts of the left side are others, and not those that are shown
     expect(finding(page, "Copies")).to_be_visible()
-    page.get_by_role("tab", name="Corpus").click()
-    page.locator("#e5-forget").click()
-    expect(page.locator("#e5-embed-status")).to_contain_text("Deleted")
-    page.get_by_role("tab", name="Diagnose").click()
+    open_corpus(page)
+    delete(page)
+    open_diagnose(page)
     expect(page.locator(".e5-finding:visible")).to_have_count(0)
     expect(page.locator("#e5-cosines .js-plotly-plot")).to_be_hidden()
     page.locator("#e5-diagnose").click()
     expect(page.locator("#e5-diagnose-status .e5-error")).to_contain_text("There is no embedded corpus")
+    page.locator("#e5-diagnose-source").get_by_text("Texts of the form").click()
 
 
 @pytest.fixture
@@ -108,20 +101,17 @@ def slow(monkeypatch, held_up):
     return held_up
 
 
-def test_a_diagnosis_can_be_stopped(open_page, slow):
-    page = open_page()
-    embed_faulty(page)
-    page.locator("#e5-diagnose").click()
+def test_a_diagnosis_can_be_stopped_and_texts_that_are_scored_meanwhile_leave_no_old_findings(page, slow):
+    score(page)
+    page.locator("body").press("5")
     expect(page.locator("#e5-diagnose-status")).to_contain_text("Finding the neighbours of each text… 50%")
     page.locator("#e5-diagnose-stop").click()
     slow.set()
     expect(page.locator("#e5-diagnose-status .e5-hint")).to_contain_text("Stopped.")
     expect(page.locator(".e5-finding:visible")).to_have_count(0)
 
-
-def test_what_is_scored_while_it_runs_leaves_no_old_findings(page, slow):
-    score(page)
-    open_diagnose(page)
+    slow.clear()
+    page.locator("#e5-diagnose").click()
     expect(page.locator("#e5-diagnose-stop")).to_be_visible()
     write(page, ["other texts"], ["are scored"])
     page.locator("#e5-score").click()
@@ -143,22 +133,41 @@ def test_nothing_of_it_shuts_people_out_and_texts_stay_texts(page):
     expect(copies.locator(".e5-pair dd").last).to_have_text("<img src=x onerror=alert(1)>")
     for each in page.locator(".e5-finding summary").all():
         each.click()
-    check_barriers(page)
+    check_barriers(page, panel_of("#e5-diagnose"))
     assert page.locator(".e5-finding img, .e5-finding script, #e5-diagnosis img").count() == 0
 
 
 def test_a_phone_shows_all_tabs_and_scrolls_down_only(open_page):
     page = open_page(390, 844, touch=True)
-    for name in ("Scores", "Map", "Compare", "Corpus"):
+    for name in ("Scores", "Map", "Compare", "Corpus", "Diagnose", "Code"):
         expect(page.get_by_role("tab", name=name)).to_be_visible()
+    page.get_by_role("tab", name="Code").click()
+    expect(page.locator("#e5-code-status")).to_contain_text("Press Score")
+    expect(page.locator("#e5-code-target")).to_be_hidden()
+    open_diagnose(page)
+    page.locator("#e5-diagnose").click()
+    expect(page.locator("#e5-diagnose-status .e5-error")).to_contain_text("Nothing is scored yet")
+
+    example(page, "Eight questions")
+    score(page)
+    page.get_by_role("tab", name="Code").click()
+    for target in TARGETS:
+        take_target(page, target)
+        check_width(page)
+        assert page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.cm-scroller'))") == 0
+    open_compare(page)
+    for button in ("#e5-try-prompts", "#e5-try-precision"):
+        compared(page, button)
+        check_width(page)
+    open_corpus(page)
+    upload(page, sheet(ROWS))
+    expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
+    embed(page)
+    search(page, "stars")
+    check_width(page)
     write(page, FAULTY, [])
     score(page)
     open_diagnose(page)
     diagnosed(page)
     expect(page.locator("#e5-cosines .js-plotly-plot")).to_be_visible()
     check_width(page)
-
-
-def test_the_fifth_key_opens_it(page):
-    page.locator("body").press("5")
-    expect(page.locator("#e5-diagnose")).to_be_visible()

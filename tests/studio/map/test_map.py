@@ -45,7 +45,7 @@ def test_other_projections_say_what_they_are(score, method, n_dims):
     text_map = place_texts(result, MapSettings(method, n_dims))
     assert text_map.coordinates.shape == (10, n_dims)
     caption = text_of(map_text.caption(result, text_map, "role"))
-    assert ("perplexity" if method == "tsne" else "mean of the queries") in caption
+    assert ("t-SNE keeps near neighbours" if method == "tsne" else "mean of the queries") in caption
     assert ("fewer than 15" in caption) == (method == "tsne")
     json.dumps(draw_map(result, text_map, "role"), allow_nan=False)
 
@@ -113,6 +113,7 @@ def test_settings_from_strangers_are_taken_where_they_are_some():
     assert valid_settings("<b>", 4, None, "0.5", True, float("nan")) == MapSettings()
     wild = valid_settings("tsne", "3", -1, 7, 1e9, -5)
     assert (wild.n_dims, wild.n_neighbors, wild.min_dist, wild.perplexity, wild.seed) == (2, 2, 1, 100, 0)
+    assert [valid_settings(seed=seed).seed for seed in (1.7, 99_999_999_999)] == [1, 4_294_967_295]
 
 
 def test_settings_change_the_map_and_are_told(score):
