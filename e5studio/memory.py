@@ -5,10 +5,28 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from e5studio.errors import OutOfMemoryError
+from e5studio.errors import E5StudioError, OutOfMemoryError
 
 BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 _ROOM_FOR_WORK = 300_000_000  # activations of one small batch, and the libraries themselves
+
+# As torch (on Windows, Linux and a GPU), oneDNN inside it, OpenVINO, ONNX Runtime and the C++ library put it.
+_NO_MEMORY = (
+    "not enough memory",
+    "can't alloc",
+    "out of memory",
+    "could not create a primitive",
+    "failed to allocate",
+    "bad_alloc",
+    "resource temporarily unavailable",  # for the stack of a thread
+)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether an engine failed for want of memory; each says so in words of its own."""
+    if isinstance(error, E5StudioError):
+        return False
+    return isinstance(error, MemoryError) or any(words in str(error).casefold() for words in _NO_MEMORY)
 
 
 def available_bytes() -> int | None:

@@ -116,8 +116,15 @@ class OpenVinoBackend(BatchwiseBackend):
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
         with cpu.compute_lock():  # a request serves one caller at a time, too
-            request = self._request(_TOKENS if token_vectors else _POOLED)
-            request.infer([ids, mask], share_inputs=True)
+            output = _TOKENS if token_vectors else _POOLED
+            request = self._request(output)
+            try:
+                # `infer` says nothing of memory that it cannot get, and leaves the vectors of the batch before.
+                request.start_async([ids, mask], share_inputs=True)
+                request.wait()
+            except RuntimeError:
+                del self._requests[output]  # half of the model is left in this batch's shape; the next compiles it anew
+                raise
             result = request.get_output_tensor(0).data
             vectors: FloatArray = result[mask.astype(bool)] if token_vectors else result.copy()
             return vectors

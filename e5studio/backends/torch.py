@@ -8,7 +8,6 @@ import weakref
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
 import torch
 
 from e5studio import cpu
@@ -16,7 +15,7 @@ from e5studio.backends.modules import PooledModel, load_module
 from e5studio.backends.onednn_linear import pack
 from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.batching import Limits, TokenBatch
-from e5studio.errors import BackendError, OutOfMemoryError
+from e5studio.errors import BackendError
 from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
@@ -94,32 +93,21 @@ class TorchBackend(BatchwiseBackend):
 
     def close(self) -> None:
         """Free the model."""
-        self._module = None
+        with self._lock():
+            self._module = None
+        self._free_memory()
+
+    def _lock(self) -> AbstractContextManager[Any]:
+        return cpu.compute_lock() if self._device.type == "cpu" else self._device_lock
+
+    def _free_memory(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
-        try:
-            return self._forward(batch, token_vectors)
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            if len(batch) == 1:
-                raise OutOfMemoryError(
-                    f"A text of {batch.lengths[0]} tokens does not fit into the memory of {self.device}.",
-                    "Take a smaller model, fewer max_tokens, or dtype='bfloat16'.",
-                ) from error
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        half = len(batch) // 2
-        parts = (range(half), range(half, len(batch)))
-        return np.concatenate([self._run(batch.select(part), token_vectors=token_vectors) for part in parts])
-
-    def _forward(self, batch: TokenBatch, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id)
         padded = bool(batch.lengths.min() < mask.shape[1])
-        lock: AbstractContextManager[Any] = cpu.compute_lock() if self._device.type == "cpu" else self._device_lock
-        with lock, torch.inference_mode():
+        with self._lock(), torch.inference_mode():
             if self._module is None:
                 raise BackendError("This model was closed. Load it again to use it.")
             self._refuse_after_fork()
@@ -155,7 +143,3 @@ def _torch_dtype(dtype: DType) -> torch.dtype:
         advice = "Take backend='openvino' for int8." if dtype == "int8" else ""
         raise BackendError(f"The torch backend computes in {choices}, not in {dtype!r}.", advice)
     return _DTYPES[dtype]
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)

@@ -12,7 +12,7 @@ from typing import Any
 from e5studio.errors import FileFormatError, MissingDependencyError
 from e5studio.files.delimited import check_column_count, refuse_repeated
 
-_BATCH_BYTES = 1_000_000_000
+_ROWS_AT_ONCE = 256
 
 
 def import_pyarrow(module: str = "pyarrow") -> Any:
@@ -78,21 +78,9 @@ def parquet_cells(path: Path, columns: dict[str, str]) -> Iterator[list[list[str
     """
     strings = import_pyarrow().string()
     with open_parquet(path) as file:
-        for batch in file.iter_batches(batch_size=_rows_at_once(file, columns), columns=list(columns)):
+        for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns)):
             cells = zip(columns.values(), batch.columns, strict=True)
             yield [(column if kind == "text" else column.cast(strings)).to_pylist() for kind, column in cells]
-
-
-def _rows_at_once(file: Any, columns: dict[str, str]) -> int:
-    """Few enough for memory, even if every row repeats a value that the file stores once."""
-    metadata = file.metadata
-    chunks = (
-        metadata.row_group(group).column(column)
-        for group in range(metadata.num_row_groups)
-        for column in range(metadata.num_columns)
-    )
-    largest = max((chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in columns), default=0)
-    return max(16, min(1024, _BATCH_BYTES // max(1, largest)))
 
 
 def _is_scalar(types: Any, data_type: Any) -> bool:

@@ -73,6 +73,29 @@ def test_threads_share_one_model(checkpoints, backend, converted):
     assert not [text for text, row in zip(texts, rows, strict=True) if not (row == expected[text]).all()]
 
 
+def test_without_memory_it_fails_or_goes_on_in_smaller_batches(checkpoints, cache, backend):
+    """OpenVINO's `infer` left the vectors of the batch before, those of another text, and raised nothing."""
+    code = """
+import resource
+from pathlib import Path
+import numpy as np
+encoder = load(token_budget=1_000_000)
+texts = [f"{n % 10} word " * 20 for n in range(1000)]
+encoder.encode_query([f"{n}" for n in range(1000)])
+in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + 1_000_000, resource.RLIM_INFINITY))
+try:
+    vectors = encoder.encode_query(texts)
+except MemoryError:
+    vectors = None
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+right = encoder.encode_query(texts)
+print(vectors is None or bool(np.allclose(vectors, right, atol=1e-5)), vectors is None)
+"""
+    [printed] = run(code, checkpoints("e5"), backend)
+    assert printed.startswith("True")
+
+
 @pytest.mark.parametrize(("backend", "dtypes"), [("openvino", ["float32"]), ("onnx", ["float32", "int8"])])
 def test_a_start_from_disk_needs_no_torch(checkpoints, cache, backend, dtypes):
     folder = checkpoints("e5").folder

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Literal
 
 from e5studio.errors import FileEncodingError, FileFormatError, TextError
 from e5studio.files.delimited import DELIMITERS
+from e5studio.files.parquet_copy import rewritten
 from e5studio.files.records import LINE_COLUMN, PARQUET, RECORD_ENDINGS, Cell, NotText, Record, open_records
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus
 from e5studio.studio.engine.text_box import split_texts
@@ -128,19 +129,21 @@ def read_table(
     if ending not in PARQUET and path.stat().st_size > _BYTES_OF_A_CHARACTER * MAX_CHARACTERS:
         raise _too_many_characters(name)
     reading = _Reading(name, bad_rows, max_rows, "row" if ending in PARQUET else "line")
+    source = rewritten(path, max_rows) if ending in PARQUET else nullcontext(path)
     try:
-        records = open_records(
-            path,
-            ending,
-            encoding=encoding,
-            delimiter=delimiter,
-            max_columns=MAX_COLUMNS,
-            max_line_chars=MAX_LINE_CHARACTERS,
-        )
-        reading.add_columns(records.columns)
-        with closing(records.rows):  # a file that is refused halfway is closed at once
-            for record in records.rows:
-                reading.add(record)
+        with source as file:
+            records = open_records(
+                file,
+                ending,
+                encoding=encoding,
+                delimiter=delimiter,
+                max_columns=MAX_COLUMNS,
+                max_line_chars=MAX_LINE_CHARACTERS,
+            )
+            reading.add_columns(records.columns)
+            with closing(records.rows):  # a file that is refused halfway is closed at once
+                for record in records.rows:
+                    reading.add(record)
     except FileFormatError as error:
         raise with_shown_name(error, path, name) from error
     return reading.table(_other_delimiter(records.columns, ending, delimiter))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Literal
@@ -11,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError, NonFiniteError, VectorError
+from e5studio.files.parquet_copy import rewritten
 from e5studio.files.vectors import (
     VECTOR_ENDINGS,
     ForeignVectors,
@@ -132,15 +134,18 @@ def import_vectors(
 
 
 def _read(path: Path, name: str, manifest: Path | None, corpus: Corpus, embed_dim: int) -> ForeignVectors:
+    ending = PurePath(name).suffix.lower()
+    source = rewritten(path, None) if ending == ".parquet" else nullcontext(path)
     try:
-        return read_foreign_vectors(
-            path,
-            PurePath(name).suffix.lower(),
-            n_rows=len(corpus),
-            embed_dim=embed_dim,
-            manifest=manifest,
-            max_chars=MAX_CHARACTERS + len(corpus),  # with a space between each title and its text
-        )
+        with source as file:
+            return read_foreign_vectors(
+                file,
+                ending,
+                n_rows=len(corpus),
+                embed_dim=embed_dim,
+                manifest=manifest,
+                max_chars=MAX_CHARACTERS + len(corpus),  # with a space between each title and its text
+            )
     except FileFormatError as error:
         if manifest is not None:  # first, because the other path may be a prefix of this one
             error = with_shown_name(error, manifest, f"{name}.json")
