@@ -37,7 +37,7 @@ from e5studio.studio.engine.prompt_modes import (
     valid_prompt_mode,
 )
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult, best_passages
-from e5studio.studio.engine.text_box import Limits, TextList, check_limits, split_texts
+from e5studio.studio.engine.text_box import Limits, TextList, check_box, check_limits, split_texts
 from e5studio.studio.engine.zero_gpu import is_zero_gpu, on_gpu
 from e5studio.studio.serving.waiting_queue import ChainedQueue, Queue, WaitingQueue
 from e5studio.text_checks import checked_types
@@ -273,6 +273,8 @@ class Engine:
 
     def _read(self, request: ScoreRequest, prompt_mode: PromptMode) -> tuple[TextList, TextList, bool]:
         labels = side_labels(prompt_mode)
+        check_box(request.queries, self.limits, labels.left.lower())
+        check_box(request.passages, self.limits, labels.right.lower())
         queries = split_texts(request.queries, labels.left_letter, request.separator)
         passages = split_texts(request.passages, labels.right_letter, request.separator)
         check_limits(queries.texts, self.limits, labels.left.lower())

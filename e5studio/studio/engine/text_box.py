@@ -18,7 +18,10 @@ Separator = Literal["line", "blank_line"]
 
 # Not str.splitlines: that also cuts at form feeds, U+0085 and U+2028, which occur inside real passages.
 _LINE_END = re.compile(r"\r\n|\r|\n")
+_LINES_PER_TEXT = 64
 _BLANK_LINES = re.compile(r"(?:\r\n|\r|\n)(?:[^\S\r\n]*(?:\r\n|\r|\n))+")
+
+_TAKE_FEWER = "Take fewer, or the page's Corpus tab, which takes 50,000 texts; the e5studio command has no limit."
 
 
 @dataclass(frozen=True)
@@ -76,17 +79,35 @@ def split_texts(raw: str | None, letter: str, separator: Separator = "line") -> 
     )
 
 
+def check_box(raw: str | None, limits: Limits, what: str) -> None:
+    """Refuse a text box whose splitting alone would occupy the machine, with room for empty lines and line ends.
+
+    Raises:
+        LimitError: Too many lines or characters.
+    """
+    text = raw or ""
+    n_lines = text.count("\n") + text.count("\r")
+    if n_lines > _LINES_PER_TEXT * limits.max_texts or len(text) > 2 * limits.max_characters:
+        raise LimitError(
+            f"The box of the {what} has {n_lines:,} line ends and {len(text):,} characters. At most"
+            f" {limits.max_texts:,} {what} and {limits.max_characters:,} characters are taken at once here."
+            f" {_TAKE_FEWER}"
+        )
+
+
 def check_limits(texts: Sequence[str], limits: Limits, what: str) -> None:
     """Refuse texts that would occupy the machine for minutes.
 
     Raises:
         LimitError: Too many texts or characters.
     """
-    advice = "Take fewer, or the page's Corpus tab, which takes 50,000 texts; the e5studio command has no limit."
     if len(texts) > limits.max_texts:
-        raise LimitError(f"{len(texts):,} {what} are more than the {limits.max_texts:,} taken at once here. {advice}")
+        raise LimitError(
+            f"{len(texts):,} {what} are more than the {limits.max_texts:,} taken at once here. {_TAKE_FEWER}"
+        )
     n_characters = sum(map(len, texts))
     if n_characters > limits.max_characters:
         raise LimitError(
-            f"The {what} have {n_characters:,} characters; {limits.max_characters:,} are taken at once here. {advice}"
+            f"The {what} have {n_characters:,} characters; {limits.max_characters:,} are taken at once here."
+            f" {_TAKE_FEWER}"
         )

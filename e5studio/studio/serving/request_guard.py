@@ -8,6 +8,7 @@ web page that is open in a browser on this machine, which the protocol forbids.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -31,10 +32,16 @@ ASSISTANT_HEADER = "x-e5studio-assistant"
 """Marks requests that came by MCP: assistants pay for every number that they read."""
 
 _UPLOAD_ROUTE = "/gradio_api/upload"
-_UNUSED_ROUTES = (
-    "/component_server",  # takes files, and calls functions of components that this page does not have
-    "/deep_link",  # writes a page to disk; our links hold the page themselves
-)
+_GRADIO = "/gradio_api/"
+# Of Gradio's routes, those of the page and of programs. The others take files that nobody deletes, start programs on
+# them, call functions of components that this page does not have, or write pages to disk.
+_USED = {
+    "GET": (
+        r"app_id|call/.+|file[=/].+|heartbeat/.+|info|openapi\.json|queue/data|startup-events|theme\.css|upload_progress"
+    ),
+    "POST": r"api/.+|call/.+|cancel|queue/join|reset|run/.+|upload",
+}
+_USED_ROUTES = {method: re.compile(rf"({routes})/?", re.DOTALL) for method, routes in _USED.items()}
 _MCP_ROUTE = "/gradio_api/mcp"
 
 
@@ -110,13 +117,22 @@ class RequestGuard(HttpMiddleware):
 
 def _forbidden(scope: Scope) -> PlainTextResponse | None:
     path = scope["path"]
-    if path.rstrip("/").endswith(_UNUSED_ROUTES):
-        return PlainTextResponse("The page does not use this route.", 403)
     if _asks_for_foreign_file(path):
         return PlainTextResponse("The Studio fetches nothing from elsewhere.", 403)
+    if not _is_used(scope["method"], path):
+        return PlainTextResponse("The page does not use this route.", 403)
     if _MCP_ROUTE in path and _comes_from_foreign_page(scope):
         return PlainTextResponse("A page of another site may not use this Studio through your browser.", 403)
     return None
+
+
+def _is_used(method: str, path: str) -> bool:
+    """Whether the page or programs use a route; every route that is not Gradio's is used."""
+    _, is_gradio, route = path.partition(_GRADIO)
+    if not is_gradio or method == "OPTIONS" or route.startswith(_MCP_ROUTE.removeprefix(_GRADIO)):
+        return True
+    routes = _USED_ROUTES.get("GET" if method == "HEAD" else method)
+    return routes is not None and routes.fullmatch(route) is not None
 
 
 def _too_large() -> PlainTextResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from e5studio.studio.corpus.corpus import MAX_ROWS
-from e5studio.studio.engine.text_box import Limits, check_limits, split_texts
+from e5studio.studio.engine.text_box import Limits, check_box, check_limits, split_texts
 from e5studio.studio.errors import LimitError
 from e5studio.studio.formatting import shown
 
@@ -53,6 +53,15 @@ def test_limits_are_exact_and_say_both_numbers():
         check_limits(["a", "b", "c"], limits, "queries")
     with pytest.raises(LimitError, match=r"11 characters; 10 are taken"):
         check_limits(["12345", "678901"], limits, "queries")
+
+
+@pytest.mark.parametrize(("raw", "numbers"), [("\n" * 129, "129 line ends"), ("a" * 21, "21 characters")])
+def test_a_box_whose_splitting_would_take_long_is_refused_before_it(raw, numbers):
+    limits = Limits(max_texts=2, max_characters=10)
+    check_box("\n" * 10 + "1234567890", limits, "queries")
+    check_box(None, limits, "queries")
+    with pytest.raises(LimitError, match=numbers):
+        check_box(raw, Limits(max_texts=2, max_characters=10 if "a" in raw else 1_000), "queries")
 
 
 def test_what_is_shown_can_be_sent_to_a_browser():

@@ -251,7 +251,8 @@ class TestForgedValues:
 
         _, css, message = visit(address, score)
         assert css == "e5-error"
-        assert "10,000 queries are more than the 64" in message
+        assert "10,000 line ends" in message
+        assert "At most 64 queries" in message
 
     def test_events_of_the_page_do_nothing_that_their_buttons_do_not(self, address):
         """Gradio hides what is private and lets it be called: with rubbish, nobody may fall."""

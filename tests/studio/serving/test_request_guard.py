@@ -29,6 +29,7 @@ def request(
     server="127.0.0.1",
     app=echo,
     has_room=True,
+    method="POST",
 ):
     sent, waiting = [], list(chunks)
 
@@ -38,7 +39,7 @@ def request(
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "path": path, "headers": list(headers), "server": (server, 7860)}
+    scope = {"type": "http", "method": method, "path": path, "headers": list(headers), "server": (server, 7860)}
     asyncio.run(RequestGuard(app, limit, upload_limit, lambda: has_room)(scope, receive, send))
     return sent[0]["status"], sent[-1]["body"]
 
@@ -68,13 +69,27 @@ def test_files_are_refused_where_there_is_no_room_and_nothing_else_is():
     assert request("/gradio_api/upload")[0] == request(has_room=False)[0] == 200
 
 
-def test_no_page_is_written_to_disk():
-    assert request("/gradio_api/deep_link")[0] == 403
+@pytest.mark.parametrize(
+    ("method", "route"),
+    [
+        ("GET", "deep_link"),  # writes a page to disk
+        ("POST", "process_recording"),  # keeps its file for good, and starts ffmpeg on it
+        ("POST", "component_server"),
+        ("POST", "vibe-edit/"),
+        ("GET", "dev/reload"),  # holds its connection open
+        ("GET", "monitoring"),
+        ("POST", "a_route_of_a_later_gradio"),
+        ("DELETE", "upload"),
+    ],
+)
+@pytest.mark.parametrize("root", ["", "/studio"])
+def test_what_of_gradio_the_page_does_not_use_is_closed(method, route, root):
+    assert request(f"{root}/gradio_api/{route}", method=method)[0] == 403
 
 
 @pytest.mark.parametrize("path", ["/", "/gradio_api/file=/usr/lib/plotly.min.js", "/http://x"])
 def test_its_own_files_are_served(path):
-    assert request(path)[0] == 200
+    assert request(path, method="GET")[0] == 200
 
 
 def test_a_body_too_large_is_refused_by_its_announced_length():
@@ -98,7 +113,7 @@ def test_files_may_be_larger(prefix):
 
 
 @pytest.mark.parametrize(
-    "path", ["/upload", "/gradio_api/call/upload", "/gradio_api/upload_progress", "/gradio_api/queue/join"]
+    "path", ["/upload", "/gradio_api/call/upload", "/gradio_api/call/upload/x", "/gradio_api/queue/join"]
 )
 def test_only_where_files_are_taken(path):
     assert request(path, chunks=[b"12345678901"])[0] == 413
