@@ -7,6 +7,7 @@ plain. This module is also its program; it reads no text itself.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from typing import Any
 
 from e5studio.errors import FileFormatError
 from e5studio.files.parquet import import_pyarrow, open_parquet
+
+_log = logging.getLogger(__name__)
 
 MAX_MEMORY = 2_000_000_000
 """Bytes of address space; pyarrow itself takes some 400 MB of it."""
@@ -51,16 +54,10 @@ def rewritten(path: Path, max_rows: int | None) -> Iterator[Path]:
 
 
 def _write_in_another_process(path: Path, copy: Path, max_rows: int | None) -> None:
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-        "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve more than they use
-    }
-    command = [sys.executable, "-m", __name__, str(path.absolute()), str(copy), str(max_rows or 0)]
-    try:
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise FileFormatError(f"{path} takes more than {_SECONDS} seconds to read. Take a part of it.") from error
+    ended = _run(path, copy, max_rows)
+    if ended.returncode not in (0, _REFUSED):
+        _log.warning("%s: the process that reads it ended with %d: %s", path, ended.returncode, ended.stderr[-1000:])
+        ended = _run(path, copy, max_rows)  # a machine short of memory ends processes for no fault of the file
     if ended.returncode == _REFUSED:
         raise FileFormatError(ended.stderr.strip())
     if ended.returncode != 0:
@@ -68,6 +65,23 @@ def _write_in_another_process(path: Path, copy: Path, max_rows: int | None) -> N
             f"{path} cannot be read as Parquet: it is damaged, or its cells take more than"
             f" {MAX_MEMORY // 10**9} GB of memory. Write it anew, or take a part of it."
         )
+
+
+def _run(path: Path, copy: Path, max_rows: int | None) -> subprocess.CompletedProcess[str]:
+    root = Path(__file__).parents[2]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+        "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve more than they use
+    }
+    command = [sys.executable, "-m", __name__, str(path.absolute()), str(copy), str(max_rows or 0)]
+    try:
+        # In a folder without modules, for Python would take them before its own.
+        return subprocess.run(
+            command, cwd=copy.parent, env=environment, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FileFormatError(f"{path} takes more than {_SECONDS} seconds to read. Take a part of it.") from error
 
 
 def main(path: Path, copy: Path, max_rows: int | None) -> int:
@@ -136,4 +150,6 @@ def _bound_memory() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) or None))
+    status = main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) or None)
+    sys.stderr.flush()
+    os._exit(status)  # nothing is left to do, and the threads of pyarrow need not be waited for
