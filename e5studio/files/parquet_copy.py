@@ -59,7 +59,7 @@ def _write_in_another_process(path: Path, copy: Path, max_rows: int | None) -> N
         _log.warning("%s: the process that reads it ended with %d: %s", path, ended.returncode, ended.stderr[-1000:])
         ended = _run(path, copy, max_rows)  # a machine short of memory ends processes for no fault of the file
     if ended.returncode == _REFUSED:
-        raise FileFormatError(ended.stderr.strip())
+        raise FileFormatError(ended.stdout.replace(str(path.absolute()), str(path)))
     if ended.returncode != 0:
         raise FileFormatError(
             f"{path} cannot be read as Parquet: it is damaged, or its cells take more than"
@@ -72,13 +72,14 @@ def _run(path: Path, copy: Path, max_rows: int | None) -> subprocess.CompletedPr
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
+        "PYTHONUTF8": "1",  # a path in any script comes back as it was
         "ARROW_DEFAULT_MEMORY_POOL": "system",  # the others reserve more than they use
     }
     command = [sys.executable, "-m", __name__, str(path.absolute()), str(copy), str(max_rows or 0)]
     try:
         # In a folder without modules, for Python would take them before its own.
         return subprocess.run(
-            command, cwd=copy.parent, env=environment, capture_output=True, text=True, timeout=_SECONDS
+            command, cwd=copy.parent, env=environment, capture_output=True, encoding="utf-8", timeout=_SECONDS
         )
     except subprocess.TimeoutExpired as error:
         raise FileFormatError(f"{path} takes more than {_SECONDS} seconds to read. Take a part of it.") from error
@@ -90,7 +91,7 @@ def main(path: Path, copy: Path, max_rows: int | None) -> int:
     try:
         _write(path, copy, max_rows)
     except FileFormatError as error:
-        sys.stderr.write(str(error))
+        sys.stdout.write(str(error))
         return _REFUSED
     return 0
 
@@ -117,8 +118,8 @@ def _write(path: Path, copy: Path, max_rows: int | None) -> None:
 
 def _plain_schema(schema: Any) -> Any:
     """The schema with every value stored where it stands: a few bytes may else stand for any number of cells."""
-    for place, field in enumerate(schema):
-        schema = schema.set(place, field.with_type(_plain_type(field.type)))
+    for column, field in enumerate(schema):
+        schema = schema.set(column, field.with_type(_plain_type(field.type)))
     return schema
 
 
@@ -151,5 +152,5 @@ def _bound_memory() -> None:
 
 if __name__ == "__main__":
     status = main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]) or None)
-    sys.stderr.flush()
+    sys.stdout.flush()
     os._exit(status)  # nothing is left to do, and the threads of pyarrow need not be waited for

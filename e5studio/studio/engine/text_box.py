@@ -18,9 +18,9 @@ Separator = Literal["line", "blank_line"]
 
 # Not str.splitlines: that also cuts at form feeds, U+0085 and U+2028, which occur inside real passages.
 _LINE_END = re.compile(r"\r\n|\r|\n")
-_LINES_PER_TEXT = 64
 _BLANK_LINES = re.compile(r"(?:\r\n|\r|\n)(?:[^\S\r\n]*(?:\r\n|\r|\n))+")
 
+_LINES_PER_TEXT = 64  # of a box, empty ones among them
 _TAKE_FEWER = "Take fewer, or the page's Corpus tab, which takes 50,000 texts; the e5studio command has no limit."
 
 
