@@ -8,29 +8,19 @@ from typing import Any
 
 import gradio as gr
 
-from e5studio.backends import BackendName, DType
 from e5studio.errors import BackendError, MissingDependencyError, VectorError
-from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio.compare import text as compare_text
 from e5studio.studio.compare.charts import draw_bump, draw_differences, draw_grid, draw_maps, draw_shifts
 from e5studio.studio.compare.comparison import Comparison, PromptGrid, compare, most_moved_query, shifts, try_prompts
+from e5studio.studio.compare.setting_form import SettingForm
 from e5studio.studio.compare.tables import comparison_columns, grid_columns, grid_table, moves_table
 from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.engine.progress import OnStage
-from e5studio.studio.engine.prompt_modes import prompt_modes_of, takes_instruction, valid_prompt_mode
+from e5studio.studio.engine.prompt_modes import takes_instruction, valid_prompt_mode
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
-from e5studio.studio.form.form import (
-    Form,
-    listen_changes,
-    listen_late_changes,
-    mode_changes,
-    mode_for_other_model,
-    picker_models,
-    prompt_mode_choices,
-    score_request,
-)
+from e5studio.studio.form.form import Form, listen_changes, listen_late_changes, score_request
 from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
     EACH,
@@ -47,92 +37,16 @@ from e5studio.studio.serving.table_files import columns_file
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.data_table import data_table_view
 from e5studio.studio.widgets.headings import heading
-from e5studio.studio.widgets.model_picker import model_picker
 from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.save_bar import save_bar
 from e5studio.studio.widgets.text_tree import text_tree
 
-_DTYPES: list[tuple[str, DType]] = [
-    ("float32", "auto"),
-    ("bfloat16", "bfloat16"),
-    ("float16", "float16"),
-    ("int8", "int8"),
-]
-_BACKENDS: list[tuple[str, BackendName]] = [
-    ("Fastest here", "auto"),
-    ("PyTorch", "torch"),
-    ("OpenVINO", "openvino"),
-    ("ONNX Runtime", "onnx"),
-]
 _OTHER_INSTRUCTIONS = (
     "Given a question, retrieve Wikipedia passages that answer the question",
     "Retrieve semantically similar text.",
 )
 
 Outcome = Comparison | PromptGrid
-
-
-class SettingForm:
-    """Precision and backend of A, and all of B.
-
-    Args:
-        model: B's model at first.
-    """
-
-    def __init__(self, model: str) -> None:
-        kind = get_model_meta(model).prompt_kind
-        # The question most asked: what would these texts score without prompts?
-        prompt_mode = prompt_modes_of(kind)[-1].prompt_mode
-        with gr.Row(elem_id="e5-settings"):
-            with gr.Column(min_width=0, elem_classes="e5-setting"):
-                heading("A: as in the form")
-                text_tree(nodes.hint(compare_text.SETTING_A), elem_id="e5-setting-a")
-                self.first_dtype, self.first_backend = _computing("a")
-            with gr.Column(min_width=0, elem_classes="e5-setting"):
-                heading("B: the same texts with")
-                self.picker = model_picker(model, picker_models(), elem_id="e5-other-model")
-                self.prompt_mode = gr.Radio(
-                    prompt_mode_choices(kind),
-                    value=prompt_mode,
-                    label="How the texts are used",
-                    elem_id="e5-other-use",
-                )
-                self.instruction = gr.Textbox(
-                    WEB_SEARCH_INSTRUCTION,
-                    label="Instruction",
-                    lines=2,
-                    max_lines=4,
-                    visible=takes_instruction(kind, prompt_mode),
-                    elem_id="e5-other-instruction",
-                )
-                self.dtype, self.backend = _computing("b")
-
-    @property
-    def chosen(self) -> list[Any]:
-        """The inputs of a callback that takes the last arguments of `_requests`."""
-        other = [self.picker, self.prompt_mode, self.instruction, self.dtype, self.backend]
-        return [*other, self.first_dtype, self.first_backend]
-
-    def connect(self) -> None:
-        """Offer what B's model knows."""
-        inputs, outputs = [self.picker, self.prompt_mode], [self.prompt_mode, self.instruction]
-        self.picker.choose(self.on_model, inputs, outputs, **UNQUEUED)
-        self.prompt_mode.input(self.adapt, inputs, outputs, **UNQUEUED)
-
-    def on_model(self, model: str, prompt_mode: str) -> Changes:
-        """Another model was chosen."""
-        return self.adapt(model, mode_for_other_model(prompt_mode))
-
-    def adapt(self, model: str, prompt_mode: str) -> Changes:
-        """Offer the prompt modes of a model, and its instruction where it takes one."""
-        return mode_changes(self.prompt_mode, self.instruction, model, prompt_mode)
-
-    def fill(self, model: str, prompt_mode: str, instruction: str, dtype: DType) -> Changes:
-        """B as the form, with an instruction and a precision; A in float32."""
-        changes = self.adapt(model, prompt_mode)
-        changes[self.instruction] |= {"value": instruction}
-        usual = dict.fromkeys((self.backend, self.first_dtype, self.first_backend), "auto")
-        return {**changes, **usual, self.picker: model, self.dtype: dtype}
 
 
 class CompareTab:
@@ -360,13 +274,6 @@ class CompareTab:
         self, request: ScoreRequest, is_paired: bool, known: list[ScoreResult], *, on_stage: OnStage | None = None
     ) -> PromptGrid:
         return try_prompts(self._services.engine, request, on_stage, is_paired=is_paired, before=known)
-
-
-def _computing(name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
-    with gr.Row(elem_classes="e5-computing"):
-        dtype = gr.Dropdown(_DTYPES, value="auto", label="Precision", min_width=0, elem_id=f"e5-dtype-{name}")
-        backend = gr.Dropdown(_BACKENDS, value="auto", label="Backend", min_width=0, elem_id=f"e5-backend-{name}")
-    return dtype, backend
 
 
 def _known(result: ScoreResult | None, comparison: Outcome | None) -> list[ScoreResult]:

@@ -123,10 +123,11 @@ class WhyPanel:
         if result is None or cell is None:
             return NOTHING_PENDING
         pick = self._picks.start(session, StopSignal())
-        output = PendingOutput(result.key, self.explain(result, *cell))
-        is_latest = not pick.is_set()
-        self._picks.end(session, pick)
-        return output if is_latest else {}  # what the later pick has left stays pending
+        try:
+            output = PendingOutput(result.key, self.explain(result, *cell))
+            return {} if pick.is_set() else output  # what the later pick has left stays pending
+        finally:
+            self._picks.end(session, pick)
 
     def on_view(self, explanation: Explanation | None, view: str) -> Changes:
         """The other way to show the shares was chosen."""

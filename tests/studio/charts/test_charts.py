@@ -19,8 +19,9 @@ from e5studio.studio.charts.points import (
     shaded_groups,
     valued_groups,
 )
-from e5studio.studio.compare.charts import RankedPassage, bump_chart, matrix_grid, shift_chart
+from e5studio.studio.compare.charts import RankedPassage, bump_chart, shift_chart
 from e5studio.studio.compare.comparison import PromptCell, Shift
+from e5studio.studio.compare.grid_chart import matrix_grid
 from e5studio.studio.corpus.charts import interval_chart
 from e5studio.studio.corpus.evaluation import Mean
 from e5studio.studio.diagnose.charts import count_bars, outlines
