@@ -26,6 +26,8 @@ BYTE_ORDER_MARK = "\ufeff"
 KEEP_BAD_BYTES = "e5studio.keep_bad_bytes"
 """Name of an error handler of codecs, after which `has_bad_byte` finds such bytes."""
 _BAD_BYTE = re.compile("[\udc00-\udcff]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_COMPARED_BYTES = 16_000_000
 
 
 def text_encoding(path: Path, requested: str | None) -> str:
@@ -33,8 +35,8 @@ def text_encoding(path: Path, requested: str | None) -> str:
 
     Raises:
         FileFormatError: It is empty, or not a text file.
-        FileEncodingError: It looks like UTF-16 without a mark, its mark is of another encoding than the requested one,
-            or that does not exist.
+        FileEncodingError: It looks like UTF-16 without a mark, or the requested encoding does not exist or contradicts
+            its mark or its bytes.
     """
     with path.open("rb") as file:
         start = file.read(_SNIFFED_BYTES)
@@ -42,7 +44,9 @@ def text_encoding(path: Path, requested: str | None) -> str:
         raise FileFormatError(f"{path} is empty.")
     refuse_foreign(path, start)
     if requested is not None:
-        return _known_encoding(path, requested, start)
+        encoding = _known_encoding(path, requested, start)
+        _refuse_mojibake(path, encoding)
+        return encoding
     if (marked := _marked_encoding(start)) is not None:
         return marked
     if start.count(0) > len(start) // 4:
@@ -118,14 +122,11 @@ def bad_byte_error(path: Path, encoding: str) -> FileEncodingError:
 def _advice(path: Path, encoding: str) -> str:
     """Correct the byte where the rest of the file is in the encoding; else name another encoding."""
     n_bad = n_good = 0
-    start = b""
     with path.open("rb") as file:
         start = file.read(_SNIFFED_BYTES)
     for line in decoded_lines(path, encoding, skip_bad_bytes=True):
-        if not line.isascii():
-            bad = len(_BAD_BYTE.findall(line))
-            n_bad += bad
-            n_good += sum(character > "\x7f" for character in line) - bad
+        bad, good = _count_bad_and_good(line)
+        n_bad, n_good = n_bad + bad, n_good + good
     if n_good > n_bad:
         return (
             f"{n_good:,} other characters do fit: correct those that do not ({n_bad:,} bytes), or leave such rows "
@@ -166,6 +167,29 @@ def _known_encoding(path: Path, name: str, start: bytes) -> str:
     if encoding == "utf-8":
         return "utf-8-sig"
     return encoding[: -len("-le")] if has_mark else encoding
+
+
+def _refuse_mojibake(path: Path, encoding: str) -> None:
+    """Refuse an encoding of single bytes, every byte of which fits some character, for what plainly is UTF-8."""
+    leading_bytes = b"\xc3\xe2"  # of characters of two and three bytes; alone they are none in UTF-8 or in East Asia
+    if "\ufffd" in "".join(bytes([byte]).decode(encoding, "replace") for byte in leading_bytes):
+        return
+    with path.open("rb") as file:
+        text = file.read(_COMPARED_BYTES).decode("utf-8", KEEP_BAD_BYTES)
+    n_bad, n_good = _count_bad_and_good(text)
+    if n_good > n_bad:
+        raise FileEncodingError(
+            f"{path} is UTF-8, and {n_good:,} of its characters would become several others each as {encoding}.",
+            "Leave --encoding out.",
+        )
+
+
+def _count_bad_and_good(text: str) -> tuple[int, int]:
+    """How many bytes do not fit the encoding, and how many characters beyond ASCII do."""
+    if text.isascii():
+        return 0, 0
+    n_bad = len(_BAD_BYTE.findall(text))
+    return n_bad, len(_BEYOND_ASCII.findall(text)) - n_bad
 
 
 def _first_bad_byte(path: Path, encoding: str) -> tuple[int, int]:

@@ -52,6 +52,7 @@ class DelimitedRow(NamedTuple):
         n_enclosed: How many cells stand in quotes.
         has_doubled: Whether a quote is doubled in one of these.
         raw: Its last line as it stands in the file.
+        follows_return: Whether nothing but a carriage return stands between it and the row before.
     """
 
     line: int
@@ -62,6 +63,7 @@ class DelimitedRow(NamedTuple):
     n_enclosed: int
     has_doubled: bool
     raw: str
+    follows_return: bool = False
 
 
 def delimited_rows(path: Path, dialect: Dialect, *, skip_bad_bytes: bool = False) -> Iterator[DelimitedRow]:
@@ -79,14 +81,18 @@ def delimited_rows(path: Path, dialect: Dialect, *, skip_bad_bytes: bool = False
     lines = enumerate(decoded_lines(path, dialect.encoding, skip_bad_bytes=skip_bad_bytes), 1)
     if dialect.has_separator_line:
         next(lines, None)
+    follows_return = False
     for number, line in lines:
         body = line.rstrip("\r\n")
         if not body:
+            follows_return = follows_return or line == "\r"
             continue
         if dialect.quotes == "literal" or not ('"' in body or (dialect.quotes == "backslash" and "\\" in body)):
             row = DelimitedRow(number, body.split(dialect.delimiter), "", number, line[len(body) :], 0, False, line)
         else:
             row = _quoted_row(path, number, line, lines, dialect)
+        if follows_return:
+            row, follows_return = row._replace(follows_return=True), False
         yield row._replace(problem="byte") if skip_bad_bytes and _has_bad_byte(row) else row
 
 

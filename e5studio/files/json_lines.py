@@ -15,6 +15,10 @@ _ONE_A_LINE = "Write one object a line (in Python: json.dumps for each)."
 _AROUND = f" \t\r\n{BYTE_ORDER_MARK}"  # a byte order mark inside a file is where another was joined to it
 
 
+class _RepeatedNameError(ValueError):
+    """An object names a field twice, so that it is unclear which value is meant."""
+
+
 def json_objects(
     path: Path, encoding: str, *, max_chars: int | None = None, skip_bad_bytes: bool = False
 ) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -82,6 +86,8 @@ def _json_object(content: str, max_chars: int | None) -> dict[str, Any]:
         record = json.loads(content, object_pairs_hook=_unique)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at its character {error.colno})") from error
+    except _RepeatedNameError:
+        raise
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON ({error})") from error
     if not isinstance(record, dict):
@@ -94,5 +100,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     record = dict(zip(names, (value for _, value in pairs), strict=True))
     if len(record) < len(pairs):
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{twice!r} stands in it more than once")
+        raise _RepeatedNameError(f"an object that names {twice!r} more than once")
     return record

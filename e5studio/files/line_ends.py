@@ -15,6 +15,10 @@ class LineEnds:
         self._is_alone: bool | None = None
         self._is_rest = False
 
+    def pass_blank(self) -> None:
+        """Take note of a line that is nothing but a carriage return."""
+        self._is_rest = self._is_alone is False
+
     def problem(self, line: int, line_end: str) -> str:
         """Why it is unclear whether a line ends there or begins where the one before seemed to end; "" if it is clear.
 

@@ -15,6 +15,8 @@ from e5studio.files.decoding import KEEP_BAD_BYTES
 from e5studio.files.delimited import check_column_count, refuse_repeated
 
 _ROWS_AT_ONCE = 256
+_AS_STRING = "Save the texts in a column of type string."
+_AS_UTF8 = "Mark the texts as UTF-8: in pyarrow, cast the column to pyarrow.string()."
 
 
 def import_pyarrow(module: str = "pyarrow") -> Any:
@@ -80,9 +82,8 @@ def parquet_columns(path: Path, max_columns: int | None = None) -> ParquetColumn
     unfit = {field.name: str(field.type)[:80] for field in fields if not _is_scalar(types, field.type)}
     if len(unfit) == len(fields):
         listed = ", ".join(f"{name!r} ({kind})" for name, kind in itertools.islice(unfit.items(), 20))
-        raise FileFormatError(
-            f"{path} has no column of text. Its columns: {listed or 'none'}. Save the texts in a column of type string."
-        )
+        advice = next((_AS_UTF8 for kind in unfit.values() if _is_name_of_bytes(kind)), _AS_STRING)
+        raise FileFormatError(f"{path} has no column of text. Its columns: {listed or 'none'}. {advice}")
     return ParquetColumns(
         {name: kind for name, kind in kinds.items() if name not in unfit},
         unfit,
@@ -129,12 +130,12 @@ def unfit_message(path: Path | str, name: str, kind: str, of_text: Sequence[str]
         of_text: The columns of text.
     """
     others = f" These do: {', '.join(map(repr, of_text))}." if of_text else ""
-    advice = "Save its texts in a column of type string."
-    if kind == "null":
-        advice = "It has no value at all."
-    elif "binary" in kind and "<" not in kind.removeprefix("dictionary<"):
-        advice = "Mark it as UTF-8: in pyarrow, cast it to pyarrow.string()."
+    advice = _AS_UTF8 if _is_name_of_bytes(kind) else _AS_STRING
     return f"Column {name!r} of {path}, {kind}, does not hold text.{others} {advice}"
+
+
+def _is_name_of_bytes(kind: str) -> bool:
+    return "binary" in kind.removeprefix("dictionary<values=").split("<")[0]
 
 
 def _may_hold_text(types: Any, data_type: Any) -> bool:

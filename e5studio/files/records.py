@@ -135,9 +135,10 @@ def _line_records(path: Path, encoding: str, skip_bad_bytes: bool) -> Rows:
     line_ends, bad_bytes = LineEnds(), BadBytes(path, encoding)
     for line, content in enumerate(decoded_lines(path, encoding, skip_bad_bytes=skip_bad_bytes), 1):
         text = content.rstrip("\r\n")
-        problem = bad_bytes.problem(line, is_bad=skip_bad_bytes and has_bad_byte(text))
-        if text:
-            problem = problem or line_ends.problem(line, content[len(text) :])
+        if content == "\r":
+            line_ends.pass_blank()
+        unclear_end = line_ends.problem(line, content[len(text) :]) if text else ""
+        problem = bad_bytes.problem(line, is_bad=skip_bad_bytes and has_bad_byte(text)) or unclear_end
         yield Record(line, problem=problem) if problem else Record(line, {LINE_COLUMN: text})
     bad_bytes.check()
 

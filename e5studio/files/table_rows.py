@@ -63,8 +63,10 @@ def _rows(
     n_rows = n_ragged = 0
     for row in rows:
         n_rows += 1
-        problem = bad_bytes.problem(row.line, is_bad=row.problem == "byte")
-        problem = problem or line_ends.problem(row.last_line, row.line_end)
+        if row.follows_return:
+            line_ends.pass_blank()
+        unclear_end = line_ends.problem(row.last_line, row.line_end)
+        problem = bad_bytes.problem(row.line, is_bad=row.problem == "byte") or unclear_end
         if row.problem:
             problem = problem or _quote_problem(row)
         elif _is_header(row, header):

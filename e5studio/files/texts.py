@@ -103,18 +103,20 @@ def open_texts(
     elif only_columns is not None:
         [column] = only_columns
     else:
-        column = _choose_column(path, open_again().columns, column)
+        column = _choose_column(path, open_again(), column)
     read = functools.partial(_rows, open_again, column, "row" if ending in PARQUET else "line")
     return TextFile(path, _count_rows(path, read()), read)
 
 
-def _choose_column(path: Path, columns: Sequence[str], requested: str | None) -> str:
+def _choose_column(path: Path, records: Records, requested: str | None) -> str:
     column = requested or DEFAULT_COLUMN
-    if column in columns:
+    if column in records.columns:
         return column
-    if requested is None and len(columns) == 1:
-        return columns[0]
-    listed = _quoted(columns)
+    if requested is None and len(records.columns) == 1:
+        return records.columns[0]
+    for _ in records.rows:  # what makes it no table, such as a title above the header, is the better explanation
+        pass
+    listed = _quoted(records.columns)
     raise FileFormatError(f"{path} has no column {column!r}. Its columns: {listed}. Choose one with --column.")
 
 
