@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import Parameter, Signature, signature
@@ -66,20 +67,15 @@ EncodingOption = Annotated[
 ]
 
 
-_DELIMITER_NAMES = {"tab": "\t", "\\t": "\t", "space": " "}
-
-
 def _one_character(value: str | None) -> str | None:
+    r"""One character: as it is, or a tab as "tab" or "\t", or any by its number as "\x01"."""
     if value is None or len(value) == 1:
         return value
-    if value.startswith("\\x") and len(value) == 4:
-        try:
-            return chr(int(value[2:], 16))
-        except ValueError:
-            pass
-    if value not in _DELIMITER_NAMES:
-        raise typer.BadParameter(f"{value!r} is not one character. Write a tab as: tab.")
-    return _DELIMITER_NAMES[value]
+    if value in ("tab", "\\t"):
+        return "\t"
+    if number := re.fullmatch(r"\\x([0-9a-fA-F]{2})", value):
+        return chr(int(number[1], 16))
+    raise typer.BadParameter(f"{value!r} is not one character. Write a tab as: tab.")
 
 
 DelimiterOption = Annotated[

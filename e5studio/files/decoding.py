@@ -25,7 +25,7 @@ BYTE_ORDER_MARK = "\ufeff"
 # A byte that does not fit becomes half of a character, which no encoding gives otherwise: U+DC00 and its value.
 KEEP_BAD_BYTES = "e5studio.keep_bad_bytes"
 """Name of an error handler of codecs, after which `has_bad_byte` finds such bytes."""
-_BAD_BYTE = re.compile("[\udc00-\udcff]")
+_BAD_BYTE = re.compile("[\ud800-\udfff]")
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _COMPARED_BYTES = 16_000_000
 
@@ -129,10 +129,13 @@ def _advice(path: Path, encoding: str) -> str:
         n_bad, n_good = n_bad + bad, n_good + good
     if n_good > n_bad:
         return (
-            f"{n_good:,} other characters do fit: correct those that do not ({n_bad:,} bytes), or leave such rows "
-            "without a vector, --skip-bad-bytes."
+            f"{n_good:,} other characters do fit: correct the {n_bad:,} bytes that do not, or leave such rows out with "
+            "--skip-bad-bytes."
         )
-    return f"Give the encoding it was saved with, for example {_likely_encoding(start)}."
+    return (
+        f"Give the encoding it was saved with, for example {_likely_encoding(start)}; if only a few bytes are damaged, "
+        "leave such rows out with --skip-bad-bytes."
+    )
 
 
 def _likely_encoding(start: bytes) -> str:

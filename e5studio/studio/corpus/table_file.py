@@ -23,6 +23,7 @@ from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus
 from e5studio.studio.engine.text_box import split_texts
 from e5studio.studio.errors import LimitError
 from e5studio.text_checks import find_bad_texts
+from e5studio.tokenization import replace_surrogates
 
 BadRows = Literal["skip", "refuse"]
 """Leave unreadable rows out and list them, or refuse the whole file."""
@@ -310,10 +311,8 @@ class _Reading:
 
 
 def as_text(cell: Cell) -> str:
-    """A cell as text; "" for an empty cell or one that has no text form."""
-    if isinstance(cell, NotText):
-        return cell.shown or ""
-    return cell or ""
+    """A cell as text that a page can show; "" for an empty cell or one that has no text form."""
+    return replace_surrogates((cell.shown if isinstance(cell, NotText) else cell) or "")
 
 
 def _mean_length(cells: Sequence[Cell]) -> float:
