@@ -21,6 +21,8 @@ MAX_CELL_CHARS = 16 * 1024 * 1024
 Quotes = Literal["doubled", "backslash", "literal"]
 """What a quote means: it encloses a cell, and inside is doubled or follows a backslash; or it is a character."""
 
+RowDefect = Literal["open", "after", "space", "byte", ""]
+
 
 @dataclass(frozen=True)
 class Dialect:
@@ -45,8 +47,8 @@ class DelimitedRow(NamedTuple):
     Attributes:
         line: Line on which it begins, from 1.
         cells: Its cells; not all of them where there is a problem.
-        problem: "open" (a quote is never closed), "after" (text follows a closing quote), "byte" (a byte does not fit
-            the encoding), or "".
+        problem: "open" (a quote is never closed), "after" (text follows a closing quote), "space" (a space comes before
+            an opening quote), "byte" (a byte does not fit the encoding), or "".
         last_line: Line on which it ends.
         line_end: What ends it: \n, \r\n, \r, or nothing at the end of the file.
         n_enclosed: How many cells stand in quotes.
@@ -57,7 +59,7 @@ class DelimitedRow(NamedTuple):
 
     line: int
     cells: list[str]
-    problem: Literal["open", "after", "byte", ""]
+    problem: RowDefect
     last_line: int
     line_end: str
     n_enclosed: int
@@ -134,7 +136,7 @@ def _quoted_row(path: Path, number: int, line: str, lines: Iterator[tuple[int, s
     n_enclosed, has_doubled = 0, False
     begin, position = number, 0
 
-    def row(problem: Literal["open", "after", ""] = "") -> DelimitedRow:
+    def row(problem: RowDefect = "") -> DelimitedRow:
         end = line[len(line.rstrip("\r\n")) :]
         return DelimitedRow(begin, cells, problem, number, end, n_enclosed, has_doubled, line)
 
@@ -160,6 +162,8 @@ def _quoted_row(path: Path, number: int, line: str, lines: Iterator[tuple[int, s
             content = content[:-1]
             n_enclosed += 1
             has_doubled = has_doubled or '""' in content
+        if not is_enclosed and content.startswith(" ") and content.lstrip().startswith('"'):
+            return row("space")
         cells.append(_unescaped(content, patterns.escape, is_enclosed, dialect.quotes))
         if position == len(line) or line[position] in "\r\n":
             return row()

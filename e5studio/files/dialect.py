@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from e5studio.errors import FileFormatError, FileOptionError
@@ -57,11 +57,12 @@ def decide_dialect(
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
         raise FileFormatError(f"{delimiter!r} cannot separate cells. Give one character, such as , or ; or a tab.")
     known_encoding = text_encoding(path, encoding)
-    first_line = next((line for line in _lines(path, known_encoding) if line.strip()), None)
-    if first_line is None:
+    lines = enumerate(decoded_lines(path, known_encoding, skip_bad_bytes=True))
+    index, first_line = next(((index, line) for index, line in lines if line.strip()), (0, ""))
+    if not first_line:
         raise FileFormatError(f"{path} holds nothing but blank lines.")
     refuse_json(path, first_line)
-    separator_line = _SEPARATOR_LINE.fullmatch(first_line.rstrip("\r\n"))
+    separator_line = _SEPARATOR_LINE.fullmatch(first_line.rstrip("\r\n")) if index == 0 else None
     usual = separator_line[1] if separator_line else DELIMITERS[ending]
     dialect = Dialect(known_encoding, delimiter or usual, quotes or "doubled", separator_line is not None)
     if delimiter != usual:
@@ -70,10 +71,6 @@ def decide_dialect(
         return dialect
     evidence = _evidence(path, dialect, skip_bad_bytes=skip_bad_bytes)
     return _with_quotes(path, dialect, evidence)
-
-
-def _lines(path: Path, encoding: str) -> Iterator[str]:
-    return decoded_lines(path, encoding, skip_bad_bytes=True)
 
 
 def _refuse_other_delimiter(path: Path, dialect: Dialect, first_line: str, *, is_given: bool) -> None:
@@ -94,11 +91,11 @@ def _refuse_other_delimiter(path: Path, dialect: Dialect, first_line: str, *, is
         return
     for other in ";\t|":
         others = _sample(path, dialect, other)
-        if others is not None and len(sample[0].cells) == 1 and _is_below_a_title(others):
+        if others is not None and _is_below_a_title(sample, others):
             raise FileOptionError(
                 f"The first line of {path} is one cell, and each line below it is {len(others[1].cells)} if they are "
                 f"separated by {_named(other)}.",
-                "Remove what stands above the names of the columns, and give --delimiter "
+                "Remove what stands above the names of the columns, or separate these alike, and give --delimiter "
                 f"{_quoted(other)}; if the file has one column, say so with --delimiter {_quoted(dialect.delimiter)}.",
                 "delimiter",
             )
@@ -111,8 +108,7 @@ def _candidates(header_line: str, delimiter: str) -> list[str]:
 
 def _sample(path: Path, dialect: Dialect, delimiter: str) -> list[DelimitedRow] | None:
     """The header and the first rows under a delimiter; None where that leaves a quote open."""
-    quotes: Quotes = dialect.quotes
-    trial = Dialect(dialect.encoding, delimiter, quotes, dialect.has_separator_line)
+    trial = replace(dialect, delimiter=delimiter)
     try:
         rows = list(itertools.islice(delimited_rows(path, trial, skip_bad_bytes=True), 1 + _SAMPLED_ROWS))
     except FileFormatError:  # a cell that is too long
@@ -133,9 +129,11 @@ def _is_plainly_other(sample: Sequence[DelimitedRow], others: Sequence[Delimited
     return fit and bool(widths) and (own == 1 or not own_fit)
 
 
-def _is_below_a_title(others: Sequence[DelimitedRow]) -> bool:
+def _is_below_a_title(sample: Sequence[DelimitedRow], others: Sequence[DelimitedRow]) -> bool:
+    """Whether all lines but the first are so many cells under the other delimiter, and one under the own."""
     widths = {len(row.cells) for row in others[1:]}
-    return len(others[0].cells) == 1 and len(others) > 2 and len(widths) == 1 and widths != {1}
+    own_widths = {len(row.cells) for row in sample[1:]}
+    return len(others[0].cells) == 1 and len(others) > 2 and own_widths == {1} and len(widths) == 1 and widths != {1}
 
 
 @dataclass
@@ -182,26 +180,28 @@ def _with_quotes(path: Path, dialect: Dialect, evidence: _Evidence) -> Dialect:
             )
         return dialect
     if dialect.delimiter == "\t" and is_table and not evidence.n_backslashed:
-        return Dialect(dialect.encoding, dialect.delimiter, "literal", dialect.has_separator_line)
+        return replace(dialect, quotes="literal")
     if problem.problem == "open":
-        raise FileOptionError(f"{path}: {open_problem(problem.line)}.", f"Close it. {_MEANINGS}", "quotes")
+        raise FileOptionError(f"{path}: {quote_problem(problem)}.", f"Close it. {_MEANINGS}", "quotes")
     # Where rows may have several lines, nothing says where a row with a misplaced quote ends.
     is_unclear = evidence.n_backslashed or evidence.first_joined or evidence.n_columns == 1
     if unclear := evidence.first_unclear or (problem if is_unclear else None):
         raise FileOptionError(
-            f"{path}: {after_problem(unclear.line)}, so it is unclear where the row ends.", _MEANINGS, "quotes"
+            f"{path}: {quote_problem(unclear)}, so it is unclear where the row ends.", _MEANINGS, "quotes"
         )
     return dialect
 
 
-def after_problem(line: int) -> str:
-    """What is wrong with a row in which text follows a closing quote."""
-    return f"line {line} has a quote inside a cell in quotes that neither is doubled nor ends the cell"
-
-
-def open_problem(line: int) -> str:
-    """What is wrong with a row in which a quote is opened and never closed."""
-    return f"the quote opened in the row at line {line} is never closed, so the rest of the file would become one cell"
+def quote_problem(row: DelimitedRow) -> str:
+    """What is wrong with the quotes of a row."""
+    if row.problem == "open":
+        return (
+            f"the quote opened in the row at line {row.line} is never closed, so the rest of the file would become one "
+            "cell"
+        )
+    if row.problem == "space":
+        return f"line {row.line} has a space in front of a quote that opens a cell, which is to be removed"
+    return f"line {row.line} has a quote inside a cell in quotes that neither is doubled nor ends the cell"
 
 
 def _evidence(path: Path, dialect: Dialect, *, skip_bad_bytes: bool) -> _Evidence:
@@ -225,7 +225,7 @@ def _evidence(path: Path, dialect: Dialect, *, skip_bad_bytes: bool) -> _Evidenc
             evidence.n_columns = len(row.cells)
             evidence.is_enclosing = row.n_enclosed > 0
         evidence.is_enclosing = evidence.is_enclosing or row.has_doubled
-        if row.problem in ("open", "after"):
+        if row.problem in ("open", "after", "space"):
             evidence.first_problem = evidence.first_problem or row
             if row.line < row.last_line or row.raw.count('"') % 2:
                 evidence.first_unclear = evidence.first_unclear or row

@@ -14,7 +14,7 @@ from e5studio.files.delimited import (
     delimited_rows,
     refuse_repeated,
 )
-from e5studio.files.dialect import after_problem, open_problem
+from e5studio.files.dialect import quote_problem
 from e5studio.files.line_ends import LineEnds
 from e5studio.tokenization import replace_surrogates
 
@@ -43,7 +43,7 @@ def open_rows(
     if header.problem == "byte":
         raise bad_byte_error(path, dialect.encoding)
     if header.problem:
-        raise FileFormatError(f"{path}: {_quote_problem(header)}. Correct the names of the columns.")
+        raise FileFormatError(f"{path}: {quote_problem(header)}. Correct the names of the columns.")
     check_column_count(path, len(header.cells), max_columns)
     names = [replace_surrogates(name.strip()) for name in header.cells]
     refuse_repeated(path, filter(None, names), ", so it is unclear which is meant. Rename one in the first line.")
@@ -56,6 +56,7 @@ def _rows(
 ) -> Generator[TableRow, None, None]:
     header = next(rows)
     is_title = len(columns) > 1 and bool(header.cells[0].strip()) and not any(map(str.strip, header.cells[1:]))
+    names = set(header.cells)
     line_ends = LineEnds()
     line_ends.problem(header.line, header.line_end)
     ragged: tuple[int, int] | None = None
@@ -68,14 +69,14 @@ def _rows(
         unclear_end = line_ends.problem(row.last_line, row.line_end)
         problem = bad_bytes.problem(row.line, is_bad=row.problem == "byte") or unclear_end
         if row.problem:
-            problem = problem or _quote_problem(row)
+            problem = problem or quote_problem(row)
         elif _is_header(row, header):
             problem = f"line {row.line} repeats the first line, as where two files are joined"
         elif len(row.cells) != len(columns):
             problem = f"line {row.line} has {len(row.cells)} cells, the header {len(columns)}"
             ragged = ragged or (row.line, len(row.cells))
             n_ragged += 1
-        elif len(columns) > 1 and sorted(row.cells) == sorted(header.cells):
+        elif row.cells[0] in names and len(columns) > 1 and set(row.cells) == names:
             raise FileFormatError(
                 f"{path}: line {row.line} names the columns in another order than the first line, as where two files "
                 "are joined. Divide it there."
@@ -100,10 +101,6 @@ def _is_header(row: DelimitedRow, header: DelimitedRow) -> bool:
     return row.cells == header.cells or (
         row.raw.startswith(BYTE_ORDER_MARK) and row.raw[1:].rstrip("\r\n") == header.raw.rstrip("\r\n")
     )
-
-
-def _quote_problem(row: DelimitedRow) -> str:
-    return open_problem(row.line) if row.problem == "open" else after_problem(row.line)
 
 
 def _with_names(header: list[str]) -> tuple[str, ...]:

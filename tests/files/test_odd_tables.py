@@ -72,6 +72,9 @@ class TestDelimiters:
             assert "--delimiter ','" in refusal(path)
         assert texts_of(path, **options) == rows.splitlines()
 
+    def test_a_line_like_that_of_excel_further_down_is_a_row(self, write: Write) -> None:
+        assert "separated by" in refusal(write("a.csv", "\nsep=;x\nid;text\n1;one\n2;two\n"))
+
     @pytest.mark.parametrize("delimiter", [";", "|", "\t"])
     def test_the_line_with_which_excel_says_it(self, write: Write, delimiter: str) -> None:
         rows = f"sep={delimiter}\nid{delimiter}text\n1{delimiter}one, two\n"
@@ -101,6 +104,10 @@ class TestHeader:
         assert "Remove what stands above" in said
         assert "--delimiter ';'" in said
         assert texts_of(write("a.csv", table), delimiter=";") == ["one", "two"]
+
+    def test_separated_otherwise_than_the_rows(self, write: Write) -> None:
+        assert "separate these alike" in refusal(write("a.csv", "id,text\n1;one\n2;two\n"))
+        assert texts_of(write("a.csv", "id;text\n1;one\n2;two\n"), delimiter=";") == ["one", "two"]
 
     def test_rows_longer_than_it(self, write: Write) -> None:
         """As R writes the names of rows."""
@@ -146,6 +153,19 @@ class TestQuotes:
         rows = list(open_texts(write("a.csv", f'id,text\n1,"one, and"\n{row}\n3,three\n')).rows())
         assert [each.text for each in rows] == ["one, and", None, "three"]
         assert rows[1].detail.startswith("line 3 has a quote inside a cell in quotes")
+
+    def test_a_space_in_front_of_one_spoils_its_row_alone(self, write: Write) -> None:
+        content = 'id,text\n1, "one, and"\n2,two\n3, "three"\n4, a 27" screen\n5,"six"\n'
+        rows = list(open_texts(write("a.csv", content)).rows())
+        assert [each.text for each in rows] == [None, "two", None, ' a 27" screen', "six"]
+        assert rows[0].detail == "line 2 has a space in front of a quote that opens a cell, which is to be removed"
+        assert texts_of(write("a.csv", content.replace(' "', '"'))) == [
+            "one, and",
+            "two",
+            "three",
+            ' a 27" screen',
+            "six",
+        ]
 
     @pytest.mark.parametrize(
         "content",

@@ -43,7 +43,7 @@ _TITLE_NAMES = "title headline heading subject".split()
 _ROWS_LOOKED_AT = 1000
 _MENU_ADVICE = {
     "encoding": "Choose the encoding that it was saved with under 'How the file is read', such as cp1252 or utf-16-le.",
-    "delimiter": "Choose what its cells are separated by under 'How the file is read'.",
+    "delimiter": "Choose what its cells are separated by under 'How the file is read', or save it with commas.",
     "quotes": "Choose what a quote means under 'How the file is read'.",
 }
 _SAVE_ADVICE = "Save it as CSV with commas between the cells, quotes around texts, and in UTF-8."
