@@ -49,7 +49,7 @@ def text_encoding(path: Path, requested: str | None) -> str:
         return encoding
     if (marked := _marked_encoding(start)) is not None:
         return marked
-    if start.count(0) > len(start) // 4:
+    if _is_utf16(start):
         raise FileEncodingError(
             f"{path} is full of zero bytes, as UTF-16 without a byte order mark is.",
             f"Give its encoding: {_likely_encoding(start)}.",
@@ -71,7 +71,9 @@ def decoded_lines(path: Path, encoding: str, *, skip_bad_bytes: bool = False) ->
     try:
         # Other separators of Unicode, such as U+2028, are part of a line; str.splitlines would break there.
         with path.open(encoding=encoding, newline="", errors=KEEP_BAD_BYTES) as file:
-            for line in file:
+            for index, line in enumerate(file):
+                if index == 0:
+                    line = line.lstrip(BYTE_ORDER_MARK)  # some programs write it twice
                 if not skip_bad_bytes and has_bad_byte(line):
                     raise bad_byte_error(path, encoding)
                 yield line
@@ -138,11 +140,16 @@ def _advice(path: Path, encoding: str) -> str:
     )
 
 
+def _is_utf16(start: bytes) -> bool:
+    """Whether every other byte of much of it is zero; in a damaged file all are, in a row."""
+    even, odd = start[::2].count(0), start[1::2].count(0)
+    return even + odd > len(start) // 4 and min(even, odd) * 10 < max(even, odd)
+
+
 def _likely_encoding(start: bytes) -> str:
     if 0 not in start:
         return "--encoding cp1252"
-    low = sum(byte == 0 for byte in start[::2])
-    return "--encoding utf-16-be" if low * 2 > start.count(0) else "--encoding utf-16-le"
+    return "--encoding utf-16-be" if start[::2].count(0) * 2 > start.count(0) else "--encoding utf-16-le"
 
 
 def _marked_encoding(start: bytes) -> str | None:

@@ -51,14 +51,18 @@ def refuse_foreign(path: Path, start: bytes) -> None:
         raise FileFormatError(f"{path} is XML, in spite of its name. {_SAVE_AS_TEXT}")
 
 
-def refuse_json(path: Path, first_line: str) -> None:
-    """Refuse a table whose first line is the beginning of JSON.
+def refuse_other_text(path: Path, first_line: str) -> None:
+    """Refuse a table by its first line.
 
     Raises:
-        FileFormatError: It is JSON.
+        FileFormatError: It is JSON, mark-up, or a table of Markdown.
     """
-    begin = first_line.lstrip()
-    if re.match(r'\[?\s*\{\s*"|\[\s*$|\{\s*$', begin):
+    begin = first_line.strip()
+    if re.match(r'\[?\s*\{\s*"|\[$|\{$', begin):
         raise FileFormatError(
             f"{path} is JSON, in spite of its name. Write one object a line, and name the file .jsonl."
         )
+    if re.match(r"<[!?/]?[a-zA-Z-]", begin):
+        raise FileFormatError(f"{path} is HTML or XML, in spite of its name. {_SAVE_AS_TEXT}")
+    if begin.startswith("|") and begin.endswith("|") and begin.count("|") > 2:
+        raise FileFormatError(f"{path} is a table of Markdown, in spite of its name. {_SAVE_AS_TEXT}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from e5studio.errors import FileFormatError
 from e5studio.files.decoding import BYTE_ORDER_MARK, BadBytes, decoded_lines, has_bad_byte
@@ -55,28 +55,24 @@ def _refuse_document(path: Path, encoding: str, max_chars: int | None) -> None:
     lines = (content.strip(_AROUND) for content in decoded_lines(path, encoding, skip_bad_bytes=True))
     filled = filter(None, lines)
     first, second = next(filled, ""), next(filled, "")
-    if first.startswith("[") and (first[1:].lstrip().startswith("{") or not _is_whole(first, max_chars)):
+    form = _form(first, max_chars)
+    if first.startswith("[") and (first[1:].lstrip().startswith("{") or form == "cut"):
         raise FileFormatError(f"{path} is one JSON array. {_ONE_A_LINE}")
-    if first.startswith("{") and second and _is_cut(first, max_chars) and not _is_whole(second, max_chars):
+    if first.startswith("{") and form == "cut" and second and _form(second, max_chars) != "whole":
         raise FileFormatError(f"{path} is a JSON object over several lines. {_ONE_A_LINE}")
 
 
-def _is_whole(content: str, max_chars: int | None) -> bool:
-    """Whether a line is an object or a list of its own."""
-    return content.startswith(("{", "[")) and not _is_cut(content, max_chars)
-
-
-def _is_cut(content: str, max_chars: int | None) -> bool:
-    """Whether the end of the line is where JSON goes on."""
+def _form(content: str, max_chars: int | None) -> Literal["whole", "cut", "broken"]:
+    """Whether a line is JSON of its own, or ends where JSON goes on."""
     if max_chars is not None and len(content) > max_chars:
-        return False
+        return "broken"
     try:
         json.loads(content)
     except json.JSONDecodeError as error:
-        return error.pos >= len(content)
+        return "cut" if error.pos >= len(content) else "broken"
     except (ValueError, RecursionError):
-        return False
-    return False
+        return "broken"
+    return "whole" if content.startswith(("{", "[")) else "broken"
 
 
 def _json_object(content: str, max_chars: int | None) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _rows(
                 "Remove what stands above the names of the columns, or give each column a name."
             )
         yield (row.line, {}, problem) if problem else (row.line, dict(zip(columns, row.cells, strict=True)), "")
-    if ragged and n_ragged * 2 > n_rows:
+    if ragged and n_ragged * 2 >= n_rows + (len(columns) > 1):
         most = "has no row that can be read" if n_ragged == n_rows else f"has {n_ragged:,} rows that do not fit"
         raise FileFormatError(
             f"{path} {most}; line {ragged[0]} has {ragged[1]} cells, the header {len(columns)}. Remove what stands "

@@ -41,7 +41,7 @@ def refusal(path: Path, **options: Any) -> str:
 
 
 class TestDelimiters:
-    @pytest.mark.parametrize("delimiter", [";", "\t", "|", "^", "\x01", "\x1f"])
+    @pytest.mark.parametrize("delimiter", [";", "\t", "|", "^", ":", "¦", "\x01", "\x1f"])
     def test_another_one_is_refused_and_can_be_given(self, write: Write, delimiter: str) -> None:
         rows = [["id", "text", "queue"], ["1", "Where, please?", "post"], ["2", "How?", "post"]]
         path = write("tickets.csv", "".join(delimiter.join(row) + "\r\n" for row in rows))
@@ -72,6 +72,10 @@ class TestDelimiters:
             assert "--delimiter ','" in refusal(path)
         assert texts_of(path, **options) == rows.splitlines()
 
+    def test_signs_of_a_text_are_none(self, write: Write) -> None:
+        assert texts_of(write("a.csv", "doc.text\nThe cat sat.\nIt slept.\n")) == ["The cat sat.", "It slept."]
+        assert texts_of(write("a.csv", "why?\nWho is it?\nWhere?\n")) == ["Who is it?", "Where?"]
+
     def test_a_line_like_that_of_excel_further_down_is_a_row(self, write: Write) -> None:
         assert "separated by" in refusal(write("a.csv", "\nsep=;x\nid;text\n1;one\n2;two\n"))
 
@@ -98,9 +102,10 @@ class TestHeader:
         assert "Remove what stands above the names of the columns" in refusal(write("a.csv", title + table))
         assert texts_of(write("a.csv", table)) == ["one", "two", "three"]
 
-    def test_a_title_above_another_delimiter(self, write: Write) -> None:
+    @pytest.mark.parametrize("title", ["Report\n", "Report\nby me\n\n"])
+    def test_a_title_above_another_delimiter(self, write: Write, title: str) -> None:
         table = "id;text\n1;one\n2;two\n"
-        said = refusal(write("a.csv", "Report\n" + table))
+        said = refusal(write("a.csv", title + table))
         assert "Remove what stands above" in said
         assert "--delimiter ';'" in said
         assert texts_of(write("a.csv", table), delimiter=";") == ["one", "two"]
@@ -141,6 +146,10 @@ class TestQuotes:
 
     def test_behind_backslashes_other_backslashes_stay(self, write: Write) -> None:
         content = 'id,text\n1,"C:\\new \\\\ \\"a\\"\n b\\",c"\n2,d\\,e\\\nf\n'
+        assert texts_of(write("b.tsv", "id\ttext\n1\tone\\\ntwo\n"), quotes="backslash") == ["one\ntwo"]
+        assert "line 2 ends in a backslash" in refusal(write("b.tsv", "id\ttext\n1\tone\\\ntwo\n"))
+        code = 'id,text\n1,"make \\\n  all, now"\n2,C:\\dir\\\n3,c\n'
+        assert texts_of(write("c.csv", code)) == ["make \\\n  all, now", "C:\\dir\\", "c"]
         assert texts_of(write("a.csv", content), quotes="backslash") == ['C:\\new \\ "a"\n b",c', "d,e\nf"]
 
     def test_behind_backslashes_without_quotes_around(self, write: Write) -> None:
@@ -195,6 +204,11 @@ class TestQuotes:
         path = write("a.tsv", "id\ttext\n" + "".join(f"{number}\t{row}\n" for number, row in enumerate(rows)))
         assert texts_of(path) == rows
 
+    def test_those_of_a_tsv_of_one_column(self, write: Write) -> None:
+        path = write("a.tsv", 'text\n"Where is it?\nDown the hall"\n')
+        assert "--quotes literal" in refusal(path)
+        assert texts_of(path, quotes="doubled") == ["Where is it?\nDown the hall"]
+
     def test_never_closed(self, write: Write) -> None:
         path = write("a.csv", 'id,text\n1,one\n2,"two\n3,three\n')
         assert "--quotes literal" in refusal(path)
@@ -205,6 +219,7 @@ class TestQuotes:
             "Dear all,\nplease, come",
             'say "no"',
         ]
+        assert texts_of(write("c.csv", 'id,text\n1,"Dear all\nplease, come"\n')) == ["Dear all\nplease, come"]
         assert texts_of(write("b.csv", 'text\n"one\ntwo"\nthree\n')) == ["one\ntwo", "three"]
 
 
@@ -278,6 +293,7 @@ class TestOtherFiles:
             ("<!DOCTYPE html>\n<html><body>text,id</body></html>", "is a web page"),
             ("\ufeff\n  <HTML>\n<table><tr><td>text</td></tr></table>", "is a web page"),
             ("<html>".encode("utf-16"), "is a web page"),
+            ("\n\n<!doctype HTML>", "is a web page"),
             ("<?xml version='1.0'?>\n<rows/>", "is XML"),
             ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 133\n", "git lfs pull"),
             (b"SQLite format 3\0...", "an SQLite database"),
@@ -292,6 +308,19 @@ class TestOtherFiles:
     )
     def test_json_under_the_name_of_a_table(self, write: Write, content: str) -> None:
         assert "name the file .jsonl" in refusal(write("a.csv", content))
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [("<div>not found</div>\n<p>x</p>\n", "HTML or XML"), ("| id | text |\n|--|--|\n| 1 | one |\n", "of Markdown")],
+    )
+    def test_mark_up_under_the_name_of_a_table(self, write: Write, content: str, said: str) -> None:
+        assert said in refusal(write("a.csv", content))
+
+    @pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.txt"])
+    def test_zeros_at_the_end_as_after_a_crash_are_no_encoding(self, write: Write, name: str) -> None:
+        line = '{"text": "one"}\n' if name == "a.jsonl" else "text\none\n" if name == "a.csv" else "one\n"
+        first, *_ = texts_of(write(name, line + "\0" * 100))
+        assert first == "one"
 
     def test_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "all.csv").mkdir()
@@ -315,7 +344,13 @@ class TestJson:
         assert "is one JSON array. Write one object a line" in refusal(write("rows.jsonl", content))
 
     @pytest.mark.parametrize(
-        "content", ['{\n  "text": "one"\n}\n', '{"text":\n"one"}\n', '{ "text": "one",\n  "id": 1 }\n{\n']
+        "content",
+        [
+            '{\n  "text": "one"\n}\n',
+            '{"text":\n"one"}\n',
+            '{ "text": "one",\n  "id": 1 }\n{\n',
+            '{"rows": [\n  {"text": "one"},\n  {"text": "two"}\n]}\n',
+        ],
     )
     def test_an_object_over_several_lines_is_refused(self, write: Write, content: str) -> None:
         assert "over several lines" in refusal(write("pretty.jsonl", content))
