@@ -1,7 +1,7 @@
 """Tables as programs write them, read back equal or refused: no cell is ever another text without a word.
 
-`E5STUDIO_FUZZ_SECONDS=600 pytest --timeout 0 -s tests/files/test_table_habits.py` takes as long for each test, and prints
-what came out.
+`E5STUDIO_FUZZ_SECONDS=600 pytest --timeout 0 -s tests/files/test_table_habits.py` takes that long for each test, and
+prints what came out.
 """
 
 from __future__ import annotations
