@@ -7,6 +7,7 @@ Each message says what was given, what is valid, and what to do next, so that an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 
 class E5StudioError(Exception):
@@ -89,8 +90,28 @@ class FileFormatError(E5StudioError, ValueError):
     """A file of texts or vectors cannot be read as its format."""
 
 
-class FileEncodingError(FileFormatError):
+class FileOptionError(FileFormatError):
+    """How a file is meant cannot be told from the file, so that an option has to say it.
+
+    Args:
+        fact: What is wrong.
+        advice: How to say it on the command line.
+        option: Which option says it.
+
+    Attributes:
+        option: As given; a front end with other names for it makes its own advice.
+    """
+
+    def __init__(self, fact: str, advice: str, option: Literal["encoding", "delimiter", "quotes"]) -> None:
+        super().__init__(fact, advice)
+        self.option = option
+
+
+class FileEncodingError(FileOptionError):
     """A text file has bytes that are invalid in its encoding; naming another encoding may help."""
+
+    def __init__(self, fact: str, advice: str) -> None:
+        super().__init__(fact, advice, "encoding")
 
 
 class UnknownTaskError(E5StudioError, ValueError):

@@ -24,6 +24,7 @@ from e5studio.cli.options import (
     MaxTokensOption,
     ModelArguments,
     PromptKindOption,
+    QuotesOption,
     RevisionOption,
     grouped,
     known_prompt_kind,
@@ -35,7 +36,7 @@ from e5studio.cli.terminal import in_options, print_json, progress_bar, say
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError
 from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, prompts_of, read_beir, read_sts
-from e5studio.files.delimited import DELIMITERS
+from e5studio.files.dialect import DELIMITERS
 from e5studio.models import PromptKind, is_in_table
 from e5studio.options import ModelOptions
 
@@ -88,11 +89,16 @@ class _Tasks:
     ] = None
     encoding: EncodingOption = None
     delimiter: DelimiterOption = None
+    quotes: QuotesOption = None
 
     def check_targets(self, targets: Sequence[str]) -> None:
         """Refuse options that fit none of the targets, or would apply to several."""
         tables = [target for target in targets if _is_table(Path(target))]
-        for option, value in (("--columns", self.columns), ("--delimiter", self.delimiter)):
+        for option, value in (
+            ("--columns", self.columns),
+            ("--delimiter", self.delimiter),
+            ("--quotes", self.quotes),
+        ):
             if value is not None and not tables:
                 raise typer.BadParameter(
                     "It is for tables of pairs (.csv, .tsv), and there is none.", param_hint=option
@@ -114,6 +120,7 @@ class _Tasks:
                 split=self.split,
                 encoding=self.encoding,
                 delimiter=self.delimiter,
+                quotes=self.quotes,
                 name=self.name,
             )
         return evaluation.load_task(target, split=self.split)

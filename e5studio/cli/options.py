@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from inspect import Parameter, Signature, signature
@@ -17,6 +18,7 @@ from e5studio.default_model import default_model
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, ModelUnavailableError
 from e5studio.files import TextFile, open_texts
+from e5studio.files.delimited import Quotes
 from e5studio.hub import find_local
 from e5studio.load import load_model
 from e5studio.models import (
@@ -66,9 +68,14 @@ EncodingOption = Annotated[
 
 
 def _one_character(value: str | None) -> str | None:
-    if value is not None and len(value) != 1:
-        raise typer.BadParameter(f"{value!r} is not one character.")
-    return value
+    r"""One character: as it is, or a tab as "tab" or "\t", or any by its number as "\x01"."""
+    if value is None or len(value) == 1:
+        return value
+    if value in ("tab", "\\t"):
+        return "\t"
+    if number := re.fullmatch(r"\\x([0-9a-fA-F]{2})", value):
+        return chr(int(number[1], 16))
+    raise typer.BadParameter(f"{value!r} is not one character. Write a tab as: tab.")
 
 
 DelimiterOption = Annotated[
@@ -76,7 +83,15 @@ DelimiterOption = Annotated[
     typer.Option(
         "--delimiter",
         callback=_one_character,
-        help="What separates cells in CSV, if no comma.",
+        help="What separates cells in CSV, if no comma: one character, or tab.",
+        rich_help_panel=_FILE_PANEL,
+    ),
+]
+QuotesOption = Annotated[
+    Quotes | None,
+    typer.Option(
+        "--quotes",
+        help="What a quote means in CSV: doubled or behind a backslash inside a cell in quotes; or literal.",
         rich_help_panel=_FILE_PANEL,
     ),
 ]
@@ -176,10 +191,26 @@ class TextOptions:
     ] = None
     encoding: EncodingOption = None
     delimiter: DelimiterOption = None
+    quotes: QuotesOption = None
+    skip_bad_bytes: Annotated[
+        bool,
+        typer.Option(
+            "--skip-bad-bytes",
+            help="Treat a line with bytes that do not fit the encoding as a bad row, instead of refusing the file.",
+            rich_help_panel=_FILE_PANEL,
+        ),
+    ] = False
 
     def open(self, path: Path) -> TextFile:
         """Open a file of texts as the options say."""
-        return open_texts(path, column=self.column, encoding=self.encoding, delimiter=self.delimiter)
+        return open_texts(
+            path,
+            column=self.column,
+            encoding=self.encoding,
+            delimiter=self.delimiter,
+            quotes=self.quotes,
+            skip_bad_bytes=self.skip_bad_bytes,
+        )
 
     def gather(self, arguments: Sequence[str] | None, path: Path | None, name: str) -> list[str]:
         """The texts given one by one, then those of a file; each must hold something.

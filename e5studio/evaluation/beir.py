@@ -16,7 +16,7 @@ from e5studio.errors import FileFormatError
 from e5studio.evaluation.task_names import known_task, skips_own_id
 from e5studio.evaluation.tasks import Document, RetrievalTask, TaskDigest
 from e5studio.files.decoding import text_encoding
-from e5studio.files.delimited import csv_records
+from e5studio.files.delimited import Dialect, delimited_rows
 from e5studio.files.json_lines import json_objects
 from e5studio.text_checks import find_bad_texts
 
@@ -142,8 +142,8 @@ def _read_qrels(
     digest.add(QRELS)
     judgements: _Qrels = {}
     order = [0, 1, 2]
-    records = csv_records(path, text_encoding(path, encoding), "\t", is_quoted=False)
-    for index, (line, cells) in enumerate(records):
+    rows = delimited_rows(path, Dialect(text_encoding(path, encoding), "\t", "literal"))
+    for index, (line, cells) in enumerate((row.line, row.cells) for row in rows):
         if len(cells) != 3:
             raise FileFormatError(
                 f"{path}, line {line}: {len(cells)} cells where three are due, separated by tabs: the query's id, the "

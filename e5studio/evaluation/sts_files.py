@@ -1,21 +1,20 @@
-"""Reads pairs of texts with people's scores from a .csv or .tsv file with a header.
-
-In a .tsv file quotes may be ordinary characters: sentences of the STS Benchmark begin with stray ones.
-"""
+"""Reads pairs of texts with people's scores from a .csv or .tsv file with a header."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from e5studio.errors import FileFormatError
+from e5studio.errors import FileFormatError, FileOptionError
 from e5studio.evaluation.task_names import known_task
 from e5studio.evaluation.tasks import StsTask, TaskDigest
-from e5studio.files.decoding import text_encoding
-from e5studio.files.delimited import DELIMITERS, csv_header, csv_records, has_quoted_cells
+from e5studio.files.delimited import Quotes
+from e5studio.files.dialect import DELIMITERS
+from e5studio.files.records import Record, Records, open_records
 from e5studio.text_checks import find_bad_texts
 
 Columns = tuple[str, str, str]
@@ -31,6 +30,7 @@ def read_sts(
     split: str | None = None,
     encoding: str | None = None,
     delimiter: str | None = None,
+    quotes: Quotes | None = None,
     name: str | None = None,
 ) -> StsTask:
     """Read and check a file of pairs.
@@ -41,7 +41,8 @@ def read_sts(
             or "text1", "text2", "score" if None.
         split: Where there is a column "split", the rows to take; "test", or all alike, if None.
         encoding: UTF-8, or what a byte order mark says, if None.
-        delimiter: A comma, or a tab in .tsv, if None.
+        delimiter: A comma, or a tab in .tsv, or what its first line says, if None.
+        quotes: What a quote means, as for `e5studio.files.open_texts`.
         name: The task's name; the file's if None, in mteb's spelling where mteb has such a task.
 
     Raises:
@@ -52,20 +53,19 @@ def read_sts(
         raise FileFormatError(f"{path} is no table. Pairs with scores are read from {' and '.join(DELIMITERS)} files.")
     if not path.is_file():
         raise FileFormatError(f"There is no file {path}.")
-    known_encoding = text_encoding(path, encoding)
-    separator = delimiter or DELIMITERS[path.suffix.lower()]
-    is_quoted = separator == "," or has_quoted_cells(path, known_encoding, separator)
-    header = csv_header(path, known_encoding, separator, is_quoted=is_quoted)
-    indices = _column_indices(path, header, columns)
-    records = list(csv_records(path, known_encoding, separator, is_quoted=is_quoted))[1:]
-    _check_shape(path, header, records)
+    table = _open(path, encoding, delimiter, quotes)
+    header = table.columns
+    names = _column_names(path, header, columns)
+    records = list(table.rows)
+    if problem := next((record.problem for record in records if record.problem), ""):
+        raise FileFormatError(f"{path}, {problem}. Correct or remove the line.")
     chosen = _choose_split(path, header, records, split)
     if chosen is not None:
-        records = [(line, cells) for line, cells in records if cells[header.index(_SPLIT_COLUMN)].strip() == chosen]
+        records = [record for record in records if _cell(record, _SPLIT_COLUMN).strip() == chosen]
     if len(records) < 2:
         raise FileFormatError(f"{path} holds {len(records)} pairs; a correlation needs two or more.")
-    first, second = (_texts(path, header[index], records, index) for index in indices[:2])
-    scores = np.array([_score(path, line, cells[indices[2]]) for line, cells in records], np.float64)
+    first, second = (_texts(path, name, records) for name in names[:2])
+    scores = np.array([_score(path, record.line, _cell(record, names[2])) for record in records], np.float64)
     if np.ptp(scores) == 0:
         raise FileFormatError(f"Every pair of {path} has the score {scores[0]:g}, so there is nothing to agree with.")
     digest = TaskDigest()
@@ -82,15 +82,30 @@ def read_sts(
     )
 
 
-def _column_indices(path: Path, header: Sequence[str], requested: Columns | None) -> tuple[int, int, int]:
+def _open(path: Path, encoding: str | None, delimiter: str | None, quotes: Quotes | None) -> Records:
+    open_as = functools.partial(open_records, path, path.suffix.lower(), encoding=encoding, delimiter=delimiter)
+    try:
+        return open_as(quotes=quotes)
+    except FileOptionError as error:
+        if error.option != "quotes" or quotes is not None or path.suffix.lower() != ".tsv":
+            raise
+        # Sentences of the STS Benchmark begin with stray quotes. Every line then has a score in its place, which is
+        # checked below: no text that runs over lines does.
+        return open_as(quotes="literal")
+
+
+def _cell(record: Record, column: str) -> str:
+    return str(record.cells[column])  # a table of lines holds nothing but text
+
+
+def _column_names(path: Path, header: Sequence[str], requested: Columns | None) -> Columns:
     if requested is not None and len(set(requested)) < 3:
         raise FileFormatError(
             f"--columns names {', '.join(map(repr, requested))}; the texts and the score need one each."
         )
     for names in (requested,) if requested is not None else _ALSO:
         if set(names) <= set(header):
-            first, second, score = (header.index(name) for name in names)
-            return first, second, score
+            return names
     missing = [name for name in requested or COLUMNS if name not in header]
     raise FileFormatError(
         f"{path} has no column {' and none '.join(map(repr, missing))}. Its columns: {', '.join(map(repr, header))}. "
@@ -98,25 +113,14 @@ def _column_indices(path: Path, header: Sequence[str], requested: Columns | None
     )
 
 
-def _check_shape(path: Path, header: Sequence[str], records: Sequence[tuple[int, list[str]]]) -> None:
-    for line, cells in records:
-        if len(cells) != len(header):
-            raise FileFormatError(
-                f"{path}, line {line} has {len(cells)} cells, the header {len(header)}. Correct or remove the line."
-            )
-
-
-def _choose_split(
-    path: Path, header: Sequence[str], records: Sequence[tuple[int, list[str]]], requested: str | None
-) -> str | None:
+def _choose_split(path: Path, header: Sequence[str], records: Sequence[Record], requested: str | None) -> str | None:
     if _SPLIT_COLUMN not in header:
         if requested is not None:
             raise FileFormatError(
                 f"{path} has no column {_SPLIT_COLUMN!r} to find {requested!r} in. Leave --split out."
             )
         return None
-    index = header.index(_SPLIT_COLUMN)
-    splits = sorted({cells[index].strip() for _, cells in records})
+    splits = sorted({_cell(record, _SPLIT_COLUMN).strip() for record in records})
     chosen = requested or (splits[0] if len(splits) == 1 else _DEFAULT_SPLIT)
     if chosen not in splits:
         raise FileFormatError(
@@ -125,11 +129,11 @@ def _choose_split(
     return chosen
 
 
-def _texts(path: Path, column: str, records: Sequence[tuple[int, list[str]]], index: int) -> tuple[str, ...]:
-    texts = tuple(cells[index] for _, cells in records)
+def _texts(path: Path, column: str, records: Sequence[Record]) -> tuple[str, ...]:
+    texts = tuple(_cell(record, column) for record in records)
     empty = find_bad_texts(texts)
     if empty:
-        line = records[min(empty)][0]
+        line = records[min(empty)].line
         raise FileFormatError(f"{path}, line {line}: {column!r} is empty. Give it a text, or remove the line.")
     return texts
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from e5studio.errors import FileFormatError
-from e5studio.files.parquet import text_columns
+from e5studio.files.delimited import Quotes
+from e5studio.files.parquet import parquet_columns, unfit_message
 from e5studio.files.records import JSON_LINES, LINES, PARQUET, NotText, Record, Records, open_records
 
 RowProblem = Literal["missing", "bad_type", "bad_row"]
@@ -56,7 +57,13 @@ class TextFile:
 
 
 def open_texts(
-    path: Path, *, column: str | None = None, encoding: str | None = None, delimiter: str | None = None
+    path: Path,
+    *,
+    column: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quotes: Quotes | None = None,
+    skip_bad_bytes: bool = False,
 ) -> TextFile:
     """Open a file of texts by its ending: .txt (a text a line), .csv, .tsv, .jsonl, .ndjson or .parquet.
 
@@ -66,7 +73,10 @@ def open_texts(
         path: The file.
         column: Column (CSV, Parquet) or field (JSONL) of the texts; None: "text", or the only one.
         encoding: Its encoding; None: as a byte order mark says, else UTF-8.
-        delimiter: Separates the cells of CSV; None: a comma, or a tab for .tsv.
+        delimiter: Separates the cells of CSV; None: a comma, or a tab for .tsv, or what its first line says.
+        quotes: What a quote means in CSV: "doubled" inside a cell in quotes, after a "backslash" there, or "literal", a
+            character; None: what it can only mean.
+        skip_bad_bytes: Whether a byte that is invalid in the encoding spoils its row only, and not the file.
 
     Raises:
         FileFormatError: It cannot be read as its ending says, or no row holds a text.
@@ -74,42 +84,57 @@ def open_texts(
     """
     if str(path) == "-":
         raise FileFormatError("Texts are not read from standard input. Give a file.")
-    if path.is_dir():
-        raise FileFormatError(f"{path} is a folder. Give a file of texts in it.")
     ending = path.suffix.lower()
     if ending in LINES and column is not None:
         raise FileFormatError(f"{path} is read as plain lines, which have no column {column!r}. Leave --column out.")
-    parquet_columns = [_choose_parquet_column(path, column)] if ending in PARQUET else None
+    only_columns = [_choose_parquet_column(path, column)] if ending in PARQUET and not path.is_dir() else None
     open_again = functools.partial(
-        open_records, path, ending, encoding=encoding, delimiter=delimiter, parquet_columns=parquet_columns
+        open_records,
+        path,
+        ending,
+        encoding=encoding,
+        delimiter=delimiter,
+        quotes=quotes,
+        skip_bad_bytes=skip_bad_bytes,
+        only_columns=only_columns,
     )
     if ending in JSON_LINES:
         column = column or DEFAULT_COLUMN
+    elif only_columns is not None:
+        [column] = only_columns
     else:
-        column = _choose_column(path, open_again().columns, column)
+        column = _choose_column(path, open_again(), column)
     read = functools.partial(_rows, open_again, column, "row" if ending in PARQUET else "line")
     return TextFile(path, _count_rows(path, read()), read)
 
 
-def _choose_column(path: Path, columns: Sequence[str], requested: str | None) -> str:
+def _choose_column(path: Path, records: Records, requested: str | None) -> str:
     column = requested or DEFAULT_COLUMN
-    if column in columns:
+    if column in records.columns:
         return column
-    if requested is None and len(columns) == 1:
-        return columns[0]
-    listed = _quoted(columns)
+    if requested is None and len(records.columns) == 1:
+        return records.columns[0]
+    for _ in records.rows:  # what makes it no table, such as a title above the header, is the better explanation
+        pass
+    listed = _quoted(records.columns)
     raise FileFormatError(f"{path} has no column {column!r}. Its columns: {listed}. Choose one with --column.")
 
 
 def _choose_parquet_column(path: Path, requested: str | None) -> str:
-    columns = text_columns(path)
-    of_text = [name for name, is_text in columns.items() if is_text]
+    columns = parquet_columns(path)
+    described = {**columns.kinds, **columns.unfit}
+    listed = ", ".join(f"{name!r} ({kind})" for name, kind in list(described.items())[:20])
+    of_text = [name for name, kind in columns.kinds.items() if kind == "text"]
+    column = requested or DEFAULT_COLUMN
+    if column in of_text:
+        return column
+    if column in described:
+        raise FileFormatError(unfit_message(path, column, described[column], of_text))
     if not of_text:
-        raise FileFormatError(f"{path} has no column of text. Its columns: {_quoted(list(columns))}.")
-    column = _choose_column(path, of_text if requested is None else list(columns), requested)
-    if column not in of_text:
-        raise FileFormatError(f"Column {column!r} of {path} does not hold text. These do: {_quoted(of_text)}.")
-    return column
+        raise FileFormatError(f"{path} has no column of text. Its columns: {listed}.")
+    if requested is None and len(of_text) == 1 and not columns.may_hold_text:
+        return of_text[0]
+    raise FileFormatError(f"{path} has no column {column!r}. Its columns: {listed}. Choose one with --column.")
 
 
 def _rows(open_again: Callable[[], Records], column: str, unit: str) -> Iterator[Row]:

@@ -410,6 +410,32 @@ class TestEncode:
         if output.suffix == ".parquet":
             assert read_vectors(output).texts([0]) == ["Was ist groß?"]
 
+    @pytest.mark.parametrize(
+        ("content", "options", "texts"),
+        [
+            (b'id,text\n1,"say \\"no\\""\n2,b\n', ["--quotes", "backslash"], ['say "no"', "b"]),
+            (b"id\ttext\n1\ta, b\n", ["--delimiter", "tab"], ["a, b"]),
+            (b"id\x01text\n1\x01a, b\n", ["--delimiter", r"\x01"], ["a, b"]),
+            (b"id,text\n1,one\n2,caf\xe9\n3,three\n", ["--skip-bad-bytes"], ["one", None, "three"]),
+        ],
+    )
+    def test_what_a_refusal_advises_works(self, run, own, tmp_path, content, options, texts):
+        pytest.importorskip("pyarrow")
+        source, output = tmp_path / "texts.csv", tmp_path / "v.parquet"
+        source.write_bytes(content)
+        arguments = ["encode", source, "-o", output, "-r", "document", *own]
+        refused = run(*arguments)
+        assert refused.exit_code == 1
+        assert " ".join(options) in refused.stderr.replace("\n", " ").replace("'", "")
+        assert run(*arguments, *options).exit_code == (3 if None in texts else 0)
+        assert read_vectors(output).texts(range(len(texts))) == texts
+
+    @pytest.mark.parametrize("delimiter", ["", "ab", r"\xZZ", "Tab"])
+    def test_delimiters_that_are_none(self, run, own, faq, tmp_path, delimiter):
+        result = run("encode", faq, "-o", tmp_path / "v.npy", "-r", "document", "--delimiter", delimiter, *own)
+        assert result.exit_code == 2
+        assert "is not one character" in result.stderr
+
 
 @pytest.fixture
 def vectors(run, faq, output, offline_folder):

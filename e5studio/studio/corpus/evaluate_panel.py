@@ -136,7 +136,7 @@ class EvaluatePanel:
         try:
             store = store_of(self._services.visitor_stores, token)
             self._services.visitor_stores.add_file(token, Path(path))
-            table = read_table(still_there(Path(path)), name=Path(path).name)
+            table = read_table(still_there(Path(path)), name=Path(path).name, has_menus=False)
         except Exception as error:
             return {self.summary: nodes.error(message_for_visitor(error))}
         store.set_pairs(table)

@@ -20,6 +20,12 @@ _ENCODINGS = [
     *((name, name) for name in ("cp1252", "utf-16-le", "utf-16-be", "gb18030", "big5", "shift_jis", "euc-kr")),
 ]
 _DELIMITERS = [("As the ending says", ""), (",", ","), (";", ";"), ("|", "|"), ("Tab", "\t")]
+_QUOTES = [
+    ("What it can only mean", ""),
+    ('Enclose cells; inside, "" is one', "doubled"),
+    ('Enclose cells; inside, \\" is one', "backslash"),
+    ("Characters like any other", "literal"),
+]
 _NONE = ""
 # Classes and not `visible`: Gradio takes the drop-downs of an invisible row off the page, which then goes on sending
 # the columns of the file before.
@@ -51,6 +57,7 @@ class SourcePanel:
             self.delimiter = gr.Dropdown(
                 _DELIMITERS, value="", label="Cells are separated by", min_width=0, elem_id="e5-delimiter"
             )
+            self.quotes = gr.Dropdown(_QUOTES, value="", label="Quotes in CSV", min_width=0, elem_id="e5-quotes")
             self.bad_rows = gr.Radio(
                 [("Leave them out", "skip"), ("Refuse the file", "refuse")],
                 value="skip",

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import gradio as gr
 
 from e5studio.errors import TextError
+from e5studio.files.delimited import Quotes
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.browser_key import browser_key
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
@@ -74,8 +75,8 @@ class CorpusTab:
         evaluated = [self.evaluation.query, self.evaluation.answer]
         read = [self.token, self.key, self.job.status, *components_of(source, self.search), *evaluated]
         opened = self.key.opened(self.on_open, None, read, **(READ_QUEUE | EACH))
-        reading = [self.token, source.file, source.encoding, source.delimiter, source.bad_rows]
-        choices = (source.encoding.input, source.delimiter.input, source.bad_rows.input)
+        reading = [self.token, source.file, source.encoding, source.delimiter, source.quotes, source.bad_rows]
+        choices = (source.encoding.input, source.delimiter.input, source.quotes.input, source.bad_rows.input)
         reads = [start(self.on_read, reading, read, **READ_QUEUE) for start in (source.file.upload, *choices)]
         reads.append(source.use_paste.click(self.on_paste, [self.token, source.paste], read, **READ_QUEUE))
         for column in columns:
@@ -101,7 +102,9 @@ class CorpusTab:
         shown = self.source.show(store.table, store.corpus) | self.search.show(embedded)
         return changes | shown | {self.job.status: status}
 
-    def on_read(self, token: str, path: str | None, encoding: str, delimiter: str, bad_rows: str) -> Changes:
+    def on_read(
+        self, token: str, path: str | None, encoding: str, delimiter: str, quotes: str, bad_rows: str
+    ) -> Changes:
         """Read the uploaded file."""
         if not path:
             return {}
@@ -116,6 +119,7 @@ class CorpusTab:
                 name=file.name,
                 encoding=encoding or None,
                 delimiter=delimiter or None,
+                quotes=cast("Quotes", quotes) if quotes in get_args(Quotes) else None,
                 bad_rows=on_bad_rows,
             ),
         )

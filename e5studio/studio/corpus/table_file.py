@@ -13,14 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Literal
 
-from e5studio.errors import FileEncodingError, FileFormatError, TextError
-from e5studio.files.delimited import DELIMITERS
+from e5studio.errors import FileEncodingError, FileFormatError, FileOptionError, TextError
+from e5studio.files.delimited import Quotes
+from e5studio.files.parquet import unfit_message
 from e5studio.files.parquet_copy import rewritten
-from e5studio.files.records import LINE_COLUMN, PARQUET, RECORD_ENDINGS, Cell, NotText, Record, open_records
+from e5studio.files.records import LINE_COLUMN, PARQUET, RECORD_ENDINGS, Cell, NotText, Record, Records, open_records
+from e5studio.files.texts import DEFAULT_COLUMN
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus
 from e5studio.studio.engine.text_box import split_texts
 from e5studio.studio.errors import LimitError
 from e5studio.text_checks import find_bad_texts
+from e5studio.tokenization import replace_surrogates
 
 BadRows = Literal["skip", "refuse"]
 """Leave unreadable rows out and list them, or refuse the whole file."""
@@ -38,6 +41,12 @@ _TEXT_NAMES = (
 )
 _TITLE_NAMES = "title headline heading subject".split()
 _ROWS_LOOKED_AT = 1000
+_MENU_ADVICE = {
+    "encoding": "Choose the encoding that it was saved with under 'How the file is read', such as cp1252 or utf-16-le.",
+    "delimiter": "Choose what its cells are separated by under 'How the file is read', or save it with commas.",
+    "quotes": "Choose what a quote means under 'How the file is read'.",
+}
+_SAVE_ADVICE = "Save it as CSV with commas between the cells, quotes around texts, and in UTF-8."
 _ELSEWHERE = "Take a part of it, or use the e5studio command, which has no such limit."
 
 
@@ -53,7 +62,7 @@ class SourceTable:
         bad_rows: The problem of each unreadable row; these rows are not in the table.
         on_bad_rows: As requested; also for cells of the text column that are no text.
         row_word: The unit of `lines`: "line" or "row".
-        other_delimiter: The probable delimiter of a CSV file that seems to have one column.
+        notes: What else a visitor should know, such as columns that are not offered.
     """
 
     name: str
@@ -63,7 +72,7 @@ class SourceTable:
     bad_rows: tuple[str, ...] = field(default=(), repr=False)
     on_bad_rows: BadRows = "skip"
     row_word: str = "line"
-    other_delimiter: str | None = None
+    notes: tuple[str, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
         """Rows that could be read."""
@@ -105,7 +114,9 @@ def read_table(
     name: str,
     encoding: str | None = None,
     delimiter: str | None = None,
+    quotes: Quotes | None = None,
     bad_rows: BadRows = "skip",
+    has_menus: bool = True,
     max_rows: int = MAX_ROWS,
 ) -> SourceTable:
     """Read a file by the ending of its name: .csv, .tsv, .jsonl, .ndjson, .parquet, or .txt (a text a line).
@@ -114,8 +125,10 @@ def read_table(
         path: The file on the server.
         name: The visitor's name for it, used in messages.
         encoding: That of a byte order mark, else UTF-8, if None.
-        delimiter: Between the cells of CSV; a comma, or a tab in .tsv, if None.
+        delimiter: Between the cells of CSV; a comma, or a tab in .tsv, or what its first line says, if None.
+        quotes: What a quote means in CSV; what it can only mean, if None.
         bad_rows: Leave unreadable rows out, or refuse the file.
+        has_menus: Whether the page lets a visitor choose how this file is read.
         max_rows: More are refused.
 
     Raises:
@@ -137,16 +150,19 @@ def read_table(
                 ending,
                 encoding=encoding,
                 delimiter=delimiter,
+                quotes=quotes,
+                skip_bad_bytes=bad_rows == "skip",
                 max_columns=MAX_COLUMNS,
                 max_line_chars=MAX_LINE_CHARACTERS,
             )
+            _refuse_unfit(name, records)
             reading.add_columns(records.columns)
             with closing(records.rows):  # a file that is refused halfway is closed at once
                 for record in records.rows:
                     reading.add(record)
     except FileFormatError as error:
-        raise with_shown_name(error, path, name) from error
-    return reading.table(_other_delimiter(records.columns, ending, delimiter))
+        raise with_shown_name(error, path, name, has_menus=has_menus) from error
+    return reading.table(tuple(f"Not offered: {column!r} ({kind})." for column, kind in records.unfit.items()))
 
 
 def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> SourceTable:
@@ -212,12 +228,20 @@ def choose_columns(table: SourceTable, text: str, title: str | None = None, colo
     )
 
 
-def with_shown_name(error: FileFormatError, path: Path, name: str) -> FileFormatError:
-    """The error in terms of the page: with the visitor's file name, and a menu in place of an option."""
+def with_shown_name(error: FileFormatError, path: Path, name: str, *, has_menus: bool = True) -> FileFormatError:
+    """The error in terms of the page: with the visitor's file name, and menus in place of options."""
+    if not isinstance(error, FileOptionError):
+        return FileFormatError(str(error).replace(str(path), name))
+    advice = _MENU_ADVICE[error.option] if has_menus else _SAVE_ADVICE
     if isinstance(error, FileEncodingError):
-        advice = "Choose the encoding that it was saved with under 'How the file is read', such as cp1252 or utf-16-le."
         return FileEncodingError(error.fact.replace(str(path), name), advice)
-    return FileFormatError(str(error).replace(str(path), name))
+    return FileOptionError(error.fact.replace(str(path), name), advice, error.option)
+
+
+def _refuse_unfit(name: str, records: Records) -> None:
+    """Refuse a file whose texts plainly stand in a column that is no text: no other is meant."""
+    if (kind := records.unfit.get(DEFAULT_COLUMN)) is not None:
+        raise FileFormatError(unfit_message(name, DEFAULT_COLUMN, kind))
 
 
 class _Reading:
@@ -262,11 +286,10 @@ class _Reading:
                 f"{MAX_CELLS:,} cells taken at once here. Leave columns out that are not needed."
             )
 
-    def table(self, other_delimiter: str | None) -> SourceTable:
-        hint = f" Its cells are probably separated by {other_delimiter!r}: choose that." if other_delimiter else ""
+    def table(self, notes: tuple[str, ...]) -> SourceTable:
         if not self._rows:
             what = f"has no row that can be read; {self._bad[0]}" if self._bad else "names columns but has no rows"
-            raise FileFormatError(f"{self._name} {what if self._columns or self._bad else 'has no rows'}.{hint}")
+            raise FileFormatError(f"{self._name} {what if self._columns or self._bad else 'has no rows'}.")
         columns = tuple(self._columns)
         table = SourceTable(
             name=self._name,
@@ -276,18 +299,20 @@ class _Reading:
             bad_rows=tuple(self._bad),
             on_bad_rows=self._on_bad_rows,
             row_word=self._row_word,
-            other_delimiter=other_delimiter,
+            notes=notes,
         )
+        if DEFAULT_COLUMN in columns and DEFAULT_COLUMN not in table.text_columns:
+            kinds = sorted({cell.kind for cell in table.column(DEFAULT_COLUMN) if isinstance(cell, NotText)})
+            what = f"is no text but {' and '.join(kinds)}" if kinds else "has no value at all"
+            raise FileFormatError(f"Column {DEFAULT_COLUMN!r} of {self._name} {what}. Save it as text.")
         if not table.text_columns:
             raise FileFormatError(f"{self._name} has no column of text. Its columns: {_listed(columns) or 'none'}.")
         return table
 
 
 def as_text(cell: Cell) -> str:
-    """A cell as text; "" for an empty cell or one that has no text form."""
-    if isinstance(cell, NotText):
-        return cell.shown or ""
-    return cell or ""
+    """A cell as text that a page can show; "" for an empty cell or one that has no text form."""
+    return replace_surrogates((cell.shown if isinstance(cell, NotText) else cell) or "")
 
 
 def _mean_length(cells: Sequence[Cell]) -> float:
@@ -298,14 +323,6 @@ def first_named(names: Sequence[str], columns: Sequence[str]) -> str | None:
     """The column with the earliest of these names."""
     by_name = {column.strip().casefold(): column for column in reversed(columns)}
     return next((by_name[name] for name in names if name in by_name), None)
-
-
-def _other_delimiter(columns: Sequence[str], ending: str, delimiter: str | None) -> str | None:
-    """The delimiter in a header that lacks the expected one."""
-    if ending not in DELIMITERS or len(columns) != 1:
-        return None
-    others = (each for each in (";", "\t", "|", ",") if each != (delimiter or DELIMITERS[ending]))
-    return next((each for each in others if each in columns[0]), None)
 
 
 def _refused(name: str, problem: str) -> FileFormatError:

@@ -30,9 +30,10 @@ def file_read(table: SourceTable) -> list[Node]:
     """The content of a file, and its rows that could not be read."""
     columns = f", {len(table.columns)} columns" if len(table.columns) > 1 else ""
     nodes: list[Node] = [["p", "", ["b", "", shown(table.name, 120)], f": {count(len(table), 'row')}{columns}."]]
-    if table.other_delimiter:
-        advice = f"Its cells are probably separated by {table.other_delimiter!r}: choose that."
-        nodes.append(["p", "e5-warning", f"There is only one column. {advice}"])
+    notes = [shown(note, 300) for note in table.notes[:_MAX_LISTED]]
+    if len(table.notes) > _MAX_LISTED:
+        notes.append(f"and {len(table.notes) - _MAX_LISTED:,} more")
+    nodes += [["p", "e5-warning", note] for note in notes]
     return nodes + _left_out(table.bad_rows)
 
 

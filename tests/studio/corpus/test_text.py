@@ -55,9 +55,7 @@ def measured(engine, corpus):
 
 def test_what_could_not_be_read_is_named_by_line():
     bad = tuple(f"line {n} has 1 cells, the header 2" for n in range(10))
-    words = words_of(
-        corpus_text.file_read(SourceTable("a.csv", ("a", "b"), (("x",), ("y",)), (2,), bad, other_delimiter=None))
-    )
+    words = words_of(corpus_text.file_read(SourceTable("a.csv", ("a", "b"), (("x",), ("y",)), (2,), bad)))
     assert "a.csv : 1 row, 2 columns." in words
     assert "10 rows could not be read" in words
     assert "line 0 has 1 cells" in words
