@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from e5studio import checkpoint, hub
+from e5studio import checkpoint, folder_recipe, hub
 from e5studio.backends import Backend, check_fits, load_backend, resolve_choices
 from e5studio.errors import PromptError, UnknownModelError
 from e5studio.models import PROMPT_KINDS, ModelMeta, get_model_meta
@@ -141,7 +141,7 @@ def load_fetched(fetched: FetchedModel) -> LoadedModel:
         OutOfMemoryError: The weights do not fit.
     """
     options, meta, files = fetched.options, fetched.meta, fetched.files
-    checkpoint.check(files.folder, meta)
+    checkpoint.check(files.folder, meta, is_published=files.revision == meta.revision)
     tokenizer = Tokenizer.from_folder(files.folder, pooling=meta.pooling)
     checkpoint.check_vocabulary(files.folder, tokenizer.n_ids)
     _check_fits(options, meta.name, checkpoint.count_parameters(files.folder))
@@ -193,9 +193,10 @@ def _means_folder(name: str) -> bool:
 
 
 def _described(folder: Path, options: ModelOptions) -> ModelMeta:
-    if options.prompt_kind is None:
+    prompt_kind = options.prompt_kind or folder_recipe.stated_prompt_kind(folder)
+    if prompt_kind is None:
         raise PromptError(
             f"{folder} does not say how its model was trained to be used. Pass prompt_kind='query_passage' "
             "(query: / passage:), 'instruct' or 'none', or a ModelMeta with path=."
         )
-    return checkpoint.describe(folder, name=str(options.model), prompt_kind=options.prompt_kind)
+    return checkpoint.describe(folder, name=str(options.model), prompt_kind=prompt_kind)

@@ -117,7 +117,7 @@ def test_files_and_description_must_agree(
 def test_stated_length_is_not_exceeded_silently(folder: Path, checkpoints: Checkpoints) -> None:
     rewrite(folder / "sentence_bert_config.json", max_seq_length=128)
     assert E5Encoder(folder, prompt_kind="query_passage").meta.max_tokens == 128
-    with pytest.raises(ModelFilesError, match="says 128 tokens, the description 512"):
+    with pytest.raises(ModelFilesError, match="max_seq_length 128, the description 512"):
         E5Encoder(checkpoints("e5").meta, path=folder)
 
 

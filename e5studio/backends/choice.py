@@ -114,10 +114,14 @@ def _status(name: str, *, is_auto: bool) -> BackendStatus:
 def _fastest(device: str, dtype: DType) -> BackendName:
     if device not in ("auto", "cpu") or (device == "auto" and _has_accelerator()):
         return "torch"
-    candidates = [name for name in _PACKAGES if _computes_in(name, dtype)]
-    # One that may have to make a model and could not is the last choice: it serves where the model is on disk.
-    candidates.sort(key=lambda name: bool(_missing_for_conversion(name, dtype)))
-    return cast(BackendName, candidates[0] if candidates else "torch")  # torch says what is wrong
+    last_choice = None
+    for name in _PACKAGES:  # no further than needed: to learn what torch computes in takes its import, for seconds
+        if not _computes_in(name, dtype):
+            continue
+        if not _missing_for_conversion(name, dtype):
+            return cast(BackendName, name)
+        last_choice = last_choice or name  # it may have to make a model and could not, but serves one that is on disk
+    return cast(BackendName, last_choice or "torch")  # torch says what is wrong
 
 
 def _computes_in(name: str, dtype: DType) -> bool:

@@ -6,6 +6,7 @@ none is missing; devices and batches are the backend's affair.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -139,7 +140,7 @@ class QuietTransformers:
     def __enter__(self) -> None:
         self._verbosity = _transformers_logging.get_verbosity()
         self._had_bar = _transformers_logging.is_progress_bar_enabled()
-        _transformers_logging.set_verbosity_error()
+        _transformers_logging.set_verbosity(logging.CRITICAL)  # what it logs as an error, it raises as well
         _transformers_logging.disable_progress_bar()
 
     def __exit__(self, *_: object) -> None:
