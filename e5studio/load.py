@@ -5,6 +5,7 @@ Each question is answered once and handed on: what the names mean, where the fil
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,23 @@ class LoadedModel(FetchedModel):
 def load_model(options: ModelOptions, on_download: hub.DownloadProgress | None = None) -> LoadedModel:
     """Find, check and load a model; errors as `e5studio.encoder.E5Encoder` lists them."""
     return load_fetched(fetch(resolve(canonical(options)), on_download))
+
+
+def load_shared(options: ModelOptions) -> LoadedModel:
+    """As `load_model`, but once for all callers with equal options, while any of them holds the model."""
+    loaded = _shared.get(options)
+    if loaded is None:
+        loaded = _shared[options] = load_model(options)
+    return loaded
+
+
+def stop_sharing(loaded: LoadedModel) -> None:
+    """Hand a model that is being closed to no further caller."""
+    for options in [options for options, model in _shared.items() if model is loaded]:
+        del _shared[options]
+
+
+_shared: weakref.WeakValueDictionary[ModelOptions, LoadedModel] = weakref.WeakValueDictionary()
 
 
 def canonical(options: ModelOptions) -> ModelOptions:

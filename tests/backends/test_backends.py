@@ -35,6 +35,14 @@ def test_auto_is_the_fastest_on_a_cpu():
     assert resolve_choices("auto", device="cpu", dtype="int8") == ("openvino", "cpu", "int8")
 
 
+def test_auto_imports_no_backend_that_it_does_not_choose(monkeypatch):
+    pytest.importorskip("openvino")
+    imported, import_module = [], backends.importlib.import_module
+    monkeypatch.setattr(backends.importlib, "import_module", lambda name: imported.append(name) or import_module(name))
+    resolve_choices("auto", device="auto", dtype="auto")
+    assert {*imported} == {"e5studio.backends.openvino"}
+
+
 def test_auto_is_what_computes_in_the_precision_asked_for():
     assert resolve_choices("auto", device="cpu", dtype="float16") == ("torch", "cpu", "float16")
 
