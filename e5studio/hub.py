@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import queue
 import shutil
 import threading
@@ -73,7 +74,7 @@ def from_folder(folder: Path) -> ModelFiles:
     Raises:
         ModelFilesError: The folder, or a required file, is missing.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # `is_dir` fails on a name that is too long
         raise ModelFilesError(f"There is no folder {folder}. Give the folder that holds config.json and the weights.")
     _check_complete(folder)
     digest = hashlib.sha256()
