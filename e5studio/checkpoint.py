@@ -39,7 +39,7 @@ _FIELDS: dict[str, Kind] = {
     **dict.fromkeys(("num_attention_heads", "intermediate_size", "type_vocab_size", "num_key_value_heads"), SIZE),
     **dict.fromkeys(("head_dim", "sliding_window"), SIZE),
     **dict.fromkeys(("layer_norm_eps", "rms_norm_eps", "rope_theta"), NUMBER),
-    **dict.fromkeys(("output_attentions", "output_hidden_states", "return_dict", "use_return_dict"), TRUTH),
+    **dict.fromkeys(("output_attentions", "output_hidden_states", "return_dict"), TRUTH),
     **dict.fromkeys(("is_decoder", "add_cross_attention", "is_encoder_decoder"), exactly(False)),
     "chunk_size_feed_forward": whole(0, 2**31 - 1),
     "hidden_act": TEXT,

@@ -229,7 +229,48 @@ class TestAnotherModel:
         self, field: str, value: Any, folder: Path, load: Callable[[Path], E5Encoder]
     ) -> None:
         rewrite(folder / "config.json", **{field: value})
-        refused(load, folder, "it must be a whole number from 1|cannot be loaded")
+        refused(load, folder, "it must be a whole number from 1|refused by transformers|cannot be loaded")
+
+    @pytest.mark.parametrize("backend", ["torch", "onnx"])
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            *(("pad_token_id", value) for value in ([1], float("inf"), float("nan"), -1, 10**6, "1", True)),
+            ("output_attentions", "x"),
+            ("return_dict", 1),
+            ("chunk_size_feed_forward", -1),
+            ("layer_norm_eps", float("inf")),
+            ("hidden_act", 3),
+            ("is_decoder", True),
+            ("position_embedding_type", "relative_key"),
+            ("sliding_window", 2**70),
+        ],
+    )
+    def test_value_that_would_fail_or_mislead_later(
+        self, field: str, value: Any, backend: Any, folder: Path, checkpoints: Checkpoints
+    ) -> None:
+        rewrite(folder / "config.json", **{field: value})
+        with pytest.raises(ModelFilesError, match=rf"config\.json says {field} .*, but it must be "):
+            E5Encoder(checkpoints("e5").meta, path=folder, backend=backend)
+
+    @pytest.mark.parametrize(
+        ("field", "value"),
+        [
+            ("output_attentions", True),
+            ("output_hidden_states", True),
+            ("return_dict", False),
+            ("chunk_size_feed_forward", 2),
+            ("pad_token_id", None),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["e5", "multilingual-e5"])
+    def test_value_that_changes_no_vector(
+        self, field: str, value: Any, name: CheckpointName, copy: Copy, checkpoints: Checkpoints
+    ) -> None:
+        folder, meta = copy(name), checkpoints(name).meta
+        rewrite(folder / "config.json", **{field: value})
+        changed, whole = (E5Encoder(meta, path=path, device="cpu") for path in (folder, checkpoints(name).folder))
+        np.testing.assert_array_equal(changed.encode_query(["summit", "a b"]), whole.encode_query(["summit", "a b"]))
 
     def test_missing_weight(self, folder: Path, load: Callable[[Path], E5Encoder]) -> None:
         name = "encoder.layer.1.output.dense.weight"
