@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +22,11 @@ from tqdm import tqdm
 from e5studio import checkpoint
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
 from e5studio.encode_report import EncodeReport, NoteKind, Truncation, joined_reports, warn
-from e5studio.errors import BackendError, NonFiniteError, PromptError, TextError
+from e5studio.errors import BackendError, FingerprintMismatchError, NonFiniteError, PromptError, TextError
 from e5studio.hub import DownloadProgress
-from e5studio.load import LoadedModel, load_model
+from e5studio.load import LoadedModel, load_model, load_shared, stop_sharing
 from e5studio.models import ModelMeta
-from e5studio.options import EncodeArguments, EncodeOptions, EncoderArguments, split_arguments
+from e5studio.options import EncodeArguments, EncodeOptions, EncoderArguments, ModelOptions, split_arguments
 from e5studio.prompts import Prompt, already_prompted, resolve_prompt
 from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
@@ -89,7 +89,7 @@ class TokenEmbeddings:
 
 
 class E5Encoder:
-    """A loaded model with its recipe.
+    """A loaded model with its recipe; it pickles as its options, and the process that unpickles it loads the model.
 
     Args:
         model: A name of the table ("intfloat/e5-small-v2", or "e5-small-v2"), another Hub id, a
@@ -438,7 +438,29 @@ class E5Encoder:
 
     def close(self) -> None:
         """Free the weights, also for encoders made by `with_options`."""
+        stop_sharing(self._loaded)
         self._backend.close()
+
+    def __copy__(self) -> E5Encoder:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__)
+        return twin
+
+    def __deepcopy__(self, memo: object) -> E5Encoder:
+        return copy.copy(self)  # nothing in it changes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process needs to make the encoder again: its options, not its weights."""
+        options, commit = self._loaded.options, self.files.revision
+        revision = options.revision if commit.startswith("sha256:") or commit == self.meta.revision else commit
+        model_options = replace(options, model=self.meta, prompt_kind=None, revision=revision)
+        encode_options = EncodeOptions(
+            max_tokens=self._max_tokens,
+            truncate_dim=self._embed_dim,
+            token_budget=self._token_budget,
+            show_progress=self._show_progress,
+        )
+        return _make_again, (model_options, encode_options, self.spec)
 
     def __enter__(self) -> E5Encoder:
         return self
@@ -451,6 +473,7 @@ class E5Encoder:
         return f"E5Encoder({spec.model!r}, backend={spec.backend!r}, device={self.device!r}, dtype={spec.dtype!r})"
 
     def _adopt(self, loaded: LoadedModel) -> None:
+        self._loaded = loaded
         self.meta, self.files = loaded.meta, loaded.files
         self._tokenizer, self._backend = loaded.tokenizer, loaded.backend
         self.device = self._backend.device
@@ -551,6 +574,18 @@ class E5Encoder:
                 indices,
             )
         return pooled / norms if normalize else pooled
+
+
+def _make_again(model_options: ModelOptions, encode_options: EncodeOptions, spec: EncoderSpec) -> E5Encoder:
+    """The encoder that was pickled; those of one model share its weights in this process, too."""
+    encoder = E5Encoder.from_loaded(load_shared(model_options), encode_options)
+    if encoder.spec != spec:
+        raise FingerprintMismatchError(
+            f"The pickled encoder of {spec.model} had the fingerprint {spec.fingerprint}, and made again from the same "
+            f"options it has {encoder.spec.fingerprint}: the model's files, or E5 Studio, are others here.",
+            "Bring the same files here, or make a new encoder and embed everything anew.",
+        )
+    return encoder
 
 
 def _check_whole_numbers(**options: object) -> None:

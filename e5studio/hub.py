@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import io
 import json
+import os
 import queue
 import shutil
 import threading
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from e5studio import folder_recipe
 from e5studio.checkpoint import weight_files
 from e5studio.errors import ModelFilesError, ModelUnavailableError
 from e5studio.models import OFFLINE_MODEL, ModelMeta, list_models
@@ -35,9 +37,7 @@ _ALLOWED_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "modules.json",
-    "sentence_bert_config.json",
-    "1_Pooling/config.json",
+    *folder_recipe.FILES,
 ]
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
@@ -74,7 +74,7 @@ def from_folder(folder: Path) -> ModelFiles:
     Raises:
         ModelFilesError: The folder, or a required file, is missing.
     """
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # `is_dir` fails on a name that is too long
         raise ModelFilesError(f"There is no folder {folder}. Give the folder that holds config.json and the weights.")
     _check_complete(folder)
     digest = hashlib.sha256()
@@ -250,6 +250,7 @@ def _check_complete(folder: Path) -> None:
     missing = _missing_files(folder)
     if not missing:
         return
+    folder_recipe.check_modules(folder)  # which may say that they are elsewhere
     pickles = [path.name for path in folder.glob("*.bin")]
     hint = (
         f"{pickles[0]} is there, but such files can run code when they are opened and are not read; "

@@ -5,13 +5,15 @@ Each question is answered once and handed on: what the names mean, where the fil
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import weakref
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from e5studio import checkpoint, hub
+from e5studio import checkpoint, folder_recipe, hub
 from e5studio.backends import Backend, check_fits, load_backend, resolve_choices
 from e5studio.errors import PromptError, UnknownModelError
-from e5studio.models import PROMPT_KINDS, ModelMeta, get_model_meta
+from e5studio.models import PROMPT_KINDS, ModelMeta, get_model_meta, hub_id, is_in_table
 from e5studio.options import ModelOptions
 from e5studio.tokenization import Tokenizer
 
@@ -64,6 +66,23 @@ def load_model(options: ModelOptions, on_download: hub.DownloadProgress | None =
     return load_fetched(fetch(resolve(canonical(options)), on_download))
 
 
+def load_shared(options: ModelOptions) -> LoadedModel:
+    """As `load_model`, but once for all callers with equal options, while any of them holds the model."""
+    loaded = _shared.get(options)
+    if loaded is None:
+        loaded = _shared[options] = load_model(options)
+    return loaded
+
+
+def stop_sharing(loaded: LoadedModel) -> None:
+    """Hand a model that is being closed to no further caller."""
+    for options in [options for options, model in _shared.items() if model is loaded]:
+        del _shared[options]
+
+
+_shared: weakref.WeakValueDictionary[ModelOptions, LoadedModel] = weakref.WeakValueDictionary()
+
+
 def canonical(options: ModelOptions) -> ModelOptions:
     """The one form of all options that lead to the same weights: nothing is "auto", each model has one name.
 
@@ -73,6 +92,8 @@ def canonical(options: ModelOptions) -> ModelOptions:
         BackendError: Backend, device or precision are not available here.
     """
     _check_arguments(options)
+    if isinstance(options.model, str) and not os.path.isdir(options.model):
+        options = replace(options, model=_full_name(options.model))
     meta, folder = _known(options), _local_folder(options)
     if meta is None and folder is None and (options.prompt_kind is None or "/" not in str(options.model)):
         get_model_meta(str(options.model))  # raises, with suggestions
@@ -141,7 +162,7 @@ def load_fetched(fetched: FetchedModel) -> LoadedModel:
         OutOfMemoryError: The weights do not fit.
     """
     options, meta, files = fetched.options, fetched.meta, fetched.files
-    checkpoint.check(files.folder, meta)
+    checkpoint.check(files.folder, meta, is_published=files.revision == meta.revision)
     tokenizer = Tokenizer.from_folder(files.folder, pooling=meta.pooling)
     checkpoint.check_vocabulary(files.folder, tokenizer.n_ids)
     _check_fits(options, meta.name, checkpoint.count_parameters(files.folder))
@@ -177,25 +198,35 @@ def _known(options: ModelOptions) -> ModelMeta | None:
     return meta
 
 
+def _full_name(name: str) -> str:
+    """The Hub id where the name is one of the table's, or the address of a page on the Hub."""
+    name = hub_id(name)
+    return get_model_meta(name).name if is_in_table(name) else name
+
+
 def _local_folder(options: ModelOptions) -> Path | None:
     model, path = options.model, options.path
     if path is None and (isinstance(model, Path) or (isinstance(model, str) and _means_folder(model))):
         path = model
     if path is None:
         return None
-    folder = Path(path)
-    return folder.resolve() if folder.is_dir() else folder
+    try:
+        folder = Path(path).expanduser()
+    except RuntimeError:  # "~stranger"
+        folder = Path(path)
+    return folder.resolve() if os.path.isdir(folder) else folder  # a name that is too long is none, either
 
 
 def _means_folder(name: str) -> bool:
     """Whether a name can only be a path: no Hub id begins like one, or has two slashes."""
-    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or Path(name).is_dir()
+    return name.startswith((".", "/", "~")) or "\\" in name or name.count("/") > 1 or os.path.isdir(name)
 
 
 def _described(folder: Path, options: ModelOptions) -> ModelMeta:
-    if options.prompt_kind is None:
+    prompt_kind = options.prompt_kind or folder_recipe.stated_prompt_kind(folder)
+    if prompt_kind is None:
         raise PromptError(
             f"{folder} does not say how its model was trained to be used. Pass prompt_kind='query_passage' "
             "(query: / passage:), 'instruct' or 'none', or a ModelMeta with path=."
         )
-    return checkpoint.describe(folder, name=str(options.model), prompt_kind=options.prompt_kind)
+    return checkpoint.describe(folder, name=str(options.model), prompt_kind=prompt_kind)

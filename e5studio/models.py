@@ -174,6 +174,10 @@ _TABLE: tuple[ModelMeta, ...] = (
     ),
 )
 
+_HUB_HOSTS = ("huggingface.co", "www.huggingface.co", "hf.co")
+_ADDRESS = re.compile(r"(?P<scheme>https?://)?(?P<host>[^/\s]+)/(?P<path>[^?#\s]*)([?#]\S*)?", re.IGNORECASE)
+_MODEL_PATH = re.compile(r"(?P<id>[^/]+/[^/]+)(/tree/main|/blob/main/README\.md)?/*")
+
 _BY_KEY: dict[str, ModelMeta] = {meta.name.casefold(): meta for meta in _TABLE}
 _SHORT_NAMES: dict[str, str] = {key.split("/")[-1]: key for key in _BY_KEY}
 
@@ -187,13 +191,12 @@ def get_model_meta(name: str) -> ModelMeta:
     """The row of a model.
 
     Args:
-        name: Hub id ("intfloat/e5-small-v2") or its last part ("e5-small-v2"), in any case.
+        name: Hub id ("intfloat/e5-small-v2"), its last part ("e5-small-v2"), in any case, or the address of its page.
 
     Raises:
         UnknownModelError: No such row; near misses are suggested.
     """
-    key = name.strip().casefold()
-    meta = _BY_KEY.get(_SHORT_NAMES.get(key, key))
+    meta = _row(hub_id(name))
     if meta is not None:
         return meta
     raise UnknownModelError(
@@ -205,8 +208,36 @@ def get_model_meta(name: str) -> ModelMeta:
 
 def is_in_table(name: str) -> bool:
     """Whether `get_model_meta` knows a name."""
-    key = name.strip().casefold()
-    return _SHORT_NAMES.get(key, key) in _BY_KEY
+    try:
+        return _row(hub_id(name)) is not None
+    except UnknownModelError:
+        return False
+
+
+def hub_id(name: str) -> str:
+    """The Hub id in the address of a model's page; any other name unchanged.
+
+    Args:
+        name: "https://huggingface.co/intfloat/e5-small-v2", "hf.co/intfloat/e5-small-v2", or a name that is no address.
+
+    Raises:
+        UnknownModelError: An address of something else, or of a revision that is not the newest.
+    """
+    address = _ADDRESS.fullmatch(name.strip())
+    if address is None or not (address["scheme"] or address["host"].lower() in _HUB_HOSTS):
+        return name
+    path = _MODEL_PATH.fullmatch(address["path"])
+    if path is not None and address["host"].lower() in _HUB_HOSTS:
+        return path["id"]
+    raise UnknownModelError(
+        f"{name!r} is not the address of a model on the Hugging Face Hub.",
+        f"Give the model's id, such as {PREFERRED_MODEL}; revision= chooses a commit, tag or branch.",
+    )
+
+
+def _row(name: str) -> ModelMeta | None:
+    key = name.strip().rstrip("/").casefold()
+    return _BY_KEY.get(_SHORT_NAMES.get(key, key))
 
 
 def did_you_mean(name: str) -> str:

@@ -16,9 +16,10 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
+from e5studio import tokenizer_settings
 from e5studio.batching import IntArray, TokenBatch
-from e5studio.checkpoint import read_json
 from e5studio.errors import ModelFilesError
+from e5studio.model_json import read_fields
 from e5studio.models import Pooling
 
 _ENCODE_BLOCK = 2_000  # texts tokenised at a time: their Encoding objects are large
@@ -97,9 +98,12 @@ class Tokenizer:
             tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise ModelFilesError(f"{path} is damaged ({error}). Delete the file and fetch it again.") from error
+        tokenizer_settings.check(tokenizer, folder)
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        first, last = _last_token_ends(tokenizer, folder) if pooling == "last_token" else _template_ends(tokenizer)
+        first, last = _template_ends(tokenizer)
+        if pooling == "last_token" and not (first and last):
+            first, last = _last_token_ends(tokenizer, folder)
         if not last or not first:
             raise ModelFilesError(
                 f"{path} puts no special token before or after a text, but E5 models were trained with both. "
@@ -250,7 +254,7 @@ def _last_token_ends(tokenizer: tokenizers.Tokenizer, folder: Path) -> tuple[lis
 
     e5-mistral's template has no EOS (and transformers 5 adds none), but its card appends one.
     """
-    config = read_json(folder / "tokenizer_config.json")
+    config = read_fields(folder / "tokenizer_config.json")
     ends = [_token_text(config.get("bos_token"), "<s>"), _token_text(config.get("eos_token"), "</s>")]
     first, last = (tokenizer.token_to_id(token) for token in ends)
     if first is None or last is None:

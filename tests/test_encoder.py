@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from e5studio.encoder import E5Encoder, PreparedTexts
-from e5studio.errors import PromptError, PromptWarning, TextError, TextTypeError, TruncationWarning
+from e5studio.errors import (
+    FingerprintMismatchError,
+    PromptError,
+    PromptWarning,
+    TextError,
+    TextTypeError,
+    TruncationWarning,
+)
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from tests.checkpoints import CheckpointName
+from tests.checkpoints import Checkpoint, CheckpointName
 from tests.reference import Reference
 
 Encoders = Callable[[CheckpointName], E5Encoder]
@@ -260,6 +271,39 @@ class TestOptions:
     def test_count_tokens_wants_a_list(self, e5: E5Encoder) -> None:
         with pytest.raises(TextTypeError, match="Wrap a single text in a list"):
             e5.count_tokens("text")
+
+
+class TestPickle:
+    @pytest.fixture
+    def folder(self, checkpoints: Callable[[CheckpointName], Checkpoint], tmp_path: Path) -> Path:
+        """A model under a name of the table, whose row does not describe it."""
+        return Path(shutil.copytree(checkpoints("e5").folder, tmp_path / "e5-small-v2"))
+
+    def test_what_travels_is_how_to_make_it_again(self, folder: Path) -> None:
+        encoder = E5Encoder(folder, prompt_kind="query_passage", max_tokens=20, truncate_dim=16, token_budget=99)
+        pickled = pickle.dumps(encoder)
+        assert len(pickled) < 10_000, "no weights"
+        again = pickle.loads(pickled)
+        assert (again.spec, repr(again)) == (encoder.spec, repr(encoder))
+        np.testing.assert_array_equal(again.encode_query(PASSAGES), encoder.encode_query(PASSAGES))
+
+    def test_a_process_loads_it_once_and_again_after_it_was_closed(self, folder: Path) -> None:
+        pickled = pickle.dumps(E5Encoder(folder, prompt_kind="query_passage"))
+        first, second = pickle.loads(pickled), pickle.loads(pickled)
+        assert first._backend is second._backend
+        first.close()
+        assert pickle.loads(pickled).encode_query("summit").shape == (48,)
+
+    def test_other_files_are_another_encoder(self, folder: Path) -> None:
+        pickled = pickle.dumps(E5Encoder(folder, prompt_kind="query_passage"))
+        (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 513}')
+        with pytest.raises(FingerprintMismatchError, match="the model's files, or E5 Studio, are others here"):
+            pickle.loads(pickled)
+
+    def test_a_copy_shares_the_weights(self, e5: E5Encoder) -> None:
+        twin = copy.deepcopy({"encoder": e5})["encoder"]
+        assert twin._backend is e5._backend
+        np.testing.assert_array_equal(twin.encode_query("summit"), e5.encode_query("summit"))
 
 
 class TestInBatches:

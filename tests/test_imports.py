@@ -19,8 +19,9 @@ PACKAGE = ROOT / "e5studio"
 # A room imports from its own row and the rows above it, never from one below.
 ROWS = [
     ["errors", "models", "spec"],
-    ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu", "checkpoint"],
-    ["tokenization", "hub", "default_model"],
+    ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu"],
+    ["model_json", "folder_recipe", "checkpoint"],
+    ["tokenizer_settings", "tokenization", "hub", "default_model"],
     ["backends", "files"],
     ["options", "load"],
     ["encoder", "cache"],
@@ -70,7 +71,7 @@ PLACES = {
     "nncf": ("backends.openvino_quantization",),
     "onnxruntime": ("backends.onnx_graph",),
     "onnx": ("backends.onnx_conversion", "backends.onnx_quantization"),
-    "tokenizers": ("tokenization",),
+    "tokenizers": ("tokenization", "tokenizer_settings"),
     "huggingface_hub": ("hub",),
     "gradio": (),  # `may_know_gradio`
     "gradio_client": (),

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from e5studio.errors import UnknownModelError
-from e5studio.models import get_model_meta, list_models
+from e5studio.models import get_model_meta, hub_id, is_in_table, list_models
 
 NAMES = [meta.name for meta in list_models()]
 
@@ -32,9 +32,34 @@ def test_multilingual_small_is_a_bert() -> None:
     assert get_model_meta("intfloat/multilingual-e5-small").model_type == "bert"
 
 
-@pytest.mark.parametrize("name", ["e5-small-v2", "E5-Small-v2", "intfloat/e5-small-v2", " Intfloat/E5-small-V2 "])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("e5-small-v2", "E5-Small-v2", "intfloat/e5-small-v2", " Intfloat/E5-small-V2 ", "intfloat/e5-small-v2/"),
+        *("https://huggingface.co/intfloat/e5-small-v2", "http://hf.co/intfloat/e5-small-v2/?library=transformers"),
+        *("hf.co/intfloat/e5-small-v2", "HuggingFace.co/intfloat/E5-small-v2/tree/main"),
+    ],
+)
 def test_short_names_and_any_case(name: str) -> None:
     assert get_model_meta(name).name == "intfloat/e5-small-v2"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("https://huggingface.co/datasets/intfloat/e5", "https://example.com/intfloat/e5-small-v2"),
+        *("https://huggingface.co/intfloat/e5-small-v2/tree/other", "hf.co/"),
+    ],
+)
+def test_an_address_of_something_else(name: str) -> None:
+    with pytest.raises(UnknownModelError, match=r"is not the address of a model .* revision= chooses a commit"):
+        get_model_meta(name)
+    assert not is_in_table(name)
+
+
+def test_an_address_of_a_model_outside_the_table() -> None:
+    assert hub_id("https://huggingface.co/somebody/my-e5") == "somebody/my-e5"
+    assert hub_id("somebody/my-e5") == "somebody/my-e5"
 
 
 @pytest.mark.parametrize(

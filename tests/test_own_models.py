@@ -43,7 +43,16 @@ def test_folder_as_a_string(folder: Path) -> None:
     assert E5Encoder(str(folder), prompt_kind="none").encode("summit").shape == (48,)
 
 
-@pytest.mark.parametrize("name", ["./my-e5", "/nowhere/my-e5", "a/b/my-e5", "~/my-e5"])
+def test_a_folder_below_the_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    monkeypatch.setenv("USERPROFILE", str(folder.parent))
+    of_name, of_path = E5Encoder("~/my-e5", prompt_kind="none"), E5Encoder(Path("~/my-e5/"), prompt_kind="none")
+    assert of_name.files.folder == of_path.files.folder == folder.resolve()
+
+
+@pytest.mark.parametrize(
+    "name", ["./my-e5", "/nowhere/my-e5", "a/b/my-e5", "~/my-e5", "~nobody/my-e5", f"/{'x' * 5000}"]
+)
 def test_a_path_that_leads_nowhere_is_not_asked_of_the_hub(name: str) -> None:
     with pytest.raises(ModelFilesError, match="There is no folder"):
         E5Encoder(name, prompt_kind="query_passage")
@@ -117,7 +126,7 @@ def test_files_and_description_must_agree(
 def test_stated_length_is_not_exceeded_silently(folder: Path, checkpoints: Checkpoints) -> None:
     rewrite(folder / "sentence_bert_config.json", max_seq_length=128)
     assert E5Encoder(folder, prompt_kind="query_passage").meta.max_tokens == 128
-    with pytest.raises(ModelFilesError, match="says 128 tokens, the description 512"):
+    with pytest.raises(ModelFilesError, match="max_seq_length 128, the description 512"):
         E5Encoder(checkpoints("e5").meta, path=folder)
 
 
@@ -151,9 +160,10 @@ def test_prompt_kind_does_not_overrule_the_table() -> None:
         E5Encoder("e5-small-v2", prompt_kind="none")
 
 
-def test_another_hub_id(monkeypatch: pytest.MonkeyPatch, checkpoints: Checkpoints) -> None:
+@pytest.mark.parametrize("name", ["somebody/my-e5", "https://huggingface.co/somebody/my-e5"])
+def test_another_hub_id(name: str, monkeypatch: pytest.MonkeyPatch, checkpoints: Checkpoints) -> None:
     connect(monkeypatch, FakeHub(checkpoints("e5").folder, {"model.safetensors": 1000}))
-    encoder = E5Encoder("somebody/my-e5", prompt_kind="query_passage")
+    encoder = E5Encoder(name, prompt_kind="query_passage")
     assert encoder.spec.model == "somebody/my-e5"
     assert encoder.spec.revision == "2" * 40
     assert encoder.files.source == "hub"

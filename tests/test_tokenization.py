@@ -168,7 +168,8 @@ class TestFromFolder:
             Tokenizer.from_folder(tmp_path, pooling="mean")
 
     def test_missing_bos_is_refused(self, tmp_path: Path) -> None:
-        tiny_tokenizers.wordpiece().save(str(tmp_path / "tokenizer.json"))
+        content = json.loads(tiny_tokenizers.wordpiece().to_str()) | {"post_processor": None}
+        (tmp_path / "tokenizer.json").write_text(json.dumps(content))
         with pytest.raises(ModelFilesError, match="lacks '<s>' or '</s>'"):
             Tokenizer.from_folder(tmp_path, pooling="last_token")
 

@@ -32,7 +32,7 @@ def resolve_choices(name: BackendName, *, device: str, dtype: DType) -> tuple[Ba
     """
     if name == "auto":
         name = _fastest(device, dtype)
-    device, dtype = _import_backend(name).resolve_choices(device, dtype)
+    device, dtype = _import_backend(name, dtype).resolve_choices(device, dtype)
     return name, device, dtype
 
 
@@ -100,11 +100,10 @@ def _status(name: str, *, is_auto: bool) -> BackendStatus:
     device = None
     for dtype in get_args(DType)[1:]:
         try:
-            module = _import_backend(name)
+            module = _import_backend(name, dtype)
             device, _ = module.resolve_choices("auto", dtype)
             missing = _missing_for_conversion(name, dtype)
-            command = f"pip install {' '.join(missing)}"
-            refused[dtype] = f"It is made with {' and '.join(missing)}: {command}" if missing else None
+            refused[dtype] = f"It is made with {' and '.join(missing)}. {_install(name, dtype)}" if missing else None
         except (BackendError, MissingDependencyError) as error:
             refused[dtype] = str(error)
     version = _version(_PACKAGES[name]) if _is_installed(_PACKAGES[name]) else None
@@ -114,10 +113,14 @@ def _status(name: str, *, is_auto: bool) -> BackendStatus:
 def _fastest(device: str, dtype: DType) -> BackendName:
     if device not in ("auto", "cpu") or (device == "auto" and _has_accelerator()):
         return "torch"
-    candidates = [name for name in _PACKAGES if _computes_in(name, dtype)]
-    # One that may have to make a model and could not is the last choice: it serves where the model is on disk.
-    candidates.sort(key=lambda name: bool(_missing_for_conversion(name, dtype)))
-    return cast(BackendName, candidates[0] if candidates else "torch")  # torch says what is wrong
+    last_choice = None
+    for name in _PACKAGES:  # no further than needed: to learn what torch computes in takes its import, for seconds
+        if not _computes_in(name, dtype):
+            continue
+        if not _missing_for_conversion(name, dtype):
+            return cast(BackendName, name)
+        last_choice = last_choice or name  # it may have to make a model and could not, but serves one that is on disk
+    return cast(BackendName, last_choice or "torch")  # torch says what is wrong
 
 
 def _computes_in(name: str, dtype: DType) -> bool:
@@ -166,13 +169,20 @@ def _version(package: str) -> str | None:
     return importlib.metadata.version(names[0]) if names else None
 
 
-def _import_backend(name: str) -> Any:
+def _install(name: str, dtype: DType) -> str:
+    """Which extra brings what a backend needs to compute in a precision."""
+    if name == "torch":
+        return "Install it with: pip install torch"
+    extra = "int8" if (name, dtype) == ("openvino", "int8") else name
+    return f'Install it with: pip install "e5studio[{extra}]"'
+
+
+def _import_backend(name: str, dtype: DType = "auto") -> Any:
     if name not in _PACKAGES:
         raise BackendError(f"Unknown backend {name!r}. There are: auto, {', '.join(_PACKAGES)}.")
     if not _is_installed(_PACKAGES[name]):
         raise MissingDependencyError(
-            f"The {name} backend needs the package {_PACKAGES[name]!r}.",
-            f"Install it with: pip install {_PACKAGES[name]}",
+            f"The {name} backend needs the package {_PACKAGES[name]!r}.", _install(name, dtype)
         )
     try:
         return importlib.import_module(f"e5studio.backends.{name}")
@@ -180,7 +190,7 @@ def _import_backend(name: str) -> Any:
         if error.name is None or error.name.startswith("e5studio"):
             raise
         raise MissingDependencyError(
-            f"The {name} backend needs the package {error.name!r}.", f"Install it with: pip install {error.name}"
+            f"The {name} backend needs the package {error.name!r}.", _install(name, dtype)
         ) from error
     except (ImportError, OSError) as error:  # the package is there, and broken
         raise BackendError(

@@ -6,6 +6,7 @@ none is missing; devices and batches are the backend's affair.
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import transformers
 
 from e5studio import cpu
+from e5studio.checkpoint import pad_id
 from e5studio.errors import ModelFilesError
 from e5studio.models import ModelMeta
 
@@ -91,6 +93,7 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
     """
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
     with cpu.load_lock(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
+        options["config"] = _load_config(folder)
         try:
             model, info = transformers.AutoModel.from_pretrained(
                 folder,
@@ -110,11 +113,26 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
     return PooledModel(model.eval(), meta.pooling)
 
 
+def _load_config(folder: Path) -> Any:
+    """The configuration, without what changes the form of the output or the order of the work, but no vector."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config.pad_token_id = pad_id(folder)
+        config.output_attentions = config.output_hidden_states = config.use_cache = False
+        config.return_dict, config.chunk_size_feed_forward = True, 0
+    except Exception as error:  # of its validators
+        raise ModelFilesError(
+            f"{folder / 'config.json'} is refused by transformers: {_reason(error).rstrip('.')}.",
+            "Fetch or save the file again.",
+        ) from error
+    return config
+
+
 def _reason(error: Exception) -> str:
     text = str(error).strip()
     if "ignore_mismatched_sizes" in text:  # its message points to a report that is not shown
         return "their shapes are not those that config.json gives. The files are not of one model: fetch it again."
-    return text.splitlines()[0] if text else type(error).__name__
+    return " ".join(text.split())[:300] or type(error).__name__
 
 
 def _check_weights(folder: Path, info: dict[str, Any]) -> None:
@@ -139,7 +157,7 @@ class QuietTransformers:
     def __enter__(self) -> None:
         self._verbosity = _transformers_logging.get_verbosity()
         self._had_bar = _transformers_logging.is_progress_bar_enabled()
-        _transformers_logging.set_verbosity_error()
+        _transformers_logging.set_verbosity(logging.CRITICAL)  # what it logs as an error, it raises as well
         _transformers_logging.disable_progress_bar()
 
     def __exit__(self, *_: object) -> None:

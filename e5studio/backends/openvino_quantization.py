@@ -56,7 +56,7 @@ def _import_nncf() -> Any:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             "A model is converted to int8 once, which needs the package 'nncf'.",
-            "Install it with: pip install nncf",
+            'Install it with: pip install "e5studio[int8]"',
         ) from error
     return nncf
 

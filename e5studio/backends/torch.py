@@ -140,6 +140,7 @@ if hasattr(os, "register_at_fork"):
 def _torch_dtype(dtype: DType) -> torch.dtype:
     if dtype not in _DTYPES:
         choices = ", ".join(name for name in _DTYPES if name != "auto")
-        advice = "Take backend='openvino' for int8." if dtype == "int8" else ""
-        raise BackendError(f"The torch backend computes in {choices}, not in {dtype!r}.", advice)
+        advice = "Take backend='openvino' for int8. " + 'Install it with: pip install "e5studio[int8]"'
+        fact = f"The torch backend computes in {choices}, not in {dtype!r}."
+        raise BackendError(fact, advice if dtype == "int8" else "")
     return _DTYPES[dtype]

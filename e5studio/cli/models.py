@@ -49,6 +49,12 @@ def models(
         ],
         [_cells(row) for row in rows],
     )
+    unpinned = [row["name"] for row in rows if row["revision"] is None]
+    if unpinned:
+        print_line(
+            f"Not pinned, since no public list names a commit: {', '.join(unpinned)}. The newest commit is taken "
+            "unless --revision names one; files of vectors record it."
+        )
 
 
 def _list_backends(statuses: list[BackendStatus], as_json: bool) -> None:

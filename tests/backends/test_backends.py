@@ -35,6 +35,14 @@ def test_auto_is_the_fastest_on_a_cpu():
     assert resolve_choices("auto", device="cpu", dtype="int8") == ("openvino", "cpu", "int8")
 
 
+def test_auto_imports_no_backend_that_it_does_not_choose(monkeypatch):
+    pytest.importorskip("openvino")
+    imported, import_module = [], backends.importlib.import_module
+    monkeypatch.setattr(backends.importlib, "import_module", lambda name: imported.append(name) or import_module(name))
+    resolve_choices("auto", device="auto", dtype="auto")
+    assert {*imported} == {"e5studio.backends.openvino"}
+
+
 def test_auto_is_what_computes_in_the_precision_asked_for():
     assert resolve_choices("auto", device="cpu", dtype="float16") == ("torch", "cpu", "float16")
 
@@ -43,9 +51,10 @@ def test_auto_is_torch_where_nothing_else_is_installed(monkeypatch):
     hide(monkeypatch, "openvino")
     assert resolve_choices("auto", device="auto", dtype="auto")[0] == "torch"
     hide(monkeypatch, "onnxruntime")
-    with pytest.raises(BackendError, match=r"not in 'int8'\. Take backend='openvino'"):
-        resolve_choices("auto", device="cpu", dtype="int8")
-    with pytest.raises(MissingDependencyError, match="pip install openvino"):
+    for backend in ("auto", "torch", "openvino"):
+        with pytest.raises((BackendError, MissingDependencyError), match=r'pip install "e5studio\[int8\]"'):
+            resolve_choices(backend, device="cpu", dtype="int8")
+    with pytest.raises(MissingDependencyError, match=r'pip install "e5studio\[openvino\]"'):
         resolve_choices("openvino", device="cpu", dtype="auto")
 
 
@@ -109,7 +118,7 @@ def test_statuses(monkeypatch):
     hide(monkeypatch, "openvino")
     openvino, torch, _ = backend_statuses()
     assert (openvino.version, openvino.device, openvino.is_auto) == (None, None, False)
-    assert "pip install openvino" in openvino.refused["float32"]
+    assert 'pip install "e5studio[openvino]"' in openvino.refused["float32"]
     assert (torch.device, torch.is_auto, torch.refused["float32"]) == ("cpu", True, None)
 
 
@@ -119,4 +128,4 @@ def test_int8_is_refused_where_nothing_could_make_it(monkeypatch):
     monkeypatch.setattr(backends, "_is_installed", lambda name: name != "nncf" and is_installed(name))
     status = backend_statuses()[0]
     assert status.refused["float32"] is None
-    assert status.refused["int8"] == "It is made with nncf: pip install nncf"
+    assert status.refused["int8"] == 'It is made with nncf. Install it with: pip install "e5studio[int8]"'

@@ -89,6 +89,8 @@ class TestModels:
     def test_table_shows_whole_names(self, run):
         output = run("models", COLUMNS="80").stdout
         assert all(meta.name in output for meta in list_models())
+        unpinned = re.findall(r"intfloat/[\w-]+", output.split("Not pinned")[1])
+        assert unpinned == [meta.name for meta in list_models() if meta.revision is None]
 
 
 class TestScore:
