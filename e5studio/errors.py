@@ -93,6 +93,10 @@ class FileEncodingError(FileFormatError):
     """A text file has bytes that are invalid in its encoding; naming another encoding may help."""
 
 
+class OutputError(E5StudioError, OSError):
+    """A file exists that may not be replaced, or another run is writing it."""
+
+
 class UnknownTaskError(E5StudioError, ValueError):
     """No benchmark task has that name, or its data can neither be found here nor downloaded."""
 

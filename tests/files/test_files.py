@@ -310,13 +310,13 @@ def blocks():
 
 
 def write_all(path, n_rows=5, manifest=MANIFEST):
-    with write_vectors(path, manifest, n_rows) as write_block:
+    with write_vectors(path, manifest, n_rows, overwrite=True) as write_block:
         for block in blocks():
             write_block(block)
 
 
 def write_until(path, error):
-    with write_vectors(path, MANIFEST, 5) as write_block:
+    with write_vectors(path, MANIFEST, 5, overwrite=True) as write_block:
         write_block(next(blocks()))
         raise error
 
@@ -420,7 +420,7 @@ class TestNpy:
         with pytest.raises(FileFormatError, match="cannot be read as a numpy array"):
             read_vectors(path)
 
-    @pytest.mark.parametrize("change", [{"spec": {}}, {"format": 2}, {"fingerprint": "0"}, {"role": ...}])
+    @pytest.mark.parametrize("change", [{"spec": {}}, {"format": 1}, {"fingerprint": "0"}, {"role": ...}])
     def test_manifest_that_is_not_ours(self, path, change):
         content = {**json.loads(sidecar_path(path).read_text()), **change}
         content = {key: value for key, value in content.items() if value is not ...}
