@@ -75,6 +75,7 @@ PLACES = {
         "backends.onednn_linear",
         "backends.openvino_conversion",
         "backends.onnx_conversion",
+        "backends.onnx_proof",
     ),
     "transformers": ("backends.modules", "backends.torch", "backends.onnx_conversion"),
     "safetensors": ("backends.modules", "backends.torch", "backends.onnx_files", "checkpoint"),

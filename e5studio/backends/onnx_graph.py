@@ -19,7 +19,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from e5studio import cpu
-from e5studio.backends.onnx_files import files_of
+from e5studio.backends.onnx_files import digest, files_of
 from e5studio.backends.poison import check_written, poisoned
 from e5studio.batching import TokenBatch
 from e5studio.checkpoint import pad_id
@@ -47,6 +47,7 @@ class Graph:
 
     Attributes:
         n_bytes: Of its files.
+        digest: Of its files; None where E5 Studio converted it, and so the weights say what it is.
 
     Raises:
         ModelFilesError: The file is damaged.
@@ -55,6 +56,7 @@ class Graph:
 
     def __init__(self, path: Path, folder: Path, meta: ModelMeta, *, is_own: bool = False) -> None:
         self.session = _session(path)
+        self.digest = None if is_own else digest(path)
         self.n_bytes = sum(file.stat().st_size for file in files_of(path))
         self._pad_id = pad_id(folder)
         self._pooling = meta.pooling
