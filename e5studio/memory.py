@@ -53,9 +53,8 @@ def as_out_of_memory(what: str) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise OutOfMemoryError(
-            f"{what} does not fit into memory{_limit_note()}.", "Take a smaller model, or give it more memory."
-        ) from error
+        advice = "Raise the limit, or take a smaller model." if _address_space() else "Take a smaller model."
+        raise OutOfMemoryError(f"{what} does not fit into memory{_limit_note()}.", advice) from error
 
 
 def available_bytes() -> int | None:
