@@ -80,7 +80,8 @@ class _HiddenFile(io.FileIO):
         with _naming(self.target):
             os.fsync(self._handle)
         if sys.platform == "win32":  # which renames no open file
-            self.release()
+            os.close(self._handle)
+            self._handle = -1
 
     def release(self) -> None:
         """End the lock; delete the file if it still has its hidden name."""
