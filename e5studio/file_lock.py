@@ -31,7 +31,7 @@ else:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-_OPTIONS = os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0)
+_OPTIONS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 def open_locked(path: Path) -> int:
