@@ -2,7 +2,7 @@
 
 The key hashes the encoder's fingerprint, the prompt's text and the text: all that a vector
 depends on. It holds normalised vectors only. Several processes may share a folder. A file
-that fails later costs a warning, and never a computed vector.
+that fails later costs a warning, and never a computed vector; a damaged row is known by its digest.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ _alive: weakref.WeakSet[VectorCache] = weakref.WeakSet()
 _left_behind: list[sqlite3.Connection] = []  # of a parent process: to close one would release the parent's locks
 _TEXTS_KEPT_AT_ONCE = 1024
 _SQL_VARIABLES = 900  # SQLite allows 999 in old builds
+_DIGEST_BYTES = 8
 
 
 class VectorCache:
@@ -120,7 +121,7 @@ class VectorCache:
         return self._database
 
     def _read(self, keys: list[bytes], embed_dim: int) -> dict[bytes, FloatArray]:
-        rows: list[tuple[bytes, bytes]] = []
+        rows: list[tuple[bytes, object]] = []
         try:
             database = self._connection()
             if database is None:
@@ -131,12 +132,18 @@ class VectorCache:
                 rows += database.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", part)
         except (CacheError, sqlite3.Error) as error:
             warnings.warn(f"Vectors in {self._folder} can't be read: {error}", CacheWarning, stacklevel=4)
-        n_bytes = embed_dim * np.dtype(np.float32).itemsize
-        sound = {key: np.frombuffer(vector, np.float32) for key, vector in rows if len(vector) == n_bytes}
-        return {key: _read_only(vector) for key, vector in sound.items()}
+        sound = {key: _unpack(key, content) for key, content in rows}
+        if n_damaged := sum(vector is None for vector in sound.values()):
+            warnings.warn(
+                f"{n_damaged:,} of {len(rows):,} vectors in {self._folder} are damaged, or were stored by an older "
+                "version; they are computed anew.",
+                CacheWarning,
+                stacklevel=4,
+            )
+        return {key: vector for key, vector in sound.items() if vector is not None and len(vector) == embed_dim}
 
     def _write(self, vectors: dict[bytes, FloatArray]) -> None:
-        rows = [(key, vector.tobytes()) for key, vector in vectors.items()]
+        rows = [(key, _pack(key, vector)) for key, vector in vectors.items()]
         try:
             database = self._connection()
             if database is not None:
@@ -313,6 +320,23 @@ def _open_to_write(path: Path) -> sqlite3.Connection:
 def _open_to_read(path: Path) -> sqlite3.Connection:
     # With "immutable", SQLite makes no files beside it.
     return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
+
+
+def _pack(key: bytes, vector: FloatArray) -> bytes:
+    """A vector as it is stored: with a digest, since SQLite gives back whatever bytes the disk does."""
+    content = np.ascontiguousarray(vector, "<f4").tobytes()
+    return _digest(key, content) + content
+
+
+def _unpack(key: bytes, content: object) -> FloatArray | None:
+    """The vector of a row, read-only; None where its value is not what was stored under this key."""
+    if not isinstance(content, bytes) or _digest(key, content[_DIGEST_BYTES:]) != content[:_DIGEST_BYTES]:
+        return None
+    return _read_only(np.frombuffer(content[_DIGEST_BYTES:], "<f4"))
+
+
+def _digest(key: bytes, content: bytes) -> bytes:
+    return hashlib.sha256(key + content).digest()[:_DIGEST_BYTES]
 
 
 def _read_only(vector: FloatArray) -> FloatArray:

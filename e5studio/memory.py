@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from e5studio.errors import E5StudioError, OutOfMemoryError
@@ -19,19 +22,44 @@ _NO_MEMORY = (
     "failed to allocate",
     "bad_alloc",
     "resource temporarily unavailable",  # for the stack of a thread
+    "failed to map segment",  # of a library
+    "cannot allocate memory",
 )
+_NO_ROOM_FOR_THREADS = "static tls"  # whose message speaks of memory, of which more would not help
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether an engine failed for want of memory; each says so in words of its own."""
     if isinstance(error, E5StudioError):
         return False
-    return isinstance(error, MemoryError) or any(words in str(error).casefold() for words in _NO_MEMORY)
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).casefold()
+    return any(words in text for words in _NO_MEMORY) and _NO_ROOM_FOR_THREADS not in text
+
+
+@contextmanager
+def as_out_of_memory(what: str) -> Iterator[None]:
+    """Turn the errors of engines for want of memory into one that says what did not fit, and which limit it met.
+
+    Args:
+        what: The model or the package that is loaded.
+
+    Raises:
+        OutOfMemoryError: There was too little memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        advice = "Raise the limit, or take a smaller model." if _address_space() else "Take a smaller model."
+        raise OutOfMemoryError(f"{what} does not fit into memory{_limit_note()}.", advice) from error
 
 
 def available_bytes() -> int | None:
     """Main memory that is free for this process, within a container's limit; None where unknown."""
-    limits = [limit for limit in (_free_memory(), _container_memory()) if limit is not None]
+    limits = [limit for limit in (_free_memory(), _container_memory(), _free_address_space()) if limit is not None]
     return min(limits) if limits else None
 
 
@@ -57,8 +85,32 @@ def check_fits(name: str, n_parameters: int, dtype: str, available: int | None) 
         else "No precision fits: take a smaller model or a machine with more memory."
     )
     raise OutOfMemoryError(
-        f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {available / 1e9:.1f} GB are free.", advice
+        f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {available / 1e9:.1f} GB are free"
+        f"{_limit_note()}.",
+        advice,
     )
+
+
+def _limit_note() -> str:
+    limit = _address_space()
+    return "" if limit is None else f" (the address space is limited to {limit / 1e9:.1f} GB: ulimit -v)"
+
+
+def _address_space() -> int | None:
+    """The most bytes that this process may map; None where that is not limited."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _free_address_space() -> int | None:
+    limit, statm = _address_space(), Path("/proc/self/statm")
+    if limit is None or not statm.is_file():
+        return limit
+    return max(0, limit - int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE"))
 
 
 def _free_memory() -> int | None:

@@ -29,6 +29,7 @@ class EncoderSpec:
         dtype: Precision of the computation, such as "float32".
         embed_dim: Length of the vectors that leave the encoder.
         quantization: How an int8 model was made, since two ways give two sets of vectors; None for float models.
+        graph: Digest of the repository's own ONNX graph, where that computed the vectors.
     """
 
     model: str
@@ -40,6 +41,7 @@ class EncoderSpec:
     dtype: str
     embed_dim: int
     quantization: str | None = None
+    graph: str | None = None
 
     @property
     def fingerprint(self) -> str:

@@ -31,6 +31,7 @@ class FakeBackend:
     device = "paper"
     dtype = "float32"
     quantization = None
+    graph = None
     n_bytes = 0
     capabilities = Capabilities(token_embeddings=False)
 

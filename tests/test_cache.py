@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,46 @@ def test_a_row_of_another_length_is_computed_again(tmp_path: Path) -> None:
     cache.close()
 
 
+NAN = np.array([np.nan, np.inf, 0, 0], np.float32).tobytes()
+
+
+@pytest.mark.parametrize("value", [None, 5, 0.5, "text", b"", b"abc", NAN, b"\0" * 8 + NAN])
+def test_a_damaged_row_is_warned_of_and_computed_again(tmp_path: Path, value: object) -> None:
+    kept = VectorCache(tmp_path)
+    kept.put_many({b"a": np.ones(4, np.float32), b"b": np.ones(4, np.float32)})
+    kept.close()
+    rewrite(tmp_path, value)
+    cache = VectorCache(tmp_path)
+    with pytest.warns(CacheWarning, match="1 of 2 vectors in .* are damaged"):
+        vectors = cache.get_or_compute([b"a", b"b"], 4, lambda rows: np.full((len(rows), 4), 2, np.float32))
+    np.testing.assert_array_equal(vectors[:, 0], [2, 1])
+    cache.close()
+    again = VectorCache(tmp_path)
+    assert again.get_many([b"a"], 4)[b"a"].tolist() == [2, 2, 2, 2]
+    again.close()
+
+
+@pytest.mark.parametrize("byte", [0, 8, 15, -1])
+def test_a_flipped_bit_gives_no_vector(tmp_path: Path, byte: int) -> None:
+    kept = VectorCache(tmp_path)
+    kept.put_many({b"a": np.ones(4, np.float32)})
+    kept.close()
+    with closing(sqlite3.connect(tmp_path / "vectors.sqlite3")) as database:
+        content = bytearray(database.execute("SELECT vector FROM vectors").fetchone()[0])
+    content[byte] ^= 1
+    rewrite(tmp_path, bytes(content))
+    cache = VectorCache(tmp_path)
+    with pytest.warns(CacheWarning, match="damaged"):
+        assert cache.get_many([b"a"], 4) == {}
+    cache.close()
+
+
+def rewrite(folder: Path, value: object) -> None:
+    """Put a value into the row of the key "a", as a damaged disk or another program may."""
+    with closing(sqlite3.connect(folder / "vectors.sqlite3")) as database, database:
+        database.execute("UPDATE vectors SET vector = ? WHERE key = ?", (value, b"a"))
+
+
 def test_prepared_texts_share_the_cache(encoders: Encoders, computed: list[int]) -> None:
     encoder = encoders("e5")
     cached = CachedEncoder(encoder, VectorCache())
@@ -194,8 +235,13 @@ def test_two_caches_share_a_folder(tmp_path: Path) -> None:
 
 def test_all_of_a_write_or_none(tmp_path: Path) -> None:
     cache = VectorCache(tmp_path)
-    with pytest.warns(CacheWarning):
-        cache.put_many({b"a": np.ones(4, np.float32), object(): np.ones(4, np.float32)})  # type: ignore[dict-item]
+    with closing(sqlite3.connect(tmp_path / "vectors.sqlite3")) as database, database:
+        fails = (
+            "CREATE TRIGGER fails BEFORE INSERT ON vectors WHEN NEW.key = x'62' BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+        database.execute(fails)
+    with pytest.warns(CacheWarning, match="can't be stored"):
+        cache.put_many({b"a": np.ones(4, np.float32), b"b": np.ones(4, np.float32)})
     cache.close()
     fresh = VectorCache(tmp_path)
     assert fresh.get_many([b"a"], 4) == {}

@@ -128,6 +128,18 @@ def ask(server: LoopbackHub, home: Path, *, offline: bool = False) -> dict[str, 
     return answer
 
 
+def test_damage_in_the_cache_is_refused_and_the_advice_helps(server: LoopbackHub, tmp_path: Path) -> None:
+    folder = Path(ask(server, tmp_path)["folder"])
+    blob = (folder / "tokenizer.json").resolve()
+    blob.write_bytes(blob.read_bytes().replace(b"a", b"b", 1))
+    refused = ask(server, tmp_path)
+    assert refused["error"] == "ModelFilesError"
+    assert f"Delete {blob}" in refused["message"]
+    blob.unlink()
+    assert ask(server, tmp_path)["source"] == "hub"
+    assert blob.read_bytes() == (server.folder / "tokenizer.json").read_bytes()
+
+
 def test_what_was_downloaded_is_there_without_the_hub(server: LoopbackHub, tmp_path: Path) -> None:
     """Of a model that nothing pins too: the cache remembers what `main` stood for."""
     first = ask(server, tmp_path)

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "e5studio"
 ROWS = [
     ["errors", "models", "spec"],
     ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu"],
-    ["model_json", "folder_recipe", "checkpoint"],
+    ["file_digest", "file_lock", "model_json", "folder_recipe", "checkpoint"],
     ["tokenizer_settings", "tokenization", "hub", "default_model"],
     ["backends", "files"],
     ["options", "load"],
@@ -64,6 +64,7 @@ PLACES = {
         "backends.onednn_linear",
         "backends.openvino_conversion",
         "backends.onnx_conversion",
+        "backends.onnx_proof",
     ),
     "transformers": ("backends.modules", "backends.torch", "backends.onnx_conversion"),
     "safetensors": ("backends.modules", "backends.torch", "backends.onnx_files", "checkpoint"),

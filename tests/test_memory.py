@@ -56,3 +56,30 @@ def test_files_that_a_container_read_before_take_no_memory(files: dict[str, str]
 def test_a_container_without_a_limit(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._container_memory(tmp_path) is None
+
+
+def test_a_limited_address_space_counts_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_address_space", lambda: 1_500_000_000)
+    assert 0 <= memory._free_address_space() < 1_500_000_000  # type: ignore[operator]
+    with pytest.raises(OutOfMemoryError, match=r"are free \(the address space is limited to 1\.5 GB: ulimit -v\)"):
+        memory.check_fits("m", 7_111_000_000, "float32", 2_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (MemoryError(), True),
+        (OSError(12, "Cannot allocate memory"), True),
+        (ImportError("libopenvino.so: failed to map segment from shared object"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (ImportError("libgomp.so.1: cannot allocate memory in static TLS block"), False),
+        (OSError(28, "No space left on device"), False),
+    ],
+)
+def test_want_of_memory_is_known_by_its_words(error: Exception, is_memory: bool) -> None:
+    if not is_memory:
+        with pytest.raises(type(error)), memory.as_out_of_memory("m"):
+            raise error
+        return
+    with pytest.raises(OutOfMemoryError, match="m does not fit into memory"), memory.as_out_of_memory("m"):
+        raise error

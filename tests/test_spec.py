@@ -33,6 +33,7 @@ SPEC = EncoderSpec(
         {"dtype": "bfloat16"},
         {"embed_dim": 128},
         {"quantization": "dynamic-8-1"},
+        {"graph": "9f86d081"},
     ],
 )
 def test_each_field_counts(change: dict[str, object]) -> None:

@@ -66,7 +66,9 @@ def load_backend(name: BackendName, files: ModelFiles, meta: ModelMeta, *, devic
         ModelFilesError: The files are not what `meta` says.
         OutOfMemoryError: The weights do not fit.
     """
-    backend: Backend = _import_backend(name).load(files, meta, device=device, dtype=dtype)
+    module = _import_backend(name)
+    with memory.as_out_of_memory(meta.name):
+        backend: Backend = module.load(files, meta, device=device, dtype=dtype)
     return backend
 
 
@@ -185,7 +187,8 @@ def _import_backend(name: str, dtype: DType = "auto") -> Any:
             f"The {name} backend needs the package {_PACKAGES[name]!r}.", _install(name, dtype)
         )
     try:
-        return importlib.import_module(f"e5studio.backends.{name}")
+        with memory.as_out_of_memory(f"The package {_PACKAGES[name]!r}"):
+            return importlib.import_module(f"e5studio.backends.{name}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("e5studio"):
             raise

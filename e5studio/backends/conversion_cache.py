@@ -1,6 +1,7 @@
-"""Converted models on disk: named by everything that decides their contents, written whole or not at all.
+"""Converted models on disk: named by everything that decides their contents, and known by their digests.
 
-Two processes may convert the same model at once; the second to finish discards its copy.
+They are written whole or not at all. Two processes may convert the same model at once; the second to finish discards
+its copy.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from e5studio import file_lock
+from e5studio.file_digest import sha256_of
+
 _MAKING = ".making-"
-_A_DAY = 86_400
+_LOCK = ".lock"
+_DIGESTS = "sha256.json"
 
 
 def folder_of(kind: str, identity: Mapping[str, object]) -> Path:
@@ -43,22 +47,28 @@ def store(folder: Path, write: Callable[[Path], None]) -> bool:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(folder.parent)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=_MAKING, ignore_cleanup_errors=True) as temporary:
-            inner = Path(temporary) / folder.name
+        with _temporary_folder(folder.parent) as temporary:
+            inner = temporary / folder.name
             inner.mkdir()
             write(inner)
-            names = [_sync(path).name for path in inner.iterdir()]
-            if not _are_in(folder, names):  # else another process was first
-                remove(folder)
-                inner.rename(folder)
+            _write_digests(inner)
+            _take_name(inner, folder)
     except OSError:
         return False
-    return _are_in(folder, names)
+    return is_whole(folder)
 
 
-def remove(folder: Path) -> None:
-    """Delete a damaged model."""
-    shutil.rmtree(folder, ignore_errors=True)
+def is_whole(folder: Path) -> bool:
+    """Whether the files of a model are there, and hold what was written.
+
+    A flipped bit gives other vectors and no error, so all bytes are read. Each file is read once a process, as long as
+    its size and time stay the same.
+    """
+    try:
+        digests = json.loads((folder / _DIGESTS).read_bytes())
+        return bool(digests) and all(sha256_of(folder / name) == digest for name, digest in digests.items())
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        return False
 
 
 def cache_folder() -> Path:
@@ -70,20 +80,42 @@ def cache_folder() -> Path:
     return Path(base or os.path.expanduser("~/.cache")) / "e5studio"
 
 
-def _are_in(folder: Path, names: list[str]) -> bool:
-    return all((folder / name).is_file() for name in names)
+def _take_name(inner: Path, folder: Path) -> None:
+    try:
+        inner.rename(folder)
+    except OSError:  # a folder of that name exists
+        if not is_whole(folder):  # else another process was first
+            folder.rename(inner.with_name("damaged"))
+            inner.rename(folder)
 
 
-def _sync(path: Path) -> Path:
-    """Write a file through to the disk: after a power cut its name could survive without its contents."""
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-    return path
+@contextlib.contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder with a lock beside it, which is there before the folder is and as long as it is."""
+    path = parent / f"{_MAKING}{secrets.token_hex(8)}"
+    with file_lock.held(path.with_name(path.name + _LOCK)):
+        path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_leftovers(parent: Path) -> None:
-    """Delete leftovers of killed conversions; a conversion takes minutes, not a day."""
-    for path in parent.glob(f"{_MAKING}*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _A_DAY:
-                remove(path)
+    """Delete what killed conversions left: folders whose lock nobody holds."""
+    for name in {path.name.removesuffix(_LOCK) for path in parent.glob(f"{_MAKING}*")}:
+        with contextlib.suppress(OSError), file_lock.held(parent / f"{name}{_LOCK}"):
+            shutil.rmtree(parent / name, ignore_errors=True)
+
+
+def _write_digests(folder: Path) -> None:
+    digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / _DIGESTS).write_text(json.dumps(digests, indent=1))
+    for path in folder.iterdir():
+        _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Write a file through to the disk: after a power cut its name could survive without its contents."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())

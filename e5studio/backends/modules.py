@@ -15,8 +15,9 @@ import torch
 import transformers
 
 from e5studio import cpu
-from e5studio.checkpoint import pad_id
+from e5studio.checkpoint import pad_id, weight_files
 from e5studio.errors import ModelFilesError
+from e5studio.hub import check_blobs
 from e5studio.models import ModelMeta
 
 _transformers_logging: Any = transformers.utils.logging
@@ -89,8 +90,9 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
     """Load weights from safetensors into the model's architecture.
 
     Raises:
-        ModelFilesError: Weights are missing, misshapen, or belong to a model with a head.
+        ModelFilesError: Weights are damaged, missing, misshapen, or belong to a model with a head.
     """
+    check_blobs(folder, weight_files(folder))
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
     with cpu.load_lock(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
         options["config"] = _load_config(folder)

@@ -1,8 +1,9 @@
 """The ONNX Runtime backend: CPUs, in float32 and int8.
 
-The graph is the repository's own where its folder holds one of the same weights. Otherwise it is converted from the
-torch module with its pooling and stored on disk; a start from there imports no torch. A repository's int8 graphs are
-not used: they have one scale for each matrix, at which all-MiniLM-L6-v2 falls to a cosine of 0.90.
+The graph is the repository's own where its folder holds one that computes what the weights do, which torch shows once.
+Otherwise it is converted from the torch module with its pooling and stored on disk. A start from either imports no
+torch. A repository's int8 graphs are not used: they have one scale for each matrix, at which all-MiniLM-L6-v2 falls to
+a cosine of 0.90.
 
 An int8 graph chooses one scale for all activations of a batch, so neighbours and padding would move a text's vector,
 by 1e-2 and more, even where lengths are equal. Batches of one text prevent that to the last bit. They cost little on
@@ -14,7 +15,8 @@ from __future__ import annotations
 import functools
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from e5studio import cpu
@@ -22,7 +24,7 @@ from e5studio.backends import conversion_cache, onnx_files
 from e5studio.backends.onnx_graph import VERSION, Graph
 from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.batching import Limits, TokenBatch
-from e5studio.errors import BackendError, MissingDependencyError, ModelFilesError
+from e5studio.errors import BackendError, MissingDependencyError
 from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
@@ -30,6 +32,7 @@ from e5studio.similarity import FloatArray
 _FORMAT = 1  # raise when a conversion comes out differently
 _DTYPES = ("float32", "int8")
 _NAME = "model.onnx"
+_VERDICT = "verdict.txt"
 _TOKEN_BUDGET = 1_024
 _OVERHEAD = 20
 _alive: weakref.WeakSet[OnnxBackend] = weakref.WeakSet()
@@ -75,7 +78,9 @@ class OnnxBackend(BatchwiseBackend):
         self.limits = Limits(_TOKEN_BUDGET, max_rows=1 if dtype == "int8" else 4096, overhead=_OVERHEAD)
         self._is_closed = False
         self._graph: Graph | None = None
-        self.n_bytes = self._open().n_bytes
+        graph = self._open()
+        self.n_bytes = graph.n_bytes
+        self.graph = graph.digest
         _alive.add(self)
 
     def close(self) -> None:
@@ -113,9 +118,32 @@ def _open(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
     path = onnx_files.published(files.folder) if dtype == "float32" else None
     if path is not None and not onnx_files.quantizes_activations(path):
         graph = Graph(path, files.folder, meta)
-        if graph.is_usable() and onnx_files.holds_weights_of(path, files.folder):
+        if graph.is_usable() and _agrees(graph, path, files, meta):
             return graph
     return _converted(files, meta, dtype)
+
+
+def _agrees(graph: Graph, path: Path, files: ModelFiles, meta: ModelMeta) -> bool:
+    """Whether the repository's graph computes what its weights do, which is tried once and remembered.
+
+    A model that was trained further may still have the old graph beside it.
+    """
+    identity = {"format": _FORMAT, "graph": graph.digest, "revision": files.revision, "pooling": meta.pooling}
+    folder = conversion_cache.folder_of("onnx-proofs", identity)
+    if conversion_cache.is_whole(folder):
+        return (folder / _VERDICT).read_text() == "agrees"
+    verdict = "differs"
+    if onnx_files.holds_words_of(path, files.folder):
+        with _needing_packages(f"The graph {path} is compared with its weights once"):
+            from e5studio.backends.onnx_proof import agrees
+
+            verdict = "agrees" if agrees(graph, files.folder, meta) else "differs"
+    conversion_cache.store(folder, lambda into: _write_verdict(into, verdict))
+    return verdict == "agrees"
+
+
+def _write_verdict(into: Path, verdict: str) -> None:
+    (into / _VERDICT).write_text(verdict)
 
 
 def _converted(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
@@ -128,15 +156,9 @@ def _converted(files: ModelFiles, meta: ModelMeta, dtype: DType) -> Graph:
         "onnxruntime": VERSION,
     }
     folder = conversion_cache.folder_of("onnx", identity)
-    path = folder / _NAME
-    if path.is_file():
-        try:
-            return Graph(path, files.folder, meta, is_own=True)
-        except ModelFilesError:
-            conversion_cache.remove(folder)
     write = functools.partial(_write, files, meta, dtype)
-    if conversion_cache.store(folder, write):
-        return Graph(path, files.folder, meta, is_own=True)
+    if conversion_cache.is_whole(folder) or conversion_cache.store(folder, write):
+        return Graph(folder / _NAME, files.folder, meta, is_own=True)
     with tempfile.TemporaryDirectory() as temporary:
         write(Path(temporary))
         return Graph(Path(temporary) / _NAME, files.folder, meta, is_own=True)
@@ -150,17 +172,23 @@ def _quantization(dtype: str) -> str | None:
 
 
 def _write(files: ModelFiles, meta: ModelMeta, dtype: DType, into: Path) -> None:
-    try:  # the only use of torch and onnx
+    with _needing_packages(f"{meta.name} is converted once"):
         from e5studio.backends.onnx_conversion import export
         from e5studio.backends.onnx_quantization import quantize
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"{meta.name} is converted once, which needs the package {error.name!r}. Install it with: pip install "
-            f"{error.name}"
-        ) from error
     if dtype != "int8":
         export(files.folder, meta, into / _NAME)
         return
     with tempfile.TemporaryDirectory(dir=into.parent) as exported:
         export(files.folder, meta, Path(exported) / _NAME)
         quantize(Path(exported) / _NAME, into / _NAME, may_overflow=onnx_files.may_overflow())
+
+
+@contextmanager
+def _needing_packages(what: str) -> Iterator[None]:
+    """Around the only imports of torch and onnx."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{what}, which needs the package {error.name!r}. Install it with: pip install {error.name}"
+        ) from error

@@ -5,9 +5,11 @@ No graph is loaded here, and neither ONNX Runtime nor the onnx package is needed
 
 from __future__ import annotations
 
+import hashlib
 import mmap
 import platform
-import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ import safetensors
 from numpy.typing import NDArray
 
 from e5studio.checkpoint import weight_files
+from e5studio.file_digest import sha256_of
 
-_LAYER = re.compile(r"\blayers?\.(\d+)\.")
+_WORDS = ("word_embeddings.weight", "embed_tokens.weight")  # ends of the names of the table
 _QUANTIZING = (b"DynamicQuantize", b"MatMulInteger")  # beginnings of the names of the operations
 
 
@@ -45,22 +48,21 @@ def quantizes_activations(path: Path) -> bool:
     return any(_contains(path, name) for name in _QUANTIZING)
 
 
-def holds_weights_of(path: Path, folder: Path) -> bool:
-    """Whether a graph was made from the weights in the folder.
+def digest(path: Path) -> str:
+    """A digest of a graph's files."""
+    return hashlib.sha256("".join(map(sha256_of, files_of(path))).encode()).hexdigest()[:32]
 
-    A model that was trained further may still have the old graph beside it. The last layer is compared, which any
-    training moves: a row of each of its matrices (a column where the exporter transposed it), since low-rank training
-    may move one kind alone, and all of each vector.
+
+def holds_words_of(path: Path, folder: Path) -> bool:
+    """Whether a graph has the vectors of words that the weights in the folder have, all of them.
+
+    Whether the rest computes the same shows on a few texts, which have few of the words.
     """
     try:
-        tensors = _last_layer(folder)
+        table = _words(folder)
     except (ValueError, TypeError, OSError, safetensors.SafetensorError):  # numpy has no bfloat16, for one
         return False
-    samples = [[each[0], each[:, 0]] if each.ndim == 2 else [each] for each in tensors]
-    files = files_of(path)
-    return bool(samples) and all(
-        any(_contains(file, row.tobytes()) for row in rows for file in files) for rows in samples
-    )
+    return any(_contains_table(file, table) for file in files_of(path))
 
 
 def _has_vnni() -> bool:
@@ -72,30 +74,38 @@ def _has_vnni() -> bool:
     return "avx512_vnni" in flags or "avx_vnni" in flags
 
 
-def _last_layer(folder: Path) -> list[NDArray[np.float32]]:
-    files = {name: file for file in weight_files(folder) for name in _names(folder / file)}
-    last = max(map(_layer, files))
-    return [_read(folder / file, name) for name, file in files.items() if _layer(name) == last >= 0]
+def _words(folder: Path) -> NDArray[np.float32]:
+    for file in weight_files(folder):
+        with safetensors.safe_open(folder / file, "numpy") as weights:
+            for name in weights.keys():
+                if name.endswith(_WORDS):
+                    return np.ascontiguousarray(weights.get_tensor(name), np.float32)
+    raise ValueError(f"no table of words in {folder}")
 
 
-def _layer(name: str) -> int:
-    match = _LAYER.search(name)
-    return int(match[1]) if match else -1
-
-
-def _names(path: Path) -> list[str]:
-    with safetensors.safe_open(path, "numpy") as file:
-        return list(file.keys())
-
-
-def _read(path: Path, name: str) -> NDArray[np.float32]:
-    with safetensors.safe_open(path, "numpy") as file:
-        return np.asarray(file.get_tensor(name), np.float32)
+def _contains_table(path: Path, table: NDArray[np.float32]) -> bool:
+    row = len(table) // 2  # the first ones may be zeros, which are everywhere
+    needle, before = table[row].tobytes(), table[:row].nbytes
+    with _mapped(path) as content:
+        at = content.find(needle)
+        while at >= 0:
+            candidate = np.frombuffer(content[max(at - before, 0) : at - before + table.nbytes], np.uint8)
+            if at >= before and np.array_equal(candidate, table.view(np.uint8).ravel()):
+                return True
+            at = content.find(needle, at + 1)
+    return False
 
 
 def _contains(path: Path, needle: bytes) -> bool:
+    with _mapped(path) as content:
+        return content.find(needle) >= 0
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | bytes]:
     with path.open("rb") as file:
         if path.stat().st_size == 0:  # cannot be mapped
-            return False
+            yield b""
+            return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            return content.find(needle) >= 0
+            yield content

@@ -19,10 +19,12 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime
 
 from e5studio import cpu
-from e5studio.backends.onnx_files import files_of
+from e5studio.backends.onnx_files import digest, files_of
+from e5studio.backends.poison import check_written, poisoned
 from e5studio.batching import TokenBatch
 from e5studio.checkpoint import pad_id
 from e5studio.errors import ModelFilesError, OutOfMemoryError
+from e5studio.memory import as_out_of_memory
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
 
@@ -32,8 +34,6 @@ VERSION = str(onnxruntime.__version__)
 _INTEGERS = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 _INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
 _TOKEN_VECTORS = ("tokens", "last_hidden_state", "token_embeddings")  # ours, transformers', sentence-transformers'
-
-_OUT_OF_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")  # parts of its messages
 
 
 class Graph:
@@ -47,6 +47,7 @@ class Graph:
 
     Attributes:
         n_bytes: Of its files.
+        digest: Of its files; None where E5 Studio converted it, and so the weights say what it is.
 
     Raises:
         ModelFilesError: The file is damaged.
@@ -55,9 +56,11 @@ class Graph:
 
     def __init__(self, path: Path, folder: Path, meta: ModelMeta, *, is_own: bool = False) -> None:
         self.session = _session(path)
+        self.digest = None if is_own else digest(path)
         self.n_bytes = sum(file.stat().st_size for file in files_of(path))
         self._pad_id = pad_id(folder)
         self._pooling = meta.pooling
+        self._embed_dim = meta.embed_dim
         self._is_roberta = meta.model_type == "xlm-roberta"
         self._inputs = {each.name: each for each in self.session.get_inputs()}
         outputs = {each.name for each in self.session.get_outputs() if each.type == "tensor(float)"}
@@ -77,9 +80,20 @@ class Graph:
         """Vectors of the tokens of a batch, (sum of lengths, embed_dim), or of its rows, (rows, embed_dim)."""
         ids, mask = batch.padded(self._pad_id)
         is_pooled = self._pools and not token_vectors
-        [output] = self.session.run(["pooled" if is_pooled else self._tokens], self._feed(ids, mask))
+        output = self._compute("pooled" if is_pooled else self._tokens, self._feed(ids, mask), is_pooled)
         vectors: FloatArray = output[mask.astype(bool)] if token_vectors else output
         return vectors if token_vectors or is_pooled else _pool(vectors, mask, self._pooling)
+
+    def _compute(self, name: str | None, feed: dict[str, NDArray[Any]], is_pooled: bool) -> FloatArray:
+        rows, longest = feed["input_ids"].shape
+        output = poisoned((rows, self._embed_dim) if is_pooled else (rows, longest, self._embed_dim))
+        binding = self.session.io_binding()
+        for each, array in feed.items():
+            binding.bind_cpu_input(each, array)
+        binding.bind_ortvalue_output(name, onnxruntime.OrtValue.ortvalue_from_numpy(output))  # which shares its memory
+        self.session.run_with_iobinding(binding)
+        check_written(output, "ONNX Runtime")
+        return output
 
     def _feed(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
         feed = {"input_ids": ids, "attention_mask": mask}
@@ -105,15 +119,16 @@ def _session(path: Path) -> Any:
     options.enable_mem_pattern = False  # it would hold a plan for every shape of batch
     options.log_severity_level = 4  # errors come as exceptions as well
     try:
-        return onnxruntime.InferenceSession(
-            path,
-            options,
-            providers=["CPUExecutionProvider"],
-            disabled_optimizers=["SkipLayerNormFusion"],  # slower than the two operations that it replaces
-        )
+        with as_out_of_memory(str(path)):
+            return onnxruntime.InferenceSession(
+                path,
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=["SkipLayerNormFusion"],  # slower than the two operations that it replaces
+            )
+    except OutOfMemoryError:
+        raise
     except Exception as error:  # its error types have no common base
-        if any(sign in str(error) for sign in _OUT_OF_MEMORY):
-            raise OutOfMemoryError(f"{path} does not fit into memory.", "Take a smaller model.") from error
         raise ModelFilesError(
             f"{path} is damaged, or newer than ONNX Runtime {VERSION}: {_reason(error)} Fetch it again, or delete "
             "it, and the model is converted from its safetensors instead."

@@ -14,6 +14,7 @@ from typing import Any
 
 from e5studio import cpu
 from e5studio.backends import calibration, conversion_cache
+from e5studio.backends.poison import check_written, poisoned
 from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.batching import Limits, TokenBatch, rounded
 from e5studio.errors import BackendError
@@ -101,6 +102,7 @@ class OpenVinoBackend(BatchwiseBackend):
         self.n_bytes = sum(op.data.nbytes for op in graph.get_ops() if op.get_type_name() == "Constant")
         self._pad_id = int(graph.get_rt_info("pad_id").value)
         self._max_length = max_length
+        self._embed_dim = graph.output(_POOLED).partial_shape[1].get_length()
         self._graph = graph
         self._requests: dict[str, Any] = {}
         _alive.add(self)
@@ -118,15 +120,17 @@ class OpenVinoBackend(BatchwiseBackend):
         with cpu.compute_lock():  # a request serves one caller at a time, too
             output = _TOKENS if token_vectors else _POOLED
             request = self._request(output)
+            result = poisoned((*ids.shape, self._embed_dim) if token_vectors else (len(ids), self._embed_dim))
             try:
+                request.set_output_tensor(0, openvino.Tensor(result, shared_memory=True))
                 # `infer` says nothing of memory that it cannot get, and leaves the vectors of the batch before.
                 request.start_async([ids, mask], share_inputs=True)
                 request.wait()
-            except RuntimeError:
+                check_written(result, "OpenVINO")
+            except (RuntimeError, BackendError):
                 del self._requests[output]  # half of the model is left in this batch's shape; the next compiles it anew
                 raise
-            result = request.get_output_tensor(0).data
-            vectors: FloatArray = result[mask.astype(bool)] if token_vectors else result.copy()
+            vectors: FloatArray = result[mask.astype(bool)] if token_vectors else result
             return vectors
 
     def _padded_length(self, batch: TokenBatch) -> int:
@@ -211,11 +215,8 @@ def _stored(identity: dict[str, object], make: Callable[[], Any]) -> Any:
     """A graph from disk, or made now."""
     folder = conversion_cache.folder_of("openvino", identity)
     path = folder / "model.xml"
-    if path.is_file():
-        try:
-            return _core().read_model(path)
-        except RuntimeError:
-            conversion_cache.remove(folder)
+    if conversion_cache.is_whole(folder):
+        return _core().read_model(path)
     graph = make()
     if conversion_cache.store(folder, lambda into: _save(graph, into / path.name)):
         return _core().read_model(path)  # maps the file instead of copying it

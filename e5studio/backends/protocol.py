@@ -40,6 +40,7 @@ class Backend(Protocol):
     device: str
     dtype: str
     quantization: str | None  # what else decides the vectors: how an int8 model was made
+    graph: str | None  # and the digest of a repository's own graph, where it is used in place of the weights
     n_bytes: int
     limits: Limits
     capabilities: Capabilities
@@ -62,6 +63,7 @@ class BatchwiseBackend(ABC):
 
     capabilities: ClassVar = Capabilities(token_embeddings=True)
     device: str
+    graph: str | None = None
 
     def embed(self, batches: Iterable[TokenBatch]) -> Iterator[FloatArray]:
         """Pooled vectors of each batch, (rows, embed_dim) float32."""

@@ -36,7 +36,8 @@ from e5studio.files import (
     VectorBlock,
     VectorManifest,
     check_vector_ending,
-    sidecar_path,
+    files_of,
+    refuse_existing,
     write_vectors,
 )
 from e5studio.models import PromptKind
@@ -45,6 +46,7 @@ from e5studio.similarity import FloatArray
 from e5studio.text_checks import find_bad_texts
 
 SOME_ROWS_WITHOUT_VECTOR = 3
+_ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _BLOCK_ROWS = 4096
 _DETAILS_SHOWN = 5
 _WORDS = {"empty": "is empty", "failed": "has a vector that is not finite"}
@@ -108,26 +110,30 @@ def encode(
     _check_role(known_prompt_kind(options), role, prompt)
     _check_output(texts, output, overwrite)
     source = files.open(texts)
-    with _sigterm_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
+    with _signals_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
         resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
-        tally = _encode_file(encoder, source, output, resolved)
+        tally = _encode_file(encoder, source, output, resolved, overwrite=overwrite)
     _report(tally, encoder, output, resolved)
     if tally.n_without_vector:
         raise typer.Exit(SOME_ROWS_WITHOUT_VECTOR)
 
 
 @contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, so that no half-written file stays."""
+def _signals_as_exit() -> Iterator[None]:
+    """Turn SIGTERM, and SIGHUP of a terminal that closes, into SystemExit, so that no half-written file stays."""
 
     def stop(number: int, _frame: FrameType | None) -> None:
         sys.exit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.getsignal(number) for number in _ENDING_SIGNALS}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # nohup lets a run outlive its terminal
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _check_role(kind: PromptKind | None, role: str | None, prompt: str | None) -> None:
@@ -147,16 +153,18 @@ def _check_output(texts: Path, output: Path, overwrite: bool) -> None:
         raise FileFormatError(f"{output} is the file of texts. Give the vectors another name.")
     if not output.parent.is_dir():
         raise FileFormatError(f"There is no folder {output.parent}. Make it first, or choose another --output.")
-    existing = [path for path in (output, sidecar_path(output)) if path.exists()]
-    if existing and not overwrite:
-        raise FileFormatError(f"{existing[0]} exists already. Choose another --output, or replace it with --overwrite.")
+    if not overwrite:
+        refuse_existing(*files_of(output))
 
 
-def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Prompt) -> _Tally:
+def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Prompt, *, overwrite: bool) -> _Tally:
     manifest = VectorManifest(encoder.spec, prompt.text, prompt.name, prompt.instruction, source.path.name)
     quiet = encoder.with_options(show_progress=False)
     tally = _Tally()
-    with progress_bar(source.n_rows) as show, write_vectors(output, manifest, source.n_rows) as write:
+    with (
+        progress_bar(source.n_rows) as show,
+        write_vectors(output, manifest, source.n_rows, overwrite=overwrite) as write,
+    ):
         stream = source.rows()
         while rows := list(islice(stream, _BLOCK_ROWS)):
             statuses, vectors = _embed_rows(quiet, rows, prompt, tally, show)

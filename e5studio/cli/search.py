@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -20,13 +22,16 @@ from e5studio.cli.options import (
 )
 from e5studio.cli.terminal import print_json, print_line, print_table
 from e5studio.encoder import E5Encoder
-from e5studio.errors import FileFormatError, PromptError, UnknownModelError
+from e5studio.errors import FileFormatError, ModelUnavailableError, PromptError, UnknownModelError
 from e5studio.files import VectorFile, VectorManifest, read_vectors
-from e5studio.models import get_model_meta
+from e5studio.models import get_model_meta, is_in_table
 from e5studio.prompts import Prompt
 from e5studio.similarity import FloatArray, semantic_search
+from e5studio.spec import EncoderSpec
 
 _LOCAL_REVISION = "sha256:"
+_COMMIT = re.compile("[0-9a-f]{40}")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class _Result(NamedTuple):
@@ -52,7 +57,7 @@ def search(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", callback=not_blank, help="Only for a model of your own: the folder of its files."
+            "--model", "-m", callback=not_blank, help="Only for a model outside the table: its folder or Hub id."
         ),
     ] = None,
     files: TextOptions,
@@ -94,25 +99,44 @@ def _refuse_other_model(vector_file: VectorFile, model: str | None) -> None:
 
 
 def _encoder_of(manifest: VectorManifest, model: str | None, device: str, local_files_only: bool) -> E5Encoder:
-    """The encoder that made the vectors."""
+    """The encoder that made the vectors.
+
+    What the file names is not downloaded unless it is one of the table: whoever wrote the file chose it.
+    """
     spec = manifest.spec
     is_local = spec.revision.startswith(_LOCAL_REVISION)
-    if is_local and model is None:
+    if model is None and (is_local or not _HUB_ID.fullmatch(spec.model)):
         raise FileFormatError(
             f"The vectors were made with a model of your own, {spec.model!r}. Say in which folder it lies: "
             "--model FOLDER."
         )
-    return E5Encoder(
-        model or spec.model,
-        prompt_kind=spec.prompt_kind,
-        revision=None if is_local else spec.revision,
-        backend=spec.backend,  # type: ignore[arg-type]
-        device=device,
-        dtype=spec.dtype,  # type: ignore[arg-type]
-        max_tokens=spec.max_tokens,
-        truncate_dim=spec.embed_dim,
-        local_files_only=local_files_only,
-    )
+    may_download = model is not None or _is_of_the_table(spec)
+    try:
+        return E5Encoder(
+            model or spec.model,
+            prompt_kind=spec.prompt_kind,
+            revision=None if is_local else spec.revision,
+            backend=spec.backend,  # type: ignore[arg-type]
+            device=device,
+            dtype=spec.dtype,  # type: ignore[arg-type]
+            max_tokens=spec.max_tokens,
+            truncate_dim=spec.embed_dim,
+            local_files_only=local_files_only or not may_download,
+        )
+    except ModelUnavailableError as error:
+        if may_download:
+            raise
+        raise ModelUnavailableError(
+            f"The vectors name {spec.model!r} at revision {spec.revision!r}, which is neither on this machine nor, at "
+            "that revision, in `e5studio models`.",
+            f"If you trust it, have it downloaded: --model {shlex.quote(spec.model)}",
+        ) from error
+
+
+def _is_of_the_table(spec: EncoderSpec) -> bool:
+    """Whether a model is one of the table, at its commit; a branch may be anybody's proposal."""
+    pinned = get_model_meta(spec.model).revision if is_in_table(spec.model) else ""
+    return pinned == spec.revision or (pinned is None and _COMMIT.fullmatch(spec.revision) is not None)
 
 
 def _query_prompt(encoder: E5Encoder, manifest: VectorManifest, instruction: str | None, prompt: str | None) -> Prompt:

@@ -38,7 +38,7 @@ def open_parquet(path: Path) -> Iterator[Any]:
     parquet = import_pyarrow("pyarrow.parquet")
     with path.open("rb") as source:  # Python's own OSError if it is missing or not readable
         try:
-            with parquet.ParquetFile(source) as file:
+            with parquet.ParquetFile(source, page_checksum_verification=True) as file:
                 yield file
         except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError, OSError, UnicodeDecodeError) as error:
             raise FileFormatError(f"{path} cannot be read as Parquet: {_first_sentence(error)}.") from error

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from e5studio import file_lock
 from e5studio.backends import conversion_cache
 from e5studio.encoder import E5Encoder
 from e5studio.errors import BackendError
@@ -138,8 +139,26 @@ assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children
     assert telemetry == []
     assert backend != "onnx" or is_off == "1"
     [folder] = (cache / backend).iterdir()
-    files = {"openvino": ["model.bin", "model.xml"], "onnx": ["model.onnx"]}[backend]
+    files = {"openvino": ["model.bin", "model.xml"], "onnx": ["model.onnx"]}[backend] + ["sha256.json"]
     assert sorted(path.name for path in folder.iterdir()) == files
+
+
+def flipped(content: bytes) -> bytes:
+    place = len(content) * 4 // 5
+    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage", [flipped, lambda content: content[:-1], lambda content: content[:-64] + bytes(64), lambda _: b""]
+)
+@pytest.mark.parametrize("name", ["model.xml", "model.bin", "sha256.json"])
+def test_any_damage_is_known_by_the_digest(cache, name, damage):
+    folder = conversion_cache.folder_of("openvino", {})
+    files = {"model.xml": b"<net/>" * 50, "model.bin": bytes(range(1, 256)) * 9}
+    conversion_cache.store(folder, lambda into: [(into / name).write_bytes(files[name]) for name in files])
+    assert conversion_cache.is_whole(folder)
+    (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    assert not conversion_cache.is_whole(folder)
 
 
 @pytest.mark.parametrize(("backend", "dtype"), [("openvino", "float32"), ("onnx", "float32"), ("onnx", "int8")])
@@ -152,20 +171,84 @@ def test_a_damaged_or_lost_file_is_made_again(checkpoints, load, cache, backend,
         for is_lost in (False, True):
             path.unlink()
             if not is_lost:
-                path.write_bytes(whole[: len(whole) // 2])
+                path.write_bytes(flipped(whole))
             rows = load(checkpoints("e5"), backend, dtype=dtype).encode_query(texts)
             assert np.array_equal(rows, expected), (path.name, is_lost)
-            assert path.stat().st_size == len(whole)
+            assert conversion_cache.is_whole(folder), (path.name, is_lost)
 
 
-def test_what_killed_conversions_left_is_removed(checkpoints, load, cache, backend):
-    old, new = (cache / backend / f".making-{name}" for name in ("old", "new"))
-    for folder in (old, new):
+def test_a_whole_model_that_cannot_be_loaded_is_kept(checkpoints, cache, backend):
+    """Whatever a library says for want of memory, what has its digest is not damaged."""
+    code = """
+import resource
+from pathlib import Path
+from e5studio.errors import OutOfMemoryError
+load().close()
+in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+try:
+    resource.setrlimit(resource.RLIMIT_AS, (in_use, resource.RLIM_INFINITY))
+    load()
+except OutOfMemoryError as error:
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(str(error).split(" (")[1])
+"""
+    [printed] = run(code, checkpoints("e5"), backend)
+    assert printed.startswith("the address space is limited to ")
+    [folder] = (cache / backend).iterdir()
+    assert conversion_cache.is_whole(folder)
+
+
+def test_what_killed_conversions_left_is_removed_at_once(cache, tmp_path):
+    parent = cache / "openvino"
+    killed, alive = parent / ".making-killed", parent / ".making-alive"
+    for folder in (killed, alive):
         folder.mkdir(parents=True)
-    os.utime(old, (0, 0))
-    load(checkpoints("e5"), backend)
-    assert not old.exists()
-    assert new.exists()
+        (folder / "model.bin").write_bytes(b"half")
+    (parent / ".making-killed.lock").touch()
+    with file_lock.held(parent / ".making-alive.lock"):
+        assert conversion_cache.store(parent / "model", lambda into: (into / "model.bin").write_bytes(b"whole"))
+        assert {path.name for path in parent.iterdir()} == {"model", ".making-alive", ".making-alive.lock"}
+    assert conversion_cache.store(parent / "other", lambda into: (into / "model.bin").write_bytes(b"whole"))
+    assert {path.name for path in parent.iterdir()} == {"model", "other"}
+
+
+def test_a_second_conversion_is_discarded_and_a_damaged_one_replaced(cache):
+    folder = conversion_cache.folder_of("openvino", {})
+
+    def put(content):
+        return lambda into: (into / "model.bin").write_bytes(content)
+
+    assert conversion_cache.store(folder, put(b"first"))
+    assert conversion_cache.store(folder, put(b"second"))
+    assert (folder / "model.bin").read_bytes() == b"first"
+    (folder / "model.bin").write_bytes(b"worst")
+    assert conversion_cache.store(folder, put(b"third"))
+    assert (folder / "model.bin").read_bytes() == b"third"
+
+
+def test_an_engine_that_writes_nothing_is_caught(checkpoints, load, backend, monkeypatch):
+    """Vectors of the batch before, those of other texts, must not pass for those of this one."""
+    encoder = load(checkpoints("e5"), backend)
+    encoder.encode_query("summit define")
+    if backend == "onnx":
+        graph = encoder._backend._graph
+
+        class Silent:
+            io_binding = graph.session.io_binding
+            run_with_iobinding = staticmethod(lambda _: None)
+
+        monkeypatch.setattr(graph, "session", Silent)
+    else:
+        request = encoder._backend._requests["pooled"]
+
+        class Silent:
+            set_output_tensor = request.set_output_tensor
+            start_async = staticmethod(lambda *_, **__: None)
+            wait = staticmethod(lambda: None)
+
+        monkeypatch.setitem(encoder._backend._requests, "pooled", Silent)
+    with pytest.raises(BackendError, match="before it had computed all vectors"):
+        encoder.encode_query("protein")
 
 
 @pytest.mark.parametrize(("backend", "dtype"), [("openvino", "float32"), ("onnx", "float32"), ("onnx", "int8")])

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 
 from e5studio.cli.app import app, main
 from e5studio.encoder import E5Encoder
-from e5studio.errors import NonFiniteError, OutOfMemoryError
-from e5studio.files import read_vectors, sidecar_path
+from e5studio.errors import ModelUnavailableError, NonFiniteError, OutOfMemoryError
+from e5studio.files import VectorBlock, VectorManifest, read_vectors, sidecar_path, write_vectors
 from e5studio.models import list_models
+from e5studio.spec import EncoderSpec
 
 OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
 ROOT = Path(__file__).parents[2]
@@ -302,11 +303,13 @@ class TestEncode:
         assert "line 3 has a vector that is not finite" in result.stderr
         assert np.isnan(read_vectors(output).vectors[:, 0]).tolist() == [False, True, False]
 
-    @pytest.mark.parametrize(("act", "code"), [("interrupt", 130), ("terminate", 143), ("full", 1), ("fault", 1)])
+    @pytest.mark.parametrize(
+        ("act", "code"), [("interrupt", 130), ("SIGTERM", 143), ("SIGHUP", 129), ("full", 1), ("fault", 1)]
+    )
     def test_what_ends_it_early_leaves_nothing(self, run, own, faq, output, monkeypatch, act, code):
         def stopped(*_, **__):
-            if act == "terminate":
-                os.kill(os.getpid(), signal.SIGTERM)
+            if act.startswith("SIG"):
+                os.kill(os.getpid(), getattr(signal, act))
             raise {
                 "interrupt": KeyboardInterrupt(),
                 "full": OSError(28, "No space left on device"),
@@ -321,6 +324,51 @@ class TestEncode:
         before = signal.getsignal(signal.SIGTERM)
         run("encode", faq, "-o", output, "-r", "document", *own)
         assert signal.getsignal(signal.SIGTERM) is before
+
+    def test_a_run_that_may_outlive_its_terminal_does(self, run, own, faq, output, monkeypatch):
+        embed = E5Encoder.embed_prepared
+
+        def closed(self, prepared, /, **options):
+            os.kill(os.getpid(), signal.SIGHUP)
+            return embed(self, prepared, **options)
+
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        try:
+            monkeypatch.setattr(E5Encoder, "embed_prepared", closed)
+            assert run("encode", faq, "-o", output, "-r", "document", *own).exit_code == 0
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    @pytest.mark.parametrize("overwrite", [False, True])
+    def test_a_second_run_to_one_output_is_refused(self, run, own, faq, output, monkeypatch, overwrite):
+        embed, results = E5Encoder.embed_prepared, []
+
+        def meanwhile(self, prepared, /, **options):
+            if not results:
+                results.append(None)
+                more = ["--overwrite"] if overwrite else []
+                results.append(run("encode", faq, "-o", output, "-r", "query", *own, *more))
+            return embed(self, prepared, **options)
+
+        monkeypatch.setattr(E5Encoder, "embed_prepared", meanwhile)
+        assert run("encode", faq, "-o", output, "-r", "document", *own).exit_code == 0
+        assert results[1].exit_code == 1
+        assert "Another run is writing" in results[1].stderr
+        assert read_vectors(output).manifest.prompt == "passage: "
+
+    def test_what_another_program_made_meanwhile_stays(self, run, own, faq, output, monkeypatch):
+        embed = E5Encoder.embed_prepared
+
+        def meanwhile(self, prepared, /, **options):
+            output.write_bytes(b"of another program")
+            return embed(self, prepared, **options)
+
+        monkeypatch.setattr(E5Encoder, "embed_prepared", meanwhile)
+        result = run("encode", faq, "-o", output, "-r", "document", *own)
+        assert result.exit_code == 1
+        assert "exists already" in result.stderr
+        assert sorted(output.parent.iterdir()) == sorted([faq, output])
+        assert output.read_bytes() == b"of another program"
 
     def test_role_is_asked_for_where_the_model_has_prompts(self, run, own, faq, output):
         result = run("encode", faq, "-o", output, *own)
@@ -445,6 +493,15 @@ def vectors(run, faq, output, offline_folder):
     return output
 
 
+def write_strangers(path, **changes):
+    """A sound file of vectors whose writer chose what it says of its model."""
+    options = {"prompt_kind": "query_passage", "pooling": "mean", "max_tokens": 512, "backend": "torch"}
+    spec = EncoderSpec(dtype="float32", embed_dim=384, **options, **changes)
+    manifest = VectorManifest(spec, "passage: ", "document", None, "faq.csv")
+    with write_vectors(path, manifest, 1) as write:
+        write(VectorBlock(["a"], ["ok"], np.ones((1, 384), np.float32)))
+
+
 class TestSearch:
     def test_finds_what_is_nearest(self, run_json, vectors, offline_encoder):
         found = run_json("search", vectors, "barking", "a feline on a rug", "-k", "2")
@@ -498,6 +555,40 @@ class TestSearch:
         assert result.exit_code == 1
         assert "--prompt TEXT" in result.stderr
         assert run_json("search", output, "cat", "-m", folder, "--prompt", "note: ")["prompt"] == "note: "
+
+    @pytest.mark.parametrize(
+        ("model", "revision", "options", "asks"),
+        [
+            ("stranger/any-repository", "main", [], False),
+            ("intfloat/e5-small-v2", "refs/pr/9", [], False),
+            ("intfloat/e5-small-unsupervised", "refs/pr/9", [], False),
+            ("intfloat/e5-small-v2", "dca8b1a9dae0d4575df2bf423a5edb485a431236", [], True),
+            ("intfloat/e5-small-unsupervised", "0" * 40, [], True),
+            ("stranger/any-repository", "main", ["--model", "stranger/any-repository"], True),
+        ],
+    )
+    def test_what_a_file_names_is_fetched_only_when_asked(
+        self, run, tmp_path, monkeypatch, model, revision, options, asks
+    ):
+        fetched = []
+
+        def download(name, *_):
+            fetched.append(getattr(name, "name", name))
+            raise ModelUnavailableError("no network")
+
+        monkeypatch.setattr("e5studio.hub._download", download)
+        write_strangers(tmp_path / "v.npy", model=model, revision=revision)
+        result = run("search", tmp_path / "v.npy", "cat", *options)
+        assert result.exit_code == 1
+        assert fetched == ([model] if asks else [])
+        assert asks or f"--model {model}" in result.stderr
+
+    @pytest.mark.parametrize("model", ["/etc", "../a", "\\\\host\\share", "~/a", "a/b/c", "e5"])
+    def test_a_file_names_no_folder_to_read(self, run, tmp_path, model):
+        write_strangers(tmp_path / "v.npy", model=model, revision="main")
+        result = run("search", tmp_path / "v.npy", "cat")
+        assert result.exit_code == 1
+        assert "--model FOLDER" in result.stderr
 
     def test_vectors_that_say_nothing_of_their_model(self, run, tmp_path):
         np.save(tmp_path / "v.npy", np.ones((2, 3), np.float32))

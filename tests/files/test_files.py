@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -304,13 +305,13 @@ def blocks():
 
 
 def write_all(path, n_rows=5, manifest=MANIFEST):
-    with write_vectors(path, manifest, n_rows) as write_block:
+    with write_vectors(path, manifest, n_rows, overwrite=True) as write_block:
         for block in blocks():
             write_block(block)
 
 
 def write_until(path, error):
-    with write_vectors(path, MANIFEST, 5) as write_block:
+    with write_vectors(path, MANIFEST, 5, overwrite=True) as write_block:
         write_block(next(blocks()))
         raise error
 
@@ -364,8 +365,6 @@ class TestVectors:
         assert path.read_bytes() == first
 
     def test_other_encoders_are_told_apart(self, path):
-        from dataclasses import replace
-
         write_all(path)
         found = read_vectors(path)
         found.check_made_by(SPEC)
@@ -409,12 +408,35 @@ class TestNpy:
         with pytest.raises(FileFormatError, match="One of the two is of another run"):
             read_vectors(path)
 
+    def test_is_refused_beside_the_manifest_of_another_run(self, path, tmp_path):
+        with write_vectors(tmp_path / "other.npy", replace(MANIFEST, source="other.csv"), 5) as write_block:
+            write_block(VectorBlock(["a"] * 5, ["ok"] * 5, np.ones((5, 4), np.float32)))
+        for whole in (path, sidecar_path(path)):
+            before = whole.read_bytes()
+            whole.write_bytes((tmp_path / whole.name.replace("v.npy", "other.npy")).read_bytes())
+            with pytest.raises(FileFormatError, match=r"does not hold the vectors that v\.npy\.json describes"):
+                read_vectors(path)
+            whole.write_bytes(before)
+        read_vectors(path)
+
+    def test_a_flipped_bit_is_noticed(self, path):
+        content = bytearray(path.read_bytes())
+        content[-1] ^= 1
+        path.write_bytes(content)
+        with pytest.raises(FileFormatError, match="changed or damaged"):
+            read_vectors(path)
+
+    def test_the_same_numbers_saved_by_another_program_are_read(self, path):
+        vectors = np.array(read_vectors(path).vectors)
+        np.save(path, np.asfortranarray(vectors))
+        np.testing.assert_array_equal(read_vectors(path).vectors, vectors)
+
     def test_pickles_are_not_opened(self, path):
         np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
         with pytest.raises(FileFormatError, match="cannot be read as a numpy array"):
             read_vectors(path)
 
-    @pytest.mark.parametrize("change", [{"spec": {}}, {"format": 2}, {"fingerprint": "0"}, {"role": ...}])
+    @pytest.mark.parametrize("change", [{"spec": {}}, {"format": 1}, {"fingerprint": "0"}, {"role": ...}])
     def test_manifest_that_is_not_ours(self, path, change):
         content = {**json.loads(sidecar_path(path).read_text()), **change}
         content = {key: value for key, value in content.items() if value is not ...}
@@ -443,14 +465,89 @@ class TestParquetVectors:
         assert table["row"].to_pylist() == [0, 1, 2, 3, 4]
         assert json.loads(table.schema.metadata[b"e5studio"])["fingerprint"] == SPEC.fingerprint
 
-    def test_vectors_cut_by_another_program_are_refused(self, path):
+    @pytest.fixture
+    def rewrite(self, path):
+        """Write the file anew with other columns, as another program does."""
         import pyarrow.parquet
 
-        table = pyarrow.parquet.read_table(path)
-        cut = pyarrow.array([[1.0], None, [1.0], None, [1.0]], pyarrow.list_(pyarrow.float32()))
-        pyarrow.parquet.write_table(table.set_column(3, table.schema.field("vector"), cut), path)
-        with pytest.raises(FileFormatError, match="do not have 4 dimensions each"):
+        def with_columns(change):
+            pyarrow.parquet.write_table(change(pyarrow.parquet.read_table(path)), path)
+
+        return with_columns
+
+    def test_lost_texts_are_rows_by_number(self, path, rewrite):
+        rewrite(lambda table: table.drop_columns(["text", "status", "row"]))
+        assert read_vectors(path).texts([4, 0]) == [None, None]
+
+    @pytest.mark.parametrize("kind", ["float64", "fixed", "dictionary"])
+    def test_the_same_content_in_other_types_is_read(self, path, rewrite, kind):
+        import pyarrow
+
+        vectors = read_vectors(path).vectors
+
+        def change(table):
+            if kind == "dictionary":
+                return table.set_column(1, "text", table["text"].combine_chunks().dictionary_encode())
+            number = pyarrow.float64() if kind == "float64" else pyarrow.float32()
+            return table.set_column(3, "vector", table["vector"].cast(pyarrow.list_(number)))
+
+        rewrite(change)
+        np.testing.assert_array_equal(read_vectors(path).vectors, vectors)
+        assert read_vectors(path).texts([4, 0, 3]) == ["\ufffd e", "a", None]
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda rows: [row and row[:1] for row in rows], "do not have 4 dimensions each"),
+            (lambda rows: [[0, 1, 2], None, [8, 9, 10, 11, 12], *rows[3:]], "do not have 4 dimensions each"),
+            (lambda rows: [[0, 1, 2, 3.5], *rows[1:]], "does not hold the vectors that were written"),
+            (lambda rows: [[0, 1, 2, None], *rows[1:]], "does not hold the vectors that were written"),
+            (lambda rows: [None, *rows[1:]], "does not hold the vectors that were written"),
+            (lambda rows: [row and [2 * number for number in row] for row in rows], "does not hold the vectors"),
+            (lambda rows: rows[::-1], "does not hold the vectors that were written"),
+        ],
+    )
+    def test_vectors_changed_by_another_program_are_refused(self, path, rewrite, change, said):
+        import pyarrow
+
+        kind = pyarrow.list_(pyarrow.float32())
+        rewrite(lambda table: table.set_column(3, "vector", pyarrow.array(change(table["vector"].to_pylist()), kind)))
+        with pytest.raises(FileFormatError, match=said):
             read_vectors(path)
+
+    def test_rows_left_out_or_added_are_refused(self, path, rewrite):
+        import pyarrow
+
+        whole = path.read_bytes()
+        for change in (lambda table: table.slice(1), lambda table: pyarrow.concat_tables([table, table])):
+            rewrite(change)
+            with pytest.raises(FileFormatError, match="changed, added, left out or moved"):
+                read_vectors(path)
+            path.write_bytes(whole)
+
+    @pytest.mark.parametrize("texts", [["a", "", "x", None, "\ufffd e"], [None] * 5, [1, 2, 3, 4, 5]])
+    def test_texts_changed_by_another_program_are_refused(self, path, rewrite, texts):
+        import pyarrow
+
+        rewrite(lambda table: table.set_column(1, "text", pyarrow.array(texts)))
+        vectors = read_vectors(path)
+        with pytest.raises(FileFormatError, match="does not hold the texts that its vectors were made of"):
+            vectors.texts([0])
+
+    def test_a_flipped_bit_is_noticed(self, path):
+        whole = path.read_bytes()
+        for place in range(4, len(whole), 37):
+            content = bytearray(whole)
+            content[place] ^= 1
+            path.write_bytes(content)
+            try:
+                vectors = read_vectors(path)
+                texts = vectors.texts([4, 0, 3])
+            except FileFormatError:
+                continue
+            # A column of texts under another name is as good as none.
+            assert vectors.manifest == MANIFEST
+            assert texts in (["\ufffd e", "a", None], [None, None, None]), place
 
     def test_files_of_others_are_refused(self, path):
         import pyarrow.parquet

@@ -12,17 +12,11 @@ from typing import Literal
 import numpy as np
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError, NonFiniteError, VectorError
+from e5studio.files.foreign_vectors import ForeignVectors, read_foreign_vectors
 from e5studio.files.parquet_copy import rewritten
-from e5studio.files.vectors import (
-    VECTOR_ENDINGS,
-    ForeignVectors,
-    VectorBlock,
-    VectorFile,
-    VectorManifest,
-    read_foreign_vectors,
-    sidecar_path,
-    write_vectors,
-)
+from e5studio.files.vector_block import VectorBlock
+from e5studio.files.vector_manifest import VectorManifest
+from e5studio.files.vectors import VECTOR_ENDINGS, VectorFile, files_of, write_vectors
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt, join_title, resolve_prompt
 from e5studio.similarity import FloatArray, require_finite, unit_rows
@@ -80,10 +74,9 @@ def export_vectors(embedded: EmbeddedCorpus, ending: VectorEnding, downloads: Do
         _write(path, manifest, embedded)
     except OSError as error:
         raise VectorError("There is no room for this file on the server's disk now. Try again later.") from error
-    files = [path, sidecar_path(path)] if ending == ".npy" else [path]
     return tuple(
         FileDownload(file, _MEDIA_TYPES[file.suffix], f"e5-vectors{ending}{file.suffix if file != path else ''}")
-        for file in files
+        for file in files_of(path)
     )
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from e5studio import hub, memory
+from e5studio import file_digest, hub, memory
 from e5studio.model_pool import ModelPool
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
@@ -32,9 +32,9 @@ def calls(offline_folder, monkeypatch):
 
     count(hub, "_offline_copy", "look-ups")
     count(hub, "_from_cache", "look-ups")
-    count(hub.hashlib, "file_digest", "hashes")
+    count(file_digest.hashlib, "file_digest", "hashes")
     count(memory, "check_fits", "judgements")
-    hub._read_sha256.cache_clear()
+    file_digest._read.cache_clear()
     return counts
 
 

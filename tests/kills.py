@@ -1,0 +1,146 @@
+"""A program that kills two writers at random moments, again and again, and reads what they left.
+
+Usage: python -m tests.kills KIND N FOLDER [MODEL]. It says how often there was something to read, or fails.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from e5studio.backends import conversion_cache
+from e5studio.cache import VectorCache, vector_key
+from e5studio.errors import FileFormatError
+
+Write = Callable[[int], None]
+Read = Callable[[], bool]
+_DIM = 384
+
+
+def main(kind: str, n: int, folder: Path, *arguments: str) -> None:
+    """Kill two writers of one kind `n` times."""
+    write, read = {"encode": encoding, "convert": converting, "cache": caching}[kind](folder, *arguments)
+    chance = random.Random(0)
+    n_whole = 0
+    for _ in range(n):
+        writers = [start(write, number) for number in range(2)]
+        time.sleep(chance.uniform(0.005, 0.08))
+        for writer in chance.sample(writers, 2):
+            os.kill(writer, signal.SIGKILL)
+            os.waitpid(writer, 0)
+            n_whole += read()  # while the other writes, and after its end
+    sys.stdout.write(json.dumps({"reads": 2 * n, "whole": n_whole}))
+
+
+def start(write: Write, number: int) -> int:
+    """A process that writes until it is killed."""
+    child = os.fork()
+    if child == 0:
+        try:
+            while True:
+                write(number)
+        finally:
+            os._exit(1)
+    return child
+
+
+def encoding(folder: Path, model: str) -> tuple[Write, Read]:
+    """Two runs of `encode` to one .npy and one .parquet, with other prompts."""
+    from e5studio.cli.encode import _encode_file
+    from e5studio.encoder import E5Encoder
+    from e5studio.errors import OutputError
+    from e5studio.files import open_texts, read_vectors
+
+    texts = folder / "texts.txt"
+    texts.write_text("\n".join(f"text {number}" for number in range(40)))
+    encoder, source = E5Encoder(model, prompt_kind="query_passage", backend="torch", device="cpu"), open_texts(texts)
+    prompts = [encoder.resolve_prompt(role) for role in ("query", "document")]
+    lines = texts.read_text().splitlines()
+    right = {prompt.text: encoder.encode(lines, prompt=prompt) for prompt in prompts}
+    outputs = [folder / "v.npy", folder / "v.parquet"]
+
+    def write(number: int) -> None:
+        for output in outputs:
+            try:
+                _encode_file(encoder, source, output, prompts[number], overwrite=True)
+            except OutputError:  # the other one is writing it
+                continue
+
+    def read() -> bool:
+        whole = []
+        for output in outputs:
+            try:
+                vectors = read_vectors(output)
+                texts = vectors.texts(range(40))
+            except (FileFormatError, FileNotFoundError):
+                continue
+            np.testing.assert_allclose(vectors.vectors, right[vectors.manifest.prompt], atol=1e-5)
+            assert texts in (lines, [None] * 40)
+            whole.append(output)
+        return len(whole) == len(outputs)
+
+    return write, read
+
+
+def converting(folder: Path) -> tuple[Write, Read]:
+    """Two conversions of one model, which is lost or damaged again and again."""
+    os.environ["E5STUDIO_CACHE"] = str(folder)
+    place = conversion_cache.folder_of("openvino", {"model": "one"})
+    files = {"model.xml": b"x" * 20_000, "model.bin": bytes(range(256)) * 2_000}
+
+    def put(into: Path) -> None:
+        for name, content in files.items():
+            (into / name).write_bytes(content)
+
+    def write(number: int) -> None:
+        conversion_cache.store(place, put)
+        if number:
+            shutil.rmtree(place, ignore_errors=True)
+        elif place.is_dir():
+            (place / "model.bin").write_bytes(files["model.bin"][:-1] + b"?")
+
+    def read() -> bool:
+        if not conversion_cache.is_whole(place):
+            return False
+        try:
+            are_right = all((place / name).read_bytes() == content for name, content in files.items())
+        except FileNotFoundError:
+            are_right = False
+        assert are_right or not conversion_cache.is_whole(place), "the other writer damages it, but not unnoticed"
+        return are_right
+
+    return write, read
+
+
+def caching(folder: Path) -> tuple[Write, Read]:
+    """Two processes that store vectors in one cache."""
+    keys = [vector_key("f", "query: ", f"text {number}") for number in range(500)]
+    vectors = {key: np.frombuffer(key * (_DIM // 8), "<u4").astype(np.float32)[:_DIM] for key in keys}
+    chance = random.Random(1)
+
+    def write(number: int) -> None:
+        cache = VectorCache(folder)
+        while True:
+            cache.put_many({key: vectors[key] for key in chance.sample(keys, 20)})
+
+    def read() -> bool:
+        cache = VectorCache(folder)
+        stored = cache.get_many(keys, _DIM)
+        cache.close()
+        assert all(np.array_equal(vector, vectors[key]) for key, vector in stored.items())
+        return bool(stored)
+
+    return write, read
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), *sys.argv[4:])
