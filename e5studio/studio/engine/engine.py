@@ -44,6 +44,7 @@ from e5studio.text_checks import checked_types
 
 Result = TypeVar("Result")
 
+_CHARACTERS_PER_COST = 2_000  # that take as long as all else that a request does
 _STEPS: dict[LoadStep, str] = {"download": "Downloading", "load": "Loading"}
 
 
@@ -92,7 +93,8 @@ class Engine:
         meta = offered(request.model)
         prompt_mode = valid_prompt_mode(meta.prompt_kind, request.prompt_mode)
         queries, passages, is_self = self._read(request, prompt_mode)
-        with self.encoder(meta, stage, request.dtype, request.backend) as encoder:
+        cost = _cost(queries.texts, () if is_self else passages.texts)
+        with self.encoder(meta, stage, request.dtype, request.backend, cost) as encoder:
             started = time.perf_counter()
             sides: list[tuple[Side, TextList]] = [("query", queries)]
             if not is_self:
@@ -138,11 +140,17 @@ class Engine:
 
     @contextmanager
     def encoder(
-        self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
+        self,
+        meta: ModelMeta,
+        stage: OnStage,
+        dtype: DType = "auto",
+        backend: BackendName = "auto",
+        cost: float = 1.0,
     ) -> Iterator[E5Encoder]:
         """The loaded model, while it is this work's turn.
 
-        The model is loaded before, so that the queue does not wait for a disk or the Hub.
+        The model is loaded before, so that the queue does not wait for a disk or the Hub. `cost` is the work's, as
+        `WaitingQueue.slot` takes it.
 
         Raises:
             FullError: Too many wait already.
@@ -150,15 +158,20 @@ class Engine:
         with (
             self.visitor_limit.slot(),
             self.lease(meta, stage, dtype, backend) as encoder,
-            self.encode_queue.slot(stage),
+            self.encode_queue.slot(stage, cost),
         ):
             yield encoder
 
     def corpus_encoder(
-        self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
+        self,
+        meta: ModelMeta,
+        stage: OnStage,
+        dtype: DType = "auto",
+        backend: BackendName = "auto",
+        texts: Sequence[str] = (),
     ) -> AbstractContextManager[E5Encoder]:
         """As `encoder`, for thousands of texts, which have a queue of their own."""
-        return replace(self, encode_queue=self.corpus_queue).encoder(meta, stage, dtype, backend)
+        return replace(self, encode_queue=self.corpus_queue).encoder(meta, stage, dtype, backend, _cost(texts))
 
     @contextmanager
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
@@ -228,7 +241,7 @@ class Engine:
         for what, texts in lists.items():
             self.check(texts, what)
         sides = list(lists.values())
-        with self.encoder(offered(model), ignore_progress, dtype, backend) as encoder:
+        with self.encoder(offered(model), ignore_progress, dtype, backend, _cost(*sides)) as encoder:
             cached = CachedEncoder(encoder, VectorCache())
             vectors, reports, _ = _embed_sides(cached, sides, arguments, ignore_progress)
         borders = list(itertools.accumulate(map(len, sides)))[:-1]
@@ -255,7 +268,8 @@ class Engine:
         request = result.request
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
-        with self.encoder(result.meta, stage, request.dtype, request.backend) as encoder:
+        cost = _cost(*sides) * len(prompts)
+        with self.encoder(result.meta, stage, request.dtype, request.backend, cost) as encoder:
             cached = CachedEncoder(encoder, _cache_of([result]))
             for number, prompt in enumerate(prompts):
 
@@ -283,6 +297,11 @@ class Engine:
         is_self = prompt_mode in ("symmetric", "none") and not passages
         _check_not_empty(queries, passages, is_self, labels)
         return queries, queries if is_self else passages, is_self
+
+
+def _cost(*sides: Sequence[str]) -> float:
+    """How much work some texts are, compared with others in the same queue."""
+    return 1 + sum(len(text) for texts in sides for text in texts) / _CHARACTERS_PER_COST
 
 
 def _cache_of(results: Sequence[ScoreResult]) -> VectorCache:
