@@ -104,7 +104,10 @@ class Engine:
             ]
             spec = encoder.spec
             vectors, reports, n_embedded = _embed_sides(
-                CachedEncoder(encoder, _cache_of(before)), [box.texts for _, box in sides], arguments, stage
+                CachedEncoder(encoder, _cache_of(before)),
+                [box.texts for _, box in sides],
+                arguments,
+                self._pausing(stage),
             )
         columns = vectors if is_self else vectors[len(queries) :]
         scores = score_matrix(vectors[: len(queries)], columns)
@@ -243,7 +246,7 @@ class Engine:
         sides = list(lists.values())
         with self.encoder(offered(model), ignore_progress, dtype, backend, _cost(*sides)) as encoder:
             cached = CachedEncoder(encoder, VectorCache())
-            vectors, reports, _ = _embed_sides(cached, sides, arguments, ignore_progress)
+            vectors, reports, _ = _embed_sides(cached, sides, arguments, self._pausing(ignore_progress))
         borders = list(itertools.accumulate(map(len, sides)))[:-1]
         return np.split(vectors, borders), reports
 
@@ -271,10 +274,11 @@ class Engine:
         cost = _cost(*sides) * len(prompts)
         with self.encoder(result.meta, stage, request.dtype, request.backend, cost) as encoder:
             cached = CachedEncoder(encoder, _cache_of([result]))
+            report = self._pausing(stage)
             for number, prompt in enumerate(prompts):
 
                 def tell(share: float | None, words: str, before: int = number) -> None:
-                    stage((before + (share or 0)) / len(prompts), words)
+                    report((before + (share or 0)) / len(prompts), words)
 
                 arguments: list[PromptArguments] = [{"prompt": prompt}] * len(sides)
                 vectors.append(_embed_sides(cached, sides, arguments, tell)[0])
@@ -284,6 +288,15 @@ class Engine:
         """Load a model and run it once, which is slow the first time, before a visitor needs it."""
         with self.lease(offered(model), on_stage or ignore_progress) as encoder:
             encoder.encode(["Is it warm?"], prompt="")
+
+    def _pausing(self, stage: OnStage) -> OnStage:
+        """Progress that lets others go first between two batches."""
+
+        def report(share: float | None, words: str) -> None:
+            self.encode_queue.pause(stage)
+            stage(share, words)
+
+        return report
 
     def _read(self, request: ScoreRequest, prompt_mode: PromptMode) -> tuple[TextList, TextList, bool]:
         labels = side_labels(prompt_mode)

@@ -32,6 +32,9 @@ class Queue(Protocol):
     def slot(self, on_wait: OnStage | None = None, cost: float = 1.0) -> AbstractContextManager[None]:
         """As `WaitingQueue.slot`."""
 
+    def pause(self, on_wait: OnStage) -> None:
+        """As `WaitingQueue.pause`."""
+
 
 @dataclass(eq=False)
 class _Work:
@@ -39,14 +42,18 @@ class _Work:
 
     Attributes:
         finish: When it would end, in units of cost, if all visitors were served at once.
-        start: When it began; None while it waits.
+        thread: The thread that does it.
+        start: When it began, or went on; None while it waits.
+        seconds: How long it ran before it was paused.
         is_displaced: Whether it lost its place to somebody who takes less.
     """
 
     visitor: str | None
     cost: float
     finish: float
+    thread: int
     start: float | None = None
+    seconds: float = 0.0
     is_displaced: bool = False
 
 
@@ -99,24 +106,41 @@ class WaitingQueue:
         if os.getpid() != self._process:  # a forked process serves one visitor, who had a slot in its parent
             yield
             return
-        work = self._wait(on_wait or ignore_progress, cost)
+        with self._moved:
+            work = self._enter(cost)
+        self._wait(on_wait or ignore_progress, work)
         try:
             yield
         finally:
             with self._moved:
-                self._running.remove(work)
-                self._durations.append((work.cost, self._seconds_of(work)))
+                if work in self._running:  # not where it was stopped in a pause
+                    self._end(work)
                 self._moved.notify_all()
 
-    def _wait(self, on_wait: OnStage, cost: float) -> _Work:
+    def pause(self, on_wait: OnStage) -> None:
+        """Let others go first who would have, if they had been here before this thread's work began.
+
+        Long work calls it now and then, so that a few texts wait for a batch of it and not for its end.
+
+        Args:
+            on_wait: As in `slot`.
+        """
         with self._moved:
-            work = self._enter(cost)
+            work = next((each for each in self._running if each.thread == threading.get_ident()), None)
+            if work is None or all(other.finish >= work.finish for other in self._waiting):
+                return
+            self._running.remove(work)
+            work.seconds, work.start = self._seconds_of(work), None
+            self._waiting.insert(0, work)
+            self._moved.notify_all()
+        self._wait(on_wait, work)
+
+    def _wait(self, on_wait: OnStage, work: _Work) -> None:
         pause = _FIRST_REPORT_SECONDS
         try:
             while not self._take_slot(work, pause):
                 pause = _SECONDS_BETWEEN_REPORTS
                 on_wait(None, self._report(work))
-            return work
         except BaseException:
             with self._moved:
                 if work in self._waiting:
@@ -127,12 +151,16 @@ class WaitingQueue:
     def _enter(self, cost: float) -> _Work:
         """Begin work at once, or let it wait, in the place of the last one if the queue is full."""
         visitor = self._visitor()
-        work = _Work(visitor, cost, max(self._served, self._finish_of.get(visitor, 0.0)) + cost)
+        work = _Work(visitor, cost, max(self._served, self._finish_of.get(visitor, 0.0)) + cost, threading.get_ident())
         if len(self._running) < self._n_slots and not self._waiting:
             self._start(work)
             return work
         if len(self._waiting) >= self._max_waiting:
-            last = max([*reversed(self._waiting)], key=lambda each: each.finish, default=work)
+            last = max(
+                (each for each in reversed(self._waiting) if not each.seconds),
+                key=lambda each: each.finish,
+                default=work,
+            )
             if last.finish <= work.finish:
                 raise FullError(self._full(), "Try again then.")
             last.is_displaced = True
@@ -164,7 +192,11 @@ class WaitingQueue:
         work.start = self._clock()
         self._running.append(work)
         self._finish_of[work.visitor] = max(work.finish, self._finish_of.get(work.visitor, 0.0))
+
+    def _end(self, work: _Work) -> None:
+        self._durations.append((work.cost, self._seconds_of(work)))
         self._served += work.cost / len({each.visitor for each in (*self._waiting, *self._running)})
+        self._running.remove(work)
         self._finish_of = {visitor: finish for visitor, finish in self._finish_of.items() if finish > self._served}
 
     def _is_next(self, work: _Work) -> bool:
@@ -202,7 +234,7 @@ class WaitingQueue:
 
     def _seconds_of(self, work: _Work) -> float:
         """How long work has run."""
-        return 0.0 if work.start is None else self._clock() - work.start
+        return work.seconds + (0.0 if work.start is None else self._clock() - work.start)
 
 
 class ChainedQueue:
@@ -222,6 +254,10 @@ class ChainedQueue:
         """As `WaitingQueue.slot`."""
         with self._own.slot(on_wait, cost), self._queue.slot(on_wait, cost):
             yield
+
+    def pause(self, on_wait: OnStage) -> None:
+        """As `WaitingQueue.pause`, for those who wait for the other queue only."""
+        self._queue.pause(on_wait)
 
 
 def _time(seconds: float) -> str:

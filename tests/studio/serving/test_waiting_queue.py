@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -272,7 +273,7 @@ def test_who_asks_again_and_again_waits_behind_who_asks_once():
         visitor.leave.set()
     for visitor in visitors:
         visitor.end()
-    assert order == ["greedy", "greedy", "ann", "bob", "greedy", "greedy", "greedy"]
+    assert order == ["greedy", "ann", "bob", "greedy", "greedy", "greedy", "greedy"]
 
 
 def test_many_texts_have_their_turn_though_others_keep_coming_with_few():
@@ -337,3 +338,47 @@ def test_the_wait_is_told_by_the_work_that_comes_before():
     assert waiting.news[0] == "Waiting for 1 other, about 40 seconds"
     working.end()
     waiting.end()
+
+
+def test_long_work_lets_a_few_texts_go_first_and_then_goes_on():
+    names, order = Names(), []
+    queue = WaitingQueue(1, 4, Clock(), names)
+    names.now = "long"
+    with queue.slot(cost=400):
+        queue.pause(order.append)
+        names.now = "longer"
+        longer = Visitor(queue, order, "longer", cost=500)
+        wait_until(queue, 1)
+        queue.pause(order.append)  # nobody has a better right
+        names.now = "ann"
+        ann = Visitor(queue, order, "ann", cost=1)
+        wait_until(queue, 2)
+        ann.leave.set()
+        queue.pause(lambda *_: None)
+        order.append("long goes on")
+        assert queue.n_waiting == 1
+    for visitor in (ann, longer):
+        visitor.end()
+    assert order == ["ann", "long goes on", "longer"]
+    assert not queue._running
+
+
+def test_work_that_is_stopped_in_a_pause_holds_no_slot():
+    clock, names = Clock(), Names()
+    queue = WaitingQueue(1, 4, clock, names)
+
+    def stop(*_):
+        raise StoppedError
+
+    names.now = "long"
+    with contextlib.suppress(StoppedError), queue.slot(cost=400):
+        names.now = "ann"
+        ann = Visitor(queue, cost=1)
+        wait_until(queue, 1)
+        clock.now += 1
+        queue.pause(stop)
+        raise AssertionError("it was not stopped")
+    assert ann.is_in.wait(WAIT)
+    ann.end()
+    assert not queue._running
+    assert not queue._waiting
