@@ -37,7 +37,7 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 GRADIO_MODULES = (
     *("studio.launch", "studio.page.app", "studio.page.share", "studio.page.theme"),
     *("studio.form.form", "studio.form.share_link", "studio.api.endpoints"),
-    *("studio.widgets", "studio.serving.gradio_patches"),
+    *("studio.widgets", "studio.serving.gradio_patches", "studio.serving.gradio_bounds"),
 )
 GRADIO_FREE = ("studio.widgets.nodes", "studio.widgets.table_data")
 GRADIO_NAMES = (

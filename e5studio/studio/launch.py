@@ -5,6 +5,7 @@ Importing this module loads neither Gradio nor torch; telemetry must be switched
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import sys
@@ -18,7 +19,8 @@ from e5studio.errors import E5StudioError, UnknownModelError
 from e5studio.memory import available_bytes
 from e5studio.studio.engine.zero_gpu import import_before_torch
 from e5studio.studio.options import is_mcp_on, option_parser
-from e5studio.studio.serving.uploads import delete_folders_on_termination, use_own_folder
+from e5studio.studio.serving.temporary_folders import delete_folders_on_termination
+from e5studio.studio.serving.uploads import use_own_folder
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -149,9 +151,13 @@ def launch_app(
     """
     from e5studio.studio.engine.queues import THREADS
     from e5studio.studio.page.theme import studio_look
+    from e5studio.studio.serving.gradio_bounds import bound_gradio
     from e5studio.studio.serving.gradio_patches import describe_once, fetch_nothing
+    from e5studio.studio.serving.origins import trust_proxy_of_space
     from e5studio.studio.serving.request_guard import MAX_FILE_BYTES
 
+    trust_proxy_of_space()
+    bound_gradio()
     fetch_nothing()
     describe_once(demo)
     demo.queue(max_size=None, default_concurrency_limit=8, api_open=False)
@@ -163,7 +169,7 @@ def launch_app(
             quiet=True,  # Gradio would print advice to change what is set here
             **studio_look(),
             footer_links=["api", "settings"],
-            app_kwargs=_around_gradio(demo, services),
+            app_kwargs=_around_gradio(demo, services, host),
             max_threads=THREADS,
             max_file_size=MAX_FILE_BYTES,
             state_session_capacity=_SESSIONS,
@@ -185,25 +191,28 @@ def launch_app(
     return str(address)
 
 
-def _around_gradio(demo: gr.Blocks, services: Services) -> dict[str, Any]:
+def _around_gradio(demo: gr.Blocks, services: Services, host: str | None) -> dict[str, Any]:
     """The middleware in front of Gradio's routes, outermost first, and our own routes."""
     from starlette.middleware import Middleware
 
     from e5studio.studio.serving.downloads import download_route
     from e5studio.studio.serving.gradio_patches import GradioQueue, GradioSessions
+    from e5studio.studio.serving.origins import origins_of
     from e5studio.studio.serving.queue_limit import QueueLimitMiddleware
     from e5studio.studio.serving.request_guard import RequestGuard
     from e5studio.studio.serving.sessions import SessionMiddleware
-    from e5studio.studio.serving.uploads import delete_old, has_room
+    from e5studio.studio.serving.uploads import uploads_here
     from e5studio.studio.widgets.plotly_view import plotly_route
 
     downloads, visitor_stores = services.downloads, services.visitor_stores
+    uploads = uploads_here()
+    delete_old = functools.partial(uploads.delete_old, visitor_stores.has_file)
     sessions = GradioSessions(demo, on_forget=[downloads.forget, visitor_stores.forget_session])
     return {
         "middleware": [
-            Middleware(RequestGuard, has_room=has_room),
+            Middleware(RequestGuard, uploads=uploads, origins=origins_of(host)),
             Middleware(QueueLimitMiddleware, queue=GradioQueue(demo)),
-            Middleware(SessionMiddleware, stored=sessions, on_sweep=lambda: delete_old(visitor_stores.has_file)),
+            Middleware(SessionMiddleware, stored=sessions, on_sweep=delete_old),
         ],
         "routes": [download_route(downloads), plotly_route()],
     }

@@ -100,7 +100,7 @@ def embed_corpus(
     def on_stage(share: float | None, doing: str) -> None:
         on_progress(EmbeddingProgress(doing, share, 0, len(corpus)))
 
-    with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend) as encoder:
+    with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend, corpus.texts) as encoder:
         prompt = encoder.resolve_prompt(**arguments)
         documents = embed_documents(encoder, corpus, prompt, store, on_progress)
         spec = encoder.spec

@@ -161,7 +161,7 @@ def _measure_one(
     meta = offered(setting.model)
     prompt_mode = valid_prompt_mode(meta.prompt_kind, setting.prompt_mode)
     prompts = prompts_in_front(meta.prompt_kind, prompt_mode, setting.instruction)
-    with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend) as encoder:
+    with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend, corpus.texts) as encoder:
         documents, queries = _embed(encoder, corpus, pairs, prompts, store, on_stage)
     on_stage(1.0, "Ranking the texts for each query")
     vectors = queries.vectors.complete(), [documents.vectors.complete()]

@@ -11,7 +11,7 @@ import secrets
 import sys
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.serving.sessions import session_now
+from e5studio.studio.serving.visitors import visitor_now
 
 _KEPT_SECONDS = 3600
 _MIN_SWEEP_SECONDS = 1
@@ -135,23 +136,25 @@ class VisitorStore:
 
 @dataclass
 class _Entry:
-    """A store with its expiry, its files, and the pages that opened it."""
+    """A store with the visitor who made it, its expiry, its files, and the pages that opened it."""
 
     store: VisitorStore
-    expires: float
-    n_bytes: int
+    visitor: str | None
+    expires: float = 0
+    n_bytes: int = 0
     files: set[Path] = field(default_factory=set)
     sessions: set[str] = field(default_factory=set)
 
 
 class VisitorStores:
-    """The stores of all visitors; drops the least recently used where they take too much memory.
+    """The stores of all visitors; where they take too much memory, drops those of the visitor who takes most.
 
     Args:
-        max_bytes: Of all stores. The one that grows stays even if it alone takes more.
+        max_bytes: Of all stores. One that grows may take half of it, and all of it where it is alone.
         kept_seconds: How long after its last use a store is dropped.
         clock: Seconds that never go back.
         session: Gives the page that opens a store now.
+        visitor: Gives the visitor who does.
     """
 
     def __init__(
@@ -160,7 +163,9 @@ class VisitorStores:
         kept_seconds: float = _KEPT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         session: Callable[[], str | None] = session_now,
+        visitor: Callable[[], str | None] = visitor_now,
     ) -> None:
+        self._visitor = visitor
         self._max_bytes = max_bytes
         self._kept_seconds = kept_seconds
         self._clock = clock
@@ -236,7 +241,8 @@ class VisitorStores:
 
     def _add(self) -> str:
         token = secrets.token_urlsafe(_TOKEN_BYTES)
-        self._entries[token] = _Entry(VisitorStore(lambda is_larger: self._note_use(token, is_larger)), 0, 0)
+        store = VisitorStore(lambda is_larger: self._note_use(token, is_larger))
+        self._entries[token] = _Entry(store, self._visitor())
         self._note_use(token, is_larger=True)
         self._sweep_later()
         return token
@@ -252,7 +258,19 @@ class VisitorStores:
                 self._n_bytes += entry.store.n_bytes - entry.n_bytes
                 entry.n_bytes = entry.store.n_bytes
                 while self._n_bytes > self._max_bytes and len(self._entries) > 1:
-                    self._drop(next(iter(self._entries)))
+                    self._drop(self._most_dispensable(token))
+
+    def _most_dispensable(self, growing: str) -> str:
+        """The store to drop: of the visitor with the most bytes, so that nobody can push others out."""
+        bytes_of: Counter[str | None] = Counter()
+        for entry in self._entries.values():
+            bytes_of[entry.visitor] += entry.n_bytes
+        spared = growing if self._entries[growing].n_bytes <= self._max_bytes / 2 else None
+        candidates = [token for token in self._entries if token != spared]
+        # Of equals the first, which is unused for longest.
+        visitor = max((self._entries[token].visitor for token in candidates), key=lambda visitor: bytes_of[visitor])
+        own = [token for token in candidates if self._entries[token].visitor == visitor]
+        return next((token for token in own if token != growing), growing)
 
     def _drop_expired(self) -> None:
         while self._entries:

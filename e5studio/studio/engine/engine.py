@@ -44,6 +44,7 @@ from e5studio.text_checks import checked_types
 
 Result = TypeVar("Result")
 
+_CHARACTERS_PER_COST = 2_000  # that take as long as all else that a request does
 _STEPS: dict[LoadStep, str] = {"download": "Downloading", "load": "Loading"}
 
 
@@ -92,7 +93,8 @@ class Engine:
         meta = offered(request.model)
         prompt_mode = valid_prompt_mode(meta.prompt_kind, request.prompt_mode)
         queries, passages, is_self = self._read(request, prompt_mode)
-        with self.encoder(meta, stage, request.dtype, request.backend) as encoder:
+        cost = _cost(queries.texts, () if is_self else passages.texts)
+        with self.encoder(meta, stage, request.dtype, request.backend, cost) as encoder:
             started = time.perf_counter()
             sides: list[tuple[Side, TextList]] = [("query", queries)]
             if not is_self:
@@ -102,7 +104,10 @@ class Engine:
             ]
             spec = encoder.spec
             vectors, reports, n_embedded = _embed_sides(
-                CachedEncoder(encoder, _cache_of(before)), [box.texts for _, box in sides], arguments, stage
+                CachedEncoder(encoder, _cache_of(before)),
+                [box.texts for _, box in sides],
+                arguments,
+                self._pausing(stage),
             )
         columns = vectors if is_self else vectors[len(queries) :]
         scores = score_matrix(vectors[: len(queries)], columns)
@@ -138,11 +143,17 @@ class Engine:
 
     @contextmanager
     def encoder(
-        self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
+        self,
+        meta: ModelMeta,
+        stage: OnStage,
+        dtype: DType = "auto",
+        backend: BackendName = "auto",
+        cost: float = 1.0,
     ) -> Iterator[E5Encoder]:
         """The loaded model, while it is this work's turn.
 
-        The model is loaded before, so that the queue does not wait for a disk or the Hub.
+        The model is loaded before, so that the queue does not wait for a disk or the Hub. `cost` is the work's, as
+        `WaitingQueue.slot` takes it.
 
         Raises:
             FullError: Too many wait already.
@@ -150,15 +161,20 @@ class Engine:
         with (
             self.visitor_limit.slot(),
             self.lease(meta, stage, dtype, backend) as encoder,
-            self.encode_queue.slot(stage),
+            self.encode_queue.slot(stage, cost),
         ):
             yield encoder
 
     def corpus_encoder(
-        self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto"
+        self,
+        meta: ModelMeta,
+        stage: OnStage,
+        dtype: DType = "auto",
+        backend: BackendName = "auto",
+        texts: Sequence[str] = (),
     ) -> AbstractContextManager[E5Encoder]:
         """As `encoder`, for thousands of texts, which have a queue of their own."""
-        return replace(self, encode_queue=self.corpus_queue).encoder(meta, stage, dtype, backend)
+        return replace(self, encode_queue=self.corpus_queue).encoder(meta, stage, dtype, backend, _cost(texts))
 
     @contextmanager
     def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
@@ -228,9 +244,9 @@ class Engine:
         for what, texts in lists.items():
             self.check(texts, what)
         sides = list(lists.values())
-        with self.encoder(offered(model), ignore_progress, dtype, backend) as encoder:
+        with self.encoder(offered(model), ignore_progress, dtype, backend, _cost(*sides)) as encoder:
             cached = CachedEncoder(encoder, VectorCache())
-            vectors, reports, _ = _embed_sides(cached, sides, arguments, ignore_progress)
+            vectors, reports, _ = _embed_sides(cached, sides, arguments, self._pausing(ignore_progress))
         borders = list(itertools.accumulate(map(len, sides)))[:-1]
         return np.split(vectors, borders), reports
 
@@ -255,12 +271,14 @@ class Engine:
         request = result.request
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
-        with self.encoder(result.meta, stage, request.dtype, request.backend) as encoder:
+        cost = _cost(*sides) * len(prompts)
+        with self.encoder(result.meta, stage, request.dtype, request.backend, cost) as encoder:
             cached = CachedEncoder(encoder, _cache_of([result]))
+            report = self._pausing(stage)
             for number, prompt in enumerate(prompts):
 
                 def tell(share: float | None, words: str, before: int = number) -> None:
-                    stage((before + (share or 0)) / len(prompts), words)
+                    report((before + (share or 0)) / len(prompts), words)
 
                 arguments: list[PromptArguments] = [{"prompt": prompt}] * len(sides)
                 vectors.append(_embed_sides(cached, sides, arguments, tell)[0])
@@ -270,6 +288,15 @@ class Engine:
         """Load a model and run it once, which is slow the first time, before a visitor needs it."""
         with self.lease(offered(model), on_stage or ignore_progress) as encoder:
             encoder.encode(["Is it warm?"], prompt="")
+
+    def _pausing(self, stage: OnStage) -> OnStage:
+        """Progress that lets others go first between two batches."""
+
+        def report(share: float | None, words: str) -> None:
+            self.encode_queue.pause(stage)
+            stage(share, words)
+
+        return report
 
     def _read(self, request: ScoreRequest, prompt_mode: PromptMode) -> tuple[TextList, TextList, bool]:
         labels = side_labels(prompt_mode)
@@ -283,6 +310,11 @@ class Engine:
         is_self = prompt_mode in ("symmetric", "none") and not passages
         _check_not_empty(queries, passages, is_self, labels)
         return queries, queries if is_self else passages, is_self
+
+
+def _cost(*sides: Sequence[str]) -> float:
+    """How much work some texts are, compared with others in the same queue."""
+    return 1 + sum(len(text) for texts in sides for text in texts) / _CHARACTERS_PER_COST
 
 
 def _cache_of(results: Sequence[ScoreResult]) -> VectorCache:

@@ -27,7 +27,7 @@ from starlette.routing import Route
 
 from e5studio.studio.errors import LimitError
 from e5studio.studio.serving.sessions import session_now
-from e5studio.studio.serving.uploads import new_folder
+from e5studio.studio.serving.temporary_folders import new_folder
 
 PATH = "e5studio/downloads"
 MAX_INLINE_CHARACTERS = 32_000
@@ -172,7 +172,7 @@ class Downloads:
         """A path for a file to download; its folder is deleted when the process ends."""
         with self._lock:
             if self._folder is None:
-                self._folder = new_folder("files")
+                self._folder = new_folder("files").path
             return self._folder / (secrets.token_hex(8) + ending)
 
     def add_file(self, download: FileDownload) -> str:

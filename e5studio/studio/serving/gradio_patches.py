@@ -16,7 +16,10 @@ from gradio import processing_utils
 from gradio.blocks import Block
 from gradio.events import api
 
-from e5studio.studio.serving.sessions import RUNNING_SESSION
+from e5studio.studio.serving.log_limit import shorten_error
+from e5studio.studio.serving.middleware import VISITOR
+from e5studio.studio.serving.sessions import RUNNING_SESSION, steady_now
+from e5studio.studio.serving.visitors import RUNNING_VISITOR
 
 _SKIP = gr.skip()
 
@@ -28,15 +31,25 @@ class LeanBlocks(gr.Blocks):
     skips. With forty visitors at once, this is most of the server's work.
     """
 
+    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """As Gradio's, whose errors repeat what they refuse, and which prints them past the log."""
+        try:
+            return await super().process_api(*arguments, **named)
+        except Exception as error:
+            shorten_error(error)
+            raise
+
     async def call_function(
         self, block_fn: Any, processed_input: Any, iterator: Any = None, requests: Any = None, *more: Any, **named: Any
     ) -> Any:
-        """As Gradio's, with the event's session in `RUNNING_SESSION`.
+        """As Gradio's, with the event's session in `RUNNING_SESSION` and its visitor in `RUNNING_VISITOR`.
 
         Gradio has the request in `LocalContext` (context.py), which only code that imports Gradio can read.
         """
         request = requests[0] if isinstance(requests, list) else requests
         RUNNING_SESSION.set(getattr(request, "session_hash", None))  # by MCP comes a request without a session
+        scope = getattr(getattr(request, "request", None), "scope", {})
+        RUNNING_VISITOR.set(scope.get(VISITOR))
         return await super().call_function(block_fn, processed_input, iterator, requests, *more, **named)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
@@ -152,6 +165,13 @@ class GradioQueue:
         self._demo._queue.pending_event_ids_session.pop(session, None)
 
 
+class _SteadyTimes(dict[str, datetime]):
+    """When sessions were used, whatever time Gradio gives."""
+
+    def __setitem__(self, session: str, _: datetime) -> None:
+        super().__setitem__(session, steady_now())
+
+
 class GradioSessions:
     """What Gradio stores of the sessions of a Blocks (state_holder.py), without a public way to delete it.
 
@@ -167,8 +187,11 @@ class GradioSessions:
 
     @property
     def last_used(self) -> Mapping[str, datetime]:
-        """When each session was last used."""
-        return self._demo.state_holder.time_last_used
+        """When each session was last used, by `steady_now`; state_holder.py notes the wall clock, which may be set."""
+        holder = self._demo.state_holder
+        if not isinstance(holder.time_last_used, _SteadyTimes):
+            holder.time_last_used = _SteadyTimes(dict.fromkeys(holder.time_last_used, steady_now()))
+        return holder.time_last_used
 
     def forget(self, session: str) -> bool:
         """Delete a session's States, component values and messages; False while it has events in the queue."""

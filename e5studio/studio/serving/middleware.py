@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+VISITOR = "e5studio.visitor"
+"""Key of a scope: the visitor that the request counts for (`serving.visitors`)."""
+
+BODY_BYTES = "e5studio.body_bytes"
+"""Key of a scope: number of bytes of a body that was read whole."""
+
 
 class HttpMiddleware:
     """Middleware that handles HTTP requests and passes on everything else.

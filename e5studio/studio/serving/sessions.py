@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -32,9 +33,15 @@ PRESENT_PATH = "/e5studio/present/"
 RUNNING_SESSION: ContextVar[str | None] = ContextVar("e5studio_session", default=None)
 """The session whose event runs here; `gradio_patches.LeanBlocks` sets it."""
 
+_START = datetime.now() - timedelta(seconds=time.monotonic())
 _SWEEP_SECONDS = 60
 _MAX_ABSENT = 200  # sessions without an open page; each holds half a megabyte
 _HEARTBEAT = re.compile(r"/gradio_api/heartbeat/([^/]{1,100})$")
+
+
+def steady_now() -> datetime:
+    """The time by a clock that is never set: as the wall clock, until that is set back or forth."""
+    return _START + timedelta(seconds=time.monotonic())
 
 
 def session_now() -> str | None:
@@ -47,7 +54,7 @@ class StoredSessions(Protocol):
 
     @property
     def last_used(self) -> Mapping[str, datetime]:
-        """When each session was last used."""
+        """When each session was last used, by `steady_now`."""
 
     def forget(self, session: str) -> bool:
         """Delete everything of a session; False if it is still at work."""
@@ -61,7 +68,7 @@ class OpenPages:
         now: The clock.
     """
 
-    now: Callable[[], datetime] = datetime.now
+    now: Callable[[], datetime] = steady_now
     _open: Counter[str] = field(default_factory=Counter)
     _closed: dict[str, datetime] = field(default_factory=dict)
 
@@ -121,7 +128,7 @@ class SessionMiddleware(HttpMiddleware):
         stored: The sessions that the server stores.
         pages: The pages of this server.
         sweep_seconds: Time between two searches for sessions to forget.
-        on_sweep: Called at each search.
+        on_sweep: Called at each search, in a thread.
     """
 
     def __init__(
@@ -166,4 +173,10 @@ class SessionMiddleware(HttpMiddleware):
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         loop.call_later(self._sweep_seconds, self._sweep, loop)  # first, so that no error can end the sweeping
         self._pages.forget_absent(self._stored)
-        self._on_sweep()
+        loop.run_in_executor(None, self._sweep_others)
+
+    def _sweep_others(self) -> None:
+        try:
+            self._on_sweep()
+        except Exception:  # the next search may succeed
+            _log.exception("A search for what is to be deleted failed")

@@ -1,72 +1,45 @@
-"""The process's own folders for uploaded files and for files to download, which are deleted by age.
+"""Uploaded files: how much room they may take, for each visitor and for all, and when they go.
 
-Gradio forgets uploads that were cut off. A folder is deleted when its process ends or, if that was killed, when the
-next Studio starts.
+Their bytes and their number are counted as they come and as they go, so that no request walks a folder.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
-import shutil
-import signal
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from e5studio.errors import TextError
 from e5studio.studio.formatting import shown
+from e5studio.studio.serving.temporary_folders import OwnFolder, delete_orphans, new_folder, own_folder
+from e5studio.studio.serving.visitors import Shares
 
 KEPT_SECONDS = 3600
-"""How long a file stays after it was last written."""
+"""How long a file stays after it was uploaded."""
 
 _UNCLAIMED_SECONDS = 600  # for files that no page has read
 _MAX_BYTES = 2_000_000_000  # over all uploaded files
+_MAX_FILES = 2_000
 _VARIABLE = "GRADIO_TEMP_DIR"
-_PREFIX = "e5studio-"
-_UPLOADS = "uploads"
-_own_folders: list[Path] = []
 
 
 def use_own_folder() -> None:
-    """Have Gradio write uploads to a new folder, unless the environment names one.
+    """Have Gradio write uploads to a new folder, unless the environment names one, whose files are never deleted.
 
     Must run before the page is built.
     """
-    _delete_orphans()
+    delete_orphans()
     if not os.environ.get(_VARIABLE):
-        os.environ[_VARIABLE] = str(new_folder(_UPLOADS))
+        os.environ[_VARIABLE] = str(new_folder("uploads").path)
 
 
-def new_folder(kind: str) -> Path:
-    """A folder that is deleted when this process ends, or when the next Studio starts."""
-    folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{kind}-{os.getpid()}-"))
-    if not _own_folders:
-        atexit.register(delete_folders)
-    _own_folders.append(folder)
-    return folder
-
-
-def delete_folders() -> None:
-    """Delete the folders of this process, which is about to end; a fork must not delete its parent's."""
-    for folder in _own_folders:
-        if _process_of(folder) == os.getpid():
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def delete_folders_on_termination() -> None:
-    """Delete the folders also when a container or a service is stopped."""
-
-    def end(number: int, _: Any) -> None:
-        delete_folders()
-        os._exit(128 + number)  # Python's own end would wait for models that are loading, or break off in them
-
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, end)
+def uploads_here() -> Uploads:
+    """The uploads of this process, in the folder where Gradio writes them."""
+    return Uploads(own_folder(Path(os.environ.get(_VARIABLE, ""))))
 
 
 def still_there(path: Path) -> Path:
@@ -83,58 +56,129 @@ def still_there(path: Path) -> Path:
     return path
 
 
-def has_room() -> bool:
-    """Whether there is room for more files in our own folder; a folder that the environment names has no limit."""
-    n_bytes = 0
-    for path in _uploaded():
-        with suppress(OSError):  # it may be deleted right now
-            n_bytes += path.stat().st_size if path.is_file() else 0
-    return n_bytes <= _MAX_BYTES
+@dataclass(frozen=True)
+class _Stored:
+    """A file in the folder.
+
+    Attributes:
+        since: When it last changed, by our clock.
+        changed_ns: When it last changed, by the file system's, which may be set back.
+        visitor: Who uploaded it; None if no upload tells of it, such as what one that broke off left.
+        n_bytes: Its bytes that are counted.
+    """
+
+    since: float
+    changed_ns: int
+    visitor: str | None = None
+    n_bytes: int = 0
 
 
-def delete_old(is_claimed: Callable[[Path], bool]) -> None:
-    """Delete old files from our own folder, and files that no page has read.
+class Uploads:
+    """The files in a folder; without a folder of our own they are bounded only while they arrive.
 
     Args:
-        is_claimed: Whether a page has read a file.
+        folder: Where Gradio writes uploads, if that is our own folder.
+        max_bytes: Of all files.
+        max_files: Number of files.
+        clock: Seconds that never go back.
     """
-    now = time.time()
-    for path in _uploaded():
-        with suppress(OSError):  # it may be deleted right now, and folders may not be empty
-            if path.is_dir():
-                path.rmdir()
-            elif path.stat().st_mtime < now - (KEPT_SECONDS if is_claimed(path) else _UNCLAIMED_SECONDS):
-                path.unlink()
+
+    def __init__(
+        self,
+        folder: OwnFolder | None,
+        max_bytes: int = _MAX_BYTES,
+        max_files: int = _MAX_FILES,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._folder = folder
+        self._bytes = Shares(max_bytes)
+        self._files = Shares(max_files)
+        self._clock = clock
+        self._stored: dict[Path, _Stored] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, visitor: str) -> ArrivingUpload | None:
+        """Begin an upload; None if the visitor's share of the room is taken."""
+        if not self._bytes.take(visitor, 0) or not self._files.take(visitor, 1):
+            return None
+        if self._folder is not None:
+            self._folder.restore()
+        return ArrivingUpload(self, visitor)
+
+    def take(self, visitor: str, n_bytes: int) -> bool:
+        """Count bytes that arrive; False if there is no room for them."""
+        return self._bytes.take(visitor, n_bytes)
+
+    def end(self, visitor: str, n_bytes: int, paths: Sequence[Path]) -> None:
+        """Count the files that an upload has become in place of what arrived; Gradio stores equal files once."""
+        with self._lock:
+            for path in set(paths) if self._folder is not None else ():
+                with suppress(OSError):  # it was deleted in this moment
+                    status = path.stat()
+                    self._forget(path)
+                    self._stored[path] = _Stored(self._clock(), status.st_mtime_ns, visitor, status.st_size)
+                    self._bytes.add(visitor, status.st_size)
+                    self._files.add(visitor, 1)
+        self._bytes.add(visitor, -n_bytes)
+        self._files.add(visitor, -1)
+
+    def delete_old(self, is_claimed: Callable[[Path], bool]) -> None:
+        """Delete old files from our own folder, and files that no page has read; slow, and safe in a thread.
+
+        Args:
+            is_claimed: Whether a page has read a file.
+        """
+        for path in self._present():
+            with suppress(OSError):  # it may be deleted right now, and folders may not be empty
+                if path.is_dir():
+                    path.rmdir()
+                elif self._age(path) > (KEPT_SECONDS if is_claimed(path) else _UNCLAIMED_SECONDS):
+                    path.unlink()
+        with self._lock:
+            for path in [path for path in self._stored if not path.exists()]:
+                self._forget(path)
+
+    def _present(self) -> Iterator[Path]:
+        """Everything in our own folder, the content of a folder before the folder."""
+        if self._folder is not None:
+            yield from sorted(self._folder.path.rglob("*"), reverse=True)
+
+    def _age(self, path: Path) -> float:
+        """Seconds since a file last changed, or since it was first seen."""
+        now, changed_ns = self._clock(), path.stat().st_mtime_ns
+        with self._lock:
+            stored = self._stored.get(path, _Stored(now, changed_ns))
+            if stored.changed_ns != changed_ns:
+                stored = replace(stored, since=now, changed_ns=changed_ns)
+            self._stored[path] = stored
+        return now - stored.since
+
+    def _forget(self, path: Path) -> None:
+        stored = self._stored.pop(path, None)
+        if stored is not None and stored.visitor is not None:
+            self._bytes.add(stored.visitor, -stored.n_bytes)
+            self._files.add(stored.visitor, -1)
 
 
-def _uploaded() -> Iterator[Path]:
-    """Everything in our own folder, the content of a folder before the folder."""
-    folder = Path(os.environ.get(_VARIABLE, ""))
-    if folder.name.startswith(f"{_PREFIX}{_UPLOADS}-"):
-        yield from sorted(folder.rglob("*"), reverse=True)
+class ArrivingUpload:
+    """An upload that is coming, of a visitor.
 
+    Args:
+        uploads: Where it is counted.
+        visitor: Whose it is.
+    """
 
-def _delete_orphans() -> None:
-    """Delete the folders of processes that were killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*-*"):
-        process = _process_of(folder)
-        if process is not None and (process == os.getpid() or not _is_running(process)):
-            shutil.rmtree(folder, ignore_errors=True)
+    def __init__(self, uploads: Uploads, visitor: str) -> None:
+        self._uploads = uploads
+        self._visitor = visitor
+        self._n_bytes = 0
 
+    def take(self, n_bytes: int) -> bool:
+        """Count bytes; False if there is no room for them."""
+        has_room = self._uploads.take(self._visitor, n_bytes)
+        self._n_bytes += n_bytes if has_room else 0
+        return has_room
 
-def _process_of(folder: Path) -> int | None:
-    """The process that made a folder, by its name; None if the folder is not ours."""
-    process = folder.name.removeprefix(_PREFIX).split("-")[1]
-    return int(process) if process.isdigit() else None
-
-
-def _is_running(process: int) -> bool:
-    if os.name != "posix":  # elsewhere signal 0 ends the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's process
-        return True
-    return True
+    def end(self, paths: Sequence[Path]) -> None:
+        """Count the files that the upload has become; none if it failed."""
+        self._uploads.end(self._visitor, self._n_bytes, paths)

@@ -161,6 +161,40 @@ class TestRoom:
         assert stores.open_or_create(first)[0] != first
         assert stores.n_bytes < 200_000
 
+    def test_nobody_pushes_others_out(self):
+        visitor = ["ann"]
+        stores = VisitorStores(max_bytes=400_000, visitor=lambda: visitor[0])
+        anns, store = stores.open_or_create()
+        fill(store.vectors, 100)
+        visitor[0] = "greedy"
+        for _ in range(45):
+            fill(stores.open_or_create()[1].vectors, 200)
+        assert stores.get(anns) is store
+        assert stores.n_bytes <= 400_000
+
+    def test_many_pages_of_one_that_names_none_push_no_small_one_out(self):
+        visitor = ["ann"]
+        stores = VisitorStores(max_bytes=400_000, visitor=lambda: visitor[0])
+        anns, store = stores.open_or_create()
+        fill(store.vectors, 100)
+        for number in range(45):
+            visitor[0] = f"page {number}"
+            latest, large = stores.open_or_create()
+            fill(large.vectors, 200)
+            assert stores.get(latest) is large
+        assert stores.get(anns) is store
+
+    def test_one_that_grows_beyond_half_makes_way_itself(self):
+        visitor = ["ann"]
+        stores = VisitorStores(max_bytes=400_000, visitor=lambda: visitor[0])
+        anns, store = stores.open_or_create()
+        fill(store.vectors, 300)
+        visitor[0] = "greedy"
+        token, large = stores.open_or_create()
+        fill(large.vectors, 600)
+        assert stores.get(anns) is store
+        assert stores.get(token) is None
+
     def test_one_that_is_too_large_alone_stays(self):
         stores = VisitorStores(max_bytes=50_000)
         token, store = stores.open_or_create()

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from e5studio.studio.serving.middleware import BODY_BYTES, VISITOR
 from e5studio.studio.serving.queue_limit import QueueLimitMiddleware
 
 
@@ -31,14 +32,14 @@ class Server:
         await send({"type": "http.response.body", "body": json.dumps({"event_id": event}).encode()})
 
 
-def post(middleware, n_bytes=10, path="/gradio_api/queue/join", method="POST"):
+def post(middleware, n_bytes=10, path="/gradio_api/queue/join", method="POST", visitor="ann"):
     sent = []
 
     async def send(message):
         sent.append(message)
 
-    headers = [] if n_bytes is None else [(b"content-length", str(n_bytes).encode())]
-    asyncio.run(middleware({"type": "http", "method": method, "path": path, "headers": headers}, None, send))
+    scope = {"type": "http", "method": method, "path": path, "headers": [], BODY_BYTES: n_bytes, VISITOR: visitor}
+    asyncio.run(middleware(scope, None, send))
     return sent[0]["status"], json.loads(sent[-1]["body"])
 
 
@@ -63,20 +64,25 @@ def test_other_requests_pass_a_full_queue():
 def test_long_texts_wait_outside_until_others_are_done():
     queue = Queue()
     middleware = QueueLimitMiddleware(Server(queue), queue, max_bytes=200_000)
-    assert post(middleware, 90_000)[0] == post(middleware, 90_000)[0] == 200
+    assert post(middleware, 90_000)[0] == 200
     status, body = post(middleware, 90_000)
     assert status == 429
     assert "long texts. Try again" in body["detail"]
+    assert post(middleware, 55_000, visitor="bob")[0] == 200, "others have their share"
     assert post(middleware, 40_000)[0] == 200, "short ones pass"
     queue.event_ids.discard("event1")
-    assert post(middleware, 90_000)[0] == 200
+    assert post(middleware, 70_000)[0] == 200
 
 
-def test_a_body_without_a_length_counts_as_the_longest():
+def test_whoever_sends_much_leaves_room_for_others():
     queue = Queue()
-    middleware = QueueLimitMiddleware(Server(queue), queue, max_bytes=10_000_000)
-    assert post(middleware, None)[0] == 200
-    assert post(middleware, None)[0] == 429
+    middleware = QueueLimitMiddleware(Server(queue), queue, max_waiting=20)
+    statuses = [post(middleware, visitor="ann") for _ in range(100)]
+    assert statuses[19] == (200, {"event_id": "event20"})
+    assert statuses[20] == (429, {"detail": "20 of your requests wait or run already. Try again when they are done."})
+    assert [post(middleware, visitor=f"visitor {number}")[0] for number in range(15)] == [200] * 15
+    queue.event_ids.clear()
+    assert post(middleware, visitor="ann")[0] == 200
 
 
 def test_what_failed_on_its_way_is_not_counted():
@@ -85,7 +91,7 @@ def test_what_failed_on_its_way_is_not_counted():
     async def fail(scope, receive, send):
         raise OSError("the connection broke")
 
-    middleware = QueueLimitMiddleware(fail, queue, max_bytes=100_000)
+    middleware = QueueLimitMiddleware(fail, queue, max_bytes=200_000)
     for _ in range(3):
         with pytest.raises(OSError, match="broke"):
             post(middleware, 90_000)

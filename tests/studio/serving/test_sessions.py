@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from e5studio.studio.serving.sessions import CLOSED_SECONDS, PRESENT_PATH, OpenPages, SessionMiddleware
+from e5studio.studio.serving.sessions import CLOSED_SECONDS, PRESENT_PATH, OpenPages, SessionMiddleware, steady_now
 
 HEARTBEAT = "/gradio_api/heartbeat/"
 
@@ -228,7 +228,6 @@ async def test_it_goes_on_looking_after_trouble(clock):
         return None
 
     watch = SessionMiddleware(app, StoredSessions(), OpenPages(clock), sweep_seconds=0.01, on_sweep=on_sweep)
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     await watch({"type": "http", "path": "/"}, None, None)
     for _ in range(200):
         if len(swept) > 2:
@@ -256,3 +255,9 @@ async def test_it_looks_by_itself(clock):
     assert not forgotten.is_set()
     clock.go(CLOSED_SECONDS + 1)
     await asyncio.wait_for(forgotten.wait(), 10)
+
+
+def test_a_clock_that_is_set_forgets_nobody(monkeypatch):
+    before = steady_now()
+    monkeypatch.setattr("e5studio.studio.serving.sessions.datetime", None)
+    assert timedelta(0) <= steady_now() - before < timedelta(seconds=20)

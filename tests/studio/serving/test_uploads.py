@@ -1,130 +1,164 @@
-"""Uploaded files grow no older than an hour, also those whose upload broke off."""
+"""Uploaded files grow no older than an hour, take no more than their room, and each visitor has a share of it."""
 
 from __future__ import annotations
 
 import os
-import re
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import httpx
 import pytest
 
 from e5studio.errors import TextError
-from e5studio.studio.serving import uploads
+from e5studio.studio.serving import temporary_folders, uploads
+from e5studio.studio.serving.uploads import Uploads, uploads_here
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
 
 
 @pytest.fixture
 def folder(monkeypatch, tmp_path):
+    """Our own folder, in which Gradio would write."""
+    monkeypatch.setattr(temporary_folders.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(temporary_folders, "_own", [])
     monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
-    monkeypatch.setattr(uploads.tempfile, "mkdtemp", lambda prefix: str(tmp_path / f"{prefix}x"))
     uploads.use_own_folder()
-    own = tmp_path / f"e5studio-uploads-{os.getpid()}-x"
-    (own / "hash").mkdir(parents=True)
-    yield own
-    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    [own] = temporary_folders._own
+    assert os.environ.pop("GRADIO_TEMP_DIR") == str(own.path)
+    return own
 
 
-def written(path, seconds_ago):
-    path.write_text("a visitor's text")
-    os.utime(path, (time.time() - seconds_ago,) * 2)
+def written(path, n_bytes=10):
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x" * n_bytes)
     return path
 
 
-def test_old_files_go_and_new_ones_stay(folder):
-    old = written(folder / "hash" / "corpus.csv", 3601)
-    broken_off = written(folder / "tmpabc", 3601)
-    new = written(folder / "tmpdef", 3500)
-    uploads.delete_old(lambda path: True)
-    assert not old.exists()
-    assert not broken_off.exists()
-    assert new.exists()
-    uploads.delete_old(lambda path: True)
-    assert not old.parent.exists()
+def upload(room, visitor, path, n_bytes=10):
+    arriving = room.begin(visitor)
+    if arriving is None or not arriving.take(n_bytes):
+        if arriving:
+            arriving.end([])
+        return False
+    arriving.end([written(path, n_bytes)])
+    return True
 
 
-def test_what_no_page_has_read_goes_earlier(folder):
-    read, unread = written(folder / "hash" / "read.csv", 700), written(folder / "hash" / "unread.csv", 700)
-    uploads.delete_old(lambda path: path == read)
+def test_old_files_go_and_new_ones_stay(folder, clock):
+    room = Uploads(folder, clock=clock)
+    corpus, broken_off = folder.path / "hash" / "corpus.csv", written(folder.path / "tmpabc")
+    assert upload(room, "ann", corpus)
+    room.delete_old(lambda path: True)
+    clock.now = 3599
+    new = folder.path / "hash" / "new.csv"
+    assert upload(room, "ann", new)
+    room.delete_old(lambda path: True)
+    assert corpus.exists()
+    assert broken_off.exists()
+    clock.now = 3601
+    room.delete_old(lambda path: True)
+    assert (corpus.exists(), broken_off.exists(), new.exists()) == (False, False, True)
+    clock.now = 8000
+    room.delete_old(lambda path: True)
+    room.delete_old(lambda path: True)
+    assert not list(folder.path.iterdir())
+    assert room._bytes.total == room._files.total == 0
+
+
+@pytest.mark.parametrize("set_to", [0, 10**9, 4 * 10**9])
+def test_a_clock_of_the_machine_that_is_set_deletes_nothing(folder, clock, set_to):
+    room = Uploads(folder, clock=clock)
+    path = folder.path / "hash" / "corpus.csv"
+    assert upload(room, "ann", path)
+    os.utime(path, (set_to,) * 2)
+    clock.now = 500
+    room.delete_old(lambda path: False)
+    assert path.exists()
+    clock.now = 1200
+    room.delete_old(lambda path: False)
+    assert not path.exists()
+
+
+def test_what_no_page_has_read_goes_earlier(folder, clock):
+    room = Uploads(folder, clock=clock)
+    read, unread = folder.path / "hash" / "read.csv", folder.path / "hash" / "unread.csv"
+    assert upload(room, "ann", read)
+    assert upload(room, "ann", unread)
+    clock.now = 700
+    room.delete_old(lambda path: path == read)
     assert (read.exists(), unread.exists()) == (True, False)
 
 
-def test_there_is_room_for_so_much_and_no_more(folder, monkeypatch):
-    monkeypatch.setattr(uploads, "_MAX_BYTES", 20)
-    written(folder / "hash" / "one.csv", 0)
-    assert uploads.has_room()
-    written(folder / "hash" / "two.csv", 0)
-    assert not uploads.has_room()
+def test_uploads_that_begin_together_do_not_pass_the_limit_together(folder):
+    room = Uploads(folder, max_bytes=1000)
+    arriving = [room.begin("ann") for _ in range(14)]
+    for _ in range(10):  # in turns, as bytes come
+        for each in list(arriving):
+            if not each.take(25):
+                each.end([])
+                arriving.remove(each)
+    assert len(arriving) == 2
+    assert room._bytes.total == 500
 
 
-def test_a_folder_that_somebody_chose_is_left_alone(monkeypatch, tmp_path):
+def test_one_visitor_leaves_room_for_others(folder):
+    room = Uploads(folder, max_bytes=1000, max_files=100)
+    n_files = sum(upload(room, "greedy", folder.path / f"{number}.csv", 0) for number in range(200))
+    assert n_files == 50
+    assert upload(room, "ann", folder.path / "ann.csv", 300)
+    assert not upload(room, "ann", folder.path / "more.csv", 300)
+    assert upload(room, "bob", folder.path / "bob.csv", 300)
+
+
+def test_room_comes_back_with_files_that_go(folder, clock):
+    room = Uploads(folder, max_bytes=1000, clock=clock)
+    path = folder.path / "hash" / "a.csv"
+    assert upload(room, "ann", path, 400)
+    assert upload(room, "ann", path, 400) is False
+    path.unlink()  # with the page that has it
+    room.delete_old(lambda path: True)
+    assert upload(room, "ann", path, 400)
+
+
+def test_equal_files_count_once(folder):
+    room = Uploads(folder, max_bytes=1000)
+    for _ in range(20):
+        assert upload(room, "ann", folder.path / "hash" / "a.csv", 100)
+    assert (room._bytes.total, room._files.total) == (100, 1)
+
+
+def test_no_upload_walks_the_folder(folder, monkeypatch):
+    monkeypatch.setattr(type(folder.path), "rglob", lambda *_: pytest.fail("it was walked"))
+    assert upload(Uploads(folder), "ann", folder.path / "a.csv")
+
+
+def test_a_folder_that_somebody_chose_is_left_alone(monkeypatch, tmp_path, clock):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     uploads.use_own_folder()
-    old = written(tmp_path / "mine.csv", 10_000)
-    uploads.delete_old(lambda path: False)
+    room = uploads_here()
+    old = tmp_path / "mine.csv"
+    assert upload(room, "ann", old)
+    room._clock = lambda: 10**9
+    room.delete_old(lambda path: False)
     assert old.exists()
-    assert uploads.has_room()
+    assert room._bytes.total == 0
 
 
-def test_it_goes_with_the_process():
-    code = "import os, e5studio.studio.serving.uploads as u; u.use_own_folder(); print(os.environ['GRADIO_TEMP_DIR'])"
-    environment = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert "e5studio-uploads-" in done.stdout
-    assert not os.path.exists(done.stdout.strip())
-
-
-def test_what_a_killed_process_left_goes_when_the_next_one_starts(monkeypatch, tmp_path):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "chosen"))
-    monkeypatch.setattr(uploads.tempfile, "gettempdir", lambda: str(tmp_path))
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    names = [f"e5studio-uploads-{ended.pid}-a", f"e5studio-files-{ended.pid}-b", f"e5studio-uploads-{os.getppid()}-c"]
-    others = ["e5studio-notes", "e5studio-my-own-folder", "something-else-1-2"]
-    for name in (*names, *others):
-        (tmp_path / name).mkdir()
-    uploads.use_own_folder()
-    assert {path.name for path in tmp_path.iterdir()} == {names[2], *others}
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks on this system")
-def test_a_fork_that_ends_leaves_its_parents_folders(folder):
-    child = os.fork()
-    if child == 0:
-        uploads.delete_folders()
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert folder.exists()
-    uploads.delete_folders()
-    assert not folder.exists()
+def test_a_folder_that_a_cleaner_took_comes_back_for_its_user_only(folder):
+    folder.path.rmdir()
+    assert Uploads(folder).begin("ann") is not None
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    temporary_folders.delete_orphans()
+    assert folder.path.is_dir(), "it is held again"
 
 
 def test_a_file_that_is_gone_is_told_in_a_sentence(tmp_path):
     with pytest.raises(TextError, match=r"papers\.csv is no longer on the server: .* Choose it again\."):
         uploads.still_there(tmp_path / "papers.csv")
-
-
-def test_nothing_stays_on_disk_where_the_service_is_stopped(tmp_path):
-    environment = {name: value for name, value in os.environ.items() if name != "GRADIO_TEMP_DIR"}
-    environment |= {"TMPDIR": str(tmp_path), "HF_HUB_OFFLINE": "1"}
-    server = subprocess.Popen(
-        [sys.executable, "app.py", "--model", "all-MiniLM-L6-v2"],
-        cwd=Path(__file__).parents[3],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        address = re.search(r"http://\S+?/(?=\s|,|$)", server.stdout.readline())[0]
-        answer = httpx.post(f"{address}gradio_api/upload", files={"files": ("diary.txt", b"a secret")}, timeout=60)
-        [path] = answer.json()
-        assert Path(path).read_bytes() == b"a secret"
-        server.terminate()
-        assert server.wait(60) == 128 + signal.SIGTERM
-    finally:
-        server.kill()
-        server.stdout.close()
-    assert not list(tmp_path.glob("e5studio-*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -24,7 +25,8 @@ class Clock:
 class Visitor:
     """Takes a slot in a thread and holds it until `end`."""
 
-    def __init__(self, queue, order=None, name=None, is_stopped=lambda: False):
+    def __init__(self, queue, order=None, name=None, is_stopped=lambda: False, cost=1.0):
+        self._cost = cost
         self.is_in, self.leave, self.news = threading.Event(), threading.Event(), []
         self.heard = threading.Event()
         self.error = None
@@ -34,7 +36,7 @@ class Visitor:
 
     def _run(self):
         try:
-            with self._queue.slot(self._hear):
+            with self._queue.slot(self._hear, self._cost):
                 if self._order is not None:
                     self._order.append(self._name)
                 self.is_in.set()
@@ -119,7 +121,7 @@ def test_no_end_is_promised_of_work_that_takes_longer_than_others():
     clock.now += 600
     visitors.append(Visitor(queue))
     assert visitors[1].heard.wait(WAIT)
-    assert visitors[1].news[0] == "Waiting for 1 other, at least 1 second"
+    assert visitors[1].news[0] == "Waiting for 1 other, longer than usual"
     for visitor in visitors:
         visitor.end()
 
@@ -232,3 +234,151 @@ def test_programs_are_refused_where_too_many_of_them_wait():
     first.end()
     with programs.slot():
         assert queue.n_waiting == 0
+
+
+class Names:
+    """Says who asks, in the thread that asks."""
+
+    def __init__(self):
+        self.now = "nobody"
+
+    def __call__(self):
+        return self.now
+
+
+def queue_of(works, n_slots=1, max_waiting=64, clock=None):
+    """A queue in which (visitor, cost) wait behind the first, which works, and the visitors in order of their turn."""
+    names, order, visitors = Names(), [], []
+    queue = WaitingQueue(n_slots, max_waiting, clock or Clock(), names)
+    for name, cost in works:
+        names.now = name
+        n_waiting = queue.n_waiting
+        visitors.append(Visitor(queue, order, name, cost=cost))
+        assert visitors[-1].is_in.wait(WAIT) if len(visitors) == 1 else wait_until(queue, n_waiting + 1) is None
+    return queue, names, visitors, order
+
+
+def test_a_few_texts_do_not_wait_behind_the_many_of_others():
+    _, _, visitors, order = queue_of([*((f"page {number}", 400) for number in range(6)), ("ann", 1)])
+    for visitor in visitors:
+        visitor.leave.set()
+    for visitor in visitors:
+        visitor.end()
+    assert order == ["page 0", "ann", "page 1", "page 2", "page 3", "page 4", "page 5"]
+
+
+def test_who_asks_again_and_again_waits_behind_who_asks_once():
+    _, _, visitors, order = queue_of([*[("greedy", 2)] * 5, ("ann", 2), ("bob", 2)])
+    for visitor in visitors:
+        visitor.leave.set()
+    for visitor in visitors:
+        visitor.end()
+    assert order == ["greedy", "ann", "bob", "greedy", "greedy", "greedy", "greedy"]
+
+
+def test_many_texts_have_their_turn_though_others_keep_coming_with_few():
+    queue, names, [working, large], order = queue_of([("first", 1), ("large", 50)])
+    names.now = "small"
+    working.leave.set()
+    large.leave.set()
+    for number in range(100):
+        names.now = f"small {number}"
+        if large.is_in.is_set():
+            break
+        others = [Visitor(queue, order, "small", cost=10)]
+        for other in others:
+            other.end()
+    working.end()
+    large.end()
+    assert "large" in order
+
+
+def test_a_full_queue_makes_room_for_who_takes_less():
+    queue, names, visitors, order = queue_of([*((f"page {number}", 400) for number in range(5))], max_waiting=4)
+    names.now = "ann"
+    ann = Visitor(queue, order, "ann", cost=1)
+    for _ in range(2000):
+        if visitors[-1].error is not None:
+            break
+        threading.Event().wait(0.005)
+    assert isinstance(visitors[-1].error, FullError)
+    assert queue.n_waiting == 4
+    names.now = "page 6"
+    with pytest.raises(FullError), queue.slot(cost=400):
+        raise AssertionError("there was room")
+    for visitor in (*visitors[:-1], ann):
+        visitor.leave.set()
+    for visitor in (*visitors[:-1], ann):
+        visitor.end()
+        assert visitor.error is None
+    assert order[:2] == ["page 0", "ann"]
+
+
+def test_whoever_was_alone_does_not_pay_for_it_later():
+    clock, names = Clock(), Names()
+    queue = WaitingQueue(1, 4, clock, names)
+    names.now = "ann"
+    with queue.slot(cost=10_000):
+        pass
+    assert not queue._finish_of
+
+
+def test_the_wait_is_told_by_the_work_that_comes_before():
+    clock = Clock()
+    queue, names, visitors, _ = queue_of([("first", 10)], clock=clock)
+    clock.now += 10
+    visitors[0].end()
+    names.now = "page"
+    working = Visitor(queue, cost=60)
+    assert working.is_in.wait(WAIT)
+    clock.now += 20
+    names.now = "ann"
+    waiting = Visitor(queue, cost=1)
+    assert waiting.heard.wait(WAIT)
+    assert waiting.news[0] == "Waiting for 1 other, about 40 seconds"
+    working.end()
+    waiting.end()
+
+
+def test_long_work_lets_a_few_texts_go_first_and_then_goes_on():
+    names, order = Names(), []
+    queue = WaitingQueue(1, 4, Clock(), names)
+    names.now = "long"
+    with queue.slot(cost=400):
+        queue.pause(order.append)
+        names.now = "longer"
+        longer = Visitor(queue, order, "longer", cost=500)
+        wait_until(queue, 1)
+        queue.pause(order.append)  # nobody has a better right
+        names.now = "ann"
+        ann = Visitor(queue, order, "ann", cost=1)
+        wait_until(queue, 2)
+        ann.leave.set()
+        queue.pause(lambda *_: None)
+        order.append("long goes on")
+        assert queue.n_waiting == 1
+    for visitor in (ann, longer):
+        visitor.end()
+    assert order == ["ann", "long goes on", "longer"]
+    assert not queue._running
+
+
+def test_work_that_is_stopped_in_a_pause_holds_no_slot():
+    clock, names = Clock(), Names()
+    queue = WaitingQueue(1, 4, clock, names)
+
+    def stop(*_):
+        raise StoppedError
+
+    names.now = "long"
+    with contextlib.suppress(StoppedError), queue.slot(cost=400):
+        names.now = "ann"
+        ann = Visitor(queue, cost=1)
+        wait_until(queue, 1)
+        clock.now += 1
+        queue.pause(stop)
+        raise AssertionError("it was not stopped")
+    assert ann.is_in.wait(WAIT)
+    ann.end()
+    assert not queue._running
+    assert not queue._waiting
