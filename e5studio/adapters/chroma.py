@@ -58,11 +58,17 @@ class E5EmbeddingFunction(EmbeddingFunction[Documents]):
     def get_config(self) -> dict[str, Any]:
         """What the vectors are made with, for the collection to store."""
         options = asdict(self._embedder.options)
+        del options["cache_folder"]  # of this machine
         return {"model_name": options.pop("model"), "fingerprint": self._embedder.fingerprint, **options}
 
     @staticmethod
     def build_from_config(config: dict[str, Any]) -> E5EmbeddingFunction:
-        """The function that a collection's configuration describes."""
+        """The function that a collection's configuration describes; the collection may be a stranger's."""
+        if not config.get("fingerprint") or config.get("cache_folder"):
+            raise FingerprintMismatchError(
+                "This configuration was not stored by E5 Studio: it has no fingerprint, or names a folder to write to.",
+                "Open the collection with the embedding_function that made it.",
+            )
         return E5EmbeddingFunction(**config)
 
     def validate_config_update(self, old_config: dict[str, Any], new_config: dict[str, Any]) -> None:

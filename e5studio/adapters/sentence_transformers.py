@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Self, Unpack
 from e5studio.cache import vector_key
 from e5studio.encode_report import warn
 from e5studio.encoder import E5Encoder
-from e5studio.errors import E5StudioWarning, MissingDependencyError, PromptError, PromptWarning, UnsupportedError
+from e5studio.errors import E5StudioWarning, MissingDependencyError, PromptError, UnsupportedError
 from e5studio.models import ModelMeta
 from e5studio.options import EncoderArguments
 from e5studio.prompts import Prompt, resolve_prompt_name
@@ -46,15 +46,16 @@ _POOLS = (
 )
 
 
-def as_sentence_transformer(
-    model: str | Path | ModelMeta | E5Encoder,
-    *,
-    prompt_name: str | None = None,
-    prompt: str | None = None,
-    instruction: str | None = None,
-    **options: Unpack[EncoderArguments],
-) -> E5SentenceTransformer:
-    """Load a model as a SentenceTransformer.
+def _refused(name: str, reason: tuple[str, str]) -> Callable[..., NoReturn]:
+    def method(*_: Any, **__: Any) -> NoReturn:
+        fact, advice = reason
+        raise UnsupportedError(f"{name} is not supported: {fact}.", advice)
+
+    return method
+
+
+class E5SentenceTransformer(SentenceTransformer):
+    """A SentenceTransformer whose vectors an E5Encoder computes.
 
     `encode_query` and `encode_document` choose their prompts. `encode` takes the prompt of the call, else the one
     given here; on a model with prompts it is refused without either, since a wrong prompt shows in no error.
@@ -70,42 +71,21 @@ def as_sentence_transformer(
     Raises:
         E5StudioError: As `E5Encoder`, and for a prompt that the model does not take.
     """
-    if isinstance(model, E5Encoder):
-        _refuse_given(("this encoder is loaded already", "Give them to E5Encoder."), **options)
-        encoder = model
-    else:
-        encoder = E5Encoder(model, **options)
-    return E5SentenceTransformer(encoder, prompt_name=prompt_name, prompt=prompt, instruction=instruction)
-
-
-def _refused(name: str, reason: tuple[str, str]) -> Callable[..., NoReturn]:
-    def method(*_: Any, **__: Any) -> NoReturn:
-        fact, advice = reason
-        raise UnsupportedError(f"{name} is not supported: {fact}.", advice)
-
-    return method
-
-
-class E5SentenceTransformer(SentenceTransformer):
-    """A SentenceTransformer whose vectors an E5Encoder computes.
-
-    Args:
-        encoder: Computes the vectors.
-        prompt_name: As `as_sentence_transformer`.
-        prompt: As `as_sentence_transformer`.
-        instruction: As `as_sentence_transformer`.
-    """
 
     def __init__(
         self,
-        encoder: E5Encoder,
+        model: str | Path | ModelMeta | E5Encoder,
         *,
         prompt_name: str | None = None,
         prompt: str | None = None,
         instruction: str | None = None,
+        **options: Unpack[EncoderArguments],
     ) -> None:
-        query = encoder.resolve_prompt("query", instruction=instruction)
-        prompts = {"query": query.text, "document": encoder.resolve_prompt("document").text}
+        if isinstance(model, E5Encoder):
+            _refuse_given(("this encoder is loaded already", "Give its options to E5Encoder."), **options)
+        encoder = model if isinstance(model, E5Encoder) else E5Encoder(model, **options)
+        self._query = encoder.resolve_prompt("query", instruction=instruction)
+        prompts = {"query": self._query.text, "document": encoder.resolve_prompt("document").text}
         default: str | None = None if prompt_name is None else resolve_prompt_name(prompt_name)
         if prompt is not None:
             prompts["default"] = encoder.resolve_prompt(prompt_name, prompt=prompt).text
@@ -119,13 +99,6 @@ class E5SentenceTransformer(SentenceTransformer):
         )
         self.eval()
         self._set_encoder(encoder)
-        if query.is_default_instruction:
-            warnings.warn(
-                f"No instruction was given; queries take the model card's web-search task: {query.instruction!r}. "
-                "Say with instruction= what your queries are for.",
-                PromptWarning,
-                stacklevel=3,
-            )
 
     @property
     def encoder(self) -> E5Encoder:
@@ -231,6 +204,11 @@ class E5SentenceTransformer(SentenceTransformer):
     push_to_hub = _refused("push_to_hub", _SAVING)
     start_multi_process_pool = _refused("start_multi_process_pool", _POOLS)
 
+    @property
+    def config(self) -> NoReturn:  # type: ignore[override, misc]  # theirs can be set
+        """Refused: trainers ask for it first."""
+        _refused("config", _TRAINING)()
+
     def train(self, mode: bool = True) -> Self:
         """Refused, but for `train(False)`."""
         return _refused("train", _TRAINING)() if mode else super().train(mode)
@@ -243,7 +221,7 @@ class E5SentenceTransformer(SentenceTransformer):
             raise UnsupportedError(
                 f"This model computes on {before.device} in {before.dtype}, and can't be moved to {after.device} in "
                 f"{after.dtype}.",
-                "Choose both when it is loaded: as_sentence_transformer(..., device=, dtype=).",
+                "Choose both when it is loaded: E5SentenceTransformer(..., device=, dtype=).",
             )
         return self
 
@@ -263,7 +241,7 @@ class E5SentenceTransformer(SentenceTransformer):
         if requested.type != self.device.type or requested.index not in (None, self.device.index or 0):
             raise UnsupportedError(
                 f"device={str(device)!r}: this model computes on {self.encoder.device}.",
-                "Choose the device when it is loaded: as_sentence_transformer(..., device=).",
+                "Choose the device when it is loaded: E5SentenceTransformer(..., device=).",
             )
 
     def _choose_prompt(self, prompt_name: str | None, prompt: str | None, task: str | None) -> Prompt:
@@ -272,13 +250,13 @@ class E5SentenceTransformer(SentenceTransformer):
         name = next((name for name in (prompt_name, task, self.default_prompt_name) if name is not None), None)
         if name is not None:
             text = self.prompts[name if name in self.prompts else resolve_prompt_name(name)]
-            return self.encoder.resolve_prompt(prompt=text)
+            return self._query if text == self._query.text else self.encoder.resolve_prompt(prompt=text)
         try:
             return self.encoder.resolve_prompt()
         except PromptError as error:
             raise PromptError(
                 str(error),
-                "Where another package calls encode, choose once: as_sentence_transformer(..., prompt_name=).",
+                "Where another package calls encode, choose once: E5SentenceTransformer(..., prompt_name=).",
             ) from None
 
     def _encoder_with(
@@ -315,8 +293,8 @@ class _EncoderModule(torch.nn.Module):
         """Length of a vector."""
         return self.encoder.spec.embed_dim
 
-    def preprocess(self, inputs: list[str], prompt: str | None = None) -> Any:
-        """The ids of prompts and texts, as tensors."""
+    def preprocess(self, inputs: list[str], prompt: str | None = None, task: str | None = None) -> Any:
+        """The ids of prompts and texts, as tensors; a task changes none of them."""
         return self.tokenizer(
             [(prompt or "") + text for text in inputs],
             padding=True,

@@ -67,10 +67,14 @@ def test_other_vectors_are_refused(client, function, e5_folder):
         collection.modify(configuration={"embedding_function": shorter})
 
 
-def test_stored_config_downloads_no_stranger(function):
+def test_stored_config_downloads_and_writes_nothing_for_a_stranger(function, tmp_path):
     config = {**function.get_config(), "model_name": "someone/else", "revision": "main"}
     with pytest.raises(ModelUnavailableError, match=r"E5Encoder\('someone/else'"):
         E5EmbeddingFunction.build_from_config(config)
+    for forged in ({"fingerprint": None}, {"cache_folder": str(tmp_path / "new")}):
+        with pytest.raises(FingerprintMismatchError, match="not stored by E5 Studio"):
+            E5EmbeddingFunction.build_from_config({**config, **forged})
+    assert not (tmp_path / "new").exists()
 
 
 def test_unusable_input_is_named(function, e5_folder):

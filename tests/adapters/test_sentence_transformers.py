@@ -14,7 +14,7 @@ from sentence_transformers.sentence_transformer.evaluation import (
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from sentence_transformers.util import mine_hard_negatives
 
-from e5studio.adapters.sentence_transformers import as_sentence_transformer
+from e5studio.adapters.sentence_transformers import E5SentenceTransformer
 from e5studio.errors import (
     E5StudioWarning,
     PromptError,
@@ -35,7 +35,7 @@ def theirs(e5_folder):
 
 @pytest.fixture
 def model(core):
-    return as_sentence_transformer(core)
+    return E5SentenceTransformer(core)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_both_sides_choose_their_prompts(model, core):
 
 
 def test_a_prompt_must_be_chosen(model, core):
-    with pytest.raises(PromptError, match="as_sentence_transformer"):
+    with pytest.raises(PromptError, match="E5SentenceTransformer"):
         model.encode(TEXTS)
     query = core.encode_query(TEXTS)
-    assert np.array_equal(as_sentence_transformer(core, prompt_name="symmetric").encode(TEXTS), query)
+    assert np.array_equal(E5SentenceTransformer(core, prompt_name="symmetric").encode(TEXTS), query)
     assert np.array_equal(model.encode(TEXTS, task="query"), query)
-    default = as_sentence_transformer(core, prompt_name="document")
+    default = E5SentenceTransformer(core, prompt_name="document")
     assert default.default_prompt_name == "document"
     assert np.array_equal(default.encode(TEXTS), core.encode_document(TEXTS))
     assert np.array_equal(default.encode(TEXTS, prompt_name="sts"), query)
@@ -93,7 +93,7 @@ def test_a_prompt_must_be_chosen(model, core):
 def test_texts_that_carry_their_prompts(core):
     """The cards' own example."""
     carried = [f"query: {text}" for text in TEXTS]
-    assert np.array_equal(as_sentence_transformer(core, prompt="").encode(carried), core.encode_query(TEXTS))
+    assert np.array_equal(E5SentenceTransformer(core, prompt="").encode(carried), core.encode_query(TEXTS))
 
 
 def test_changed_prompts_count(model, core):
@@ -103,15 +103,15 @@ def test_changed_prompts_count(model, core):
 
 def test_instruct_models_take_the_instruction(encoders):
     encoder = encoders("multilingual-e5-instruct")
-    model = as_sentence_transformer(encoder, instruction="Find the recipe")
+    model = E5SentenceTransformer(encoder, instruction="Find the recipe")
     assert np.array_equal(model.encode_query(TEXTS), encoder.encode_query(TEXTS, instruction="Find the recipe"))
     assert np.array_equal(model.encode_document(TEXTS), encoder.encode_document(TEXTS))
     with pytest.warns(PromptWarning, match="web-search"):
-        as_sentence_transformer(encoder)
+        E5SentenceTransformer(encoder).encode_query(TEXTS)
 
 
 def test_models_without_prompts_need_no_choice(offline_encoder):
-    model = as_sentence_transformer(offline_encoder)
+    model = E5SentenceTransformer(offline_encoder)
     assert np.array_equal(model.encode(TEXTS[:3]), offline_encoder.encode(TEXTS[:3]))
     assert (model.max_seq_length, model.get_embedding_dimension()) == (256, 384)
 
@@ -134,7 +134,7 @@ def test_similarity_is_theirs(model, theirs):
 
 
 def test_max_seq_length_can_be_set(core):
-    model = as_sentence_transformer(core)
+    model = E5SentenceTransformer(core)
     model.max_seq_length = 6
     with pytest.warns(TruncationWarning):
         cut, longer = model.encode([TEXTS[0], f"{TEXTS[0]} and more"], prompt="word ")
@@ -145,7 +145,7 @@ def test_max_seq_length_can_be_set(core):
 @pytest.mark.parametrize("text", ["query: plain", "a line\n", " spaces  ", "<s> </s> <mask>", "naïve ﬁne Ⅷ"])
 @pytest.mark.parametrize("name", ["e5", "multilingual-e5", "e5-mistral-instruct"])
 def test_tokenizer_is_the_published_one(checkpoints, encoders, name, text):
-    model = as_sentence_transformer(encoders(name), instruction="x" if "instruct" in name else None)
+    model = E5SentenceTransformer(encoders(name), instruction="x" if "instruct" in name else None)
     expected = checkpoints(name).raw_tokenizer().encode(text).ids
     assert model.tokenizer(text)["input_ids"] == expected
     assert model.preprocess([text, ""], prompt=None)["input_ids"].shape == (2, len(expected))
@@ -176,7 +176,7 @@ def test_empty_texts_are_embedded_with_a_warning(model, theirs):
         (lambda model: model.state_dict(), "state_dict"),
         (lambda model: model.save_pretrained("nowhere"), "save_pretrained"),
         (lambda model: model.push_to_hub("nobody/nothing"), "push_to_hub"),
-        (lambda model: as_sentence_transformer(model.encoder, dtype="bfloat16"), "dtype"),
+        (lambda model: E5SentenceTransformer(model.encoder, dtype="bfloat16"), "dtype"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(model, call, named):
@@ -205,7 +205,7 @@ def test_a_loss_over_it_has_nothing_to_train(model):
 
 
 def test_evaluators(core, theirs):
-    model = as_sentence_transformer(core, prompt_name="symmetric")
+    model = E5SentenceTransformer(core, prompt_name="symmetric")
     queries = {f"q{row}": text for row, text in enumerate(TEXTS)}
     corpus = {f"d{row}": text for row, text in enumerate(TEXTS)}
     relevant = {f"q{row}": {f"d{row}"} for row in range(len(TEXTS))}
@@ -219,7 +219,7 @@ def test_evaluators(core, theirs):
 
 
 def test_mining_and_search(core, theirs, tmp_path):
-    model = as_sentence_transformer(core, prompt_name="symmetric")
+    model = E5SentenceTransformer(core, prompt_name="symmetric")
     pairs = util.paraphrase_mining(model, TEXTS)
     expected = util.paraphrase_mining(theirs, TEXTS, prompt_name="query")
     assert np.allclose([pair[0] for pair in pairs], [pair[0] for pair in expected], atol=1e-5)
@@ -235,8 +235,8 @@ def test_vectors_that_mining_stores_are_not_another_models(core, tmp_path):
     """Its cache knows a model by `base_model`, which theirs leave empty for a local folder."""
     dataset = Dataset.from_dict({"query": TEXTS, "answer": TEXTS[::-1]})
     options = {"num_negatives": 1, "verbose": False, "range_max": 3, "cache_folder": str(tmp_path)}
-    short = as_sentence_transformer(core)
-    for model in (as_sentence_transformer(core), as_sentence_transformer(core), short):
+    short = E5SentenceTransformer(core)
+    for model in (E5SentenceTransformer(core), E5SentenceTransformer(core), short):
         mine_hard_negatives(dataset, model, **options)
     assert len(list(tmp_path.glob("*.npy"))) == 2
     short.max_seq_length = 8
