@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from e5studio.errors import E5StudioError, OutOfMemoryError
@@ -10,10 +13,13 @@ from e5studio.errors import E5StudioError, OutOfMemoryError
 BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 _ROOM_FOR_WORK = 300_000_000  # activations of one small batch, and the libraries themselves
 
-# As torch (on Windows, Linux and a GPU), oneDNN inside it, OpenVINO, ONNX Runtime and the C++ library put it.
+# As torch (on Windows, Linux and a GPU), oneDNN inside it, OpenVINO, ONNX Runtime, the C++ library, the system and its
+# loader of shared libraries put it.
 _NO_MEMORY = (
     "not enough memory",
     "can't alloc",
+    "cannot allocate memory",
+    "failed to map segment",
     "out of memory",
     "could not create a primitive",
     "failed to allocate",
@@ -26,12 +32,37 @@ def is_out_of_memory(error: Exception) -> bool:
     """Whether an engine failed for want of memory; each says so in words of its own."""
     if isinstance(error, E5StudioError):
         return False
-    return isinstance(error, MemoryError) or any(words in str(error).casefold() for words in _NO_MEMORY)
+    text = str(error).casefold()
+    if "static tls" in text:  # a fixed table of the loader, whatever memory is free
+        return False
+    return isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY)
+
+
+@contextmanager
+def memory_errors_as_one() -> Iterator[None]:
+    """Raise an engine's or the system's own error for want of memory as `OutOfMemoryError`.
+
+    Raises:
+        OutOfMemoryError: With the limit on the process, if it has one.
+    """
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise too_little_memory() from error
+        raise
+
+
+def too_little_memory() -> OutOfMemoryError:
+    """The error for memory that ran out where nobody can say how much was needed."""
+    return OutOfMemoryError(
+        "There is too little memory.", f"{_limit_sentence()}Take a smaller model or a machine with more memory."
+    )
 
 
 def available_bytes() -> int | None:
     """Main memory that is free for this process, within a container's limit; None where unknown."""
-    limits = [limit for limit in (_free_memory(), _container_memory()) if limit is not None]
+    limits = [limit for limit in (_free_memory(), _container_memory(), _free_address_space()) if limit is not None]
     return min(limits) if limits else None
 
 
@@ -57,8 +88,35 @@ def check_fits(name: str, n_parameters: int, dtype: str, available: int | None) 
         else "No precision fits: take a smaller model or a machine with more memory."
     )
     raise OutOfMemoryError(
-        f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {available / 1e9:.1f} GB are free.", advice
+        f"{name} needs {needed / 1e9:.1f} GB of memory in {dtype}, and {max(available, 0) / 1e9:.1f} GB are free.",
+        f"{_limit_sentence()}{advice}",
     )
+
+
+def _limit_sentence() -> str:
+    limit = _address_space_limit()
+    return f"Address space is limited to {limit / 1e9:.1f} GB here (ulimit -v). " if limit else ""
+
+
+def _address_space_limit() -> int | None:
+    """Bytes of address space that this process may take, as `ulimit -v` and the queues of clusters set it."""
+    if sys.platform == "win32":
+        return None
+    import resource  # not on Windows
+
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return None if limit == resource.RLIM_INFINITY else limit
+
+
+def _free_address_space() -> int | None:
+    limit = _address_space_limit()
+    if limit is None:
+        return None
+    try:
+        n_pages = int(Path("/proc/self/statm").read_text().split()[0])
+    except OSError:
+        return limit
+    return limit - n_pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _free_memory() -> int | None:

@@ -6,6 +6,8 @@ The only module that imports umap, and only when a UMAP is computed.
 from __future__ import annotations
 
 import importlib
+import os
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -41,6 +43,7 @@ _SECONDS_BETWEEN_NEWS = 0.2
 
 # numba ends the process when two threads run its parallel code on its fallback threading layer.
 _umap_lock = threading.Lock()
+_numba_cache: tempfile.TemporaryDirectory[str] | None = None  # deleted with this process
 
 
 @dataclass(frozen=True)
@@ -412,7 +415,7 @@ def _import_umap() -> Any:
     warnings.filterwarnings("ignore", "Tensorflow not installed; ParametricUMAP", ImportWarning)
     warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\) is not", UserWarning)
     try:
-        return importlib.import_module("umap")
+        return _import_with_cache("umap")
     except ModuleNotFoundError as error:
         if error.name != "umap":
             raise
@@ -420,6 +423,22 @@ def _import_umap() -> Any:
             "UMAP needs the package umap-learn, which is not installed. "
             'Run: pip install "e5studio[studio]". PCA works without it.'
         ) from error
+
+
+def _import_with_cache(module: str) -> Any:
+    """Import a module that numba compiles, also where it cannot write to the package's folder or the user's cache."""
+    global _numba_cache
+    try:
+        return importlib.import_module(module)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+    from numba import config
+
+    _numba_cache = tempfile.TemporaryDirectory(prefix="e5studio-numba-", ignore_cleanup_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = _numba_cache.name
+    config.reload_config()  # type: ignore[no-untyped-call]
+    return importlib.import_module(module)
 
 
 def _compile_umap() -> None:

@@ -66,7 +66,8 @@ def load_backend(name: BackendName, files: ModelFiles, meta: ModelMeta, *, devic
         ModelFilesError: The files are not what `meta` says.
         OutOfMemoryError: The weights do not fit.
     """
-    backend: Backend = _import_backend(name).load(files, meta, device=device, dtype=dtype)
+    with memory.memory_errors_as_one():
+        backend: Backend = _import_backend(name).load(files, meta, device=device, dtype=dtype)
     return backend
 
 
@@ -183,6 +184,8 @@ def _import_backend(name: str) -> Any:
             f"The {name} backend needs the package {error.name!r}.", f"Install it with: pip install {error.name}"
         ) from error
     except (ImportError, OSError) as error:  # the package is there, and broken
+        if memory.is_out_of_memory(error):
+            raise memory.too_little_memory() from error
         raise BackendError(
             f"The {name} backend does not start: {error}. Install {_PACKAGES[name]} again, or take another backend."
         ) from error

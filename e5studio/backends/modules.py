@@ -15,6 +15,7 @@ import transformers
 
 from e5studio import cpu
 from e5studio.errors import ModelFilesError
+from e5studio.memory import is_out_of_memory
 from e5studio.models import ModelMeta
 
 _transformers_logging: Any = transformers.utils.logging
@@ -102,9 +103,9 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
                 output_loading_info=True,
                 **options,
             )
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:  # transformers, safetensors and their validators have a dozen kinds
+            if is_out_of_memory(error):
+                raise
             raise ModelFilesError(f"The weights in {folder} cannot be loaded: {_reason(error)}") from error
     _check_weights(folder, info)
     return PooledModel(model.eval(), meta.pooling)
