@@ -530,6 +530,7 @@ class E5Encoder:
         limits = self._backend.limits
         return limits if self._token_budget is None else replace(limits, token_budget=self._token_budget)
 
+    @np.errstate(all="ignore")  # what is not finite is looked for here, whatever the program has numpy do with it
     def _checked(
         self, pooled: FloatArray, rows: NDArray[np.intp], prepared: PreparedTexts, normalize: bool
     ) -> FloatArray:

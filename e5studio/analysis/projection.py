@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from e5studio.analysis.neighbours import OnProgress, nearest_neighbours
 from e5studio.errors import MissingDependencyError, VectorError
-from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, require_finite, unit_rows
+from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, ignoring_underflow, require_finite, unit_rows
 
 MIN_TSNE_POINTS = 5
 """t-SNE also weighs a point's neighbours against the rest."""
@@ -69,6 +69,7 @@ class Projection:
     perplexity: float | None = None
 
 
+@ignoring_underflow
 def pca(embeddings: ArrayLike, n_components: int) -> Projection:
     """Project on the axes along which the vectors differ most.
 
@@ -96,6 +97,7 @@ def pca(embeddings: ArrayLike, n_components: int) -> Projection:
     return Projection(coordinates, "pca", explained_variance=tuple(shares.tolist()))
 
 
+@ignoring_underflow
 def umap(
     embeddings: ArrayLike,
     n_components: int,
@@ -159,6 +161,7 @@ def umap(
     return Projection(coordinates, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
 
+@ignoring_underflow
 def tsne(embeddings: ArrayLike, n_components: int, *, perplexity: float = 30.0, seed: int = 0) -> Projection:
     """A map that keeps near neighbours together, by cosine (van der Maaten and Hinton, 2008).
 
@@ -199,6 +202,7 @@ def tsne(embeddings: ArrayLike, n_components: int, *, perplexity: float = 30.0, 
     return Projection(coordinates, "tsne", seed=seed, perplexity=used)
 
 
+@ignoring_underflow
 def axis_between(embeddings: ArrayLike, start: ArrayLike, end: ArrayLike, n_components: int) -> Projection:
     """A map whose first axis leads from one vector to another, such as from the mean query to the mean passage.
 
@@ -245,6 +249,7 @@ def warm_umap() -> threading.Thread:
     return thread
 
 
+@ignoring_underflow
 def trustworthiness(
     embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: int, *, rows_of: ArrayLike | None = None
 ) -> float:

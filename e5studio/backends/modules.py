@@ -7,6 +7,8 @@ none is missing; devices and batches are the backend's affair.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,18 @@ class PaddedModel(torch.nn.Module):
         return pooled, tokens
 
 
+@contextmanager
+def usual_modes() -> Iterator[None]:
+    """Torch as it begins, without the default device and precision of the program around; in `cpu.load_lock` only."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
 def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledModel:
     """Load weights from safetensors into the model's architecture.
 
@@ -91,7 +105,11 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
         ModelFilesError: Weights are missing, misshapen, or belong to a model with a head.
     """
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
-    with cpu.load_lock(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
+    with (
+        cpu.load_lock(),
+        usual_modes(),
+        QuietTransformers(),
+    ):  # transformers sets the process-wide default dtype while it loads
         try:
             model, info = transformers.AutoModel.from_pretrained(
                 folder,
