@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from e5studio.studio.launch import main
+from e5studio.studio.launch import ending_at_once, main
 
 if __name__ == "__main__":
-    main()
+    with ending_at_once():
+        main()

@@ -25,7 +25,7 @@ from e5studio.default_model import ModelChoice
 from e5studio.model_pool import ModelPool
 from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.engine.engine import Engine
-from e5studio.studio.launch import launch_app, switch_off_telemetry
+from e5studio.studio.launch import launch_app, set_up_gradio
 from e5studio.studio.page.app import build_app
 from e5studio.studio.services import Services
 
@@ -106,7 +106,7 @@ def measure_page(page: Page) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure, print a table and write results/studio.json."""
-    switch_off_telemetry()
+    set_up_gradio()
     services = Services(Engine(ModelPool()))
     demo = build_app(services, ModelChoice(OFFLINE_MODEL, "to measure"))
     address = launch_app(demo, services, wait=False, quiet=True)

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from e5studio import checkpoint
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
+from e5studio.download_progress import DownloadProgress
 from e5studio.encode_report import EncodeReport, NoteKind, Truncation, joined_reports, warn
 from e5studio.errors import BackendError, FingerprintMismatchError, NonFiniteError, PromptError, TextError
-from e5studio.hub import DownloadProgress
 from e5studio.load import LoadedModel, load_model, load_shared, stop_sharing
 from e5studio.models import ModelMeta
 from e5studio.options import EncodeArguments, EncodeOptions, EncoderArguments, ModelOptions, split_arguments
@@ -31,6 +31,7 @@ from e5studio.prompts import Prompt, already_prompted, resolve_prompt
 from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
 from e5studio.spec import EncoderSpec
+from e5studio.streams import is_terminal
 from e5studio.text_checks import as_texts, checked_container, checked_types, with_titles
 from e5studio.tokenization import replace_surrogates
 
@@ -384,9 +385,9 @@ class E5Encoder:
             NonFiniteError: As `embed_prepared`; `indices` are positions in the caller's texts.
         """
         vectors = np.empty((len(rows), self._embed_dim), np.float32)
-        is_shown = sys.stderr.isatty() if self._show_progress is None else self._show_progress
+        is_shown = is_terminal(sys.stderr) if self._show_progress is None else self._show_progress
         done = 0
-        with tqdm(total=len(rows), unit="text", delay=2, disable=not is_shown) as bar:
+        with tqdm(total=len(rows), unit="text", delay=2, disable=not is_shown or sys.stderr is None) as bar:
             for indices, batch_vectors in self.embed_batches(prepared, rows, normalize=normalize):
                 vectors[indices] = batch_vectors
                 done += len(indices)
@@ -558,6 +559,7 @@ class E5Encoder:
         limits = self._backend.limits
         return limits if self._token_budget is None else replace(limits, token_budget=self._token_budget)
 
+    @np.errstate(all="ignore")  # what is not finite is looked for here, whatever the program has numpy do with it
     def _checked(
         self, pooled: FloatArray, rows: NDArray[np.intp], prepared: PreparedTexts, normalize: bool
     ) -> FloatArray:

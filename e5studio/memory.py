@@ -13,10 +13,13 @@ from e5studio.errors import E5StudioError, OutOfMemoryError
 BYTES_PER_WEIGHT = {"float32": 4, "bfloat16": 2, "float16": 2, "int8": 1}
 _ROOM_FOR_WORK = 300_000_000  # activations of one small batch, and the libraries themselves
 
-# As torch (on Windows, Linux and a GPU), oneDNN inside it, OpenVINO, ONNX Runtime and the C++ library put it.
+# As torch (on Windows, Linux and a GPU), oneDNN inside it, OpenVINO, ONNX Runtime, the C++ library, the system and its
+# loader of shared libraries put it.
 _NO_MEMORY = (
     "not enough memory",
     "can't alloc",
+    "cannot allocate memory",
+    "failed to map segment",
     "out of memory",
     "could not create a primitive",
     "failed to allocate",
@@ -51,10 +54,15 @@ def as_out_of_memory(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        advice = "Raise the limit, or take a smaller model." if _address_space() else "Take a smaller model."
-        raise OutOfMemoryError(f"{what} does not fit into memory{_limit_note()}.", advice) from error
+        if is_out_of_memory(error):
+            raise too_little_memory(what) from error
+        raise
+
+
+def too_little_memory(what: str = "The work") -> OutOfMemoryError:
+    """The error for memory that ran out where nobody can say how much was needed."""
+    advice = "Raise the limit, or take a smaller model." if _address_space() else "Take a smaller model."
+    return OutOfMemoryError(f"{what} does not fit into memory{_limit_note()}.", advice)
 
 
 def available_bytes() -> int | None:

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Unpack
 
+from e5studio.download_progress import DownloadProgress
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError, OutOfMemoryError
-from e5studio.hub import DownloadProgress
 from e5studio.load import FetchedModel, LoadedModel, canonical, fetch, load_fetched, resolve
 from e5studio.memory import BYTES_PER_WEIGHT
 from e5studio.models import ModelMeta

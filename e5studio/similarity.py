@@ -28,6 +28,9 @@ _MAX_CANDIDATES = 1 << 20
 _ROUNDING = np.float32(1e-6)
 _SPARE = 8
 
+ignoring_underflow = np.errstate(under="ignore")
+"""A decorator: a product that is as good as zero is no error, also where a program has `np.seterr(all="raise")`."""
+
 
 class Hit(NamedTuple):
     """One hit of a search.
@@ -53,6 +56,7 @@ class TopK(NamedTuple):
     ids: IdArray
 
 
+@ignoring_underflow
 def cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Cosine of every row of `a` with every row of `b`, the same numbers that the search gives.
 
@@ -74,6 +78,7 @@ def cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return _score_all(left, right)
 
 
+@ignoring_underflow
 def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Cosine of each row of `a` with the same row of `b`, float32 (n,); equal pairs have equal cosines.
 
@@ -89,6 +94,7 @@ def pairwise_cos_sim(a: ArrayLike, b: ArrayLike) -> FloatArray:
     return _score_pairs(left, right, np.arange(len(left))[:, None])[:, 0]
 
 
+@ignoring_underflow
 def scores(a: ArrayLike, b: ArrayLike) -> FloatArray:
     """Cosine x 100 of every row of `a` with every row of `b`, as the model cards print it.
 
@@ -108,6 +114,7 @@ def semantic_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *
     return [list(map(Hit, row_ids, row_scores)) for row_ids, row_scores in rows]
 
 
+@ignoring_underflow
 def top_k_search(query_embeddings: ArrayLike, corpus_embeddings: ArrayLike, *, top_k: int = 10) -> TopK:
     """The `top_k` corpus vectors of highest cosine for each query, as arrays.
 
@@ -183,6 +190,7 @@ class TopKSearch:
         self.n_seen += len(rows)
 
 
+@ignoring_underflow
 def unit_rows(rows: RealArray, name: str = "embeddings", first: int = 0) -> FloatArray:
     """The rows as float32 of unit length; zero rows stay zero.
 

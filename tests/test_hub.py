@@ -92,7 +92,9 @@ class TestUnavailable:
         with pytest.raises(ModelUnavailableError) as caught:
             locate(E5_SMALL)
         message = str(caught.value)
-        assert "intfloat/e5-small-v2 is not on this machine, and the Hub does not answer" in message
+        assert (
+            "intfloat/e5-small-v2 is not on this machine, and downloads are switched off (HF_HUB_OFFLINE=1)." in message
+        )
         assert str(cache) in message
         assert "model.safetensors (about 132 MB)" in message
         assert "On this machine: sentence-transformers/all-MiniLM-L6-v2" in message

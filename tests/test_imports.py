@@ -19,7 +19,8 @@ PACKAGE = ROOT / "e5studio"
 # A room imports from its own row and the rows above it, never from one below.
 ROWS = [
     ["errors", "models", "spec"],
-    ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu"],
+    ["network", "streams", "download_progress", "memory", "cpu"],
+    ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report"],
     ["file_digest", "file_lock", "model_json", "folder_recipe", "checkpoint"],
     ["tokenizer_settings", "tokenization", "hub", "default_model"],
     ["backends", "files"],
@@ -84,6 +85,7 @@ PLACES = {
     "gradio_client": (),
     "mcp": ("studio.options",),
     "spaces": ("studio.engine.zero_gpu",),
+    "httpx": ("studio.launch", "studio.serving.gradio_patches"),
     "starlette": ("studio.launch", "studio.serving", "studio.widgets.plotly_view"),
     "plotly": ("studio.widgets.plotly_view",),
     "py3langid": ("analysis.languages",),

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from e5studio.errors import VectorError
-from e5studio.similarity import as_rows, require_finite
+from e5studio.similarity import as_rows, ignoring_underflow, require_finite
 
 Part = Literal["word", "prompt", "special"]
 Shares = NDArray[np.float64]
@@ -74,6 +74,7 @@ class WordShares:
         return float(self.shares[rows[:, None] | columns].sum())
 
 
+@ignoring_underflow
 def word_shares(
     left: ArrayLike, right: ArrayLike, left_words: Words, right_words: Words, *, centre: ArrayLike | None = None
 ) -> WordShares:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from e5studio.analysis.projection import import_sklearn
 from e5studio.errors import VectorError
-from e5studio.similarity import as_rows, unit_rows
+from e5studio.similarity import as_rows, ignoring_underflow, unit_rows
 
 MIN_POINTS = 4
 """Fewer texts are one group."""
@@ -56,6 +56,7 @@ class Clusters:
         return int(self.labels.max(initial=-1)) + 1
 
 
+@ignoring_underflow
 def find_clusters(
     embeddings: ArrayLike, *, n_clusters: int | None = None, seed: int = 0, max_fitted: int | None = None
 ) -> Clusters:

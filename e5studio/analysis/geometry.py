@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from e5studio.similarity import FloatArray, RealArray, as_rows, pairwise_cos_sim, unit_rows
+from e5studio.similarity import FloatArray, RealArray, as_rows, ignoring_underflow, pairwise_cos_sim, unit_rows
 
 _MAX_PAIRS = 20_000
 _PAIRS_AT_ONCE = 2_000
@@ -41,6 +41,7 @@ class PairCosines:
         return float(self.cosines.std(dtype=np.float64))
 
 
+@ignoring_underflow
 def pair_cosines(embeddings: ArrayLike) -> PairCosines:
     """Cosines of all pairs of different vectors, or of 20,000 random pairs, the same on each call.
 
@@ -67,6 +68,7 @@ def pair_cosines(embeddings: ArrayLike) -> PairCosines:
     return PairCosines(cosines, is_all)
 
 
+@ignoring_underflow
 def effective_rank(embeddings: ArrayLike) -> float:
     """The effective number of directions in which vectors vary: exp of the entropy of the singular values.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.geometry import mean_vector
-from e5studio.similarity import FloatArray, IdArray
+from e5studio.similarity import FloatArray, IdArray, ignoring_underflow
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class Separation:
         return (self.own - self.by_chance) / (1 - self.by_chance)
 
 
+@ignoring_underflow
 def separation(
     embeddings: FloatArray,
     neighbours: IdArray,

@@ -6,6 +6,8 @@ The only module that imports umap, and only when a UMAP is computed.
 from __future__ import annotations
 
 import importlib
+import os
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -19,7 +21,7 @@ from tqdm import tqdm
 
 from e5studio.analysis.neighbours import OnProgress, nearest_neighbours
 from e5studio.errors import MissingDependencyError, VectorError
-from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, require_finite, unit_rows
+from e5studio.similarity import FloatArray, RealArray, TopK, as_rows, ignoring_underflow, require_finite, unit_rows
 
 MIN_TSNE_POINTS = 5
 """t-SNE also weighs a point's neighbours against the rest."""
@@ -41,6 +43,7 @@ _SECONDS_BETWEEN_NEWS = 0.2
 
 # numba ends the process when two threads run its parallel code on its fallback threading layer.
 _umap_lock = threading.Lock()
+_numba_cache: tempfile.TemporaryDirectory[str] | None = None  # deleted with this process
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class Projection:
     perplexity: float | None = None
 
 
+@ignoring_underflow
 def pca(embeddings: ArrayLike, n_components: int) -> Projection:
     """Project on the axes along which the vectors differ most.
 
@@ -93,6 +97,7 @@ def pca(embeddings: ArrayLike, n_components: int) -> Projection:
     return Projection(coordinates, "pca", explained_variance=tuple(shares.tolist()))
 
 
+@ignoring_underflow
 def umap(
     embeddings: ArrayLike,
     n_components: int,
@@ -156,6 +161,7 @@ def umap(
     return Projection(coordinates, "umap", n_neighbors=n_neighbors, min_dist=min_dist, seed=seed)
 
 
+@ignoring_underflow
 def tsne(embeddings: ArrayLike, n_components: int, *, perplexity: float = 30.0, seed: int = 0) -> Projection:
     """A map that keeps near neighbours together, by cosine (van der Maaten and Hinton, 2008).
 
@@ -196,6 +202,7 @@ def tsne(embeddings: ArrayLike, n_components: int, *, perplexity: float = 30.0, 
     return Projection(coordinates, "tsne", seed=seed, perplexity=used)
 
 
+@ignoring_underflow
 def axis_between(embeddings: ArrayLike, start: ArrayLike, end: ArrayLike, n_components: int) -> Projection:
     """A map whose first axis leads from one vector to another, such as from the mean query to the mean passage.
 
@@ -242,6 +249,7 @@ def warm_umap() -> threading.Thread:
     return thread
 
 
+@ignoring_underflow
 def trustworthiness(
     embeddings: ArrayLike, coordinates: ArrayLike, n_neighbors: int, *, rows_of: ArrayLike | None = None
 ) -> float:
@@ -412,7 +420,7 @@ def _import_umap() -> Any:
     warnings.filterwarnings("ignore", "Tensorflow not installed; ParametricUMAP", ImportWarning)
     warnings.filterwarnings("ignore", r"precomputed_knn\[2\] \(knn_search_index\) is not", UserWarning)
     try:
-        return importlib.import_module("umap")
+        return _import_with_cache("umap")
     except ModuleNotFoundError as error:
         if error.name != "umap":
             raise
@@ -420,6 +428,22 @@ def _import_umap() -> Any:
             "UMAP needs the package umap-learn, which is not installed. "
             'Run: pip install "e5studio[studio]". PCA works without it.'
         ) from error
+
+
+def _import_with_cache(module: str) -> Any:
+    """Import a module that numba compiles, also where it cannot write to the package's folder or the user's cache."""
+    global _numba_cache
+    try:
+        return importlib.import_module(module)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+    from numba import config
+
+    _numba_cache = tempfile.TemporaryDirectory(prefix="e5studio-numba-", ignore_cleanup_errors=True)
+    os.environ["NUMBA_CACHE_DIR"] = _numba_cache.name
+    config.reload_config()  # type: ignore[no-untyped-call]
+    return importlib.import_module(module)
 
 
 def _compile_umap() -> None:

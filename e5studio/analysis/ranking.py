@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from e5studio.analysis.correlation import scipy_stats
 from e5studio.errors import VectorError
+from e5studio.similarity import ignoring_underflow
 
 Scores = NDArray[np.float32]
 Ranks = NDArray[np.int32]
@@ -26,6 +27,7 @@ def ranks(scores: ArrayLike) -> Ranks:
     return ranked
 
 
+@ignoring_underflow
 def softmax(scores: ArrayLike, temperature: float) -> Scores:
     """Each row's cosines x 100 as shares of 100 %, at a temperature such as that of the model's training; 0 for NaN."""
     logits = np.asarray(scores, np.float64) / 100 / temperature

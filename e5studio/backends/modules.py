@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from e5studio import cpu
 from e5studio.checkpoint import pad_id, weight_files
 from e5studio.errors import ModelFilesError
 from e5studio.hub import check_blobs
+from e5studio.memory import is_out_of_memory
 from e5studio.models import ModelMeta
 
 _transformers_logging: Any = transformers.utils.logging
@@ -86,6 +89,18 @@ class PaddedModel(torch.nn.Module):
         return pooled, tokens
 
 
+@contextmanager
+def usual_modes() -> Iterator[None]:
+    """Torch as it begins, without the default device and precision of the program around; in `cpu.load_lock` only."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.device("cpu"), torch.autocast("cpu", enabled=False):
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
 def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledModel:
     """Load weights from safetensors into the model's architecture.
 
@@ -94,7 +109,8 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
     """
     check_blobs(folder, weight_files(folder))
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
-    with cpu.load_lock(), QuietTransformers():  # transformers sets the process-wide default dtype while it loads
+    # transformers sets the process-wide default dtype while it loads.
+    with cpu.load_lock(), usual_modes(), QuietTransformers():
         options["config"] = _load_config(folder)
         try:
             model, info = transformers.AutoModel.from_pretrained(
@@ -107,9 +123,9 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
                 output_loading_info=True,
                 **options,
             )
-        except (MemoryError, torch.OutOfMemoryError):
-            raise
         except Exception as error:  # transformers, safetensors and their validators have a dozen kinds
+            if is_out_of_memory(error):
+                raise
             raise ModelFilesError(f"The weights in {folder} cannot be loaded: {_reason(error)}") from error
     _check_weights(folder, info)
     return PooledModel(model.eval(), meta.pooling)

@@ -11,7 +11,7 @@ import torch
 import transformers
 from transformers.masking_utils import AttentionMaskInterface
 
-from e5studio.backends.modules import PaddedModel, QuietTransformers, load_module
+from e5studio.backends.modules import PaddedModel, QuietTransformers, load_module, usual_modes
 from e5studio.models import ModelMeta
 
 _OPSET = 17  # the first with layer normalisation as one operation
@@ -64,6 +64,7 @@ transformers.AttentionInterface.register(_FUSED, _attend)
 AttentionMaskInterface.register(_FUSED, _keep_mask)
 
 
+@usual_modes()
 def export(folder: Path, meta: ModelMeta, path: Path) -> None:
     """Write the module in float32, pooling included.
 

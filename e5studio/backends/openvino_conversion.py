@@ -10,10 +10,11 @@ import torch
 from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-from e5studio.backends.modules import PaddedModel, QuietTransformers, load_module
+from e5studio.backends.modules import PaddedModel, QuietTransformers, load_module, usual_modes
 from e5studio.models import ModelMeta
 
 
+@usual_modes()
 def convert(folder: Path, meta: ModelMeta) -> Any:
     """Trace the module in float32, pooling included.
 

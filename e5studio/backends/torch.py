@@ -107,7 +107,7 @@ class TorchBackend(BatchwiseBackend):
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id)
         padded = bool(batch.lengths.min() < mask.shape[1])
-        with self._lock(), torch.inference_mode():
+        with self._lock(), torch.inference_mode(), torch.autocast(self._device.type, enabled=False):
             if self._module is None:
                 raise BackendError("This model was closed. Load it again to use it.")
             self._refuse_after_fork()

@@ -11,7 +11,10 @@ from e5studio.cli.models import models
 from e5studio.cli.score import score
 from e5studio.cli.search import search
 from e5studio.cli.studio import studio
-from e5studio.cli.terminal import PlainCommand, set_up_streams
+from e5studio.cli.terminal import PlainCommand
+from e5studio.network import send_no_telemetry
+from e5studio.streams import set_up_streams
+from e5studio.studio.launch import ending_at_once
 
 app = typer.Typer(
     name="e5studio",
@@ -40,4 +43,6 @@ def _options(
 def main() -> None:
     """Run the command line of this process."""
     set_up_streams()
-    app(prog_name="e5studio")
+    send_no_telemetry()
+    with ending_at_once():
+        app(prog_name="e5studio")

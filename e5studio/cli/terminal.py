@@ -18,6 +18,7 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from e5studio.errors import E5StudioError, E5StudioWarning, UnknownModelError
+from e5studio.memory import is_out_of_memory, too_little_memory
 
 Align = Literal["left", "right"]
 
@@ -38,13 +39,6 @@ class PlainCommand(TyperCommand):
         """Run the command; an E5StudioError ends it with exit code 1."""
         with _warnings_as_sentences(), _errors_as_sentences():
             return super().invoke(ctx)
-
-
-def set_up_streams() -> None:
-    """Escape characters that the terminal's encoding lacks, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str, *, max_chars: int = 500) -> str:
@@ -137,22 +131,24 @@ def _errors_as_sentences() -> Iterator[None]:
         yield
     except (typer.Exit, typer.BadParameter, BrokenPipeError):
         raise
-    except E5StudioError as error:
-        say(f"Error: {in_options(error)}", style="red")
-        raise typer.Exit(1) from error
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        say(f"Error: {where}{error.strerror or error}", style="red")
-        raise typer.Exit(1) from error
     except Exception as error:
-        if os.environ.get(_TRACEBACK_VARIABLE):
+        if os.environ.get(_TRACEBACK_VARIABLE) and not isinstance(error, E5StudioError):
             raise
-        say(
-            f"Error: {type(error).__name__}: {error}. This is a fault in E5 Studio; "
-            f"{_TRACEBACK_VARIABLE}=1 in the environment shows where.",
-            style="red",
-        )
+        say(f"Error: {_sentence(error)}", style="red")
         raise typer.Exit(1) from error
+
+
+def _sentence(error: Exception) -> str:
+    if is_out_of_memory(error):
+        error = too_little_memory()
+    if isinstance(error, E5StudioError):
+        return in_options(error)
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror or error)
+    return (
+        f"{type(error).__name__}: {error}. This is a fault in E5 Studio; {_TRACEBACK_VARIABLE}=1 in the environment "
+        "shows where."
+    )
 
 
 def in_options(error: E5StudioError) -> str:

@@ -23,6 +23,7 @@ from e5studio.evaluation.mteb_adapter import MtebEncoder
 from e5studio.evaluation.protocols import Protocol
 from e5studio.evaluation.run import STS_METRIC, Evaluation, StsSample
 from e5studio.models import PromptKind
+from e5studio.streams import is_terminal
 
 _RETRIEVAL_TYPES = ("Retrieval", "Reranking")
 
@@ -107,7 +108,7 @@ def evaluate_with_mteb(
 
 @contextmanager
 def _no_bars_off_a_terminal() -> Iterator[None]:
-    if sys.stderr.isatty() or datasets.are_progress_bars_disabled():
+    if is_terminal(sys.stderr) or datasets.are_progress_bars_disabled():
         yield
         return
     datasets.disable_progress_bars()

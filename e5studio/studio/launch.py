@@ -10,44 +10,75 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from e5studio.errors import E5StudioError, UnknownModelError
-from e5studio.memory import available_bytes
+from e5studio.memory import as_out_of_memory, available_bytes
+from e5studio.network import are_settings_readable, send_no_telemetry, without_settings
+from e5studio.streams import set_up_streams
 from e5studio.studio.engine.zero_gpu import import_before_torch
 from e5studio.studio.options import is_mcp_on, option_parser
-from e5studio.studio.serving.temporary_folders import delete_folders_on_termination
+from e5studio.studio.serving.address import BoundAddress, bind
+from e5studio.studio.serving.temporary_folders import delete_folders, delete_folders_on_termination
 from e5studio.studio.serving.uploads import use_own_folder
 
 if TYPE_CHECKING:
     import gradio as gr
 
+    from e5studio.default_model import ModelChoice
     from e5studio.model_pool import ModelPool
     from e5studio.studio.engine.engine import Engine
     from e5studio.studio.services import Services
 
 _log = logging.getLogger(__name__)
-_USUAL_PORT = 7860  # Gradio's
 _SESSIONS = 1_000  # of which `serving.sessions` stores 200 without an open page
 _HEAD_START_SECONDS = 2
 _SHARE_OF_MEMORY = 0.6  # for loaded models; the rest is for computing, UMAP and everything else
+_TRACEBACK_VARIABLE = "E5STUDIO_TRACEBACK"
+_GRADIO_SETTINGS = {"GRADIO_ROOT_PATH", "GRADIO_TEMP_DIR"}  # that Gradio reads itself
+_has_started = False
 
 
-class AddressError(E5StudioError, OSError):
-    """The page cannot be served at this address or port."""
+class StartError(E5StudioError):
+    """The page cannot be started on this machine as it is."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`python app.py`: read the command line and serve the page."""
+    set_up_streams()
     parser = option_parser()
     options = parser.parse_args(arguments)
     try:
         run_studio(options.model, host=options.host, port=options.port, mcp=options.mcp)
+    except KeyboardInterrupt:
+        parser.exit(130)
     except (E5StudioError, OSError) as error:
         parser.exit(2 if isinstance(error, UnknownModelError) else 1, f"{error}\n")
+
+
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """End this process as soon as the code inside exits, if it has started the Studio.
+
+    Python's own end would wait for a download, or break off threads in the middle of native code, such as one that
+    imports torch, which some of these answer with SIGABRT.
+    """
+    try:
+        yield
+        code = 0
+    except SystemExit as end:
+        if not _has_started:
+            raise
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    if _has_started:
+        delete_folders()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody may read them any more
+                stream.flush()
+        os._exit(code)
 
 
 def run_studio(
@@ -57,7 +88,7 @@ def run_studio(
 
     Args:
         model: Name of a model of the table to start with; E5STUDIO_MODEL or the usual choice if None.
-        host: Address to listen on; Gradio's default (this machine only, or GRADIO_SERVER_NAME) if None.
+        host: Address to listen on, of IPv4 or IPv6; GRADIO_SERVER_NAME, or this machine only, if None.
         port: Port to listen on; the first free one from 7860 (or GRADIO_SERVER_PORT) if None.
         mcp: Whether assistants find the Studio's tools at /gradio_api/mcp/; if None, as E5STUDIO_MCP says, else not.
 
@@ -66,34 +97,82 @@ def run_studio(
         AddressError: The port is taken or not a port, or the address is not this machine's.
         MissingDependencyError: `mcp` is on, and its package is not installed or fails.
         SettingError: E5STUDIO_MCP is neither yes nor no.
+        OutOfMemoryError: The libraries do not fit into memory.
+        StartError: Something else of this machine stands in the way.
     """
-    mcp = is_mcp_on(mcp)
-    delete_folders_on_termination()
-    switch_off_telemetry()
-    use_own_folder()
-    import_before_torch()
+    global _has_started
+    with _errors_as_sentences(), as_out_of_memory("E5 Studio"):
+        _check_folder()
+        mcp = is_mcp_on(mcp)
+        delete_folders_on_termination()
+        with bind(host, port) as address:
+            set_up_gradio()
+            use_own_folder()
+            import_before_torch()
+            build_app, services, choice = _import_and_choose(model or os.environ.get("E5STUDIO_MODEL"))
+            _has_started = True
+            loading = load_in_background(services.engine, choice.name)
+            demo = build_app(services, choice)
+            # Importing torch holds the GIL; wait, so that the page answers when it opens.
+            loading.join(_HEAD_START_SECONDS)
+            launch_app(demo, services, address=address, mcp=mcp, model=choice.name)
+
+
+def _import_and_choose(model: str | None) -> tuple[Callable[[Services, ModelChoice], gr.Blocks], Services, ModelChoice]:
+    """Import Gradio, and choose the model meanwhile: asking the Hub may take its 3 seconds."""
     from e5studio.studio.engine.catalog import choose_model
 
-    with ThreadPoolExecutor(1) as thread:
-        # Asking the Hub may take its 3 seconds while Gradio is being imported.
-        choosing = thread.submit(choose_model, model or os.environ.get("E5STUDIO_MODEL"))
+    with ThreadPoolExecutor(1) as thread, ExitStack() as importing:
+        choosing = thread.submit(choose_model, model)
+        import httpx
+
+        if not are_settings_readable(lambda: httpx.Client().close()):  # as Gradio makes one at its import, for nothing
+            choosing.result()  # the Hub's client needs the settings, and may read them
+            importing.enter_context(without_settings())
         from e5studio.studio.engine.engine import Engine
         from e5studio.studio.page.app import build_app
         from e5studio.studio.services import Services
 
-        choice = choosing.result()
-    services = Services(Engine(_model_pool()))
-    loading = load_in_background(services.engine, choice.name)
-    demo = build_app(services, choice)
-    # Importing torch holds the GIL; wait, so that the page answers when it opens.
-    loading.join(_HEAD_START_SECONDS)
-    launch_app(demo, services, host=host, port=port, mcp=mcp, model=choice.name)
+        return build_app, Services(Engine(_model_pool())), choosing.result()
 
 
-def switch_off_telemetry() -> None:
-    """Send no telemetry; must run before Gradio or the Hub's client is imported."""
+@contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    """Turn what a library raises on this machine into an error with a message for its owner."""
+    try:
+        yield
+    except E5StudioError:
+        raise
+    except Exception as error:
+        if os.environ.get(_TRACEBACK_VARIABLE):
+            raise
+        where = f" {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        why = error.strerror if isinstance(error, OSError) and error.strerror else f"{type(error).__name__}: {error}"
+        raise StartError(
+            f"The Studio cannot start:{where} {' '.join(why.split())}.",
+            f"{_TRACEBACK_VARIABLE}=1 in the environment shows where.",
+        ) from error
+
+
+def _check_folder() -> None:
+    """Gradio and torch ask for the current folder at their import."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise StartError(f"The current folder cannot be used: {error.strerror}.", "Start in another.") from error
+
+
+def set_up_gradio() -> None:
+    """Have Gradio read none of the host's settings but those of the page, and send no telemetry.
+
+    Must run before it or the Hub's client is imported. Its other variables are for pages that are being written: one
+    makes `launch` wait, others start processes, watch folders or open them to visitors, and a value that it cannot
+    read ends its import.
+    """
+    for name in [name for name in os.environ if name.startswith("GRADIO_") and name not in _GRADIO_SETTINGS]:
+        del os.environ[name]
+    send_no_telemetry()
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     # Gradio would compute statistics of the latest events, at each event, for a page that is not served.
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
@@ -114,6 +193,8 @@ def load_in_background(engine: Engine, model: str) -> threading.Thread:
             engine.load(model)
         except E5StudioError as error:
             _log.warning("%s", error)
+        except Exception as error:  # a traceback would end the page's first line for nothing
+            _log.warning("%s is not loaded yet: %s: %s", model, type(error).__name__, error)
 
     thread = threading.Thread(target=load, name="e5studio-load", daemon=True)
     thread.start()
@@ -124,8 +205,7 @@ def launch_app(
     demo: gr.Blocks,
     services: Services,
     *,
-    host: str | None = None,
-    port: int | None = None,
+    address: BoundAddress | None = None,
     mcp: bool = False,
     model: str | None = None,
     wait: bool = True,
@@ -139,20 +219,19 @@ def launch_app(
     Args:
         demo: The page, from `build_app`.
         services: The state behind the page.
-        host: As `run_studio`.
-        port: As `run_studio`.
+        address: Where to serve it; the usual address and the first free port if None.
         mcp: Whether to serve tools to assistants.
         model: Name of the model that the page starts with.
         wait: Whether to block until interrupted.
         quiet: Whether to print nothing.
 
     Raises:
-        AddressError: As `run_studio`.
+        AddressError: There is no free port.
     """
     from e5studio.studio.engine.queues import THREADS
     from e5studio.studio.page.theme import studio_look
     from e5studio.studio.serving.gradio_bounds import bound_gradio
-    from e5studio.studio.serving.gradio_patches import describe_once, fetch_nothing
+    from e5studio.studio.serving.gradio_patches import describe_once, fetch_nothing, launch_at
     from e5studio.studio.serving.origins import trust_proxy_of_space
     from e5studio.studio.serving.request_guard import MAX_FILE_BYTES
 
@@ -161,37 +240,35 @@ def launch_app(
     fetch_nothing()
     describe_once(demo)
     demo.queue(max_size=None, default_concurrency_limit=8, api_open=False)
-    try:
-        _, address, _ = demo.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            quiet=True,  # Gradio would print advice to change what is set here
-            **studio_look(),
-            footer_links=["api", "settings"],
-            app_kwargs=_around_gradio(demo, services, host),
-            max_threads=THREADS,
-            max_file_size=MAX_FILE_BYTES,
-            state_session_capacity=_SESSIONS,
-            share=False,
-            show_error=False,
-            ssr_mode=False,
-            run_history=False,
-            pwa=False,
-            mcp_server=mcp,
-            enable_monitoring=False,
-        )
-    except (OSError, OverflowError) as error:  # OverflowError: GRADIO_SERVER_PORT is not a port
-        raise AddressError(_address_message(host, port)) from error
+    address = address or bind()
+    launch_at(
+        demo,
+        address.socket,
+        address.url,
+        quiet=True,  # Gradio would print advice to change what is set here
+        **studio_look(),
+        footer_links=["api", "settings"],
+        app_kwargs=_around_gradio(demo, services, address.socket.getsockname()[0]),
+        max_threads=THREADS,
+        max_file_size=MAX_FILE_BYTES,
+        state_session_capacity=_SESSIONS,
+        share=False,
+        show_error=False,
+        ssr_mode=False,
+        run_history=False,
+        pwa=False,
+        mcp_server=mcp,
+        enable_monitoring=False,
+    )
     if not quiet:
-        sys.stdout.write(_start_line(address, port, model) + "\n")
+        sys.stdout.write(_start_line(address, model) + "\n")
         sys.stdout.flush()  # a log file would hold it back
     if wait:
         demo.block_thread()
-    return str(address)
+    return address.url
 
 
-def _around_gradio(demo: gr.Blocks, services: Services, host: str | None) -> dict[str, Any]:
+def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, Any]:
     """The middleware in front of Gradio's routes, outermost first, and our own routes."""
     from starlette.middleware import Middleware
 
@@ -218,16 +295,7 @@ def _around_gradio(demo: gr.Blocks, services: Services, host: str | None) -> dic
     }
 
 
-def _start_line(address: str, port: int | None, model: str | None) -> str:
-    is_moved = not (port or os.environ.get("GRADIO_SERVER_PORT")) and urlsplit(address).port != _USUAL_PORT
-    moved = f" (port {_USUAL_PORT} was taken)" if is_moved else ""
+def _start_line(address: BoundAddress, model: str | None) -> str:
+    moved = f" (port {address.wanted_port} was taken)" if address.port != address.wanted_port else ""
     started = f", model {model.rsplit('/', 1)[-1]}" if model else ""
-    return f"E5 Studio is at {address}{moved}{started}"
-
-
-def _address_message(host: str | None, port: int | None) -> str:
-    number = port or os.environ.get("GRADIO_SERVER_PORT")
-    where = f" at {host}" if host else ""
-    if number:
-        return f"Port {number} cannot be used{where}: it is taken, or not open to you. Choose another with --port."
-    return f"There is no free port{where}. Choose one with --port, or another address with --host."
+    return f"E5 Studio is at {address.url}{moved}{started}"

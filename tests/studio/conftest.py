@@ -20,11 +20,11 @@ from e5studio.errors import ModelUnavailableError
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
-from e5studio.studio.launch import launch_app, switch_off_telemetry
+from e5studio.studio.launch import launch_app, set_up_gradio
 from e5studio.studio.services import Services
 from tests.studio.browsing import GATE, LEAVING, PATIENCE, as_new
 
-switch_off_telemetry()  # before a test module imports gradio
+set_up_gradio()  # before a test module imports gradio
 # Processes that look for a free port at the same moment would find the same one.
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 _UPLOADS = tempfile.TemporaryDirectory(prefix="e5studio-test-uploads-")

@@ -13,6 +13,7 @@ from e5studio.errors import (
     ModelUnavailableError,
     OutOfMemoryError,
 )
+from e5studio.memory import is_out_of_memory, too_little_memory
 from e5studio.studio.engine.catalog import model_here
 from e5studio.studio.errors import StoppedError
 
@@ -25,6 +26,9 @@ def message_for_visitor(error: Exception) -> str:
     """A message that says what to do; the log has the details of unexpected errors."""
     if isinstance(error, StoppedError):
         return str(error) or "Stopped."
+    if is_out_of_memory(error):
+        _log.warning("Too little memory", exc_info=error)
+        error = too_little_memory()
     if isinstance(error, _FOR_THE_HOST):
         _log.warning("%s", error)
         return _for_visitors(error)

@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import copy
 import functools
+import socket
+import threading
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any, TypeGuard
+from urllib.parse import urlsplit
 
 import gradio as gr
-from gradio import processing_utils
+import httpx
+import uvicorn
+from gradio import blocks, http_server, processing_utils
 from gradio.blocks import Block
 from gradio.events import api
 
@@ -115,6 +122,52 @@ def fetch_nothing() -> None:
         raise gr.Error("The Studio fetches nothing from elsewhere. Upload the file itself.", print_exception=False)
 
     processing_utils.async_ssrf_protected_download = refuse
+
+
+def launch_at(demo: gr.Blocks, listening: socket.socket, url: str, **options: Any) -> None:
+    """Launch a Blocks on a socket that is bound already, whatever proxies and certificates the host has.
+
+    `start_server` (http_server.py) binds no IPv6 address, takes a machine that needs over 5 seconds for one whose port
+    is taken, and its server prints lines of its own where it is. Then `launch` (blocks.py) asks the new page through
+    the host's proxy, which knows no 127.0.0.1 of ours, and reads the host's certificates, of which http needs none.
+
+    Args:
+        demo: The Blocks.
+        listening: The socket.
+        url: The page's address.
+        options: Of `launch`, but for those of the address.
+    """
+
+    def start_server(app: Any, **_: Any) -> tuple[str, int, str, http_server.Server]:
+        server = _SocketServer(listening, uvicorn.Config(app, log_level="warning", workers=1))
+        server.run_in_thread()
+        return urlsplit(url).hostname or "", listening.getsockname()[1], url, server
+
+    inner: Any = blocks
+    direct = SimpleNamespace(**{**vars(httpx), "get": functools.partial(httpx.get, trust_env=False)})
+    replaced = inner.httpx, http_server.start_server
+    inner.httpx, http_server.start_server = direct, start_server
+    try:
+        demo.launch(prevent_thread_lock=True, ssl_verify=False, num_workers=0, _frontend=False, **options)
+    finally:
+        inner.httpx, http_server.start_server = replaced
+
+
+class _SocketServer(http_server.Server):
+    """Gradio's server on a socket that is bound already."""
+
+    def __init__(self, listening: socket.socket, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._listening = listening
+
+    def run_in_thread(self) -> None:
+        """Serve in a thread; returns when it does, however slow the machine is."""
+        self.thread = threading.Thread(target=self.run, args=([self._listening],), daemon=True)
+        self.thread.start()
+        while not self.started:
+            if not self.thread.is_alive():
+                raise RuntimeError("the server ended while it was being started")
+            time.sleep(0.001)
 
 
 def data_of(event: gr.EventData) -> Any:

@@ -64,14 +64,13 @@ class Origins:
         return is_this_machine(host) or (host is not None and host in self.hosts)
 
 
-def origins_of(host: str | None) -> Origins:
+def origins_of(host: str) -> Origins:
     """Who may use a Studio that listens on an address, by the environment; on a Space it is everybody.
 
     Args:
-        host: As given to the server; None is Gradio's usual one.
+        host: The IP address of the socket.
     """
-    listens_on = host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    is_local = is_this_machine(listens_on.strip("[]")) and not os.environ.get("SPACE_ID")
+    is_local = is_this_machine(host) and not os.environ.get("SPACE_ID")
     names = [name.strip().lower() for name in os.environ.get(HOSTS_VARIABLE, "").split(",")]
     root = urlsplit(os.environ.get("GRADIO_ROOT_PATH", "")).hostname
     return Origins(is_local, frozenset(filter(None, [*names, root])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -21,8 +22,9 @@ from e5studio.default_model import ModelChoice
 from e5studio.errors import ModelUnavailableError
 from e5studio.studio import launch
 from e5studio.studio.engine.zero_gpu import on_gpu
-from e5studio.studio.launch import launch_app, load_in_background, main
+from e5studio.studio.launch import launch_app, load_in_background, main, set_up_gradio
 from e5studio.studio.page.app import build_app
+from e5studio.studio.serving.address import bind
 from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT
 
 ROOT = Path(__file__).parents[3]
@@ -46,7 +48,7 @@ def demo(services):
 
 @pytest.fixture(scope="module")
 def address(demo, services):
-    yield launch_app(demo, services, port=None, wait=False, quiet=True)
+    yield launch_app(demo, services, wait=False, quiet=True)
     demo.close()
 
 
@@ -330,26 +332,103 @@ def test_the_start_line_names_the_model_and_a_port_that_was_taken(services, monk
     third = build_app(services, ModelChoice(ENGLISH, "it is the tests' model"))
     port = urlsplit(address).port
     capsys.readouterr()
-    launch_app(third, services, port=port, wait=False)
+    launch_app(third, services, address=bind(port=port), wait=False)
     assert capsys.readouterr().out == f"E5 Studio is at {address}\n"
     third.close()
 
 
-def test_a_taken_port_ends_with_a_sentence_that_names_the_option(monkeypatch, capsys, services):
-    demo = build_app(services, ModelChoice(ENGLISH, "it is the tests' model"))
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", 0))
-        other.listen()
+def test_a_taken_port_ends_with_a_sentence_before_anything_is_loaded(monkeypatch, capsys):
+    monkeypatch.setattr(launch, "set_up_gradio", lambda: pytest.fail("the start went on"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        monkeypatch.setattr(
-            launch, "run_studio", lambda _, **where: launch_app(demo, services, **where, wait=False, quiet=True)
-        )
         with pytest.raises(SystemExit) as caught:
             main(["--port", str(port)])
     assert caught.value.code == 1
-    message = capsys.readouterr().err
-    assert message.startswith(f"Port {port} cannot be used")
-    assert message.endswith("with --port.\n")
+    message = f"Port {port} cannot be used at 127.0.0.1: it is taken. Choose another with --port.\n"
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (PermissionError(13, "Permission denied", "/a/folder"), "The Studio cannot start: /a/folder Permission denied"),
+        (FileNotFoundError(2, "No usable temporary directory"), "The Studio cannot start: No usable temporary directo"),
+        (ValueError("invalid literal\nfor int()"), "The Studio cannot start: ValueError: invalid literal for int()."),
+        (ImportError("libx.so: failed to map segment"), "There is too little memory."),
+        (MemoryError(), "There is too little memory."),
+    ],
+)
+def test_whatever_stands_in_the_way_of_a_start_is_a_sentence(error, message, monkeypatch, capsys):
+    def fail():
+        raise error
+
+    monkeypatch.setattr(launch, "set_up_gradio", fail)
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert caught.value.code == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith(message)
+    assert printed.count("\n") == 1
+
+
+def test_a_start_that_is_interrupted_ends_quietly(monkeypatch, capsys):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(launch, "set_up_gradio", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert (caught.value.code, capsys.readouterr().err) == (130, "")
+
+
+def test_a_folder_that_was_deleted_is_named(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    tmp_path.rmdir()
+    with pytest.raises(SystemExit):
+        main([])
+    assert capsys.readouterr().err.startswith("The current folder cannot be used: No such file or directory.")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_the_page_needs_neither_the_hosts_proxy_nor_its_certificates(services, monkeypatch):
+    """Of which one refuses, one needs a package that is not here, and one file is missing."""
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "[::1],fe80::/10")
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/corp.pem")
+    demo = build_app(services, ModelChoice(ENGLISH, "it is the tests' model"))
+    address = urlsplit(launch_app(demo, services, wait=False, quiet=True))
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=30)
+    connection.request("GET", "/config")
+    assert connection.getresponse().status == 200
+    connection.close()
+    demo.close()
+
+
+def test_gradio_reads_no_settings_but_the_pages(monkeypatch):
+    environment = {"GRADIO_DEBUG": "1", "GRADIO_NUM_PORTS": "many", "GRADIO_ROOT_PATH": "/here", "OTHER": "1"}
+    monkeypatch.setattr(os, "environ", environment)
+    set_up_gradio()
+    assert {name: environment.get(name) for name in ("GRADIO_DEBUG", "GRADIO_NUM_PORTS")} == {
+        "GRADIO_DEBUG": None,
+        "GRADIO_NUM_PORTS": None,
+    }
+    assert (environment["GRADIO_ROOT_PATH"], environment["OTHER"]) == ("/here", "1")
+
+
+@pytest.mark.parametrize("code", [0, 1, None])
+def test_the_process_ends_in_the_middle_of_native_code(code):
+    """A thread that loads a model is not waited for, and Python's own end does not break it off."""
+    program = (
+        "import atexit, sys, threading, time; from e5studio.studio import launch\n"
+        "atexit.register(print, 'the end of Python')\n"
+        "launch._has_started = True\n"
+        "threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        f"with launch.ending_at_once():\n    print('a line', end=''); sys.exit({code})"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout, done.stderr) == (code or 0, "a line", "")
 
 
 def test_an_unknown_model_ends_with_a_sentence_not_a_trace(capsys):

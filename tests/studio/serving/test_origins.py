@@ -40,10 +40,9 @@ def test_no_page_of_another_site_works_on_this_machine(origin):
 
 def test_a_proxy_on_this_machine_serves_it_under_a_name_that_it_was_told(monkeypatch):
     monkeypatch.delenv("SPACE_ID", raising=False)
-    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
     monkeypatch.setenv("E5STUDIO_HOSTS", "studio.example.org, Other.example")
     monkeypatch.setenv("GRADIO_ROOT_PATH", "https://root.example/studio")
-    origins = origins_of(None)
+    origins = origins_of("127.0.0.1")
     for name in ("studio.example.org", "other.example", "root.example"):
         assert refusal(origins, name, f"https://{name}") is None
     assert refusal(origins, "third.example")
@@ -52,17 +51,16 @@ def test_a_proxy_on_this_machine_serves_it_under_a_name_that_it_was_told(monkeyp
 @pytest.mark.parametrize(
     ("host", "environment", "is_local"),
     [
-        (None, {}, True),
-        ("localhost", {}, True),
-        ("[::1]", {}, True),
+        ("127.0.0.1", {}, True),
+        ("::1", {}, True),
         ("0.0.0.0", {}, False),
-        (None, {"GRADIO_SERVER_NAME": "0.0.0.0"}, False),
+        ("::", {}, False),
         ("192.168.1.5", {}, False),
-        (None, {"SPACE_ID": "me/studio"}, False),
+        ("127.0.0.1", {"SPACE_ID": "me/studio"}, False),
     ],
 )
 def test_which_server_is_for_this_machine_only(host, environment, is_local, monkeypatch):
-    for name in ("GRADIO_SERVER_NAME", "SPACE_ID", "GRADIO_ROOT_PATH"):
+    for name in ("SPACE_ID", "GRADIO_ROOT_PATH"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
