@@ -18,8 +18,11 @@ PACKAGE = ROOT / "e5studio"
 
 # A room imports from its own row and the rows above it, never from one below.
 ROWS = [
-    ["errors", "models", "spec"],
-    ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu", "checkpoint"],
+    ["errors", "models", "spec", "foreign_options"],
+    [
+        *("prompts", "batching", "similarity", "analysis", "text_checks", "encode_report", "memory", "cpu"),
+        *("checkpoint", "dropped_characters"),
+    ],
     ["tokenization", "hub", "default_model"],
     ["backends", "files"],
     ["options", "load"],
