@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         E5StudioError,
         E5StudioWarning,
         FingerprintMismatchError,
+        JudgementWarning,
         NonFiniteError,
         PromptError,
         PromptWarning,
@@ -46,7 +47,7 @@ _MODULES = {
         "encode_report": "EncodeReport Truncation",
         "encoder": "E5Encoder PreparedTexts TokenEmbeddings",
         "errors": "CacheError CacheWarning E5StudioError E5StudioWarning FingerprintMismatchError "
-        "NonFiniteError PromptError PromptWarning TextError TextTypeError TruncationWarning "
+        "JudgementWarning NonFiniteError PromptError PromptWarning TextError TextTypeError TruncationWarning "
         "UnreadTextWarning",
         "long_documents": "encode_long_documents split_to_fit",
         "model_pool": "Lease ModelPool get_model_pool",
@@ -71,6 +72,7 @@ __all__ = [
     "EncodeReport",
     "EncoderSpec",
     "FingerprintMismatchError",
+    "JudgementWarning",
     "Lease",
     "ModelMeta",
     "ModelPool",

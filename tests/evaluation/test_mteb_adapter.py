@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from e5studio.cache import VectorCache
 from e5studio.encoder import E5Encoder
-from e5studio.errors import PromptError, UnknownTaskError
+from e5studio.errors import JudgementWarning, PromptError, UnknownTaskError
 from e5studio.evaluation import (
     Document,
     MtebEncoder,
@@ -24,10 +24,12 @@ from e5studio.evaluation import (
     evaluate_with_mteb,
     load_mteb_encoder,
     load_task,
+    read_beir,
 )
 from e5studio.evaluation.task_names import skips_own_id
 from tests.authors import Authors
 from tests.evaluation.local_tasks import in_mteb
+from tests.evaluation.test_evaluation_files import make_beir
 from tests.fakes import FakeBackend, encoder_over, token_rows
 
 pytestmark = [
@@ -216,6 +218,30 @@ class TestHarness:
         for name in shared:
             assert own.scores[name] == pytest.approx(theirs.scores[name], abs=1.01e-5), name  # mteb rounds to 5
         assert own.n_samples == theirs.n_samples
+
+    def test_dangling_judgements_count_as_in_mteb(self, encoder, tmp_path):
+        """A relevant document that the corpus lacks is never found; a query that is not there is not evaluated."""
+        whole = retrieval("SciFact")
+        make_beir(
+            tmp_path,
+            [
+                {"_id": name, "title": document.title, "text": document.text}
+                for name, document in zip(whole.document_ids, DOCUMENTS, strict=True)
+            ],
+            [{"_id": name, "text": text} for name, text in zip(whole.query_ids, whole.queries, strict=True)],
+            "q0\td0\t1\nq0\tmissing\t2\nq1\tmissing\t1\nq2\td1\t1\nq2\td2\t0\nq9\td1\t1\n",
+        )
+        with pytest.warns(JudgementWarning):
+            task = read_beir(tmp_path, name="SciFact")
+        theirs = in_mteb(task)
+        theirs.dataset["default"]["test"]["relevant_docs"]["q9"] = {"d1": 1}
+        own, other = evaluate(encoder, task), run(encoder, theirs)
+        assert own.n_samples == 3
+        shared = own.scores.keys() & other.scores.keys() - {"map_at_1000"}
+        assert {name: own.scores[name] for name in shared} == pytest.approx(
+            {name: other.scores[name] for name in shared}, abs=1.01e-5
+        )
+        assert own.scores["recall_at_10"] == pytest.approx((0.5 + 0 + 1) / 3, abs=1e-6)
 
     def test_mteb_reads_our_results(self, encoder):
         for task in (retrieval("SciFact"), sts()):

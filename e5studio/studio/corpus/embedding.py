@@ -212,7 +212,8 @@ def _prepare(
         doing = f"Cutting texts into tokens: {start:,} of {len(missing):,}"
         on_progress(EmbeddingProgress(doing, None, n_before, len(vectors)))
         rows = missing[start : start + _TOKENIZED_AT_ONCE]
-        parts.append(encoder.prepare([texts[row] for row in rows], prompt=prompt))
+        # A text of which the model reads nothing doesn't stop thousands; it counts as unknown from end to end.
+        parts.append(encoder.prepare([texts[row] for row in rows], prompt=prompt, allow_empty=True))
     return PreparedTexts.joined(parts)
 
 

@@ -78,7 +78,7 @@ def cut_table(diagnosis: Diagnosis) -> TableView:
 
 
 def unknown_table(diagnosis: Diagnosis, least: float) -> TableView:
-    """Texts with a share of unknown tokens above 0 and of `least` at least, the highest first."""
+    """Texts of which a share above 0 is unknown, and of `least` at least, the highest first."""
     unknown = [
         (float(side.read.unknown_share[row]), side, int(row))
         for side in diagnosis.subject.sides
@@ -86,7 +86,7 @@ def unknown_table(diagnosis: Diagnosis, least: float) -> TableView:
         for row in np.flatnonzero((side.read.unknown_share >= least) & (side.read.unknown_share > 0))
     ]
     unknown = sorted(unknown, key=lambda each: -each[0])[:MAX_LISTED]
-    hint = "Share of its tokens that the vocabulary lacks"
+    hint = "Share of its tokens that the vocabulary lacks, and of characters that are left out"
     columns = [_TEXT, {"title": "Unknown", "hint": hint, "kind": "percent", "is_best_high": True}]
     rows = [[index, round(100 * share, 2)] for index, (share, _, _) in enumerate(unknown)]
     return _table([(side, row) for _, side, row in unknown], columns, rows, "Texts with unknown tokens")
