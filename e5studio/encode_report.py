@@ -92,6 +92,7 @@ class EncodeReport:
         empty: Indices of the texts of which no token is left: their vectors are those of the prompt alone.
         n_replaced_surrogates: Number of texts in which a lone surrogate was replaced by U+FFFD.
         already_prompted: Indices of the texts that begin with a prompt themselves.
+        reads_end_spaces: Whether white space at the end of a text changes what this model reads.
     """
 
     model: str
@@ -107,6 +108,7 @@ class EncodeReport:
     empty: tuple[int, ...]
     n_replaced_surrogates: int
     already_prompted: tuple[int, ...]
+    reads_end_spaces: bool
 
 
 def joined_reports(reports: Sequence[EncodeReport]) -> EncodeReport:

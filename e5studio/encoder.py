@@ -172,6 +172,11 @@ class E5Encoder:
         return self._backend.capabilities.token_embeddings
 
     @property
+    def reads_end_spaces(self) -> bool:
+        """Whether white space at the end of a text changes its vector."""
+        return self._tokenizer.reads_end_spaces
+
+    @property
     def n_bytes(self) -> int:
         """Memory that the weights take."""
         return self._backend.n_bytes
@@ -526,6 +531,7 @@ class E5Encoder:
             n_dropped_characters=tokenized.n_dropped_characters[rows],
             empty=tuple(np.flatnonzero(tokenized.is_empty[rows]).tolist()),
             n_replaced_surrogates=sum(old is not new for old, new in zip(texts, clean, strict=True)),
+            reads_end_spaces=self.reads_end_spaces,
             already_prompted=tuple(already_prompted(clean, self.meta.prompt_kind)) if prompt.text else (),
         )
         if report.empty and not allow_empty:

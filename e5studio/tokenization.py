@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,12 @@ class Tokenizer:
         """Special tokens around every text."""
         return len(self._first) + len(self._last)
 
+    @cached_property
+    def reads_end_spaces(self) -> bool:
+        """Whether white space at the end of a text changes its ids: to SentencePiece it is a token, not to BERT."""
+        plain, *others = self._encode_batch(["a", "a ", "a\n"])
+        return any(other != plain for other in others)
+
     def count(self, texts: Sequence[str]) -> IntArray:
         """Tokens of each whole text, special tokens not counted, shape (n,)."""
         counts = np.empty(len(texts), np.int32)
@@ -172,6 +179,7 @@ class Tokenizer:
             n_dropped_characters[start : start + len(block)] = n_in_block
         batch = TokenBatch(np.concatenate(parts) if parts else np.empty(0, np.int32), lengths)
         is_empty, unknown_share = self._what_was_read(batch, prompt, n_dropped_characters)
+        is_empty &= n_dropped == 0  # of a text that was cut there is more than its ids say
         return TokenizedTexts(batch, n_dropped, exact, n_dropped_characters, unknown_share, is_empty)
 
     def _what_was_read(

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -185,8 +185,12 @@ def _embed_rows(
         except (TextError, NonFiniteError) as error:
             if not error.indices:
                 raise
-            for bad in error.indices:
-                statuses[good[bad]] = "empty" if isinstance(error, TextError) else "failed"
+            for index in (good[bad] for bad in error.indices):
+                if isinstance(error, TextError):
+                    statuses[index] = "empty"
+                    rows[index] = replace(rows[index], detail=f"line {rows[index].line} leaves the model no token")
+                else:
+                    statuses[index] = "failed"
         else:
             tally.notes.add(prepared.report, lambda index: f"line {rows[good[index]].line}")
             tally.note_cost(int(prepared.batch.lengths.sum()), encoder.padding_share(prepared))

@@ -104,6 +104,7 @@ def embed_corpus(
         prompt = encoder.resolve_prompt(**arguments)
         documents = embed_documents(encoder, corpus, prompt, store, on_progress)
         spec = encoder.spec
+        reads_end_spaces = encoder.reads_end_spaces
     tokens = documents.vectors.tokens
     return EmbeddedCorpus(
         corpus=corpus,
@@ -116,6 +117,7 @@ def embed_corpus(
         n_truncated=documents.n_truncated,
         n_dropped=tokens.n_dropped,
         unknown_share=tokens.unknown_share,
+        reads_end_spaces=reads_end_spaces,
         n_embedded=documents.n_embedded,
         seconds=documents.seconds,
     )
