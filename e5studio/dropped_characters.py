@@ -18,8 +18,7 @@ _N_CODE_POINTS = 0x110000
 _UNSEEN, _READ, _DROPPED = range(3)
 _CHARACTERS_AT_ONCE = 1 << 20
 # White space, controls, formats and accents carry no word of their own: tokenizers leave them out on purpose.
-_WITHOUT_TEXT = frozenset("ZCM")
-_WITH_TEXT = frozenset(["Co", "Cn"])  # private use, unassigned
+_WITHOUT_TEXT = ("Z", "M", "Cc", "Cf")
 
 
 class DroppedCharacters:
@@ -50,7 +49,8 @@ class DroppedCharacters:
         if not states.all():
             self._look_up(np.unique(code_points[states == _UNSEEN]))
             states = self._states[code_points]
-        return states == _DROPPED
+        is_dropped: NDArray[np.bool_] = states == _DROPPED
+        return is_dropped
 
     def _look_up(self, code_points: NDArray[np.uint32]) -> None:
         characters = list(map(chr, code_points.tolist()))
@@ -62,8 +62,7 @@ class DroppedCharacters:
 
 
 def _has_text(character: str) -> bool:
-    category = unicodedata.category(character)
-    return category in _WITH_TEXT or category[0] not in _WITHOUT_TEXT
+    return not unicodedata.category(character).startswith(_WITHOUT_TEXT)
 
 
 def _groups(texts: Sequence[str]) -> Iterator[list[int]]:

@@ -109,7 +109,8 @@ class E5Embeddings(BaseModel, Embeddings):
     @classmethod
     def _refuse_foreign(cls, options: Any) -> Any:
         own = set(cls.model_fields) - {"model_name"} | {"model"}
-        foreign = [name for name in options if name not in own and name != "model_name"]
+        given = options if isinstance(options, Mapping) else {}
+        foreign = [name for name in given if name not in own and name != "model_name"]
         if foreign:
             raise ValueError(" ".join(what_instead(name, own) for name in foreign))
         return options

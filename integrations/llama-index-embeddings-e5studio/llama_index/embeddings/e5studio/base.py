@@ -129,7 +129,8 @@ class E5Embedding(BaseEmbedding):
     @classmethod
     def _refuse_foreign(cls, options: Any) -> Any:
         own = set(cls.model_fields)
-        foreign = [name for name in options if name not in own and name != "class_name"]
+        given = options if isinstance(options, Mapping) else {}
+        foreign = [name for name in given if name not in own and name != "class_name"]
         if foreign:
             raise ValueError(" ".join(what_instead(name, own) for name in foreign))
         return options
