@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         E5StudioError,
         E5StudioWarning,
         FingerprintMismatchError,
+        JudgementWarning,
         NonFiniteError,
         PromptError,
         PromptWarning,
         TextError,
         TextTypeError,
         TruncationWarning,
+        UnreadTextWarning,
     )
     from e5studio.long_documents import encode_long_documents, split_to_fit
     from e5studio.model_pool import Lease, ModelPool, get_model_pool
@@ -45,7 +47,8 @@ _MODULES = {
         "encode_report": "EncodeReport Truncation",
         "encoder": "E5Encoder PreparedTexts TokenEmbeddings",
         "errors": "CacheError CacheWarning E5StudioError E5StudioWarning FingerprintMismatchError "
-        "NonFiniteError PromptError PromptWarning TextError TextTypeError TruncationWarning",
+        "JudgementWarning NonFiniteError PromptError PromptWarning TextError TextTypeError TruncationWarning "
+        "UnreadTextWarning",
         "long_documents": "encode_long_documents split_to_fit",
         "model_pool": "Lease ModelPool get_model_pool",
         "models": "ModelMeta get_model_meta list_models",
@@ -69,6 +72,7 @@ __all__ = [
     "EncodeReport",
     "EncoderSpec",
     "FingerprintMismatchError",
+    "JudgementWarning",
     "Lease",
     "ModelMeta",
     "ModelPool",
@@ -82,6 +86,7 @@ __all__ = [
     "TokenEmbeddings",
     "Truncation",
     "TruncationWarning",
+    "UnreadTextWarning",
     "VectorCache",
     "cos_sim",
     "encode_long_documents",

@@ -24,15 +24,16 @@ from e5studio.backends import BackendName, DType
 from e5studio.cache import VectorCache, vector_key
 from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder, Progress
-from e5studio.errors import FingerprintMismatchError, NonFiniteError, PromptWarning
+from e5studio.errors import FingerprintMismatchError, NonFiniteError, PromptWarning, TextError, UnreadTextWarning
 from e5studio.long_documents import encode_long_documents
 from e5studio.model_pool import Lease, get_model_pool
 from e5studio.options import EncodeOptions, ModelOptions
 from e5studio.prompts import Prompt, PromptName, resolve_prompt_name
 from e5studio.similarity import FloatArray
-from e5studio.text_checks import as_texts, with_titles
+from e5studio.text_checks import as_texts, checked_types, with_titles
 
 LongDocuments = Literal["truncate", "chunk-and-pool"]
+OnEmpty = Literal["error", "zero"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class EmbedderOptions(ModelOptions, EncodeOptions):
             for similarity, clustering and classification.
         long_documents: "truncate" reads the beginning of a document that is too long and warns;
             "chunk-and-pool" reads all of it, see `e5studio.long_documents`. Queries are always truncated.
+        on_empty: A document of which the model reads nothing: "error" refuses it, "zero" gives it a vector of zeros and
+            warns. An empty query is always refused.
         cache_folder: Store vectors in this folder and compute each text once. Their keys name everything that a
             vector depends on, so that models, prompts and settings may share it. A text that is cut is reported
             when its vector is computed, and not again.
@@ -57,12 +60,14 @@ class EmbedderOptions(ModelOptions, EncodeOptions):
     instruction: str | None = None
     symmetric: bool = False
     long_documents: LongDocuments = "truncate"
+    on_empty: OnEmpty = "error"
     cache_folder: str | None = None
 
     def __post_init__(self) -> None:
-        if self.long_documents not in get_args(LongDocuments):
-            choices = " or ".join(map(repr, get_args(LongDocuments)))
-            raise ValueError(f"long_documents={self.long_documents!r} is unknown. It is {choices}.")
+        for name, literal in (("long_documents", LongDocuments), ("on_empty", OnEmpty)):
+            if (value := getattr(self, name)) not in get_args(literal):
+                choices = " or ".join(map(repr, get_args(literal)))
+                raise ValueError(f"{name}={value!r} is unknown. It is {choices}.")
         if self.cache_folder is not None and not self.cache_folder.strip():
             raise ValueError("cache_folder is empty. Name a folder, or leave it None to store no vectors.")
 
@@ -128,18 +133,47 @@ class Embedder:
             Float32 (n, embed_dim), of length 1, in the order of the texts.
         """
         prompt_name = resolve_prompt_name(prompt_name)
-        texts = as_texts(texts if titles is None else with_titles(titles, texts))
+        texts = checked_types(texts if titles is None else with_titles(titles, texts))
+        if prompt_name == "query" or self._options.on_empty == "error":
+            return self._embed(texts, prompt_name, on_progress, stacklevel=4)
+        return self._embed_or_zeros(texts, on_progress)
+
+    def _embed_or_zeros(self, texts: list[str], on_progress: Progress | None) -> FloatArray:
+        """Documents; zeros for those of which nothing is read."""
+        vectors = np.zeros((len(texts), self.encoder.spec.embed_dim), np.float32)
+        rows = np.arange(len(texts))
+        while True:
+            try:
+                vectors[rows] = self._embed([texts[row] for row in rows], "document", on_progress, stacklevel=5)
+                break
+            except TextError as error:  # first of the blank ones, then of those that leave no token
+                rows = np.delete(rows, error.indices)
+        if len(rows) < len(texts):
+            warnings.warn(
+                f"{len(texts) - len(rows):,} of {len(texts):,} documents are empty to {self.encoder.meta.name}; their "
+                "vectors are zeros, which are near nothing.",
+                UnreadTextWarning,
+                stacklevel=4,
+            )
+        return vectors
+
+    def _embed(
+        self, texts: list[str], prompt_name: PromptName, on_progress: Progress | None, *, stacklevel: int
+    ) -> FloatArray:
+        texts = as_texts(texts)
         if self._cache is None:
-            return self._compute(texts, prompt_name, on_progress, stacklevel=4)
+            return self._compute(texts, prompt_name, on_progress, stacklevel=stacklevel + 1)
         keys = self.vector_keys(texts, prompt_name)
 
         def compute(missing: NDArray[np.intp]) -> FloatArray:
             try:
-                return self._compute([texts[row] for row in missing], prompt_name, on_progress, stacklevel=6)
-            except NonFiniteError as error:
+                return self._compute(
+                    [texts[row] for row in missing], prompt_name, on_progress, stacklevel=stacklevel + 3
+                )
+            except (TextError, NonFiniteError) as error:
                 bad = {keys[missing[index]] for index in error.indices}
                 indices = [row for row, key in enumerate(keys) if key in bad]
-                raise NonFiniteError(f"{error} (Of all texts given: {indices}.)", indices) from error
+                raise type(error)(f"{error} (Of all texts given: {indices}.)", indices) from error
 
         return self._cache.get_or_compute(keys, self.encoder.spec.embed_dim, compute)
 
@@ -186,7 +220,7 @@ class Embedder:
         """For each text 32 bytes that stand for its vector under this prompt, and for no other vector."""
         identity = self.encoder.spec.fingerprint + (" chunk-and-pool" if self._pools(prompt_name) else "")
         prompt = self.prompt(prompt_name).text
-        return [vector_key(identity, prompt, text) for text in as_texts(texts)]
+        return [vector_key(identity, prompt, text) for text in checked_types(texts)]
 
     def _pools(self, prompt_name: PromptName) -> bool:
         return resolve_prompt_name(prompt_name) == "document" and self._options.long_documents == "chunk-and-pool"

@@ -1,4 +1,4 @@
-"""The report of a call: its prompt, what was cut off, what was unknown; as facts, as sentences, as warnings."""
+"""The report of a call: its prompt, what was cut off, what was not read; as facts, as sentences, as warnings."""
 
 from __future__ import annotations
 
@@ -13,25 +13,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.batching import IntArray
-from e5studio.errors import E5StudioWarning, PromptWarning, TruncationWarning
+from e5studio.errors import E5StudioWarning, PromptWarning, TextError, TruncationWarning, UnreadTextWarning
 from e5studio.prompts import Prompt
+from e5studio.text_checks import listed_indices
 
-NoteKind = Literal["truncated", "unknown", "already_prompted", "replaced_surrogates", "default_instruction"]
+NoteKind = Literal[
+    "truncated", "unknown", "dropped_characters", "replaced_surrogates", "already_prompted", "default_instruction"
+]
 TextName = Callable[[int], str]
 
 NOTEWORTHY_UNKNOWN_SHARE = 0.05
+"""Less is a name or a sign in an ordinary text."""
+
 _MAX_NAMES = 8
+_MAX_SHOWN = 40
 _SENTENCES: dict[NoteKind, str] = {
     "truncated": "{many} are longer than the {n_read:,} tokens that {model} reads; their ends were left out{which}.",
-    "unknown": "{many} have tokens that {model} does not know{which}.",
-    "already_prompted": "{many} already begin with a prompt{which}, and {prompt!r} was put in front of it.",
+    "unknown": "{many} have words or characters that {model} does not know{which}.",
+    "dropped_characters": "{many} have characters that {model} does not read at all{which}.",
     "replaced_surrogates": "{many} have broken characters, which were replaced by \ufffd (U+FFFD).",
+    "already_prompted": "{many} already begin with a prompt{which}, and {prompt!r} was put in front of it.",
     "default_instruction": "No instruction was given; the model card's web-search task was used: {instruction!r}.",
 }
 _WARNINGS: dict[NoteKind, type[E5StudioWarning]] = {
     "truncated": TruncationWarning,
+    "unknown": UnreadTextWarning,
+    "dropped_characters": UnreadTextWarning,
+    "replaced_surrogates": UnreadTextWarning,
     "already_prompted": PromptWarning,
     "default_instruction": PromptWarning,
+}
+_WRONG_ENCODING = (
+    "U+FFFD (\ufffd) is what a wrong encoding leaves of a letter: read the source again with the right one."
+)
+_ADVICE: dict[NoteKind, str] = {
+    "unknown": " Texts of unknown tokens have like vectors whatever they say. Take a model made for their language "
+    "(such as a multilingual one), and put spaces into words of more than 100 characters.",
+    "dropped_characters": f" {_WRONG_ENCODING}",
+    "replaced_surrogates": " Half of a character comes from cut or wrongly decoded text: correct it at its source.",
+    "already_prompted": " Pass the bare text, or prompt=''.",
 }
 
 
@@ -65,9 +85,14 @@ class EncodeReport:
         n_texts: Number of texts.
         n_tokens: Tokens read of each text, including prompt and special tokens, (n,) int32.
         truncated: The texts that were longer than the model reads.
-        unknown_share: Share of each text's tokens that are not in the vocabulary, (n,) float32 in 0..1.
+        unknown_share: Share of each text that the model does not know: tokens that are not in the vocabulary, and
+            dropped characters, (n,) float32 in 0..1.
+        n_dropped_characters: Characters of each text that leave no token, white space, controls, formats and accents
+            not counted, (n,) int32; for a cut text those of its beginning.
+        empty: Indices of the texts of which no token is left: their vectors are those of the prompt alone.
         n_replaced_surrogates: Number of texts in which a lone surrogate was replaced by U+FFFD.
         already_prompted: Indices of the texts that begin with a prompt themselves.
+        reads_end_spaces: Whether white space at the end of a text changes what this model reads.
     """
 
     model: str
@@ -79,8 +104,11 @@ class EncodeReport:
     n_tokens: IntArray
     truncated: tuple[Truncation, ...]
     unknown_share: NDArray[np.float32]
+    n_dropped_characters: IntArray
+    empty: tuple[int, ...]
     n_replaced_surrogates: int
     already_prompted: tuple[int, ...]
+    reads_end_spaces: bool
 
 
 def joined_reports(reports: Sequence[EncodeReport]) -> EncodeReport:
@@ -93,8 +121,22 @@ def joined_reports(reports: Sequence[EncodeReport]) -> EncodeReport:
         n_tokens=np.concatenate([report.n_tokens for report in reports]),
         truncated=tuple(replace(cut, index=first + cut.index) for first, report in parts for cut in report.truncated),
         unknown_share=np.concatenate([report.unknown_share for report in reports]),
+        n_dropped_characters=np.concatenate([report.n_dropped_characters for report in reports]),
+        empty=tuple(first + index for first, report in parts for index in report.empty),
         n_replaced_surrogates=sum(report.n_replaced_surrogates for report in reports),
         already_prompted=tuple(first + index for first, report in parts for index in report.already_prompted),
+    )
+
+
+def nothing_read(report: EncodeReport, texts: Sequence[str]) -> TextError:
+    """The refusal of texts that leave no token."""
+    first = texts[report.empty[0]]
+    shown = repr(first if len(first) <= _MAX_SHOWN else first[:_MAX_SHOWN] + "…")
+    return TextError(
+        f"{len(report.empty)} of {report.n_texts} texts are empty to {report.model} "
+        f"(at {listed_indices(report.empty)}; the first is {shown}): its tokenizer leaves no token of their "
+        f"characters. {_WRONG_ENCODING} Or take a model made for these texts, or leave them out.",
+        report.empty,
     )
 
 
@@ -121,12 +163,14 @@ class ReportNotes:
         """
         prompt, cuts = report.prompt, report.truncated
         unknown = np.flatnonzero(report.unknown_share >= NOTEWORTHY_UNKNOWN_SHARE).tolist()
+        dropping = np.flatnonzero(report.n_dropped_characters).tolist()
         self._facts |= {"model": report.model, "prompt": prompt.text, "instruction": prompt.instruction}
         if cuts:
             self._facts["n_read"] = cuts[0].n_read
         self._n_texts += report.n_texts
         self._counts["truncated"] += len(cuts)
         self._counts["unknown"] += len(unknown)
+        self._counts["dropped_characters"] += len(dropping)
         self._counts["already_prompted"] += len(report.already_prompted)
         self._counts["replaced_surrogates"] += report.n_replaced_surrogates
         self._counts["default_instruction"] += prompt.is_default_instruction
@@ -135,6 +179,8 @@ class ReportNotes:
         else:
             self._add_names("truncated", (f"{name(cut.index)}: {_n_dropped(cut)}" for cut in cuts))
             self._add_names("unknown", (f"{name(row)}: {report.unknown_share[row]:.0%}" for row in unknown))
+            n_dropped = report.n_dropped_characters
+            self._add_names("dropped_characters", (f"{name(row)}: {n_dropped[row]:,}" for row in dropping))
             self._add_names("already_prompted", map(name, report.already_prompted))
         return self
 
@@ -165,7 +211,7 @@ def warn(
     details: str = "prepare(...).report lists them.",
     has_callers_order: bool = True,
 ) -> None:
-    """Warn of truncated texts, repeated prompts and a default instruction, once a call for each.
+    """Warn of what was not read, of repeated prompts and of a default instruction, once a call for each.
 
     Args:
         report: The report of the call.
@@ -174,16 +220,12 @@ def warn(
         details: Where the caller finds the truncated texts, or how to keep them whole.
         has_callers_order: Whether the report's indices mean something to the caller; if not, they are left out.
     """
-    advice: dict[NoteKind, str] = {
-        "truncated": f" {details}",
-        "already_prompted": " Pass the bare text, or prompt=''.",
-        "default_instruction": "",
-    }
+    advice = {"truncated": f" {details}", **_ADVICE}
     warned = set() if warned is None else warned
     sentences = ReportNotes().add(report, "text {}".format if has_callers_order else None).sentences()
     for kind, category in _WARNINGS.items():
         if kind in sentences and kind not in warned:
-            warnings.warn(sentences[kind] + advice[kind], category, stacklevel=stacklevel + 1)
+            warnings.warn(sentences[kind] + advice.get(kind, ""), category, stacklevel=stacklevel + 1)
             warned.add(kind)
 
 

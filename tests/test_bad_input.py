@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import random
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from e5studio.errors import (
     TextError,
     TextTypeError,
     TruncationWarning,
+    UnreadTextWarning,
 )
 from e5studio.text_checks import find_bad_texts
 from tests import corpus
@@ -197,7 +199,7 @@ class TestNoText:
 class TestSurrogates:
     """Halves of characters, as JSON and cut UTF-16 let them in: read as U+FFFD, and counted."""
 
-    @pytest.mark.parametrize("broken", ["\ud800", "a\ud800b", "\udfff\ud800", "x\ude00", "z\ud83d\ude00"], ids=ascii)
+    @pytest.mark.parametrize("broken", ["a\ud800b", "x\ude00", "z\ud83d\ude00"], ids=ascii)
     def test_are_read_as_replacement_characters(self, broken: str, encoder: E5Encoder) -> None:
         clean = "".join("\ufffd" if "\ud800" <= character <= "\udfff" else character for character in broken)
         good = GOOD[:3]
@@ -210,9 +212,17 @@ class TestSurrogates:
         assert encoder.count_tokens([broken]).tolist() == encoder.count_tokens([clean]).tolist()
         assert encoder.token_embeddings(broken, prompt="").tokens == encoder.token_embeddings(clean, prompt="").tokens
 
+    def test_alone_are_read_or_refused_as_replacement_characters(self, encoder: E5Encoder) -> None:
+        if encoder.meta.pooling == "last_token":  # its vocabulary has all bytes
+            np.testing.assert_array_equal(encoder.encode_query("\udfff\ud800"), encoder.encode_query("\ufffd\ufffd"))
+            return
+        for text in ("\udfff\ud800", "\ufffd\ufffd"):
+            with pytest.raises(TextError, match="1 of 1 texts are empty to"):
+                encoder.encode_query(text)
+
     def test_in_a_title(self, e5: E5Encoder) -> None:
         np.testing.assert_array_equal(
-            e5.encode_document(["a"], titles=["\ud800"]), e5.encode_document(["a"], titles=["\ufffd"])
+            e5.encode_document(["a"], titles=["b\ud800"]), e5.encode_document(["a"], titles=["b\ufffd"])
         )
 
     def test_in_a_prompt_are_a_mistake_of_the_program(self, e5: E5Encoder, encoders: Encoders) -> None:
@@ -220,6 +230,74 @@ class TestSurrogates:
             e5.encode(["a"], prompt="\ud800: ")
         with pytest.raises(PromptError, match="lone surrogate"):
             encoders("multilingual-e5-instruct").encode_query(["a"], instruction="\ud800")
+
+
+class TestUnread:
+    """What the model can't read is said, as truncation is: nothing, little, and characters left out without a token."""
+
+    @pytest.mark.parametrize("unread", ["\ufffd\ufffd\ufffd", "\ue001 \uf8ff", "\U000f0000", "\u0301\u0302"], ids=ascii)
+    def test_a_text_that_leaves_no_token_is_empty(self, unread: str, e5: E5Encoder) -> None:
+        for embed in doors(e5):
+            with pytest.raises(TextError, match=r"1 of 7 texts are empty to .* \(at 2; the first is ") as caught:
+                embed([*GOOD[:2], unread, *GOOD[2:]])
+            assert caught.value.indices == (2,)
+        prepared = e5.prepare(["a", unread], prompt_name="query", allow_empty=True)
+        assert prepared.report.empty == (1,)
+        np.testing.assert_array_equal(
+            e5.embed_prepared(prepared)[1:],
+            e5.embed_prepared(e5.prepare([""], prompt_name="query", allow_empty=True)),
+        )
+
+    @pytest.mark.parametrize("name", ["multilingual-e5", "multilingual-e5-small"])
+    @pytest.mark.parametrize("prompt", ["", "query: ", "Task: x\nQuery:"])
+    def test_a_space_is_no_token_of_a_text(self, name: CheckpointName, prompt: str, encoders: Encoders) -> None:
+        """XLM-R's normaliser makes a space of U+FFFD."""
+        with pytest.raises(TextError) as caught:
+            encoders(name).encode(["a", "\ufffd \ufffd", "\ufffd b"], prompt=prompt)
+        assert caught.value.indices == (1,)
+
+    def test_a_text_that_grows_together_with_its_prompt_is_read(self, e5: E5Encoder) -> None:
+        report = e5.prepare(["mit", "summit"], prompt="sum").report  # one token with the prompt, as the prompt alone
+        assert report.empty == ()
+
+    def test_all_of_them_are_named(self, e5: E5Encoder) -> None:
+        with pytest.raises(TextError) as caught:
+            e5.encode_query(["\ufffd", "a", "\ufffd", "\ue001"])
+        assert caught.value.indices == (0, 2, 3)
+
+    def test_dropped_characters_are_counted_and_told(self, e5: E5Encoder) -> None:
+        texts = ["caf\ufffd and \ue000tea\ufffd", "tea", "\ufffd" * 400 + "tea", "te\u0301a\u200b\x07\u00ad"]
+        report = e5.prepare(texts, prompt_name="query").report
+        assert report.n_dropped_characters.tolist() == [3, 0, 400, 0]
+        assert report.unknown_share[2] > 0.99
+        with pytest.warns(UnreadTextWarning) as caught:
+            e5.encode_query(texts)
+        assert {warning.filename for warning in caught} == {__file__}
+        assert any("2 of 4 texts have characters" in str(warning.message) for warning in caught)
+
+    def test_unknown_tokens_are_told_from_a_twentieth_on(self, e5: E5Encoder) -> None:
+        word = "x" * 101  # WordPiece's [UNK], for its length alone
+        with pytest.warns(UnreadTextWarning, match=r"1 of 2 texts have words or characters that .* \(text 1: 50%\)"):
+            e5.encode_query(["a", f"a {word}"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            e5.encode_query(["a " * 20 + word])
+
+    def test_the_prompts_own_unknown_tokens_are_not_the_texts(self, e5: E5Encoder) -> None:
+        assert e5.prepare(["a"], prompt="☃ ☃ ").report.unknown_share.tolist() == [0]
+
+    def test_a_stream_tells_of_each_kind_once(self, e5: E5Encoder) -> None:
+        with pytest.warns(UnreadTextWarning) as caught:
+            list(e5.encode_blocks(["a\ufffd"] * 4, prompt_name="query", block_size=1))
+        assert len(caught) == len({str(warning.message) for warning in caught}) == 2
+
+    def test_no_token_but_a_byte_is_read(self, encoders: Encoders) -> None:
+        report = encoders("e5-mistral-instruct").prepare(["\ufffd\ue000"], prompt="").report
+        assert (report.empty, report.n_dropped_characters.tolist()) == ((), [0])
+
+    def test_of_a_long_text_the_beginning_counts(self, e5: E5Encoder) -> None:
+        report = e5.prepare(["a \ufffd " + "summit " * 50_000], prompt="").report
+        assert report.n_dropped_characters.tolist() == [1]
 
 
 class TestTooLong:
@@ -287,7 +365,8 @@ class TestEndlessWords:
         words = ["a" * 101, "b" * 101, "a" * 100]
         report = e5.prepare(words, prompt_name="query").report
         assert report.unknown_share.tolist() == [1, 1, 0]
-        vectors = e5.encode_query(words)
+        with pytest.warns(UnreadTextWarning, match=r"2 of 3 texts have words or characters"):
+            vectors = e5.encode_query(words)
         assert vectors[0].tobytes() == vectors[1].tobytes() != vectors[2].tobytes()
 
 

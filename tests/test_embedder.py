@@ -265,7 +265,7 @@ def test_a_faulty_vector_is_named_by_its_place_beside_cached_ones(checkpoints, t
 
 
 def test_options_are_those_of_the_encoder():
-    own = {"model", "instruction", "symmetric", "long_documents", "cache_folder"}
+    own = {"model", "instruction", "symmetric", "long_documents", "on_empty", "cache_folder"}
     arguments = set(get_type_hints(EncoderArguments))
     assert {field.name for field in fields(EmbedderOptions)} - own == arguments
     assert set(get_type_hints(EncodeArguments)) == {field.name for field in fields(EncodeOptions)}

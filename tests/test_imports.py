@@ -18,10 +18,10 @@ PACKAGE = ROOT / "e5studio"
 
 # A room imports from its own row and the rows above it, never from one below.
 ROWS = [
-    ["errors", "models", "spec"],
+    ["errors", "models", "spec", "foreign_options"],
     ["network", "streams", "download_progress", "memory", "cpu"],
     ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report"],
-    ["file_digest", "file_lock", "model_json", "folder_recipe", "checkpoint"],
+    ["file_digest", "file_lock", "model_json", "folder_recipe", "checkpoint", "dropped_characters"],
     ["tokenizer_settings", "tokenization", "hub", "default_model"],
     ["backends", "files"],
     ["options", "load"],

@@ -128,6 +128,11 @@ class TestCounts:
         assert result.unknown_share.tolist() == [1.0, 0.5, 0.0]
 
 
+def test_white_space_at_the_end_is_a_token_to_sentencepiece() -> None:
+    reads = {kind: Tokenizer(make(), first=[1], last=[2]).reads_end_spaces for kind, make in KINDS.items()}
+    assert reads == {"wordpiece": False, "unigram": True, "bpe": True}
+
+
 class TestOffsets:
     def test_point_into_prompt_and_text(self, both: tuple[Tokenizer, tokenizers.Tokenizer]) -> None:
         ours, _ = both

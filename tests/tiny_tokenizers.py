@@ -1,7 +1,9 @@
 """Small tokenizers of the three kinds that E5 checkpoints use, learnt from `corpus.TRAINING_TEXT`.
 
-Each is built as the published tokenizer.json is: same normaliser, pre-tokenizer, template,
-special tokens and their ids. Only the vocabulary is smaller.
+Each is built as the published tokenizer.json is (for XLM-R that of multilingual-e5-small): same
+normaliser, pre-tokenizer, template, special tokens and their ids. Only the vocabulary is smaller.
+transformers 5 builds the XLM-R one otherwise: it splits at white space first, so that the space
+at the end of a text gets no token.
 """
 
 from __future__ import annotations
@@ -13,12 +15,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 import sentencepiece
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from tests.corpus import TRAINING_TEXT
 
 _LINES = [line for line in TRAINING_TEXT.splitlines() if line]
 _BERT_SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+_XLMR_SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 _BERT_NORMALIZER = normalizers.BertNormalizer(lowercase=True)
 _BERT_PRE_TOKENIZER = pre_tokenizers.BertPreTokenizer()
 
@@ -78,14 +81,13 @@ def unigram(lines: Sequence[str] = _LINES, vocab_size: int = 1600) -> Tokenizer:
     learnt = [(processor.id_to_piece(i), processor.get_score(i)) for i in range(3, processor.get_piece_size())]
     vocab = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *learnt, ("<mask>", 0.0)]
     tokenizer = Tokenizer(models.Unigram(vocab, unk_id=3))
-    tokenizer.normalizer = normalizers.Precompiled(_character_map(model.getvalue()))
-    metaspace = {"replacement": "▁", "prepend_scheme": "always"}
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(**metaspace)]
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Precompiled(_character_map(model.getvalue())), normalizers.Replace(Regex(" {2,}"), " ")]
     )
+    metaspace = {"replacement": "▁", "prepend_scheme": "always"}
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(**metaspace)
     tokenizer.decoder = decoders.Metaspace(**metaspace)
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in ("<s>", "<pad>", "</s>", "<unk>")])
-    tokenizer.add_special_tokens([AddedToken("<mask>", lstrip=True, normalized=False)])
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False) for token in _XLMR_SPECIALS])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", pair="<s> $A </s> </s> $B </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
     )

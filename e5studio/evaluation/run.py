@@ -53,7 +53,7 @@ class Work:
         n_texts: Texts embedded.
         n_tokens: Tokens read, prompts and special tokens counted.
         n_truncated: Texts longer than the model reads.
-        n_empty: Documents without a text.
+        n_empty: Texts without a token: documents without a text, and what the model can't read.
         seconds: By stage: "tokenising", "embedding" (the model, or the cache), "searching", "scoring".
         total_seconds: From the first text to the last figure.
     """
@@ -70,7 +70,7 @@ class Work:
         self.n_texts += len(texts)
         self.n_tokens += int(prepared.report.n_tokens.sum())
         self.n_truncated += len(prepared.report.truncated)
-        self.n_empty += sum(not text.strip() for text in texts)
+        self.n_empty += len(prepared.report.empty)
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

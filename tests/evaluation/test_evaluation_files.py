@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e5studio.errors import FileFormatError
+from e5studio.errors import FileFormatError, JudgementWarning
 from e5studio.evaluation.beir import read_beir
 from e5studio.evaluation.sts_files import read_sts
 from e5studio.evaluation.task_names import known_task
@@ -175,6 +175,29 @@ class TestBeirFolder:
         task = read_beir(make_beir(tmp_path, qrels=f"{HEADER}q1\td1\t0\nq2\td1\t-1\nq2\td2\t0\nq3\td3\t1\n"))
         assert (task.query_ids, task.queries, task.n_unjudged) == (("q3",), ("What sings?",), 2)
         assert task.judgements == {"q3": {"d3": 1}}
+
+    def test_dangling_judgements_are_counted_with_one_warning(self, tmp_path: Path) -> None:
+        """ArguAna judges 5 documents that its corpus lacks, NFCorpus queries that its file of queries lacks."""
+        lines = "q1\td7\t1\nq2\td7\t0\nq3\td8\t1\nq9\td1\t1\n"
+        with pytest.warns(JudgementWarning) as caught:
+            task = read_beir(make_beir(tmp_path, qrels=QRELS + lines))
+        assert [warning.filename for warning in caught] == [__file__]
+        message = str(caught[0].message)
+        assert "2 documents that corpus.jsonl lacks, in 3 of 8 judgements ('d7', 'd8')" in message
+        assert "1 query that queries.jsonl lacks, in 1 of 8 judgements ('q9')" in message
+        assert task.query_ids == ("q2", "q1", "q3")
+        assert task.judgements["q1"] == {"d1": 2, "d3": 0, "d7": 1}
+        assert task.judgements["q3"] == {"d1": 0, "d8": 1}
+
+    @pytest.mark.parametrize("name", ["corpus", "queries"])
+    def test_what_comes_again_equal_to_the_letter_is_one(self, name: str, tmp_path: Path) -> None:
+        good = CORPUS if name == "corpus" else QUERIES
+        once = read_beir(make_beir(tmp_path / "data"))
+        documents = list(once.documents())
+        make_beir(tmp_path / "data", **{name: [good[0], *good, {**good[1], "metadata": 1}]})  # type: ignore[arg-type]
+        again = read_beir(tmp_path / "data")
+        assert (again.document_ids, again.queries, again.digest) == (once.document_ids, once.queries, once.digest)
+        assert list(again.documents()) == documents
 
     def test_quotes_in_judgements_are_part_of_the_ids(self, tmp_path: Path) -> None:
         corpus = changed(CORPUS, 0, _id='"d1"')
@@ -357,11 +380,17 @@ class TestBadBeirFolder:
 
     @pytest.mark.parametrize("name", ["corpus", "queries"])
     @pytest.mark.parametrize(("first", "again"), [("x1", "x1"), ("1", 1), ("x1", "x1 ")])
-    def test_id_twice(self, name: str, first: object, again: object, tmp_path: Path) -> None:
+    def test_id_twice_with_other_contents(self, name: str, first: object, again: object, tmp_path: Path) -> None:
         good = CORPUS if name == "corpus" else QUERIES
         records = [*good, {"_id": first, "text": "first"}, "", {"_id": again, "text": "again"}]
+        records += [{**good[0], "text": "changed"}, {**good[0], "text": "and again"}, good[1]]
         make_beir(tmp_path, **{name: records})  # type: ignore[arg-type]
-        refused(lambda: read_beir(tmp_path), f"{name}.jsonl, line 6", repr(first), "line 4 already")
+        expected = [f"{str(first)!r} on lines 4 and 6: 'first' and 'again'", f"{good[0]['_id']!r} on lines 1 and 7"]
+        refused(lambda: read_beir(tmp_path), f"{name}.jsonl: 2 ids with different contents", *expected)
+
+    def test_a_title_tells_documents_apart(self, tmp_path: Path) -> None:
+        make_beir(tmp_path, [*CORPUS, {**CORPUS[1], "title": "Stars"}])
+        refused(lambda: read_beir(tmp_path), "1 id with different contents", "'Stars burn.' and 'Stars / Stars burn.'")
 
     @pytest.mark.parametrize("text", ["", " \n\t", ZERO_WIDTH, "\u00ad\u3000"])
     def test_empty_query(self, text: str, tmp_path: Path) -> None:
@@ -379,17 +408,35 @@ class TestBadBeirFolder:
             ("q1\td1\t1.5", ["'1.5' is no whole number"]),
             ("q1\td1\tnan", ["'nan' is no whole number"]),
             ("q1\td1\tinf", ["'inf' is no whole number"]),
-            ("q7\td1\t1", ["there is no 'q7' in ", "queries.jsonl"]),
-            ("Q1\td1\t1", ["there is no 'Q1' in ", "queries.jsonl"]),
-            ("q1\td7\t1", ["there is no 'd7' in ", "corpus.jsonl"]),
-            ("d1\tq1\t1", ["there is no 'd1' in ", "queries.jsonl"]),
-            ("q1\td1\t1", ["'d1' was judged 2 for query 'q1' before, and 1 here"]),
+            ("\td1\t1", ["an id is empty"]),
+            ("q1\t \t1", ["an id is empty"]),
             (HEADER.strip(), ["'score' is no whole number"]),
         ],
     )
     def test_judgement_is_named_by_line(self, line: str, parts: list[str], tmp_path: Path) -> None:
         make_beir(tmp_path, qrels=f"{QRELS}\n{line}\nq2\td1\t1\n")
         refused(lambda: read_beir(tmp_path), "test.tsv, line 7", *parts)
+
+    def test_contradictions_are_counted(self, tmp_path: Path) -> None:
+        make_beir(tmp_path, qrels=f"{QRELS}q1\td1\t1\nq2\td2\t0\n")
+        parts = [
+            "2 judgements with another score",
+            "line 6",
+            "'d1' was judged 2 for query 'q1' before, and 1 here",
+            "line 7",
+        ]
+        refused(lambda: read_beir(tmp_path), "test.tsv", *parts)
+
+    @pytest.mark.parametrize(
+        ("qrels", "parts"),
+        [
+            ("d1\tq1\t1\nd2\tq2\t1\n", ["none of the 2 judged queries is in queries.jsonl", "'d1'"]),
+            ("q1\td01\t1\nq2\td02\t1\nq2\td03\t0\n", ["none of the 3 judged documents is in corpus.jsonl", "'d01'"]),
+        ],
+    )
+    def test_judgements_of_other_files(self, qrels: str, parts: list[str], tmp_path: Path) -> None:
+        make_beir(tmp_path, qrels=HEADER + qrels)
+        refused(lambda: read_beir(tmp_path), "do not belong together", *parts)
 
     @pytest.mark.parametrize("qrels", [HEADER, f"{HEADER}q1\td1\t0\nq2\td2\t-1\n"])
     def test_nothing_relevant(self, qrels: str, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import mteb
 import numpy as np
 import pytest
@@ -13,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from e5studio.cache import VectorCache
 from e5studio.encoder import E5Encoder
-from e5studio.errors import PromptError, UnknownTaskError
+from e5studio.errors import E5StudioWarning, JudgementWarning, PromptError, UnknownTaskError
 from e5studio.evaluation import (
     Document,
     MtebEncoder,
@@ -24,10 +27,12 @@ from e5studio.evaluation import (
     evaluate_with_mteb,
     load_mteb_encoder,
     load_task,
+    read_beir,
 )
 from e5studio.evaluation.task_names import skips_own_id
 from tests.authors import Authors
 from tests.evaluation.local_tasks import in_mteb
+from tests.evaluation.test_evaluation_files import make_beir
 from tests.fakes import FakeBackend, encoder_over, token_rows
 
 pytestmark = [
@@ -162,6 +167,10 @@ def texts_given(monkeypatch):
     return given
 
 
+def meta_name(encoders):
+    return MtebEncoder(encoders("e5")).mteb_model_meta.name
+
+
 def loader(texts):
     return DataLoader(Dataset.from_dict({"text": list(texts)}), batch_size=2)
 
@@ -217,6 +226,30 @@ class TestHarness:
             assert own.scores[name] == pytest.approx(theirs.scores[name], abs=1.01e-5), name  # mteb rounds to 5
         assert own.n_samples == theirs.n_samples
 
+    def test_dangling_judgements_count_as_in_mteb(self, encoder, tmp_path):
+        """A relevant document that the corpus lacks is never found; a query that is not there is not evaluated."""
+        whole = retrieval("SciFact")
+        make_beir(
+            tmp_path,
+            [
+                {"_id": name, "title": document.title, "text": document.text}
+                for name, document in zip(whole.document_ids, DOCUMENTS, strict=True)
+            ],
+            [{"_id": name, "text": text} for name, text in zip(whole.query_ids, whole.queries, strict=True)],
+            "q0\td0\t1\nq0\tmissing\t2\nq1\tmissing\t1\nq2\td1\t1\nq2\td2\t0\nq9\td1\t1\n",
+        )
+        with pytest.warns(JudgementWarning):
+            task = read_beir(tmp_path, name="SciFact")
+        theirs = in_mteb(task)
+        theirs.dataset["default"]["test"]["relevant_docs"]["q9"] = {"d1": 1}
+        own, other = evaluate(encoder, task), run(encoder, theirs)
+        assert own.n_samples == 3
+        shared = own.scores.keys() & other.scores.keys() - {"map_at_1000"}
+        assert {name: own.scores[name] for name in shared} == pytest.approx(
+            {name: other.scores[name] for name in shared}, abs=1.01e-5
+        )
+        assert own.scores["recall_at_10"] == pytest.approx((0.5 + 0 + 1) / 3, abs=1e-6)
+
     def test_mteb_reads_our_results(self, encoder):
         for task in (retrieval("SciFact"), sts()):
             found = evaluate(encoder, task)
@@ -230,13 +263,40 @@ class TestHarness:
             model = MtebEncoder(encoders("e5"), **options)
             mteb.evaluate(model, in_mteb(sts()), cache=cache, co2_tracker=False, show_progress_bar=False)
         assert len(list(tmp_path.rglob("STSBenchmark.json"))) == 3
+        usual = cache.load_results(validate_and_filter=False, include_remote=False)
+        assert [(each.model_name, len(each.task_results)) for each in usual.model_results] == [(meta_name(encoders), 1)]
+        own = cache.load_results(models=[model.mteb_model_meta], validate_and_filter=False, include_remote=False)
+        assert [each.experiment_name for each in own.model_results] == ["prompt_kind_none"]
+
+    def test_only_unusual_settings_are_an_experiment(self, encoders, offline_encoder):
+        """Of a model that mteb runs itself, the authors' rules are one: its results would stand for mteb's own."""
+        e5 = encoders("e5")
+        known = copy.copy(e5)
+        known.meta = replace(e5.meta, name="intfloat/e5-small-v2", max_tokens=512)
+        revision = mteb.get_model_meta("intfloat/e5-small-v2").revision
+        known.files = replace(e5.files, revision=revision)
+        assert MtebEncoder(e5).mteb_model_meta.experiment_kwargs is None
+        assert MtebEncoder(known).mteb_model_meta.experiment_kwargs == {"protocol": "authors"}
+        assert MtebEncoder(known, protocol="mteb").mteb_model_meta.experiment_kwargs is None
+        assert MtebEncoder(encoders("e5-mistral-instruct")).mteb_model_meta.experiment_kwargs is None
+        short = MtebEncoder(e5.with_options(max_tokens=64, truncate_dim=8), instruction=None).mteb_model_meta
+        assert short.experiment_kwargs == {"max_tokens": 64, "truncate_dim": 8}
+
+    def test_any_option_of_mteb_is_taken(self, encoders):
+        options = {"task_metadata": mock_tasks.MockSTSTask().metadata, "hf_split": "test", "hf_subset": "default"}
+        model = MtebEncoder(encoders("e5"))
+        plain = model.encode(loader(["a"]), **options)
+        with pytest.warns(E5StudioWarning, match="convert_to_tensor: no options of this encoder"):
+            other = model.encode(loader(["a"]), **options, batch_size=3, convert_to_tensor=True)
+        np.testing.assert_array_equal(plain, other)
 
     def test_meta_is_mtebs_own_where_mteb_knows_the_model(self, offline_encoder):
         meta = MtebEncoder(offline_encoder).mteb_model_meta
         assert meta.name == "sentence-transformers/all-MiniLM-L6-v2"
         assert meta.revision == "8b3219a92973c328a8e22fadcfa821b5dc75636a"
         assert meta.citation
-        assert meta.experiment_kwargs["protocol"] == "authors"
+        assert meta.loader_kwargs["protocol"] == "authors"
+        assert meta.experiment_kwargs is None  # without prompts both rules are the same
 
     def test_meta_of_another_model_says_what_is_known(self, encoders):
         spec, meta = encoders("e5").spec, MtebEncoder(encoders("e5")).mteb_model_meta
@@ -247,7 +307,7 @@ class TestHarness:
         loaded = MtebEncoder(offline_encoder, protocol="mteb").mteb_model_meta.load_model(device="cpu")
         with loaded.encoder:
             assert loaded.encoder.spec == offline_encoder.spec
-            assert loaded.mteb_model_meta.experiment_kwargs["protocol"] == "mteb"
+            assert loaded.mteb_model_meta.loader_kwargs["protocol"] == "mteb"
 
     def test_loads_by_name(self):
         loaded = load_mteb_encoder("all-MiniLM-L6-v2", device="cpu", protocol="mteb")

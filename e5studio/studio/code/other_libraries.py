@@ -35,11 +35,18 @@ def embed(prompt, texts):
     return torch.cat(vectors)
 
 """
+_LOAD_TOKENIZER = """\
+# Reads tokenizer.json as published. AutoTokenizer of transformers 5 builds that of multilingual models anew, which
+# gives other tokens where a text ends in white space or holds special tokens.
+tokenizer = PreTrainedTokenizerFast.from_pretrained(
+{source}    model_input_names=["input_ids", "attention_mask"],
+)
+{end_of_text}"""
 # transformers 5 leaves out the end-of-text token whose vector is the text's.
 _APPEND_EOS = """# The model was trained with </s> behind each text, cut or not; transformers 5 leaves it out.
-{tokenizer}.backend_tokenizer.post_processor = TemplateProcessing(
+tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
     single="<s> $A </s>",
-    special_tokens=[("<s>", {tokenizer}.bos_token_id), ("</s>", {tokenizer}.eos_token_id)],
+    special_tokens=[("<s>", tokenizer.bos_token_id), ("</s>", tokenizer.eos_token_id)],
 )
 """
 _TEMPLATE_IMPORT = "from tokenizers.processors import TemplateProcessing\n"
@@ -47,12 +54,9 @@ _TEMPLATE_IMPORT = "from tokenizers.processors import TemplateProcessing\n"
 
 def transformers_program(state: ScoredState) -> str:
     """As the model card does it."""
-    source = f"    {python_text(state.model)},\n    revision={python_text(state.revision)},\n"
     dtype = computed_dtype(state, "transformers")
     loading = (
-        f"tokenizer = AutoTokenizer.from_pretrained(\n{source})\n"
-        f"{_end_of_text(state, 'tokenizer')}"
-        f"model = AutoModel.from_pretrained(\n{source}    dtype=torch.{dtype},\n).eval()\n"
+        f"{_tokenizer(state)}model = AutoModel.from_pretrained(\n{_source(state)}    dtype=torch.{dtype},\n).eval()\n"
     )
     pool, pool_name = (
         (_LAST_TOKEN_POOL, "last_token_pool") if _is_last_token(state) else (_AVERAGE_POOL, "average_pool")
@@ -68,7 +72,7 @@ def transformers_program(state: ScoredState) -> str:
         family="transformers",
         imports=[
             "import torch\nimport torch.nn.functional as F\n"
-            f"{template}from transformers import AutoModel, AutoTokenizer\n"
+            f"{template}from transformers import AutoModel, PreTrainedTokenizerFast\n"
         ],
         blocks=[
             _prompts(state),
@@ -84,11 +88,10 @@ def sentence_transformers_program(state: ScoredState) -> str:
     """With explicit prompts, and the length set: a repository may say another."""
     dtype = computed_dtype(state, "sentence-transformers")
     loading = (
-        f"model = SentenceTransformer(\n    {python_text(state.model)},\n"
-        f"    revision={python_text(state.revision)},\n"
-        f'    model_kwargs={{"dtype": torch.{dtype}}},\n)\n'
+        f'model = SentenceTransformer(\n{_source(state)}    model_kwargs={{"dtype": torch.{dtype}}},\n)\n'
+        f"{_tokenizer(state)}"
+        "model[0].processor = tokenizer\n"
         f"model.max_seq_length = {state.max_tokens}  # prompt and special tokens counted\n"
-        f"{_end_of_text(state, 'model.tokenizer')}"
     )
     rows = "model.encode(queries, prompt=query_prompt, normalize_embeddings=True)"
     passages = "model.encode(passages, prompt=passage_prompt, normalize_embeddings=True)"
@@ -96,9 +99,12 @@ def sentence_transformers_program(state: ScoredState) -> str:
     template = _TEMPLATE_IMPORT if _is_last_token(state) else ""
     return python_program(
         state,
-        install='pip install "sentence-transformers>=5.2" "transformers>=5.3"',
+        install='pip install "sentence-transformers>=6.2" "transformers>=5.3"',
         family="sentence-transformers",
-        imports=[f"import torch\nfrom sentence_transformers import SentenceTransformer\n{template}"],
+        imports=[
+            "import torch\nfrom sentence_transformers import SentenceTransformer\n"
+            f"{template}from transformers import PreTrainedTokenizerFast\n"
+        ],
         blocks=[
             _prompts(state),
             loading,
@@ -117,5 +123,9 @@ def _is_last_token(state: ScoredState) -> bool:
     return state.pooling == "last_token"
 
 
-def _end_of_text(state: ScoredState, tokenizer: str) -> str:
-    return _APPEND_EOS.format(tokenizer=tokenizer) if _is_last_token(state) else ""
+def _source(state: ScoredState) -> str:
+    return f"    {python_text(state.model)},\n    revision={python_text(state.revision)},\n"
+
+
+def _tokenizer(state: ScoredState) -> str:
+    return _LOAD_TOKENIZER.format(source=_source(state), end_of_text=_APPEND_EOS if _is_last_token(state) else "")

@@ -106,6 +106,7 @@ class EmbeddedCorpus:
         seconds: What that took, without loading the model.
         n_dropped: Tokens of each text beyond the model's limit, (n,); None for uploaded vectors.
         unknown_share: Share of each text's tokens that the vocabulary lacks, (n,) in 0..1; None for uploaded vectors.
+        reads_end_spaces: Whether white space at the end of a text changes what the model reads; False if unknown.
         key: Of this result alone.
     """
 
@@ -121,6 +122,7 @@ class EmbeddedCorpus:
     seconds: float
     n_dropped: NDArray[np.int32] | None = None
     unknown_share: FloatArray | None = None
+    reads_end_spaces: bool = False
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property

@@ -104,6 +104,7 @@ def embed_corpus(
         prompt = encoder.resolve_prompt(**arguments)
         documents = embed_documents(encoder, corpus, prompt, store, on_progress)
         spec = encoder.spec
+        reads_end_spaces = encoder.reads_end_spaces
     tokens = documents.vectors.tokens
     return EmbeddedCorpus(
         corpus=corpus,
@@ -116,6 +117,7 @@ def embed_corpus(
         n_truncated=documents.n_truncated,
         n_dropped=tokens.n_dropped,
         unknown_share=tokens.unknown_share,
+        reads_end_spaces=reads_end_spaces,
         n_embedded=documents.n_embedded,
         seconds=documents.seconds,
     )
@@ -212,7 +214,8 @@ def _prepare(
         doing = f"Cutting texts into tokens: {start:,} of {len(missing):,}"
         on_progress(EmbeddingProgress(doing, None, n_before, len(vectors)))
         rows = missing[start : start + _TOKENIZED_AT_ONCE]
-        parts.append(encoder.prepare([texts[row] for row in rows], prompt=prompt))
+        # A text of which the model reads nothing doesn't stop thousands; it counts as unknown from end to end.
+        parts.append(encoder.prepare([texts[row] for row in rows], prompt=prompt, allow_empty=True))
     return PreparedTexts.joined(parts)
 
 

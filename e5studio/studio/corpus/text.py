@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from e5studio.encode_report import NOTEWORTHY_UNKNOWN_SHARE
 from e5studio.errors import BackendError, MissingDependencyError
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingProgress
@@ -99,6 +100,10 @@ def embedded(embedded: EmbeddedCorpus) -> list[Node]:
     if embedded.n_truncated:
         longer = f"{count(embedded.n_truncated, 'text')} longer than the model reads: it ignores the rest of each."
         nodes.append(["p", "e5-warning", longer])
+    if embedded.unknown_share is not None:
+        n_unknown = int((embedded.unknown_share >= NOTEWORTHY_UNKNOWN_SHARE).sum())
+        unknown = f"{count(n_unknown, 'text')} with words or characters that the model does not know: see Diagnose."
+        nodes += [["p", "e5-warning", unknown]] if n_unknown else []
     return nodes
 
 

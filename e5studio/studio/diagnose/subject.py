@@ -53,6 +53,7 @@ class Subject:
         meta: The model that embedded them.
         searched: The texts that a search would find: the passages, or all texts where there is one side.
         queries: The texts to search with; None where there is one side.
+        reads_end_spaces: Whether white space at the end of a text changes what the model reads.
     """
 
     of: str
@@ -60,6 +61,7 @@ class Subject:
     meta: ModelMeta
     searched: TextSide
     queries: TextSide | None = None
+    reads_end_spaces: bool = False
 
     @property
     def sides(self) -> tuple[TextSide, ...]:
@@ -80,10 +82,10 @@ def _of_scores(result: ScoreResult) -> Subject:
     names, n = side_labels(result.prompt_mode), len(result.queries)
     if result.is_self:
         searched = _side("texts", result.queries, result.vectors, result.reports[0])
-        return Subject(result.key, "scores", result.meta, searched)
+        return Subject(result.key, "scores", result.meta, searched, None, result.reports[0].reads_end_spaces)
     queries = _side(names.left.lower(), result.queries, result.vectors[:n], result.reports[0])
     passages = _side(names.right.lower(), result.passages, result.vectors[n:], result.reports[1])
-    return Subject(result.key, "scores", result.meta, passages, queries)
+    return Subject(result.key, "scores", result.meta, passages, queries, result.reports[0].reads_end_spaces)
 
 
 def _of_corpus(embedded: EmbeddedCorpus) -> Subject:
@@ -93,7 +95,7 @@ def _of_corpus(embedded: EmbeddedCorpus) -> Subject:
     labels = tuple(map(str, corpus.lines))
     # A corpus does not store which counts are exact.
     side = TextSide("texts", labels, corpus.documents, embedded.vectors, read, is_dropped_exact=False)
-    return Subject(embedded.key, "corpus", embedded.meta, side)
+    return Subject(embedded.key, "corpus", embedded.meta, side, None, embedded.reads_end_spaces)
 
 
 def _side(name: str, box: TextList, vectors: FloatArray, report: EncodeReport) -> TextSide:

@@ -16,8 +16,11 @@ from e5studio.studio.diagnose.subject import TextSide
 from e5studio.studio.widgets.table_data import TableView, numbered_texts
 
 MAX_LISTED = 300
+_MAX_SPACES = 8
 
 _TEXT: dict[str, Any] = {"title": "Text", "hint": "Sort in the order of the list", "kind": "text", "texts": 0}
+# What SentencePiece reads as a space.
+_SPACES = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "\u200b"
 _GROUP: dict[str, Any] = {"title": "Group", "hint": "Texts with the same number belong together", "kind": "whole"}
 
 
@@ -78,7 +81,7 @@ def cut_table(diagnosis: Diagnosis) -> TableView:
 
 
 def unknown_table(diagnosis: Diagnosis, least: float) -> TableView:
-    """Texts with a share of unknown tokens above 0 and of `least` at least, the highest first."""
+    """Texts of which a share above 0 is unknown, and of `least` at least, the highest first."""
     unknown = [
         (float(side.read.unknown_share[row]), side, int(row))
         for side in diagnosis.subject.sides
@@ -86,10 +89,28 @@ def unknown_table(diagnosis: Diagnosis, least: float) -> TableView:
         for row in np.flatnonzero((side.read.unknown_share >= least) & (side.read.unknown_share > 0))
     ]
     unknown = sorted(unknown, key=lambda each: -each[0])[:MAX_LISTED]
-    hint = "Share of its tokens that the vocabulary lacks"
+    hint = "Share of its tokens that the vocabulary lacks, and of characters that are left out"
     columns = [_TEXT, {"title": "Unknown", "hint": hint, "kind": "percent", "is_best_high": True}]
     rows = [[index, round(100 * share, 2)] for index, (share, _, _) in enumerate(unknown)]
     return _table([(side, row) for _, side, row in unknown], columns, rows, "Texts with unknown tokens")
+
+
+def end_spaces(text: str) -> str:
+    """The white space at the end of a text."""
+    return text[len(text.rstrip(_SPACES)) :]
+
+
+def end_spaces_table(diagnosis: Diagnosis) -> TableView:
+    """Texts that end in white space, in their order."""
+    ends = [
+        (side, row, end)
+        for side in diagnosis.subject.sides
+        for row, text in enumerate(side.texts)
+        if (end := end_spaces(text))
+    ][:MAX_LISTED]
+    columns = [_TEXT, {"title": "Ends in", "hint": "The characters at its end", "kind": "word"}]
+    rows = [[index, ascii(end[:_MAX_SPACES])] for index, (_, _, end) in enumerate(ends)]
+    return _table([(side, row) for side, row, _ in ends], columns, rows, "Texts that end in white space")
 
 
 def hubs_table(diagnosis: Diagnosis, hubs: Hubs, least: float, of: str) -> TableView:

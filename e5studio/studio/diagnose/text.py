@@ -12,7 +12,7 @@ from e5studio.studio.diagnose.subject import Source
 from e5studio.studio.formatting import count, shown
 from e5studio.studio.widgets.nodes import Node, pairs
 
-MAX_FINDINGS = 9
+MAX_FINDINGS = 10
 
 INVITATION = "Copies, texts cut off, texts that are near everything, and what is usual among the rest."
 OTHER_TEXTS = "Other texts have come since. Press Diagnose again."
@@ -36,6 +36,7 @@ def findings(diagnosis: Diagnosis) -> list[Finding]:
         text_findings.near_copies(diagnosis),
         text_findings.cut_ends(diagnosis),
         text_findings.unknown_tokens(diagnosis),
+        text_findings.end_spaces(diagnosis),
         vector_findings.hubs(diagnosis),
         vector_findings.query_hubs(diagnosis),
         vector_findings.groups_apart(diagnosis),

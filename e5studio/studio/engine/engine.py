@@ -18,7 +18,7 @@ import numpy as np
 from e5studio.backends import BackendName, DType
 from e5studio.cache import CachedEncoder, VectorCache, vector_keys
 from e5studio.encode_report import EncodeReport
-from e5studio.encoder import E5Encoder
+from e5studio.encoder import E5Encoder, PreparedTexts
 from e5studio.errors import TextError
 from e5studio.model_pool import Lease, LoadStep, ModelPool
 from e5studio.models import ModelMeta
@@ -103,10 +103,13 @@ class Engine:
                 prompt_arguments(meta.prompt_kind, prompt_mode, side, request.instruction) for side, _ in sides
             ]
             spec = encoder.spec
+            read = [_read_box(encoder, box, prompt) for (_, box), prompt in zip(sides, arguments, strict=True)]
+            queries, passages = read[0][0], read[-1][0]
+            _check_not_empty(queries, passages, is_self, side_labels(prompt_mode))
             vectors, reports, n_embedded = _embed_sides(
                 CachedEncoder(encoder, _cache_of(before)),
-                [box.texts for _, box in sides],
-                arguments,
+                [box.texts for box, _ in read],
+                [side for _, side in read],
                 self._pausing(stage),
             )
         columns = vectors if is_self else vectors[len(queries) :]
@@ -246,7 +249,8 @@ class Engine:
         sides = list(lists.values())
         with self.encoder(offered(model), ignore_progress, dtype, backend, _cost(*sides)) as encoder:
             cached = CachedEncoder(encoder, VectorCache())
-            vectors, reports, _ = _embed_sides(cached, sides, arguments, self._pausing(ignore_progress))
+            prepared = _prepare_sides(encoder, sides, arguments)
+            vectors, reports, _ = _embed_sides(cached, sides, prepared, self._pausing(ignore_progress))
         borders = list(itertools.accumulate(map(len, sides)))[:-1]
         return np.split(vectors, borders), reports
 
@@ -281,7 +285,8 @@ class Engine:
                     report((before + (share or 0)) / len(prompts), words)
 
                 arguments: list[PromptArguments] = [{"prompt": prompt}] * len(sides)
-                vectors.append(_embed_sides(cached, sides, arguments, tell)[0])
+                prepared = _prepare_sides(encoder, sides, arguments)
+                vectors.append(_embed_sides(cached, sides, prepared, tell)[0])
         return vectors
 
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
@@ -332,10 +337,9 @@ def _cache_of(results: Sequence[ScoreResult]) -> VectorCache:
 
 
 def _embed_sides(
-    cached: CachedEncoder, sides: Sequence[Sequence[str]], arguments: Sequence[PromptArguments], stage: OnStage
+    cached: CachedEncoder, sides: Sequence[Sequence[str]], prepared: Sequence[PreparedTexts], stage: OnStage
 ) -> tuple[FloatArray, tuple[EncodeReport, ...], int]:
     """Vectors of all sides below each other, a report of each, and how many texts were embedded."""
-    prepared = [cached.encoder.prepare(texts, **prompt) for texts, prompt in zip(sides, arguments, strict=True)]
     n_new = [cached.n_missing(texts, side.report.prompt) for texts, side in zip(sides, prepared, strict=True)]
     vectors: list[FloatArray] = []
     for number, (texts, side) in enumerate(zip(sides, prepared, strict=True)):
@@ -346,6 +350,21 @@ def _embed_sides(
 
         vectors.append(cached.embed_prepared(side, texts, on_progress=on_progress))
     return np.concatenate(vectors), tuple(side.report for side in prepared), sum(n_new)
+
+
+def _prepare_sides(
+    encoder: E5Encoder, sides: Sequence[Sequence[str]], arguments: Sequence[PromptArguments]
+) -> list[PreparedTexts]:
+    return [encoder.prepare(texts, **prompt) for texts, prompt in zip(sides, arguments, strict=True)]
+
+
+def _read_box(encoder: E5Encoder, box: TextList, arguments: PromptArguments) -> tuple[TextList, PreparedTexts]:
+    """The texts of which the model reads a token; an unreadable one is left out as an empty line is."""
+    prepared = encoder.prepare(box.texts, **arguments, allow_empty=True)
+    if not prepared.report.empty:
+        return box, prepared
+    box = box.without_unread(prepared.report.empty)
+    return box, encoder.prepare(box.texts, **arguments)
 
 
 def _check_not_empty(queries: TextList, passages: TextList, is_self: bool, labels: SideLabels) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from e5studio.studio.errors import LimitError
@@ -45,15 +45,27 @@ class TextList:
         texts: The texts that can be embedded, unchanged.
         labels: A short name for each, such as "Q3" for the third line.
         empty: Numbers (from 1) of the lines without a text.
+        unread: Labels of the texts that were left out because the model reads no token of them.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     empty: tuple[int, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Number of texts that can be embedded."""
         return len(self.texts)
+
+    def without_unread(self, indices: Sequence[int]) -> TextList:
+        """The texts but for those of which the model reads nothing."""
+        good = [index for index in range(len(self)) if index not in indices]
+        return replace(
+            self,
+            texts=tuple(self.texts[index] for index in good),
+            labels=tuple(self.labels[index] for index in good),
+            unread=tuple(self.labels[index] for index in indices),
+        )
 
 
 def split_texts(raw: str | None, letter: str, separator: Separator = "line") -> TextList:

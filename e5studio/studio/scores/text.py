@@ -102,7 +102,8 @@ def _warnings(texts: str, box: TextList, report: EncodeReport) -> list[str]:
         is_long = any(len(word) > _LONGEST_WORD for row in rows for word in box.texts[row].split())
         sentences["unknown"] += _LONG_WORDS if is_long else ""
     empty = f"Left out, because there is no text in it: line {listed(map(str, box.empty))} of {texts}."
-    return [*([empty] if box.empty else []), *sentences.values()]
+    unread = f"Left out, because {report.model.rsplit('/', 1)[-1]} reads nothing of it: {listed(box.unread)}."
+    return [*([empty] if box.empty else []), *([unread] if box.unread else []), *sentences.values()]
 
 
 def _to_do(result: ScoreResult) -> list[str]:

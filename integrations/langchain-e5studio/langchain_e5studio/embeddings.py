@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from langchain_core.embeddings import Embeddings
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from e5studio import Embedder, EmbedderOptions, EncodeReport
 from e5studio.backends import BackendName, DType
-from e5studio.embedder import LongDocuments
+from e5studio.embedder import LongDocuments, OnEmpty
+from e5studio.foreign_options import what_instead
 from e5studio.models import PromptKind
 from e5studio.prompts import PromptName
 from e5studio.similarity import FloatArray
@@ -28,7 +29,8 @@ class E5Embeddings(BaseModel, Embeddings):
     """Embeddings of the E5 family, used exactly as the model cards say.
 
     Setup:
-        `pip install langchain-e5studio`
+        `pip install . ./integrations/langchain-e5studio` in E5 Studio's folder (`pip install langchain-e5studio` once
+        it is on PyPI)
 
     Instantiate:
         ```python
@@ -77,6 +79,9 @@ class E5Embeddings(BaseModel, Embeddings):
     long_documents: LongDocuments = "truncate"
     """A document that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
     parts that fit and takes the mean of their vectors, weighted by tokens."""
+    on_empty: OnEmpty = "error"
+    """A document of which the model reads nothing: "error" refuses it, "zero" gives it a vector of zeros and warns. It
+    can't be left out, for LangChain wants a vector for each text."""
     cache_folder: _PathText | None = None
     """Store vectors in this folder, and compute each text once; models, prompts and settings may share it."""
     backend: BackendName = "auto"
@@ -99,6 +104,16 @@ class E5Embeddings(BaseModel, Embeddings):
     """A bar on stderr for long work; None shows it on a terminal only."""
 
     _embedder: Embedder = PrivateAttr()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_foreign(cls, options: Any) -> Any:
+        own = set(cls.model_fields) - {"model_name"} | {"model"}
+        given = options if isinstance(options, Mapping) else {}
+        foreign = [name for name in given if name not in own and name != "model_name"]
+        if foreign:
+            raise ValueError(" ".join(what_instead(name, own) for name in foreign))
+        return options
 
     if not TYPE_CHECKING:  # checkers and editors see the arguments that pydantic makes of the fields
 
@@ -132,7 +147,7 @@ class E5Embeddings(BaseModel, Embeddings):
             A vector for each, of length 1, in their order.
 
         Raises:
-            e5studio.TextError: Some are empty or no strings; the message and `indices` say which.
+            e5studio.TextError: Some are empty (see `on_empty`) or no strings; the message and `indices` say which.
         """
         return _floats(self._embedder.embed(texts, "document", titles=titles))
 

@@ -10,7 +10,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_e5studio import E5Embeddings
 
 from e5studio import E5Encoder
-from e5studio.errors import TextError, TextTypeError
+from e5studio.errors import TextError, TextTypeError, UnreadTextWarning
 from tests.corpus import AWKWARD_TEXTS, MULTILINGUAL_TEXTS, ORDINARY_TEXTS
 
 # The last awkward one warns, the offline copy reads 256 tokens, and one text comes twice.
@@ -187,3 +187,23 @@ async def test_newlines_reach_the_tokenizer(checkpoints, core):
     assert await embeddings.aembed_query(broken) == core(mistral).encode_query(broken, instruction="Find it.").tolist()
     assert embeddings.embed_query(broken) != embeddings.embed_query(spaced)
     assert embeddings.report(["a"], "query").prompt.text == "Instruct: Find it.\nQuery: "
+
+
+async def test_zeros_stand_for_empty_documents_where_that_was_chosen(make, tmp_path):
+    texts = ["a", "", TEXTS[0], "\ufffd\ufffd", "a"]
+    plain = make("e5").embed_documents([texts[0], texts[2]])
+    for options in ({}, {"cache_folder": tmp_path}, {"long_documents": "chunk-and-pool"}):
+        embeddings = make("e5", on_empty="zero", **options)
+        for _ in range(2):
+            with pytest.warns(UnreadTextWarning, match="2 of 5 documents are empty to .* zeros") as caught:
+                vectors = embeddings.embed_documents(texts)
+            assert {warning.filename for warning in caught} == {__file__}
+            assert not np.any([vectors[1], vectors[3]])
+            np.testing.assert_allclose([vectors[0], vectors[2], vectors[4]], [*plain, plain[0]], atol=1e-6)
+        with pytest.raises(TextError):
+            embeddings.embed_query("")
+    with pytest.warns(UnreadTextWarning):
+        assert not np.any(await make("e5", on_empty="zero").aembed_documents([""]))
+    with pytest.raises(TextError) as caught:
+        make("e5", cache_folder=tmp_path).embed_documents(["b", "\ufffd", "c"])
+    assert caught.value.indices == (1,)

@@ -206,9 +206,18 @@ def test_an_instruction_the_model_does_not_take(embedding, e5):
         embedding(e5, instruction="Find it")
 
 
-@pytest.mark.parametrize("name", ["normalize", "query_instruction", "max_length", "pooling"])
-def test_unknown_options_are_refused(embedding, e5, name):
-    with pytest.raises(ValidationError, match=name):
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("normalize", "length 1"),
+        ("query_instruction", "instruction="),
+        ("max_length", "max_tokens="),
+        ("pooling", "as it was trained"),
+        ("model", "Did you mean model_name"),
+    ],
+)
+def test_unknown_options_are_refused_with_what_takes_their_place(embedding, e5, name, advice):
+    with pytest.raises(ValidationError, match=f"{name} is no option here.*{advice}"):
         embedding(e5, **{name: "x"})
 
 

@@ -15,7 +15,7 @@ from llama_index.core.node_parser import SentenceSplitter
 from llama_index.core.schema import Document, MetadataMode, TextNode
 from llama_index.core.storage.kvstore import SimpleKVStore
 
-from e5studio.errors import TruncationWarning
+from e5studio.errors import TextError, TruncationWarning, UnreadTextWarning
 from tests.corpus import PROTEIN_PASSAGE, SUMMIT_PASSAGE, TRAINING_TEXT
 
 LINES = [line.strip() for line in TRAINING_TEXT.splitlines() if line.strip()]
@@ -153,3 +153,52 @@ async def test_split_here_and_embed_there(embedding, core, e5):
     assert texts == [node.get_content() for node in chunks]
     expected = core(e5).with_options(max_tokens=128).encode_document(texts)
     np.testing.assert_allclose([node.embedding for node in embedded], expected, atol=1e-6)
+
+
+PAGES = ["page one", "", "page three", "\ufffd\ufffd", "page five"]
+
+
+def pages():
+    return [
+        Document(text=text, metadata={"page": number}, excluded_embed_metadata_keys=["page"])
+        for number, text in enumerate(PAGES)
+    ]
+
+
+async def run(pipeline, is_async):
+    return await pipeline.arun(documents=pages()) if is_async else pipeline.run(documents=pages())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+class TestBlankPages:
+    """A pipeline hands over blank pages, which LlamaIndex's own indices leave out."""
+
+    async def test_are_named(self, embedding, e5, is_async):
+        model = embedding(e5, embed_batch_size=2)
+        with pytest.raises(TextError, match=r"1 of 5 nodes are empty: node \S+ \(page: 1\).*on_empty='skip'") as caught:
+            await run(IngestionPipeline(transformations=[model]), is_async)
+        assert caught.value.indices == (1,)
+
+    async def test_without_a_token_are_named_among_all(self, embedding, core, e5, is_async):
+        model = embedding(e5, embed_batch_size=2)
+        texts = ["a", "b", "c", "\ufffd"]
+        with pytest.raises(TextError) as caught:
+            await model.aget_text_embedding_batch(texts) if is_async else model.get_text_embedding_batch(texts)
+        assert caught.value.indices == (3,)
+
+    async def test_are_left_out(self, embedding, core, e5, is_async):
+        model = embedding(e5, on_empty="skip", embed_batch_size=2)
+        with pytest.warns(UnreadTextWarning, match=r"2 of 5 nodes are empty and were left out: node \S+ \(page: 1\), "):
+            nodes = await run(IngestionPipeline(transformations=[model]), is_async)
+        assert [node.metadata["page"] for node in nodes] == [0, 2, 4]
+        expected = core(e5).encode_document([PAGES[0], PAGES[2], PAGES[4]])
+        np.testing.assert_allclose([node.embedding for node in nodes], expected, atol=1e-6)
+
+    async def test_get_zeros(self, embedding, core, e5, is_async):
+        model = embedding(e5, on_empty="zero", embeddings_cache=SimpleKVStore())
+        with pytest.warns(UnreadTextWarning, match="documents are empty"):
+            nodes = await run(IngestionPipeline(transformations=[model]), is_async)
+        assert [bool(np.any(node.embedding)) for node in nodes] == [True, False, True, False, True]
+        strict = embedding(e5, embeddings_cache=model.embeddings_cache)
+        with pytest.raises(TextError):  # zeros are not kept
+            strict.get_text_embedding_batch(["\ufffd\ufffd"])

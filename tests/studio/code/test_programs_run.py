@@ -57,6 +57,16 @@ ODD = [
     "emoji 👩\u200d💻 漢字 \U000e0041",
 ]
 ODD_BOX = "\n\n".join(ODD)
+# What transformers 5 gives other tokens than the published tokenizer.json of multilingual models does.
+ENDS = [
+    "ends in a space ",
+    "no-break\u00a0",
+    "zero-width\u200b",
+    "a </s> b <mask> c <s>",
+    "two  spaces\nand a tab\t",
+    "ends",
+]
+ENDS_BOX = "\n\n".join(ENDS)
 
 REQUESTS = {
     "e5-symmetric": ScoreRequest(E5, "symmetric", QUERIES, PASSAGES),
@@ -64,6 +74,7 @@ REQUESTS = {
     "e5-odd": ScoreRequest(E5, "retrieval", ODD_BOX, ODD_BOX, separator="blank_line"),
     "e5-openvino": ScoreRequest(E5, "retrieval", QUERIES, PASSAGES, backend="openvino"),
     "e5-many": ScoreRequest(E5, "retrieval", QUERIES, "\n".join(f"{n} times {ODD[len(NASTY)]}" for n in range(65))),
+    "multilingual-ends": ScoreRequest(MULTILINGUAL, "retrieval", ENDS_BOX, ENDS_BOX, separator="blank_line"),
     "multilingual": ScoreRequest(MULTILINGUAL, "retrieval", QUERIES, PASSAGES),
     "instruct": ScoreRequest(INSTRUCT, "retrieval", QUERIES, PASSAGES, 'Find what "it\'s" about\\'),
     "instruct-default": ScoreRequest(INSTRUCT, "retrieval", QUERIES, PASSAGES),

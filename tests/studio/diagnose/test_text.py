@@ -266,13 +266,24 @@ def test_what_asks_for_action_comes_first_and_the_rest_is_closed():
     assert "Diagnosed 50 texts as they were scored, with e5-small-v2." in words_of(done(found))
 
 
+def test_white_space_at_the_end_is_told_where_the_model_reads_it():
+    texts = ["a ", "b\n\u200b", "c\u00a0", "d", " e"]
+    subject = replace(make_subject(texts), reads_end_spaces=True)
+    found = by_title(subject)["White space at the end"]
+    assert (found.level, found.figure) == ("look", "3 of 5")
+    assert [row[1] for row in found.table.rows] == ["' '", r"'\n\u200b'", r"'\xa0'"]
+    assert "White space at the end" not in by_title(replace(subject, reads_end_spaces=False))
+    assert "White space at the end" not in by_title(replace(make_subject(texts_of(4)), reads_end_spaces=True))
+
+
 def test_every_finding_has_a_slot_and_none_stays_when_other_texts_come(engine):
     queries = make_side([f"query {n}" for n in range(30)], random_rows(30, seed=2), "queries", "Q")
-    texts = ["copy", "copy", *texts_of(118)]
+    texts = ["copy", "copy", "ends in a space ", *texts_of(117)]
     rows = random_rows(120)
     rows[50] = rows[51] + 0.001
     read = read_with(120, dropped=[(2, 5)], unknown=[(3, 0.5)])
-    result = diagnose(make_subject(texts, rows, read=read, queries=queries))
+    subject = replace(make_subject(texts, rows, read=read, queries=queries), reads_end_spaces=True)
+    result = diagnose(subject)
     assert len(findings(result)) == MAX_FINDINGS
     assert len([finding for finding in findings(result) if finding.table]) >= 4
     with gr.Blocks():

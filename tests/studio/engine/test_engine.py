@@ -67,6 +67,15 @@ def test_an_empty_line_is_left_out_and_its_neighbours_are_unharmed(engine):
     np.testing.assert_array_equal(holed.scores, whole.scores)
 
 
+def test_a_text_without_a_token_is_left_out_as_an_empty_line_is(engine):
+    whole = engine.score(ask())
+    holed = engine.score(ask(queries="how much protein\n\ufffd\ufffd\nsummit define"))
+    assert (holed.queries.labels, holed.queries.unread) == (("Q1", "Q3"), ("Q2",))
+    np.testing.assert_array_equal(holed.scores, whole.scores)
+    with pytest.raises(TextError, match="Queries"):
+        engine.score(ask(queries="\ufffd"))
+
+
 def test_a_lone_surrogate_is_read_as_replacement_and_told(engine):
     result = engine.score(ask(queries="broken \ud800 text\nsound text"))
     assert result.reports[0].n_replaced_surrogates == 1

@@ -55,6 +55,12 @@ def test_empty_lines_unknown_tokens_and_prompts_in_the_text_are_told(score):
     assert "1 of 2 queries already begin with a prompt (Q1)" in text
 
 
+def test_what_is_not_read_is_told(score):
+    text = text_of(scores_text.notes(score("protein\n\ufffd\ufffd\nsumm\ufffdt", "a guideline")))
+    assert "reads nothing of it: Q2" in text
+    assert "does not read at all (Q3: 1)" in text
+
+
 def test_a_word_too_long_for_the_tokenizer_is_not_taken_for_another_language_alone(score):
     assert "length of a word" in text_of(scores_text.notes(score("x" * 101, "a guideline", OFFLINE, "none")))
     assert "length of a word" not in text_of(scores_text.notes(score("धन्यवाद 漢字 한국어", "a guideline")))

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import llama_index.core.instrumentation as instrument
 from llama_index.core.base.embeddings.base import BaseEmbedding, Embedding
-from llama_index.core.bridge.pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr
+from llama_index.core.bridge.pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.embeddings.loading import RECOGNIZED_EMBEDDINGS
 from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
-from llama_index.embeddings.e5studio import cache
+from llama_index.core.schema import BaseNode
+from llama_index.embeddings.e5studio import cache, empty_nodes
 
 from e5studio import Embedder, EmbedderOptions, EncodeReport
 from e5studio.backends import BackendName, DType
 from e5studio.embedder import LongDocuments
+from e5studio.errors import TextError, TextTypeError
+from e5studio.foreign_options import what_instead
 from e5studio.models import PromptKind
 from e5studio.prompts import PromptName
-from e5studio.text_checks import as_texts
+from e5studio.text_checks import as_texts, checked_types
 
 dispatcher = instrument.get_dispatcher(__name__)  # type: ignore[attr-defined]  # it is documented
 
-_OPTIONS = [field.name for field in fields(EmbedderOptions) if field.name != "model"]
+_OPTIONS = [field.name for field in fields(EmbedderOptions) if field.name not in ("model", "on_empty")]
 _OF_ONE_MODEL = {"path", "revision", "prompt_kind"}  # these options belong to one model
 # Their overrides below get a span of their own; with the wrapped ones each call would have two.
 _get_batch: Callable[..., list[Embedding]] = inspect.unwrap(BaseEmbedding.get_text_embedding_batch)
@@ -44,7 +47,8 @@ class E5Embedding(BaseEmbedding):
     """Embeddings of the E5 family, used exactly as the model cards say.
 
     Examples:
-        `pip install llama-index-embeddings-e5studio`
+        `pip install . ./integrations/llama-index-embeddings-e5studio` in E5 Studio's folder (`pip install
+        llama-index-embeddings-e5studio` once it is on PyPI)
 
         ```python
         from llama_index.core import Settings
@@ -85,6 +89,10 @@ class E5Embedding(BaseEmbedding):
     long_documents: LongDocuments = Field(default="truncate", frozen=True)
     """A text that the model can't read whole: "truncate" reads its beginning and warns; "chunk-and-pool" embeds
     parts that fit and takes the mean of their vectors, weighted by tokens."""
+    on_empty: Literal["error", "skip", "zero"] = Field(default="error", frozen=True)
+    """A text of which the model reads nothing: "error" refuses it, by its node in a pipeline; "skip" leaves its node
+    out of what a pipeline returns, and warns (where texts alone are given, each needs a vector, and it is an error);
+    "zero" gives it a vector of zeros and warns."""
     cache_folder: _PathText | None = Field(default=None, frozen=True)
     """Store vectors in this folder, and compute each text once; models, prompts and settings may share it."""
     backend: BackendName = Field(default="auto", frozen=True)
@@ -117,13 +125,25 @@ class E5Embedding(BaseEmbedding):
 
     _embedder: Embedder = PrivateAttr()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_foreign(cls, options: Any) -> Any:
+        own = set(cls.model_fields)
+        given = options if isinstance(options, Mapping) else {}
+        foreign = [name for name in given if name not in own and name != "class_name"]
+        if foreign:
+            raise ValueError(" ".join(what_instead(name, own) for name in foreign))
+        return options
+
     if not TYPE_CHECKING:  # checkers and editors see the arguments that pydantic makes of the fields
 
         def __init__(self, **options: Any) -> None:
             """Load the model, or share it where it is loaded."""
             super().__init__(**options)  # what follows is outside, where pydantic doesn't wrap errors in its own
             chosen = {name: getattr(self, name) for name in _OPTIONS}
-            self._embedder = Embedder(EmbedderOptions(model=self.model_name, **chosen), fingerprint=self.fingerprint)
+            on_empty = "zero" if self.on_empty == "zero" else "error"
+            given = EmbedderOptions(model=self.model_name, on_empty=on_empty, **chosen)
+            self._embedder = Embedder(given, fingerprint=self.fingerprint)
             # "auto" is replaced, so that to_dict says what these vectors are made with.
             resolved = {name: getattr(self._embedder.options, name) for name in _OPTIONS}
             self.__dict__.update(resolved, fingerprint=self._embedder.fingerprint)
@@ -144,6 +164,40 @@ class E5Embedding(BaseEmbedding):
             if options.get("max_tokens") == self._embedder.encoder.meta.max_tokens:
                 options.pop("max_tokens")  # the card's number, which another card may not allow
         return type(self)(**{**options, **(update or {})})
+
+    def __call__(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """Embed the nodes of a pipeline.
+
+        Raises:
+            e5studio.TextError: Some are empty, and `on_empty` is "error"; the message names them.
+        """
+        left = list(nodes)
+        while True:
+            try:
+                super().__call__(left, **kwargs)
+            except TextError as error:
+                left = self._without_empty(left, error)
+            else:
+                return empty_nodes.warned_of(nodes, left)
+
+    async def acall(self, nodes: Sequence[BaseNode], **kwargs: Any) -> Sequence[BaseNode]:
+        """As a call."""
+        left = list(nodes)
+        while True:
+            try:
+                await super().acall(left, **kwargs)
+            except TextError as error:
+                left = self._without_empty(left, error)
+            else:
+                return empty_nodes.warned_of(nodes, left)
+
+    def _without_empty(self, nodes: list[BaseNode], error: TextError) -> list[BaseNode]:
+        if isinstance(error, TextTypeError) or not error.indices:
+            raise error
+        if self.on_empty != "skip":
+            raise empty_nodes.refusal(nodes, error) from error
+        empty = set(error.indices)
+        return [node for index, node in enumerate(nodes) if index not in empty]
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text without prompt and special tokens."""
@@ -187,13 +241,30 @@ class E5Embedding(BaseEmbedding):
         Raises:
             e5studio.TextError: Some are empty or no strings; the message and `indices` say which. None is embedded.
         """
-        return _get_batch(self, as_texts(texts), show_progress, **kwargs)
+        texts = self._checked(texts, "document")
+        with self._counted_from_the_first(texts):
+            return _get_batch(self, texts, show_progress, **kwargs)
 
     async def aget_text_embedding_batch(
         self, texts: list[str], show_progress: bool = False, **kwargs: Any
     ) -> list[Embedding]:
         """As `get_text_embedding_batch`, in threads; cancelling it ends the work."""
-        return await _aget_batch(self, as_texts(texts), show_progress, **kwargs)
+        texts = self._checked(texts, "document")
+        with self._counted_from_the_first(texts):
+            return await _aget_batch(self, texts, show_progress, **kwargs)
+
+    def _checked(self, texts: list[str], prompt_name: PromptName) -> list[str]:
+        is_empty_allowed = prompt_name == "document" and self.on_empty == "zero"
+        return checked_types(texts) if is_empty_allowed else as_texts(texts)
+
+    @contextmanager
+    def _counted_from_the_first(self, texts: list[str]) -> Iterator[None]:
+        """An error of one of LlamaIndex's batches as one of all texts."""
+        try:
+            yield
+        except TextError:
+            self._embedder.report(texts)  # which raises it
+            raise
 
     def _get_query_embedding(self, query: str) -> Embedding:
         return self._embed([query], "query")[0]
@@ -236,7 +307,7 @@ class E5Embedding(BaseEmbedding):
 
     def _get_one(self, text: str, prompt_name: PromptName) -> Embedding:
         with self._observed(text) as observe:
-            [key] = self._keys([text], prompt_name)
+            [key] = self._keys(self._checked([text], prompt_name), prompt_name)
             vector = cache.read(self.embeddings_cache, [key]).get(key)
             if vector is None:
                 if self.rate_limiter is not None:
@@ -248,7 +319,7 @@ class E5Embedding(BaseEmbedding):
 
     async def _aget_one(self, text: str, prompt_name: PromptName) -> Embedding:
         with self._observed(text) as observe:
-            [key] = self._keys([text], prompt_name)
+            [key] = self._keys(self._checked([text], prompt_name), prompt_name)
             vector = (await cache.aread(self.embeddings_cache, [key])).get(key)
             if vector is None:
                 if self.rate_limiter is not None:

@@ -26,22 +26,26 @@ async def aread(store: BaseKVStore | None, keys: Iterable[str]) -> dict[str, Emb
 
 
 def write(store: BaseKVStore | None, vectors: Mapping[str, Embedding]) -> None:
-    """Store vectors."""
+    """Store vectors, but for the zeros that stand for empty texts."""
     if store is not None:
-        for key, vector in vectors.items():
+        for key, vector in _of_texts(vectors):
             store.put(key, {_FIELD: vector}, collection=_COLLECTION)
 
 
 async def awrite(store: BaseKVStore | None, vectors: Mapping[str, Embedding]) -> None:
     """As `write`."""
     if store is not None:
-        for key, vector in vectors.items():
+        for key, vector in _of_texts(vectors):
             await store.aput(key, {_FIELD: vector}, collection=_COLLECTION)
 
 
 def missing(texts: Sequence[str], keys: Sequence[str], vectors: Mapping[str, Embedding]) -> dict[str, str]:
     """The texts without a vector by their keys, each different one once."""
     return {key: text for key, text in zip(keys, texts, strict=True) if key not in vectors}
+
+
+def _of_texts(vectors: Mapping[str, Embedding]) -> list[tuple[str, Embedding]]:
+    return [(key, vector) for key, vector in vectors.items() if any(vector)]
 
 
 def _vectors(entries: Mapping[str, dict[str, Embedding] | None]) -> dict[str, Embedding]:
