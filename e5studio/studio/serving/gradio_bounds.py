@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import uvicorn
-from gradio import http_server, route_utils, routes
+from gradio import route_utils, routes
 from gradio.route_utils import FileUploadProgress, GradioMultiPartParser, MultiPartException
 
 from e5studio.studio.serving.connections import BoundedConnection, connection_limit
@@ -26,9 +23,6 @@ def bound_gradio() -> None:
     """Bound connections, uploads and log lines; before a page is launched."""
     limit_log_lines()
     BoundedConnection.connections_of = Shares(connection_limit())
-    # start_server (http_server.py) makes the server's settings, without a way to pass any.
-    config = functools.partial(uvicorn.Config, http=BoundedConnection, ws="none")
-    http_server.uvicorn = SimpleNamespace(Config=config)  # type: ignore[attr-defined]
     route_utils.GradioMultiPartParser = UploadParser  # type: ignore[misc]
     routes.file_upload_statuses = UploadProgress()
 

@@ -23,6 +23,7 @@ from gradio import blocks, http_server, processing_utils
 from gradio.blocks import Block
 from gradio.events import api
 
+from e5studio.studio.serving.connections import BoundedConnection
 from e5studio.studio.serving.log_limit import shorten_error
 from e5studio.studio.serving.middleware import VISITOR
 from e5studio.studio.serving.sessions import RUNNING_SESSION, steady_now
@@ -139,7 +140,8 @@ def launch_at(demo: gr.Blocks, listening: socket.socket, url: str, **options: An
     """
 
     def start_server(app: Any, **_: Any) -> tuple[str, int, str, http_server.Server]:
-        server = _SocketServer(listening, uvicorn.Config(app, log_level="warning", workers=1))
+        config = uvicorn.Config(app, log_level="warning", workers=1, http=BoundedConnection, ws="none")
+        server = _SocketServer(listening, config)
         server.run_in_thread()
         return urlsplit(url).hostname or "", listening.getsockname()[1], url, server
 

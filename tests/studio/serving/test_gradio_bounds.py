@@ -6,11 +6,10 @@ import asyncio
 import inspect
 import logging
 from pathlib import Path
-from types import SimpleNamespace
 
 import gradio as gr
 import pytest
-from gradio import http_server, route_utils, routes
+from gradio import route_utils, routes
 from starlette.datastructures import Headers
 
 from e5studio.studio.serving.gradio_bounds import MAX_FILES_OF_UPLOAD, UploadParser, UploadProgress, bound_gradio
@@ -130,8 +129,6 @@ class TestErrors:
 
 
 def test_the_server_is_made_of_these_names():
-    source = inspect.getsource(http_server.start_server)
-    assert "uvicorn.Config(" in source
     assert "GradioMultiPartParser(" in inspect.getsource(route_utils.upload_fn)
     assert "file_upload_statuses" in inspect.getsource(routes.App.create_app)
     assert "traceback.print_exc()" in inspect.getsource(routes.App.create_app)
@@ -139,13 +136,9 @@ def test_the_server_is_made_of_these_names():
 
 def test_they_are_replaced_for_gradio_alone(monkeypatch):
     for module, name in (
-        (http_server, "uvicorn"),
         (route_utils, "GradioMultiPartParser"),
         (routes, "file_upload_statuses"),
     ):
         monkeypatch.setattr(module, name, getattr(module, name))
     bound_gradio()
-    config = http_server.uvicorn.Config(app=SimpleNamespace(), host="127.0.0.1")
-    assert config.http.__name__ == "BoundedConnection"
-    assert config.ws == "none"
     assert Path(inspect.getfile(route_utils.GradioMultiPartParser)).name == "gradio_bounds.py"

@@ -18,6 +18,8 @@ from gradio.state_holder import SessionState, StateHolder
 import e5studio.studio
 from e5studio.default_model import ModelChoice
 from e5studio.studio.page.app import build_app
+from e5studio.studio.serving.address import bind
+from e5studio.studio.serving.connections import BoundedConnection
 from e5studio.studio.serving.gradio_patches import (
     GradioQueue,
     GradioSessions,
@@ -27,6 +29,7 @@ from e5studio.studio.serving.gradio_patches import (
     describe_once,
     hide_from_assistants,
     is_component,
+    launch_at,
 )
 from e5studio.studio.serving.sessions import session_now
 from tests.studio.conftest import ENGLISH
@@ -327,3 +330,13 @@ def test_no_inner_name_of_gradio_stands_elsewhere():
 def test_inner_names_would_be_seen():
     code = "from gradio.blocks import Block\nimport gradio.context\ndemo._queue\ngr.processing_utils\nevent()._data"
     assert len(list(inner_uses(ast.parse(code)))) == 5
+
+
+def test_a_page_is_served_on_bounded_connections_at_the_bound_socket():
+    with gr.Blocks() as demo:
+        gr.Textbox()
+    with bind("127.0.0.1") as address:
+        launch_at(demo, address.socket, address.url, quiet=True)
+        assert demo.server.config.http is BoundedConnection
+        assert demo.server_port == address.port
+        demo.close()
