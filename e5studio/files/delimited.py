@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -202,7 +203,6 @@ def check_column_count(path: Path, n_columns: int, max_columns: int | None) -> N
 
 def refuse_repeated(path: Path, names: Iterable[str], advice: str) -> None:
     """Refuse column names that occur more than once; the message ends in the advice."""
-    seen: set[str] = set()
-    twice = sorted({name for name in names if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise FileFormatError(f"{path} names the column {', '.join(map(repr, twice[:20]))} more than once{advice}")

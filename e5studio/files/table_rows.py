@@ -76,7 +76,7 @@ def _rows(
             problem = f"line {row.line} has {len(row.cells)} cells, the header {len(columns)}"
             ragged = ragged or (row.line, len(row.cells))
             n_ragged += 1
-        elif row.cells[0] in names and len(columns) > 1 and set(row.cells) == names:
+        elif len(names) == len(columns) > 1 and row.cells[0] in names and set(row.cells) == names:
             raise FileFormatError(
                 f"{path}: line {row.line} names the columns in another order than the first line, as where two files "
                 "are joined. Divide it there."

@@ -131,6 +131,9 @@ class TestHeader:
             write("a.csv", "id,text\n1,one\ntext,id\ntwo,2\n")
         )
 
+    def test_a_row_that_names_a_column_among_nameless_ones(self, write: Write) -> None:
+        assert texts_of(write("a.csv", ",text,\ntext,,\n1,one,\n")) == ["", "one"]
+
     def test_twice_the_same_name(self, write: Write) -> None:
         assert "'text' more than once" in refusal(write("a.csv", 'text,"text "\na,b\n'))
 
@@ -375,6 +378,70 @@ class TestJson:
         table = read_table(path, name="a.jsonl")
         assert table.columns == ("\ufffdtext", "b")
         assert texts_of(path, column="\ufffdtext") == ["hello"]
+
+
+class TestParquet:
+    @pytest.fixture
+    def save(self, tmp_path: Path) -> Callable[..., Path]:
+        """Writes columns given by their names, or a table."""
+        arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+
+        def save_columns(columns: Any = None, /, **named: Any) -> Path:
+            table = arrow.table(named) if columns is None else columns
+            parquet.write_table(table, tmp_path / "a.parquet")
+            return tmp_path / "a.parquet"
+
+        return save_columns
+
+    def test_bytes_are_to_be_marked_as_text(self, save: Callable[..., Path]) -> None:
+        """As Impala and Hive write strings."""
+        arrow = pytest.importorskip("pyarrow")
+        column = arrow.array([b"hello", b"world"], arrow.binary())
+        for path in (save(id=["A-1", "A-2"], text=column), save(text=column)):
+            assert "cast the column to pyarrow.string()" in refusal(path)
+            with pytest.raises(FileFormatError, match=r"'text'.*binary.*cast the column to pyarrow\.string\(\)"):
+                read_table(path, name="a.parquet")
+        assert texts_of(save(id=["A-1", "A-2"], text=column.cast(arrow.string()))) == ["hello", "world"]
+
+    @pytest.mark.parametrize("values", [[["hello"]], [{"en": "hello"}], [None], [5]])
+    def test_no_other_column_takes_the_place_of_texts_of_another_type(
+        self, save: Callable[..., Path], values: list[Any]
+    ) -> None:
+        path = save(id=["A-1"], text=values)
+        assert "Column 'text' of" in refusal(path)
+        with pytest.raises(FileFormatError, match=r"^Column 'text' of a\.parquet"):
+            read_table(path, name="a.parquet")
+        assert texts_of(path, column="id") == ["A-1"]
+
+    def test_nor_where_texts_stand_inside_another_column(self, save: Callable[..., Path]) -> None:
+        path = save(id=["A-1"], messages=[[{"role": "user", "content": "hello"}]])
+        assert "'id' (text), 'messages' (list<" in refusal(path)
+        assert read_table(path, name="a.parquet").notes == (
+            "Not offered: 'messages' (list<element: struct<role: string, content: string>>).",
+        )
+        with pytest.raises(
+            FileFormatError, match=r"Column 'content' of a\.parquet, list<element: string>, does not hold"
+        ):
+            read_table(save(id=["A-1"], content=[["hello"]]), name="a.parquet")
+
+    def test_columns_are_found_by_their_names(self, save: Callable[..., Path]) -> None:
+        path = save(**{"meta": [{"text": "nested"}], "meta.text": ["flat"], "x": ["other"]})
+        assert texts_of(path, column="meta.text") == ["flat"]
+        assert read_table(path, name="a.parquet").column("meta.text") == ("flat",)
+
+    def test_a_name_twice(self, save: Callable[..., Path]) -> None:
+        arrow = pytest.importorskip("pyarrow")
+        path = save(arrow.Table.from_arrays([arrow.array(["a"]), arrow.array(["b"])], names=["text", "text"]))
+        assert "'text' more than once" in refusal(path)
+
+    def test_a_column_that_cannot_be_written_does_not_spoil_the_others(self, save: Callable[..., Path]) -> None:
+        arrow = pytest.importorskip("pyarrow")
+        unknown = arrow.array([0], arrow.timestamp("us", tz="Mars/Phobos"))
+        late = arrow.array([2**62], arrow.timestamp("ms"))
+        path = save(text=["a"], at=unknown, late=late)
+        assert texts_of(path) == ["a"]
+        table = read_table(path, name="a.parquet")
+        assert (table.column("text"), table.columns) == (("a",), ("text", "late"))
 
 
 class TestOneReader:

@@ -30,7 +30,7 @@ Habit = Callable[[random.Random, Rows], tuple[str, bytes, dict[str, Any]]]
 SECONDS = float(os.environ.get("E5STUDIO_FUZZ_SECONDS", "0"))
 ROUNDS = 60
 PIECES = [
-    *('"', '""', ",", ";", "\t", "\n", "\r\n", "|", "'", " ", "  ", "\\", '\\"', "#", "=", "{", "[", "<"),
+    *('"', '""', ",", ";", "\t", "\n", "\r\n", "\r", "|", "'", " ", "  ", "\\", '\\"', "#", "=", "{", "[", "<"),
     *("a", "B", "no", "NA", "007", "1.5", "é", "ß", "世界", "\u2028", "\u00a0", "\x85", "\U0001f600", "\0", "\ufeff"),
     *("She said", "where is it?", "27", "text", "id"),
 ]
@@ -133,7 +133,7 @@ def some_rows(random: random.Random) -> Rows:
 
     def cell(column: int) -> str:
         content = "".join(random.choice(pieces) for _ in range(random.randint(0, 5)))
-        return content or ("x" if column == 0 else "")
+        return "x" if column == 0 and not content.strip("\r") else content
 
     header = random.sample(NAMES, width)
     return [header, *([cell(column) for column in range(width)] for _ in range(random.randint(1, 6)))]
@@ -148,6 +148,11 @@ def read_back(path: Path, ending: str, options: dict[str, Any]) -> tuple[list[st
         if not record.problem:
             rows.append([record.cells[name] for name in records.columns])
     return list(records.columns), rows, n_named
+
+
+def ends_cut(rows: list[Any]) -> list[Any]:
+    """Without a carriage return at the end of a row: in front of a line feed it is the end of the line."""
+    return [[*row[:-1], row[-1].rstrip("\r")] for row in rows]
 
 
 def is_part(rows: list[Any], of: list[Any]) -> bool:
@@ -185,7 +190,7 @@ def test_tables_come_back_as_they_were_written_or_are_refused(tmp_path: Path) ->
             counts[f"{name}: {'a row is named' if n_named else 'equal'}"] += 1
             where = f"seed {seed}, {name}: {content!r}"
             assert columns == rows[0], where
-            assert is_part(read, expected), where
+            assert is_part(ends_cut(read), ends_cut(expected)), where
             assert n_named or len(read) == len(expected), where
     report(counts)
     assert sum(n for name, n in counts.items() if name.endswith("equal")) > 0.8 * counts.total()

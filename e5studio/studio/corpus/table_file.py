@@ -240,8 +240,9 @@ def with_shown_name(error: FileFormatError, path: Path, name: str, *, has_menus:
 
 def _refuse_unfit(name: str, records: Records) -> None:
     """Refuse a file whose texts plainly stand in a column that is no text: no other is meant."""
-    if (kind := records.unfit.get(DEFAULT_COLUMN)) is not None:
-        raise FileFormatError(unfit_message(name, DEFAULT_COLUMN, kind))
+    wanted = DEFAULT_COLUMN if DEFAULT_COLUMN in records.unfit else first_named(_TEXT_NAMES, tuple(records.unfit))
+    if wanted == DEFAULT_COLUMN or (wanted is not None and first_named(_TEXT_NAMES, records.columns) is None):
+        raise FileFormatError(unfit_message(name, wanted, records.unfit[wanted]))
 
 
 class _Reading:
