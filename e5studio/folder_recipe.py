@@ -51,7 +51,6 @@ _POOLING_FLAGS = {  # as releases before 5.4 write the modes
     "pooling_mode_weightedmean_tokens": "weightedmean",
     "pooling_mode_lasttoken": "lasttoken",
 }
-_ONE_OF_TWO = "E5 models pool by mean or last token."
 _NOT_RUN = "E5 Studio computes nothing else: correct the field if the model was trained so, or use another model."
 
 _SIDE = Kind('"right" or "left"', lambda value: value in ("right", "left"))
@@ -169,7 +168,7 @@ def pooling(folder: Path) -> Pooling | None:
     else:
         modes, said = [stated] if isinstance(stated, str) else stated, f"pooling_mode {shown(stated)}"
     if len(modes) != 1 or modes[0] not in _POOLING_MODES:
-        raise ModelFilesError(f"{config.path} says {said}. {_ONE_OF_TWO}")
+        raise ModelFilesError(f"{config.path} says {said}. E5 models pool by mean or last token.")
     return _POOLING_MODES[modes[0]]
 
 
@@ -255,7 +254,7 @@ def _contradiction(model: JsonObject, kind: PromptKind) -> tuple[str, str] | Non
     prompts = _prompts(model)
     default = model.fields.get("default_prompt_name")
     if default is not None and default not in prompts:
-        return "default_prompt_name", f"its prompts are {', '.join(prompts) or 'none'}"
+        return "default_prompt_name", f"its prompts are {shown(list(prompts))}"
     given: dict[PromptName, str] = {
         name: resolve_prompt(kind, prompt_name=name).text for name in describe_prompts(kind)
     }

@@ -118,7 +118,8 @@ class JsonObject:
             fact: What is wrong with it, to stand after "config.json says pad_token_id 'x', but".
             advice: What to do.
         """
-        return ModelFilesError(f"{self.path} says {field} {shown(self.fields.get(field))}, but {fact}.", advice)
+        name = field if field.isprintable() else repr(field)
+        return ModelFilesError(f"{self.path} says {name} {shown(self.fields.get(field))}, but {fact}.", advice)
 
 
 def shown(value: object) -> str:
