@@ -176,6 +176,11 @@ class E5Encoder:
         """Memory that the weights take."""
         return self._backend.n_bytes
 
+    @property
+    def token_budget(self) -> int:
+        """Tokens of a batch, padding counted."""
+        return self._limits().token_budget
+
     def encode_query(
         self,
         texts: str | Iterable[str],

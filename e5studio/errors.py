@@ -101,6 +101,10 @@ class MissingDependencyError(E5StudioError, ImportError):
     """A feature needs an optional package that is not installed."""
 
 
+class UnsupportedError(E5StudioError, NotImplementedError):
+    """An option or a method of another package that an adapter can't honour."""
+
+
 class E5StudioWarning(UserWarning):
     """Base of all warnings, so that one filter catches them all."""
 

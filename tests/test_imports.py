@@ -26,7 +26,7 @@ ROWS = [
     ["encoder", "cache"],
     ["model_pool", "long_documents"],
     ["embedder"],
-    ["evaluation", "studio"],
+    ["evaluation", "studio", "adapters"],
     ["cli"],
     ["", "__main__"],  # e5studio itself names everything, lazily
 ]
@@ -63,8 +63,14 @@ PLACES = {
         "backends.onednn_linear",
         "backends.openvino_conversion",
         "backends.onnx_conversion",
+        "adapters.sentence_transformers",
     ),
-    "transformers": ("backends.modules", "backends.torch", "backends.onnx_conversion"),
+    "transformers": (
+        "backends.modules",
+        "backends.torch",
+        "backends.onnx_conversion",
+        "adapters.sentence_transformers",
+    ),
     "safetensors": ("backends.modules", "backends.torch", "backends.onnx_files", "checkpoint"),
     "openvino": ("backends.openvino", "backends.openvino_conversion"),
     "nncf": ("backends.openvino_quantization",),
@@ -89,7 +95,11 @@ PLACES = {
     "pytrec_eval": ("analysis.retrieval_metrics",),
     "mteb": ("evaluation.mteb_adapter", "evaluation.mteb_run"),
     "datasets": ("evaluation.mteb_run",),
-    "sentence_transformers": (),
+    "sentence_transformers": ("adapters.sentence_transformers",),
+    "chromadb": ("adapters.chroma",),
+    "lancedb": ("adapters.lancedb",),
+    "haystack": ("adapters.haystack",),
+    "dspy": (),
     "langchain_core": (),
     "llama_index": (),
     "integrations": (),
@@ -229,7 +239,7 @@ def test_no_module_has_a_name_that_says_nothing():
 
 HEAVY = (
     "torch transformers gradio sklearn scipy pandas umap numba plotly pyarrow onnx onnxruntime openvino "
-    "mteb datasets polars pytrec_eval"
+    "mteb datasets polars pytrec_eval sentence_transformers chromadb lancedb haystack"
 ).split()
 
 
@@ -239,6 +249,7 @@ STATEMENTS = (
     "from e5studio import E5Encoder",
     "import e5studio.cli",
     "import e5studio.evaluation",
+    "import e5studio.adapters",
     "import e5studio.studio.engine.engine",
 )
 
