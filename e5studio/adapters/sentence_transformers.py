@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, NoReturn, Self, Unpack, cast
 
 from e5studio.cache import vector_key
 from e5studio.encode_report import warn
@@ -29,7 +29,8 @@ try:
     from transformers import PreTrainedTokenizerFast
 except ImportError as error:
     raise MissingDependencyError(
-        "This adapter needs sentence-transformers 6.", 'Install it with: pip install "sentence-transformers>=6"'
+        "This adapter needs sentence-transformers 5.4 or newer.",
+        'Install it with: pip install "sentence-transformers>=5.4"',
     ) from error
 
 _TRAINING = (
@@ -81,9 +82,7 @@ class E5SentenceTransformer(SentenceTransformer):
         instruction: str | None = None,
         **options: Unpack[EncoderArguments],
     ) -> None:
-        if isinstance(model, E5Encoder):
-            _refuse_given(("this encoder is loaded already", "Give its options to E5Encoder."), **options)
-        encoder = model if isinstance(model, E5Encoder) else E5Encoder(model, **options)
+        encoder = _encoder(model, options)
         self._query = encoder.resolve_prompt("query", instruction=instruction)
         prompts = {"query": self._query.text, "document": encoder.resolve_prompt("document").text}
         default: str | None = None if prompt_name is None else resolve_prompt_name(prompt_name)
@@ -138,7 +137,7 @@ class E5SentenceTransformer(SentenceTransformer):
         precision: str | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
-        device: str | torch.device | None = None,
+        device: str | torch.device | list[str] | None = None,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
         pool: None = None,
@@ -153,8 +152,7 @@ class E5SentenceTransformer(SentenceTransformer):
             inputs: One text or several. An empty text gets the vector of its prompt, with a warning.
             prompt_name: "query", "document", "symmetric", or what another API calls them.
             prompt: The text in front, in place of a name; "" for none.
-            batch_size: At most as many tokens at once as so many texts of full length have; no vector depends on it.
-                None, and a higher number than the backend's own limit, leave that.
+            batch_size: At most the tokens of so many texts of full length at once, and the backend's own limit.
             show_progress_bar: Whether to show a bar; None shows it on a terminal for long work.
             output_value: "sentence_embedding", or "token_embeddings" on the torch backend.
             precision: Of the returned vectors: "float32", "int8", "uint8", "binary" or "ubinary".
@@ -200,12 +198,11 @@ class E5SentenceTransformer(SentenceTransformer):
     state_dict = _refused("state_dict", _SAVING)
     save = _refused("save", _SAVING)
     save_pretrained = _refused("save_pretrained", _SAVING)
-    save_to_hub = _refused("save_to_hub", _SAVING)
     push_to_hub = _refused("push_to_hub", _SAVING)
     start_multi_process_pool = _refused("start_multi_process_pool", _POOLS)
 
-    @property
-    def config(self) -> NoReturn:  # type: ignore[override, misc]  # theirs can be set
+    @property  # type: ignore[misc]  # theirs can be set
+    def config(self) -> NoReturn:
         """Refused: trainers ask for it first."""
         _refused("config", _TRAINING)()
 
@@ -236,7 +233,7 @@ class E5SentenceTransformer(SentenceTransformer):
         if device is None:
             return
         if isinstance(device, list | tuple):
-            _refuse_given(_POOLS, device=device)
+            _refused(f"device={device}", _POOLS)()
         requested = torch.device(str(device))
         if requested.type != self.device.type or requested.index not in (None, self.device.index or 0):
             raise UnsupportedError(
@@ -284,10 +281,7 @@ class _EncoderModule(torch.nn.Module):
         tokenizer: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(self.encoder.files.folder)
         return tokenizer
 
-    @property
-    def processor(self) -> PreTrainedTokenizerFast:
-        """As `tokenizer`."""
-        return self.tokenizer
+    processor = property(lambda self: self.tokenizer)  # what newer versions call it
 
     def get_embedding_dimension(self) -> int:
         """Length of a vector."""
@@ -302,6 +296,18 @@ class _EncoderModule(torch.nn.Module):
             max_length=self.encoder.spec.max_tokens,
             return_tensors="pt",
         )
+
+
+def _encoder(model: str | Path | ModelMeta | E5Encoder, options: EncoderArguments) -> E5Encoder:
+    """The encoder that was given, or a new one; sentence-transformers' own options are refused, but for None."""
+    known = EncoderArguments.__annotations__
+    given = {name: value for name, value in options.items() if value is not None}
+    unknown = {name: value for name, value in given.items() if name not in known}
+    _refuse_given(("E5 Studio has no such option", f"The options are {', '.join(known)}."), **unknown)
+    if not isinstance(model, E5Encoder):
+        return E5Encoder(model, **cast(EncoderArguments, given))
+    _refuse_given(("this encoder is loaded already", "Give its options to E5Encoder."), **given)
+    return model
 
 
 def _as_list(inputs: str | Iterable[str] | None, sentences: str | Iterable[str] | None) -> tuple[list[str], bool]:

@@ -31,10 +31,10 @@ def test_documents_and_queries_have_their_prompts(client, function, core):
     collection.add(ids=["a", "b", "c"], documents=DOCUMENTS)
     stored = np.array(collection.get(ids=["a", "b", "c"], include=["embeddings"])["embeddings"])
     assert np.allclose(stored, core.encode_document(DOCUMENTS), atol=1e-6)
-    found = collection.query(query_texts=[QUERY], n_results=3)
+    result = collection.query(query_texts=[QUERY], n_results=3)
     cosines = dict(zip("abc", core.encode_query([QUERY])[0] @ core.encode_document(DOCUMENTS).T, strict=True))
-    assert found["ids"][0] == sorted(cosines, key=cosines.get, reverse=True)
-    assert np.allclose(found["distances"][0], [1 - cosines[name] for name in found["ids"][0]], atol=1e-5)
+    assert result["ids"][0] == sorted(cosines, key=cosines.get, reverse=True)
+    assert np.allclose(result["distances"][0], [1 - cosines[name] for name in result["ids"][0]], atol=1e-5)
 
 
 def test_collection_finds_its_model_again(tmp_path, client, function, core):

@@ -177,6 +177,7 @@ def test_empty_texts_are_embedded_with_a_warning(model, theirs):
         (lambda model: model.save_pretrained("nowhere"), "save_pretrained"),
         (lambda model: model.push_to_hub("nobody/nothing"), "push_to_hub"),
         (lambda model: E5SentenceTransformer(model.encoder, dtype="bfloat16"), "dtype"),
+        (lambda model: E5SentenceTransformer("e5-small-v2", trust_remote_code=True), "trust_remote_code"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(model, call, named):

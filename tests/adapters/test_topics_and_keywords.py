@@ -33,7 +33,7 @@ def model(offline_encoder):
 
 def test_keybert(model):
     keywords = imported("keybert").KeyBERT(model=model).extract_keywords(TEXTS[:2], top_n=1)
-    assert [word for found in keywords for word, _ in found] == ["protein", "protein"]
+    assert [word for scored in keywords for word, _ in scored] == ["protein", "protein"]
 
 
 @pytest.mark.filterwarnings("ignore")
