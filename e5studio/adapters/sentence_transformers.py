@@ -154,7 +154,7 @@ class E5SentenceTransformer(SentenceTransformer):
             prompt: The text in front, in place of a name; "" for none.
             batch_size: At most the tokens of so many texts of full length at once, and the backend's own limit.
             show_progress_bar: Whether to show a bar; None shows it on a terminal for long work.
-            output_value: "sentence_embedding", or "token_embeddings" on the torch backend.
+            output_value: "sentence_embedding", or "token_embeddings" where the backend gives them.
             precision: Of the returned vectors: "float32", "int8", "uint8", "binary" or "ubinary".
             convert_to_numpy: Return an array; a list of tensors if false.
             convert_to_tensor: Return a tensor.
@@ -227,7 +227,7 @@ class E5SentenceTransformer(SentenceTransformer):
         module: Any = self[0]
         module.encoder = encoder
         identity = vector_key(encoder.spec.fingerprint, repr(sorted(self.prompts.items())), "").hex()[:32]
-        self.model_card_data.base_model = f"{encoder.spec.model} {identity}"
+        self.model_card_data.base_model = f"{encoder.spec.model}.{identity}"
 
     def _check_device(self, device: object) -> None:
         if device is None:
@@ -246,7 +246,8 @@ class E5SentenceTransformer(SentenceTransformer):
             return self.encoder.resolve_prompt(prompt_name, prompt=prompt)
         name = next((name for name in (prompt_name, task, self.default_prompt_name) if name is not None), None)
         if name is not None:
-            text = self.prompts[name if name in self.prompts else resolve_prompt_name(name)]
+            key = name if name in self.prompts else self.encoder.resolve_prompt(name).name
+            text = self.prompts[str(key)]
             return self._query if text == self._query.text else self.encoder.resolve_prompt(prompt=text)
         try:
             return self.encoder.resolve_prompt()
