@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
 
-from e5studio.embedder import Embedder, EmbedderOptions, LongDocuments
+from e5studio.embedder import Embedder, EmbedderOptions, LongDocuments, OnEmpty
 from e5studio.errors import ModelUnavailableError, UnsupportedError
 from e5studio.load import canonical, resolve
 from e5studio.models import is_in_table
@@ -20,6 +20,7 @@ class EmbedderArguments(EncoderArguments, total=False):
     instruction: str | None
     symmetric: bool
     long_documents: LongDocuments
+    on_empty: OnEmpty
     cache_folder: str | None
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, NoReturn, Self, Unpack, cast
 
 from e5studio.cache import vector_key
-from e5studio.encode_report import warn
+from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder
-from e5studio.errors import E5StudioWarning, MissingDependencyError, PromptError, UnsupportedError
+from e5studio.errors import MissingDependencyError, PromptError, UnreadTextWarning, UnsupportedError
 from e5studio.models import ModelMeta
 from e5studio.options import EncoderArguments
 from e5studio.prompts import Prompt, resolve_prompt_name
 from e5studio.similarity import FloatArray
-from e5studio.text_checks import checked_container, find_bad_texts
+from e5studio.text_checks import checked_container, listed_indices
 
 try:
     import torch
@@ -182,7 +182,7 @@ class E5SentenceTransformer(SentenceTransformer):
         elif output_value == "sentence_embedding":
             prepared = encoder.prepare(texts, prompt=chosen, allow_empty=True)
             warn(prepared.report, stacklevel=2, details="encoder.prepare(...).report lists them.")
-            _warn_of_empty(texts)
+            _warn_of_empty(prepared.report)
             vectors = _quantized(encoder.embed_prepared(prepared), precision)
             embeddings = _converted(vectors, self.device, convert_to_numpy, convert_to_tensor)
         else:
@@ -325,14 +325,12 @@ def _refuse_given(reason: tuple[str, str], **options: object) -> None:
         _refused(", ".join(given), reason)()
 
 
-def _warn_of_empty(texts: list[str]) -> None:
-    empty = list(find_bad_texts(texts))
-    if empty:
-        listed = ", ".join(map(str, empty[:10])) + (", ..." if len(empty) > 10 else "")
+def _warn_of_empty(report: EncodeReport) -> None:
+    if report.empty:
         warnings.warn(
-            f"{len(empty)} of {len(texts)} texts are empty (at {listed}): each has the vector of the prompt alone, "
-            "which says nothing. Leave them out.",
-            E5StudioWarning,
+            f"{len(report.empty)} of {report.n_texts} texts are empty (at {listed_indices(report.empty)}): each has the "
+            "vector of the prompt alone, which says nothing. Leave them out.",
+            UnreadTextWarning,
             stacklevel=3,
         )
 
