@@ -328,8 +328,8 @@ def _refuse_given(reason: tuple[str, str], **options: object) -> None:
 def _warn_of_empty(report: EncodeReport) -> None:
     if report.empty:
         warnings.warn(
-            f"{len(report.empty)} of {report.n_texts} texts are empty (at {listed_indices(report.empty)}): each has the "
-            "vector of the prompt alone, which says nothing. Leave them out.",
+            f"{len(report.empty)} of {report.n_texts} texts are empty (at {listed_indices(report.empty)}): each has "
+            "the vector of the prompt alone, which says nothing. Leave them out.",
             UnreadTextWarning,
             stacklevel=3,
         )
