@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from e5studio.errors import FileEncodingError, FileFormatError
@@ -57,7 +57,7 @@ def text_encoding(path: Path, requested: str | None) -> str:
     return "utf-8"
 
 
-def decoded_lines(path: Path, encoding: str, *, skip_bad_bytes: bool = False) -> Iterator[str]:
+def decoded_lines(path: Path, encoding: str, *, skip_bad_bytes: bool = False) -> Generator[str, None, None]:
     r"""The lines of a text file with their ends, as they are: \n, \r\n, \r, or none.
 
     Args:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -69,7 +70,9 @@ class DelimitedRow(NamedTuple):
     follows_return: bool = False
 
 
-def delimited_rows(path: Path, dialect: Dialect, *, skip_bad_bytes: bool = False) -> Iterator[DelimitedRow]:
+def delimited_rows(
+    path: Path, dialect: Dialect, *, skip_bad_bytes: bool = False
+) -> Generator[DelimitedRow, None, None]:
     """The rows of a file, the header among them; blank lines are skipped.
 
     Args:
@@ -81,9 +84,15 @@ def delimited_rows(path: Path, dialect: Dialect, *, skip_bad_bytes: bool = False
         FileEncodingError: Some byte is invalid in this encoding, unless such rows are skipped.
         FileFormatError: A cell is longer than MAX_CELL_CHARS.
     """
-    lines = enumerate(decoded_lines(path, dialect.encoding, skip_bad_bytes=skip_bad_bytes), 1)
-    if dialect.has_separator_line:
-        next(lines, None)
+    with closing(decoded_lines(path, dialect.encoding, skip_bad_bytes=skip_bad_bytes)) as content:
+        lines = enumerate(content, 1)
+        if dialect.has_separator_line:
+            next(lines, None)
+        for row in _rows(path, lines, dialect):
+            yield row._replace(problem="byte") if skip_bad_bytes and _has_bad_byte(row) else row
+
+
+def _rows(path: Path, lines: Iterator[tuple[int, str]], dialect: Dialect) -> Iterator[DelimitedRow]:
     follows_return = False
     for number, line in lines:
         body = line.rstrip("\r\n")
@@ -94,9 +103,8 @@ def delimited_rows(path: Path, dialect: Dialect, *, skip_bad_bytes: bool = False
             row = DelimitedRow(number, body.split(dialect.delimiter), "", number, line[len(body) :], 0, False, line)
         else:
             row = _quoted_row(path, number, line, lines, dialect)
-        if follows_return:
-            row, follows_return = row._replace(follows_return=True), False
-        yield row._replace(problem="byte") if skip_bad_bytes and _has_bad_byte(row) else row
+        yield row._replace(follows_return=True) if follows_return else row
+        follows_return = False
 
 
 def _has_bad_byte(row: DelimitedRow) -> bool:

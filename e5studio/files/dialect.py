@@ -10,6 +10,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,8 +60,8 @@ def decide_dialect(
     if delimiter is not None and (len(delimiter) != 1 or delimiter in '\r\n"'):
         raise FileFormatError(f"{delimiter!r} cannot separate cells. Give one character, such as , or ; or a tab.")
     known_encoding = text_encoding(path, encoding)
-    lines = enumerate(decoded_lines(path, known_encoding, skip_bad_bytes=True))
-    index, first_line = next(((index, line) for index, line in lines if line.strip()), (0, ""))
+    with closing(decoded_lines(path, known_encoding, skip_bad_bytes=True)) as lines:
+        index, first_line = next(((index, line) for index, line in enumerate(lines) if line.strip()), (0, ""))
     if not first_line:
         raise FileFormatError(f"{path} holds nothing but blank lines.")
     refuse_other_text(path, first_line)
@@ -113,7 +114,8 @@ def _sample(path: Path, dialect: Dialect, delimiter: str) -> list[DelimitedRow] 
     """The header and the first rows under a delimiter; None where that leaves a quote open."""
     trial = replace(dialect, delimiter=delimiter)
     try:
-        rows = list(itertools.islice(delimited_rows(path, trial, skip_bad_bytes=True), 1 + _SAMPLED_ROWS))
+        with closing(delimited_rows(path, trial, skip_bad_bytes=True)) as all_rows:
+            rows = list(itertools.islice(all_rows, 1 + _SAMPLED_ROWS))
     except FileFormatError:  # a cell that is too long
         return None
     return rows if rows and rows[0].problem == "" else None

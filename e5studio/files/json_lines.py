@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,9 +53,9 @@ def json_objects(
 
 def _refuse_document(path: Path, encoding: str, max_chars: int | None) -> None:
     """Refuse a file that is one JSON document; its first two lines show it."""
-    lines = (content.strip(_AROUND) for content in decoded_lines(path, encoding, skip_bad_bytes=True))
-    filled = filter(None, lines)
-    first, second = next(filled, ""), next(filled, "")
+    with closing(decoded_lines(path, encoding, skip_bad_bytes=True)) as lines:
+        filled = filter(None, (content.strip(_AROUND) for content in lines))
+        first, second = next(filled, ""), next(filled, "")
     form = _form(first, max_chars)
     if first.startswith("[") and (first[1:].lstrip().startswith("{") or form == "cut"):
         raise FileFormatError(f"{path} is one JSON array. {_ONE_A_LINE}")

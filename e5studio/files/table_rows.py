@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 from e5studio.errors import FileFormatError
@@ -37,7 +38,8 @@ def open_rows(
         FileFormatError: There is no header, it repeats a name, or it has too many columns; while rows are read, that
             most of them do not fit the header.
     """
-    header = next(delimited_rows(path, dialect, skip_bad_bytes=skip_bad_bytes), None)
+    with closing(delimited_rows(path, dialect, skip_bad_bytes=skip_bad_bytes)) as rows:
+        header = next(rows, None)
     if header is None:
         raise FileFormatError(f"{path} holds nothing but blank lines.")
     if header.problem == "byte":
@@ -48,7 +50,14 @@ def open_rows(
     names = [replace_surrogates(name.strip()) for name in header.cells]
     refuse_repeated(path, filter(None, names), ", so it is unclear which is meant. Rename one in the first line.")
     columns = _with_names(names)
-    return columns, _rows(path, dialect, columns, delimited_rows(path, dialect, skip_bad_bytes=skip_bad_bytes))
+    return columns, _closed_rows(path, dialect, columns, skip_bad_bytes)
+
+
+def _closed_rows(
+    path: Path, dialect: Dialect, columns: tuple[str, ...], skip_bad_bytes: bool
+) -> Generator[TableRow, None, None]:
+    with closing(delimited_rows(path, dialect, skip_bad_bytes=skip_bad_bytes)) as rows:
+        yield from _rows(path, dialect, columns, rows)
 
 
 def _rows(
