@@ -68,10 +68,11 @@ class _HiddenFile(io.FileIO):
 
     def write(self, content: Any) -> int:
         """Write all of it."""
-        rest = memoryview(content).cast("B")
-        n_bytes = len(rest)
+        rest = memoryview(content)
+        n_bytes = rest.nbytes
+        rest = rest.cast("B") if n_bytes else rest  # numpy's empty arrays cannot be cast
         with _naming(self.target):
-            while len(rest):
+            while rest.nbytes:
                 rest = rest[super().write(rest) :]
         return n_bytes
 

@@ -59,7 +59,7 @@ def write_parquet(
             nonlocal written
             rows = block.rows(embed_dim)
             texts = [text and replace_surrogates(text) for text in block.texts]
-            missing = np.array([status != "ok" for status in block.statuses])
+            missing = block.missing
             ends = np.cumsum(np.where(missing, 0, embed_dim), dtype=np.int32)
             starts_and_end = arrow.array(np.concatenate([np.zeros(1, np.int32), ends]))
             present = arrow.array(rows[~missing].ravel())

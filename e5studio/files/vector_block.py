@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e5studio.errors import FileFormatError
 from e5studio.similarity import FloatArray
@@ -31,10 +32,15 @@ class VectorBlock:
     vectors: FloatArray
     more: Mapping[str, Sequence[str] | Sequence[int]] = field(default_factory=dict)
 
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which rows have no vector."""
+        return np.array([status != "ok" for status in self.statuses], np.bool_)
+
     def rows(self, embed_dim: int) -> FloatArray:
         """A copy of the vectors as files store and hash them: little-endian, NaN in rows without one."""
         rows = np.array(self.vectors, "<f4", order="C").reshape(-1, embed_dim)
-        rows[[status != "ok" for status in self.statuses]] = np.nan
+        rows[self.missing] = np.nan
         return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -55,7 +56,7 @@ def to_json(manifest: VectorManifest, digests: ContentDigests) -> dict[str, Any]
         "format": _FORMAT,
         "fingerprint": manifest.spec.fingerprint,
         **asdict(manifest),
-        "sha256": asdict(digests),
+        "sha256": {"manifest": _digest(manifest), **asdict(digests)},
     }
 
 
@@ -81,15 +82,16 @@ def from_json(path: Path, content: bytes) -> tuple[VectorManifest, ContentDigest
     try:
         spec = EncoderSpec(**record["spec"])
         manifest = VectorManifest(spec, **{each.name: record[each.name] for each in fields(VectorManifest)[1:]})
+        expected = record["sha256"].pop("manifest")
         digests = ContentDigests(**record["sha256"])
         for part in (manifest, spec, digests):
             _check_types(part)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise _unreadable(path, error) from error
-    if record.get("fingerprint") != spec.fingerprint:
+    if record.get("fingerprint") != spec.fingerprint or expected != _digest(manifest):
         raise FileFormatError(
-            f"{path} was changed after it was written: its fingerprint is not that of the encoder it names. "
-            "Encode the texts again."
+            f"{path} was changed or damaged after it was written: what it says of its encoder and prompt does not have "
+            "the digest that it gives. Encode the texts again."
         )
     return manifest, digests
 
@@ -110,6 +112,10 @@ def first_line(error: Exception) -> str:
     """The message of an error, cut: it may quote a whole header."""
     line = (str(error) or type(error).__name__).split("\n", maxsplit=1)[0]
     return line[:200].rstrip(". ")
+
+
+def _digest(manifest: VectorManifest) -> str:
+    return hashlib.sha256(json.dumps(asdict(manifest), sort_keys=True).encode()).hexdigest()
 
 
 def _unreadable(path: Path, error: Exception) -> FileFormatError:

@@ -333,6 +333,11 @@ class TestVectors:
         np.testing.assert_array_equal(found.vectors[[0, 2, 4]], expected[[0, 2, 4]])
         assert np.isnan(found.vectors[[1, 3]]).all()
 
+    def test_a_block_without_rows_adds_none(self, path):
+        with write_vectors(path, MANIFEST, 0) as write_block:
+            write_block(VectorBlock([], [], np.empty((0, 4), np.float32)))
+        assert read_vectors(path).vectors.shape == (0, 4)
+
     def test_only_they_and_their_manifest_are_left(self, path):
         write_all(path)
         expected = {path} | ({sidecar_path(path)} if path.suffix == ".npy" else set())
