@@ -10,7 +10,8 @@ from typing import Any
 
 import uvicorn
 from gradio import http_server, route_utils, routes
-from gradio.route_utils import FileUploadProgress, GradioMultiPartParser, MultiPartException
+from gradio.route_utils import FileUploadProgress, GradioMultiPartParser
+from starlette.formparsers import MultiPartException
 
 from e5studio.studio.serving.connections import BoundedConnection, connection_limit
 from e5studio.studio.serving.log_limit import limit_log_lines
@@ -28,7 +29,7 @@ def bound_gradio() -> None:
     BoundedConnection.connections_of = Shares(connection_limit())
     # start_server (http_server.py) makes the server's settings, without a way to pass any.
     config = functools.partial(uvicorn.Config, http=BoundedConnection, ws="none")
-    http_server.uvicorn = SimpleNamespace(Config=config)  # type: ignore[attr-defined]
+    http_server.uvicorn = SimpleNamespace(Config=config)  # type: ignore[assignment]
     route_utils.GradioMultiPartParser = UploadParser  # type: ignore[misc]
     routes.file_upload_statuses = UploadProgress()
 
