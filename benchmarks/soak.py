@@ -107,13 +107,16 @@ async def soak(pid: int, folder: Path, seconds: float) -> dict[str, Any]:
 
 def _line(log: Log, pid: int, folder: Path) -> None:
     status = Path(f"/proc/{pid}/status").read_text()
-    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "log"]
+    sizes = []
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it was deleted in this moment
+            sizes += [path.stat().st_size] if path.is_file() and path.name != "log" else []
     line = {
         "memory_mb": int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024,  # type: ignore[index]
         "threads": int(re.search(r"Threads:\s+(\d+)", status)[1]),  # type: ignore[index]
         "descriptors": len(os.listdir(f"/proc/{pid}/fd")),
-        "files": len(files),
-        "files_mb": round(sum(path.stat().st_size for path in files) / 1e6, 1),
+        "files": len(sizes),
+        "files_mb": round(sum(sizes) / 1e6, 1),
         "log_kb": (folder / "log").stat().st_size // 1000,
         "visits": len(log.waits),
         "median_wait": round(statistics.median(log.waits), 2) if log.waits else None,

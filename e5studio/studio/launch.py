@@ -5,7 +5,6 @@ Importing this module loads neither Gradio nor torch; telemetry must be switched
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
 import sys
@@ -282,14 +281,13 @@ def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, 
     from e5studio.studio.widgets.plotly_view import plotly_route
 
     downloads, visitor_stores = services.downloads, services.visitor_stores
-    uploads = uploads_here()
-    delete_old = functools.partial(uploads.delete_old, visitor_stores.has_file)
+    uploads = uploads_here(visitor_stores.has_file)
     sessions = GradioSessions(demo, on_forget=[downloads.forget, visitor_stores.forget_session])
     return {
         "middleware": [
             Middleware(RequestGuard, uploads=uploads, origins=origins_of(host)),
             Middleware(QueueLimitMiddleware, queue=GradioQueue(demo)),
-            Middleware(SessionMiddleware, stored=sessions, on_sweep=delete_old),
+            Middleware(SessionMiddleware, stored=sessions, on_sweep=uploads.delete_old),
         ],
         "routes": [download_route(downloads), plotly_route()],
     }

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from gradio import route_utils, routes
-from gradio.route_utils import FileUploadProgress, GradioMultiPartParser, MultiPartException
+from gradio.route_utils import FileUploadProgress, GradioMultiPartParser
+from starlette.formparsers import MultiPartException
 
 from e5studio.studio.serving.connections import BoundedConnection, connection_limit
 from e5studio.studio.serving.log_limit import limit_log_lines

@@ -25,9 +25,8 @@ from gradio.events import api
 
 from e5studio.studio.serving.connections import BoundedConnection
 from e5studio.studio.serving.log_limit import shorten_error
-from e5studio.studio.serving.middleware import VISITOR
 from e5studio.studio.serving.sessions import RUNNING_SESSION, steady_now
-from e5studio.studio.serving.visitors import RUNNING_VISITOR
+from e5studio.studio.serving.visitors import RUNNING_VISITOR, visitor_of
 
 _SKIP = gr.skip()
 
@@ -55,9 +54,10 @@ class LeanBlocks(gr.Blocks):
         Gradio has the request in `LocalContext` (context.py), which only code that imports Gradio can read.
         """
         request = requests[0] if isinstance(requests, list) else requests
-        RUNNING_SESSION.set(getattr(request, "session_hash", None))  # by MCP comes a request without a session
-        scope = getattr(getattr(request, "request", None), "scope", {})
-        RUNNING_VISITOR.set(scope.get(VISITOR))
+        session = getattr(request, "session_hash", None)  # by MCP comes a request without a session
+        scope = getattr(getattr(request, "request", None), "scope", None)
+        RUNNING_SESSION.set(session)
+        RUNNING_VISITOR.set(visitor_of(scope, session) if scope else None)
         return await super().call_function(block_fn, processed_input, iterator, requests, *more, **named)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:

@@ -24,6 +24,8 @@ KEPT_SECONDS = 3600
 _UNCLAIMED_SECONDS = 600  # for files that no page has read
 _MAX_BYTES = 2_000_000_000  # over all uploaded files
 _MAX_FILES = 2_000
+_CLAIM_SECONDS = 60  # a page reads a file as soon as it is there
+_MADE_ROOM_FILES = 20  # at once
 _VARIABLE = "GRADIO_TEMP_DIR"
 
 
@@ -37,9 +39,9 @@ def use_own_folder() -> None:
         os.environ[_VARIABLE] = str(new_folder("uploads").path)
 
 
-def uploads_here() -> Uploads:
-    """The uploads of this process, in the folder where Gradio writes them."""
-    return Uploads(own_folder(Path(os.environ.get(_VARIABLE, ""))))
+def uploads_here(is_claimed: Callable[[Path], bool]) -> Uploads:
+    """The uploads of this process, in the folder where Gradio writes them; `is_claimed` as in `Uploads`."""
+    return Uploads(own_folder(Path(os.environ.get(_VARIABLE, ""))), is_claimed)
 
 
 def still_there(path: Path) -> Path:
@@ -78,6 +80,7 @@ class Uploads:
 
     Args:
         folder: Where Gradio writes uploads, if that is our own folder.
+        is_claimed: Whether a page has read a file.
         max_bytes: Of all files.
         max_files: Number of files.
         clock: Seconds that never go back.
@@ -86,11 +89,13 @@ class Uploads:
     def __init__(
         self,
         folder: OwnFolder | None,
+        is_claimed: Callable[[Path], bool] = lambda path: False,
         max_bytes: int = _MAX_BYTES,
         max_files: int = _MAX_FILES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
+        self._is_claimed = is_claimed
         self._bytes = Shares(max_bytes)
         self._files = Shares(max_files)
         self._clock = clock
@@ -98,9 +103,12 @@ class Uploads:
         self._lock = threading.Lock()
 
     def begin(self, visitor: str) -> ArrivingUpload | None:
-        """Begin an upload; None if the visitor's share of the room is taken."""
-        if not self._bytes.take(visitor, 0) or not self._files.take(visitor, 1):
-            return None
+        """Begin an upload; None if the visitor's share of the room is taken by files that pages have read."""
+        if not self._has_share(visitor):
+            self._delete_unclaimed(visitor)
+            if not self._has_share(visitor):
+                return None
+        self._files.add(visitor, 1)
         if self._folder is not None:
             self._folder.restore()
         return ArrivingUpload(self, visitor)
@@ -122,20 +130,29 @@ class Uploads:
         self._bytes.add(visitor, -n_bytes)
         self._files.add(visitor, -1)
 
-    def delete_old(self, is_claimed: Callable[[Path], bool]) -> None:
-        """Delete old files from our own folder, and files that no page has read; slow, and safe in a thread.
-
-        Args:
-            is_claimed: Whether a page has read a file.
-        """
+    def delete_old(self) -> None:
+        """Delete old files from our own folder, and files that no page has read; slow, and safe in a thread."""
         for path in self._present():
             with suppress(OSError):  # it may be deleted right now, and folders may not be empty
                 if path.is_dir():
                     path.rmdir()
-                elif self._age(path) > (KEPT_SECONDS if is_claimed(path) else _UNCLAIMED_SECONDS):
+                elif self._age(path) > (KEPT_SECONDS if self._is_claimed(path) else _UNCLAIMED_SECONDS):
                     path.unlink()
         with self._lock:
             for path in [path for path in self._stored if not path.exists()]:
+                self._forget(path)
+
+    def _has_share(self, visitor: str) -> bool:
+        return self._bytes.has_room(visitor, 1) and self._files.has_room(visitor, 1)
+
+    def _delete_unclaimed(self, visitor: str) -> None:
+        """Delete some files of a visitor that a page would have read by now; the oldest, if any."""
+        before = self._clock() - _CLAIM_SECONDS
+        with self._lock:
+            own = [path for path, stored in self._stored.items() if stored.visitor == visitor and stored.since < before]
+            for path in [path for path in own if not self._is_claimed(path)][:_MADE_ROOM_FILES]:
+                with suppress(OSError):  # it was deleted in this moment
+                    path.unlink()
                 self._forget(path)
 
     def _present(self) -> Iterator[Path]:

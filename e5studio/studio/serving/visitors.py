@@ -74,10 +74,14 @@ class Shares:
     def take(self, visitor: str, amount: int) -> bool:
         """Take an amount; False if it is more than the visitor's share."""
         with self._lock:
-            if self._taken.get(visitor, 0) + amount > self._limit - self._total - amount:
+            if not self.has_room(visitor, amount):
                 return False
             self._add(visitor, amount)
             return True
+
+    def has_room(self, visitor: str, amount: int) -> bool:
+        """Whether an amount is within the visitor's share."""
+        return self._taken.get(visitor, 0) + amount <= self._limit - self._total - amount
 
     def add(self, visitor: str, amount: int) -> None:
         """Count an amount whatever the share, or below zero return what was taken."""

@@ -24,6 +24,7 @@ from e5studio.studio.serving.visitors import visitor_now
 _SECONDS_BETWEEN_REPORTS = 1.0
 _FIRST_REPORT_SECONDS = 0.3  # most waits are shorter, and a sentence that only flashes up is noise
 _REMEMBERED_DURATIONS = 20
+_TIMES_LESS = 2.0  # takes who displaces another in a full queue; nobody loses a place for a few letters
 
 
 class Queue(Protocol):
@@ -161,7 +162,7 @@ class WaitingQueue:
                 key=lambda each: each.finish,
                 default=work,
             )
-            if last.finish <= work.finish:
+            if last.finish - self._served < _TIMES_LESS * (work.finish - self._served):
                 raise FullError(self._full(), "Try again then.")
             last.is_displaced = True
             self._leave(last)

@@ -52,22 +52,22 @@ def upload(room, visitor, path, n_bytes=10):
 
 
 def test_old_files_go_and_new_ones_stay(folder, clock):
-    room = Uploads(folder, clock=clock)
+    room = Uploads(folder, lambda path: True, clock=clock)
     corpus, broken_off = folder.path / "hash" / "corpus.csv", written(folder.path / "tmpabc")
     assert upload(room, "ann", corpus)
-    room.delete_old(lambda path: True)
+    room.delete_old()
     clock.now = 3599
     new = folder.path / "hash" / "new.csv"
     assert upload(room, "ann", new)
-    room.delete_old(lambda path: True)
+    room.delete_old()
     assert corpus.exists()
     assert broken_off.exists()
     clock.now = 3601
-    room.delete_old(lambda path: True)
+    room.delete_old()
     assert (corpus.exists(), broken_off.exists(), new.exists()) == (False, False, True)
     clock.now = 8000
-    room.delete_old(lambda path: True)
-    room.delete_old(lambda path: True)
+    room.delete_old()
+    room.delete_old()
     assert not list(folder.path.iterdir())
     assert room._bytes.total == room._files.total == 0
 
@@ -79,20 +79,20 @@ def test_a_clock_of_the_machine_that_is_set_deletes_nothing(folder, clock, set_t
     assert upload(room, "ann", path)
     os.utime(path, (set_to,) * 2)
     clock.now = 500
-    room.delete_old(lambda path: False)
+    room.delete_old()
     assert path.exists()
     clock.now = 1200
-    room.delete_old(lambda path: False)
+    room.delete_old()
     assert not path.exists()
 
 
 def test_what_no_page_has_read_goes_earlier(folder, clock):
-    room = Uploads(folder, clock=clock)
     read, unread = folder.path / "hash" / "read.csv", folder.path / "hash" / "unread.csv"
+    room = Uploads(folder, lambda path: path == read, clock=clock)
     assert upload(room, "ann", read)
     assert upload(room, "ann", unread)
     clock.now = 700
-    room.delete_old(lambda path: path == read)
+    room.delete_old()
     assert (read.exists(), unread.exists()) == (True, False)
 
 
@@ -123,8 +123,18 @@ def test_room_comes_back_with_files_that_go(folder, clock):
     assert upload(room, "ann", path, 400)
     assert upload(room, "ann", path, 400) is False
     path.unlink()  # with the page that has it
-    room.delete_old(lambda path: True)
+    room.delete_old()
     assert upload(room, "ann", path, 400)
+
+
+def test_whoever_uploads_and_never_reads_makes_room_for_who_has_the_same_address(folder, clock):
+    read = folder.path / "0.csv"
+    room = Uploads(folder, lambda path: path == read, max_files=20, clock=clock)
+    assert sum(upload(room, "session ", folder.path / f"{number}.csv") for number in range(30)) == 10
+    clock.now = 61
+    assert upload(room, "session ", folder.path / "anns.csv")
+    assert {path.name for path in folder.path.iterdir()} == {"0.csv", "anns.csv"}
+    assert room._files.total == 2
 
 
 def test_equal_files_count_once(folder):
@@ -142,11 +152,11 @@ def test_no_upload_walks_the_folder(folder, monkeypatch):
 def test_a_folder_that_somebody_chose_is_left_alone(monkeypatch, tmp_path, clock):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     uploads.use_own_folder()
-    room = uploads_here()
+    room = uploads_here(lambda path: False)
     old = tmp_path / "mine.csv"
     assert upload(room, "ann", old)
     room._clock = lambda: 10**9
-    room.delete_old(lambda path: False)
+    room.delete_old()
     assert old.exists()
     assert room._bytes.total == 0
 
