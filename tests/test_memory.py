@@ -56,3 +56,33 @@ def test_files_that_a_container_read_before_take_no_memory(files: dict[str, str]
 def test_a_container_without_a_limit(tmp_path: Path) -> None:
     (tmp_path / "memory.max").write_text("max\n")
     assert memory._container_memory(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        ImportError("libtorch_cpu.so: failed to map segment from shared object"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 400 bytes"),
+        RuntimeError("std::bad_alloc"),
+    ],
+)
+def test_want_of_memory_is_one_error_that_names_the_limit(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_address_space_limit", lambda: 1_500_000_000)
+    with pytest.raises(OutOfMemoryError, match=r"too little memory\. Address space is limited to 1\.5 GB.*ulimit -v"):
+        with memory.memory_errors_as_one():
+            raise error
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    crowded = ImportError("libgomp.so: cannot allocate memory in static TLS block")  # whatever memory is free
+    with pytest.raises(ImportError), memory.memory_errors_as_one():
+        raise crowded
+
+
+def test_free_address_space_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_address_space_limit", lambda: 10_000)
+    assert (memory.available_bytes() or 0) <= 10_000
+    with pytest.raises(OutOfMemoryError, match=r"0\.0 GB are free\. Address space is limited to 0\.0 GB"):
+        memory.check_fits("m", 33_000_000, "float32", memory.available_bytes())
