@@ -131,7 +131,7 @@ def check_vocabulary(folder: Path, n_ids: int) -> None:
     Raises:
         ModelFilesError: They were not made for each other.
     """
-    n_rows = _read_config(folder).fields["vocab_size"]
+    n_rows = vocabulary_size(folder)
     if n_ids > n_rows:
         raise ModelFilesError(
             f"{folder}: tokenizer.json has {n_ids} tokens, and config.json says the model knows {n_rows}. They belong "
@@ -153,6 +153,11 @@ def count_parameters(folder: Path) -> int:
         header = _read_header(path)
         n_parameters += sum(math.prod(entry["shape"]) for entry in header.values())
     return n_parameters
+
+
+def vocabulary_size(folder: Path) -> int:
+    """The number of ids that the model has vectors for."""
+    return int(_read_config(folder).fields["vocab_size"])
 
 
 def pad_id(folder: Path) -> int:

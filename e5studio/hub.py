@@ -272,7 +272,8 @@ def _reason(error: Exception, revision: str | None) -> tuple[str, str]:
 
     if isinstance(error, hub_errors.OfflineModeIsEnabled):
         variable = next((name for name in _OFFLINE_VARIABLES if os.environ.get(name)), _OFFLINE_VARIABLES[0])
-        return f"downloads are switched off ({variable}={os.environ.get(variable, '1')})", ""
+        value = os.environ.get(variable, "1")
+        return "downloads are switched off", f"{variable}={value} is set: unset it to fetch the model."
     if isinstance(error, hub_errors.GatedRepoError):
         return "its owner wants its terms accepted first: accept them on its page on the Hub, then `hf auth login`", ""
     if isinstance(error, hub_errors.RevisionNotFoundError):

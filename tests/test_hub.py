@@ -93,7 +93,8 @@ class TestUnavailable:
             locate(E5_SMALL)
         message = str(caught.value)
         assert (
-            "intfloat/e5-small-v2 is not on this machine, and downloads are switched off (HF_HUB_OFFLINE=1)." in message
+            "intfloat/e5-small-v2 is not on this machine, and downloads are switched off. HF_HUB_OFFLINE=1 is set:"
+            in message
         )
         assert str(cache) in message
         assert "model.safetensors (about 132 MB)" in message

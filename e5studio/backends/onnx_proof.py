@@ -13,7 +13,7 @@ import torch
 from e5studio.backends.modules import load_module
 from e5studio.backends.onnx_graph import Graph
 from e5studio.batching import TokenBatch
-from e5studio.checkpoint import pad_id, read_json
+from e5studio.checkpoint import pad_id, vocabulary_size
 from e5studio.memory import is_out_of_memory
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
@@ -39,7 +39,7 @@ def agrees(graph: Graph, folder: Path, meta: ModelMeta) -> bool:
 
 def _random_batch(folder: Path, meta: ModelMeta) -> TokenBatch:
     lengths = np.array([min(length, meta.max_tokens) for length in _LENGTHS], np.int32)
-    ids = np.random.default_rng(0).integers(0, read_json(folder / "config.json")["vocab_size"] - 1, lengths.sum())
+    ids = np.random.default_rng(0).integers(0, vocabulary_size(folder) - 1, lengths.sum())
     ids += ids >= pad_id(folder)  # which stands in no text
     return TokenBatch(ids.astype(np.int32), lengths)
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e5studio.analysis import projection
 from e5studio.analysis.neighbours import nearest_neighbours
 from e5studio.analysis.projection import pca, trustworthiness, umap, warm_umap
 from e5studio.errors import E5StudioError, MissingDependencyError, NonFiniteError
@@ -185,3 +189,18 @@ class TestTrustworthiness:
             trustworthiness(np.eye(5), np.eye(4), 1)
         with pytest.raises(NonFiniteError, match="coordinates"):
             trustworthiness(np.eye(5), np.full((5, 2), np.nan), 1)
+
+
+def test_what_numba_compiles_is_imported_where_no_cache_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container with a read-only root: numba takes a folder that the environment names, and no other."""
+    (tmp_path / "compiled_module.py").write_text(
+        "import os\nif not os.environ.get('NUMBA_CACHE_DIR'):\n    raise RuntimeError('cannot cache function f')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("NUMBA_CACHE_DIR", "")
+    monkeypatch.setitem(sys.modules, "numba", SimpleNamespace(config=SimpleNamespace(reload_config=lambda: None)))
+    assert projection._import_with_cache("compiled_module").__name__ == "compiled_module"
+    assert os.access(os.environ["NUMBA_CACHE_DIR"], os.W_OK)
+    monkeypatch.delitem(sys.modules, "compiled_module")

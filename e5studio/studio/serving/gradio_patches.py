@@ -141,18 +141,19 @@ def launch_at(demo: gr.Blocks, listening: socket.socket, url: str, **options: An
 
     def start_server(app: Any, **_: Any) -> tuple[str, int, str, http_server.Server]:
         config = uvicorn.Config(app, log_level="warning", workers=1, http=BoundedConnection, ws="none")
-        server = _SocketServer(listening, config)
-        server.run_in_thread()
-        return urlsplit(url).hostname or "", listening.getsockname()[1], url, server
+        started = _SocketServer(listening, config)
+        started.run_in_thread()
+        return urlsplit(url).hostname or "", listening.getsockname()[1], url, started
 
     inner: Any = blocks
     direct = SimpleNamespace(**{**vars(httpx), "get": functools.partial(httpx.get, trust_env=False)})
-    replaced = inner.httpx, http_server.start_server
-    inner.httpx, http_server.start_server = direct, start_server
+    server: Any = http_server
+    replaced = inner.httpx, server.start_server
+    inner.httpx, server.start_server = direct, start_server
     try:
         demo.launch(prevent_thread_lock=True, ssl_verify=False, num_workers=0, _frontend=False, **options)
     finally:
-        inner.httpx, http_server.start_server = replaced
+        inner.httpx, server.start_server = replaced
 
 
 class _SocketServer(http_server.Server):

@@ -31,7 +31,7 @@ MODELS = pytest.mark.parametrize("name", ["e5", "instruct", "offline"])
         ({"model": "e5-smal-v2"}, UnknownModelError, "Did you mean intfloat/e5-small-v2"),
         ({"model": "nobody/knows-it"}, UnknownModelError, "Unknown model 'nobody/knows-it'"),
         ({"model": ""}, UnknownModelError, "is no model"),
-        ({"model": "intfloat/e5-small-v2"}, ModelUnavailableError, "downloads are switched off .HF_HUB_OFFLINE=1"),
+        ({"model": "intfloat/e5-small-v2"}, ModelUnavailableError, "switched off. HF_HUB_OFFLINE=1 is set"),
         ({"model": "e5-small-v2", "local_files_only": True}, ModelUnavailableError, "downloads are switched off"),
         ({"model": "nobody/has-it", "prompt_kind": "none"}, ModelUnavailableError, "nobody/has-it is not on this"),
         ({"model": "./no-such-folder", "prompt_kind": "none"}, E5StudioError, "There is no folder"),

@@ -22,7 +22,7 @@ def unreachable():
 
 def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unreachable, offline_folder, caplog):
     assert message_for_visitor(unreachable) == (
-        "intfloat/e5-base-v2 is not on this machine, and the Hub does not answer. Try again later, or pick a model "
+        "intfloat/e5-base-v2 is not on this machine, and downloads are switched off. Try again later, or pick a model "
         "marked 'here', such as all-MiniLM-L6-v2."
     )
     assert "tokenizer.json" in caplog.text
@@ -30,7 +30,7 @@ def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unre
 
 def test_no_model_is_advised_where_none_is_here(unreachable, monkeypatch):
     monkeypatch.setattr(error_messages, "model_here", lambda: None)
-    assert message_for_visitor(unreachable).endswith("does not answer. Try again later.")
+    assert message_for_visitor(unreachable).endswith("switched off. Try again later.")
 
 
 def test_a_precision_that_cannot_be_had_is_met_with_another_and_the_log_names_the_package(caplog):

@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import gradio
 import gradio as gr
+import httpx
 import pytest
+from gradio import http_server
 from gradio.state_holder import SessionState, StateHolder
 
 import e5studio.studio
@@ -288,6 +290,15 @@ async def test_an_event_knows_its_session_in_threads_and_generators():
     await demo.call_function(event, [], None, SimpleNamespace())
     assert seen == ["ann", "ann", None]
     assert contextvars.Context().run(session_now) is None
+
+
+def test_a_launch_binds_and_asks_the_page_where_launch_at_stands_in():
+    source = inspect.getsource(gr.Blocks.launch)
+    assert source.count("httpx.") == source.count("httpx.get(") == 1
+    assert "http_server.start_server(" in source
+    assert {"_frontend", "num_workers", "ssl_verify"} <= inspect.signature(gr.Blocks.launch).parameters.keys()
+    assert gradio.blocks.httpx is httpx
+    assert inspect.signature(http_server.start_server).parameters["app"]
 
 
 # Everything else in the Studio uses Gradio's public names only.
