@@ -182,8 +182,8 @@ def end_spaces(diagnosis: Diagnosis) -> Finding | None:
         f"{n_such:,} of {sum(map(len, sides)):,}",
         (
             "This model reads a space or a line break at the end of a text as a token, which changes the vector: with "
-            "multilingual-e5-small one line break lowers the cosine of a text with itself to 0.997 (a long sentence) "
-            "or 0.968 (two words). Libraries over transformers 5 leave that token out.",
+            "multilingual-e5-small one line break lowers the cosine of a text with itself to 0.997 (long sentence) or "
+            "0.968 (two words). Libraries over transformers 5 leave that token out.",
         ),
         "Texts with and without it are a little further apart than their words are.",
         "Strip the ends of texts and queries before embedding.",
