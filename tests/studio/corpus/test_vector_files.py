@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from e5studio.errors import E5StudioError, FileFormatError, FingerprintMismatchError, NonFiniteError
-from e5studio.files import read_vectors
+from e5studio.files import VectorBlock, read_vectors, write_vectors
 from e5studio.studio.corpus.corpus import CorpusSetting
 from e5studio.studio.corpus.search import search_corpus
 from e5studio.studio.corpus.vector_files import export_vectors, import_vectors
@@ -235,10 +235,10 @@ class TestBring:
 
     def test_of_another_encoder(self, take, bring):
         array, manifest = take(".npy")
-        content = json.loads(manifest.path.read_text())
-        spec = replace(read_vectors(array.path).manifest.spec, model="intfloat/e5-base-v2")
-        content["spec"]["model"], content["fingerprint"] = spec.model, spec.fingerprint
-        manifest.path.write_text(json.dumps(content))
+        stored = read_vectors(array.path)
+        made_by = replace(stored.manifest, spec=replace(stored.manifest.spec, model="intfloat/e5-base-v2"))
+        with write_vectors(array.path, made_by, 6, overwrite=True) as write:
+            write(VectorBlock(TEXTS, ["ok"] * 6, stored.vectors))
         with pytest.raises(FingerprintMismatchError, match=r"mine\.npy was made with model 'intfloat/e5-base-v2' and"):
             bring(array.path, manifest=manifest.path)
 
