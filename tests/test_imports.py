@@ -47,6 +47,7 @@ GRADIO_NAMES = (
     "source_panel",
     "search_panel",
     "evaluate_panel",
+    "setting_form",
     "browser_key",
     "button",
     "events",

@@ -199,7 +199,9 @@ class TestWithoutAModel:
         self, made: Checkpoint, texts: list[str], limits: Limits
     ) -> None:
         backend = FakeBackend(48, limits=limits)
-        vectors = encoder_over(made, backend).encode_query(texts, normalize=False)
+        encoder = encoder_over(made, backend)
+        prepared = encoder.prepare(texts, prompt_name="query", allow_empty=True)  # some leave no token
+        vectors = encoder.embed_prepared(prepared, normalize=False)
         tokenizer = made.raw_tokenizer()
         for text, vector in zip(texts, vectors, strict=True):
             ids = tokenizer.encode("query: " + text).ids

@@ -79,7 +79,7 @@ def test_everything_imported_is_declared():
     }
     optional = ("parquet", "openvino", "onnx", "int8", "eval", "mcp")
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
-    others_own = {"starlette", "spaces", "datasets"}  # Gradio's, a Space's and mteb's
+    others_own = {"starlette", "httpx", "uvicorn", "spaces", "datasets", "numba"}  # Gradio's, a Space's, mteb's, UMAP's
     adapted = {"sentence-transformers", "chromadb", "lancedb", "haystack", "pydantic"}  # users of an adapter have them
     declared = {*REQUIREMENTS, *extras, *others_own, *adapted}
     assert {packages.get(module, module) for module in modules} <= declared

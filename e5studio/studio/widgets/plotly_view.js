@@ -79,7 +79,7 @@ function fittingSize() {
 
 // The width of a cell is known only once it is drawn.
 async function fitNumbers() {
-  if (!figure.numbers?.length) return;
+  if (!figure?.numbers?.length) return; // or the plot was emptied meanwhile
   const size = fittingSize();
   if (size === numberSize) return;
   numberSize = size;

@@ -30,14 +30,14 @@ async def test_truncation_is_said_once_a_call_with_where_to_look(name, make):
     texts = ["short", LONG, "short", f"{LONG} again"]
     with pytest.warns(TruncationWarning) as caught:
         vectors = embeddings.embed_documents(texts)
-    [warning] = caught
+    [warning] = [each for each in caught if each.category is TruncationWarning]
     assert warning.filename == __file__
     assert "2 of 4 texts are longer" in str(warning.message)
     assert "(the first:" in str(warning.message)
     assert "report(texts) lists them; long_documents='chunk-and-pool' reads all" in str(warning.message)
     with pytest.warns(TruncationWarning) as caught:
         assert await embeddings.aembed_documents(texts) == vectors
-    assert len(caught) == 1
+    assert [each.category for each in caught].count(TruncationWarning) == 1
 
 
 async def test_a_query_that_is_too_long_is_said_to_be(make):

@@ -67,10 +67,10 @@ class TestSearch:
         assert answer["results"][0]["best"][0]["text"] == long[:400] + "…"
 
     def test_says_that_texts_bring_their_own_prompt_or_broken_characters(self, answers):
-        notes = answers.search(ENGLISH, ["query: summit"], ["a \ud800 b"], None, 1)["notes"]
-        assert len(notes) == 2
+        notes = answers.search(ENGLISH, ["query: summit"], ["a summit \ud800 of a mountain"], None, 1)["notes"]
         assert "1 of 1 queries already begin with a prompt" in notes[0]
-        assert "U+FFFD" in notes[1]
+        assert "does not read at all" in notes[1]
+        assert "U+FFFD" in notes[2]
 
     @pytest.mark.parametrize(("queries", "passages", "what"), [([], ["a"], "queries"), (["a"], [], "passages")])
     def test_an_empty_list_is_named(self, answers, queries, passages, what):

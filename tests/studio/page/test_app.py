@@ -354,8 +354,8 @@ def test_a_taken_port_ends_with_a_sentence_before_anything_is_loaded(monkeypatch
         (PermissionError(13, "Permission denied", "/a/folder"), "The Studio cannot start: /a/folder Permission denied"),
         (FileNotFoundError(2, "No usable temporary directory"), "The Studio cannot start: No usable temporary directo"),
         (ValueError("invalid literal\nfor int()"), "The Studio cannot start: ValueError: invalid literal for int()."),
-        (ImportError("libx.so: failed to map segment"), "There is too little memory."),
-        (MemoryError(), "There is too little memory."),
+        (ImportError("libx.so: failed to map segment"), "E5 Studio does not fit into memory"),
+        (MemoryError(), "E5 Studio does not fit into memory"),
     ],
 )
 def test_whatever_stands_in_the_way_of_a_start_is_a_sentence(error, message, monkeypatch, capsys):
