@@ -32,6 +32,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import httpx
 
 from benchmarks.machine import describe_machine
+from benchmarks.visitors import until_served
 from tests.studio.serving.visitor import Page, RefusedError, Visitor, open_page
 
 RESULT = Path(__file__).with_name("results") / "soak.json"
@@ -85,7 +86,7 @@ def main() -> None:
 
 async def soak(pid: int, folder: Path, seconds: float) -> dict[str, Any]:
     """The traffic of all clients for some time."""
-    await _until_served()
+    await until_served(ADDRESS)
     page, log = await open_page(f"{ADDRESS}/"), Log()
     clients = [_person(page, log), _librarian(page, log), _program(log), _attacker(log, 0), _attacker(log, 3)]
     tasks = [asyncio.create_task(client) for client in clients]
@@ -135,7 +136,7 @@ async def _person(page: Page, log: Log) -> None:
         mark = secrets.token_hex(4)
         async with Visitor(f"{ADDRESS}/", page) as visitor:
             visitor.write("e5-queries", f"how high is the summit {mark}")
-            visitor.write("e5-passages", "\n".join(f"passage {place} about mountains {mark}" for place in range(5)))
+            visitor.write("e5-passages", "\n".join(f"passage {number} about mountains {mark}" for number in range(5)))
             await visitor.press("e5-score")
             said = str(visitor.sees("e5-status"))
             return None if "e5-done" in said else said
@@ -290,17 +291,6 @@ ATTACKS: list[Callable[[], Awaitable[None]]] = [
     _deep_values,
     _odd_requests,
 ]
-
-
-async def _until_served() -> None:
-    async with httpx.AsyncClient(base_url=ADDRESS, timeout=120) as client:
-        for _ in range(600):
-            try:
-                if (await client.get("/")).status_code == 200:
-                    return
-            except httpx.TransportError:
-                await asyncio.sleep(0.2)
-    raise SystemExit("The Studio did not start.")
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def main() -> None:
 
 async def measure(pid: int) -> dict[str, Any]:
     """One person alone, then all of them, three times."""
-    await until_served()
+    await until_served(ADDRESS)
     page = await open_page(ADDRESS)
     alone = [(await visit(page, 99, round_))["wait"] for round_ in range(5)]
     memory, rounds = [resident_mb(pid)], []
@@ -102,9 +102,9 @@ async def visit(page: Page, number: int, round_: int) -> dict[str, Any]:
         }
 
 
-async def until_served() -> None:
-    """Return when the model is loaded."""
-    async with httpx.AsyncClient(base_url=ADDRESS, timeout=120) as client:
+async def until_served(address: str) -> None:
+    """Return when the Studio at an address answers."""
+    async with httpx.AsyncClient(base_url=address, timeout=120) as client:
         for _ in range(600):
             try:
                 if (await client.get("/")).status_code == 200:

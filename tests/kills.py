@@ -94,7 +94,7 @@ def encoding(folder: Path, model: str) -> tuple[Write, Read]:
 def converting(folder: Path) -> tuple[Write, Read]:
     """Two conversions of one model, which is lost or damaged again and again."""
     os.environ["E5STUDIO_CACHE"] = str(folder)
-    place = conversion_cache.folder_of("openvino", {"model": "one"})
+    model_folder = conversion_cache.folder_of("openvino", {"model": "one"})
     files = {"model.xml": b"x" * 20_000, "model.bin": bytes(range(256)) * 2_000}
 
     def put(into: Path) -> None:
@@ -102,20 +102,22 @@ def converting(folder: Path) -> tuple[Write, Read]:
             (into / name).write_bytes(content)
 
     def write(number: int) -> None:
-        conversion_cache.store(place, put)
+        conversion_cache.store(model_folder, put)
         if number:
-            shutil.rmtree(place, ignore_errors=True)
-        elif place.is_dir():
-            (place / "model.bin").write_bytes(files["model.bin"][:-1] + b"?")
+            shutil.rmtree(model_folder, ignore_errors=True)
+        elif model_folder.is_dir():
+            (model_folder / "model.bin").write_bytes(files["model.bin"][:-1] + b"?")
 
     def read() -> bool:
-        if not conversion_cache.is_whole(place):
+        if not conversion_cache.is_whole(model_folder):
             return False
         try:
-            are_right = all((place / name).read_bytes() == content for name, content in files.items())
+            are_right = all((model_folder / name).read_bytes() == content for name, content in files.items())
         except FileNotFoundError:
             are_right = False
-        assert are_right or not conversion_cache.is_whole(place), "the other writer damages it, but not unnoticed"
+        assert are_right or not conversion_cache.is_whole(model_folder), (
+            "the other writer damages it, but not unnoticed"
+        )
         return are_right
 
     return write, read

@@ -144,8 +144,8 @@ assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children
 
 
 def flipped(content: bytes) -> bytes:
-    place = len(content) * 4 // 5
-    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
+    offset = len(content) * 4 // 5
+    return content[:offset] + bytes([content[offset] ^ 0x40]) + content[offset + 1 :]
 
 
 @pytest.mark.parametrize(

@@ -541,9 +541,9 @@ class TestParquetVectors:
 
     def test_a_flipped_bit_is_noticed(self, path):
         whole = path.read_bytes()
-        for place in range(4, len(whole), 37):
+        for offset in range(4, len(whole), 37):
             content = bytearray(whole)
-            content[place] ^= 1
+            content[offset] ^= 1
             path.write_bytes(content)
             try:
                 vectors = read_vectors(path)
@@ -552,7 +552,7 @@ class TestParquetVectors:
                 continue
             # A column of texts under another name is as good as none.
             assert vectors.manifest == MANIFEST
-            assert texts in (["\ufffd e", "a", None], [None, None, None]), place
+            assert texts in (["\ufffd e", "a", None], [None, None, None]), offset
 
     def test_files_of_others_are_refused(self, path):
         import pyarrow.parquet
