@@ -109,9 +109,10 @@ async def soak(pid: int, folder: Path, seconds: float) -> dict[str, Any]:
 def _line(log: Log, pid: int, folder: Path) -> None:
     status = Path(f"/proc/{pid}/status").read_text()
     sizes = []
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):  # it was deleted in this moment
-            sizes += [path.stat().st_size] if path.is_file() and path.name != "log" else []
+    for parent, _, names in os.walk(folder):  # passes over folders that are deleted in this moment
+        for name in set(names) - {"log"}:
+            with suppress(FileNotFoundError):
+                sizes.append(os.stat(os.path.join(parent, name)).st_size)
     line = {
         "memory_mb": int(re.search(r"VmRSS:\s+(\d+)", status)[1]) // 1024,  # type: ignore[index]
         "threads": int(re.search(r"Threads:\s+(\d+)", status)[1]),  # type: ignore[index]
