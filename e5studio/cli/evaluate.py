@@ -2,153 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any
 
 import typer
 
 from e5studio import evaluation
-from e5studio.analysis.retrieval_metrics import MAX_CUT_OFF
-from e5studio.backends import BackendName, DType
 from e5studio.cache import VectorCache
+from e5studio.cli.evaluation_options import Prompting, SettingOptions, TaskOptions
 from e5studio.cli.evaluation_report import disagrees, print_results, results_as_json
 from e5studio.cli.options import (
-    DelimiterOption,
-    DeviceOption,
-    EncodingOption,
-    LocalOption,
-    MaxTokensOption,
-    ModelArguments,
-    PromptKindOption,
-    QuotesOption,
-    RevisionOption,
     grouped,
     known_prompt_kind,
     load_encoder,
-    model_or_default,
-    not_blank,
 )
 from e5studio.cli.terminal import in_options, print_json, progress_bar, say
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError
-from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, prompts_of, read_beir, read_sts
-from e5studio.files.dialect import DELIMITERS
-from e5studio.models import PromptKind, is_in_table
+from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, prompts_of
 from e5studio.options import ModelOptions
 
 DISAGREES = 4
 SOME_LEFT_OUT = 3
-_MODEL_PANEL = "Settings (each may be repeated; every combination is evaluated)"
-_TASK_PANEL = "Tasks"
-
-
-@dataclass(frozen=True)
-class _Prompting:
-    """Prompts that replace the encoder's own."""
-
-    prompt_kind: PromptKind | None
-    instruction: str | None
-
-
-@dataclass(frozen=True)
-class _Tasks:
-    """The options that concern tasks."""
-
-    split: Annotated[
-        str | None, typer.Option(help="Split of the data; test if left out.", rich_help_panel=_TASK_PANEL)
-    ] = None
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--task",
-            help="Which task of mteb a folder or table holds, if its name doesn't say.",
-            rich_help_panel=_TASK_PANEL,
-        ),
-    ] = None
-    cut_offs: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--k",
-            min=1,
-            max=MAX_CUT_OFF,
-            help="Cut-off of retrieval metrics, where texts are read here and not by mteb; may be repeated.",
-            rich_help_panel=_TASK_PANEL,
-        ),
-    ] = None
-    columns: Annotated[
-        tuple[str, str, str] | None,
-        typer.Option(
-            metavar="FIRST SECOND SCORE",
-            help="Columns of a table, if not sentence1, sentence2, score.",
-            rich_help_panel=_TASK_PANEL,
-        ),
-    ] = None
-    encoding: EncodingOption = None
-    delimiter: DelimiterOption = None
-    quotes: QuotesOption = None
-
-    def check_targets(self, targets: Sequence[str]) -> None:
-        """Refuse options that fit none of the targets, or would apply to several."""
-        tables = [target for target in targets if _is_table(Path(target))]
-        for option, value in (
-            ("--columns", self.columns),
-            ("--delimiter", self.delimiter),
-            ("--quotes", self.quotes),
-        ):
-            if value is not None and not tables:
-                raise typer.BadParameter(
-                    "It is for tables of pairs (.csv, .tsv), and there is none.", param_hint=option
-                )
-        if self.name is not None and len(targets) > 1:
-            raise typer.BadParameter(
-                "It names one task, and several are value. Evaluate them one by one.", param_hint="--task"
-            )
-
-    def read(self, target: str) -> Any:
-        """A folder in BEIR's form, a table of pairs, or a task of mteb."""
-        path = Path(target)
-        if path.is_dir() or (target.startswith((".", "/", "~")) and not _is_table(path)):
-            return read_beir(path, split=self.split, name=self.name, encoding=self.encoding)
-        if _is_table(path):
-            return read_sts(
-                path,
-                columns=self.columns,
-                split=self.split,
-                encoding=self.encoding,
-                delimiter=self.delimiter,
-                quotes=self.quotes,
-                name=self.name,
-            )
-        return evaluation.load_task(target, split=self.split)
-
-
-def _is_table(path: Path) -> bool:
-    return not path.is_dir() and (path.is_file() or path.suffix.lower() in DELIMITERS)
-
-
-def _none_blank(values: list[str] | None) -> list[str] | None:
-    for each in values or []:
-        not_blank(each)
-    return values
-
-
-def _choices(literal: Any, description: str) -> Any:
-    """An option that may be repeated; Typer checks a single choice by its type, but not a list of them."""
-    known = get_args(literal)
-
-    def checked(values: list[str] | None) -> list[str] | None:
-        for each in values or []:
-            if each not in known:
-                raise typer.BadParameter(f"{each!r} is not one of {', '.join(map(repr, known))}.")
-        return values
-
-    return typer.Option(
-        metavar=f"[{'|'.join(known)}]", callback=checked, help=description, rich_help_panel=_MODEL_PANEL
-    )
 
 
 @grouped
@@ -161,32 +38,7 @@ def evaluate(
             help="A folder in BEIR's form, a .csv or .tsv of pairs with scores, or the name of a task of mteb.",
         ),
     ],
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            callback=_none_blank,
-            help="A model of `e5studio models`, another Hub id, or a local folder. [env var: E5STUDIO_MODEL]",
-            rich_help_panel=_MODEL_PANEL,
-        ),
-    ] = None,
-    backend: Annotated[list[str] | None, _choices(BackendName, "What computes.")] = None,
-    dtype: Annotated[list[str] | None, _choices(DType, "Precision.")] = None,
-    prompts: Annotated[
-        list[str] | None,
-        _choices(PromptKind, "Prompts, in place of those that the model was trained with; 'none' measures it without."),
-    ] = None,
-    instruction: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--instruction",
-            "-i",
-            callback=_none_blank,
-            help="The task in one sentence, for instruct models; the authors' own for the task if left out.",
-            rich_help_panel=_MODEL_PANEL,
-        ),
-    ] = None,
+    arguments: SettingOptions,
     protocol: Annotated[
         Protocol,
         typer.Option(
@@ -201,33 +53,15 @@ def evaluate(
         Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: results in mteb's form.")] = False,
-    tasks: _Tasks,
-    prompt_kind: PromptKindOption = None,
-    revision: RevisionOption = None,
-    device: DeviceOption = "auto",
-    max_tokens: MaxTokensOption = None,
-    local_files_only: LocalOption = False,
+    tasks: TaskOptions,
 ) -> None:
     """Measure quality: ranking metrics of retrieval, or correlation with people's scores of pairs."""
     tasks.check_targets(targets)
-    models = model or [model_or_default(os.environ.get("E5STUDIO_MODEL") or None)]
-    options = [
-        ModelArguments(
-            each,
-            None if is_in_table(each) else prompt_kind,  # it says how a model outside the table was trained
-            revision,
-            device,
-            cast(BackendName, computes),
-            cast(DType, precision),
-            local_files_only=local_files_only,
-        ).checked()
-        for each, computes, precision in product(models, backend or ["auto"], dtype or ["auto"])
-    ]
-    settings = _settings(options, prompts, instruction)
+    settings = arguments.settings()
     read = [tasks.read(target) for target in targets]
     _check_prompts(settings, read, protocol)
     groups, left_out = _evaluate_all(
-        settings, max_tokens, read, protocol, VectorCache(cache), tasks.cut_offs or K_VALUES
+        settings, arguments.max_tokens, read, protocol, VectorCache(cache), tasks.cut_offs or K_VALUES
     )
     if as_json:
         print_json(results_as_json(groups) | {"left_out": left_out})
@@ -240,24 +74,7 @@ def evaluate(
         raise typer.Exit(DISAGREES)
 
 
-def _settings(
-    options: Sequence[ModelOptions], kinds: Sequence[str] | None, instructions: Sequence[str] | None
-) -> dict[ModelOptions, list[_Prompting]]:
-    """For each encoder its prompt settings; instructions only for models that take them."""
-    settings: dict[ModelOptions, list[_Prompting]] = {}
-    for each in options:
-        ways = [
-            _Prompting(cast(PromptKind | None, kind), instruction)
-            for kind in kinds or (None,)
-            for instruction in (instructions or (None,) if (kind or known_prompt_kind(each)) == "instruct" else (None,))
-        ]
-        settings[each] = list(dict.fromkeys(ways))
-    if instructions and not any(way.instruction for ways in settings.values() for way in ways):
-        raise typer.BadParameter("None of these models takes an instruction.", param_hint="--instruction")
-    return settings
-
-
-def _check_prompts(settings: dict[ModelOptions, list[_Prompting]], tasks: Sequence[Any], protocol: Protocol) -> None:
+def _check_prompts(settings: dict[ModelOptions, list[Prompting]], tasks: Sequence[Any], protocol: Protocol) -> None:
     """Refuse contradicting prompts before any model is loaded."""
     for (options, ways), task in product(settings.items(), tasks):
         for way in ways:
@@ -267,7 +84,7 @@ def _check_prompts(settings: dict[ModelOptions, list[_Prompting]], tasks: Sequen
 
 
 def _evaluate_all(
-    settings: dict[ModelOptions, list[_Prompting]],
+    settings: dict[ModelOptions, list[Prompting]],
     max_tokens: int | None,
     tasks: Sequence[Any],
     protocol: Protocol,
@@ -311,7 +128,7 @@ def _without_copies(group: Sequence[Evaluation]) -> list[Evaluation]:
 
 
 def _evaluate_one(
-    encoder: E5Encoder, task: Any, way: _Prompting, protocol: Protocol, cache: VectorCache, k_values: Sequence[int]
+    encoder: E5Encoder, task: Any, way: Prompting, protocol: Protocol, cache: VectorCache, k_values: Sequence[int]
 ) -> Evaluation:
     if not isinstance(task, RetrievalTask | StsTask):
         result = evaluation.evaluate_with_mteb(
