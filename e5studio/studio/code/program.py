@@ -14,6 +14,7 @@ PRINT = """for row in scores:
     print(*(f"{score:.2f}" for score in row))
 """
 
+_FOLDER = "{source} stands for your copy of the model's folder: put its path there."
 NO_INSTRUCTION = "# No instruction was given, so the model card's web search was taken.\n"
 
 
@@ -70,6 +71,7 @@ def python_program(
         note: Anything else to know first.
     """
     standard = [] if state.is_inline else ["import json\n"]
+    note = note or (_FOLDER.format(source=state.source) if state.is_folder else "")
     comment = "".join(f"# {line}".rstrip() + "\n" for line in about(state, install, family, note))
     head = "\n".join([comment, *standard, *imports])
     return "\n".join([head, texts(state), *blocks, PRINT])
