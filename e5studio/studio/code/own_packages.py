@@ -96,13 +96,13 @@ def _plugin_program(
     extra += "    instruction=instruction,\n" if _takes_instruction(state) else ""
     is_download, is_copy = needs_folder and not state.is_folder, needs_folder and state.stated_kind is not None
     hub = "from huggingface_hub import snapshot_download\n" if is_download else ""
-    standard = ["import shutil\nimport tempfile\n"] if is_copy else []
     folder = _folder(state, is_download=is_download, is_copy=is_copy) if needs_folder else ""
     return python_program(
         state,
         install=f"{_HERE} {_distribution(state)} ./integrations/{package}",
         family="e5studio",
-        imports=[*standard, f"import numpy as np\n{hub}{imports}"],
+        standard=("shutil", "tempfile") if is_copy else (),
+        imports=[f"import numpy as np\n{hub}{imports}"],
         blocks=[
             f"{_task(state)}{folder}{constructor}\n{own}{extra})",
             f"rows = {rows}\ncolumns = {'rows' if state.is_self else columns}\n{_PRODUCT}",
