@@ -149,7 +149,7 @@ def _hub_files(name: str, kind: PromptKind | None) -> hub.ModelFiles:
     files = hub.find_local(name)
     if files is None and kind is None:
         raise PromptError(
-            f"{name} is no folder here, and no model of the Hub on this machine: nothing says how it was trained to be used.",
+            f"{name} is no folder here and not in the Hub's cache: nothing says how it was trained to be used.",
             f"Name it as --model {name}=KIND, where KIND is {_KINDS}.",
         )
     return hub.fetch(name, files)
