@@ -86,10 +86,10 @@ class SettingResult:
 
 @dataclass(frozen=True)
 class FailedSetting:
-    """A setting that could not be evaluated, its model, and why."""
+    """A setting that could not be evaluated, its model if that is known, and why."""
 
     setting: CorpusSetting
-    meta: ModelMeta
+    meta: ModelMeta | None
     error: Exception
 
 
@@ -133,7 +133,6 @@ def measure(
         on_stage: Called for every batch; may stop the run.
 
     Raises:
-        UnknownModelError: A model is not offered.
         MissingDependencyError: The package that computes the metrics is not installed.
         StoppedError: `on_stage` stopped the run.
     """
@@ -141,8 +140,9 @@ def measure(
     scipy_stats()
     rows: list[SettingResult | FailedSetting] = []
     for number, setting in enumerate(settings):
-        meta = engine.catalog.offered(setting.model)
+        meta = None
         try:
+            meta = engine.catalog.offered(setting.model)
             on_part = _part_of(on_stage, number, len(settings))
             rows.append(_measure_one(engine, corpus, pairs, setting, meta, store, on_part))
         except (StoppedError, FullError):

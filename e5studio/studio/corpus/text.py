@@ -217,8 +217,8 @@ def _reason(row: FailedSetting) -> str:
 def setting_name(row: SettingResult | FailedSetting) -> str:
     """The setting of a row in a few words."""
     setting, meta = row.setting, row.meta
-    parts = [meta.short_name]
-    if setting.prompt_mode != "retrieval" and meta.prompt_kind != "none":
+    parts = [meta.short_name if meta else shown(setting.model, 60)]
+    if setting.prompt_mode != "retrieval" and meta and meta.prompt_kind != "none":
         parts.append("no prompt" if setting.prompt_mode == "none" else "symmetric")
     if setting.instruction:
         parts.append(f"“{shown(setting.instruction, 60)}”")
