@@ -16,6 +16,7 @@ from e5studio.errors import PromptError, UnknownModelError
 from e5studio.load import local_folder
 from e5studio.models import PROMPT_KINDS, ModelMeta, PromptKind, get_model_meta, hub_id, is_in_table, list_models
 from e5studio.options import ModelOptions
+from e5studio.tokenization import Tokenizer
 
 _MAX_NAME = 80
 _KINDS = "query_passage (query: / passage:), instruct or none"
@@ -139,6 +140,7 @@ def _checked_own(named: NamedModel) -> OwnModel:
         )
     meta = checkpoint.describe(files.folder, name=name, prompt_kind=kind)
     checkpoint.check(files.folder, meta, is_published=False)
+    checkpoint.check_vocabulary(files.folder, Tokenizer.from_folder(files.folder, pooling=meta.pooling).n_ids)
     source = meta if folder else replace(meta, revision=files.revision)
     return OwnModel(meta, source, folder, files.revision)
 

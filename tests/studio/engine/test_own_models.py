@@ -128,12 +128,13 @@ def test_any_name_of_a_folder_is_one_that_can_be_asked_for(own, name):
     assert named_catalog([f"{each.folder}=none"]).offered(each.meta.name) == each.meta
 
 
-def test_what_cannot_be_used_is_refused_with_one_sentence(own, tmp_path, monkeypatch):
+def test_what_cannot_be_used_is_refused_with_one_sentence(own, tmp_path):
     (tmp_path / "empty").mkdir()
     pickled = own("pickled", E5_PROMPTS)
     (pickled / "model.safetensors").rename(pickled / "pytorch_model.bin")
     cut = own("cut", E5_PROMPTS)
     (cut / "model.safetensors").write_bytes((cut / "model.safetensors").read_bytes()[:-9])
+    (own("tokenizer", E5_PROMPTS) / "tokenizer.json").write_text("{}")
     twice = own("twice", E5_PROMPTS)
     (tmp_path / "link").symlink_to(twice)
     refused = {
@@ -141,6 +142,7 @@ def test_what_cannot_be_used_is_refused_with_one_sentence(own, tmp_path, monkeyp
         f"{tmp_path}/empty": ModelFilesError,
         str(pickled): ModelFilesError,
         str(cut): ModelFilesError,
+        f"{tmp_path}/tokenizer": ModelFilesError,
         "e5-smal-v2": UnknownModelError,
         "my-finetune": UnknownModelError,
         "someone/else": PromptError,
