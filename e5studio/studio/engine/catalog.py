@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from e5studio.default_model import ModelChoice, default_model
 from e5studio.errors import UnknownModelError
@@ -53,6 +54,13 @@ def model_here() -> str | None:
     return next((meta.short_name for meta in list_models() if find_local(meta) is not None), None)
 
 
+class FilesArguments(TypedDict, total=False):
+    """Arguments of `E5Encoder` that say which files a model has."""
+
+    path: Path | None
+    revision: str
+
+
 @dataclass(frozen=True)
 class Catalog:
     """The models of a page: those of the table, and the own models of whoever started it.
@@ -92,10 +100,10 @@ class Catalog:
             # The library's advice on models outside the table does not hold here.
             raise UnknownModelError(f"{error.fact} The Studio takes no others.") from error
 
-    def loadable(self, meta: ModelMeta) -> tuple[str | ModelMeta, Path | None, str | None]:
-        """What the library loads for a model of `offered`: the model, its folder and its revision, as `E5Encoder`."""
+    def loadable(self, meta: ModelMeta) -> tuple[str | ModelMeta, FilesArguments]:
+        """What the library loads for a model of `offered`, as `E5Encoder` takes it."""
         own = self._own(meta)
-        return (meta.name, None, None) if own is None else (own.source, own.folder, own.revision)
+        return (meta.name, {}) if own is None else (own.source, {"path": own.folder, "revision": own.revision})
 
     def is_here(self, meta: ModelMeta) -> bool:
         """Whether a model's files are on this machine."""

@@ -136,11 +136,10 @@ class Engine:
 
     def lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:
         """A lease of the model, fetched and loaded if need be; reports to `stage`, which may stop it."""
-        model, folder, revision = self.catalog.loadable(meta)
+        model, files = self.catalog.loadable(meta)
         return self.pool.lease(
             model,
-            path=folder,
-            revision=revision,
+            **files,
             dtype=dtype,
             backend=backend,
             show_progress=False,

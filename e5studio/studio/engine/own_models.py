@@ -14,7 +14,16 @@ from pathlib import Path
 from e5studio import checkpoint, folder_recipe, hub
 from e5studio.errors import PromptError, UnknownModelError
 from e5studio.load import local_folder
-from e5studio.models import PROMPT_KINDS, ModelMeta, PromptKind, get_model_meta, hub_id, is_in_table, list_models
+from e5studio.models import (
+    PROMPT_KINDS,
+    ModelMeta,
+    PromptKind,
+    did_you_mean,
+    get_model_meta,
+    hub_id,
+    is_in_table,
+    list_models,
+)
 from e5studio.options import ModelOptions
 from e5studio.tokenization import Tokenizer
 
@@ -147,7 +156,7 @@ def _checked_own(named: NamedModel) -> OwnModel:
 
 def _hub_files(name: str, kind: PromptKind | None) -> hub.ModelFiles:
     if "/" not in name:
-        get_model_meta(name)  # raises, with suggestions
+        raise _unknown(name)
     files = hub.find_local(name)
     if files is None and kind is None:
         raise PromptError(
@@ -155,6 +164,14 @@ def _hub_files(name: str, kind: PromptKind | None) -> hub.ModelFiles:
             f"Name it as --model {name}=KIND, where KIND is {_KINDS}.",
         )
     return hub.fetch(name, files)
+
+
+def _unknown(name: str) -> UnknownModelError:
+    return UnknownModelError(
+        f"Unknown model {name!r}. {did_you_mean(name)}".rstrip(),
+        "`e5studio models` lists the known ones. Name a model of your own by its folder, such as ./my-model, or by its "
+        "Hub id, owner/name.",
+    )
 
 
 def _with_distinct_names(models: Sequence[ModelMeta | OwnModel]) -> list[ModelMeta | OwnModel]:

@@ -116,7 +116,7 @@ def test_folders_of_one_name_are_told_apart(own):
     catalog = named_catalog([f"{folder}=query_passage" for folder in folders])
     names = [each.meta.name for each in catalog.own]
     assert names == ["final (a)", "final (b)", "final (b) 2", "e5-small-v2 (models)"]
-    assert [catalog.loadable(catalog.offered(name))[1] for name in names] == folders
+    assert [catalog.loadable(catalog.offered(name))[1]["path"] for name in names] == folders
     assert catalog.offered("e5-small-v2").name == ENGLISH
     assert [each.source.name for each in catalog.own] == ["final", "final", "final", "e5-small-v2"]
 
@@ -161,8 +161,8 @@ def test_a_model_of_the_hub_keeps_its_id_and_the_commit_of_the_start(own, monkey
     monkeypatch.setattr("e5studio.hub.find_local", lambda *_, **__: ModelFiles(folder, "cache", "c0ffee"))
     catalog = named_catalog(["https://huggingface.co/someone/my-e5"])
     meta = catalog.offered("someone/my-e5")
-    source, path, revision = catalog.loadable(meta)
-    assert (source.revision, path, revision) == ("c0ffee", None, "c0ffee")
+    source, files = catalog.loadable(meta)
+    assert (source.revision, files) == ("c0ffee", {"path": None, "revision": "c0ffee"})
     assert catalog.card(meta).short_name == "someone/my-e5"
 
 

@@ -462,7 +462,7 @@ def test_an_unknown_model_ends_with_a_sentence_not_a_trace(capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert "Did you mean" in message
-    assert "The Studio takes no others." in message
+    assert "./my-model" in message
     assert "prompt_kind" not in message
 
 
