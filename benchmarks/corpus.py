@@ -45,7 +45,6 @@ from e5studio.studio.corpus.search import search_corpus
 from e5studio.studio.corpus.table_file import choose_columns, read_table
 from e5studio.studio.corpus.vector_store import TokenStats, VectorStore
 from e5studio.studio.corpus.visitor_store import VisitorStore, VisitorStores
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.map.placing import MapSettings
@@ -122,7 +121,7 @@ def measure_embedding(engine: Engine, texts: list[str]) -> CorpusEvaluation:
     corpus = Corpus("texts", tuple(texts), tuple(range(1, len(texts) + 1)))
     alone: list[float] = []
     ours: list[float] = []
-    with engine.lease(offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
+    with engine.lease(engine.catalog.offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
         encoder.encode_document(texts[:200])
         for _ in range(ROUNDS):
             alone.append(seconds_of(lambda: encoder.encode_document(texts)))
@@ -165,7 +164,7 @@ def measure_other_visitor(engine: Engine, texts: list[str]) -> CorpusEvaluation:
 def fill_store(engine: Engine, store: VisitorStore) -> EmbeddedCorpus:
     """The store's corpus with random vectors in place of embedded ones."""
     assert store.corpus is not None
-    with engine.lease(offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
+    with engine.lease(engine.catalog.offered(OFFLINE_MODEL), lambda share, words: None) as encoder:
         spec = encoder.spec
     vectors = store.vectors.open(spec.fingerprint, "", store.corpus.documents, spec.embed_dim)
     missing = vectors.missing_rows()

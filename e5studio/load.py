@@ -13,7 +13,7 @@ from pathlib import Path
 from e5studio import checkpoint, folder_recipe, hub
 from e5studio.backends import Backend, check_fits, load_backend, resolve_choices
 from e5studio.download_progress import DownloadProgress
-from e5studio.errors import PromptError, UnknownModelError
+from e5studio.errors import ModelFilesError, PromptError, UnknownModelError
 from e5studio.models import PROMPT_KINDS, ModelMeta, get_model_meta, hub_id, is_in_table
 from e5studio.options import ModelOptions
 from e5studio.tokenization import Tokenizer
@@ -95,7 +95,7 @@ def canonical(options: ModelOptions) -> ModelOptions:
     _check_arguments(options)
     if isinstance(options.model, str) and not os.path.isdir(options.model):
         options = replace(options, model=_full_name(options.model))
-    meta, folder = _known(options), _local_folder(options)
+    meta, folder = _known(options), local_folder(options)
     if meta is None and folder is None and (options.prompt_kind is None or "/" not in str(options.model)):
         get_model_meta(str(options.model))  # raises, with suggestions
     backend, device, dtype = resolve_choices(options.backend, device=options.device, dtype=options.dtype)
@@ -119,11 +119,13 @@ def resolve(options: ModelOptions) -> ResolvedModel:
         options: From `canonical`.
 
     Raises:
-        ModelFilesError: A local folder, or a file in it, is missing.
+        ModelFilesError: A local folder, or a file in it, is missing; or the folder has another digest than `revision`.
     """
     meta = options.model if isinstance(options.model, ModelMeta) else None
     if options.path is not None:
-        return ResolvedModel(options, meta, hub.from_folder(Path(options.path)))
+        files = hub.from_folder(Path(options.path))
+        _check_unchanged(files, options.revision)
+        return ResolvedModel(options, meta, files)
     return ResolvedModel(options, meta, hub.find_local(meta or str(options.model), revision=options.revision))
 
 
@@ -166,11 +168,35 @@ def load_fetched(fetched: FetchedModel) -> LoadedModel:
     checkpoint.check_vocabulary(files.folder, tokenizer.n_ids)
     _check_fits(options, meta.name, checkpoint.count_parameters(files.folder))
     backend = load_backend(options.backend, files, meta, device=options.device, dtype=options.dtype)
+    if files.source == "folder":
+        _check_unchanged(hub.from_folder(files.folder), files.revision)  # while they were read
     return LoadedModel(options, meta, files, tokenizer, backend)
+
+
+def local_folder(options: ModelOptions) -> Path | None:
+    """The folder that the options name, whether it exists or not; None where they name a model of the table or Hub."""
+    model, path = options.model, options.path
+    if path is None and (isinstance(model, Path) or (isinstance(model, str) and _means_folder(model))):
+        path = model
+    if path is None:
+        return None
+    try:
+        folder = Path(path).expanduser()
+    except RuntimeError:  # "~stranger"
+        folder = Path(path)
+    return folder.resolve() if os.path.isdir(folder) else folder  # a name that is too long is none, either
 
 
 def _check_fits(options: ModelOptions, name: str, n_parameters: int, freeable: int = 0) -> None:
     check_fits(options.backend, name, n_parameters, device=options.device, dtype=options.dtype, freeable=freeable)
+
+
+def _check_unchanged(files: hub.ModelFiles, revision: str | None) -> None:
+    if revision is not None and revision.startswith("sha256:") and revision != files.revision:
+        raise ModelFilesError(
+            f"The files in {files.folder} have changed: their digest is {files.revision}, not {revision}.",
+            "Bring the old files back, or start again with the new ones.",
+        )
 
 
 def _check_arguments(options: ModelOptions) -> None:
@@ -201,19 +227,6 @@ def _full_name(name: str) -> str:
     """The Hub id where the name is one of the table's, or the address of a page on the Hub."""
     name = hub_id(name)
     return get_model_meta(name).name if is_in_table(name) else name
-
-
-def _local_folder(options: ModelOptions) -> Path | None:
-    model, path = options.model, options.path
-    if path is None and (isinstance(model, Path) or (isinstance(model, str) and _means_folder(model))):
-        path = model
-    if path is None:
-        return None
-    try:
-        folder = Path(path).expanduser()
-    except RuntimeError:  # "~stranger"
-        folder = Path(path)
-    return folder.resolve() if os.path.isdir(folder) else folder  # a name that is too long is none, either
 
 
 def _means_folder(name: str) -> bool:

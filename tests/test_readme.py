@@ -95,4 +95,4 @@ def test_command_line(folder, checkpoints, offline_folder, monkeypatch):
             arguments += ["--prompt-kind", "query_passage"]
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
-    assert calls == [("e5-base-v2",)]
+    assert calls == [(["e5-base-v2"], None)]

@@ -29,7 +29,10 @@ _alive: weakref.WeakSet[TorchBackend] = weakref.WeakSet()
 
 def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> TorchBackend:
     """Load a model; arguments and errors as `e5studio.backends.load_backend` says."""
-    return TorchBackend(load_module(files.folder, meta, _torch_dtype(dtype)), torch.device(device))
+    module = load_module(files.folder, meta, _torch_dtype(dtype))
+    if files.source == "folder":
+        _copy_weights(module)
+    return TorchBackend(module, torch.device(device))
 
 
 def gpu_bytes(device: str) -> int:
@@ -45,6 +48,12 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:
 def conversion_requirements(dtype: DType) -> tuple[str, ...]:
     """Packages that a conversion needs: none, weights are loaded as they are."""
     return ()
+
+
+def _copy_weights(module: PooledModel) -> None:
+    """Weights are mapped from their file, and a folder's may be written anew in place, under a model that is in use."""
+    for tensor in (*module.parameters(), *module.buffers()):
+        tensor.data = tensor.data.clone()
 
 
 def choose_device(device: str) -> torch.device:

@@ -10,13 +10,19 @@ import typer
 from e5studio.cli.options import not_blank
 from e5studio.errors import MissingDependencyError
 from e5studio.studio.launch import run_studio
+from e5studio.studio.options import MODEL_HELP, PROMPT_KIND_HELP
+
+
+def _none_blank(names: list[str] | None) -> list[str] | None:
+    return names and [name for name in names if not_blank(name)]
 
 
 def studio(
     model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", envvar="E5STUDIO_MODEL", callback=not_blank, help="Model to start with."),
+        list[str] | None,
+        typer.Option("--model", "-m", callback=_none_blank, metavar="MODEL[=KIND]", help=MODEL_HELP),
     ] = None,
+    prompt_kind: Annotated[list[str] | None, typer.Option(metavar="KIND", help=PROMPT_KIND_HELP)] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = None,
     port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port to listen on; 7860 if free.")] = None,
     mcp: Annotated[
@@ -30,4 +36,4 @@ def studio(
         raise MissingDependencyError(
             f"The Studio needs {', '.join(missing)}. Install what it needs with: pip install 'e5studio[studio]'"
         )
-    run_studio(model, host=host, port=port, mcp=mcp)
+    run_studio(model, prompt_kind, host=host, port=port, mcp=mcp)

@@ -18,8 +18,9 @@ from e5studio.errors import E5StudioError, UnknownModelError
 from e5studio.memory import as_out_of_memory, available_bytes
 from e5studio.network import are_settings_readable, send_no_telemetry, without_settings
 from e5studio.streams import set_up_streams
+from e5studio.studio.engine.catalog import Catalog, named_catalog
 from e5studio.studio.engine.zero_gpu import import_before_torch
-from e5studio.studio.options import is_mcp_on, option_parser
+from e5studio.studio.options import is_mcp_on, models_of_environment, option_parser
 from e5studio.studio.serving.address import BoundAddress, bind
 from e5studio.studio.serving.temporary_folders import delete_folders, delete_folders_on_termination
 from e5studio.studio.serving.uploads import use_own_folder
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = option_parser()
     options = parser.parse_args(arguments)
     try:
-        run_studio(options.model, host=options.host, port=options.port, mcp=options.mcp)
+        run_studio(options.model, options.prompt_kind, host=options.host, port=options.port, mcp=options.mcp)
     except KeyboardInterrupt:
         parser.exit(130)
     except (E5StudioError, OSError) as error:
@@ -81,18 +82,28 @@ def ending_at_once() -> Iterator[None]:
 
 
 def run_studio(
-    model: str | None = None, *, host: str | None = None, port: int | None = None, mcp: bool | None = None
+    models: Sequence[str] | None = None,
+    prompt_kinds: Sequence[str] | None = None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    mcp: bool | None = None,
 ) -> None:
     """Serve the page until interrupted.
 
     Args:
-        model: Name of a model of the table to start with; E5STUDIO_MODEL or the usual choice if None.
+        models: Models to start with and to offer, as `named_catalog` takes them; if none, those of E5STUDIO_MODEL and
+            E5STUDIO_MODELS.
+        prompt_kinds: One at most: how the only model outside the table was trained to be used.
         host: Address to listen on, of IPv4 or IPv6; GRADIO_SERVER_NAME, or this machine only, if None.
         port: Port to listen on; the first free one from 7860 (or GRADIO_SERVER_PORT) if None.
         mcp: Whether assistants find the Studio's tools at /gradio_api/mcp/; if None, as E5STUDIO_MCP says, else not.
 
     Raises:
-        UnknownModelError: `model` is not in the table.
+        UnknownModelError: There is no such model.
+        PromptError: Nothing tells how a model was trained to be used.
+        ModelFilesError: A model's files are missing, damaged, or not those of an E5 model.
+        ModelUnavailableError: A model of the Hub cannot be downloaded.
         AddressError: The port is taken or not a port, or the address is not this machine's.
         MissingDependencyError: `mcp` is on, and its package is not installed or fails.
         SettingError: E5STUDIO_MCP is neither yes nor no.
@@ -103,12 +114,14 @@ def run_studio(
     with _errors_as_sentences(), as_out_of_memory("E5 Studio"):
         _check_folder()
         mcp = is_mcp_on(mcp)
+        send_no_telemetry()
+        catalog = named_catalog(models or models_of_environment(), prompt_kinds or ())
         delete_folders_on_termination()
         with bind(host, port) as address:
             set_up_gradio()
             use_own_folder()
             import_before_torch()
-            build_app, services, choice = _import_and_choose(model or os.environ.get("E5STUDIO_MODEL"))
+            build_app, services, choice = _import_and_choose(catalog)
             _has_started = True
             loading = load_in_background(services.engine, choice.name)
             demo = build_app(services, choice)
@@ -117,12 +130,12 @@ def run_studio(
             launch_app(demo, services, address=address, mcp=mcp, model=choice.name)
 
 
-def _import_and_choose(model: str | None) -> tuple[Callable[[Services, ModelChoice], gr.Blocks], Services, ModelChoice]:
+def _import_and_choose(
+    catalog: Catalog,
+) -> tuple[Callable[[Services, ModelChoice], gr.Blocks], Services, ModelChoice]:
     """Import Gradio, and choose the model meanwhile: asking the Hub may take its 3 seconds."""
-    from e5studio.studio.engine.catalog import choose_model
-
     with ThreadPoolExecutor(1) as thread, ExitStack() as importing:
-        choosing = thread.submit(choose_model, model)
+        choosing = thread.submit(catalog.choose)
         import httpx
 
         if not are_settings_readable(lambda: httpx.Client().close()):  # as Gradio makes one at its import, for nothing
@@ -132,7 +145,7 @@ def _import_and_choose(model: str | None) -> tuple[Callable[[Services, ModelChoi
         from e5studio.studio.page.app import build_app
         from e5studio.studio.services import Services
 
-        return build_app, Services(Engine(_model_pool())), choosing.result()
+        return build_app, Services(Engine(_model_pool(), catalog=catalog)), choosing.result()
 
 
 @contextmanager

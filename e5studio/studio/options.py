@@ -8,6 +8,13 @@ import os
 
 from e5studio.errors import E5StudioError, MissingDependencyError
 
+MODEL_HELP = (
+    "Model to start with, such as e5-base-v2, or a model of your own: a folder or another Hub id, followed by "
+    "=query_passage, =instruct or =none where it does not say how it was trained to be used. Give it again for each "
+    "further model of your own (also: E5STUDIO_MODEL, and E5STUDIO_MODELS with commas)."
+)
+PROMPT_KIND_HELP = "The same as =KIND, for the only model of your own: query_passage, instruct or none."
+
 _LAST_PORT = 65_535
 _YES = {"1", "true", "yes", "on"}
 _NO = {"", "0", "false", "no", "off"}
@@ -18,9 +25,10 @@ class SettingError(E5StudioError, ValueError):
 
 
 def option_parser() -> argparse.ArgumentParser:
-    """The options of `python app.py`: model, host, port, mcp."""
+    """The options of `python app.py`: models and their prompt kind, host, port, mcp."""
     parser = argparse.ArgumentParser(description="E5 Studio: see what E5 embeddings say about your texts.")
-    parser.add_argument("--model", help="model to start with, such as e5-base-v2 (also: E5STUDIO_MODEL)", type=_name)
+    parser.add_argument("--model", action="append", metavar="MODEL[=KIND]", help=MODEL_HELP, type=_name)
+    parser.add_argument("--prompt-kind", action="append", metavar="KIND", help=PROMPT_KIND_HELP)
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for all (also: GRADIO_SERVER_NAME)")
     parser.add_argument("--port", type=_port, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
     parser.add_argument(
@@ -29,6 +37,12 @@ def option_parser() -> argparse.ArgumentParser:
         help="whether assistants find its tools at /gradio_api/mcp/; no by default (also: E5STUDIO_MCP=1)",
     )
     return parser
+
+
+def models_of_environment() -> list[str]:
+    """The models that the environment names: that of E5STUDIO_MODEL, then those of E5STUDIO_MODELS."""
+    names = [os.environ.get("E5STUDIO_MODEL", ""), *os.environ.get("E5STUDIO_MODELS", "").split(",")]
+    return list(dict.fromkeys(name.strip() for name in names if name.strip()))
 
 
 def is_mcp_on(option: bool | None) -> bool:

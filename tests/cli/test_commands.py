@@ -617,13 +617,38 @@ class TestSearch:
 class TestStudio:
     def test_passes_its_options_on(self, run, monkeypatch):
         calls = []
-        monkeypatch.setattr("e5studio.cli.studio.run_studio", lambda model, **address: calls.append((model, address)))
-        assert run("studio", "--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999", "--mcp").exit_code == 0
+        monkeypatch.setattr(
+            "e5studio.cli.studio.run_studio", lambda *models, **address: calls.append((models, address))
+        )
+        models = ("--model", "e5-base-v2", "-m", "./my e5", "--prompt-kind", "none")
+        assert run("studio", *models, "--host", "0.0.0.0", "--port", "7999", "--mcp").exit_code == 0
         assert run("studio").exit_code == 0
         assert calls == [
-            ("e5-base-v2", {"host": "0.0.0.0", "port": 7999, "mcp": True}),
-            (None, {"host": None, "port": None, "mcp": None}),
+            ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "mcp": True}),
+            ((None, None), {"host": None, "port": None, "mcp": None}),
         ]
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["--model", "./nowhere"],
+            ["--model", "."],
+            ["--model", "e5-base-v2", "--model", "intfloat/e5-base-v2"],
+            ["--model", "e5-base-v2", "--prompt-kind", "none"],
+            ["--model", "someone/else=queries"],
+            ["--model", "e5-smal-v2"],
+        ],
+    )
+    def test_a_model_that_cannot_be_used_is_refused_before_a_port_is_opened(
+        self, run, tmp_path, monkeypatch, arguments
+    ):
+        monkeypatch.setattr("e5studio.studio.launch.bind", lambda *_: pytest.fail("a port was opened"))
+        monkeypatch.chdir(tmp_path)
+        result = run("studio", *arguments)
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: ")
+        assert result.stderr.count("\n") == 1
+        assert "KIND" not in result.stderr or "query_passage" in result.stderr
 
     def test_says_what_is_missing(self, run, monkeypatch):
         monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "gradio" else name)

@@ -17,7 +17,6 @@ from e5studio.encode_report import EncodeReport, ReportNotes, TextName
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError
 from e5studio.similarity import Hit, cos_sim, semantic_search
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.prompt_modes import PromptArguments
 from e5studio.studio.errors import LimitError
@@ -162,7 +161,7 @@ class Answers:
         (left, right), reports = self.engine.embed(model, lists, arguments)
         hits_of_query = semantic_search(left, right, top_k=top_k)
         return {
-            "model": offered(model).name,
+            "model": self.engine.catalog.offered(model).name,
             "results": [
                 {"query": shown(query, _MAX_TEXT), "best": _hits(hits, passages)}
                 for query, hits in zip(queries, hits_of_query, strict=True)
@@ -182,7 +181,7 @@ class Answers:
         """
         self.engine.check([query], "queries")
         self.engine.check([passage], "passages")
-        meta = offered(model)
+        meta = self.engine.catalog.offered(model)
         with self.engine.encoder_with_tokens(meta) as encoder:
             pair = _read_pair(encoder, query, passage, instruction, is_sum=meta.pooling == "mean")
         return {

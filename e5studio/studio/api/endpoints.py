@@ -1,8 +1,8 @@
 """The endpoints for programs: `/models`, `/score`, `/search`, `/explain`, `/embed`. Their names and arguments stay.
 
-They take models of the table only, by name: a request names no folder and no other repository. Where the Studio is an
-MCP server, all but `/embed` are tools for assistants: a function's name is the tool's name, and its docstring, one line
-an argument, is the tool's description.
+They take the models that /models lists, by name: a request names no folder and no other repository. Where the Studio
+is an MCP server, all but `/embed` are tools for assistants: a function's name is the tool's name, and its docstring,
+one line an argument, is the tool's description.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from e5studio.studio.api.answers import (
     readable,
     shortened,
 )
-from e5studio.studio.engine.catalog import model_cards
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.prompt_modes import PromptArguments, PromptMode
@@ -76,7 +75,7 @@ class Endpoints:
                 "is_here": card.is_here,
                 "is_default": card.name == self._default_model,
             }
-            for card in model_cards()
+            for card in self._engine.catalog.cards()
         ]
         return _for_reader(known, request)
 

@@ -124,7 +124,8 @@ def _is_last_token(state: ScoredState) -> bool:
 
 
 def _source(state: ScoredState) -> str:
-    return f"    {python_text(state.model)},\n    revision={python_text(state.revision)},\n"
+    revision = f"    revision={python_text(state.revision)},\n" if state.revision else ""
+    return f"    {python_text(state.source)},\n{revision}"
 
 
 def _tokenizer(state: ScoredState) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from e5studio.models import PromptKind
 from e5studio.studio.code.literals import python_text
 from e5studio.studio.code.program import NO_INSTRUCTION, python_program
 from e5studio.studio.code.state import ScoredState
@@ -9,11 +12,21 @@ from e5studio.studio.code.state import ScoredState
 _HERE = "In E5 Studio's folder: pip install"
 _PRODUCT = "scores = 100 * np.array(rows) @ np.array(columns).T\n"
 # A model of the table is always used as its card says; a folder is used as one says oneself.
-_FOLDER = """# The class always puts the model's own prompts in front, so it is told that this folder's model has none.
-folder = snapshot_download(
+_NO_PROMPTS = (
+    "# The class always puts the model's own prompts in front, so it is told that this folder's model has none.\n"
+)
+_DOWNLOAD = """folder = snapshot_download(
     {model},
     revision={revision},
     allow_patterns=["*.json", "model*.safetensors"],
+)
+"""
+# A folder that states its prompts is believed; those of the table state none.
+_COPY = """folder = shutil.copytree(
+    {source},
+    tempfile.mkdtemp(),
+    ignore=shutil.ignore_patterns("config_sentence_transformers.json"),
+    dirs_exist_ok=True,
 )
 """
 
@@ -35,7 +48,7 @@ def e5studio_program(state: ScoredState) -> str:
         family="e5studio",
         imports=["from e5studio import E5Encoder\n"],
         blocks=[
-            f"encoder = E5Encoder(\n{_options(state, python_text(state.model), is_pinned=True)})",
+            f"encoder = E5Encoder(\n{_options(state, python_text(state.source), state.stated_kind)})",
             f"{_task(state)}rows = encoder.{row_call}\ncolumns = {columns}\nscores = 100 * rows @ columns.T\n",
         ],
     )
@@ -74,18 +87,21 @@ def llama_index_program(state: ScoredState) -> str:
 def _plugin_program(
     state: ScoredState, *, package: str, imports: str, constructor: str, name: str, rows: str, columns: str
 ) -> str:
-    is_folder = state.prompt_mode == "none" and state.prompt_kind != "none"
-    model = "folder" if is_folder else python_text(state.model)
-    own = _options(state, f"{name}={model}", is_pinned=not is_folder)
-    folder = _FOLDER.format(model=python_text(state.model), revision=python_text(state.revision)) if is_folder else ""
-    extra = '    prompt_kind="none",\n' if is_folder else ""
-    extra += "    symmetric=True,\n" if state.prompt_mode == "symmetric" else ""
+    needs_folder = state.prompt_mode == "none" and state.prompt_kind != "none"
+    if needs_folder:
+        own = _options(replace(state, revision=None), f"{name}=folder", "none")
+    else:
+        own = _options(state, f"{name}={python_text(state.source)}", state.stated_kind)
+    extra = "    symmetric=True,\n" if state.prompt_mode == "symmetric" else ""
     extra += "    instruction=instruction,\n" if _takes_instruction(state) else ""
-    hub = "from huggingface_hub import snapshot_download\n" if is_folder else ""
+    is_download, is_copy = needs_folder and not state.is_folder, needs_folder and state.stated_kind is not None
+    hub = "from huggingface_hub import snapshot_download\n" if is_download else ""
+    folder = _folder(state, is_download=is_download, is_copy=is_copy) if needs_folder else ""
     return python_program(
         state,
         install=f"{_HERE} {_distribution(state)} ./integrations/{package}",
         family="e5studio",
+        standard=("shutil", "tempfile") if is_copy else (),
         imports=[f"import numpy as np\n{hub}{imports}"],
         blocks=[
             f"{_task(state)}{folder}{constructor}\n{own}{extra})",
@@ -94,10 +110,18 @@ def _plugin_program(
     )
 
 
-def _options(state: ScoredState, model: str, *, is_pinned: bool) -> str:
-    revision = f"    revision={python_text(state.revision)},\n" if is_pinned else ""
+def _folder(state: ScoredState, *, is_download: bool, is_copy: bool) -> str:
+    """Statements that make `folder`, from which the class takes the model without its prompts."""
+    download = _DOWNLOAD.format(model=python_text(state.source), revision=python_text(state.revision or ""))
+    copy = _COPY.format(source="folder" if is_download else python_text(state.source))
+    return _NO_PROMPTS + (download if is_download else "") + (copy if is_copy else "")
+
+
+def _options(state: ScoredState, model: str, kind: PromptKind | None) -> str:
+    revision = f"    revision={python_text(state.revision)},\n" if state.revision else ""
+    prompt_kind = f"    prompt_kind={python_text(kind)},\n" if kind else ""
     return (
-        f"    {model},\n{revision}"
+        f"    {model},\n{revision}{prompt_kind}"
         f"    max_tokens={state.max_tokens},\n"
         f"    dtype={python_text(state.dtype)},\n"
         f"    backend={python_text(state.backend)},\n"

@@ -14,6 +14,7 @@ PRINT = """for row in scores:
     print(*(f"{score:.2f}" for score in row))
 """
 
+_FOLDER = "{source} stands for your copy of the model's folder: put its path there."
 NO_INSTRUCTION = "# No instruction was given, so the model card's web search was taken.\n"
 
 
@@ -57,7 +58,14 @@ def texts(state: ScoredState) -> str:
 
 
 def python_program(
-    state: ScoredState, *, install: str, family: Family, imports: Sequence[str], blocks: Sequence[str], note: str = ""
+    state: ScoredState,
+    *,
+    install: str,
+    family: Family,
+    imports: Sequence[str],
+    blocks: Sequence[str],
+    note: str = "",
+    standard: Sequence[str] = (),
 ) -> str:
     """A whole program.
 
@@ -68,10 +76,13 @@ def python_program(
         imports: Groups of import statements of third parties.
         blocks: Code between the texts and the print, which defines `scores`.
         note: Anything else to know first.
+        standard: Modules of Python that the code uses.
     """
-    standard = [] if state.is_inline else ["import json\n"]
+    standard = sorted({*standard, *([] if state.is_inline else ["json"])})
+    note = note or (_FOLDER.format(source=state.source) if state.is_folder else "")
     comment = "".join(f"# {line}".rstrip() + "\n" for line in about(state, install, family, note))
-    head = "\n".join([comment, *standard, *imports])
+    of_python = "".join(f"import {name}\n" for name in standard)
+    head = "\n".join(filter(None, [comment, of_python, *imports]))
     return "\n".join([head, texts(state), *blocks, PRINT])
 
 

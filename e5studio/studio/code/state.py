@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from e5studio.models import Pooling, PromptKind
+from e5studio.models import Pooling, PromptKind, is_in_table
 from e5studio.prompts import Prompt
 from e5studio.studio.code.literals import json_text
 from e5studio.studio.engine.prompt_modes import PromptMode
@@ -33,8 +33,9 @@ class ScoredState:
     """What was scored, with actual values in place of "auto".
 
     Attributes:
-        model: Hub id.
-        revision: Commit on the Hub.
+        model: Its name on the page: a Hub id, or the short name of a folder.
+        source: What a program loads: a Hub id, or a path that stands for a folder of the server.
+        revision: Commit on the Hub; None for a folder.
         prompt_kind: Which prompts the model has.
         pooling: How token vectors become one.
         max_tokens: Tokens read of a text, prompt and special tokens counted.
@@ -51,7 +52,8 @@ class ScoredState:
     """
 
     model: str
-    revision: str
+    source: str
+    revision: str | None
     prompt_kind: PromptKind
     pooling: Pooling
     max_tokens: int
@@ -72,6 +74,16 @@ class ScoredState:
         return f"{self.dtype} by {_BACKENDS.get(self.backend, self.backend)}"
 
     @property
+    def is_folder(self) -> bool:
+        """Whether the model is a folder of the server, which programs elsewhere have under another path."""
+        return self.revision is None
+
+    @property
+    def stated_kind(self) -> PromptKind | None:
+        """The prompt kind as a program has to say it: of a model outside the table."""
+        return None if is_in_table(self.model) else self.prompt_kind
+
+    @property
     def is_inline(self) -> bool:
         """Whether the texts are short enough for the code."""
         texts = self.queries if self.is_self else self.queries + self.passages
@@ -85,10 +97,12 @@ def state_of(result: ScoreResult, address: object) -> ScoredState:
         result: Of `Engine.score`.
         address: Of the page, as the browser reports it.
     """
-    spec = result.spec
+    spec, name = result.spec, result.meta.name
+    is_folder = not is_in_table(name) and spec.revision.startswith("sha256:")
     return ScoredState(
-        model=result.meta.name,
-        revision=spec.revision,
+        model=name,
+        source=f"path/to/{spec.model}" if is_folder else name,
+        revision=None if is_folder else spec.revision,
         prompt_kind=spec.prompt_kind,
         pooling=spec.pooling,
         max_tokens=spec.max_tokens,

@@ -10,6 +10,8 @@ INVITATION: list[Node] = [
     ["p", "e5-hint", "Press Score: the code that computes the same scores elsewhere appears here."],
 ]
 
+_FROM_HUB = "The other Python programs load the model's weights from the Hugging Face Hub or its cache."
+
 
 def status(state: ScoredState) -> list[Node]:
     """Which scores the code computes."""
@@ -26,11 +28,13 @@ def notes(state: ScoredState) -> list[Node]:
         "row to expect.",
         "In float32 every program agrees with the page to 0.01. Libraries add up in another order, so the last digit "
         "may be rounded the other way. Lower precisions round more; the program then states the measured difference.",
-        "e5studio, LangChain and LlamaIndex are installed from E5 Studio's folder, as their first line says. The other "
-        "Python programs load the model's weights from the Hugging Face Hub or its cache.",
+        "e5studio, LangChain and LlamaIndex are installed from E5 Studio's folder, as their first line says."
+        + ("" if state.is_folder else f" {_FROM_HUB}"),
         f"curl and gradio_client call this Studio, at {state.address}. The curl program needs a POSIX shell: on "
         "Windows Git Bash or WSL.",
     ]
+    if state.is_folder:
+        sentences.append(f"Where a program says {state.source}, put the path of your copy of the model's folder.")
     if not state.is_inline:
         sentences.append(
             f"The texts take more than {MAX_INLINE_BYTES:,} bytes, so the programs read them from e5-page.json: save "

@@ -7,9 +7,9 @@ from typing import Any
 import gradio as gr
 
 from e5studio.backends import BackendName, DType
-from e5studio.models import get_model_meta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio.compare import text as compare_text
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.prompt_modes import prompt_modes_of, takes_instruction
 from e5studio.studio.form.form import mode_changes, mode_for_other_model, picker_models, prompt_mode_choices
 from e5studio.studio.jobs.events import UNQUEUED, Changes
@@ -37,10 +37,12 @@ class SettingForm:
 
     Args:
         model: B's model at first.
+        catalog: The models to choose from.
     """
 
-    def __init__(self, model: str) -> None:
-        kind = get_model_meta(model).prompt_kind
+    def __init__(self, model: str, catalog: Catalog) -> None:
+        self._catalog = catalog
+        kind = catalog.offered(model).prompt_kind
         # The question most asked: what would these texts score without prompts?
         prompt_mode = prompt_modes_of(kind)[-1].prompt_mode
         with gr.Row(elem_id="e5-settings"):
@@ -50,7 +52,7 @@ class SettingForm:
                 self.first_dtype, self.first_backend = _computing("a")
             with gr.Column(min_width=0, elem_classes="e5-setting"):
                 heading("B: the same texts with")
-                self.picker = model_picker(model, picker_models(), elem_id="e5-other-model")
+                self.picker = model_picker(model, picker_models(catalog), elem_id="e5-other-model")
                 self.prompt_mode = gr.Radio(
                     prompt_mode_choices(kind),
                     value=prompt_mode,
@@ -85,7 +87,7 @@ class SettingForm:
 
     def adapt(self, model: str, prompt_mode: str) -> Changes:
         """Offer the prompt modes of a model, and its instruction where it takes one."""
-        return mode_changes(self.prompt_mode, self.instruction, model, prompt_mode)
+        return mode_changes(self._catalog, self.prompt_mode, self.instruction, model, prompt_mode)
 
     def fill(self, model: str, prompt_mode: str, instruction: str, dtype: DType) -> Changes:
         """B as the form, with an instruction and a precision; A in float32."""

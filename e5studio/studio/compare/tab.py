@@ -15,7 +15,6 @@ from e5studio.studio.compare.charts import draw_bump, draw_differences, draw_gri
 from e5studio.studio.compare.comparison import Comparison, PromptGrid, compare, most_moved_query, shifts, try_prompts
 from e5studio.studio.compare.setting_form import SettingForm
 from e5studio.studio.compare.tables import comparison_columns, grid_columns, grid_table, moves_table
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import takes_instruction, valid_prompt_mode
@@ -66,7 +65,7 @@ class CompareTab:
             self.prompts = gr.Button("With and without prompts", size="sm", min_width=0, elem_id="e5-try-prompts")
             self.instruction = gr.Button("Another instruction", size="sm", min_width=0, elem_id="e5-try-instruction")
             self.precision = gr.Button("float32 and int8", size="sm", min_width=0, elem_id="e5-try-precision")
-        self.setting = SettingForm(model)
+        self.setting = SettingForm(model, services.engine.catalog)
         self.is_paired = gr.Checkbox(
             label="Passage 1 answers query 1, passage 2 query 2, and so on", elem_id="e5-paired", container=False
         )
@@ -169,7 +168,7 @@ class CompareTab:
         self, model: str, prompt_mode: str, queries: str, passages: str, instruction: str, separator: str, other: str
     ) -> Changes:
         """The preset with another instruction was pressed: fill B with it."""
-        kind = offered(model).prompt_kind
+        kind = self._services.engine.catalog.offered(model).prompt_kind
         if not takes_instruction(kind, valid_prompt_mode(kind, prompt_mode)):
             return {self.status: nodes.error(compare_text.NO_INSTRUCTION), self._is_filled: False}
         if other.strip() in ("", WEB_SEARCH_INSTRUCTION, instruction.strip()):

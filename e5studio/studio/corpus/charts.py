@@ -67,5 +67,5 @@ def interval_chart(means: Sequence[tuple[str, Mean]], metric: str) -> Figure:
 def draw_evaluation(evaluation: CorpusEvaluation) -> Figure | None:
     """nDCG@10 of each setting with its interval; None where all failed."""
     results = [row for row in evaluation.rows if isinstance(row, SettingResult)]
-    means = [(setting_name(row.setting), row.means[MAIN_METRIC]) for row in results]
+    means = [(setting_name(row), row.means[MAIN_METRIC]) for row in results]
     return interval_chart(means, "nDCG@10") if means else None

@@ -17,7 +17,6 @@ from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.vector_store import PartialVectors, RowArray, TokenStats, VectorStore
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_prompt_mode
 from e5studio.studio.formatting import listed
@@ -93,7 +92,7 @@ def embed_corpus(
         E5StudioError: Anything that a person can put right; the message says how.
         StoppedError: `on_progress` stopped the run.
     """
-    meta = offered(setting.model)
+    meta = engine.catalog.offered(setting.model)
     setting = replace(setting, prompt_mode=valid_prompt_mode(meta.prompt_kind, setting.prompt_mode))
     arguments = prompt_arguments(meta.prompt_kind, setting.prompt_mode, "passage", setting.instruction)
 

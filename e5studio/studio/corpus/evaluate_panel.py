@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from e5studio.errors import TextError
-from e5studio.models import list_models
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.charts import draw_evaluation
 from e5studio.studio.corpus.corpus import CorpusSetting
@@ -28,7 +27,7 @@ from e5studio.studio.corpus.selection import (
 from e5studio.studio.corpus.table_file import read_table
 from e5studio.studio.corpus.tables import evaluation_table
 from e5studio.studio.corpus.visitor_store import VisitorStore
-from e5studio.studio.engine.catalog import offered
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import takes_instruction
@@ -76,7 +75,7 @@ class EvaluatePanel:
                     elem_id="e5-variants",
                 )
                 self.models = gr.Dropdown(
-                    [(meta.short_name, meta.name) for meta in list_models()],
+                    [(meta.short_name, meta.name) for meta in services.engine.catalog.models],
                     multiselect=True,
                     label="Other models",
                     min_width=0,
@@ -169,7 +168,9 @@ class EvaluatePanel:
             store = store_of(self._services.visitor_stores, token)
             corpus = chosen.set_corpus(store)
             pairs = pairs_of(corpus, table_of(store), store.pairs, query or None, answer or None)
-            settings = measured_settings(chosen.setting, variants or [], instructions or "", models or [])
+            catalog = self._services.engine.catalog
+            left = chosen.setting(catalog)
+            settings = measured_settings(catalog, left, variants or [], instructions or "", models or [])
             with store.job() as stop:
                 return measure(
                     self._services.engine, corpus, pairs, settings, store.vectors, stopped_by(stop, on_stage)
@@ -196,24 +197,25 @@ class EvaluatePanel:
 
 
 def measured_settings(
-    left: CorpusSetting, variants: Sequence[str], instructions: str, models: Sequence[str]
+    catalog: Catalog, left: CorpusSetting, variants: Sequence[str], instructions: str, models: Sequence[str]
 ) -> list[CorpusSetting]:
     """The form's setting first, then those to compare with it, each once.
 
     Raises:
         TextError: There are too many.
     """
-    kind = offered(left.model).prompt_kind
+    kind = catalog.offered(left.model).prompt_kind
     settings = [left]
     if "none" in variants and kind != "none":
         settings.append(replace(left, prompt_mode="none", instruction=""))
     settings += [replace(left, dtype=dtype) for dtype in ("bfloat16", "int8") if dtype in variants]
     # "No prompt" of a model that knows no other way must not be carried over to models that were trained with prompts.
-    others = [corpus_setting(name, "" if kind == "none" else left.prompt_mode, left.instruction) for name in models]
+    prompt_mode = "" if kind == "none" else left.prompt_mode
+    others = [corpus_setting(catalog, name, prompt_mode, left.instruction) for name in models]
     lines = [line.strip() for line in instructions.splitlines() if line.strip()]
     for setting in (left, *others):
         settings += [setting]
-        if takes_instruction(offered(setting.model).prompt_kind, setting.prompt_mode):
+        if takes_instruction(catalog.offered(setting.model).prompt_kind, setting.prompt_mode):
             settings += [replace(setting, instruction=line) for line in lines]
     unique = list(dict.fromkeys(settings))
     if len(unique) > _MAX_SETTINGS:

@@ -27,7 +27,6 @@ from e5studio.studio.corpus.embedding import (
 )
 from e5studio.studio.corpus.pairs import Pairs
 from e5studio.studio.corpus.vector_store import VectorStore
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage, ignore_progress
 from e5studio.studio.engine.prompt_modes import PromptMode, prompts_in_front, valid_prompt_mode
@@ -87,9 +86,10 @@ class SettingResult:
 
 @dataclass(frozen=True)
 class FailedSetting:
-    """A setting that could not be evaluated, and why."""
+    """A setting that could not be evaluated, its model if that is known, and why."""
 
     setting: CorpusSetting
+    meta: ModelMeta | None
     error: Exception
 
 
@@ -140,13 +140,15 @@ def measure(
     scipy_stats()
     rows: list[SettingResult | FailedSetting] = []
     for number, setting in enumerate(settings):
+        meta = None
         try:
+            meta = engine.catalog.offered(setting.model)
             on_part = _part_of(on_stage, number, len(settings))
-            rows.append(_measure_one(engine, corpus, pairs, setting, store, on_part))
+            rows.append(_measure_one(engine, corpus, pairs, setting, meta, store, on_part))
         except (StoppedError, FullError):
             raise
         except Exception as error:
-            rows.append(FailedSetting(setting, error))
+            rows.append(FailedSetting(setting, meta, error))
     on_stage(None, "Comparing the settings")
     index = next((index for index, row in enumerate(rows) if isinstance(row, SettingResult)), None)
     results = [row for row in rows if isinstance(row, SettingResult)]
@@ -155,10 +157,15 @@ def measure(
 
 
 def _measure_one(
-    engine: Engine, corpus: Corpus, pairs: Pairs, setting: CorpusSetting, store: VectorStore, on_stage: OnStage
+    engine: Engine,
+    corpus: Corpus,
+    pairs: Pairs,
+    setting: CorpusSetting,
+    meta: ModelMeta,
+    store: VectorStore,
+    on_stage: OnStage,
 ) -> SettingResult:
     """The metrics of one setting, without its vectors: those stay while the store has room."""
-    meta = offered(setting.model)
     prompt_mode = valid_prompt_mode(meta.prompt_kind, setting.prompt_mode)
     prompts = prompts_in_front(meta.prompt_kind, prompt_mode, setting.instruction)
     with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend, corpus.texts) as encoder:

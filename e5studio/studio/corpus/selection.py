@@ -10,7 +10,7 @@ from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.pairs import Pairs, read_pairs
 from e5studio.studio.corpus.table_file import SourceTable, as_text, choose_columns, first_named
 from e5studio.studio.corpus.visitor_store import VisitorStore, VisitorStores
-from e5studio.studio.engine.catalog import offered
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.prompt_modes import takes_instruction, valid_prompt_mode
 from e5studio.studio.engine.zero_gpu import is_zero_gpu
 from e5studio.studio.errors import LimitError
@@ -55,10 +55,9 @@ class CorpusChoice:
     title: str | None
     colour: str | None
 
-    @property
-    def setting(self) -> CorpusSetting:
+    def setting(self, catalog: Catalog) -> CorpusSetting:
         """How the texts are embedded."""
-        return corpus_setting(self.model, self.prompt_mode, self.instruction)
+        return corpus_setting(catalog, self.model, self.prompt_mode, self.instruction)
 
     def set_corpus(self, store: VisitorStore) -> Corpus:
         """Make the chosen texts the store's corpus.
@@ -71,9 +70,9 @@ class CorpusChoice:
         return corpus
 
 
-def corpus_setting(model: str, prompt_mode: str, instruction: str) -> CorpusSetting:
+def corpus_setting(catalog: Catalog, model: str, prompt_mode: str, instruction: str) -> CorpusSetting:
     """How a corpus is embedded and searched, as the form says."""
-    kind = offered(model).prompt_kind
+    kind = catalog.offered(model).prompt_kind
     known = valid_prompt_mode(kind, prompt_mode)
     return CorpusSetting(model, known, instruction.strip() if takes_instruction(kind, known) else "")
 

@@ -151,7 +151,8 @@ class CorpusTab:
             try:
                 with store.job() as stop:
                     on_progress = _as_stages(stopped_by(stop, on_stage))
-                    embedded = embed_corpus(self._engine, corpus, chosen.setting, store.vectors, on_progress)
+                    setting = chosen.setting(self._engine.catalog)
+                    embedded = embed_corpus(self._engine, corpus, setting, store.vectors, on_progress)
             except StoppedError:
                 message = corpus_text.STOPPED if store.corpus is corpus else corpus_text.REPLACED
                 raise StoppedError(message) from None
@@ -178,7 +179,7 @@ class CorpusTab:
             imported = import_vectors(
                 self._engine,
                 corpus,
-                chosen.setting,
+                chosen.setting(self._engine.catalog),
                 still_there(vectors),
                 name=vectors.name,
                 manifest=manifest,

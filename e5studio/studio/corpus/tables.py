@@ -55,7 +55,7 @@ def evaluation_table(evaluation: CorpusEvaluation) -> TableView:
 
 
 def _cells(row: SettingResult | FailedSetting) -> list[Any]:
-    name = setting_name(row.setting)
+    name = setting_name(row)
     if isinstance(row, FailedSetting):
         return [name, *[None] * (len(METRICS) + 4)]
     main, difference = row.means[MAIN_METRIC], row.difference

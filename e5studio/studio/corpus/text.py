@@ -7,7 +7,7 @@ from typing import Any
 
 from e5studio.encode_report import NOTEWORTHY_UNKNOWN_SHARE
 from e5studio.errors import BackendError, MissingDependencyError
-from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, CorpusSetting, EmbeddedCorpus
+from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingProgress
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, FailedSetting, SettingResult
 from e5studio.studio.corpus.map import CorpusMap, corpus_neighbours
@@ -15,7 +15,6 @@ from e5studio.studio.corpus.map_figure import MAX_MARKED, Colouring
 from e5studio.studio.corpus.search import CarryingWords, SearchHit, SearchResult
 from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.vector_files import ImportedVectors
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.formatting import count, duration, fixed, listed, shown, signed
 from e5studio.studio.map import text as map_text
@@ -194,10 +193,10 @@ def verdict(evaluation: CorpusEvaluation) -> list[Node]:
         nodes.append(["p", "e5-warning", f"Left out, without a query or an answer in the corpus: lines {lines}."])
     for row in evaluation.rows:
         if isinstance(row, FailedSetting):
-            nodes.append(["p", "e5-error", f"{setting_name(row.setting)}: {_reason(row)}"])
+            nodes.append(["p", "e5-error", f"{setting_name(row)}: {_reason(row)}"])
     results = [row for row in evaluation.rows if isinstance(row, SettingResult)]
     if evaluation.baseline is not None and len(results) > 1:
-        base = setting_name(evaluation.rows[evaluation.baseline].setting)
+        base = setting_name(evaluation.rows[evaluation.baseline])
         nodes += [["p", "", _difference(row, base)] for row in results if row.difference]
     if len(results) > _FEW_COMPARED:
         nodes.append(["p", "e5-hint", "With so many comparisons, one may look certain by chance alone."])
@@ -215,11 +214,11 @@ def _reason(row: FailedSetting) -> str:
     return message_for_visitor(row.error)
 
 
-def setting_name(setting: CorpusSetting) -> str:
-    """A setting in a few words."""
-    meta = offered(setting.model)
-    parts = [meta.short_name]
-    if setting.prompt_mode != "retrieval" and meta.prompt_kind != "none":
+def setting_name(row: SettingResult | FailedSetting) -> str:
+    """The setting of a row in a few words."""
+    setting, meta = row.setting, row.meta
+    parts = [meta.short_name if meta else shown(setting.model, 60)]
+    if setting.prompt_mode != "retrieval" and meta and meta.prompt_kind != "none":
         parts.append("no prompt" if setting.prompt_mode == "none" else "symmetric")
     if setting.instruction:
         parts.append(f"“{shown(setting.instruction, 60)}”")
@@ -279,7 +278,7 @@ def _marked_hit(hit: SearchHit, carrying: CarryingWords) -> list[Node]:
 def _difference(row: SettingResult, base: str) -> str:
     difference = row.difference
     assert difference is not None  # as the caller checks
-    change = f"{setting_name(row.setting)}: nDCG@10 {signed(difference.difference, 4)} from {base}"
+    change = f"{setting_name(row)}: nDCG@10 {signed(difference.difference, 4)} from {base}"
     if difference.interval is None:
         return f"{change}; too few queries to say whether that is chance."
     low, high = difference.interval.low, difference.interval.high

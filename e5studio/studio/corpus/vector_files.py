@@ -23,7 +23,6 @@ from e5studio.similarity import FloatArray, require_finite, unit_rows
 from e5studio.spec import EncoderSpec
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.table_file import MAX_CHARACTERS, with_shown_name
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage, ignore_progress
 from e5studio.studio.engine.prompt_modes import prompt_arguments, valid_prompt_mode
@@ -109,7 +108,7 @@ def import_vectors(
     ending = PurePath(name).suffix.lower()
     if ending not in VECTOR_ENDINGS:
         raise FileFormatError(f"{name} ends in {ending or 'nothing'!r}. Vectors are taken from .npy or .parquet files.")
-    meta = offered(setting.model)
+    meta = engine.catalog.offered(setting.model)
     setting = replace(setting, prompt_mode=valid_prompt_mode(meta.prompt_kind, setting.prompt_mode))
     prompt = _prompt(meta.prompt_kind, setting)
     manifest = manifest if ending == ".npy" else None

@@ -1,22 +1,29 @@
 """Which models the page offers, and what it says of each.
 
-A browser or a program can name models of the table only: never a path or another Hub id.
+A browser or a program can name models of the table, and those that whoever started the Studio named by their short
+names: never a path or another Hub id.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict
 
 from e5studio.default_model import ModelChoice, default_model
 from e5studio.errors import UnknownModelError
 from e5studio.hub import find_local
-from e5studio.models import ENGLISH, ModelMeta, PromptKind, get_model_meta, list_models
+from e5studio.models import ENGLISH, XLMR_LANGUAGES, ModelMeta, PromptKind, get_model_meta, list_models
+from e5studio.studio.engine.own_models import OwnModel, checked_models, read_names
 
 _PROMPTS: dict[PromptKind, str] = {
     "query_passage": "query and passage",
     "instruct": "instruction",
     "none": "none",
 }
+_LANGUAGES: dict[tuple[str, ...], str] = {ENGLISH: "English", XLMR_LANGUAGES: "100 languages"}
+_OWN_GROUP = "Yours"
 
 
 @dataclass(frozen=True)
@@ -42,62 +49,106 @@ class ModelCard:
         return f"{millions / 1000:.1f} B" if millions >= 1000 else f"{millions:.0f} M"
 
 
-def model_card(name: str) -> ModelCard:
-    """The card of a model of the table; looks for its files on the disk, never on the network."""
-    meta = get_model_meta(name)
-    return ModelCard(
-        name=meta.name,
-        short_name=meta.short_name,
-        group=meta.group,
-        n_layers=meta.n_layers,
-        embed_dim=meta.embed_dim,
-        max_tokens=meta.max_tokens,
-        n_parameters=meta.n_parameters,
-        languages="English" if meta.languages == ENGLISH else "100 languages",
-        prompts=_PROMPTS[meta.prompt_kind],
-        is_here=find_local(meta) is not None,
-        download=meta.download_size,
-    )
-
-
-def model_cards() -> list[ModelCard]:
-    """The cards of all models of the table, in its order."""
-    return [model_card(meta.name) for meta in list_models()]
-
-
 def model_here() -> str | None:
     """Short name of the table's first model whose files are on this machine; None where there is none."""
     return next((meta.short_name for meta in list_models() if find_local(meta) is not None), None)
 
 
-def offered(name: object) -> ModelMeta:
-    """The model that a browser or a program names.
+class FilesArguments(TypedDict, total=False):
+    """Arguments of `E5Encoder` that say which files a model has."""
 
-    Raises:
-        UnknownModelError: Not in the table; local folders and other Hub ids are refused here.
+    path: Path | None
+    revision: str
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The models of a page: those of the table, and the own models of whoever started it.
+
+    Attributes:
+        own: In the order in which they were named.
+        start: The name of the model to start with; None for the usual one.
     """
-    if not isinstance(name, str):
-        raise UnknownModelError(
-            f"A model is asked for by its name, such as 'e5-small-v2', not by {type(name).__name__}. "
-            "Ask /models for the known ones."
+
+    own: tuple[OwnModel, ...] = ()
+    start: str | None = None
+
+    @property
+    def models(self) -> list[ModelMeta]:
+        """All models: the own ones, then the table's in its order."""
+        return [*(each.meta for each in self.own), *list_models()]
+
+    def offered(self, name: object) -> ModelMeta:
+        """The model that a browser or a program names.
+
+        Raises:
+            UnknownModelError: Not in this catalog; local folders and other Hub ids are refused here.
+        """
+        if not isinstance(name, str):
+            raise UnknownModelError(
+                f"A model is asked for by its name, such as 'e5-small-v2', not by {type(name).__name__}. "
+                "Ask /models for the known ones."
+            )
+        if len(name) > 200:
+            raise UnknownModelError("The model's name is longer than any model's name. Ask /models for the known ones.")
+        own = next((each.meta for each in self.own if each.meta.name == name.strip()), None)
+        if own is not None:
+            return own
+        try:
+            return get_model_meta(name)
+        except UnknownModelError as error:
+            # The library's advice on models outside the table does not hold here.
+            raise UnknownModelError(f"{error.fact} The Studio takes no others.") from error
+
+    def loadable(self, meta: ModelMeta) -> tuple[str | ModelMeta, FilesArguments]:
+        """What the library loads for a model of `offered`, as `E5Encoder` takes it."""
+        own = self._own(meta)
+        return (meta.name, {}) if own is None else (own.source, {"path": own.folder, "revision": own.revision})
+
+    def is_here(self, meta: ModelMeta) -> bool:
+        """Whether a model's files are on this machine."""
+        return self._own(meta) is not None or find_local(meta) is not None
+
+    def card(self, meta: ModelMeta) -> ModelCard:
+        """The card of a model; looks for its files on the disk, never on the network."""
+        own = self._own(meta)
+        return ModelCard(
+            name=meta.name,
+            short_name=meta.short_name if own is None else meta.name,
+            group=meta.group if own is None else _OWN_GROUP,
+            n_layers=meta.n_layers,
+            embed_dim=meta.embed_dim,
+            max_tokens=meta.max_tokens,
+            n_parameters=meta.n_parameters,
+            languages=_LANGUAGES.get(meta.languages, ""),
+            prompts=_PROMPTS[meta.prompt_kind],
+            is_here=self.is_here(meta),
+            download="" if own else meta.download_size,
         )
-    if len(name) > 200:
-        raise UnknownModelError("The model's name is longer than any model's name. Ask /models for the known ones.")
-    return _in_table(name)
+
+    def cards(self) -> list[ModelCard]:
+        """The cards of all models."""
+        return [self.card(meta) for meta in self.models]
+
+    def choose(self) -> ModelChoice:
+        """The model to start with."""
+        return ModelChoice(self.start, "chosen at the start") if self.start else default_model()
+
+    def _own(self, meta: ModelMeta) -> OwnModel | None:
+        return next((each for each in self.own if each.meta == meta), None)
 
 
-def choose_model(name: str | None) -> ModelChoice:
-    """The model to start with: one that the command line or the environment names, else the default.
+def named_catalog(names: Sequence[str], prompt_kinds: Sequence[str] = ()) -> Catalog:
+    """The catalog of a Studio for which these models were named; it starts with the first.
+
+    Args:
+        names: Models of the table, folders, Hub ids; each may end in =KIND, which says how it was trained to be used.
+        prompt_kinds: One at most: the same of the only model outside the table.
 
     Raises:
-        UnknownModelError: `name` is not in the table.
+        E5StudioError: A model is unknown, or cannot be used as it is; the message says why.
     """
-    return ModelChoice(_in_table(name).name, "chosen at the start") if name else default_model()
-
-
-def _in_table(name: str) -> ModelMeta:
-    try:
-        return get_model_meta(name)
-    except UnknownModelError as error:
-        # The library's advice on models outside the table does not hold here.
-        raise UnknownModelError(f"{error.fact} The Studio takes no others.") from error
+    models = checked_models(read_names(names, prompt_kinds))
+    metas = [each if isinstance(each, ModelMeta) else each.meta for each in models]
+    own = tuple(each for each in models if isinstance(each, OwnModel))
+    return Catalog(own, metas[0].name if metas else None)

@@ -25,7 +25,7 @@ from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio.engine import queues
-from e5studio.studio.engine.catalog import offered
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.progress import OnStage, ignore_progress
 from e5studio.studio.engine.prompt_modes import (
     PromptArguments,
@@ -55,6 +55,7 @@ class Engine:
     Attributes:
         pool: Leases encoders.
         limits: Most texts and characters of one request.
+        catalog: The models that are offered.
         encode_queue: For a few texts; this and the others are explained in `engine.queues`.
         visitor_limit: For everybody who waits for a model or in `encode_queue`.
         load_limit: For those whose model is not loaded yet.
@@ -64,6 +65,7 @@ class Engine:
 
     pool: ModelPool
     limits: Limits = field(default_factory=Limits)
+    catalog: Catalog = field(default_factory=Catalog)
     encode_queue: Queue = field(default_factory=queues.ENCODE.open)
     visitor_limit: WaitingQueue = field(default_factory=queues.VISITORS.open)
     load_limit: WaitingQueue = field(default_factory=queues.LOADS.open)
@@ -90,7 +92,7 @@ class Engine:
             StoppedError: `on_stage` stopped the work.
         """
         stage = on_stage or ignore_progress
-        meta = offered(request.model)
+        meta = self.catalog.offered(request.model)
         prompt_mode = valid_prompt_mode(meta.prompt_kind, request.prompt_mode)
         queries, passages, is_self = self._read(request, prompt_mode)
         cost = _cost(queries.texts, () if is_self else passages.texts)
@@ -134,8 +136,10 @@ class Engine:
 
     def lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:
         """A lease of the model, fetched and loaded if need be; reports to `stage`, which may stop it."""
+        model, files = self.catalog.loadable(meta)
         return self.pool.lease(
-            meta.name,
+            model,
+            **files,
             dtype=dtype,
             backend=backend,
             show_progress=False,
@@ -232,7 +236,7 @@ class Engine:
         """Embed lists of texts for a program, in one slot of the queue.
 
         Args:
-            model: Name of a model of the table.
+            model: Name of a model of the catalog.
             lists: The lists, by their names in error messages.
             arguments: For each list the encoder's arguments that choose its prompt.
             dtype: As in `E5Encoder`.
@@ -247,7 +251,7 @@ class Engine:
         for what, texts in lists.items():
             self.check(texts, what)
         sides = list(lists.values())
-        with self.encoder(offered(model), ignore_progress, dtype, backend, _cost(*sides)) as encoder:
+        with self.encoder(self.catalog.offered(model), ignore_progress, dtype, backend, _cost(*sides)) as encoder:
             cached = CachedEncoder(encoder, VectorCache())
             prepared = _prepare_sides(encoder, sides, arguments)
             vectors, reports, _ = _embed_sides(cached, sides, prepared, self._pausing(ignore_progress))
@@ -291,7 +295,7 @@ class Engine:
 
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
         """Load a model and run it once, which is slow the first time, before a visitor needs it."""
-        with self.lease(offered(model), on_stage or ignore_progress) as encoder:
+        with self.lease(self.catalog.offered(model), on_stage or ignore_progress) as encoder:
             encoder.encode(["Is it warm?"], prompt="")
 
     def _pausing(self, stage: OnStage) -> OnStage:

@@ -11,9 +11,9 @@ from typing import Any
 import gradio as gr
 
 from e5studio.default_model import ModelChoice
-from e5studio.models import PromptKind, get_model_meta
+from e5studio.models import PromptKind
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.engine.catalog import model_card, model_cards, offered
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.prompt_modes import (
     PromptMode,
     prompt_modes_of,
@@ -39,17 +39,19 @@ class Form:
 
     Args:
         choice: The model that it starts with, and why.
+        catalog: The models to choose from.
         limits: Of the texts.
     """
 
-    def __init__(self, choice: ModelChoice, limits: Limits) -> None:
-        meta = get_model_meta(choice.name)
+    def __init__(self, choice: ModelChoice, catalog: Catalog, limits: Limits) -> None:
+        self._catalog = catalog
+        meta = catalog.offered(choice.name)
         kind = meta.prompt_kind
         prompt_mode = prompt_modes_of(kind)[0].prompt_mode
         with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
             heading("Model", level=2)
-            self.picker = model_picker(choice.name, picker_models(), elem_id="e5-model")
-            self.start = text_tree(form_text.chosen_model(choice, model_card(choice.name)), elem_id="e5-start")
+            self.picker = model_picker(choice.name, picker_models(catalog), elem_id="e5-model")
+            self.start = text_tree(form_text.chosen_model(choice, catalog.card(meta)), elem_id="e5-start")
             self.prompt_mode = gr.Radio(
                 prompt_mode_choices(kind), value=prompt_mode, label="How the texts are used", elem_id="e5-use"
             )
@@ -127,10 +129,10 @@ class Form:
 
     def adapt(self, model: str, prompt_mode: str) -> Changes:
         """Offer what the model knows, and name the text boxes as this prompt mode does."""
-        kind = offered(model).prompt_kind
+        kind = self._catalog.offered(model).prompt_kind
         mode = valid_prompt_mode(kind, prompt_mode)
         return {
-            **mode_changes(self.prompt_mode, self.instruction, model, prompt_mode),
+            **mode_changes(self._catalog, self.prompt_mode, self.instruction, model, prompt_mode),
             self.prompts: form_text.prompts(kind, mode),
             self.queries: gr.update(**_left(mode)),
             self.passages: gr.update(**_right(mode)),
@@ -153,9 +155,9 @@ def score_request(
     return ScoreRequest(model, prompt_mode, queries, passages, instruction, ending)
 
 
-def picker_models() -> list[dict[str, Any]]:
+def picker_models(catalog: Catalog) -> list[dict[str, Any]]:
     """What the picker lists, as plain data."""
-    return [asdict(card) | {"parameters": card.parameters} for card in model_cards()]
+    return [asdict(card) | {"parameters": card.parameters} for card in catalog.cards()]
 
 
 def prompt_mode_choices(kind: PromptKind) -> list[tuple[str, str]]:
@@ -163,16 +165,17 @@ def prompt_mode_choices(kind: PromptKind) -> list[tuple[str, str]]:
     return [(choice.label, choice.prompt_mode) for choice in prompt_modes_of(kind)]
 
 
-def mode_changes(radio: gr.Radio, instruction: gr.Textbox, model: str, prompt_mode: str) -> Changes:
+def mode_changes(catalog: Catalog, radio: gr.Radio, instruction: gr.Textbox, model: str, prompt_mode: str) -> Changes:
     """Offer the prompt modes of a model, and its instruction where it takes one.
 
     Args:
+        catalog: Has the model.
         radio: Chooses the prompt mode.
         instruction: Is shown where the model takes one.
         model: A name from the page.
         prompt_mode: Chosen where the model knows it, else the model's usual one.
     """
-    kind = offered(model).prompt_kind
+    kind = catalog.offered(model).prompt_kind
     mode = valid_prompt_mode(kind, prompt_mode)
     return {
         radio: gr.update(choices=prompt_mode_choices(kind), value=mode),

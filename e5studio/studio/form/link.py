@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from e5studio.errors import E5StudioError
-from e5studio.studio.engine.catalog import offered
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.prompt_modes import PromptMode, valid_prompt_mode
 from e5studio.studio.engine.text_box import Limits, Separator
 from e5studio.tokenization import replace_surrogates
@@ -32,11 +32,12 @@ class SharedForm:
 FIELDS: tuple[str, ...] = tuple(each.name for each in fields(SharedForm))
 
 
-def read_link(state: Any, limits: Limits) -> SharedForm:
+def read_link(state: Any, catalog: Catalog, limits: Limits) -> SharedForm:
     """The form that a link or a file holds.
 
     Args:
         state: What the browser unpacked.
+        catalog: The models that are offered here.
         limits: Of the texts' length.
 
     Raises:
@@ -55,7 +56,7 @@ def read_link(state: Any, limits: Limits) -> SharedForm:
         )
     # As a text box returns them.
     text = {name: replace_surrogates(re.sub("\r\n?", "\n", state[name])) for name in FIELDS}
-    meta = offered(text["model"])
+    meta = catalog.offered(text["model"])
     separator: Separator = "blank_line" if text["separator"] == "blank_line" else "line"
     return SharedForm(
         model=meta.name,

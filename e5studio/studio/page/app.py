@@ -97,7 +97,7 @@ class _Page:
         self.result = gr.State(None)
         self.pending_view = gr.State(None)
         with gr.Row(elem_id="e5-main"):
-            self.form = Form(choice, services.engine.limits)
+            self.form = Form(choice, services.engine.catalog, services.engine.limits)
             with (
                 gr.Column(elem_id="e5-results", elem_classes="e5-panel"),
                 gr.Tabs(elem_id="e5-tabs") as self.tabs,
@@ -158,7 +158,8 @@ class _Page:
         """A page was opened: say which models are here, and prepare what is slow the first time."""
         _warm_soon()
         warm_finder()
-        return {self.form.picker: gr.update(models=picker_models()), self.presence: str(request.session_hash)}
+        models = picker_models(self._services.engine.catalog)
+        return {self.form.picker: gr.update(models=models), self.presence: str(request.session_hash)}
 
     def on_score(
         self, previous: ScoreResult | None, pending_view: PendingView | None, request: gr.Request, *typed: Any

@@ -11,8 +11,6 @@ from typing import Any
 import gradio as gr
 
 from e5studio.errors import E5StudioError
-from e5studio.hub import find_local
-from e5studio.studio.engine.catalog import offered
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.form.form import Form
@@ -96,11 +94,11 @@ class Sharing:
 
     def on_open(self, event: gr.EventData) -> Changes:
         """A link, a saved page or this tab's note was read."""
-        fields = fields_of(event)
+        fields, engine = fields_of(event), self.services.engine
         state, is_note = fields.get("state"), bool(fields.get("is_note"))
         unchanged = {self.form.link: _next("nothing"), self.pending_view: None}
         try:
-            shared = read_link(state, self.services.engine.limits)
+            shared = read_link(state, engine.catalog, engine.limits)
         except E5StudioError as error:
             message = nodes.hint(page_text.NOTE_DAMAGED) if is_note else nodes.error(message_for_visitor(error))
             return {**unchanged, self.form.status: message}
@@ -108,7 +106,7 @@ class Sharing:
         if is_note:
             return {**filled, self.form.status: nodes.hint(page_text.NOTE_RESTORED)}
         # A link may name a model of many gigabytes: the visitor decides whether to fetch it.
-        is_here = find_local(offered(shared.model)) is not None
+        is_here = engine.catalog.is_here(engine.catalog.offered(shared.model))
         return {
             **filled,
             self.form.status: nodes.hint(page_text.opened(is_model_here=is_here)),

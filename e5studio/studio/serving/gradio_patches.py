@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import copy
 import functools
+import html
+import logging
 import socket
 import threading
 import time
@@ -23,12 +25,26 @@ from gradio import blocks, http_server, processing_utils
 from gradio.blocks import Block
 from gradio.events import api
 
+from e5studio.errors import E5StudioError
+from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.serving.connections import BoundedConnection
 from e5studio.studio.serving.log_limit import shorten_error
+from e5studio.studio.serving.middleware import REFUSALS
 from e5studio.studio.serving.sessions import RUNNING_SESSION, steady_now
 from e5studio.studio.serving.visitors import RUNNING_VISITOR, visitor_of
 
 _SKIP = gr.skip()
+_WRONG_VALUE = "A value is none that the page offers. Reload the page and choose again."
+_MAX_MESSAGE = 900
+_WRONG_VALUES = (ValueError, TypeError, LookupError, AttributeError)
+_log = logging.getLogger(__name__)
+
+
+class RefusedValueError(gr.Error):
+    """What a request brings is refused, in a sentence; no fault of the program."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(html.escape(message[:_MAX_MESSAGE], quote=False), print_exception=False)
 
 
 class LeanBlocks(gr.Blocks):
@@ -44,7 +60,25 @@ class LeanBlocks(gr.Blocks):
             return await super().process_api(*arguments, **named)
         except Exception as error:
             shorten_error(error)
+            if isinstance(error, RefusedValueError):
+                scope = getattr(getattr(named.get("request"), "request", None), "scope", None) or {}
+                scope.get(REFUSALS, []).append(str(error))
             raise
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *more: Any, **named: Any) -> list[Any]:
+        """As Gradio's; a value that a component of the page cannot have is refused in a sentence.
+
+        Each component raises what its code comes to (`preprocess` of dropdown.py, number.py, ...), of which Gradio
+        prints a traceback.
+        """
+        try:
+            values: list[Any] = await super().preprocess_data(block_fn, inputs, *more, **named)
+        except (gr.Error, *_WRONG_VALUES) as error:
+            if not getattr(error, "print_exception", True):
+                raise  # a sentence already
+            _log.debug("A value that no component of the page takes: %s", " ".join(str(error).split()))
+            raise RefusedValueError(_WRONG_VALUE) from error
+        return values
 
     async def call_function(
         self, block_fn: Any, processed_input: Any, iterator: Any = None, requests: Any = None, *more: Any, **named: Any
@@ -58,7 +92,10 @@ class LeanBlocks(gr.Blocks):
         scope = getattr(getattr(request, "request", None), "scope", None)
         RUNNING_SESSION.set(session)
         RUNNING_VISITOR.set(visitor_of(scope, session) if scope else None)
-        return await super().call_function(block_fn, processed_input, iterator, requests, *more, **named)
+        try:
+            return await super().call_function(block_fn, processed_input, iterator, requests, *more, **named)
+        except E5StudioError as error:
+            raise RefusedValueError(message_for_visitor(error)) from error
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """As Gradio's for the outputs that change; an empty dict changes none.

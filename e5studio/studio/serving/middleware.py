@@ -10,6 +10,9 @@ VISITOR = "e5studio.visitor"
 BODY_BYTES = "e5studio.body_bytes"
 """Key of a scope: number of bytes of a body that was read whole."""
 
+REFUSALS = "e5studio.refusals"
+"""Key of a scope: a list of why the values that a request brings were refused, if they were."""
+
 
 class HttpMiddleware:
     """Middleware that handles HTTP requests and passes on everything else.

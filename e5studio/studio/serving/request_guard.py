@@ -28,7 +28,7 @@ from e5studio.studio.serving.bodies import (
     read_whole,
     too_large,
 )
-from e5studio.studio.serving.middleware import BODY_BYTES, VISITOR, HttpMiddleware, announced_length
+from e5studio.studio.serving.middleware import BODY_BYTES, REFUSALS, VISITOR, HttpMiddleware, announced_length
 from e5studio.studio.serving.origins import Origins, believed_headers
 from e5studio.studio.serving.visitors import Shares, visitor_of
 
@@ -119,7 +119,7 @@ class RequestGuard(HttpMiddleware):
         headers = believed_headers(scope)
         if is_mcp:
             headers.append((ASSISTANT_HEADER.encode(), b"1"))
-        scope = {**scope, "headers": _with_one_range(headers), VISITOR: visitor_of(scope)}
+        scope = {**scope, "headers": _with_one_range(headers), VISITOR: visitor_of(scope), REFUSALS: []}
         answer = _Answer(scope, send)
         try:
             if scope["path"].rstrip("/").endswith(_UPLOAD_ROUTE):
@@ -205,6 +205,8 @@ class _Answer:
             self._is_replaced = message["status"] == 422  # Gradio repeats what it was sent
             if self._is_replaced:
                 await JSONResponse({"detail": _NOT_UNDERSTOOD}, 422)(self._scope, _nothing, self._send)
+            elif message["status"] == 500 and self._scope[REFUSALS]:
+                message = {**message, "status": 400}  # Gradio has one status for all errors
             elif _FILE_ROUTE.search(self._scope["path"]):
                 MutableHeaders(scope=message)["X-Content-Type-Options"] = "nosniff"
         elif _UPLOAD_ROUTE in self._scope["path"]:

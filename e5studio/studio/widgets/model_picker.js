@@ -7,7 +7,7 @@ function describe(model) {
   const download = make("span", model.is_here ? "e5-here" : "e5-not-here", model.is_here ? "here" : model.download + " to download");
   const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), download);
   const size = [model.n_layers + " layers", model.embed_dim + " dimensions", model.parameters + " weights"];
-  const words = [model.languages, "prompts: " + model.prompts];
+  const words = [model.languages, "prompts: " + model.prompts].filter(Boolean);
   return [head, ...[size, words].map((facts) => make("span", "e5-model-facts", facts.join(" \u00b7 ")))];
 }
 

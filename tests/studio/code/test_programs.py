@@ -171,7 +171,12 @@ def test_the_programs_are_well_formed(state, engine, tmp_path):
     bare = state_of(engine.score(ScoreRequest(ENGLISH, "none", "a", "b")), "")
     last_token = replace(symmetric, pooling="last_token", dtype="bfloat16")
     large = replace(state, queries=("x" * MAX_INLINE_BYTES,))
-    for number, each in enumerate([state, default, symmetric, bare, last_token, large]):
+    own = [
+        replace(each, model="my-e5", source=source, revision=revision)
+        for each in (state, bare, replace(large, prompt_mode="none"))
+        for source, revision in (("path/to/my-e5", None), ("someone/my-e5", "c0ffee"))
+    ]
+    for number, each in enumerate([state, default, symmetric, bare, last_token, large, *own]):
         for target in TARGETS:
             if target.language == "python":
                 (tmp_path / f"{number}_{target.file_name}").write_text(target.write(each), encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import runpy
@@ -25,6 +26,7 @@ from e5studio.model_pool import ModelPool
 from e5studio.studio.code.precision import tolerance
 from e5studio.studio.code.state import PAGE_FILE, state_of
 from e5studio.studio.code.targets import TARGETS
+from e5studio.studio.engine.catalog import named_catalog
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.launch import launch_app
@@ -82,6 +84,8 @@ REQUESTS = {
     "instruct-none": ScoreRequest(INSTRUCT, "none", QUERIES, PASSAGES, "Not used"),
     "mistral": ScoreRequest(MISTRAL, "retrieval", QUERIES, PASSAGES + "and longer than all others " * 200, "Find it"),
     "minilm-odd-self": ScoreRequest(OFFLINE, "none", ODD_BOX, "", separator="blank_line"),
+    "own": ScoreRequest("my e5", "retrieval", QUERIES, PASSAGES),
+    "own-none": ScoreRequest("my e5", "none", QUERIES, PASSAGES),
     "minilm-bfloat16": ScoreRequest(OFFLINE, "none", QUERIES, SHORT, dtype="bfloat16", backend="torch"),
 }
 FAMILIES = {"transformers": "transformers", "sentence-transformers": "sentence-transformers"}
@@ -107,8 +111,18 @@ def cache(tmp_path_factory, checkpoints, offline_folder):
 
 
 @pytest.fixture(scope="module")
-def own_engine(cache):
-    return Engine(ModelPool())
+def own_model(checkpoints, tmp_path_factory):
+    """A folder that states its prompts, under another path than the one in the programs."""
+    own = tmp_path_factory.mktemp("server") / "my e5"
+    shutil.copytree(checkpoints("e5").folder, own)
+    stated = {"prompts": {"query": "query: ", "document": "passage: "}}
+    (own / "config_sentence_transformers.json").write_text(json.dumps(stated), encoding="utf-8")
+    return own
+
+
+@pytest.fixture(scope="module")
+def own_engine(cache, own_model):
+    return Engine(ModelPool(), catalog=named_catalog([str(own_model)]))
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +139,7 @@ def results(own_engine):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, results, address):
+def folder(tmp_path_factory, results, address, own_model):
     """All programs, a folder for each result."""
     root = tmp_path_factory.mktemp("programs")
     for name, result in results.items():
@@ -134,6 +148,10 @@ def folder(tmp_path_factory, results, address):
         for target in TARGETS:
             code = target.write(state_of(result, address))
             (root / name / target.file_name).write_text(code, encoding="utf-8")
+            assert str(own_model.parent) not in code
+        if name.startswith("own"):
+            (root / name / "path" / "to").mkdir(parents=True)
+            (root / name / "path" / "to" / own_model.name).symlink_to(own_model)
     return root
 
 
@@ -193,7 +211,7 @@ def run_bash(*command, **options):
 
 
 @needs_curl
-@pytest.mark.parametrize("name", ["e5-odd", "e5-many", "instruct", "instruct-symmetric-self", "minilm-bfloat16"])
+@pytest.mark.parametrize("name", ["e5-odd", "e5-many", "instruct", "instruct-symmetric-self", "own", "minilm-bfloat16"])
 def test_curl_prints_the_numbers_of_the_page(name, folder, results):
     ran = run_bash("score_with_curl.sh", cwd=folder / name, check=True)
     assert not ran.stderr

@@ -18,6 +18,7 @@ from e5studio.studio.corpus.selection import (
 )
 from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.visitor_store import VisitorStores
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.errors import LimitError
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 
@@ -62,9 +63,9 @@ def test_the_corpus_stays_the_same_as_long_as_the_choice_does(store):
 
 
 def test_the_model_decides_what_is_kept_of_a_setting():
-    assert corpus_setting(ENGLISH, "retrieval", "a task").instruction == ""
-    assert corpus_setting(INSTRUCT, "retrieval", " a task ").instruction == "a task"
-    assert corpus_setting(OFFLINE, "retrieval", "a task").prompt_mode == "none"
+    assert corpus_setting(Catalog(), ENGLISH, "retrieval", "a task").instruction == ""
+    assert corpus_setting(Catalog(), INSTRUCT, "retrieval", " a task ").instruction == "a task"
+    assert corpus_setting(Catalog(), OFFLINE, "retrieval", "a task").prompt_mode == "none"
 
 
 def test_pairs_of_another_file_find_their_answers_by_id(store):
@@ -104,8 +105,8 @@ def test_of_questions_and_answers_the_answers_are_the_texts():
 
 
 def test_other_models_are_used_in_their_own_way():
-    left = corpus_setting(OFFLINE, "none", "")
-    found = measured_settings(left, [], "a task", [ENGLISH, INSTRUCT])
+    left = corpus_setting(Catalog(), OFFLINE, "none", "")
+    found = measured_settings(Catalog(), left, [], "a task", [ENGLISH, INSTRUCT])
     assert [(each.model, each.prompt_mode, each.instruction) for each in found] == [
         (OFFLINE, "none", ""),
         (ENGLISH, "retrieval", ""),
@@ -120,25 +121,25 @@ def test_columns_are_guessed_by_their_names():
 
 
 def test_settings_hold_each_once_and_the_left_side_first():
-    left = corpus_setting(ENGLISH, "retrieval", "")
-    found = measured_settings(left, ["none", "int8"], "not heeded", [ENGLISH, OFFLINE])
+    left = corpus_setting(Catalog(), ENGLISH, "retrieval", "")
+    found = measured_settings(Catalog(), left, ["none", "int8"], "not heeded", [ENGLISH, OFFLINE])
     assert found[0] == left
     assert [(each.model, each.prompt_mode, each.dtype) for each in found[1:]] == [
         (ENGLISH, "none", "auto"),
         (ENGLISH, "retrieval", "int8"),
         (OFFLINE, "none", "auto"),
     ]
-    task = corpus_setting(INSTRUCT, "retrieval", "one task")
-    assert [each.instruction for each in measured_settings(task, [], "one task\n\n another \n", [])] == [
+    task = corpus_setting(Catalog(), INSTRUCT, "retrieval", "one task")
+    assert [each.instruction for each in measured_settings(Catalog(), task, [], "one task\n\n another \n", [])] == [
         "one task",
         "another",
     ]
-    assert measured_settings(corpus_setting(OFFLINE, "none", ""), ["none"], "", []) == [
-        corpus_setting(OFFLINE, "none", "")
+    assert measured_settings(Catalog(), corpus_setting(Catalog(), OFFLINE, "none", ""), ["none"], "", []) == [
+        corpus_setting(Catalog(), OFFLINE, "none", "")
     ]
 
 
 def test_too_many_settings_are_refused():
-    left = corpus_setting(INSTRUCT, "retrieval", "")
+    left = corpus_setting(Catalog(), INSTRUCT, "retrieval", "")
     with pytest.raises(TextError, match="more than the 12"):
-        measured_settings(left, [], "\n".join(f"task {n}" for n in range(20)), [])
+        measured_settings(Catalog(), left, [], "\n".join(f"task {n}" for n in range(20)), [])

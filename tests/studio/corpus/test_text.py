@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from e5studio.analysis.attribution import Words
+from e5studio.errors import TextError
 from e5studio.prompts import Prompt
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.charts import draw_evaluation
@@ -21,9 +22,10 @@ from e5studio.studio.corpus.selection import corpus_setting
 from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.tables import evaluation_table, preview_table
 from e5studio.studio.corpus.vector_store import VectorStore
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.why.explanation import TextReading
 from tests.studio.browsing import NASTY
-from tests.studio.conftest import ABSENT, ENGLISH
+from tests.studio.conftest import ABSENT, ENGLISH, INSTRUCT
 
 TEXTS = tuple(f"text number {n} about {what}" for n, what in enumerate(["bees", "stars", "rivers", "letters"] * 4))
 
@@ -42,14 +44,19 @@ def corpus():
 
 @pytest.fixture(scope="module")
 def embedded(engine, corpus):
-    return embed_corpus(engine, corpus, corpus_setting(ENGLISH, "retrieval", ""), VectorStore(), lambda news: None)
+    setting = corpus_setting(Catalog(), ENGLISH, "retrieval", "")
+    return embed_corpus(engine, corpus, setting, VectorStore(), lambda news: None)
 
 
 @pytest.fixture(scope="module")
 def measured(engine, corpus):
     pairs = Pairs(tuple(f"query {n}" for n in range(12)), tuple((n,) for n in range(12)), left_out=(7,))
-    left = corpus_setting(ENGLISH, "retrieval", "")
-    settings = [left, corpus_setting(ENGLISH, "none", ""), corpus_setting(ABSENT, "retrieval", "")]
+    left = corpus_setting(Catalog(), ENGLISH, "retrieval", "")
+    settings = [
+        left,
+        corpus_setting(Catalog(), ENGLISH, "none", ""),
+        corpus_setting(Catalog(), ABSENT, "retrieval", ""),
+    ]
     return measure(engine, corpus, pairs, settings, VectorStore())
 
 
@@ -159,5 +166,6 @@ def test_the_table_of_settings_holds_the_figures(measured):
 def test_names_of_files_columns_and_settings_stay_texts():
     table = SourceTable(NASTY[2], tuple(NASTY), tuple((text,) for text in NASTY), (2,))
     assert preview_table(table).rows == [[2, *NASTY[:8]]]
-    setting = corpus_setting("intfloat/multilingual-e5-large-instruct", "retrieval", NASTY[2])
-    assert NASTY[2] in corpus_text.setting_name(setting)
+    setting = corpus_setting(Catalog(), INSTRUCT, "retrieval", NASTY[2])
+    row = FailedSetting(setting, Catalog().offered(INSTRUCT), TextError("no matter"))
+    assert NASTY[2] in corpus_text.setting_name(row)

@@ -8,27 +8,27 @@ from e5studio.default_model import ModelChoice
 from e5studio.errors import UnknownModelError
 from e5studio.models import list_models
 from e5studio.studio.engine import catalog
-from e5studio.studio.engine.catalog import choose_model, model_cards, offered
+from e5studio.studio.engine.catalog import Catalog, named_catalog
 
 
 def test_the_model_that_was_named_wins():
-    choice = choose_model("multilingual-e5-base")
+    choice = named_catalog(["multilingual-e5-base"]).choose()
     assert choice.name == "intfloat/multilingual-e5-base"
     assert "chosen" in choice.reason
 
 
 def test_an_unknown_name_is_an_error_with_suggestions():
     with pytest.raises(UnknownModelError, match="Did you mean"):
-        choose_model("e5-smal-v2")
+        named_catalog(["e5-smal-v2"])
 
 
 def test_without_a_name_it_is_the_default(monkeypatch):
     monkeypatch.setattr(catalog, "default_model", lambda: ModelChoice("the default", "because"))
-    assert [choose_model(name).name for name in (None, "")] == ["the default"] * 2
+    assert Catalog().choose().name == "the default"
 
 
 def test_every_model_of_the_table_has_a_card_with_what_a_person_asks_of_it():
-    cards = model_cards()
+    cards = Catalog().cards()
     assert [card.name for card in cards] == [meta.name for meta in list_models()]
     by_name = {card.short_name: card for card in cards}
     small = by_name["e5-small-v2"]
@@ -47,5 +47,5 @@ def test_every_model_of_the_table_has_a_card_with_what_a_person_asks_of_it():
 @pytest.mark.parametrize("name", ["/etc", "../model", "someone/else", "x" * 300, ""])
 def test_nothing_but_the_table_can_be_asked_for_over_the_wire(name):
     with pytest.raises(UnknownModelError) as caught:
-        offered(name)
+        Catalog().offered(name)
     assert len(str(caught.value)) < 700

@@ -25,7 +25,7 @@ from e5studio.studio.engine.zero_gpu import on_gpu
 from e5studio.studio.launch import launch_app, load_in_background, main, set_up_gradio
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.address import bind
-from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT
+from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT, OFFLINE
 
 ROOT = Path(__file__).parents[3]
 
@@ -252,20 +252,24 @@ def test_what_is_not_layout_loads_no_gradio(module):
 
 def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
     calls = []
-    monkeypatch.setattr(launch, "run_studio", lambda model, **address: calls.append((model, address)))
-    main(["--model", "e5-base-v2", "--host", "0.0.0.0", "--port", "7999", "--mcp"])
+    monkeypatch.setattr(launch, "run_studio", lambda *models, **address: calls.append((models, address)))
+    models = ["--model", "e5-base-v2", "--model", "./my e5", "--prompt-kind", "none"]
+    main([*models, "--host", "0.0.0.0", "--port", "7999", "--mcp"])
     main([])
     assert calls == [
-        ("e5-base-v2", {"host": "0.0.0.0", "port": 7999, "mcp": True}),
-        (None, {"host": None, "port": None, "mcp": None}),
+        ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "mcp": True}),
+        ((None, None), {"host": None, "port": None, "mcp": None}),
     ]
+
+
+JOINED = SimpleNamespace(join=lambda _: None)
 
 
 @pytest.fixture
 def launched(monkeypatch):
     """How `run_studio` launches, without a model, a page or a server."""
     options_of_launch = []
-    monkeypatch.setattr(launch, "load_in_background", lambda *_: SimpleNamespace(join=lambda _: None))
+    monkeypatch.setattr(launch, "load_in_background", lambda *_: JOINED)
     monkeypatch.setattr(
         launch, "launch_app", lambda demo, services, **options: options_of_launch.append(options["mcp"])
     )
@@ -280,13 +284,34 @@ def launched(monkeypatch):
 )
 def test_mcp_is_on_where_it_is_asked_for(monkeypatch, launched, value, option, is_on):
     monkeypatch.setenv("E5STUDIO_MCP", value)
-    launch.run_studio("all-MiniLM-L6-v2", mcp=option)
+    launch.run_studio(["all-MiniLM-L6-v2"], mcp=option)
     assert launched == [is_on]
+
+
+def test_the_models_of_a_space_are_those_of_its_environment(monkeypatch, launched, checkpoints):
+    folder = checkpoints("e5").folder
+    monkeypatch.setenv("E5STUDIO_MODEL", "all-MiniLM-L6-v2")
+    monkeypatch.setenv("E5STUDIO_MODELS", f"all-MiniLM-L6-v2, {folder}=query_passage,")
+    seen = []
+    monkeypatch.setattr(
+        launch, "load_in_background", lambda engine, model: seen.append((engine.catalog, model)) or JOINED
+    )
+    launch.run_studio()
+    [(catalog, model)] = seen
+    assert model == OFFLINE
+    assert [each.folder for each in catalog.own] == [folder]
+
+
+def test_a_model_that_cannot_be_used_ends_the_start(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--model", "./nowhere"])
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_mcp_is_off_by_default(monkeypatch, launched):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "true")
-    launch.run_studio("all-MiniLM-L6-v2")
+    launch.run_studio(["all-MiniLM-L6-v2"])
     assert launched == [False]
 
 
@@ -437,7 +462,7 @@ def test_an_unknown_model_ends_with_a_sentence_not_a_trace(capsys):
     assert caught.value.code == 2
     message = capsys.readouterr().err
     assert "Did you mean" in message
-    assert "The Studio takes no others." in message
+    assert "./my-model" in message
     assert "prompt_kind" not in message
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet
 import pytest
 
 from e5studio.errors import VectorError
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.form.link import read_link
@@ -118,7 +119,7 @@ def test_a_saved_page_opens_as_it_was(result):
     view = SharedView("map", "score", MapSettings("tsne"), "best", (1, 2))
     state = json.loads(export_page(result, view).content)
     assert read_view(state) == view
-    opened = read_link(state, Limits())
+    opened = read_link(state, Catalog(), Limits())
     assert opened.queries == "\n".join(QUERIES).replace("\ud800", "\ufffd")  # a browser could not send it
     assert opened.passages == "\n".join(PASSAGES)
     np.testing.assert_allclose(state["result"]["scores"], result.scores, atol=1e-4)

@@ -19,6 +19,7 @@ from gradio.state_holder import SessionState, StateHolder
 
 import e5studio.studio
 from e5studio.default_model import ModelChoice
+from e5studio.errors import UnknownModelError
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.address import bind
 from e5studio.studio.serving.connections import BoundedConnection
@@ -26,6 +27,7 @@ from e5studio.studio.serving.gradio_patches import (
     GradioQueue,
     GradioSessions,
     LeanBlocks,
+    RefusedValueError,
     add_endpoint,
     data_of,
     describe_once,
@@ -177,6 +179,42 @@ def mentions(function, *names):
     return all(name in source for name in names)
 
 
+@pytest.mark.parametrize(
+    ("component", "wrong"),
+    [
+        (lambda: gr.Radio(["a"]), "b"),
+        (lambda: gr.Dropdown(["a"]), "b"),
+        (lambda: gr.Dropdown(["a"], multiselect=True), ["a", "b"]),
+        (lambda: gr.CheckboxGroup(["a"]), 7),
+        (lambda: gr.Slider(0, 1), 2),
+        (lambda: gr.Slider(0, 1), None),
+        (lambda: gr.Number(0, minimum=0, precision=0), -1),
+        (lambda: gr.Number(0, precision=0), "one"),
+        (lambda: gr.File(), "a"),
+    ],
+)
+async def test_a_value_that_a_component_cannot_have_is_refused_in_a_sentence(component, wrong):
+    with LeanBlocks() as demo:
+        gr.Button("Go").click(lambda value: value, component(), None)
+    [event] = demo.fns.values()
+    for values in ([wrong], []):
+        with pytest.raises(RefusedValueError, match="Reload the page") as caught:
+            await demo.preprocess_data(event, values, SessionState(demo))
+        assert not caught.value.print_exception
+
+
+async def test_a_mistake_of_a_visitor_in_an_event_is_told_and_not_traced():
+    def open_(name):
+        raise UnknownModelError(f"There is no {name}.")
+
+    with LeanBlocks() as demo:
+        gr.Button("Go").click(open_, gr.Textbox(), None)
+    [event] = demo.fns.values()
+    with pytest.raises(RefusedValueError, match="There is no &lt;b&gt;") as caught:
+        await demo.call_function(event, ["<b>"], None, SimpleNamespace())
+    assert not caught.value.print_exception
+
+
 def test_the_methods_that_are_overridden_are_called_with_these_arguments():
     assert list(inspect.signature(gr.Blocks.postprocess_data).parameters) == [
         "self",
@@ -186,7 +224,9 @@ def test_the_methods_that_are_overridden_are_called_with_these_arguments():
     ]
     arguments = list(inspect.signature(gr.Blocks.call_function).parameters)
     assert arguments[:5] == ["self", "block_fn", "processed_input", "iterator", "requests"]
-    assert mentions(gr.Blocks.process_api, "self.call_function", "self.postprocess_data")
+    assert list(inspect.signature(gr.Blocks.preprocess_data).parameters)[:4] == ["self", "block_fn", "inputs", "state"]
+    assert mentions(gr.Blocks.process_api, "self.call_function", "self.postprocess_data", "self.preprocess_data")
+    assert mentions(gradio.route_utils.call_process_api, "request=gr_request")
     assert list(inspect.signature(gr.Blocks.validate_outputs).parameters) == ["self", "block_fn", "predictions"]
 
 
@@ -304,8 +344,8 @@ def test_a_launch_binds_and_asks_the_page_where_launch_at_stands_in():
 # Everything else in the Studio uses Gradio's public names only.
 INNER_NAMES = {
     *("event_ids_to_events", "pending_messages_per_session", "pending_event_ids_session", "state_holder"),
-    *("session_data", "time_last_used", "LocalContext", "get_config", "postprocess_data", "validate_outputs"),
-    *("call_function", "async_ssrf_protected_download", "processing_utils", "stateful"),
+    *("session_data", "time_last_used", "LocalContext", "get_config", "postprocess_data", "preprocess_data"),
+    *("validate_outputs", "call_function", "async_ssrf_protected_download", "processing_utils", "stateful"),
 }
 OWN_OBJECTS = ("self", "cls", "os", "other")
 

@@ -27,6 +27,15 @@ pytestmark = [
 # No answer may tell where the program lies or how it is built; the Code tab's own programs have names that end in .py.
 LEAKS = re.compile(r"Traceback|File \"|site-packages|[/\\]\w+\.py\b|/home/|/root/|/usr/|/opt/|root:x:0")
 
+SENTENCE = re.compile(r".{10,400}\.", re.DOTALL)
+WRONG_VALUES = {
+    "dropdown": ["nonsense", 10**6, {"a": 1}, ["nonsense"]],
+    "radio": ["nonsense", 10**6, {"a": 1}, ["nonsense"]],
+    "checkboxgroup": ["nonsense", 10**6, ["nonsense"]],
+    "number": [-1, "nonsense", ["nonsense"]],  # has no bounds, and becomes the usual one
+    "slider": [-1, 10**6, "nonsense", None],
+}
+
 
 def never(*arguments, **options):
     raise AssertionError(f"something was fetched: {arguments}")
@@ -75,18 +84,15 @@ def words_in(nodes):
             yield from words_in(node[2:])
 
 
-async def at_once(client, body):
-    """Have an event done that is not queued; what is wrong with the answer, if anything.
-
-    To a wrong number of values Gradio answers 500 with JSON of its own, which holds no trace; this is no fault of ours.
-    """
+async def at_once(client, body, *, is_refused=False):
+    """Have an event done that is not queued; what is wrong with the answer, if anything."""
     answer = without_leaks(await client.post("/gradio_api/run/predict", json=body))
-    if answer.status_code < 500 or (answer.status_code == 500 and "error" in answer.json()):
-        return None
-    return answer.status_code, answer.text[:300]
+    is_right = answer.status_code == 400 and SENTENCE.fullmatch(answer.json()["error"])
+    is_right = is_right or (answer.status_code == 200 and not is_refused)
+    return None if is_right else (answer.status_code, answer.text[:300])
 
 
-async def queued(client, body):
+async def queued(client, body, *, is_refused=False):
     """The same for an event of the queue, heard to its end."""
     joined = without_leaks(await client.post("/gradio_api/queue/join", json=body))
     if joined.status_code != 200:
@@ -98,7 +104,10 @@ async def queued(client, body):
             assert not LEAKS.search(line), line[:1000]
             message = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else {}
             if message.get("event_id") == own and message["msg"] == "process_completed":
-                return None if message["success"] or "error" in message["output"] else message["output"]
+                is_right = (
+                    not is_refused if message["success"] else SENTENCE.fullmatch(message["output"]["error"] or "")
+                )
+                return None if is_right else message["output"]
     return "the stream ended before the event did"
 
 
@@ -254,7 +263,7 @@ class TestForgedValues:
         assert "10,000 line ends" in message
         assert "At most 64 queries" in message
 
-    def test_events_of_the_page_do_nothing_that_their_buttons_do_not(self, address):
+    def test_events_of_the_page_do_nothing_that_their_buttons_do_not(self, address, capfd):
         """Gradio hides what is private and lets it be called: with rubbish, nobody may fall."""
 
         async def rubbish(visitor):
@@ -271,7 +280,37 @@ class TestForgedValues:
                         faults += [(event["id"], event["targets"], values[:1], fault)] if fault else []
             return faults
 
+        capfd.readouterr()
         assert visit(address, rubbish) == []
+        assert "Traceback" not in capfd.readouterr().err
+
+    def test_a_value_that_a_menu_or_a_number_cannot_have_is_refused_in_a_sentence(self, address, capfd):
+        """For each such component of the page, in an event that takes it."""
+
+        async def refusals(visitor):
+            kinds = {part["id"]: part["type"] for part in visitor.config["components"]}
+            values = {part["id"]: part["props"].get("value") for part in visitor.config["components"]}
+            takers = {
+                component: event
+                for event in visitor.config["dependencies"]
+                for component in event["inputs"]
+                if event["backend_fn"] and kinds[component] in WRONG_VALUES
+            }
+            assert {kinds[component] for component in takers} == set(WRONG_VALUES)
+            faults = []
+            async with httpx.AsyncClient(base_url=visitor.address, timeout=60) as client:
+                for component, event in takers.items():
+                    for wrong in WRONG_VALUES[kinds[component]]:
+                        data = [wrong if each == component else values[each] for each in event["inputs"]]
+                        body = {"fn_index": event["id"], "session_hash": visitor.session, "data": data}
+                        ask = queued if event["queue"] else at_once
+                        fault = await ask(client, body, is_refused=kinds[component] != "number")
+                        faults += [(kinds[component], wrong, fault)] if fault else []
+            return faults
+
+        capfd.readouterr()
+        assert visit(address, refusals) == []
+        assert "Traceback" not in capfd.readouterr().err
 
 
 class TestFiles:
