@@ -60,7 +60,7 @@ def tokenizer_json(pieces: Sequence[str], scores: Iterable[float]) -> bytes:
 
 
 def normalisation_table() -> bytes:
-    """sentencepiece's precompiled table from Unicode to the characters that the vocabulary knows."""
+    """The precompiled table of sentencepiece from Unicode to the characters that the vocabulary knows."""
     return lzma.decompress((resources.files(__package__) / "nmt_nfkc.bin.xz").read_bytes())
 
 

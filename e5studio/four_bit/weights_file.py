@@ -6,6 +6,7 @@ It builds no model and no tokenizer.
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import struct
 from collections.abc import Mapping
@@ -181,7 +182,7 @@ def _vocabulary(reader: _Reader) -> tuple[tuple[str, ...], FloatArray]:
     offsets = reader.array("<u4", n_pieces + 1)
     scores = reader.array("<f4", n_pieces).astype(np.float32)
     blob = reader.bytes(n_bytes)
-    pieces = tuple(blob[start:end].decode() for start, end in zip(offsets[:-1], offsets[1:], strict=True))
+    pieces = tuple(blob[start:end].decode() for start, end in itertools.pairwise(offsets.tolist()))
     # A table of single code points follows; the published tokenizer's own table knows sequences, too.
     _n_entries, n_bytes = reader.take("iI")
     reader.bytes(n_bytes)

@@ -41,7 +41,8 @@ def written(path, *, magic=b"E5S1", version=1, cut=0, block_length=32):
     length = len(head) + 4 + sum(2 + len(name) + 21 for name, *_ in entries)
     directory, offset = struct.pack("<i", len(entries)), length
     for name, kind, n_elements, n_bytes in entries:
-        directory += struct.pack("<H", len(name)) + name.encode() + struct.pack("<BIQQ", kind, n_elements, offset, n_bytes)
+        directory += struct.pack("<H", len(name)) + name.encode()
+        directory += struct.pack("<BIQQ", kind, n_elements, offset, n_bytes)
         offset += n_bytes
     content = head + directory + table + vector
     path.write_bytes(content[: len(content) - cut])
@@ -84,5 +85,5 @@ def test_no_file(tmp_path):
 
 def test_no_tensor(tmp_path):
     written(tmp_path / "model.bin")
-    with pytest.raises(ModelFilesError, match="has no tensor 'l0.q.w'"):
+    with pytest.raises(ModelFilesError, match=r"has no tensor 'l0\.q\.w'"):
         open_weights(tmp_path / "model.bin").read("l0.q.w")
