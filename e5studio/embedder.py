@@ -262,7 +262,7 @@ class Embedder:
         except ModelUnavailableError as error:
             if self._fingerprint is not None:  # vectors of other weights are no use
                 raise
-            self._options = four_bit_instead(self._options, error, stacklevel=6)
+            self._options = four_bit_instead(self._options, error, stacklevel=5)
             return get_model_pool().lease_with(self._options, self._options)
 
     def _check(self, encoder: E5Encoder) -> None:
