@@ -32,5 +32,5 @@ def default_model() -> ModelChoice:
     why = f"because {preferred.short_name} is not on this machine and the Hugging Face Hub does not answer"
     fault = model_packages.fault(get_model_meta(FOUR_BIT_MODEL))
     if fault is None:
-        return ModelChoice(FOUR_BIT_MODEL, f"an E5 that a package carries, {why}")
+        return ModelChoice(FOUR_BIT_MODEL, f"4-bit weights from an installed package, {why}")
     return ModelChoice(OFFLINE_MODEL, f"no E5, {why}, and {fault}")

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from e5studio.studio.code.literals import python_text
-from e5studio.studio.code.program import NO_INSTRUCTION, python_program
+from e5studio.studio.code.program import (
+    HERE,
+    NO_INSTRUCTION,
+    distribution,
+    folder_import,
+    folder_of_weights,
+    python_program,
+)
 from e5studio.studio.code.state import ScoredState
 
-_HERE = "In E5 Studio's folder: pip install"
 _PRODUCT = "scores = 100 * np.array(rows) @ np.array(columns).T\n"
 # A model of the table is always used as its card says; a folder is used as one says oneself.
-_FOLDER = """# The class always puts the model's own prompts in front, so it is told that this folder's model has none.
-folder = snapshot_download(
-    {model},
-    revision={revision},
-    allow_patterns=["*.json", "model*.safetensors"],
+_NO_PROMPTS = (
+    "# The class always puts the model's own prompts in front, so it is told that this folder's model has none.\n"
 )
-"""
 
 
 def e5studio_program(state: ScoredState) -> str:
@@ -31,7 +33,7 @@ def e5studio_program(state: ScoredState) -> str:
     columns = "rows" if state.is_self else f"encoder.{column_call}"
     return python_program(
         state,
-        install=f"{_HERE} {_distribution(state)}",
+        install=f"{HERE} {distribution(state)}",
         family="e5studio",
         imports=["from e5studio import E5Encoder\n"],
         blocks=[
@@ -77,16 +79,16 @@ def _plugin_program(
     is_folder = state.prompt_mode == "none" and state.prompt_kind != "none"
     model = "folder" if is_folder else python_text(state.model)
     own = _options(state, f"{name}={model}", is_pinned=not is_folder)
-    folder = _FOLDER.format(model=python_text(state.model), revision=python_text(state.revision)) if is_folder else ""
+    folder = f"{_NO_PROMPTS}{folder_of_weights(state)}" if is_folder else ""
     extra = '    prompt_kind="none",\n' if is_folder else ""
     extra += "    symmetric=True,\n" if state.prompt_mode == "symmetric" else ""
     extra += "    instruction=instruction,\n" if _takes_instruction(state) else ""
-    hub = "from huggingface_hub import snapshot_download\n" if is_folder else ""
+    before = folder_import(state) if is_folder else ""
     return python_program(
         state,
-        install=f"{_HERE} {_distribution(state)} ./integrations/{package}",
+        install=f"{HERE} {distribution(state)} ./integrations/{package}",
         family="e5studio",
-        imports=[f"import numpy as np\n{hub}{imports}"],
+        imports=[f"import numpy as np\n{before}{imports}"],
         blocks=[
             f"{_task(state)}{folder}{constructor}\n{own}{extra})",
             f"rows = {rows}\ncolumns = {'rows' if state.is_self else columns}\n{_PRODUCT}",
@@ -102,14 +104,6 @@ def _options(state: ScoredState, model: str, *, is_pinned: bool) -> str:
         f"    dtype={python_text(state.dtype)},\n"
         f"    backend={python_text(state.backend)},\n"
     )
-
-
-def _distribution(state: ScoredState) -> str:
-    """What pip takes for the library with what this back end and precision need."""
-    extras = {"torch": "", "openvino": "[openvino]", "onnx": "[onnx]"}[state.backend]
-    if state.dtype == "int8":
-        extras = {"openvino": "[int8]", "onnx": "[onnx]"}[state.backend]
-    return f'".{extras}"' if extras else "."
 
 
 def _takes_instruction(state: ScoredState) -> bool:

@@ -11,6 +11,12 @@ INVITATION: list[Node] = [
 ]
 
 
+_SOURCES = {
+    True: "load the model's weights from the Hugging Face Hub or its cache",
+    False: "cannot read the 4-bit weights, and load the folder that E5 Studio writes of them, in float32",
+}
+
+
 def status(state: ScoredState) -> list[Node]:
     """Which scores the code computes."""
     n = len(state.queries)
@@ -27,7 +33,7 @@ def notes(state: ScoredState) -> list[Node]:
         "In float32 every program agrees with the page to 0.01. Libraries add up in another order, so the last digit "
         "may be rounded the other way. Lower precisions round more; the program then states the measured difference.",
         "e5studio, LangChain and LlamaIndex are installed from E5 Studio's folder, as their first line says. The other "
-        "Python programs load the model's weights from the Hugging Face Hub or its cache.",
+        f"Python programs {_SOURCES[state.package is None]}.",
         f"curl and gradio_client call this Studio, at {state.address}. The curl program needs a POSIX shell: on "
         "Windows Git Bash or WSL.",
     ]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from e5studio.default_model import ModelChoice, default_model
 from e5studio.errors import UnknownModelError
 from e5studio.hub import find_local
+from e5studio.model_packages import package_of
 from e5studio.models import ENGLISH, ModelMeta, PromptKind, get_model_meta, list_models
 
 _PROMPTS: dict[PromptKind, str] = {
@@ -34,6 +35,7 @@ class ModelCard:
     prompts: str
     is_here: bool
     download: str
+    location: str
 
     @property
     def parameters(self) -> str:
@@ -45,6 +47,7 @@ class ModelCard:
 def model_card(name: str) -> ModelCard:
     """The card of a model of the table; looks for its files on the disk, never on the network."""
     meta = get_model_meta(name)
+    is_here = find_local(meta) is not None
     return ModelCard(
         name=meta.name,
         short_name=meta.short_name,
@@ -55,8 +58,9 @@ def model_card(name: str) -> ModelCard:
         n_parameters=meta.n_parameters,
         languages="English" if meta.languages == ENGLISH else "100 languages",
         prompts=_PROMPTS[meta.prompt_kind],
-        is_here=find_local(meta) is not None,
+        is_here=is_here,
         download=meta.download_size,
+        location="here" if is_here else _source(meta),
     )
 
 
@@ -93,6 +97,14 @@ def choose_model(name: str | None) -> ModelChoice:
         UnknownModelError: `name` is not in the table.
     """
     return ModelChoice(_in_table(name).name, "chosen at the start") if name else default_model()
+
+
+def _source(meta: ModelMeta) -> str:
+    """Where a model that is not here comes from."""
+    package = package_of(meta.name)
+    if package is not None and package.is_only_source:
+        return f"not installed ({package.module})"
+    return f"{meta.download_size} to download"
 
 
 def _in_table(name: str) -> ModelMeta:
