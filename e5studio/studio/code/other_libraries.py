@@ -36,8 +36,8 @@ def embed(prompt, texts):
 
 """
 _FOUR_BIT = """\
-# No other library reads the 4-bit file, so E5 Studio writes its weights as a folder, in float32. Load {full}
-# in place of that folder for the full weights, whose scores differ.
+# No other library reads the 4-bit file, so E5 Studio writes its weights as a folder, in float32. For the full weights,
+# whose scores differ, load {full} in place of it.
 """
 _LOAD_TOKENIZER = """\
 # Reads tokenizer.json as published. AutoTokenizer of transformers 5 builds that of multilingual models anew, which
@@ -93,7 +93,8 @@ def sentence_transformers_program(state: ScoredState) -> str:
     """With explicit prompts, and the length set: a repository may say another."""
     dtype = computed_dtype(state, "sentence-transformers")
     loading = (
-        f'{_weights(state)}model = SentenceTransformer(\n{_source(state)}    model_kwargs={{"dtype": torch.{dtype}}},\n)\n'
+        f"{_weights(state)}model = SentenceTransformer(\n{_source(state)}"
+        f'    model_kwargs={{"dtype": torch.{dtype}}},\n)\n'
         f"{_tokenizer(state)}"
         "model[0].processor = tokenizer\n"
         f"model.max_seq_length = {state.max_tokens}  # prompt and special tokens counted\n"
