@@ -186,6 +186,7 @@ def fetch(resolved: ResolvedModel, on_download: DownloadProgress | None = None, 
         progress=on_download,
     )
     if meta is not None and meta.name == FOUR_BIT_MODEL and files.source == "offline":
+        _check_fits(options, meta.name, meta.n_parameters, freeable)
         weights = files.folder / model_packages.FOUR_BIT_FILE
         files = replace(files, folder=model_folder(weights, model_packages.FOUR_BIT_SHA256))
     return FetchedModel(options, meta or _described(files.folder, options), files)

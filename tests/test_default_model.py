@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from e5studio import default_model as module
@@ -33,9 +35,26 @@ def test_without_a_hub_it_is_the_4_bit_e5_with_the_reason(monkeypatch, tmp_path)
     only_here(monkeypatch, tmp_path)
     monkeypatch.setattr(module, "hub_answers", lambda: False)
     monkeypatch.setattr(module.model_packages, "fault", lambda meta: None)
+    monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path / "not" / "there" / "yet"))
     choice = default_model()
     assert choice.name == FOUR_BIT_MODEL
     assert "does not answer" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("is_writable", "free", "fault"),
+    [(False, 10**12, "nothing can be written into"), (True, 10**8, "only 100 MB are free under")],
+)
+def test_where_its_files_cannot_be_written_it_is_no_e5(monkeypatch, tmp_path, is_writable, free, fault):
+    only_here(monkeypatch, tmp_path)
+    monkeypatch.setattr(module, "hub_answers", lambda: False)
+    monkeypatch.setattr(module.model_packages, "fault", lambda meta: None)
+    monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(module.model_folder.os, "access", lambda path, mode: is_writable)
+    monkeypatch.setattr(module.model_folder.shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
+    choice = default_model()
+    assert choice.name == OFFLINE_MODEL
+    assert choice.reason.endswith(f"{fault} {tmp_path}")
 
 
 @pytest.mark.parametrize(

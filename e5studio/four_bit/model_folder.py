@@ -33,7 +33,6 @@ _MATRICES = {
 }
 _NORMS = {"aln": "attention.output.LayerNorm", "oln": "output.LayerNorm"}
 
-
 _FORMAT = 1  # increase when other files are written for the same weights
 _WEIGHTS, _TOKENIZER = "model.safetensors", "tokenizer.json"
 _N_BYTES = 500_000_000
@@ -66,7 +65,7 @@ def model_folder(weights_file: Path, sha256: str) -> Path:
     Raises:
         ModelFilesError: The folder cannot be written.
     """
-    folder = conversion_cache.folder_of("four-bit", {"format": _FORMAT, "weights": sha256})
+    folder = _folder_of(sha256)
     if not _is_whole(folder):
         weights = open_weights(weights_file)
         if not conversion_cache.store(folder, lambda into: _write(weights, into)):
@@ -76,6 +75,22 @@ def model_folder(weights_file: Path, sha256: str) -> Path:
     except OSError as error:
         raise _not_written(folder.parent) from error
     return folder
+
+
+def fault(sha256: str) -> str | None:
+    """Why the folder cannot be written, to stand after "because"; None where it can, or is there."""
+    folder = _folder_of(sha256)
+    if _is_whole(folder):
+        return None
+    existing = next(path for path in folder.parents if path.exists())
+    if not os.access(existing, os.W_OK):
+        return f"nothing can be written into {existing}"
+    free = shutil.disk_usage(existing).free
+    return f"only {free / 1e6:,.0f} MB are free under {existing}" if free < _N_BYTES else None
+
+
+def _folder_of(sha256: str) -> Path:
+    return conversion_cache.folder_of("four-bit", {"format": _FORMAT, "weights": sha256})
 
 
 def _is_whole(folder: Path) -> bool:
