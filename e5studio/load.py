@@ -17,7 +17,15 @@ from e5studio.backends import Backend, check_fits, load_backend, resolve_choices
 from e5studio.download_progress import DownloadProgress
 from e5studio.errors import FallbackWarning, ModelUnavailableError, PromptError, UnknownModelError
 from e5studio.four_bit.model_folder import model_folder
-from e5studio.models import FOUR_BIT_MODEL, PROMPT_KINDS, ModelMeta, get_model_meta, hub_id, is_in_table
+from e5studio.models import (
+    FOUR_BIT_MODEL,
+    FOUR_BIT_SHA256,
+    PROMPT_KINDS,
+    ModelMeta,
+    get_model_meta,
+    hub_id,
+    is_in_table,
+)
 from e5studio.options import ModelOptions
 from e5studio.tokenization import Tokenizer
 
@@ -188,7 +196,7 @@ def fetch(resolved: ResolvedModel, on_download: DownloadProgress | None = None, 
     if meta is not None and meta.name == FOUR_BIT_MODEL and files.source == "offline":
         _check_fits(options, meta.name, meta.n_parameters, freeable)
         weights = files.folder / model_packages.FOUR_BIT_FILE
-        files = replace(files, folder=model_folder(weights, model_packages.FOUR_BIT_SHA256))
+        files = replace(files, folder=model_folder(weights, FOUR_BIT_SHA256))
     return FetchedModel(options, meta or _described(files.folder, options), files)
 
 

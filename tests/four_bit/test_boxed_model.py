@@ -19,7 +19,12 @@ from e5studio.errors import FallbackWarning, ModelFilesError, ModelUnavailableEr
 from e5studio.load import LoadedModel
 from e5studio.models import FOUR_BIT_MODEL, get_model_meta
 from e5studio.options import ModelOptions
+from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.scores import text as scores_text
 from tests.corpus import ALL_TEXTS, CARD_MATRICES
+from tests.studio.conftest import StandInPool
+from tests.studio.node_text import text_of
 
 FULL_MODEL = "intfloat/multilingual-e5-small"
 SCRIPTS = (
@@ -85,6 +90,14 @@ def test_the_cards_example(boxed_encoder):
     scores = boxed_encoder.scores(queries, passages)
     np.testing.assert_allclose(scores, [[93.205, 76.361], [74.936, 91.440]], atol=0.002)
     assert scores.argmax(axis=1).tolist() == [0, 1], "the Chinese question about pumpkins finds its recipe"
+
+
+def test_the_studio_scores_as_the_encoder_and_says_which_weights_it_used(boxed_encoder):
+    queries, passages = CARD_MATRICES["multilingual and instruct"]
+    engine = Engine(StandInPool({FOUR_BIT_MODEL: lambda: boxed_encoder}))
+    result = engine.score(ScoreRequest("multilingual-e5-small@4bit", "retrieval", *map("\n".join, (queries, passages))))
+    np.testing.assert_allclose(result.scores, boxed_encoder.scores(queries, passages), atol=1e-3)
+    assert "with multilingual-e5-small (4-bit) in" in text_of(scores_text.summary(result))
 
 
 def test_it_is_named_as_what_it_is(boxed_encoder):
