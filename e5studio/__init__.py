@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         CacheWarning,
         E5StudioError,
         E5StudioWarning,
+        FallbackWarning,
         FingerprintMismatchError,
         JudgementWarning,
         NonFiniteError,
@@ -46,7 +47,7 @@ _MODULES = {
         "embedder": "Embedder EmbedderOptions",
         "encode_report": "EncodeReport Truncation",
         "encoder": "E5Encoder PreparedTexts TokenEmbeddings",
-        "errors": "CacheError CacheWarning E5StudioError E5StudioWarning FingerprintMismatchError "
+        "errors": "CacheError CacheWarning E5StudioError E5StudioWarning FallbackWarning FingerprintMismatchError "
         "JudgementWarning NonFiniteError PromptError PromptWarning TextError TextTypeError TruncationWarning "
         "UnreadTextWarning",
         "long_documents": "encode_long_documents split_to_fit",
@@ -71,6 +72,7 @@ __all__ = [
     "EmbedderOptions",
     "EncodeReport",
     "EncoderSpec",
+    "FallbackWarning",
     "FingerprintMismatchError",
     "JudgementWarning",
     "Lease",

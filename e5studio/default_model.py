@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from e5studio import model_packages
+from e5studio.four_bit import model_folder
 from e5studio.hub import find_local, hub_answers
-from e5studio.models import OFFLINE_MODEL, PREFERRED_MODEL, get_model_meta
+from e5studio.models import FOUR_BIT_MODEL, FOUR_BIT_SHA256, OFFLINE_MODEL, PREFERRED_MODEL, get_model_meta
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,14 @@ class ModelChoice:
 
 
 def default_model() -> ModelChoice:
-    """The preferred model where it is on this machine or can be downloaded, else the offline copy."""
+    """The preferred model where it is here or can be downloaded, else the 4-bit E5, else the one that is no E5."""
     preferred = get_model_meta(PREFERRED_MODEL)
     if find_local(preferred) is not None:
         return ModelChoice(preferred.name, "the usual choice, and on this machine already")
     if hub_answers():
         return ModelChoice(preferred.name, f"the usual choice; its {preferred.download_size} are downloaded once")
-    why = f"{preferred.short_name} is not on this machine and the Hugging Face Hub does not answer"
-    return ModelChoice(OFFLINE_MODEL, f"the offline copy, because {why}")
+    why = f"because {preferred.short_name} is not on this machine and the Hugging Face Hub does not answer"
+    fault = model_packages.fault(get_model_meta(FOUR_BIT_MODEL)) or model_folder.fault(FOUR_BIT_SHA256)
+    if fault is None:
+        return ModelChoice(FOUR_BIT_MODEL, f"4-bit weights from an installed package, {why}")
+    return ModelChoice(OFFLINE_MODEL, f"no E5, {why}, and {fault}")

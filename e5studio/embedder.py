@@ -24,7 +24,15 @@ from e5studio.backends import BackendName, DType
 from e5studio.cache import VectorCache, vector_key
 from e5studio.encode_report import EncodeReport, warn
 from e5studio.encoder import E5Encoder, Progress
-from e5studio.errors import FingerprintMismatchError, NonFiniteError, PromptWarning, TextError, UnreadTextWarning
+from e5studio.errors import (
+    FingerprintMismatchError,
+    ModelUnavailableError,
+    NonFiniteError,
+    PromptWarning,
+    TextError,
+    UnreadTextWarning,
+)
+from e5studio.load import four_bit_instead
 from e5studio.long_documents import encode_long_documents
 from e5studio.model_pool import Lease, get_model_pool
 from e5studio.options import EncodeOptions, ModelOptions
@@ -239,7 +247,7 @@ class Embedder:
     def _load(self) -> E5Encoder:
         with self._lock:
             if self._lease is None:
-                lease = get_model_pool().lease_with(self._options, self._options)
+                lease = self._lease_model()
                 self._check(lease.encoder)
                 self._options = _resolved(self._options, lease.encoder)
                 self._fingerprint = _fingerprint(lease.encoder, self._options)
@@ -247,6 +255,15 @@ class Embedder:
                 self._cache = None if folder is None else _vector_cache(Path(folder).expanduser().resolve())
                 self._lease = lease
             return self._lease.encoder
+
+    def _lease_model(self) -> Lease:
+        try:
+            return get_model_pool().lease_with(self._options, self._options)
+        except ModelUnavailableError as error:
+            if self._fingerprint is not None:  # vectors of other weights are no use
+                raise
+            self._options = four_bit_instead(self._options, error, stacklevel=5)
+            return get_model_pool().lease_with(self._options, self._options)
 
     def _check(self, encoder: E5Encoder) -> None:
         fingerprint = _fingerprint(encoder, self._options)

@@ -94,7 +94,8 @@ class E5Encoder:
 
     Args:
         model: A name of the table ("intfloat/e5-small-v2", or "e5-small-v2"), another Hub id, a
-            local folder, or a ModelMeta that describes another model.
+            local folder, or a ModelMeta that describes another model. Of "multilingual-e5-small" the 4-bit weights
+            ("multilingual-e5-small@4bit") are taken, with a warning, where the full ones cannot be fetched.
         path: Folder of the files, where `model` is a name or a ModelMeta.
         prompt_kind: For a model outside the table: "query_passage", "instruct" or "none".
         backend: "torch", "openvino" or "onnx"; "auto" is torch on a GPU, and on a CPU the fastest one that
@@ -102,7 +103,7 @@ class E5Encoder:
         device: "auto", "cpu", "cuda", "cuda:1", "mps".
         dtype: "auto" (float32 everywhere), "float32", "bfloat16", "float16" or "int8"; `e5studio models --backends`
             lists what each backend supports on this machine.
-        revision: Commit, tag or branch in place of the pinned one.
+        revision: Commit, tag or branch in place of the pinned one; the 4-bit weights never stand for it.
         max_tokens: Tokens read of a text, prompt and special tokens counted; the card's number if None.
         truncate_dim: Keep the first so many dimensions. E5 was not trained for it; it costs quality.
         token_budget: Tokens of a batch, padding counted; the backend's own number if None.

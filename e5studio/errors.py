@@ -152,3 +152,7 @@ class CacheWarning(E5StudioWarning):
 
 class PromptWarning(E5StudioWarning):
     """A prompt was probably applied twice, or a default instruction was used."""
+
+
+class FallbackWarning(E5StudioWarning):
+    """The 4-bit weights of a model are used, because the full ones cannot be fetched."""

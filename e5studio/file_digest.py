@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import re
 from pathlib import Path
+
+RECORD = "sha256.json"
+"""The file in which a folder of ours records the digests of the others."""
 
 _NAME_OF_BLOB = re.compile("[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -29,6 +33,16 @@ def damaged_blob(path: Path) -> Path | None:
         return None
     digest = sha256_of(blob) if len(blob.name) == 64 else _git_id(blob.read_bytes())
     return None if digest == blob.name else blob
+
+
+def recorded_digests(folder: Path) -> dict[str, str]:
+    """Name and digest of each file of a folder, as recorded when it was written; none where nothing is recorded."""
+    try:
+        digests = json.loads((folder / RECORD).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    is_record = isinstance(digests, dict) and all(isinstance(digest, str) for digest in digests.values())
+    return digests if is_record else {}
 
 
 @functools.cache

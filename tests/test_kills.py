@@ -15,6 +15,7 @@ import pytest
 
 from e5studio.backends import conversion_cache
 from e5studio.files.vectors import files_of
+from e5studio.four_bit.model_folder import model_folder
 
 N_KILLS = int(os.environ.get("E5STUDIO_KILLS", "4"))
 ROOT = Path(__file__).parent.parent
@@ -44,6 +45,13 @@ def test_conversion(tmp_path, monkeypatch):
     monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path))
     folder = conversion_cache.folder_of("openvino", {"model": "another"})
     assert conversion_cache.store(folder, lambda into: (into / "model.bin").write_bytes(b"x"))
+    assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_four_bit_weights(tmp_path, monkeypatch):
+    kill("four-bit", tmp_path)
+    monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path / "cache"))
+    folder = model_folder(tmp_path / "model.bin", "another")
     assert not [path for path in folder.parent.iterdir() if path.name.startswith(".")]
 
 

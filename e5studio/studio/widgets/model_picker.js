@@ -4,7 +4,7 @@ const chosen = element.querySelector(".e5-models-chosen");
 const list = element.querySelector(".e5-models-list");
 
 function describe(model) {
-  const download = make("span", model.is_here ? "e5-here" : "e5-not-here", model.is_here ? "here" : model.download + " to download");
+  const download = make("span", model.is_here ? "e5-here" : "e5-not-here", model.location);
   const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), download);
   const size = [model.n_layers + " layers", model.embed_dim + " dimensions", model.parameters + " weights"];
   const words = [model.languages, "prompts: " + model.prompts].filter(Boolean);

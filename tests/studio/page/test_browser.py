@@ -184,7 +184,7 @@ def test_the_page_offers_what_the_model_knows(page):
     expect(page.locator("#e5-model .e5-model-group legend")).to_have_text(
         ["English", "Multilingual", "Instruct", "Offline"]
     )
-    small = page.locator("#e5-model .e5-model", has_text="multilingual-e5-small")
+    small = page.locator("#e5-model .e5-model", has_text="multilingual-e5-small").first
     expect(small).to_contain_text("472 MB to download")
     expect(small).to_contain_text("12 layers · 384 dimensions · 118 M weights")
     expect(small).to_contain_text("100 languages · prompts: query and passage")

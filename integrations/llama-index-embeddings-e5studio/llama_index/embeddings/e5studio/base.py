@@ -146,7 +146,8 @@ class E5Embedding(BaseEmbedding):
             self._embedder = Embedder(given, fingerprint=self.fingerprint)
             # "auto" is replaced, so that to_dict says what these vectors are made with.
             resolved = {name: getattr(self._embedder.options, name) for name in _OPTIONS}
-            self.__dict__.update(resolved, fingerprint=self._embedder.fingerprint)
+            used = str(self._embedder.options.model)  # perhaps the 4-bit weights of what was asked for
+            self.__dict__.update(resolved, model_name=used, fingerprint=self._embedder.fingerprint)
 
     @classmethod
     def class_name(cls) -> str:
