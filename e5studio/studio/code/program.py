@@ -59,11 +59,11 @@ def folder_of_weights(state: ScoredState) -> str:
 
     The 4-bit weights are a file that no other library reads; E5 Studio writes them as usual ones.
     """
-    model = python_text(state.source)
+    model, revision = python_text(state.source), python_text(state.revision or "")
     if state.package:
         return f"folder = str(E5Encoder({model}).files.folder)\n"
     return (
-        f"folder = snapshot_download(\n    {model},\n    revision={python_text(state.revision)},\n"
+        f"folder = snapshot_download(\n    {model},\n    revision={revision},\n"
         '    allow_patterns=["*.json", "model*.safetensors"],\n)\n'
     )
 
