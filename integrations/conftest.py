@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from e5studio import E5Encoder, get_model_pool
-from tests.checkpoints import Checkpoint, CheckpointName
 from tests.conftest import (  # noqa: F401 - fixtures are used by their names
     _network_attempts,
     _no_network,
@@ -30,6 +30,10 @@ from tests.corpus import (
     SUMMIT_QUERY,
     TRAINING_TEXT,
 )
+
+if TYPE_CHECKING:
+    from tests.checkpoint_names import CheckpointName
+    from tests.checkpoints import Checkpoint
 
 OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 

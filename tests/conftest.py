@@ -8,10 +8,11 @@ import gc
 import ipaddress
 import os
 import socket
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 HUB_VARIABLES = {name: os.environ.get(name) for name in ("HF_HOME", "HF_HUB_OFFLINE", "XDG_CACHE_HOME")}
 _HOME = tempfile.TemporaryDirectory(prefix="e5studio-tests-")
@@ -23,24 +24,36 @@ for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"):
 for _name in ("E5STUDIO_MODEL", "E5STUDIO_CACHE", "E5STUDIO_THREADS", "E5STUDIO_MCP"):
     os.environ.pop(_name, None)
 
-import hypothesis
+# Each of the many processes that tests start would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 import pytest
-import torch
+import xdist
 
 from e5studio.backends import choice
 from e5studio.encoder import E5Encoder
 from e5studio.hub import find_local
 from e5studio.models import get_model_meta
-from tests.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointName, make_checkpoint
-from tests.reference import Reference
+from tests.checkpoint_names import CHECKPOINT_NAMES, CheckpointName
 
-torch.set_num_threads(1)  # models this small lose more time to waiting threads than they gain
+if TYPE_CHECKING:
+    from tests.checkpoints import Checkpoint
+    from tests.reference import Reference
 
 OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
-hypothesis.settings.register_profile("default", deadline=None, database=None)
-hypothesis.settings.register_profile("ci", deadline=None, database=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if xdist.is_xdist_controller(session):  # it runs no test, and the workers wait until it is here
+        return
+    import hypothesis
+    import torch
+
+    torch.set_num_threads(1)  # models this small lose more time to waiting threads than they gain
+    hypothesis.settings.register_profile("default", deadline=None, database=None)
+    hypothesis.settings.register_profile("ci", deadline=None, database=None, derandomize=True, print_blob=True)
+    hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 # Importing and collecting make millions of objects that stay; to search them again and again took a third of that time.
@@ -113,6 +126,8 @@ def _auto_is_torch() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[CheckpointName], Checkpoint]:
     """Gives the small checkpoint of that name, made at its first use. Its files are not to be changed."""
+    from tests.checkpoints import make_checkpoint
+
     root = tmp_path_factory.mktemp("checkpoints")
     made: dict[CheckpointName, Checkpoint] = {}
 
@@ -149,6 +164,8 @@ def encoders(checkpoints: Callable[[CheckpointName], Checkpoint]) -> Iterator[Ca
 @pytest.fixture(scope="session")
 def references(checkpoints: Callable[[CheckpointName], Checkpoint]) -> Callable[[CheckpointName], Reference]:
     """Gives the model card's script over the small checkpoint of that name."""
+    from tests.reference import Reference
+
     loaded: dict[CheckpointName, Reference] = {}
 
     def get(name: CheckpointName) -> Reference:
