@@ -8,6 +8,7 @@ import gc
 import ipaddress
 import os
 import socket
+import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -119,6 +120,28 @@ def _auto_is_torch() -> Iterator[None]:
     patch = pytest.MonkeyPatch()
     packages = dict(choice._PACKAGES)
     patch.setattr(choice, "_PACKAGES", {"torch": packages.pop("torch"), **packages})
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Each client of httpx reads all certificates of the world, which takes longer than most requests of the tests."""
+    from httpx._transports import default as transports
+
+    create = transports.create_ssl_context
+    usual: dict[tuple[str | None, ...], ssl.SSLContext] = {}
+
+    def create_once(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        if verify is not True or cert is not None or not trust_env:
+            return create(verify, cert, trust_env)
+        names = tuple(map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+        if names not in usual:
+            usual[names] = create()
+        return usual[names]
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(transports, "create_ssl_context", create_once)
     yield
     patch.undo()
 
