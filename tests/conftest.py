@@ -25,6 +25,8 @@ for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"):
 for _name in ("E5STUDIO_MODEL", "E5STUDIO_CACHE", "E5STUDIO_THREADS", "E5STUDIO_MCP"):
     os.environ.pop(_name, None)
 
+# As many as the machine has are for models that are not as small as these, and for one process instead of several.
+os.environ["E5STUDIO_THREADS"] = "1"
 # Each of the many processes that tests start would compile the package again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -51,7 +53,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     import hypothesis
     import torch
 
-    torch.set_num_threads(1)  # models this small lose more time to waiting threads than they gain
+    torch.set_num_threads(1)  # like E5STUDIO_THREADS, for what does not go through our own backend
     hypothesis.settings.register_profile("default", deadline=None, database=None)
     hypothesis.settings.register_profile("ci", deadline=None, database=None, derandomize=True, print_blob=True)
     hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
@@ -72,6 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)  # at the end they would keep one core waiting
     if not config.getoption("--hub"):
         for item in items:
             if item.get_closest_marker("hub"):
