@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e5studio import E5Encoder, get_model_pool
-from tests.conftest import (  # noqa: F401 - fixtures are used by their names
+from tests.conftest import (  # noqa: F401 - fixtures and hooks are used by their names
+    _certificates_are_read_once,
     _network_attempts,
     _no_network,
     checkpoints,
     offline_encoder,
     offline_folder,
+    pytest_sessionstart,
 )
 from tests.corpus import (
     MULTILINGUAL_TEXTS,
