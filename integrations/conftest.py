@@ -8,17 +8,19 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from e5studio import E5Encoder, get_model_pool
-from tests.checkpoints import Checkpoint, CheckpointName
-from tests.conftest import (  # noqa: F401 - fixtures are used by their names
+from tests.conftest import (  # noqa: F401 - fixtures and hooks are used by their names
+    _certificates_are_read_once,
     _network_attempts,
     _no_network,
     checkpoints,
     offline_encoder,
     offline_folder,
+    pytest_sessionstart,
 )
 from tests.corpus import (
     MULTILINGUAL_TEXTS,
@@ -30,6 +32,10 @@ from tests.corpus import (
     SUMMIT_QUERY,
     TRAINING_TEXT,
 )
+
+if TYPE_CHECKING:
+    from tests.checkpoint_names import CheckpointName
+    from tests.checkpoints import Checkpoint
 
 OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -19,17 +19,7 @@ from tokenizers import Tokenizer
 
 from e5studio.models import ModelMeta
 from tests import tiny_tokenizers
-
-CheckpointName = Literal[
-    "e5", "multilingual-e5", "multilingual-e5-small", "multilingual-e5-instruct", "e5-mistral-instruct"
-]
-CHECKPOINT_NAMES: tuple[CheckpointName, ...] = (
-    "e5",
-    "multilingual-e5",
-    "multilingual-e5-small",
-    "multilingual-e5-instruct",
-    "e5-mistral-instruct",
-)
+from tests.checkpoint_names import CheckpointName
 
 _HIDDEN = 48
 _EMBEDDING_SIZES = {"position": 0.25, "token_type": 0.05, "": 1.0}

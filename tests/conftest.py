@@ -8,10 +8,12 @@ import gc
 import ipaddress
 import os
 import socket
+import ssl
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 HUB_VARIABLES = {name: os.environ.get(name) for name in ("HF_HOME", "HF_HUB_OFFLINE", "XDG_CACHE_HOME")}
 _HOME = tempfile.TemporaryDirectory(prefix="e5studio-tests-")
@@ -23,24 +25,38 @@ for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"):
 for _name in ("E5STUDIO_MODEL", "E5STUDIO_MODELS", "E5STUDIO_CACHE", "E5STUDIO_THREADS", "E5STUDIO_MCP"):
     os.environ.pop(_name, None)
 
-import hypothesis
+# As many as the machine has are for models that are not as small as these, and for one process instead of several.
+os.environ["E5STUDIO_THREADS"] = "1"
+# Each of the many processes that tests start would compile the package again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 import pytest
-import torch
+import xdist
 
 from e5studio.backends import choice
 from e5studio.encoder import E5Encoder
 from e5studio.hub import find_local
 from e5studio.models import FOUR_BIT_MODEL, get_model_meta
-from tests.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointName, make_checkpoint
-from tests.reference import Reference
+from tests.checkpoint_names import CHECKPOINT_NAMES, CheckpointName
 
-torch.set_num_threads(1)  # models this small lose more time to waiting threads than they gain
+if TYPE_CHECKING:
+    from tests.checkpoints import Checkpoint
+    from tests.reference import Reference
 
 OFFLINE_MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
-hypothesis.settings.register_profile("default", deadline=None, database=None)
-hypothesis.settings.register_profile("ci", deadline=None, database=None, derandomize=True, print_blob=True)
-hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if xdist.is_xdist_controller(session):  # it runs no test, and the workers wait until it is here
+        return
+    import hypothesis
+    import torch
+
+    torch.set_num_threads(1)  # like E5STUDIO_THREADS, for what does not go through our own backend
+    hypothesis.settings.register_profile("default", deadline=None, database=None)
+    hypothesis.settings.register_profile("ci", deadline=None, database=None, derandomize=True, print_blob=True)
+    hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 # Importing and collecting make millions of objects that stay; to search them again and again took a third of that time.
@@ -58,6 +74,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)  # at the end they would keep one core waiting
     if not config.getoption("--hub"):
         for item in items:
             if item.get_closest_marker("hub"):
@@ -110,9 +127,33 @@ def _auto_is_torch() -> Iterator[None]:
     patch.undo()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _certificates_are_read_once() -> Iterator[None]:
+    """Each client of httpx reads all certificates of the world, which takes longer than most requests of the tests."""
+    from httpx._transports import default as transports
+
+    create = transports.create_ssl_context
+    usual: dict[tuple[str | None, ...], ssl.SSLContext] = {}
+
+    def create_once(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        if verify is not True or cert is not None or not trust_env:
+            return create(verify, cert, trust_env)
+        names = tuple(map(os.environ.get, ("SSL_CERT_FILE", "SSL_CERT_DIR")))
+        if names not in usual:
+            usual[names] = create()
+        return usual[names]
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(transports, "create_ssl_context", create_once)
+    yield
+    patch.undo()
+
+
 @pytest.fixture(scope="session")
 def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Callable[[CheckpointName], Checkpoint]:
     """Gives the small checkpoint of that name, made at its first use. Its files are not to be changed."""
+    from tests.checkpoints import make_checkpoint
+
     root = tmp_path_factory.mktemp("checkpoints")
     made: dict[CheckpointName, Checkpoint] = {}
 
@@ -149,6 +190,8 @@ def encoders(checkpoints: Callable[[CheckpointName], Checkpoint]) -> Iterator[Ca
 @pytest.fixture(scope="session")
 def references(checkpoints: Callable[[CheckpointName], Checkpoint]) -> Callable[[CheckpointName], Reference]:
     """Gives the model card's script over the small checkpoint of that name."""
+    from tests.reference import Reference
+
     loaded: dict[CheckpointName, Reference] = {}
 
     def get(name: CheckpointName) -> Reference:

@@ -106,7 +106,8 @@ def test_a_forked_process_embeds(checkpoints, backend):
     if backend == "openvino":  # a converted model is read without torch, whose import would take most of the time
         E5Encoder(checkpoints("e5").folder, prompt_kind="query_passage", backend=backend, device="cpu").close()
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
-    environment.pop("TOKENIZERS_PARALLELISM", None)
+    for name in ("TOKENIZERS_PARALLELISM", "E5STUDIO_THREADS"):  # as a user has it, with threads
+        environment.pop(name, None)
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", PREPARE + RUN]
     ended = subprocess.run(
         [*command, str(checkpoints("e5").folder), backend],

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from e5studio.encoder import E5Encoder
 from tests import corpus
-from tests.checkpoints import CHECKPOINT_NAMES, Checkpoint, CheckpointName
+from tests.checkpoint_names import CHECKPOINT_NAMES, CheckpointName
+from tests.checkpoints import Checkpoint
 from tests.exact_lengths import text_of_tokens
 from tests.reference import Reference, average_pool, get_detailed_instruct, last_token_pool
 

@@ -167,7 +167,10 @@ def _is_installed(package: str) -> bool:
 
 def _version(package: str) -> str | None:
     """Of the distribution that brings the package: onnxruntime comes in several."""
-    names = importlib.metadata.packages_distributions().get(package, [])
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:  # it has another name; to look through all takes a second
+        names = importlib.metadata.packages_distributions().get(package, [])
     return importlib.metadata.version(names[0]) if names else None
 
 

@@ -76,7 +76,8 @@ def run(code: str, checkpoint: Checkpoint, backend: str, *, n: int = 1) -> list[
     warnings = ["-W", "error", *(["-W", "ignore::DeprecationWarning"] if backend == "onnx" else [])]
     command = [sys.executable, *warnings, "-c", START + code, str(checkpoint.folder), backend]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    environment.pop("TOKENIZERS_PARALLELISM", None)
+    for name in ("TOKENIZERS_PARALLELISM", "E5STUDIO_THREADS"):  # as a user has it, with threads
+        environment.pop(name, None)
     running = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(n)

@@ -102,10 +102,10 @@ def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
 def test_a_broken_package_is_passed_over(monkeypatch, error):
     imported = backends.importlib.import_module
 
-    def broken(name):
+    def broken(name, package=None):
         if name == "e5studio.backends.openvino":
             raise error
-        return imported(name)
+        return imported(name, package)
 
     monkeypatch.setattr(backends.importlib, "import_module", broken)
     assert resolve_choices("auto", device="cpu", dtype="auto")[0] == "torch"
@@ -120,6 +120,19 @@ def test_statuses(monkeypatch):
     assert (openvino.version, openvino.device, openvino.is_auto) == (None, None, False)
     assert 'pip install "e5studio[openvino]"' in openvino.refused["float32"]
     assert (torch.device, torch.is_auto, torch.refused["float32"]) == ("cpu", True, None)
+
+
+def test_the_version_is_that_of_whichever_distribution_brings_the_package(monkeypatch):
+    def version(name):
+        if name == "onnxruntime":
+            raise backends.importlib.metadata.PackageNotFoundError(name)
+        return f"that of {name}"
+
+    monkeypatch.setattr(backends.importlib.metadata, "version", version)
+    brought = {"onnxruntime": ["onnxruntime-gpu"]}
+    monkeypatch.setattr(backends.importlib.metadata, "packages_distributions", lambda: brought)
+    assert backends._version("onnxruntime") == "that of onnxruntime-gpu"
+    assert backends._version("openvino") == "that of openvino"
 
 
 def test_int8_is_refused_where_nothing_could_make_it(monkeypatch):

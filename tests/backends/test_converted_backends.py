@@ -74,7 +74,14 @@ def test_threads_share_one_model(checkpoints, backend, converted):
     assert not [text for text, row in zip(texts, rows, strict=True) if not (row == expected[text]).all()]
 
 
-def test_without_memory_it_fails_or_goes_on_in_smaller_batches(checkpoints, cache, backend):
+@pytest.fixture
+def on_disk(checkpoints, cache, backend):
+    """A converted model in `cache`: a new process reads it in a second, and makes one in a quarter of a minute."""
+    E5Encoder(checkpoints("e5").folder, prompt_kind="query_passage", device="cpu", backend=backend).close()
+    return checkpoints("e5")
+
+
+def test_without_memory_it_fails_or_goes_on_in_smaller_batches(on_disk, backend):
     """OpenVINO's `infer` left the vectors of the batch before, those of another text, and raised nothing."""
     code = """
 import resource
@@ -93,7 +100,7 @@ resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_IN
 right = encoder.encode_query(texts)
 print(vectors is None or bool(np.allclose(vectors, right, atol=1e-5)), vectors is None)
 """
-    [printed] = run(code, checkpoints("e5"), backend)
+    [printed] = run(code, on_disk, backend)
     assert printed.startswith("True")
 
 
@@ -177,7 +184,7 @@ def test_a_damaged_or_lost_file_is_made_again(checkpoints, load, cache, backend,
             assert conversion_cache.is_whole(folder), (path.name, is_lost)
 
 
-def test_a_whole_model_that_cannot_be_loaded_is_kept(checkpoints, cache, backend):
+def test_a_whole_model_that_cannot_be_loaded_is_kept(on_disk, cache, backend):
     """Whatever a library says for want of memory, what has its digest is not damaged."""
     code = """
 import resource
@@ -192,7 +199,7 @@ except OutOfMemoryError as error:
     resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(str(error).split(" (")[1])
 """
-    [printed] = run(code, checkpoints("e5"), backend)
+    [printed] = run(code, on_disk, backend)
     assert printed.startswith("the address space is limited to ")
     [folder] = (cache / backend).iterdir()
     assert conversion_cache.is_whole(folder)

@@ -41,7 +41,7 @@ from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.other_languages import warm_finder
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
-from e5studio.studio.serving.gradio_patches import LeanBlocks
+from e5studio.studio.serving.gradio_patches import LeanBlocks, make_apps_at_launch
 from e5studio.studio.serving.presence import presence
 from e5studio.studio.serving.uploads import KEPT_SECONDS
 from e5studio.studio.widgets.text_tree import text_tree
@@ -76,6 +76,7 @@ def build_app(services: Services, choice: ModelChoice) -> gr.Blocks:
         services: The state behind the page.
         choice: The model that the page starts with, and why.
     """
+    make_apps_at_launch()
     demo = LeanBlocks(
         title="E5 Studio", analytics_enabled=False, delete_cache=(_SWEEP_SECONDS, KEPT_SECONDS - _SWEEP_SECONDS)
     )

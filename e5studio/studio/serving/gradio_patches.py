@@ -24,6 +24,7 @@ import uvicorn
 from gradio import blocks, http_server, processing_utils
 from gradio.blocks import Block
 from gradio.events import api
+from gradio.routes import App
 
 from e5studio.errors import E5StudioError
 from e5studio.studio.engine.error_messages import message_for_visitor
@@ -147,6 +148,20 @@ def describe_once(demo: gr.Blocks) -> None:
     """
     for block in demo.blocks.values():
         block.get_config = functools.partial(dict, block.get_config())  # type: ignore[method-assign]
+
+
+def make_apps_at_launch() -> None:
+    """Have a LeanBlocks make its web application when it is launched, and not three times before.
+
+    `__init__`, `__exit__` and `queue` (blocks.py) make one each, with all routes, which takes a fifth of a second;
+    `launch` makes the one that is served, and takes `App` from routes.py.
+    """
+
+    def create_app(demo: gr.Blocks, **options: Any) -> Any:
+        return None if isinstance(demo, LeanBlocks) else App.create_app(demo, **options)
+
+    inner: Any = blocks
+    inner.App = SimpleNamespace(create_app=create_app)
 
 
 def fetch_nothing() -> None:

@@ -34,6 +34,7 @@ from e5studio.studio.serving.gradio_patches import (
     hide_from_assistants,
     is_component,
     launch_at,
+    make_apps_at_launch,
 )
 from e5studio.studio.serving.sessions import session_now
 from tests.studio.conftest import ENGLISH
@@ -55,6 +56,16 @@ def layout(kind):
         outputs = [gr.Textbox(), gr.Button("Go"), gr.State(1), gr.HTML("old"), gr.Slider(0, 10)]
         outputs[1].click(lambda: None, None, outputs)
     return demo, outputs
+
+
+def test_an_app_is_made_at_launch_alone():
+    make_apps_at_launch()
+    lean, usual = layout(LeanBlocks)[0].queue(), layout(gr.Blocks)[0].queue()
+    assert lean.app is None
+    assert usual.app is not None
+    _, address, _ = lean.launch(prevent_thread_lock=True, quiet=True)
+    assert httpx.get(f"{address}config").json()["components"]
+    lean.close()
 
 
 async def written(kind, predictions):
