@@ -19,7 +19,7 @@ PACKAGE = ROOT / "e5studio"
 # A room imports from its own row and the rows above it, never from one below.
 ROWS = [
     ["errors", "models", "spec", "foreign_options"],
-    ["network", "streams", "download_progress", "memory", "cpu"],
+    ["network", "streams", "download_progress", "memory", "cpu", "cache_folder"],
     ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report"],
     [
         "file_digest",
