@@ -151,7 +151,7 @@ def count_parameters(folder: Path) -> int:
         if not path.is_file() or Path(name).name != name:
             raise ModelFilesError(f"{folder} lacks {name}, which holds weights. Fetch the model again.")
         _, header = tensor_entries(path)
-        n_parameters += sum(math.prod(entry["shape"]) for entry in header.values())
+        n_parameters += sum(map(_n_weights, header.values()))
     return n_parameters
 
 
@@ -200,6 +200,12 @@ def tensor_entries(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
         state = "incomplete" if size < end else "damaged"
         raise ModelFilesError(f"{path} is {state}: {size:,} bytes in place of {end:,}. Delete it and fetch it again.")
     return 8 + length, header
+
+
+def _n_weights(entry: dict[str, Any]) -> int:
+    n_numbers = math.prod(entry["shape"])
+    # Blocks of 32 weights in 18 bytes; see `e5studio.weights`.
+    return n_numbers * 32 // 18 if entry["dtype"] == "U8" else n_numbers
 
 
 def _parse_header(path: Path, content: bytes) -> dict[str, dict[str, Any]]:

@@ -108,10 +108,10 @@ class VocabularyIndex:
 
     def id_of(self, piece: str) -> int | None:
         """The id of a piece."""
-        [group] = np.flatnonzero(self.lengths == len(piece)).tolist() or [None]
-        if group is None:
+        groups = np.flatnonzero(self.lengths == len(piece)).tolist()
+        if not groups:
             return None
-        ids = self._with_hashes(_hashes_of([piece]), group)
+        ids = self._with_hashes(_hashes_of([piece]), groups[0])
         return int(ids[0]) if [text for text, _ in self.pieces(ids)] == [piece] else None
 
     @cached_property
@@ -122,7 +122,8 @@ class VocabularyIndex:
         known = slice(*self.borders[group : group + 2])
         positions = np.searchsorted(self.hashes[known], hashes)
         positions[positions == known.stop - known.start] = 0
-        return self.ids[known][positions[self.hashes[known][positions] == hashes]]
+        ids: IdArray = self.ids[known][positions[self.hashes[known][positions] == hashes]]
+        return ids
 
 
 def _made_from(content: bytes) -> VocabularyIndex | None:
@@ -168,7 +169,7 @@ def _hashed(pieces: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]
     all_hashes, all_ids = [], []
     for length in lengths:
         ids = np.flatnonzero(sizes == length)
-        hashes = _hashes_of([pieces[index] for index in ids])
+        hashes = _hashes_of([pieces[index] for index in ids.tolist()])
         order = np.argsort(hashes)
         all_hashes.append(hashes[order])
         all_ids.append(ids[order].astype(np.int32))

@@ -16,7 +16,7 @@ from e5studio.checkpoint import pad_id
 from e5studio.model_json import read_fields
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
-from e5studio.weights import StoredArray, as_float32, is_float, stored_arrays
+from e5studio.weights import StoredArray, as_float32, is_float, shape_of, stored_arrays
 
 _WORDS = "embeddings.word_embeddings.weight"
 _UNUSED = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")
@@ -83,7 +83,7 @@ class EncoderWeights:
     @property
     def width(self) -> int:
         """Length of a token's vector."""
-        return int(self.arrays[_WORDS].shape[1])
+        return shape_of(self.arrays[_WORDS])[1]
 
     @property
     def words(self) -> WordTable:
@@ -112,7 +112,7 @@ def _own(arrays: Mapping[str, StoredArray], prefix: str) -> dict[str, StoredArra
 
 def _has_shapes(arrays: Mapping[str, StoredArray], expected: Mapping[str, tuple[int, ...]]) -> bool:
     """Whether there are exactly these weights, and all are numbers that can be read."""
-    shapes = {name: array.shape for name, array in arrays.items() if is_float(array)}
+    shapes = {name: shape_of(array) for name, array in arrays.items() if is_float(array)}
     return arrays.keys() == expected.keys() and shapes == expected
 
 

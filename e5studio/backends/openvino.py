@@ -24,8 +24,9 @@ from e5studio.backends.poison import check_written, poisoned
 from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.backends.word_table import WordTable
 from e5studio.batching import Limits, TokenBatch, rounded
+from e5studio.checkpoint import weight_files
 from e5studio.errors import BackendError
-from e5studio.hub import ModelFiles
+from e5studio.hub import ModelFiles, check_blobs
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
 
@@ -219,7 +220,8 @@ def _converted(files: ModelFiles, meta: ModelMeta) -> ConvertedModel:
     encoder = EncoderWeights.from_folder(files.folder, meta)
     if encoder is None:
         return ConvertedModel(_stored_graph({**identity, "traced": True}, lambda: _trace(files.folder, meta)), None)
-    return ConvertedModel(_stored_graph(identity, lambda: _build(encoder)), _stored_words(identity, encoder.words))
+    graph = _stored_graph(identity, lambda: _build(files.folder, encoder))
+    return ConvertedModel(graph, _stored_words(identity, files.folder, encoder.words))
 
 
 def _quantized(files: ModelFiles, meta: ModelMeta) -> ConvertedModel:
@@ -263,13 +265,15 @@ def _stored_graph(identity: dict[str, object], make: Callable[[], Any]) -> Any:
     return graph
 
 
-def _stored_words(identity: dict[str, object], words: WordTable) -> WordTable:
+def _stored_words(identity: dict[str, object], source: Path, words: WordTable) -> WordTable:
     """The embedding table from disk: the model's own file may be written to while it is in use."""
     folder = conversion_cache.folder_of("words", identity)
     path = folder / "words.npy"
-    if conversion_cache.is_whole(folder) or conversion_cache.store(folder, lambda into: words.save(into / path.name)):
+    if conversion_cache.is_whole(folder):
         return WordTable.from_file(path)
-    return words.copy()
+    check_blobs(source, weight_files(source))
+    is_stored = conversion_cache.store(folder, lambda into: words.save(into / path.name))
+    return WordTable.from_file(path) if is_stored else words.copy()
 
 
 def _save(graph: Any, path: Path) -> None:
@@ -279,9 +283,10 @@ def _save(graph: Any, path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-def _build(encoder: EncoderWeights) -> Any:
+def _build(folder: Path, encoder: EncoderWeights) -> Any:
     from e5studio.backends.openvino_encoder import build  # for conversions only
 
+    check_blobs(folder, weight_files(folder))
     return build(encoder)
 
 

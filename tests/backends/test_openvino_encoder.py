@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pytest
 import safetensors.numpy
+import transformers
 
 from e5studio.backends.encoder_weights import EncoderWeights
 from e5studio.backends.word_table import WordTable
 from e5studio.encoder import E5Encoder
+from e5studio.errors import ModelFilesError
 from tests.backends.conftest import run
 from tests.checkpoints import CHECKPOINT_NAMES
 
@@ -101,6 +104,51 @@ def test_the_weights_may_be_overwritten_while_the_model_is_in_use(checkpoints, c
         expected = encoder.encode_query(TEXTS)
         (folder / "model.safetensors").write_bytes(b"")
         np.testing.assert_array_equal(encoder.encode_query(TEXTS), expected)
+
+
+def test_damaged_weights_of_the_hub_s_cache_are_refused(checkpoints, copied, cache):
+    folder = copied()
+    (folder / "blobs").mkdir()
+    blob = (folder / "model.safetensors").rename(folder / "blobs" / ("0" * 64))
+    (folder / "model.safetensors").symlink_to(blob)
+    with pytest.raises(ModelFilesError, match=r"model.safetensors of .* is damaged"):
+        E5Encoder(checkpoints("e5").meta, path=folder, backend="openvino")
+
+
+def in_blocks(weights):
+    """A matrix rounded to 4 bits: the packed bytes, and what they stand for."""
+    blocks = weights.reshape(*weights.shape[:-1], -1, 32)
+    scales = (np.abs(blocks).max(axis=-1, keepdims=True) / 7 + 1e-3).astype("<f2")
+    nibbles = np.clip(np.round(blocks / scales.astype(np.float32)) + 8, 0, 15).astype(np.uint8)
+    packed = np.concatenate([scales.view(np.uint8), nibbles[..., :16] | nibbles[..., 16:] << 4], axis=-1)
+    return packed, ((nibbles.astype(np.float32) - 8) * scales.astype(np.float32)).reshape(weights.shape)
+
+
+@pytest.fixture(scope="module")
+def four_bit(checkpoints, tmp_path_factory):
+    """A small BERT twice: its matrices as blocks of 4 bits, and as the float32 that they stand for."""
+    made, folders = checkpoints("e5"), []
+    fields = json.loads((made.folder / "config.json").read_text()) | {"hidden_size": 64, "intermediate_size": 128}
+    weights = transformers.BertModel(transformers.BertConfig(**fields), add_pooling_layer=False).state_dict()
+    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
+    rounded = {name: in_blocks(array) for name, array in arrays.items() if array.ndim == 2 and "token_type" not in name}
+    for index, form in enumerate(("blocks", "floats")):
+        folder = shutil.copytree(made.folder, tmp_path_factory.mktemp("four-bit") / form)
+        (folder / "config.json").write_text(json.dumps(fields))
+        (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+        own = {name: pair[index] for name, pair in rounded.items()}
+        safetensors.numpy.save_file(arrays | own, folder / "model.safetensors", metadata={"format": "pt"})
+        folders.append(folder)
+    return replace(made.meta, embed_dim=64), *folders
+
+
+def test_blocks_of_4_bits_give_the_vectors_of_their_floats_to_the_bit(four_bit, cache):
+    meta, blocks, floats = four_bit
+    ours, theirs = (E5Encoder(meta, path=folder, backend="openvino") for folder in (blocks, floats))
+    assert ours.encode_query(TEXTS).tobytes() == theirs.encode_query(TEXTS).tobytes()
+    assert ours._backend.n_bytes < theirs._backend.n_bytes
+    by_torch = E5Encoder(meta, path=blocks, backend="torch", device="cpu")
+    np.testing.assert_allclose(by_torch.encode_query(TEXTS), theirs.encode_query(TEXTS), atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
