@@ -203,7 +203,7 @@ def tensor_entries(path: Path) -> tuple[int, dict[str, dict[str, Any]]]:
 
 
 def _n_weights(entry: dict[str, Any]) -> int:
-    n_numbers = math.prod(entry["shape"])
+    n_numbers = int(math.prod(entry["shape"]))
     # Blocks of 32 weights in 18 bytes; see `e5studio.weights`.
     return n_numbers * 32 // 18 if entry["dtype"] == "U8" else n_numbers
 

@@ -24,7 +24,7 @@ StoredArray = NDArray[Any]
 _BFLOAT16 = np.dtype([("bfloat16", "<u2")])  # numpy has none: the upper half of a float32
 _BLOCK_LENGTH = 32  # weights that share one scale
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", _BLOCK_LENGTH // 2)])
-_DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": _BFLOAT16}
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "BF16": _BFLOAT16}
 
 
 def stored_arrays(folder: Path) -> dict[str, StoredArray]:
@@ -82,11 +82,13 @@ def _array(content: NDArray[np.uint8], entry: Mapping[str, Any], path: Path) -> 
         return content
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ModelFilesError(f"{path} is damaged: its header contradicts itself.", "Delete it and fetch it again.")
-    return content.view(dtype).reshape(shape)
+    array: StoredArray = content.view(dtype).reshape(shape)
+    return array
 
 
 def _is_block(entry: Mapping[str, Any]) -> bool:
-    return entry["dtype"] == "U8" and len(entry["shape"]) == 3 and entry["shape"][-1] == _BLOCK.itemsize
+    dtype, shape = entry["dtype"], entry["shape"]
+    return bool(dtype == "U8" and len(shape) == 3 and shape[-1] == _BLOCK.itemsize)
 
 
 def _dequantised(blocks: StoredArray) -> FloatArray:
