@@ -7,10 +7,10 @@ and the special tokens at both ends are done here; padding is done by the backen
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +21,21 @@ from e5studio import tokenizer_settings
 from e5studio.batching import IntArray, TokenBatch
 from e5studio.dropped_characters import DroppedCharacters
 from e5studio.errors import ModelFilesError
+from e5studio.file_digest import sha256_of
+from e5studio.lazy_tokenizer import LazyTokenizer
 from e5studio.model_json import read_fields
 from e5studio.models import Pooling
+from e5studio.vocabulary_index import VocabularyIndex
+
+_AnyTokenizer = tokenizers.Tokenizer | LazyTokenizer
 
 _ENCODE_BLOCK = 2_000  # texts tokenised at a time: their Encoding objects are large
 _HEAD_CHARS_PER_TOKEN = 8  # beginnings are cut generously: English has about 5 characters a token
 _WHOLE_UNLESS = 4  # a text of up to so many beginnings is tokenised whole: then all counts are exact
 _WINDOW = 64  # ends tried where no space helps; a Unigram piece has at most 16 characters
 _MAX_SPACES = 16
+_LARGE_FILE = 4_000_000  # bytes; smaller ones are parsed in 0.2 s
+_NO_CHARACTER = "\U0010fffe"  # never assigned, so no vocabulary has it
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -83,7 +90,7 @@ class Tokenizer:
         last: Ids that end every text, also after truncation (EOS, [SEP]).
     """
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, *, first: Sequence[int], last: Sequence[int]) -> None:
+    def __init__(self, tokenizer: _AnyTokenizer, *, first: Sequence[int], last: Sequence[int]) -> None:
         self._tokenizer = tokenizer
         self._first = np.array(first, np.int32)
         self._last = np.array(last, np.int32)
@@ -91,6 +98,7 @@ class Tokenizer:
         self._space_ids = _space_ids(tokenizer)
         self._dropped_characters = DroppedCharacters(self._leave_no_token)
         self._separated_by_spaces = _separated_by_spaces(tokenizer)
+        self._ids_of_prompt = functools.lru_cache(maxsize=64)(lambda prompt: self._encode_batch([prompt])[0])
 
     @classmethod
     def from_folder(cls, folder: Path, *, pooling: Pooling) -> Tokenizer:
@@ -105,22 +113,20 @@ class Tokenizer:
                 f"No tokenizer.json in {folder}. Save the tokenizer there with "
                 "AutoTokenizer.from_pretrained(...).save_pretrained(folder)."
             )
-        try:
-            tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise ModelFilesError(f"{path} is damaged ({error}). Delete the file and fetch it again.") from error
+        lazy = _lazy_tokenizer(path)
+        tokenizer = lazy.template if lazy is not None else _whole_tokenizer(path)
         tokenizer_settings.check(tokenizer, folder)
         tokenizer.no_padding()
         tokenizer.no_truncation()
         first, last = _template_ends(tokenizer)
         if pooling == "last_token" and not (first and last):
-            first, last = _last_token_ends(tokenizer, folder)
+            first, last = _last_token_ends(lazy or tokenizer, folder)
         if not last or not first:
             raise ModelFilesError(
                 f"{path} puts no special token before or after a text, but E5 models were trained with both. "
                 "Save the tokenizer again with its post-processor."
             )
-        return cls(tokenizer, first=first, last=last)
+        return cls(lazy or tokenizer, first=first, last=last)
 
     @property
     def n_ids(self) -> int:
@@ -132,7 +138,7 @@ class Tokenizer:
         """Special tokens around every text."""
         return len(self._first) + len(self._last)
 
-    @cached_property
+    @functools.cached_property
     def reads_end_spaces(self) -> bool:
         """Whether white space at the end of a text changes its ids: to SentencePiece it is a token, not to BERT."""
         plain, *others = self._encode_batch(["a", "a ", "a\n"])
@@ -153,7 +159,7 @@ class Tokenizer:
 
     def count_prompt(self, prompt: str) -> int:
         """Tokens of a prompt; a space at its end belongs to the first token of the text behind it."""
-        return len(self._encode_batch([prompt.removesuffix(" ")])[0]) if prompt else 0
+        return len(self._ids_of_prompt(prompt.removesuffix(" "))) if prompt else 0
 
     def encode(self, texts: Sequence[str], *, prompt: str, max_tokens: int) -> TokenizedTexts:
         """Tokenise `prompt + text` for each text.
@@ -193,7 +199,7 @@ class Tokenizer:
         if not len(batch):
             return np.empty(0, np.bool_), np.empty(0, np.float32)
         starts = np.cumsum(batch.lengths, dtype=np.int64) - batch.lengths
-        in_prompt = self._without_spaces(np.array(self._encode_batch([prompt])[0], np.int32))
+        in_prompt = self._without_spaces(np.array(self._ids_of_prompt(prompt), np.int32))
         n_spaces = np.add.reduceat(np.isin(batch.ids, self._space_ids), starts, dtype=np.int32)
         n_own = batch.lengths - self.n_special - n_spaces - len(in_prompt)
         n_unknown = np.add.reduceat(batch.ids == self._unknown_id, starts, dtype=np.int32)
@@ -255,8 +261,10 @@ class Tokenizer:
         return None
 
     def _settled_without_space(self, text: str, length: int, room: int) -> list[int] | None:
-        if isinstance(self._tokenizer.model, tokenizers.models.WordPiece):
-            return self._settled_before_last_word(text[:length], room)
+        if isinstance(self._tokenizer, tokenizers.Tokenizer) and isinstance(
+            self._tokenizer.model, tokenizers.models.WordPiece
+        ):
+            return self._settled_before_last_word(self._tokenizer, text[:length], room)
         # Viterbi's best path to an index depends only on the text before it, and the best path of
         # the whole text has a border within one piece's length of any index. So if all ends in a
         # window agree on the first ids, the whole text has them too.
@@ -264,12 +272,13 @@ class Tokenizer:
         agreed = len(ids) > room and all(len(other) > room and other[:room] == ids[:room] for other in others)
         return ids if agreed else None
 
-    def _settled_before_last_word(self, beginning: str, room: int) -> list[int] | None:
+    @staticmethod
+    def _settled_before_last_word(tokenizer: tokenizers.Tokenizer, beginning: str, room: int) -> list[int] | None:
         # WordPiece gives one [UNK] for a word of over 100 characters, so a word is only certain at
         # its end; a special token such as [MASK] that was cut may look like several words.
-        encoding = self._tokenizer.encode(beginning, add_special_tokens=False)
+        encoding = tokenizer.encode(beginning, add_special_tokens=False)
         n_settled = encoding.word_ids.index(encoding.word_ids[-1]) if encoding.word_ids else 0
-        added = self._tokenizer.get_added_tokens_decoder().values()
+        added = tokenizer.get_added_tokens_decoder().values()
         n_settled -= max((len(token.content) for token in added), default=0)
         return encoding.ids[: n_settled + 1] if n_settled >= room else None
 
@@ -279,6 +288,27 @@ class Tokenizer:
 
     def _encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         return [e.ids for e in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+
+def _lazy_tokenizer(path: Path) -> LazyTokenizer | None:
+    """One that starts at once, where that makes a difference and gives the same ids."""
+    if path.stat().st_size < _LARGE_FILE:
+        return None
+    digest = sha256_of(path)
+    index = VocabularyIndex.from_file(path, digest)
+    try:
+        lazy = LazyTokenizer(index, path, digest) if index is not None else None
+    except Exception:  # the library raises bare Exception, and says why when it reads the file itself
+        return None
+    # Without words each text would be one, and a long one too long for this.
+    return lazy if lazy is not None and _splits_at_spaces(lazy.template) else None
+
+
+def _whole_tokenizer(path: Path) -> tokenizers.Tokenizer:
+    try:
+        return tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise ModelFilesError(f"{path} is damaged ({error}). Delete the file and fetch it again.") from error
 
 
 def replace_surrogates(text: str) -> str:
@@ -295,7 +325,7 @@ def _template_ends(tokenizer: tokenizers.Tokenizer) -> tuple[list[int], list[int
     return encoding.ids[: content[0]], encoding.ids[content[-1] + 1 :]
 
 
-def _last_token_ends(tokenizer: tokenizers.Tokenizer, folder: Path) -> tuple[list[int], list[int]]:
+def _last_token_ends(tokenizer: _AnyTokenizer, folder: Path) -> tuple[list[int], list[int]]:
     """BOS and EOS as tokenizer_config.json names them, not as in the template.
 
     e5-mistral's template has no EOS (and transformers 5 adds none), but its card appends one.
@@ -316,31 +346,37 @@ def _token_text(entry: object, default: str) -> str:
     return entry if isinstance(entry, str) else default
 
 
-def _unknown_id(tokenizer: tokenizers.Tokenizer) -> int:
+def _unknown_id(tokenizer: _AnyTokenizer) -> int:
     """Id of the unknown token, or -1 if there is none."""
-    unknown_id = getattr(tokenizer.model, "unk_id", None)
-    if unknown_id is None:
-        token = getattr(tokenizer.model, "unk_token", None)
-        unknown_id = tokenizer.token_to_id(token) if token else None
+    if isinstance(tokenizer, LazyTokenizer):
+        return tokenizer.unknown_id
+    if isinstance(tokenizer.model, tokenizers.models.Unigram):  # which tells it by what it does alone
+        return next((token.id for token in tokenizer.model.tokenize(_NO_CHARACTER)), -1)
+    token = getattr(tokenizer.model, "unk_token", None)
+    unknown_id = tokenizer.token_to_id(token) if token else None
     return -1 if unknown_id is None else int(unknown_id)
 
 
-def _space_ids(tokenizer: tokenizers.Tokenizer) -> IntArray:
+def _space_ids(tokenizer: _AnyTokenizer) -> IntArray:
     """Ids of the tokens that stand for white space alone; the marks of SentencePiece and of byte-level BPE."""
     names = [mark * size for mark in (" ", "▁", "Ġ") for size in range(1, _MAX_SPACES + 1)]
     return np.array([token_id for name in names if (token_id := tokenizer.token_to_id(name)) is not None], np.int32)
 
 
-def _separated_by_spaces(tokenizer: tokenizers.Tokenizer) -> bool:
+def _separated_by_spaces(tokenizer: _AnyTokenizer) -> bool:
     """Whether a space between two letters always separates tokens, so that a text may be cut there."""
     if any(" " in token.content.strip() for token in tokenizer.get_added_tokens_decoder().values()):
         return False
-    pre_tokenizer = tokenizer.pre_tokenizer
-    if pre_tokenizer is not None and len(pre_tokenizer.pre_tokenize_str("a b")) > 1:
+    if isinstance(tokenizer, LazyTokenizer) or _splits_at_spaces(tokenizer):
         return True
     # Without a pre-tokenizer (Mistral) merges see the whole text; but then no piece of the
     # vocabulary may contain a space after another character.
     return not any(re.search("[^▁ ][▁ ]", token) for token in tokenizer.get_vocab(with_added_tokens=False))
+
+
+def _splits_at_spaces(tokenizer: tokenizers.Tokenizer) -> bool:
+    pre_tokenizer = tokenizer.pre_tokenizer
+    return pre_tokenizer is not None and len(pre_tokenizer.pre_tokenize_str("a b")) > 1
 
 
 def _last_space(text: str, end: int) -> int:

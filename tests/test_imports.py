@@ -19,10 +19,11 @@ PACKAGE = ROOT / "e5studio"
 # A room imports from its own row and the rows above it, never from one below.
 ROWS = [
     ["errors", "models", "spec", "foreign_options"],
-    ["network", "streams", "download_progress", "memory", "cpu"],
+    ["network", "streams", "download_progress", "memory", "cpu", "cache_folder"],
     ["prompts", "batching", "similarity", "analysis", "text_checks", "encode_report"],
-    ["file_digest", "file_lock", "model_json", "folder_recipe", "checkpoint", "dropped_characters"],
-    ["model_packages", "tokenizer_settings", "tokenization", "hub"],
+    ["file_digest", "file_lock", "model_json", "folder_recipe", "checkpoint", "weights"],
+    ["dropped_characters", "vocabulary_index"],
+    ["model_packages", "tokenizer_settings", "lazy_tokenizer", "tokenization", "hub"],
     ["backends", "files", "four_bit"],
     ["options", "load", "default_model"],
     ["encoder", "cache"],
@@ -76,11 +77,11 @@ PLACES = {
         "adapters.sentence_transformers",
     ),
     "safetensors": ("backends.modules", "backends.torch", "backends.onnx_files", "checkpoint", "four_bit.model_folder"),
-    "openvino": ("backends.openvino", "backends.openvino_conversion"),
+    "openvino": ("backends.openvino", "backends.openvino_conversion", "backends.openvino_encoder"),
     "nncf": ("backends.openvino_quantization",),
     "onnxruntime": ("backends.onnx_graph",),
     "onnx": ("backends.onnx_conversion", "backends.onnx_quantization"),
-    "tokenizers": ("tokenization", "tokenizer_settings"),
+    "tokenizers": ("tokenization", "tokenizer_settings", "lazy_tokenizer"),
     "huggingface_hub": ("hub",),
     "gradio": (),  # `may_know_gradio`
     "gradio_client": (),

@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from e5studio import file_lock
-from e5studio.file_digest import sha256_of
+from e5studio.cache_folder import cache_folder
+from e5studio.file_digest import remember, sha256_of
 
 _MAKING = ".making-"
 _LOCK = ".lock"
@@ -51,8 +52,10 @@ def store(folder: Path, write: Callable[[Path], None]) -> bool:
             inner = temporary / folder.name
             inner.mkdir()
             write(inner)
-            _write_digests(inner)
-            _take_name(inner, folder)
+            digests = _write_digests(inner)
+            if _take_name(inner, folder):
+                for name, digest in digests.items():
+                    remember(folder / name, digest)
     except OSError:
         return False
     return is_whole(folder)
@@ -61,8 +64,8 @@ def store(folder: Path, write: Callable[[Path], None]) -> bool:
 def is_whole(folder: Path) -> bool:
     """Whether the files of a model are there, and hold what was written.
 
-    A flipped bit gives other vectors and no error, so all bytes are read. Each file is read once a process, as long as
-    its size and time stay the same.
+    A damaged file gives other vectors and no error. So all bytes are read, once as long as a file's size and time stay
+    the same.
     """
     try:
         digests = json.loads((folder / _DIGESTS).read_bytes())
@@ -71,22 +74,16 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def cache_folder() -> Path:
-    """The folder for files that E5 Studio can make again: E5STUDIO_CACHE, or the system's folder for caches."""
-    chosen = os.environ.get("E5STUDIO_CACHE")
-    if chosen:
-        return Path(os.path.expanduser(chosen))  # leaves ~ alone where nobody has a home, as Path would not
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return Path(base or os.path.expanduser("~/.cache")) / "e5studio"
-
-
-def _take_name(inner: Path, folder: Path) -> None:
+def _take_name(inner: Path, folder: Path) -> bool:
+    """Move a model to its place, unless another process was first."""
     try:
         inner.rename(folder)
     except OSError:  # a folder of that name exists
-        if not is_whole(folder):  # else another process was first
-            folder.rename(inner.with_name("damaged"))
-            inner.rename(folder)
+        if is_whole(folder):
+            return False
+        folder.rename(inner.with_name("damaged"))
+        inner.rename(folder)
+    return True
 
 
 @contextlib.contextmanager
@@ -108,11 +105,12 @@ def _remove_leftovers(parent: Path) -> None:
             shutil.rmtree(parent / name, ignore_errors=True)
 
 
-def _write_digests(folder: Path) -> None:
+def _write_digests(folder: Path) -> dict[str, str]:
     digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
     (folder / _DIGESTS).write_text(json.dumps(digests, indent=1))
     for path in folder.iterdir():
         _sync(path)
+    return digests
 
 
 def _sync(path: Path) -> None:

@@ -22,7 +22,9 @@ from e5studio.errors import ModelFilesError
 from e5studio.hub import check_blobs
 from e5studio.memory import is_out_of_memory
 from e5studio.models import ModelMeta
+from e5studio.weights import as_float32, has_blocks, stored_arrays
 
+_ENCODERS: dict[str, Any] = {"bert": transformers.BertModel, "xlm-roberta": transformers.XLMRobertaModel}
 _transformers_logging: Any = transformers.utils.logging
 
 
@@ -109,12 +111,18 @@ def load_module(folder: Path, meta: ModelMeta, dtype: torch.dtype) -> PooledMode
     """
     check_blobs(folder, weight_files(folder))
     options: dict[str, Any] = {} if meta.model_type == "mistral" else {"add_pooling_layer": False}
+    architecture: Any = transformers.AutoModel
+    source: Path | None = folder
+    if has_blocks(folder):  # of which transformers knows nothing
+        architecture, source = _ENCODERS[meta.model_type], None
+        arrays = stored_arrays(folder).items()
+        options["state_dict"] = {name: torch.from_numpy(as_float32(array)) for name, array in arrays}
     # transformers sets the process-wide default dtype while it loads.
     with cpu.load_lock(), usual_modes(), QuietTransformers():
         options["config"] = _load_config(folder)
         try:
-            model, info = transformers.AutoModel.from_pretrained(
-                folder,
+            model, info = architecture.from_pretrained(
+                source,
                 dtype=dtype,
                 use_safetensors=True,
                 trust_remote_code=False,

@@ -1,7 +1,8 @@
-"""The OpenVINO backend: CPUs, in float32, bfloat16 and int8, converted from the torch module with its pooling.
+"""The OpenVINO backend: CPUs, in float32, bfloat16 and int8, pooling included.
 
-A converted model is stored on disk, and a start from there imports neither torch nor NNCF. Precision is always
-explicit: by default, OpenVINO lowers it on chips that have bfloat16.
+The graph of a BERT or XLM-RoBERTa encoder is built from its weights, any other is traced from the torch module. It is
+stored on disk, and a start from there imports neither torch nor NNCF. Precision is always explicit: by default,
+OpenVINO lowers it on chips that have bfloat16.
 """
 
 from __future__ import annotations
@@ -9,16 +10,23 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from e5studio import cpu
 from e5studio.backends import calibration, conversion_cache
+from e5studio.backends.encoder_weights import EncoderWeights
 from e5studio.backends.poison import check_written, poisoned
 from e5studio.backends.protocol import BatchwiseBackend, DType
+from e5studio.backends.word_table import WordTable
 from e5studio.batching import Limits, TokenBatch, rounded
+from e5studio.checkpoint import weight_files
 from e5studio.errors import BackendError
-from e5studio.hub import ModelFiles
+from e5studio.hub import ModelFiles, check_blobs
 from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
 
@@ -39,7 +47,7 @@ def _import_quietly() -> Any:
 
 
 openvino: Any = _import_quietly()
-_FORMAT = 1  # raise when a conversion comes out differently
+_FORMAT = 2  # raise when a conversion comes out differently
 _DTYPES = ("float32", "bfloat16", "int8")
 _TOKEN_BUDGET = 1_024
 # Of a batch, and of one whose shape is new and has its kernels compiled (7 ms in float32, 20 ms in int8); in tokens.
@@ -54,8 +62,8 @@ _alive: weakref.WeakSet[OpenVinoBackend] = weakref.WeakSet()
 def load(files: ModelFiles, meta: ModelMeta, *, device: str, dtype: DType) -> OpenVinoBackend:
     """Load a model, converting it unless a converted one is stored; see `e5studio.backends.load_backend`."""
     with cpu.load_lock():
-        graph = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
-        return OpenVinoBackend(graph, dtype, meta.max_tokens, _quantization(meta) if dtype == "int8" else None)
+        model = _quantized(files, meta) if dtype == "int8" else _converted(files, meta)
+        return OpenVinoBackend(model, dtype, meta.max_tokens, _quantization(meta) if dtype == "int8" else None)
 
 
 def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
@@ -82,11 +90,31 @@ def has_bfloat16() -> bool:
     return "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+@dataclass(frozen=True)
+class ConvertedModel:
+    """A model before it is compiled.
+
+    Attributes:
+        graph: From ids, mask or word vectors, whichever it names, to pooled vectors and token vectors.
+        words: Gives the word vectors; None where the graph looks them up itself.
+    """
+
+    graph: Any
+    words: WordTable | None
+
+    def inputs(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """What the graph takes of a batch."""
+        inputs: dict[str, NDArray[Any]] = {"input_ids": ids, "attention_mask": mask}
+        if self.words is not None:
+            inputs["word_vectors"] = self.words.look_up(ids)
+        return {each.any_name: inputs[each.any_name] for each in self.graph.inputs}
+
+
 class OpenVinoBackend(BatchwiseBackend):
     """A compiled model; see `e5studio.backends.Backend`.
 
     Args:
-        graph: From ids and mask to pooled vectors and token vectors.
+        model: To compile.
         dtype: Precision to compute in.
         max_length: Tokens up to which texts may be padded.
         quantization: How the graph was made int8, if it was.
@@ -95,15 +123,16 @@ class OpenVinoBackend(BatchwiseBackend):
     name = "openvino"
     device = "cpu"
 
-    def __init__(self, graph: Any, dtype: DType, max_length: int, quantization: str | None) -> None:
+    def __init__(self, model: ConvertedModel, dtype: DType, max_length: int, quantization: str | None) -> None:
         self.dtype: str = dtype
         self.quantization = quantization
         self.limits = Limits(_TOKEN_BUDGET, overhead=_OVERHEAD, shape_cost=_SHAPE_COSTS[dtype])
-        self.n_bytes = sum(op.data.nbytes for op in graph.get_ops() if op.get_type_name() == "Constant")
-        self._pad_id = int(graph.get_rt_info("pad_id").value)
+        constants = (op.data.nbytes for op in model.graph.get_ops() if op.get_type_name() == "Constant")
+        self.n_bytes = sum(constants) + (model.words.n_bytes if model.words else 0)
+        self._pad_id = int(model.graph.get_rt_info("pad_id").value)
         self._max_length = max_length
-        self._embed_dim = graph.output(_POOLED).partial_shape[1].get_length()
-        self._graph = graph
+        self._embed_dim = model.graph.output(_POOLED).partial_shape[1].get_length()
+        self._model: ConvertedModel | None = model
         self._requests: dict[str, Any] = {}
         _alive.add(self)
         with cpu.compute_lock():
@@ -112,19 +141,19 @@ class OpenVinoBackend(BatchwiseBackend):
     def close(self) -> None:
         """Free the model."""
         with cpu.compute_lock():
-            self._graph = None
+            self._model = None
             self._requests = {}
 
     def _run(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         ids, mask = batch.padded(self._pad_id, self._padded_length(batch))
         with cpu.compute_lock():  # a request serves one caller at a time, too
             output = _TOKENS if token_vectors else _POOLED
-            request = self._request(output)
+            request, inputs = self._request(output), self._loaded_model().inputs(ids, mask)
             result = poisoned((*ids.shape, self._embed_dim) if token_vectors else (len(ids), self._embed_dim))
             try:
                 request.set_output_tensor(0, openvino.Tensor(result, shared_memory=True))
                 # `infer` says nothing of memory that it cannot get, and leaves the vectors of the batch before.
-                request.start_async([ids, mask], share_inputs=True)
+                request.start_async(inputs, share_inputs=True)
                 request.wait()
                 check_written(result, "OpenVINO")
             except (RuntimeError, BackendError):
@@ -139,11 +168,15 @@ class OpenVinoBackend(BatchwiseBackend):
         return max(longest, min(length, self._max_length))  # the model has no more positions
 
     def _request(self, output: str) -> Any:
-        if self._graph is None:
-            raise BackendError("This model was closed. Load it again to use it.")
+        graph = self._loaded_model().graph
         if output not in self._requests:
-            self._requests[output] = _compile(self._graph, output, self.dtype).create_infer_request()
+            self._requests[output] = _compile(graph, output, self.dtype).create_infer_request()
         return self._requests[output]
+
+    def _loaded_model(self) -> ConvertedModel:
+        if self._model is None:
+            raise BackendError("This model was closed. Load it again to use it.")
+        return self._model
 
 
 def _compile(graph: Any, output: str, dtype: str) -> Any:
@@ -182,17 +215,26 @@ def _hint(dtype: str) -> str:
     return "bf16" if has_bfloat16() else "f32"
 
 
-def _converted(files: ModelFiles, meta: ModelMeta) -> Any:
-    return _stored(_identity(files, meta), lambda: _convert(files.folder, meta))
+def _converted(files: ModelFiles, meta: ModelMeta) -> ConvertedModel:
+    identity = _identity(files, meta)
+    encoder = EncoderWeights.from_folder(files.folder, meta)
+    if encoder is None:
+        return ConvertedModel(_stored_graph({**identity, "traced": True}, lambda: _trace(files.folder, meta)), None)
+    graph = _stored_graph(identity, lambda: _build(files.folder, encoder))
+    return ConvertedModel(graph, _stored_words(identity, files.folder, encoder.words))
 
 
-def _quantized(files: ModelFiles, meta: ModelMeta) -> Any:
+def _quantized(files: ModelFiles, meta: ModelMeta) -> ConvertedModel:
+    converted = _converted(files, meta)
+
     def make() -> Any:
         from e5studio.backends.openvino_quantization import quantize  # the only use of NNCF
 
-        return quantize(_converted(files, meta), files.folder, meta)
+        batches = calibration.calibration_inputs(files.folder, meta)
+        return quantize(converted.graph, [converted.inputs(*batch.padded(0)) for batch in batches])
 
-    return _stored({**_identity(files, meta), "quantization": _quantization(meta)}, make)
+    identity = {**_identity(files, meta), "quantization": _quantization(meta)}
+    return replace(converted, graph=_stored_graph(identity, make))
 
 
 def _quantization(meta: ModelMeta) -> str:
@@ -211,7 +253,7 @@ def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:
     }
 
 
-def _stored(identity: dict[str, object], make: Callable[[], Any]) -> Any:
+def _stored_graph(identity: dict[str, object], make: Callable[[], Any]) -> Any:
     """A graph from disk, or made now."""
     folder = conversion_cache.folder_of("openvino", identity)
     path = folder / "model.xml"
@@ -223,6 +265,17 @@ def _stored(identity: dict[str, object], make: Callable[[], Any]) -> Any:
     return graph
 
 
+def _stored_words(identity: dict[str, object], source: Path, words: WordTable) -> WordTable:
+    """The embedding table from disk: the model's own file may be written to while it is in use."""
+    folder = conversion_cache.folder_of("words", identity)
+    path = folder / "words.npy"
+    if conversion_cache.is_whole(folder):
+        return WordTable.from_file(path)
+    check_blobs(source, weight_files(source))
+    is_stored = conversion_cache.store(folder, lambda into: words.save(into / path.name))
+    return WordTable.from_file(path) if is_stored else words.copy()
+
+
 def _save(graph: Any, path: Path) -> None:
     try:
         openvino.save_model(graph, path, compress_to_fp16=False)
@@ -230,7 +283,14 @@ def _save(graph: Any, path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-def _convert(folder: Path, meta: ModelMeta) -> Any:
+def _build(folder: Path, encoder: EncoderWeights) -> Any:
+    from e5studio.backends.openvino_encoder import build  # for conversions only
+
+    check_blobs(folder, weight_files(folder))
+    return build(encoder)
+
+
+def _trace(folder: Path, meta: ModelMeta) -> Any:
     from e5studio.backends.openvino_conversion import convert  # the only use of torch
 
     return convert(folder, meta)

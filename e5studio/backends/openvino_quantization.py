@@ -9,32 +9,29 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from e5studio.backends.calibration import calibration_inputs
+from numpy.typing import NDArray
+
 from e5studio.errors import MissingDependencyError
-from e5studio.models import ModelMeta
 
 # The share of scale that moves from activations to weights (SmoothQuant). NNCF's default of 0.95 makes vectors worse:
 # measured with all-MiniLM-L6-v2 on unrelated text, mean cosine to float32 0.9931 at 0.95, 0.9966 at 0.8.
 _SMOOTHING = 0.8
 
 
-def quantize(graph: Any, folder: Path, meta: ModelMeta) -> Any:
-    """Quantise a model.
+def quantize(graph: Any, samples: list[dict[str, NDArray[Any]]]) -> Any:
+    """Quantise the graph of a model.
 
     Args:
-        graph: From `openvino_conversion.convert`.
-        folder: Holds tokenizer.json.
-        meta: What the model is.
+        graph: In float32.
+        samples: Inputs of the graph on which the scales are measured.
 
     Raises:
         MissingDependencyError: NNCF is not installed.
     """
     nncf = _import_nncf()
     pad_id = graph.get_rt_info("pad_id").value
-    samples = [list(batch.padded(0)) for batch in calibration_inputs(folder, meta)]
     smoothing = nncf.AdvancedSmoothQuantParameters(matmul=_SMOOTHING)
     with _quiet(nncf):
         quantized = nncf.quantize(

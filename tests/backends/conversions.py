@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -30,13 +29,10 @@ def _onnx_file(folder: Path, meta: ModelMeta) -> bytes:
 def traced_once() -> Iterator[None]:
     """Trace each checkpoint at its first conversion only; files are written, read and checked as ever."""
 
-    def convert(folder: Path, meta: ModelMeta) -> Any:
-        return _to_openvino(folder, meta)
-
     def export(folder: Path, meta: ModelMeta, path: Path) -> None:
         path.write_bytes(_onnx_file(folder, meta))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openvino, "_convert", convert)
+        patch.setattr(openvino, "_trace", _to_openvino)
         patch.setattr(onnx_conversion, "export", export)
         yield

@@ -43,13 +43,13 @@ def test_bfloat16_is_refused_where_it_would_be_slow(checkpoints, load, monkeypat
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_forked_while_a_model_is_made_loads_and_embeds(checkpoints, cache):
     code = """
-import threading, e5studio.backends.openvino_conversion
+import threading, e5studio.backends.openvino_encoder
 from e5studio.backends import openvino
-convert, has_begun = openvino._convert, threading.Event()
-def convert_slowly(*given):
+build, has_begun = openvino._build, threading.Event()
+def build_slowly(*given):
     has_begun.set()
-    return convert(*given)
-openvino._convert = convert_slowly
+    return build(*given)
+openvino._build = build_slowly
 loading = threading.Thread(target=load)
 loading.start()
 has_begun.wait()

@@ -17,7 +17,7 @@ N_FILES = len(model_packages.package_of(OFFLINE_MODEL).sha256)
 
 
 @pytest.fixture
-def calls(offline_folder, monkeypatch):
+def calls(offline_folder, monkeypatch, tmp_path):
     """How often the disk is searched for a model, one of its files is hashed, and its size is judged."""
     counts = Counter()
 
@@ -35,6 +35,7 @@ def calls(offline_folder, monkeypatch):
     count(file_digest.hashlib, "file_digest", "hashes")
     count(memory, "check_fits", "judgements")
     file_digest._read.cache_clear()
+    monkeypatch.setenv("E5STUDIO_CACHE", str(tmp_path))  # digests are recorded there
     return counts
 
 
