@@ -34,6 +34,7 @@ from e5studio.spec import EncoderSpec
 from e5studio.streams import is_terminal
 from e5studio.text_checks import as_texts, checked_container, checked_types, with_titles
 from e5studio.tokenization import replace_surrogates
+from e5studio.weights import save_folder
 
 Progress = Callable[[int, int], None]
 """Called with (texts done, texts in all); what it raises stops the work."""
@@ -451,6 +452,17 @@ class E5Encoder:
         """Tokens left for a text beside the special tokens and the prompt of that name, or another `prompt`."""
         chosen = self.resolve_prompt(prompt_name if prompt is None else None, prompt=prompt)
         return self._max_tokens - self._tokenizer.n_special - self._tokenizer.count_prompt(chosen.text)
+
+    def save_pretrained(self, folder: str | Path, /) -> Path:
+        """Write the model's files into a new folder, as transformers and sentence-transformers load them.
+
+        Weights of 4 bits are written in float32, which holds them exactly.
+
+        Raises:
+            OutputError: The folder holds something.
+        """
+        save_folder(self.files.folder, Path(folder))
+        return Path(folder)
 
     def close(self) -> None:
         """Free the weights, also for encoders made by `with_options`."""

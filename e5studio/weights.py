@@ -8,6 +8,7 @@ llama.cpp have them), which a safetensors file holds as bytes: (rows, blocks of 
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.checkpoint import tensor_entries, weight_files
-from e5studio.errors import ModelFilesError
+from e5studio.errors import ModelFilesError, OutputError
+from e5studio.file_digest import RECORD
 from e5studio.similarity import FloatArray
 
 StoredArray = NDArray[Any]
@@ -50,6 +52,29 @@ def has_blocks(folder: Path) -> bool:
     """Whether some of the weights are in blocks, which other readers of safetensors do not know."""
     headers = (tensor_entries(folder / name)[1] for name in weight_files(folder))
     return any(_is_block(entry) for header in headers for entry in header.values())
+
+
+def save_folder(folder: Path, into: Path) -> None:
+    """Write a model's folder for other libraries: blocks become float32, all else is copied as it is.
+
+    Raises:
+        OutputError: Something is there already.
+        OSError: The folder is not writable, or the disk is full.
+    """
+    import safetensors.numpy  # not to be imported where weights are only read
+
+    into.mkdir(parents=True, exist_ok=True)
+    if any(into.iterdir()):
+        raise OutputError(f"{into} is not empty.", "Name a new folder.")
+    weights = weight_files(folder)
+    settings = [path.relative_to(folder) for path in folder.rglob("*.json") if path.name != RECORD]
+    copied = settings if has_blocks(folder) else [*settings, *map(Path, weights)]
+    for path in copied:
+        (into / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / path, into / path)
+    if has_blocks(folder):
+        arrays = {name: as_float32(stored) for name, stored in stored_arrays(folder).items()}
+        safetensors.numpy.save_file(arrays, into / "model.safetensors", metadata={"format": "pt"})
 
 
 def shape_of(stored: StoredArray) -> tuple[int, ...]:

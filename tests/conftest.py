@@ -232,7 +232,7 @@ def offline_encoder(offline_folder: Path) -> Iterator[E5Encoder]:
 
 @pytest.fixture(scope="session")
 def boxed_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for converted models that all processes of a test run share: 470 MB are written into it once."""
+    """A folder for converted models that all processes of a test run share: the model is written into it once."""
     own = tmp_path_factory.getbasetemp()
     return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "boxed"
 

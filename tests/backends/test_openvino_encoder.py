@@ -17,7 +17,7 @@ from e5studio.backends.word_table import WordTable
 from e5studio.encoder import E5Encoder
 from e5studio.errors import ModelFilesError
 from tests.backends.conftest import run
-from tests.checkpoints import CHECKPOINT_NAMES
+from tests.checkpoint_names import CHECKPOINT_NAMES
 
 openvino_backend = pytest.importorskip("e5studio.backends.openvino")
 ENCODERS = [name for name in CHECKPOINT_NAMES if name != "e5-mistral-instruct"]

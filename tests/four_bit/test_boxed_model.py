@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from e5studio import embedder, hub, load, memory, model_pool
@@ -22,6 +21,7 @@ from e5studio.options import ModelOptions
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.scores import text as scores_text
+from e5studio.weights import as_float32, stored_arrays
 from tests.corpus import ALL_TEXTS, CARD_MATRICES
 from tests.studio.conftest import StandInPool
 from tests.studio.node_text import text_of
@@ -77,8 +77,7 @@ def test_weights_are_those_of_a_plain_dequantisation(boxed_encoder, ours, name):
     start = content.index(len(ours).to_bytes(2, "little") + ours.encode()) + 2 + len(ours)
     assert content[start] == 1, "blocks of 4 bits"
     offset, n_bytes = np.frombuffer(content, "<u8", 2, start + 5)
-    with safetensors.safe_open(boxed_encoder.files.folder / "model.safetensors", framework="numpy") as file:
-        weights = file.get_slice(name)[:48]
+    weights = as_float32(stored_arrays(boxed_encoder.files.folder)[name][:48])
     blocks = np.frombuffer(content, np.uint8, n_bytes, offset).reshape(-1, 18)[: weights.size // 32]
     scales = blocks[:, :2].copy().view("<f2").astype(np.float64)
     nibbles = np.concatenate([blocks[:, 2:] % 16, blocks[:, 2:] // 16], axis=1).astype(np.float64)

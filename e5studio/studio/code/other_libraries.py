@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from e5studio.studio.code.literals import python_text
 from e5studio.studio.code.precision import computed_dtype
-from e5studio.studio.code.program import HERE, NO_INSTRUCTION, folder_import, folder_of_weights, python_program
+from e5studio.studio.code.program import (
+    HERE,
+    NO_INSTRUCTION,
+    folder_import,
+    folder_modules,
+    folder_of_weights,
+    python_program,
+)
 from e5studio.studio.code.state import ScoredState
 
 # The cards' two functions, and their calls.
@@ -75,6 +82,7 @@ def transformers_program(state: ScoredState) -> str:
         state,
         install=_install(state, '"torch>=2.8" "transformers>=5.3"'),
         family="transformers",
+        standard=folder_modules(state),
         imports=[
             "import torch\nimport torch.nn.functional as F\n"
             f"{_weights_import(state)}{template}from transformers import AutoModel, PreTrainedTokenizerFast\n"
@@ -107,6 +115,7 @@ def sentence_transformers_program(state: ScoredState) -> str:
         state,
         install=_install(state, '"sentence-transformers>=6.2" "transformers>=5.3"'),
         family="sentence-transformers",
+        standard=folder_modules(state),
         imports=[
             f"import torch\n{_weights_import(state)}from sentence_transformers import SentenceTransformer\n"
             f"{template}from transformers import PreTrainedTokenizerFast\n"

@@ -11,6 +11,7 @@ from e5studio.studio.code.program import (
     NO_INSTRUCTION,
     distribution,
     folder_import,
+    folder_modules,
     folder_of_weights,
     python_program,
 )
@@ -101,7 +102,7 @@ def _plugin_program(
         state,
         install=f"{HERE} {distribution(state)} ./integrations/{package}",
         family="e5studio",
-        standard=("shutil", "tempfile") if is_copy else (),
+        standard=("shutil", "tempfile") if is_copy else folder_modules(state) if is_download else (),
         imports=[f"import numpy as np\n{before}{imports}"],
         blocks=[
             f"{_task(state)}{folder}{constructor}\n{own}{extra})",

@@ -61,11 +61,16 @@ def folder_of_weights(state: ScoredState) -> str:
     """
     model, revision = python_text(state.source), python_text(state.revision or "")
     if state.package:
-        return f"folder = str(E5Encoder({model}).files.folder)\n"
+        return f"folder = str(E5Encoder({model}).save_pretrained(tempfile.mkdtemp()))\n"
     return (
         f"folder = snapshot_download(\n    {model},\n    revision={revision},\n"
         '    allow_patterns=["*.json", "model*.safetensors"],\n)\n'
     )
+
+
+def folder_modules(state: ScoredState) -> tuple[str, ...]:
+    """The modules of Python that `folder_of_weights` needs."""
+    return ("tempfile",) if state.package else ()
 
 
 def folder_import(state: ScoredState) -> str:
