@@ -239,7 +239,7 @@ def _quantized(files: ModelFiles, meta: ModelMeta) -> ConvertedModel:
 
 def _quantization(meta: ModelMeta) -> str:
     """What decides the numbers of an int8 model: its calibration, and the precision of the rest."""
-    return f"calibrated-{calibration.digest(meta)}-{_hint('int8')}-{_FORMAT}"
+    return f"linear-layers-{calibration.digest(meta)}-{_hint('int8')}-{_FORMAT}"
 
 
 def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """From a float OpenVINO graph to int8, by NNCF. Imported for conversions only, since it needs NNCF.
 
-Weights and activations of the linear layers and of attention become 8-bit integers whose scales are
-fixed here, so that a text's vector depends on the text alone. The rest stays float.
+Weights and activations of the linear layers become 8-bit integers whose scales are fixed here, so that a text's vector
+depends on the text alone. The rest stays float, attention too: with the real multilingual-e5-small, on NFCorpus and STS
+Benchmark's training texts, int8 in attention tripled what int8 does to the order of passages, and saved no time.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def quantize(graph: Any, samples: list[dict[str, NDArray[Any]]]) -> Any:
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(samples),
+            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"], validate=False),
             advanced_parameters=nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smoothing),
         )
     quantized.set_rt_info(pad_id, "pad_id")
