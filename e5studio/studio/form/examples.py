@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from e5studio.models import XLMR_LANGUAGES
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio.engine.prompt_modes import PromptMode
 
@@ -151,3 +152,9 @@ EXAMPLES: tuple[Example, ...] = (
         hint="P1 ends with the answer to Q1, where no model reads on: see what was never read, and what that costs",
     ),
 )
+
+
+def first_example(languages: tuple[str, ...]) -> Example:
+    """The example on the cards of the models that know these languages; the English one where none is known."""
+    title = "Multilingual" if languages == XLMR_LANGUAGES else "English"
+    return next(example for example in EXAMPLES if example.title == title)

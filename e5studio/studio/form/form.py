@@ -24,7 +24,7 @@ from e5studio.studio.engine.prompt_modes import (
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits, Separator
 from e5studio.studio.form import text as form_text
-from e5studio.studio.form.examples import EXAMPLES, Example
+from e5studio.studio.form.examples import EXAMPLES, Example, first_example
 from e5studio.studio.form.link import FIELDS, SharedForm
 from e5studio.studio.form.share_link import note_script, share_link
 from e5studio.studio.jobs.events import UNQUEUED, Changes
@@ -48,6 +48,7 @@ class Form:
         meta = catalog.offered(choice.name)
         kind = meta.prompt_kind
         prompt_mode = prompt_modes_of(kind)[0].prompt_mode
+        first = first_example(meta.languages)
         with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
             heading("Model", level=2)
             self.picker = model_picker(choice.name, picker_models(catalog), elem_id="e5-model")
@@ -69,10 +70,10 @@ class Form:
                 gr.HTML('<span class="e5-examples-label">Try</span>', apply_default_css=False)
                 self._examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
             self.queries = gr.Textbox(
-                "\n".join(EXAMPLES[0].queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(prompt_mode)
+                "\n".join(first.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(prompt_mode)
             )
             self.passages = gr.Textbox(
-                "\n".join(EXAMPLES[0].passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(prompt_mode)
+                "\n".join(first.passages), lines=5, max_lines=9, elem_id="e5-passages", **_right(prompt_mode)
             )
             self.separator = gr.Radio(
                 [("Each line is a text", "line"), ("Blank lines between texts", "blank_line")],
