@@ -43,7 +43,7 @@ def test_without_a_hub_it_is_the_4_bit_e5_with_the_reason(monkeypatch, tmp_path)
 
 @pytest.mark.parametrize(
     ("is_writable", "free", "fault"),
-    [(False, 10**12, "nothing can be written into"), (True, 10**8, "only 100 MB are free under")],
+    [(False, 10**12, "nothing can be written into"), (True, 5 * 10**7, "only 50 MB are free under")],
 )
 def test_where_its_files_cannot_be_written_it_is_no_e5(monkeypatch, tmp_path, is_writable, free, fault):
     only_here(monkeypatch, tmp_path)
