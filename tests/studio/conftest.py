@@ -171,6 +171,14 @@ def held_up():
     GATE.set()
 
 
+def wait_at_gate(report):
+    """Wait for `held_up` as long work does: it hears of a Stop when it reports."""
+    for _ in range(400):
+        report()
+        if GATE.wait(0.05):
+            return
+
+
 def quick_umap(vectors, n_components, *, n_neighbors, min_dist, seed, **_):
     """A stand-in: the real one compiles for seconds, and has tests of its own."""
     assert GATE.wait(20)

@@ -16,7 +16,7 @@ import pytest
 
 from e5studio.studio.corpus import tab as corpus_tab
 from tests.studio.browsing import MARKS, NASTY, check_barriers, expect, middle, panel_of, reload, take_model
-from tests.studio.conftest import ENGLISH
+from tests.studio.conftest import ENGLISH, wait_at_gate
 
 pytestmark = MARKS
 
@@ -159,9 +159,10 @@ def test_stop_reload_go_on_and_delete(corpus_page, services, held_up, monkeypatc
         def report(progress):
             if progress.n_done:
                 embedded.append(progress.n_done)
-            on_progress(progress)
             if progress.n_done:
-                held_up.wait(20)
+                wait_at_gate(lambda: on_progress(progress))
+            else:
+                on_progress(progress)
 
         return real(engine, corpus, setting, store, report)
 
@@ -174,8 +175,8 @@ def test_stop_reload_go_on_and_delete(corpus_page, services, held_up, monkeypatc
     page.locator("#e5-embed").click()
     expect(page.locator("#e5-embed-status")).to_contain_text("of 60 texts")
     page.locator("#e5-embed-stop").click()
-    held_up.set()
     expect(page.locator("#e5-embed-status .e5-hint")).to_contain_text("Stopped. Vectors computed so far stay")
+    held_up.set()
     before = max(embedded)
     assert 0 < before < 60
 

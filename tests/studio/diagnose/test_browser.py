@@ -9,6 +9,7 @@ from e5studio.studio.diagnose import tab as diagnose_tab
 from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, example, expect, panel_of, score, write
 from tests.studio.code.test_browser import take_target
 from tests.studio.compare.test_browser import compared, open_compare
+from tests.studio.conftest import wait_at_gate
 from tests.studio.corpus.test_browser import ROWS, delete, embed, open_corpus, search, sheet, upload
 
 pytestmark = MARKS
@@ -93,8 +94,7 @@ def slow(monkeypatch, held_up):
     real = diagnose_tab.diagnose
 
     def slow_diagnose(subject, tell):
-        tell(0.5, "Finding the neighbours of each text")
-        held_up.wait(20)
+        wait_at_gate(lambda: tell(0.5, "Finding the neighbours of each text"))
         return real(subject, tell)
 
     monkeypatch.setattr(diagnose_tab, "diagnose", slow_diagnose)
@@ -106,11 +106,9 @@ def test_a_diagnosis_can_be_stopped_and_texts_that_are_scored_meanwhile_leave_no
     page.locator("body").press("5")
     expect(page.locator("#e5-diagnose-status")).to_contain_text("Finding the neighbours of each text… 50%")
     page.locator("#e5-diagnose-stop").click()
-    slow.set()
     expect(page.locator("#e5-diagnose-status .e5-hint")).to_contain_text("Stopped.")
     expect(page.locator(".e5-finding:visible")).to_have_count(0)
 
-    slow.clear()
     page.locator("#e5-diagnose").click()
     expect(page.locator("#e5-diagnose-stop")).to_be_visible()
     write(page, ["other texts"], ["are scored"])
