@@ -133,7 +133,7 @@ class LazyTokenizer:
         """What the model sees of the texts: normalised, split, and unknown to the template as a whole."""
         words: set[str] = set()
         for encoding in self.template.encode_batch(texts, add_special_tokens=False):
-            # A piece of the template may cut a word, so its parts are joined: what spans two words is found in vain.
+            # A piece of the template may cut a word, so its parts are joined. One that spans two words does no harm.
             tokens = encoding.tokens
             words.update(tokens if len({*encoding.ids}) < 2 else ["".join(tokens)])
         return words
