@@ -25,9 +25,10 @@ from e5studio.default_model import ModelChoice
 from e5studio.model_pool import ModelPool
 from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.engine.engine import Engine
-from e5studio.studio.launch import launch_app, set_up_gradio
+from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
 from e5studio.studio.services import Services
+from e5studio.studio.serving.gradio_import import set_up_gradio
 
 ROUNDS = 7
 _WORDS = (

@@ -25,11 +25,12 @@ from playwright.sync_api import Page, sync_playwright
 
 from e5studio.default_model import ModelChoice
 from e5studio.model_pool import ModelPool
-from e5studio.models import OFFLINE_MODEL
+from e5studio.models import FOUR_BIT_MODEL
 from e5studio.studio.engine.engine import Engine
-from e5studio.studio.launch import launch_app, set_up_gradio
+from e5studio.studio.launch import launch_app
 from e5studio.studio.page.app import build_app
 from e5studio.studio.services import Services
+from e5studio.studio.serving.gradio_import import set_up_gradio
 
 HERE = Path(__file__).parent
 
@@ -103,7 +104,8 @@ def take_corpus(page: Page) -> None:
     page.get_by_role("tab", name="Diagnose").click()
     page.locator("#e5-diagnose-source").get_by_text("Corpus").click()
     page.locator("#e5-diagnose").click()
-    page.locator("#e5-diagnose-status .e5-done").wait_for(timeout=60_000)
+    page.locator("#e5-diagnose-stop").wait_for()  # the texts of the form are diagnosed already
+    page.locator("#e5-diagnose-stop").wait_for(state="detached", timeout=60_000)
     page.wait_for_timeout(500)
     page.locator("#e5-results").screenshot(path=HERE / "diagnose.png")
     page.get_by_role("tab", name="Code").click()
@@ -129,7 +131,7 @@ def main() -> None:
     """Start the Studio, take the pictures, stop it."""
     set_up_gradio()
     services = Services(Engine(ModelPool()))
-    demo = build_app(services, ModelChoice(OFFLINE_MODEL, "it comes inside a package"))
+    demo = build_app(services, ModelChoice(FOUR_BIT_MODEL, "4-bit weights from an installed package"))
     address = launch_app(demo, services, wait=False, quiet=True)
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:

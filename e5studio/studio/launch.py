@@ -22,6 +22,7 @@ from e5studio.studio.engine.catalog import Catalog, named_catalog
 from e5studio.studio.engine.zero_gpu import import_before_torch
 from e5studio.studio.options import is_mcp_on, models_of_environment, option_parser
 from e5studio.studio.serving.address import BoundAddress, bind
+from e5studio.studio.serving.gradio_import import set_up_gradio
 from e5studio.studio.serving.temporary_folders import delete_folders, delete_folders_on_termination
 from e5studio.studio.serving.uploads import use_own_folder
 
@@ -38,7 +39,6 @@ _SESSIONS = 1_000  # of which `serving.sessions` stores 200 without an open page
 _HEAD_START_SECONDS = 2
 _SHARE_OF_MEMORY = 0.6  # for loaded models; the rest is for computing, UMAP and everything else
 _TRACEBACK_VARIABLE = "E5STUDIO_TRACEBACK"
-_GRADIO_SETTINGS = {"GRADIO_ROOT_PATH", "GRADIO_TEMP_DIR"}  # that Gradio reads itself
 _has_started = False
 
 
@@ -172,22 +172,6 @@ def _check_folder() -> None:
         os.getcwd()
     except OSError as error:
         raise StartError(f"The current folder cannot be used: {error.strerror}.", "Start in another.") from error
-
-
-def set_up_gradio() -> None:
-    """Have Gradio read none of the host's settings but those of the page, and send no telemetry.
-
-    Must run before it or the Hub's client is imported. Its other variables are for pages that are being written: one
-    makes `launch` wait, others start processes, watch folders or open them to visitors, and a value that it cannot
-    read ends its import.
-    """
-    for name in [name for name in os.environ if name.startswith("GRADIO_") and name not in _GRADIO_SETTINGS]:
-        del os.environ[name]
-    send_no_telemetry()
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # Gradio would compute statistics of the latest events, at each event, for a page that is not served.
-    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = "1000000000"
-    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
 
 
 def _model_pool() -> ModelPool:

@@ -17,11 +17,13 @@ import pytest
 
 from e5studio.analysis.projection import pca
 from e5studio.errors import ModelUnavailableError
+from e5studio.models import FOUR_BIT_MODEL
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
-from e5studio.studio.launch import launch_app, set_up_gradio
+from e5studio.studio.launch import launch_app
 from e5studio.studio.services import Services
+from e5studio.studio.serving.gradio_import import set_up_gradio
 from tests.studio.browsing import GATE, LEAVING, PATIENCE, as_new
 
 set_up_gradio()  # before a test module imports gradio
@@ -95,6 +97,7 @@ def stand_in_pool(encoders, request):
             ENGLISH: lambda: encoders("e5"),
             INSTRUCT: lambda: encoders("multilingual-e5-instruct"),
             OFFLINE: lambda: request.getfixturevalue("offline_encoder"),
+            FOUR_BIT_MODEL: lambda: request.getfixturevalue("boxed_encoder"),
         }
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from e5studio.errors import ModelUnavailableError
 from e5studio.models import list_models
 from e5studio.studio import launch
 from e5studio.studio.engine.zero_gpu import on_gpu
-from e5studio.studio.launch import launch_app, load_in_background, main, set_up_gradio
+from e5studio.studio.launch import launch_app, load_in_background, main
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.address import bind
 from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT, OFFLINE
@@ -430,17 +429,6 @@ def test_the_page_needs_neither_the_hosts_proxy_nor_its_certificates(services, m
     assert connection.getresponse().status == 200
     connection.close()
     demo.close()
-
-
-def test_gradio_reads_no_settings_but_the_pages(monkeypatch):
-    environment = {"GRADIO_DEBUG": "1", "GRADIO_NUM_PORTS": "many", "GRADIO_ROOT_PATH": "/here", "OTHER": "1"}
-    monkeypatch.setattr(os, "environ", environment)
-    set_up_gradio()
-    assert {name: environment.get(name) for name in ("GRADIO_DEBUG", "GRADIO_NUM_PORTS")} == {
-        "GRADIO_DEBUG": None,
-        "GRADIO_NUM_PORTS": None,
-    }
-    assert (environment["GRADIO_ROOT_PATH"], environment["OTHER"]) == ("/here", "1")
 
 
 @pytest.mark.parametrize("code", [0, 1, None])

@@ -383,7 +383,7 @@ def test_no_inner_name_of_gradio_stands_elsewhere():
     uses = {
         path.relative_to(studio): list(inner_uses(ast.parse(path.read_text(encoding="utf-8"))))
         for path in studio.rglob("*.py")
-        if path.name not in ("gradio_patches.py", "gradio_bounds.py")
+        if path.name not in ("gradio_patches.py", "gradio_bounds.py", "gradio_import.py")
     }
     assert len(uses) > 80
     assert {path: names for path, names in uses.items() if names} == {}
