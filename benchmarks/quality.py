@@ -91,7 +91,7 @@ def main() -> None:
     os.environ["E5STUDIO_CACHE"] = str(chosen.folder / "converted")
     scifact, sts = read_beir(chosen.scifact, name="SciFact"), read_sts(chosen.sts, name="STSBenchmark")
     result: dict[str, Any] = {
-        "machine": describe_machine("torch", "transformers", "openvino", "nncf", "onnxruntime", "numpy"),
+        "machine": describe_machine("torch", "transformers", "openvino", "onnxruntime", "numpy"),
         "model": chosen.model,
         "documents": len(scifact.document_ids),
         "queries": len(scifact.queries),

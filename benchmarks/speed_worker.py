@@ -26,7 +26,6 @@ PACKAGES = (
     "transformers",
     "sentence-transformers",
     "openvino",
-    "nncf",
     "onnxruntime",
     "optimum-intel",
     "optimum-onnx",

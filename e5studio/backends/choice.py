@@ -18,6 +18,7 @@ from e5studio.hub import ModelFiles
 from e5studio.models import ModelMeta
 
 _PACKAGES = {"openvino": "openvino", "torch": "torch", "onnx": "onnxruntime"}  # fastest on a CPU first
+_CONVERSION_PACKAGES = {"onnx": "onnx"}  # for what is not converted yet; what is on disk runs without
 
 
 def resolve_choices(name: BackendName, *, device: str, dtype: DType) -> tuple[BackendName, str, DType]:
@@ -32,7 +33,7 @@ def resolve_choices(name: BackendName, *, device: str, dtype: DType) -> tuple[Ba
     """
     if name == "auto":
         name = _fastest(device, dtype)
-    device, dtype = _import_backend(name, dtype).resolve_choices(device, dtype)
+    device, dtype = _import_backend(name).resolve_choices(device, dtype)
     return name, device, dtype
 
 
@@ -102,10 +103,10 @@ def _status(name: str, *, is_auto: bool) -> BackendStatus:
     device = None
     for dtype in get_args(DType)[1:]:
         try:
-            module = _import_backend(name, dtype)
+            module = _import_backend(name)
             device, _ = module.resolve_choices("auto", dtype)
-            missing = _missing_for_conversion(name, dtype)
-            refused[dtype] = f"It is made with {' and '.join(missing)}. {_install(name, dtype)}" if missing else None
+            converts = _converts(name)
+            refused[dtype] = None if converts else f"It is made with {_CONVERSION_PACKAGES[name]}. {_install(name)}"
         except (BackendError, MissingDependencyError) as error:
             refused[dtype] = str(error)
     version = _version(_PACKAGES[name]) if _is_installed(_PACKAGES[name]) else None
@@ -119,7 +120,7 @@ def _fastest(device: str, dtype: DType) -> BackendName:
     for name in _PACKAGES:  # no further than needed: to learn what torch computes in takes its import, for seconds
         if not _computes_in(name, dtype):
             continue
-        if not _missing_for_conversion(name, dtype):
+        if _converts(name):
             return cast(BackendName, name)
         last_choice = last_choice or name  # it may have to make a model and could not, but serves one that is on disk
     return cast(BackendName, last_choice or "torch")  # torch says what is wrong
@@ -135,8 +136,9 @@ def _computes_in(name: str, dtype: DType) -> bool:
     return True
 
 
-def _missing_for_conversion(name: str, dtype: DType) -> list[str]:
-    return [package for package in _import_backend(name).conversion_requirements(dtype) if not _is_installed(package)]
+def _converts(name: str) -> bool:
+    """Whether a backend can convert a model here, or needs not."""
+    return name not in _CONVERSION_PACKAGES or _is_installed(_CONVERSION_PACKAGES[name])
 
 
 def _has_accelerator() -> bool:
@@ -174,30 +176,24 @@ def _version(package: str) -> str | None:
     return importlib.metadata.version(names[0]) if names else None
 
 
-def _install(name: str, dtype: DType) -> str:
-    """Which extra brings what a backend needs to compute in a precision."""
-    if name == "torch":
-        return "Install it with: pip install torch"
-    extra = "int8" if (name, dtype) == ("openvino", "int8") else name
-    return f'Install it with: pip install "e5studio[{extra}]"'
+def _install(name: str) -> str:
+    """How to get what a backend needs."""
+    package = "torch" if name == "torch" else f'"e5studio[{name}]"'
+    return f"Install it with: pip install {package}"
 
 
-def _import_backend(name: str, dtype: DType = "auto") -> Any:
+def _import_backend(name: str) -> Any:
     if name not in _PACKAGES:
         raise BackendError(f"Unknown backend {name!r}. There are: auto, {', '.join(_PACKAGES)}.")
     if not _is_installed(_PACKAGES[name]):
-        raise MissingDependencyError(
-            f"The {name} backend needs the package {_PACKAGES[name]!r}.", _install(name, dtype)
-        )
+        raise MissingDependencyError(f"The {name} backend needs the package {_PACKAGES[name]!r}.", _install(name))
     try:
         with memory.as_out_of_memory(f"The package {_PACKAGES[name]!r}"):
             return importlib.import_module(f"e5studio.backends.{name}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("e5studio"):
             raise
-        raise MissingDependencyError(
-            f"The {name} backend needs the package {error.name!r}.", _install(name, dtype)
-        ) from error
+        raise MissingDependencyError(f"The {name} backend needs the package {error.name!r}.", _install(name)) from error
     except (ImportError, OSError) as error:  # the package is there, and broken
         raise BackendError(
             f"The {name} backend does not start: {error}. Install {_PACKAGES[name]} again, or take another backend."

@@ -55,11 +55,6 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
     return "cpu", chosen
 
 
-def conversion_requirements(dtype: DType) -> tuple[str, ...]:
-    """Packages that a conversion needs."""
-    return ("onnx",)
-
-
 class OnnxBackend(BatchwiseBackend):
     """A graph that runs one batch at a time; see `e5studio.backends.Backend`.
 

@@ -1,8 +1,8 @@
 """The OpenVINO backend: CPUs, in float32, bfloat16 and int8, pooling included.
 
 The graph of a BERT or XLM-RoBERTa encoder is built from its weights, any other is traced from the torch module. It is
-stored on disk, and a start from there imports neither torch nor NNCF. Precision is always explicit: by default,
-OpenVINO lowers it on chips that have bfloat16.
+stored on disk, and a start from there does not import torch. Precision is always explicit: by default, OpenVINO lowers
+it on chips that have bfloat16.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ def _import_quietly() -> Any:
 
 openvino: Any = _import_quietly()
 _FORMAT = 2  # raise when a conversion comes out differently
+_QUANTIZATION = 2  # the same of int8
 _DTYPES = ("float32", "bfloat16", "int8")
 _TOKEN_BUDGET = 1_024
 # Of a batch, and of one whose shape is new and has its kernels compiled (7 ms in float32, 20 ms in int8); in tokens.
@@ -78,11 +79,6 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, DType]:
             "This processor has no bfloat16 of its own; float32 is faster here.", "Take dtype='float32'."
         )
     return "cpu", chosen
-
-
-def conversion_requirements(dtype: DType) -> tuple[str, ...]:
-    """Packages that a conversion needs."""
-    return ("nncf",) if dtype == "int8" else ()
 
 
 def has_bfloat16() -> bool:
@@ -228,7 +224,7 @@ def _quantized(files: ModelFiles, meta: ModelMeta) -> ConvertedModel:
     converted = _converted(files, meta)
 
     def make() -> Any:
-        from e5studio.backends.openvino_quantization import quantize  # the only use of NNCF
+        from e5studio.backends.openvino_quantization import quantize  # for conversions only
 
         batches = calibration.calibration_inputs(files.folder, meta)
         return quantize(converted.graph, [converted.inputs(*batch.padded(0)) for batch in batches])
@@ -238,8 +234,8 @@ def _quantized(files: ModelFiles, meta: ModelMeta) -> ConvertedModel:
 
 
 def _quantization(meta: ModelMeta) -> str:
-    """What decides the numbers of an int8 model: its calibration, and the precision of the rest."""
-    return f"linear-layers-{calibration.digest(meta)}-{_hint('int8')}-{_FORMAT}"
+    """What decides the numbers of an int8 model: how and on what it is calibrated, and the precision of the rest."""
+    return f"linear-layers-{_QUANTIZATION}-{calibration.digest(meta)}-{_hint('int8')}-{_FORMAT}"
 
 
 def _identity(files: ModelFiles, meta: ModelMeta) -> dict[str, object]:

@@ -45,11 +45,6 @@ def resolve_choices(device: str, dtype: DType) -> tuple[str, str]:
     return str(choose_device(device)), str(_torch_dtype(dtype)).removeprefix("torch.")
 
 
-def conversion_requirements(dtype: DType) -> tuple[str, ...]:
-    """Packages that a conversion needs: none, weights are loaded as they are."""
-    return ()
-
-
 def _copy_weights(module: PooledModel) -> None:
     """Weights are mapped from their file, and a folder's may be written anew in place, under a model that is in use."""
     for tensor in (*module.parameters(), *module.buffers()):
@@ -149,7 +144,7 @@ if hasattr(os, "register_at_fork"):
 def _torch_dtype(dtype: DType) -> torch.dtype:
     if dtype not in _DTYPES:
         choices = ", ".join(name for name in _DTYPES if name != "auto")
-        advice = "Take backend='openvino' for int8. " + 'Install it with: pip install "e5studio[int8]"'
+        advice = "Take backend='openvino' for int8. " + 'Install it with: pip install "e5studio[openvino]"'
         fact = f"The torch backend computes in {choices}, not in {dtype!r}."
         raise BackendError(fact, advice if dtype == "int8" else "")
     return _DTYPES[dtype]

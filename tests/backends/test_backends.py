@@ -52,7 +52,7 @@ def test_auto_is_torch_where_nothing_else_is_installed(monkeypatch):
     assert resolve_choices("auto", device="auto", dtype="auto")[0] == "torch"
     hide(monkeypatch, "onnxruntime")
     for backend in ("auto", "torch", "openvino"):
-        with pytest.raises((BackendError, MissingDependencyError), match=r'pip install "e5studio\[int8\]"'):
+        with pytest.raises((BackendError, MissingDependencyError), match=r'pip install "e5studio\[openvino\]"'):
             resolve_choices(backend, device="cpu", dtype="int8")
     with pytest.raises(MissingDependencyError, match=r'pip install "e5studio\[openvino\]"'):
         resolve_choices("openvino", device="cpu", dtype="auto")
@@ -82,14 +82,14 @@ def test_an_unknown_back_end_names_the_known():
         resolve_choices("tensorrt", device="auto", dtype="auto")
 
 
-def test_auto_is_what_can_make_the_precision(monkeypatch):
-    pytest.importorskip("onnx")
+def test_auto_is_what_computes_in_the_precision(monkeypatch):
+    pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
-    is_installed = backends._is_installed
-    monkeypatch.setattr(backends, "_is_installed", lambda name: name != "nncf" and is_installed(name))
+    assert resolve_choices("auto", device="cpu", dtype="int8")[0] == "openvino"
+    hide(monkeypatch, "openvino")
     assert resolve_choices("auto", device="cpu", dtype="int8")[0] == "onnx"
-    monkeypatch.setattr(backends, "_is_installed", lambda name: name not in ("nncf", "onnx") and is_installed(name))
-    assert resolve_choices("auto", device="cpu", dtype="int8")[0] == "openvino", "it may be on disk"
+    hide(monkeypatch, "onnx")
+    assert resolve_choices("auto", device="cpu", dtype="int8")[0] == "onnx", "it may be on disk"
 
 
 def test_a_folder_of_that_name_is_no_package(tmp_path, monkeypatch):
@@ -135,10 +135,8 @@ def test_the_version_is_that_of_whichever_distribution_brings_the_package(monkey
     assert backends._version("openvino") == "that of openvino"
 
 
-def test_int8_is_refused_where_nothing_could_make_it(monkeypatch):
-    pytest.importorskip("openvino")
-    is_installed = backends._is_installed
-    monkeypatch.setattr(backends, "_is_installed", lambda name: name != "nncf" and is_installed(name))
-    status = backend_statuses()[0]
-    assert status.refused["float32"] is None
-    assert status.refused["int8"] == 'It is made with nncf. Install it with: pip install "e5studio[int8]"'
+def test_onnx_is_refused_where_nothing_could_convert(monkeypatch):
+    pytest.importorskip("onnxruntime")
+    hide(monkeypatch, "onnx")
+    status = backend_statuses()[2]
+    assert status.refused["float32"] == 'It is made with onnx. Install it with: pip install "e5studio[onnx]"'

@@ -48,8 +48,6 @@ def about(state: ScoredState, install: str, family: Family, note: str = "") -> l
 def distribution(state: ScoredState) -> str:
     """What pip takes for the library with what this backend, precision and model need."""
     extras = {"torch": "", "openvino": "[openvino]", "onnx": "[onnx]"}[state.backend]
-    if state.dtype == "int8":
-        extras = {"openvino": "[int8]", "onnx": "[onnx]"}[state.backend]
     library = f'".{extras}"' if extras else "."
     return f"{library} {state.package}" if state.package else library
 

@@ -51,7 +51,7 @@ def for_menus(error: BackendError | MissingDependencyError, *dtypes: str) -> E5S
         dtypes: The precisions chosen on the page.
     """
     _log.warning("%s", error)
-    needed = ' int8 needs the extra "int8" on the machine that runs this page: pip install ".[int8]".'
+    needed = ' int8 needs OpenVINO on the machine that runs this page: pip install ".[openvino]".'
     return type(error)(
         error.fact,
         "Choose another precision, such as float32. The log of the program that runs this page says what is missing."

@@ -135,7 +135,7 @@ def test_where_int8_cannot_be_had_it_is_said(state):
         assert "torch.float32" in code
     for title in ("e5studio", "LangChain", "LlamaIndex", "curl", "gradio_client"):
         assert '"int8"' in BY_TITLE[title].write(int8)
-    assert 'pip install ".[int8]"' in BY_TITLE["e5studio"].write(int8)
+    assert 'pip install ".[openvino]"' in BY_TITLE["e5studio"].write(int8)
 
 
 def test_other_precisions_are_asked_for_and_their_rounding_is_said(state):

@@ -42,7 +42,7 @@ def test_a_precision_that_cannot_be_had_is_met_with_another_and_the_log_names_th
         "float32. The log of the program that runs this page says what is missing."
     )
     assert "Take backend='openvino' for int8." in caplog.text
-    assert str(for_menus(caught.value, "auto", "int8")).endswith('pip install ".[int8]".')
+    assert str(for_menus(caught.value, "auto", "int8")).endswith('pip install ".[openvino]".')
 
 
 def test_a_model_too_large_is_not_met_with_a_precision_that_the_page_does_not_offer():
