@@ -103,7 +103,14 @@ def test_everything_imported_is_declared():
     optional = ("parquet", "openvino", "onnx", "int8", "eval", "mcp", "server")
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
     others_own = {"httpx", "spaces", "datasets", "numba"}  # Gradio's, a Space's, mteb's, UMAP's
-    adapted = {"sentence-transformers", "chromadb", "lancedb", "haystack", "pydantic"}  # users of an adapter have them
+    adapted = {
+        "sentence-transformers",
+        "chromadb",
+        "lancedb",
+        "haystack",
+        "pydantic",
+        "tiktoken",
+    }
     declared = {*REQUIREMENTS, *extras, *others_own, *adapted}
     assert {packages.get(module, module) for module in modules} <= declared
 

@@ -38,7 +38,7 @@ def quantized(vectors: FloatArray, precision: Precision) -> NDArray[Any]:
     if precision == "float":
         return vectors
     if precision in ("binary", "ubinary"):
-        packed = np.packbits(vectors >= 0, axis=1)
+        packed: NDArray[np.uint8] = np.packbits(vectors >= 0, axis=1)
         return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
     scale = _LARGEST * math.sqrt(vectors.shape[1]) / _RANGE
     levels = np.clip(np.rint(vectors * scale), -_LARGEST, _LARGEST).astype(np.int16)
