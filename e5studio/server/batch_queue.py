@@ -144,6 +144,7 @@ class _Lane(Generic[J]):
     def __init__(self) -> None:
         self._jobs: deque[J] = deque()
         self._steps: deque[Step[J]] = deque()
+        self._last_model: str | None = None
 
     def __len__(self) -> int:
         return len({id(job) for step in self._steps for job, _ in step.parts} | {id(job) for job in self._jobs})
@@ -168,7 +169,9 @@ class _Lane(Generic[J]):
 
     def _window(self) -> list[Step[J]]:
         """The next texts of the model whose turn it is."""
-        model, limits = self._jobs[0].model, self._jobs[0].limits
+        first = next((job for job in self._jobs if job.model != self._last_model), self._jobs[0])
+        model, limits = first.model, first.limits
+        self._last_model = model
         jobs = [job for job in self._jobs if job.model == model]
         room = limits.token_budget * _BATCHES_PER_WINDOW
         share = max(limits.token_budget, room // len(jobs))

@@ -39,10 +39,15 @@ def quantized(vectors: FloatArray, precision: Precision) -> NDArray[Any]:
         return vectors
     if precision in ("binary", "ubinary"):
         packed: NDArray[np.uint8] = np.packbits(vectors >= 0, axis=1)
-        return packed if precision == "ubinary" else (packed.astype(np.int16) - 128).astype(np.int8)
+        return packed if precision == "ubinary" else _less_128(packed)
     scale = _LARGEST * math.sqrt(vectors.shape[1]) / _RANGE
-    levels = np.clip(np.rint(vectors * scale), -_LARGEST, _LARGEST).astype(np.int16)
-    return levels.astype(np.int8) if precision == "int8" else (levels + 128).astype(np.uint8)
+    levels: NDArray[np.int8] = np.clip(np.rint(vectors * scale), -_LARGEST, _LARGEST).astype(np.int8)
+    return levels if precision == "int8" else levels.view(np.uint8) ^ 128
+
+
+def _less_128(numbers: NDArray[np.uint8]) -> NDArray[np.int8]:
+    less: NDArray[np.int8] = (numbers ^ 128).view(np.int8)
+    return less
 
 
 def as_base64(rows: NDArray[Any]) -> list[str]:
