@@ -44,8 +44,11 @@ def serve(
         ),
     ] = None,
     default_role: Annotated[
-        Literal["refuse", "query", "document"],
-        typer.Option(envvar="E5STUDIO_DEFAULT_ROLE", help="The role of texts of which a request says none."),
+        Literal["refuse", "query", "document", "none"],
+        typer.Option(
+            envvar="E5STUDIO_DEFAULT_ROLE",
+            help="The role of texts of which a request says none; none: their clients put the prompt in front.",
+        ),
     ] = "refuse",
     token_ids: Annotated[
         Literal["refuse", "own", "cl100k"],

@@ -91,7 +91,10 @@ class Server:
         )
         admission = self.engine.admission
         self.metrics = Metrics(
-            lambda: self.engine.n_waiting, lambda: admission.n_waiting, lambda: admission.tokens_per_second
+            lambda: self.gate.n_requests,
+            lambda: self.engine.n_waiting,
+            lambda: admission.n_waiting,
+            lambda: admission.tokens_per_second,
         )
         self.app = Starlette(
             routes=self._routes(),

@@ -48,6 +48,7 @@ class Metrics:
     """The metrics of one server.
 
     Args:
+        requests_in_progress: Gives the requests that have begun.
         waiting_requests: Gives the requests that wait.
         waiting_tokens: Gives the tokens that wait.
         tokens_per_second: Gives the measured speed.
@@ -55,6 +56,7 @@ class Metrics:
 
     def __init__(
         self,
+        requests_in_progress: Callable[[], float],
         waiting_requests: Callable[[], float],
         waiting_tokens: Callable[[], float],
         tokens_per_second: Callable[[], float],
@@ -83,6 +85,7 @@ class Metrics:
             "e5_batch_seconds", "Seconds of a batch", ["model"], buckets=_SECONDS, registry=registry
         )
         for name, text, value in (
+            ("e5_requests_in_progress", "Requests that have begun", requests_in_progress),
             ("te_queue_size", "Requests that wait", waiting_requests),
             ("e5_queue_tokens", "Tokens that wait", waiting_tokens),
             ("e5_tokens_per_second", "Measured speed, from which Retry-After is computed", tokens_per_second),

@@ -20,7 +20,7 @@ from e5studio.prompts import Prompt, PromptName, resolve_prompt_name
 from e5studio.server.request_errors import RequestError
 from e5studio.server.served_models import SUFFIXES, NamedModel, ServedModel
 
-DefaultRole = Literal["refuse", "query", "document"]
+DefaultRole = Literal["refuse", "query", "document", "none"]
 ROLE_FIELDS = ("input_type", "task", "prompt_name")
 
 _MAX_INSTRUCTION = 2_000  # characters; longer ones leave no room for a text
@@ -32,7 +32,8 @@ class Roles:
     """How a server chooses prompts.
 
     Attributes:
-        default: The role of texts of which a request says none.
+        default: The role of texts of which a request says none; "none" leaves them as they are, for clients that put
+            the prompt in front themselves.
     """
 
     default: DefaultRole = "refuse"
@@ -58,6 +59,8 @@ class Roles:
                 param=next(iter(said)),
             )
         name = next(iter(names.values()), None)
+        if name is None and self.default == "none":
+            return Prompt("")
         if name is None and self.default != "refuse":
             name = self.default
         if name is None and named.model.takes_prompts:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 import httpx
 import pytest
+import uvicorn
 
+from e5studio.server import run
 from e5studio.server.app import Server, ServerOptions
 from e5studio.server.roles import Roles
 from e5studio.server.served_models import ServedModel, ServedModels
@@ -54,3 +58,18 @@ def server(start, e5):
 async def client(server):
     async with client_of(server) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def address(encoders):
+    """The address of a running server over two models, on a real socket."""
+    models = ServedModels([as_served(encoders("e5"), "e5"), as_served(encoders("multilingual-e5"), "multilingual")])
+    made = Server(models)
+    config = uvicorn.Config(made.app, log_config=None, lifespan="on")
+    served = uvicorn.Server(config)
+    with run.listen("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        served.should_exit = True
+        thread.join()
