@@ -198,22 +198,23 @@ class _Endpoint:
 
 async def _until_disconnect(work: Awaitable[Any], receive: Receive) -> Any:
     """The result of a handler, which is cancelled if its client goes away."""
-    task = asyncio.ensure_future(work)
-    watcher = asyncio.ensure_future(_disconnect(receive))
+    handling = asyncio.current_task()
+    assert handling is not None
+    watcher = asyncio.ensure_future(_disconnect(receive, handling))
     try:
-        await asyncio.wait((task, watcher), return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise DisconnectedError
+        return await work
+    except asyncio.CancelledError:
+        if watcher.done() and not watcher.cancelled() and handling.uncancel() == 0:
+            raise DisconnectedError from None
+        raise
     finally:
-        for each in (task, watcher):
-            if not each.done():
-                each.cancel()
+        watcher.cancel()
 
 
-async def _disconnect(receive: Receive) -> None:
+async def _disconnect(receive: Receive, handling: asyncio.Task[Any]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    handling.cancel()
 
 
 def _as_json(content: Any) -> bytes:

@@ -191,6 +191,8 @@ class _Lane(Generic[J]):
 
 def _steps(model: str, limits: Limits, taken: list[tuple[J, NDArray[np.intp]]]) -> list[Step[J]]:
     """Texts of several jobs as batches of like lengths."""
+    if len(taken) == 1 and len(taken[0][1]) == 1:  # one query: nothing to plan, and no time for it
+        return [Step(model, (taken[0],))]
     owners = np.repeat(np.arange(len(taken)), [len(rows) for _, rows in taken])
     rows = np.concatenate([rows for _, rows in taken])
     lengths = np.concatenate([job.batch.lengths[rows] for job, rows in taken])

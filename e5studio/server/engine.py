@@ -23,6 +23,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from e5studio.batching import TokenBatch
 from e5studio.encode_report import EncodeReport
 from e5studio.encoder import PreparedTexts, TokenEmbeddings
 from e5studio.errors import NonFiniteError
@@ -149,7 +150,7 @@ class Engine:
             RequestError: It is refused or fails. No vectors leave then.
         """
         encoder = model.encoder
-        ticket = self.admission.admit(estimated_tokens(encoder, parts))
+        ticket = self.admission.admit(estimated_tokens(model.spec.max_tokens, parts))
         try:
             begin = time.perf_counter()
             ready = await self._tokenize(parts, lambda: [prepared(encoder, part) for part in parts])
@@ -157,7 +158,7 @@ class Engine:
             seconds = time.perf_counter() - begin
             jobs = [self._put(model, each, part.param, ticket) for each, part in zip(ready, parts, strict=True)]
             try:
-                await asyncio.gather(*(job.done for job in jobs))
+                await (jobs[0].done if len(jobs) == 1 else asyncio.gather(*(job.done for job in jobs)))
             except BaseException:
                 for job in jobs:
                     job.is_dropped = True
@@ -175,7 +176,7 @@ class Engine:
         encoder = model.encoder
         if not encoder.has_token_embeddings:
             raise RequestError("unsupported", f"{model.name} gives no vectors of tokens here.")
-        ticket = self.admission.admit(estimated_tokens(encoder, [part]))
+        ticket = self.admission.admit(estimated_tokens(model.spec.max_tokens, [part]))
         try:
             return await self._tokenize(
                 [part], lambda: [encoder.token_embeddings(text, prompt=part.prompt) for text in part.texts]
@@ -204,7 +205,7 @@ class Engine:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
 
     def _put(self, model: ServedModel, ready: PreparedTexts, param: str, ticket: Ticket) -> _Request:
-        vectors = np.empty((len(ready.batch), model.encoder.spec.embed_dim), np.float32)
+        vectors = np.empty((len(ready.batch), model.spec.embed_dim), np.float32)
         request = _Request(
             model.name,
             model.encoder.limits,
@@ -258,8 +259,7 @@ class Engine:
             job.begun_at = job.begun_at or begin
         try:
             batch = step.batch()
-            report = step.parts[0][0].ready.report
-            vectors = model.encoder.embed_prepared(PreparedTexts(batch, np.arange(len(batch)), report), normalize=False)
+            vectors = self._vectors(model, step.parts[0][0].ready.report, batch)
         except BaseException as error:
             return self._recover(step, error)
         self._is_suspect = False
@@ -268,6 +268,14 @@ class Engine:
         if self._on_batch is not None:
             self._on_batch(step.model, len(batch), n_tokens, seconds)
         return self._deliver(step, vectors)
+
+    def _vectors(self, model: ServedModel, report: EncodeReport, batch: TokenBatch) -> FloatArray:
+        rows = np.arange(len(batch))
+        vectors = np.empty((len(batch), model.spec.embed_dim), np.float32)
+        prepared_batch = PreparedTexts(batch, rows, report)
+        for indices, part in model.encoder.embed_batches(prepared_batch, rows, normalize=False):
+            vectors[indices] = part
+        return vectors
 
     def _deliver(self, step: Step[_Request], vectors: FloatArray) -> int:
         start = n_complete = 0

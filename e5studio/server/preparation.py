@@ -38,9 +38,13 @@ class TextPart:
     max_tokens: int | None = None
 
 
-def estimated_tokens(encoder: E5Encoder, parts: Sequence[TextPart]) -> int:
-    """About how many tokens texts have, rather too many, without a tokenizer: that takes time, too."""
-    longest = encoder.spec.max_tokens
+def estimated_tokens(longest: int, parts: Sequence[TextPart]) -> int:
+    """About how many tokens texts have, rather too many, without a tokenizer: that takes time, too.
+
+    Args:
+        longest: Tokens that the model reads of a text.
+        parts: The texts.
+    """
     return sum(
         min(longest, len(text) // _CHARACTERS_PER_TOKEN + _TOKENS_OF_A_PROMPT) for part in parts for text in part.texts
     )

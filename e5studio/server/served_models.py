@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from e5studio.encoder import E5Encoder
 from e5studio.server.request_errors import RequestError
+from e5studio.spec import EncoderSpec
 
 SUFFIXES: Mapping[str, str] = {"-query": "query", "-passage": "document"}
 
@@ -22,14 +23,14 @@ class ServedModel:
     Attributes:
         name: What `/v1/models` calls it.
         encoder: Its encoder, with the server's options.
-        revision: Of its files.
-        fingerprint: Of its vectors.
+        spec: What determines its vectors.
+        fingerprint: The same in short.
         created: When it was loaded, in seconds since 1970.
     """
 
     name: str
     encoder: E5Encoder
-    revision: str
+    spec: EncoderSpec
     fingerprint: str
     created: int
 

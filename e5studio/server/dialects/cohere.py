@@ -48,8 +48,8 @@ async def embed_v1(call: Call) -> dict[str, Any]:
 async def _embed(call: Call, types: list[str], version: str) -> dict[str, Any]:
     body = call.body
     named = call.find_model(text_field(body, "model"))
-    max_tokens = _max_tokens(body, named.model.encoder.spec.max_tokens)
-    dimensions = dimensions_field(body, ("output_dimension",), named.model.encoder.spec.embed_dim)
+    max_tokens = _max_tokens(body, named.model.spec.max_tokens)
+    dimensions = dimensions_field(body, ("output_dimension",), named.model.spec.embed_dim)
     prompt = call.service.roles.prompt(named, body)
     field, texts = _texts(body, call.service.max_items)
     [embedded] = await call.embed(named, [TextPart(texts, prompt, field, cut_field(body, ("truncate",)), max_tokens)])

@@ -29,7 +29,7 @@ async def embed(call: Call) -> dict[str, Any]:
     """`POST /api/embed`."""
     begin = time.perf_counter()
     named = _named(call)
-    dimensions = dimensions_field(call.body, ("dimensions",), named.model.encoder.spec.embed_dim)
+    dimensions = dimensions_field(call.body, ("dimensions",), named.model.spec.embed_dim)
     prompt = call.service.roles.prompt(named, call.body)
     texts = texts_field(call.body, "input", max_items=call.service.max_items)
     [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(call.body, ("truncate",)))])
@@ -65,7 +65,7 @@ async def show(call: Call) -> dict[str, Any]:
     """`POST /api/show`."""
     name = text_field(call.body, "model") or text_field(call.body, "name")
     model = call.find_model(name).model
-    spec, meta = model.encoder.spec, model.encoder.meta
+    spec, meta = model.spec, model.encoder.meta
     return {
         "license": meta.license,
         "details": _details(model),
@@ -109,7 +109,7 @@ def _details(model: ServedModel) -> dict[str, Any]:
         "family": meta.model_type,
         "families": [meta.model_type],
         "parameter_size": f"{meta.n_parameters / 1e6:.0f}M",
-        "quantization_level": model.encoder.spec.dtype,
+        "quantization_level": model.spec.dtype,
     }
 
 

@@ -54,7 +54,7 @@ async def embeddings(call: Call) -> dict[str, Any]:
     named = call.find_model(text_field(body, "model"))
     _refuse_unsupported(body)
     precision, is_base64 = _form(body)
-    dimensions = dimensions_field(body, ("dimensions", "output_dimension"), named.model.encoder.spec.embed_dim)
+    dimensions = dimensions_field(body, ("dimensions", "output_dimension"), named.model.spec.embed_dim)
     prompt = call.service.roles.prompt(named, body)
     texts = await texts_or_ids(call, "input")
     [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(body))])
@@ -119,7 +119,7 @@ def _card(model: ServedModel, name: str) -> dict[str, Any]:
         "created": model.created,
         "owned_by": model.name.split("/")[0] if "/" in model.name else "local",
         "root": model.name,
-        "max_model_len": model.encoder.spec.max_tokens,
+        "max_model_len": model.spec.max_tokens,
         "fingerprint": model.fingerprint,
     }
 

@@ -41,7 +41,7 @@ def error_body(error: RequestError, status: int) -> dict[str, Any]:
 async def embed(call: Call) -> Any:
     """`POST /embed`: a list of vectors, also for one text."""
     named = call.first_model()
-    dimensions = dimensions_field(call.body, ("dimensions",), named.model.encoder.spec.embed_dim)
+    dimensions = dimensions_field(call.body, ("dimensions",), named.model.spec.embed_dim)
     is_base64 = choice(call.body, "encoding_format", ("float", "base64"), "float") == "base64"
     part = await _inputs(call, named)
     [embedded] = await call.embed(named, [part])
@@ -125,7 +125,7 @@ async def decode(call: Call) -> list[str]:
 async def info(call: Call) -> dict[str, Any]:
     """`GET /info`: of the first model; `/v1/models` lists all."""
     model = call.first_model().model
-    spec, service = model.encoder.spec, call.service
+    spec, service = model.spec, call.service
     return {
         "model_id": model.name,
         "model_sha": spec.revision,
