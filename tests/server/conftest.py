@@ -8,8 +8,8 @@ import httpx
 import pytest
 import uvicorn
 
-from e5studio.server import run
 from e5studio.server.app import Server, ServerOptions
+from e5studio.server.listening import bind
 from e5studio.server.roles import Roles
 from e5studio.server.served_models import ServedModel, ServedModels
 
@@ -67,7 +67,7 @@ def address(encoders):
     made = Server(models)
     config = uvicorn.Config(made.app, log_config=None, lifespan="on")
     served = uvicorn.Server(config)
-    with run.listen("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0) as listener:
         thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]})
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"

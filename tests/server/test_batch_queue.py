@@ -31,7 +31,7 @@ def jobs_of(step):
 LENGTHS = st.lists(st.integers(1, 80), min_size=1, max_size=40)
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(LENGTHS, st.sampled_from("ab")), min_size=1, max_size=12), st.integers(0, 250))
 def test_every_text_is_computed_once_in_batches_of_one_model_within_the_budget(requests, shape_cost):
     queue = BatchQueue()

@@ -101,7 +101,7 @@ class TestOpenAI:
                 answer = await client.embeddings.create(model=f"{name}-{role}", input=[TEXTS[row]])
                 assert_same(self.vectors(answer), expected[name, role][row : row + 1])
 
-            await asyncio.gather(*(ask(number) for number in range(120)))
+            await asyncio.gather(*(ask(number) for number in range(48)))
 
 
 def test_haystack(address, queries, passages):

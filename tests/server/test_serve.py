@@ -18,7 +18,8 @@ from typer.testing import CliRunner
 from e5studio.cli.app import app
 from e5studio.errors import E5StudioError
 from e5studio.options import ModelOptions
-from e5studio.server import run
+from e5studio.server.listening import bind
+from e5studio.server.loading import read_model
 
 
 @pytest.fixture
@@ -64,7 +65,8 @@ def test_sigterm_under_load_answers_what_was_admitted_and_exits_0(process, e5):
 
 
 def test_a_port_that_is_taken_is_a_sentence():
-    with run.listen("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", 0) as listener:
+        listener.listen()
         port = listener.getsockname()[1]
         result = CliRunner().invoke(app, ["serve", "--model", "e5-small-v2", "--port", str(port)])
     assert (result.exit_code, f"port {port}" in result.stderr) == (1, True)
@@ -88,8 +90,8 @@ def test_wrong_options_are_a_sentence(arguments, said):
 
 def test_a_model_may_be_followed_by_its_prompt_kind(tmp_path):
     options = ModelOptions("", dtype="float32")
-    read = run.read_model("models/own=instruct", options)
+    read = read_model("models/own=instruct", options)
     assert read == ModelOptions("models/own", prompt_kind="instruct", dtype="float32")
-    assert run.read_model("e5-small-v2", options).prompt_kind is None
+    assert read_model("e5-small-v2", options).prompt_kind is None
     with pytest.raises(E5StudioError):
-        run.read_model("e5-small-v2=", options)
+        read_model("e5-small-v2=", options)
