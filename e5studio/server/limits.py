@@ -205,5 +205,5 @@ def _too_large(most: int) -> RequestError:
 def _given_key(headers: Headers) -> bytes:
     scheme, _, key = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        return key.strip().encode()
-    return next((value.encode() for name in _KEY_HEADERS if (value := headers.get(name))), b"")
+        return key.strip().encode("latin-1")  # the bytes that came
+    return next((value.encode("latin-1") for name in _KEY_HEADERS if (value := headers.get(name))), b"")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from e5studio.errors import PromptError
+from e5studio.errors import PromptError, UnknownModelError
 from e5studio.model_pool import Lease, get_model_pool
 from e5studio.models import PROMPT_KINDS
 from e5studio.options import EncodeOptions, ModelOptions
@@ -38,10 +38,17 @@ def load_models(models: Sequence[ModelOptions], encode: EncodeOptions) -> tuple[
     """Load models; their leases keep them in memory.
 
     Raises:
+        UnknownModelError: Two have one name.
         E5StudioError: As `E5Encoder`.
     """
     leases = [get_model_pool().lease_with(each, encode) for each in models]
     served = [served_model(lease) for lease in leases]
+    names = [each.name for each in served]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UnknownModelError(
+            f"Two of the models are called {twice[0]}, and a request could not say which it means.",
+            "Name each model once, and give folders of your own different names.",
+        )
     return ServedModels(served), leases
 
 

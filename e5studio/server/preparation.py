@@ -85,10 +85,10 @@ def _without_starts(encoder: E5Encoder, part: TextPart, ready: PreparedTexts) ->
     n_dropped = {}
     for each in ready.report.truncated:
         spans = encoder.token_spans(texts[each.index])
-        n_dropped[each.index] = len(spans) - room
-        texts[each.index] = texts[each.index][int(spans[-room][0]) :].lstrip()
+        n_dropped[each.index] = max(len(spans) - room, 0)
+        texts[each.index] = texts[each.index][int(spans[n_dropped[each.index]][0]) :].lstrip()
     shorter = encoder.prepare(texts, prompt=part.prompt)
-    again = {each.index: each.n_dropped for each in shorter.report.truncated}  # an end may have a token more by itself
+    again = {each.index: each.n_dropped for each in shorter.report.truncated}  # an end alone may have a token more
     n_read = shorter.report.n_tokens
     cuts = tuple(Truncation(index, int(n_read[index]), n + again.get(index, 0), True) for index, n in n_dropped.items())
     return replace(shorter, report=replace(shorter.report, truncated=cuts))

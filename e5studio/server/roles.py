@@ -61,8 +61,8 @@ class Roles:
         name = next(iter(names.values()), None)
         if name is None and self.default == "none":
             return Prompt("")
-        if name is None and self.default != "refuse":
-            name = self.default
+        if name is None and self.default in ("query", "document"):
+            name = resolve_prompt_name(self.default)
         if name is None and named.model.takes_prompts:
             raise RequestError("invalid", _how_to_say(named.model), param="input_type")
         return prompt_of(named.model, name or "query", _instruction(body))

@@ -137,6 +137,7 @@ class TestKeys:
             {"x-api-key": "first"},
             {"api-key": "first"},
             {"authorization": "bearer first"},
+            {"authorization": "Bearer zweiter-schlüssel".encode()},
         ],
     )
     async def test_any_key_opens(self, locked, headers):

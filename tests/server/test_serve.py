@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import httpx
 import numpy as np
@@ -17,9 +18,9 @@ from typer.testing import CliRunner
 
 from e5studio.cli.app import app
 from e5studio.errors import E5StudioError
-from e5studio.options import ModelOptions
+from e5studio.options import EncodeOptions, ModelOptions
 from e5studio.server.listening import bind
-from e5studio.server.loading import read_model
+from e5studio.server.loading import load_models, read_model
 
 
 @pytest.fixture
@@ -86,6 +87,13 @@ def test_wrong_options_are_a_sentence(arguments, said):
     assert result.exit_code in (1, 2)
     assert said in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_two_models_of_one_name_are_refused(e5, monkeypatch):
+    pool = SimpleNamespace(lease_with=lambda *_: SimpleNamespace(encoder=e5))
+    monkeypatch.setattr("e5studio.server.loading.get_model_pool", lambda: pool)
+    with pytest.raises(E5StudioError, match="tiny/e5"):
+        load_models([ModelOptions("a"), ModelOptions("b")], EncodeOptions())
 
 
 def test_a_model_may_be_followed_by_its_prompt_kind(tmp_path):

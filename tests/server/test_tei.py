@@ -92,6 +92,12 @@ async def test_embed_all_gives_the_vectors_of_tokens(client, e5):
         np.testing.assert_allclose(vectors, e5.token_embeddings(text, prompt="query: ").vectors, atol=1e-6)
 
 
+async def test_answers_much_larger_than_their_requests_are_refused(client):
+    many = await client.post("/embed_all", json={"inputs": ["a"] * 1_500, "prompt_name": "query"})
+    long = await client.post("/tokenize", json={"inputs": "a " * 210_000})
+    assert (many.status_code, long.status_code) == (413, 413)
+
+
 async def test_tokenize_and_decode(client, e5):
     answer = await client.post("/tokenize", json={"inputs": TEXTS})
     first = answer.json()[0]

@@ -13,7 +13,7 @@ from e5studio import __version__
 from e5studio.prompts import Prompt
 from e5studio.server.dialects.inputs import texts_or_ids
 from e5studio.server.fields import Body, check_number, choice, dimensions_field, flag, refuse, text_field, texts_field
-from e5studio.server.preparation import Cut, TextPart
+from e5studio.server.preparation import Cut, TextPart, estimated_tokens
 from e5studio.server.request_errors import ErrorKind, RequestError
 from e5studio.server.roles import prompt_of
 from e5studio.server.served_models import NamedModel
@@ -31,6 +31,8 @@ _ERROR_TYPES: dict[ErrorKind, str] = {
 }
 _DIRECTIONS: dict[str, Cut] = {"right": "end", "left": "start"}
 _WHOLE_TEXT = 10_000_000  # tokens
+_MAX_TOKENS = 16_384  # each has a vector in the answer
+_MAX_CHARACTERS = 400_000  # each token has an object in the answer
 
 
 def error_body(error: RequestError, status: int) -> dict[str, Any]:
@@ -58,6 +60,8 @@ async def embed_all(call: Call) -> list[Any]:
     """`POST /embed_all`: the vectors of each text's tokens, not normalised."""
     named = call.first_model()
     part = await _inputs(call, named)
+    if estimated_tokens(named.model.spec.max_tokens, [part]) > _MAX_TOKENS:
+        raise RequestError("too_large", f"The vectors of at most about {_MAX_TOKENS:,} tokens are sent at once.")
     tokens = await call.service.engine.token_vectors(named.model, part)
     return [each.vectors for each in tokens]
 
@@ -88,6 +92,8 @@ async def tokenize(call: Call) -> list[list[dict[str, Any]]]:
     """`POST /tokenize`: the tokens of each text, with a prompt in front if one is named."""
     named = call.first_model()
     texts = texts_field(call.body, "inputs", max_items=call.service.max_items)
+    if sum(map(len, texts)) > _MAX_CHARACTERS:
+        raise RequestError("too_large", f"Texts of at most {_MAX_CHARACTERS:,} characters are tokenised at once.")
     add_special = flag(call.body, "add_special_tokens", True)
     prompt = call.service.roles.prompt(named, call.body) if call.body.get("prompt_name") else Prompt("")
     encoder = named.model.encoder
