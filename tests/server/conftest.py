@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -60,16 +61,22 @@ async def client(server):
         yield made
 
 
-@pytest.fixture(scope="session")
-def address(encoders):
-    """The address of a running server over two models, on a real socket."""
-    models = ServedModels([as_served(encoders("e5"), "e5"), as_served(encoders("multilingual-e5"), "multilingual")])
-    made = Server(models)
-    config = uvicorn.Config(made.app, log_config=None, lifespan="on")
-    served = uvicorn.Server(config)
+@contextmanager
+def on_a_socket(server):
+    """The address of a server that runs in a thread, on a real socket."""
+    served = uvicorn.Server(uvicorn.Config(server.app, log_config=None, lifespan="on"))
     with bind("127.0.0.1", 0) as listener:
+        listener.listen()
         thread = threading.Thread(target=served.run, kwargs={"sockets": [listener]})
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         served.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def address(encoders):
+    """The address of a running server over two models."""
+    models = [as_served(encoders("e5"), "e5"), as_served(encoders("multilingual-e5"), "multilingual")]
+    with on_a_socket(Server(ServedModels(models))) as made:
+        yield made

@@ -1,7 +1,8 @@
 """Other people's clients, unmodified, against a server on a real socket: the encoder's vectors in each role.
 
-Clients that are not installed are skipped: cohere, ollama, voyageai, langchain-openai, langchain-cohere,
-langchain-ollama, langchain-nvidia-ai-endpoints, llama-index-embeddings-openai-like.
+The development requirements bring openai, ollama, langchain-openai, haystack-ai and huggingface_hub. Others run where
+they are installed: cohere, voyageai, langchain-cohere, langchain-ollama, langchain-nvidia-ai-endpoints,
+llama-index-embeddings-openai-like, llama-index-embeddings-text-embeddings-inference.
 """
 
 from __future__ import annotations
@@ -12,6 +13,11 @@ import os
 
 import numpy as np
 import pytest
+
+from e5studio.server.app import Server, ServerOptions
+from e5studio.server.roles import Roles
+from e5studio.server.served_models import ServedModels
+from tests.server.conftest import as_served, on_a_socket
 
 TEXTS = ["how much protein should a female eat", "the top of a mountain", "good morning"]
 LONG = "mountain river " * 600
@@ -172,13 +178,23 @@ def test_langchain_classes_that_say_the_role_by_method(address, queries, passage
     assert_same([made.embed_query(TEXTS[0])], queries[:1])
 
 
-def test_langchain_classes_whose_models_name_says_the_role(address, queries, passages):
+def test_langchain_openai(address, queries, passages):
     openai = pytest.importorskip("langchain_openai").OpenAIEmbeddings
-    ollama = pytest.importorskip("langchain_ollama").OllamaEmbeddings
     options = {"base_url": address + "/v1", "api_key": "none", "check_embedding_ctx_length": False}
     assert_same(openai(model="e5-passage", **options).embed_documents(TEXTS), passages)
     assert_same([openai(model="e5-query", **options).embed_query(TEXTS[0])], queries[:1])
+
+
+def test_langchain_ollama(address, passages):
+    ollama = pytest.importorskip("langchain_ollama").OllamaEmbeddings
     assert_same(ollama(model="e5-passage", base_url=address).embed_documents(TEXTS), passages)
+
+
+def test_llama_index_tei(encoders, passages):
+    client = pytest.importorskip("llama_index.embeddings.text_embeddings_inference").TextEmbeddingsInference
+    server = Server(ServedModels([as_served(encoders("e5"))]), ServerOptions(roles=Roles("document")))
+    with on_a_socket(server) as address:
+        assert_same(client(model_name="e5", base_url=address).get_text_embedding_batch(TEXTS), passages)
 
 
 def test_llama_index(address, passages):
