@@ -112,9 +112,7 @@ def started(model: str, dtype: str) -> tuple[subprocess.Popen[bytes], str, float
     begin = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{PORT}"
-    client = httpx.Client(
-        timeout=120, trust_env=False, verify=False
-    )  # to read certificates takes longer than a request
+    client = httpx.Client(timeout=120, trust_env=False, verify=False)  # certificates take long to read
     while time.perf_counter() - begin < _START_SECONDS:
         try:
             client.post(f"{address}/v1/embeddings", json={"input": "a", "input_type": "query"})
