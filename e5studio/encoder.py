@@ -33,7 +33,7 @@ from e5studio.similarity import scores as score_matrix
 from e5studio.spec import EncoderSpec
 from e5studio.streams import is_terminal
 from e5studio.text_checks import as_texts, checked_container, checked_types, with_titles
-from e5studio.tokenization import replace_surrogates
+from e5studio.tokenization import TokenOffsets, replace_surrogates
 from e5studio.weights import save_folder
 
 Progress = Callable[[int, int], None]
@@ -189,6 +189,11 @@ class E5Encoder:
     def token_budget(self) -> int:
         """Tokens of a batch, padding counted."""
         return self._limits().token_budget
+
+    @property
+    def limits(self) -> Limits:
+        """What a batch may cost."""
+        return self._limits()
 
     def encode_query(
         self,
@@ -447,6 +452,22 @@ class E5Encoder:
         """First and one-past-last character of each token that `count_tokens` counts, (n, 2) int32."""
         [text] = checked_types([text])
         return self._tokenizer.spans(replace_surrogates(text))
+
+    def token_offsets(self, text: str, /, *, prompt: str | Prompt, max_tokens: int | None = None) -> TokenOffsets:
+        """The tokens that the model reads of a text with `prompt` in front, or of `max_tokens` in place of its own."""
+        chosen = self.resolve_prompt(prompt=prompt)
+        [text] = checked_types([text])
+        return self._tokenizer.offsets(
+            replace_surrogates(text), prompt=chosen.text, max_tokens=max_tokens or self._max_tokens
+        )
+
+    def decode(self, ids: Sequence[int], /, *, skip_special: bool = True) -> str:
+        """The text of token ids, as the published tokenizer writes it."""
+        return self._tokenizer.decode(ids, skip_special=skip_special)
+
+    def spell(self, ids: Sequence[int], /) -> str | None:
+        """The text whose token ids these are, with or without the special tokens around it; None if there is none."""
+        return self._tokenizer.spell(ids)
 
     def max_text_tokens(self, prompt_name: str = "document", *, prompt: str | Prompt | None = None) -> int:
         """Tokens left for a text beside the special tokens and the prompt of that name, or another `prompt`."""

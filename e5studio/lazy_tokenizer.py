@@ -16,6 +16,7 @@ import numpy as np
 import tokenizers
 
 from e5studio.batching import IntArray
+from e5studio.errors import ModelFilesError
 from e5studio.vocabulary_index import VocabularyIndex
 
 # Characters, after which the selections have taken as long as to read the whole vocabulary takes; and those that a call
@@ -92,6 +93,18 @@ class LazyTokenizer:
     def get_added_tokens_decoder(self) -> dict[int, tokenizers.AddedToken]:
         """The added tokens by ids that mean nothing."""
         return self.template.get_added_tokens_decoder()
+
+    def whole(self) -> tokenizers.Tokenizer:
+        """The tokenizer that reads the whole vocabulary.
+
+        Raises:
+            ModelFilesError: Its file was removed or replaced.
+        """
+        if self._whole is None:
+            self._whole = self._read_whole()
+        if self._whole is None:
+            raise ModelFilesError(f"{self._path} was removed or changed since it was read. Load the model again.")
+        return self._whole
 
     def _added_ids(self) -> dict[str, int]:
         """Ids of the added tokens that are no pieces."""

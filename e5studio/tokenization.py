@@ -157,6 +157,19 @@ class Tokenizer:
         offsets = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return np.array(offsets, np.int32).reshape(-1, 2)
 
+    def decode(self, ids: Sequence[int], *, skip_special: bool) -> str:
+        """The text of token ids; ids that are none are left out."""
+        whole = self._tokenizer.whole() if isinstance(self._tokenizer, LazyTokenizer) else self._tokenizer
+        return whole.decode([each for each in ids if 0 <= each < self.n_ids], skip_special_tokens=skip_special)
+
+    def spell(self, ids: Sequence[int]) -> str | None:
+        """The text that has these ids; None if no text has them, as ids of another vocabulary."""
+        n_first, n_last = len(self._first), len(self._last)
+        if len(ids) >= self.n_special and list(ids[:n_first]) == self._first.tolist():
+            ids = ids[n_first : len(ids) - n_last] if list(ids[-n_last:]) == self._last.tolist() else ids[n_first:]
+        text = self.decode(ids, skip_special=False)
+        return text if self._encode_batch([text])[0] == list(ids) else None
+
     def count_prompt(self, prompt: str) -> int:
         """Tokens of a prompt; a space at its end belongs to the first token of the text behind it."""
         return len(self._ids_of_prompt(prompt.removesuffix(" "))) if prompt else 0

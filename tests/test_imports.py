@@ -29,7 +29,7 @@ ROWS = [
     ["encoder", "cache"],
     ["model_pool", "long_documents"],
     ["embedder"],
-    ["evaluation", "studio", "adapters"],
+    ["evaluation", "server", "studio", "adapters"],
     ["cli"],
     ["", "__main__"],  # e5studio itself names everything, lazily
 ]
@@ -99,7 +99,11 @@ PLACES = {
     "mcp": ("studio.options",),
     "spaces": ("studio.engine.zero_gpu",),
     "httpx": ("studio.launch", "studio.serving.gradio_patches"),
-    "starlette": ("studio.launch", "studio.serving", "studio.widgets.plotly_view"),
+    "starlette": ("studio.launch", "studio.serving", "studio.widgets.plotly_view", "server"),
+    "uvicorn": ("studio.serving", "server.run"),
+    "orjson": ("server",),
+    "prometheus_client": ("server.metrics",),
+    "tiktoken": ("server.token_ids",),
     "plotly": ("studio.widgets.plotly_view",),
     "py3langid": ("analysis.languages",),
     "umap": ("analysis.projection",),
@@ -205,8 +209,9 @@ def test_there_is_no_cycle():
 
 def test_no_import_hides_in_a_function():
     # `studio.launch` asks the Hub while it imports Gradio, and switches telemetry off before that. A converted
-    # model starts without torch, so what converts is imported when there is something to convert.
-    expected = ("studio.launch", "backends.openvino", "backends.onnx", "")
+    # model starts without torch, so what converts is imported when there is something to convert. The command line
+    # starts without what its server needs.
+    expected = ("studio.launch", "backends.openvino", "backends.onnx", "cli.serve", "")
     hidden = [each.where for each in OWN if each.is_inside and each.by not in expected]
     assert not hidden
 

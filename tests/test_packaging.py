@@ -74,7 +74,7 @@ def test_a_space_can_install_requirements_before_it_has_the_other_files():
     assert exact == MODEL_PACKAGES, "a Space brings its own torch and Gradio"
 
 
-TESTED = requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"], *EXTRAS["mcp"]])
+TESTED = requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"], *EXTRAS["mcp"], *EXTRAS["server"]])
 
 
 @pytest.mark.parametrize("name", [*REQUIREMENTS, *DEV, *TESTED])
@@ -94,15 +94,23 @@ def test_everything_imported_is_declared():
     modules = {found.of.split(".")[0] for found in IMPORTS} - sys.stdlib_module_names - {"e5studio", "__future__"}
     packages = {
         "huggingface_hub": "huggingface-hub",
+        "prometheus_client": "prometheus-client",
         "pytrec_eval": "pytrec-eval-terrier",
         "sentence_transformers": "sentence-transformers",
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
     }
-    optional = ("parquet", "openvino", "onnx", "int8", "eval", "mcp")
+    optional = ("parquet", "openvino", "onnx", "int8", "eval", "mcp", "server")
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
-    others_own = {"starlette", "httpx", "uvicorn", "spaces", "datasets", "numba"}  # Gradio's, a Space's, mteb's, UMAP's
-    adapted = {"sentence-transformers", "chromadb", "lancedb", "haystack", "pydantic"}  # users of an adapter have them
+    others_own = {"httpx", "spaces", "datasets", "numba"}  # Gradio's, a Space's, mteb's, UMAP's
+    adapted = {
+        "sentence-transformers",
+        "chromadb",
+        "lancedb",
+        "haystack",
+        "pydantic",
+        "tiktoken",
+    }
     declared = {*REQUIREMENTS, *extras, *others_own, *adapted}
     assert {packages.get(module, module) for module in modules} <= declared
 

@@ -10,6 +10,7 @@ from e5studio.cli.evaluate import evaluate
 from e5studio.cli.models import models
 from e5studio.cli.score import score
 from e5studio.cli.search import search
+from e5studio.cli.serve import serve
 from e5studio.cli.studio import studio
 from e5studio.cli.terminal import PlainCommand
 from e5studio.network import send_no_telemetry
@@ -23,7 +24,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, score, encode, search, evaluate, studio):
+for _command in (models, score, encode, search, evaluate, serve, studio):
     app.command(cls=PlainCommand)(_command)
 
 

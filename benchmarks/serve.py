@@ -1,0 +1,161 @@
+"""The server under load on the loopback: 1, 8 and 64 clients with queries, passages, and both mixed.
+
+    PYTHONPATH=. python benchmarks/serve.py [--model MODEL] [--dtype DTYPE] [--seconds 60]
+
+Throughput is a share of what the core's own `encode` makes of the same texts in this process, measured before and after
+while the server is idle. Every answer is compared with the core's vector: one that differs by more than 1e-5 in float32
+counts as wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+
+from benchmarks.corpora import Corpus, make_corpus
+from benchmarks.machine import describe_machine
+from e5studio import E5Encoder
+
+RESULT = Path(__file__).with_name("results") / "serve.json"
+CLIENTS = (1, 8, 64)
+PORT = 8931
+_N_TEXTS = 512
+_AT_ONCE = {"queries": 1, "passages": 32, "mixed": 32}
+_MOST_DIFFERENT = {"float32": 1e-5}  # int8 quantises what a batch holds; neighbours matter there
+_START_SECONDS = 120
+
+
+@dataclass
+class Seen:
+    """What the clients saw."""
+
+    waits: list[float] = field(default_factory=list)
+    n_texts: int = 0
+    n_errors: int = 0
+    n_wrong: int = 0
+
+
+async def one_client(
+    number: int, address: str, corpus: Corpus, expected: np.ndarray, tolerance: float, until: float, seen: Seen
+) -> None:
+    """Send requests one after the other until it is time."""
+    async with httpx.AsyncClient(base_url=address, timeout=120, trust_env=False, verify=False) as client:
+        order = np.random.default_rng(number).permutation(len(corpus.texts))
+        for start in cycle(range(0, len(order), _AT_ONCE[corpus.name])):
+            if time.perf_counter() > until:
+                return
+            rows = order[start : start + _AT_ONCE[corpus.name]]
+            body = {
+                "input": [corpus.texts[row] for row in rows],
+                "input_type": corpus.role,
+                "encoding_format": "base64",
+            }
+            begin = time.perf_counter()
+            answer = await client.post("/v1/embeddings", json=body)
+            seen.waits.append(time.perf_counter() - begin)
+            if answer.status_code != 200:
+                seen.n_errors += 1
+                continue
+            vectors = [np.frombuffer(base64.b64decode(each["embedding"]), "<f4") for each in answer.json()["data"]]
+            seen.n_wrong += int((np.abs(np.array(vectors) - expected[rows]).max(axis=1) > tolerance).sum())
+            seen.n_texts += len(rows)
+
+
+async def run(
+    address: str, kinds: list[tuple[Corpus, np.ndarray]], clients: int, seconds: float, tolerance: float
+) -> dict[str, Any]:
+    """All clients at once, of each kind in turn."""
+    seen = {corpus.name: Seen() for corpus, _ in kinds}
+    begin = time.perf_counter()
+    await asyncio.gather(
+        *(
+            one_client(number, address, corpus, expected, tolerance, begin + seconds, seen[corpus.name])
+            for number, (corpus, expected) in zip(range(clients), cycle(kinds), strict=False)
+        )
+    )
+    elapsed = time.perf_counter() - begin
+    return {
+        name: {
+            "texts_per_second": each.n_texts / elapsed,
+            "p50_ms": float(np.percentile(each.waits, 50)) * 1e3,
+            "p99_ms": float(np.percentile(each.waits, 99)) * 1e3,
+            "errors": each.n_errors,
+            "wrong": each.n_wrong,
+        }
+        for name, each in seen.items()
+        if each.waits
+    }
+
+
+def core_speed(encoder: E5Encoder, corpus: Corpus) -> float:
+    """Texts per second of the core alone."""
+    begin = time.perf_counter()
+    encoder.encode(corpus.texts, prompt_name=corpus.role)
+    return len(corpus.texts) / (time.perf_counter() - begin)
+
+
+def started(model: str, dtype: str) -> tuple[subprocess.Popen[bytes], str, float]:
+    """A server, its address, and the seconds from its start to its first answer."""
+    command = [sys.executable, "-m", "e5studio", "serve", "--model", model, "--dtype", dtype, "--port", str(PORT)]
+    begin = time.perf_counter()
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{PORT}"
+    client = httpx.Client(timeout=120, trust_env=False, verify=False)  # certificates take long to read
+    while time.perf_counter() - begin < _START_SECONDS:
+        try:
+            client.post(f"{address}/v1/embeddings", json={"input": "a", "input_type": "query"})
+            return process, address, time.perf_counter() - begin
+        except httpx.ConnectError:
+            time.sleep(0.02)
+    process.kill()
+    raise SystemExit("The server did not start.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="multilingual-e5-small@4bit")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--seconds", type=float, default=60)
+    options = parser.parse_args()
+    encoder = E5Encoder(options.model, dtype=options.dtype, show_progress=False)
+    kinds = [make_corpus(name, _N_TEXTS) for name in ("queries", "passages", "mixed")]
+    expected = [encoder.encode(corpus.texts, prompt_name=corpus.role) for corpus in kinds]
+    tolerance = _MOST_DIFFERENT.get(options.dtype, np.inf)
+    before = {corpus.name: core_speed(encoder, corpus) for corpus in kinds}
+    process, address, seconds_to_start = started(options.model, options.dtype)
+    results: dict[str, Any] = {"start_seconds": seconds_to_start}
+    groups = [[each] for each in zip(kinds, expected, strict=True)] + [list(zip(kinds[:2], expected, strict=False))]
+    try:
+        for group in groups:
+            for clients in CLIENTS:
+                name = f"{'+'.join(corpus.name for corpus, _ in group)}, {clients} clients"
+                results[name] = asyncio.run(run(address, group, clients, options.seconds, tolerance))
+                print(name, json.dumps(results[name]))
+    finally:
+        process.terminate()
+        results["exit_code"] = process.wait(60)
+    after = {corpus.name: core_speed(encoder, corpus) for corpus in kinds}
+    core = {name: max(before[name], after[name]) for name in before}
+    for name, kinds_seen in results.items():
+        if isinstance(kinds_seen, dict) and len(kinds_seen) == 1:
+            [(kind, each)] = kinds_seen.items()
+            each["share_of_core"] = each["texts_per_second"] / core[kind]
+            print(f"{name}: {each['share_of_core']:.1%} of the core's own speed")
+    machine = describe_machine("openvino", "uvicorn", "starlette", "orjson")
+    RESULT.write_text(json.dumps({"machine": machine, "options": vars(options), "core": core, **results}, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One module for each dialect: the names of its fields, the form of its answers and errors."""

@@ -1,0 +1,132 @@
+"""OpenAI's routes: `/v1/embeddings` and `/v1/models`, with the fields of NVIDIA's, Voyage's and Jina's servers.
+
+Their clients differ in how they name the role, the cut of long texts, dimensions and precision, and in where they read
+the message of an error; each finds its own names here.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any, cast
+
+from e5studio.server.dialects.inputs import texts_or_ids
+from e5studio.server.fields import Body, choice, cut_field, dimensions_field, flag, refuse, text_field
+from e5studio.server.preparation import TextPart
+from e5studio.server.request_errors import ErrorKind, RequestError
+from e5studio.server.served_models import ServedModel
+from e5studio.server.service import Call, Dialect, DialectRoute
+from e5studio.server.vector_formats import Precision, as_base64, finished, quantized
+
+_PRECISION_FIELDS = ("output_dtype", "embedding_type", "encoding_type")  # Voyage's, NVIDIA's and Jina's, older Jina's
+_PRECISIONS = ("float", "int8", "uint8", "binary", "ubinary")
+_TYPES: dict[ErrorKind, str] = {
+    "unauthorized": "authentication_error",
+    "overloaded": "rate_limit_error",
+    "unavailable": "service_unavailable_error",
+    "non_finite": "server_error",
+    "failed": "server_error",
+}
+_CODES: dict[ErrorKind, str] = {
+    "unauthorized": "invalid_api_key",
+    "unknown_model": "model_not_found",
+    "overloaded": "rate_limit_exceeded",
+    "too_many": "too_many_inputs",
+    "empty": "empty_input",
+    "non_finite": "non_finite_embedding",
+}
+
+
+def error_body(error: RequestError, status: int) -> dict[str, Any]:
+    """The message where OpenAI's, Cohere's, and NVIDIA's, Voyage's and Jina's clients look for it."""
+    nested = {
+        "message": error.message,
+        "type": _TYPES.get(error.kind, "invalid_request_error"),
+        "param": error.param,
+        "code": _CODES.get(error.kind),
+    }
+    return {"error": nested, "message": error.message, "detail": error.message}
+
+
+async def embeddings(call: Call) -> dict[str, Any]:
+    """`POST /v1/embeddings`."""
+    body = call.body
+    named = call.find_model(text_field(body, "model"))
+    _refuse_unsupported(body)
+    precision, is_base64 = _form(body)
+    dimensions = dimensions_field(body, ("dimensions", "output_dimension"), named.model.spec.embed_dim)
+    prompt = call.service.roles.prompt(named, body)
+    texts = await texts_or_ids(call, "input")
+    [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(body))])
+    rows = quantized(
+        finished(embedded.vectors, dimensions=dimensions, normalize=flag(body, "normalized", True)), precision
+    )
+    data = as_base64(rows) if is_base64 else rows
+    return {
+        "object": "list",
+        "id": f"embd-{uuid.uuid4().hex}",
+        "created": int(time.time()),
+        "model": named.requested,
+        "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(data)],
+        "usage": {"prompt_tokens": call.n_tokens, "total_tokens": call.n_tokens, "completion_tokens": 0},
+        "prompt": prompt.text,
+        "fingerprint": named.model.fingerprint,
+        "truncated": call.truncated(),
+        "warnings": [*call.warnings(), *dimension_warnings(dimensions)],
+    }
+
+
+async def list_models(call: Call) -> dict[str, Any]:
+    """`GET /v1/models`: each model, and its names that say a role."""
+    cards = [_card(model, name) for model in call.service.models for name in model.names()]
+    return {"object": "list", "data": sorted(cards, key=lambda card: card["id"] != card["root"])}
+
+
+async def one_model(call: Call) -> dict[str, Any]:
+    """`GET /v1/models/{id}`."""
+    named = call.find_model(call.path["name"])
+    return _card(named.model, named.requested)
+
+
+def dimension_warnings(dimensions: int | None) -> list[str]:
+    """What a client should know that asked for fewer dimensions."""
+    if dimensions is None:
+        return []
+    return [f"E5 models were not trained for fewer dimensions: the first {dimensions} alone rank worse."]
+
+
+def _form(body: Body) -> tuple[Precision, bool]:
+    """The precision of the vectors, and whether they are written as base64."""
+    is_base64 = choice(body, "encoding_format", ("float", "base64"), "float") == "base64"
+    for name in _PRECISION_FIELDS:
+        if body.get(name) is not None:
+            form = choice(body, name, (*_PRECISIONS, "base64"), "float")
+            return ("float", True) if form == "base64" else (cast(Precision, form), is_base64)
+    return "float", is_base64
+
+
+def _refuse_unsupported(body: Body) -> None:
+    if flag(body, "late_chunking", False):
+        refuse("late_chunking", "This server has no late chunking. Leave `late_chunking` out.")
+    if "messages" in body:
+        refuse("messages", "This server embeds texts, not chats. Send them as `input`.")
+
+
+def _card(model: ServedModel, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": model.created,
+        "owned_by": model.name.split("/")[0] if "/" in model.name else "local",
+        "root": model.name,
+        "max_model_len": model.spec.max_tokens,
+        "fingerprint": model.fingerprint,
+    }
+
+
+DIALECT = Dialect("openai", error_body)
+ROUTES = [
+    DialectRoute("POST", "/v1/embeddings", embeddings),
+    DialectRoute("GET", "/v1/models", list_models),
+    DialectRoute("GET", "/v1/models/{name:path}", one_model),
+]

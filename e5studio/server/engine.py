@@ -1,0 +1,334 @@
+"""The engine: the texts of all requests, as batches by token length, through the models, one batch at a time.
+
+A request is admitted whole or refused (`admission`), tokenised in a thread, and put into the queue (`batch_queue`). One
+thread computes: it takes the next batch, whichever requests its texts are of, and hands each request its vectors when
+they are complete. With nothing to do it starts at once; when a batch has just answered several requests, whose clients
+are about to send their next ones, it waits 5 ms at most for these. What fails in a batch fails for the requests whose
+texts it was; the others are computed again without them.
+
+Vectors leave unnormalised: each dialect has its own wishes about that and about dimensions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from e5studio.batching import TokenBatch
+from e5studio.encode_report import EncodeReport
+from e5studio.encoder import PreparedTexts, TokenEmbeddings
+from e5studio.errors import NonFiniteError
+from e5studio.prompts import Prompt
+from e5studio.server.admission import Admission, Ticket
+from e5studio.server.batch_queue import BatchQueue, Job, Step
+from e5studio.server.preparation import TextPart, estimated_tokens, prepared
+from e5studio.server.request_errors import RequestError, as_request_error
+from e5studio.server.served_models import ServedModel
+from e5studio.similarity import FloatArray
+
+T = TypeVar("T")
+OnBatch = Callable[[str, int, int, float], None]
+"""Called with the model, texts, tokens and seconds of each batch."""
+
+_SECONDS_FOR_MORE = 0.005
+_SHORT_CHARACTERS = 4_000  # a request of so many is tokenised ahead of larger ones
+_PROBE = Prompt("")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds that a request spent."""
+
+    tokenization: float = 0.0
+    queue: float = 0.0
+    inference: float = 0.0
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The vectors of one part of a request.
+
+    Attributes:
+        vectors: Not normalised, (n, embed_dim), in the order of the texts.
+        report: What was done to the texts.
+        timings: How long it took.
+    """
+
+    vectors: FloatArray
+    report: EncodeReport
+    timings: Timings
+
+
+@dataclass(eq=False)
+class _Request(Job):
+    """A job, and the request that waits for it."""
+
+    loop: asyncio.AbstractEventLoop = field(kw_only=True)
+    ticket: Ticket = field(kw_only=True)
+    ready: PreparedTexts = field(kw_only=True)
+    param: str = field(kw_only=True)
+    done: asyncio.Future[None] = field(init=False)
+    queued_at: float = field(init=False)
+    begun_at: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.done = self.loop.create_future()
+        self.queued_at = time.perf_counter()
+
+    def finish(self, error: RequestError | None = None) -> None:
+        """Wake the request, in its event loop."""
+        if not self.done.done():
+            if error is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(error)
+
+
+class Engine:
+    """Computes for all requests of a server; `start` before use, `close` at the end.
+
+    Args:
+        max_queue_tokens: Most tokens that wait.
+        on_batch: Called after each batch, in the computing thread.
+    """
+
+    def __init__(self, *, max_queue_tokens: int, on_batch: OnBatch | None = None) -> None:
+        self.admission = Admission(max_queue_tokens)
+        self._on_batch = on_batch
+        self._queue: BatchQueue[_Request] = BatchQueue()
+        self._models: dict[str, ServedModel] = {}
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._is_suspect = False
+        self._thread: threading.Thread | None = None
+        # Queries are tokenised apart, so that they don't wait for a thousand passages.
+        self._short_tokenizer = ThreadPoolExecutor(1, "tokenize-short")
+        self._tokenizer = ThreadPoolExecutor(2, "tokenize")
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the computing thread runs and its last batch succeeded."""
+        return self._thread is not None and self._thread.is_alive() and not self._is_suspect
+
+    @property
+    def n_waiting(self) -> int:
+        """Requests with texts to compute."""
+        with self._changed:
+            return len(self._queue)
+
+    def start(self) -> None:
+        """Start the computing thread."""
+        self._thread = threading.Thread(target=self._run, name="compute", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Finish the current batch and stop."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        for executor in (self._short_tokenizer, self._tokenizer):
+            executor.shutdown(cancel_futures=True)
+
+    async def embed(self, model: ServedModel, parts: Sequence[TextPart]) -> list[Embedded]:
+        """The vectors of all parts of a request; all are admitted or none.
+
+        Raises:
+            RequestError: It is refused or fails. No vectors leave then.
+        """
+        encoder = model.encoder
+        ticket = self.admission.admit(estimated_tokens(model.spec.max_tokens, parts))
+        try:
+            begin = time.perf_counter()
+            ready = await self._tokenize(parts, lambda: [prepared(encoder, part) for part in parts])
+            ticket.correct(sum(int(each.batch.lengths.sum()) for each in ready))
+            seconds = time.perf_counter() - begin
+            jobs = [self._put(model, each, part.param, ticket) for each, part in zip(ready, parts, strict=True)]
+            try:
+                await (jobs[0].done if len(jobs) == 1 else asyncio.gather(*(job.done for job in jobs)))
+            except BaseException:
+                for job in jobs:
+                    job.is_dropped = True
+                raise
+        finally:
+            ticket.give_back()
+        return [_embedded(job, seconds) for job in jobs]
+
+    async def token_vectors(self, model: ServedModel, part: TextPart) -> list[TokenEmbeddings]:
+        """The vectors of each text's tokens.
+
+        Raises:
+            RequestError: As `embed`; or the model's backend gives none.
+        """
+        encoder = model.encoder
+        if not encoder.has_token_embeddings:
+            raise RequestError("unsupported", f"{model.name} gives no vectors of tokens here.")
+        ticket = self.admission.admit(estimated_tokens(model.spec.max_tokens, [part]))
+        try:
+            return await self._tokenize(
+                [part], lambda: [encoder.token_embeddings(text, prompt=part.prompt) for text in part.texts]
+            )
+        except Exception as error:
+            raise as_request_error(error, part.param) from error
+        finally:
+            ticket.give_back()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run other work on texts in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._tokenizer, work)
+
+    async def probe(self, model: ServedModel) -> None:
+        """Embed a word, and be well again if that succeeds.
+
+        Raises:
+            RequestError: It fails.
+        """
+        await self.embed(model, [TextPart(["word"], _PROBE)])
+        self._is_suspect = False
+
+    async def _tokenize(self, parts: Sequence[TextPart], work: Callable[[], T]) -> T:
+        is_short = sum(len(text) for part in parts for text in part.texts) <= _SHORT_CHARACTERS
+        executor = self._short_tokenizer if is_short else self._tokenizer
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+    def _put(self, model: ServedModel, ready: PreparedTexts, param: str, ticket: Ticket) -> _Request:
+        vectors = np.empty((len(ready.batch), model.spec.embed_dim), np.float32)
+        request = _Request(
+            model.name,
+            model.encoder.limits,
+            ready.batch,
+            vectors,
+            loop=asyncio.get_running_loop(),
+            ticket=ticket,
+            ready=ready,
+            param=param,
+        )
+        with self._changed:
+            if self._is_closed:
+                raise RequestError("unavailable", "The server is ending.", retry_after=1.0)
+            self._models[model.name] = model
+            self._queue.put(request)
+            self._changed.notify_all()
+        return request
+
+    def _run(self) -> None:
+        """What the computing thread does."""
+        n_answered = 0
+        while (step := self._next(n_answered)) is not None:
+            n_answered = self._compute(step)
+
+    def _next(self, n_answered: int) -> Step[_Request] | None:
+        """The next batch, when there is one; None at the end.
+
+        Args:
+            n_answered: Requests that the last batch answered.
+        """
+        with self._changed:
+            if n_answered > 1:  # their clients may send more, and a larger batch is the faster one
+                self._changed.wait_for(lambda: self._is_closed or self._has_enough(n_answered), _SECONDS_FOR_MORE)
+            while not self._is_closed:
+                step = self._queue.next()
+                if step is not None:
+                    return step
+                self._changed.wait()
+            return None
+
+    def _has_enough(self, n_requests: int) -> bool:
+        """Whether so many requests wait, or bulk to compute meanwhile."""
+        n_short = self._queue.n_short
+        return n_short >= n_requests or len(self._queue) > n_short
+
+    def _compute(self, step: Step[_Request]) -> int:
+        """Compute a batch; the number of requests that are complete with it."""
+        model = self._models[step.model]
+        begin = time.perf_counter()
+        for job, _ in step.parts:
+            job.begun_at = job.begun_at or begin
+        try:
+            batch = step.batch()
+            vectors = self._vectors(model, step.parts[0][0].ready.report, batch)
+        except BaseException as error:
+            return self._recover(step, error)
+        self._is_suspect = False
+        seconds, n_tokens = time.perf_counter() - begin, int(batch.lengths.sum())
+        self.admission.measure(n_tokens, seconds)
+        if self._on_batch is not None:
+            self._on_batch(step.model, len(batch), n_tokens, seconds)
+        return self._deliver(step, vectors)
+
+    def _vectors(self, model: ServedModel, report: EncodeReport, batch: TokenBatch) -> FloatArray:
+        rows = np.arange(len(batch))
+        vectors = np.empty((len(batch), model.spec.embed_dim), np.float32)
+        prepared_batch = PreparedTexts(batch, rows, report)
+        for indices, part in model.encoder.embed_batches(prepared_batch, rows, normalize=False):
+            vectors[indices] = part
+        return vectors
+
+    def _deliver(self, step: Step[_Request], vectors: FloatArray) -> int:
+        start = n_complete = 0
+        for job, rows in step.parts:
+            job.vectors[rows] = vectors[start : start + len(rows)]
+            start += len(rows)
+            job.n_left -= len(rows)
+            job.ticket.give_back(int(job.batch.lengths[rows].sum()))
+            if job.n_left == 0:
+                n_complete += 1
+                _wake(job)
+        return n_complete
+
+    def _recover(self, step: Step[_Request], error: BaseException) -> int:
+        """After a batch failed: compute it again without the texts that failed it."""
+        if not isinstance(error, NonFiniteError):
+            self._is_suspect = True
+        if len(step.parts) == 1:
+            [(job, rows)] = step.parts
+            self._fail(job, _of_request(error, job, rows))
+            return 0
+        if not isinstance(error, NonFiniteError):
+            return sum(self._compute(each) for each in step.alone())
+        owners = np.repeat(np.arange(len(step.parts)), [len(rows) for _, rows in step.parts])
+        bad = {int(owners[index]) for index in error.indices} or {*range(len(step.parts))}
+        for index in bad:
+            self._compute(Step(step.model, (step.parts[index],)))  # fails with the indices of its own texts
+        good = tuple(part for index, part in enumerate(step.parts) if index not in bad)
+        return self._compute(Step(step.model, good)) if good else 0
+
+    def _fail(self, job: _Request, error: BaseException) -> None:
+        job.is_dropped = True
+        _wake(job, as_request_error(error, job.param))
+
+
+def _wake(job: _Request, error: RequestError | None = None) -> None:
+    try:
+        job.loop.call_soon_threadsafe(job.finish, error)
+    except RuntimeError:  # the event loop has ended
+        _log.debug("Nobody waits for a request any more")
+
+
+def _of_request(error: BaseException, job: _Request, rows: NDArray[np.intp]) -> BaseException:
+    """The error with indices of the request's texts in place of the batch's."""
+    if not isinstance(error, NonFiniteError):
+        return error
+    bad = rows[list(error.indices)] if error.indices else rows
+    return NonFiniteError(error.fact, np.flatnonzero(np.isin(job.ready.rows, bad)).tolist())
+
+
+def _embedded(job: _Request, seconds: float) -> Embedded:
+    begun = job.begun_at or job.queued_at
+    timings = Timings(seconds, begun - job.queued_at, time.perf_counter() - begun)
+    rows = job.ready.rows
+    is_identity = np.array_equal(rows, np.arange(len(rows)))
+    return Embedded(job.vectors if is_identity else job.vectors[rows], job.ready.report, timings)
