@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from e5studio.similarity import FloatArray
+from e5studio.studio.charts.density import density_lines
 from e5studio.studio.charts.figure import Figure, named, plot_text, typed
 from e5studio.studio.charts.point_groups import ColourScale, PointGroup, Symbol
 from e5studio.studio.charts.topics import Topic, topic_names
@@ -19,8 +20,10 @@ _NEAR = 0.08  # share of the map's size within which the names of two points wou
 _ROOM = 0.14  # at either end of an axis in space, where names and points are cut at the walls
 _MAX_SVG_POINTS = 2_000
 _MANY_POINTS = 5_000
+_MIN_FOR_DENSITY = 250  # with fewer, the points themselves show where they are dense
 _LONG_HOVER, _SHORT_HOVER = 300, 80
 _HOVER_CHARACTERS = 4_000_000  # of all hover texts, which reach the page with the figure
+_MANY_NAMES = 5  # in the legend, which is written smaller then
 _DIMMED = 0.3  # opacity of points beside those that a search found
 
 _EYE = {"x": 1.25, "y": 1.25, "z": 0.75}
@@ -76,9 +79,14 @@ def scatter_map(
     if picked is not None:
         traces.append(_ring(points, picked, "" if picked in hits else labels[picked]))
         hover.append(_hover([picked], texts, labels))
-    layout, narrow = _map_layout(points, axis_names), _narrow_layout(points)
+    if len(points) >= _MIN_FOR_DENSITY and points.shape[1] == 2:
+        traces.insert(0, density_lines(points))
+        hover.insert(0, [])
+    n_names = sum(bool(group.name) for group in groups)
+    layout, narrow = _map_layout(points, axis_names, n_names), _narrow_layout(points)
     if topics and points.shape[1] == 2:
         layout["annotations"] = topic_names(points, topics, _TYPICAL_WIDTH, _HEIGHT)
+        narrow["showlegend"] = False  # the names are in the plot
         narrow["annotations"] = topic_names(points, topics, _TYPICAL_WIDTH // 2, _NARROW_HEIGHT)
     return {
         "data": traces,
@@ -230,9 +238,10 @@ def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
     }
 
 
-def _map_layout(points: FloatArray, axis_names: Sequence[str]) -> Figure:
+def _map_layout(points: FloatArray, axis_names: Sequence[str], n_names: int) -> Figure:
     three_d = points.shape[1] == 3
-    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}, "itemsizing": "constant"}
+    font = {"size": 13 if n_names <= _MANY_NAMES else 11}
+    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": font, "itemsizing": "constant"}
     layout: Figure = {"legend": legend, "margin": {"l": 12, "r": 40, "t": 36, "b": 12}, "dragmode": "pan"}
     layout["modebar"] = {"orientation": "v"}
     titles = list(axis_names) or [""] * (3 if three_d else 2)

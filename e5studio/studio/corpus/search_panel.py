@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.errors import VectorError
-from e5studio.studio.charts.palette import MAX_CATEGORIES
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.corpus import EmbeddedCorpus
 from e5studio.studio.corpus.hit_list import hit_list
@@ -19,15 +18,15 @@ from e5studio.studio.corpus.map import (
     MAX_TSNE_TEXTS,
     CorpusGroups,
     CorpusMap,
-    corpus_neighbours,
     group_corpus,
     place_corpus,
 )
-from e5studio.studio.corpus.map_figure import COLUMN, colour_choices, colour_corpus, column_of, draw_corpus_map
+from e5studio.studio.corpus.map_figure import COLUMN, colour_choices
+from e5studio.studio.corpus.map_view import MapView, draw_view, point_nodes
 from e5studio.studio.corpus.search import SearchResult, carrying_words, search_corpus, search_like, with_hits
 from e5studio.studio.corpus.selection import (
     ALL_TEXTS,
-    cells_of,
+    category_columns,
     filter_choices,
     filtered,
     other_cells,
@@ -50,7 +49,7 @@ from e5studio.studio.jobs.events import (
     fields_of,
 )
 from e5studio.studio.map import text as map_text
-from e5studio.studio.map.panel import MapPanel, MapPicture
+from e5studio.studio.map.panel import MapPanel
 from e5studio.studio.map.placing import MapSettings, method_choices, used_settings, valid_settings
 from e5studio.studio.map.table import chosen_table
 from e5studio.studio.services import Services
@@ -63,17 +62,6 @@ _MAX_EXPLAINED = 20
 _DEFAULT = MapSettings()
 _AWAY = ["e5-work", "e5-away"]
 _HERE = ["e5-work"]
-
-
-@dataclass(frozen=True)
-class _View:
-    """What the map shows."""
-
-    map: CorpusMap | None
-    colour: str
-    groups: CorpusGroups | None
-    search: SearchResult | None
-    label: str | None
 
 
 class SearchPanel:
@@ -203,9 +191,9 @@ class SearchPanel:
             if self._embedded(token) is not embedded:  # replaced meanwhile
                 return {}
             new_map, topics = placed
-            columns = self._categories(token, embedded)
+            columns = category_columns(embedded.corpus, table_of(store_of(self._services.visitor_stores, token)))
             is_dull = colour == "group" and topics.n_topics < 2 and columns  # no topics, but columns that have some
-            view = _View(new_map, f"{COLUMN}{columns[0]}" if is_dull else colour, topics, search, label)
+            view = MapView(new_map, f"{COLUMN}{columns[0]}" if is_dull else colour, topics, search, label)
             used = self.map.show_settings(used_settings(new_map.settings, new_map.projection))
             shown = {self.corpus_map: new_map, self.groups: topics, self.map.colour: view.colour}
             return {**shown, **used, **self._draw(token, embedded, view)}
@@ -215,12 +203,12 @@ class SearchPanel:
 
     def on_colour(self, token: str, *values: Any) -> Changes:
         """Colour the map."""
-        embedded, view = self._embedded(token), _View(*values)
+        embedded, view = self._embedded(token), MapView(*values)
         return {} if embedded is None or view.map is None else self._draw(token, embedded, view)
 
     def on_mark(self, token: str, *values: Any) -> Changes:
         """Light up the hits of a search."""
-        embedded, view = self._embedded(token), _View(*values)
+        embedded, view = self._embedded(token), MapView(*values)
         if embedded is None or view.map is None or view.search is None or view.search.of != embedded.key:
             return {}
         colours = colour_choices(embedded, self._columns(token, embedded), has_scores=True)
@@ -228,7 +216,7 @@ class SearchPanel:
 
     def on_pick(self, event: gr.EventData, token: str, *values: Any) -> Changes:
         """Show a text of the map or a hit in full, and its nearest neighbours."""
-        embedded, view = self._embedded(token), _View(*values)
+        embedded, view = self._embedded(token), MapView(*values)
         label = fields_of(event).get("label")
         if embedded is None or view.map is None or embedded.corpus.row_of(label) is None:
             return {}
@@ -331,12 +319,6 @@ class SearchPanel:
     def _columns(self, token: str, embedded: EmbeddedCorpus) -> list[str]:
         return other_columns(embedded.corpus, table_of(store_of(self._services.visitor_stores, token)))
 
-    def _categories(self, token: str, embedded: EmbeddedCorpus) -> list[str]:
-        """Columns with a colour for each of their values."""
-        table = table_of(store_of(self._services.visitor_stores, token))
-        cells = {name: set(cells_of(embedded.corpus, table, name)) for name in other_columns(embedded.corpus, table)}
-        return [name for name, values in cells.items() if 2 <= len(values) <= MAX_CATEGORIES]
-
     def _among(self, token: str, embedded: EmbeddedCorpus, chosen: str) -> NDArray[np.bool_] | None:
         table = table_of(store_of(self._services.visitor_stores, token))
         return filtered(embedded.corpus, table, chosen)
@@ -346,33 +328,18 @@ class SearchPanel:
         table = table_of(store_of(self._services.visitor_stores, token))
         return other_cells(embedded.corpus, table, [hit.row for hit in result.hits])
 
-    def _draw(self, token: str, embedded: EmbeddedCorpus, view: _View) -> Changes:
+    def _draw(self, token: str, embedded: EmbeddedCorpus, view: MapView) -> Changes:
         """The map, its caption and its quality, and the picked text."""
-        assert view.map is not None  # as the callers check
-        corpus, picked = embedded.corpus, embedded.corpus.row_of(view.label)
-        search = view.search if view.search is not None and view.search.of == embedded.key else None
-        hits = [] if search is None else [hit.row for hit in search.hits]
+        table = table_of(store_of(self._services.visitor_stores, token))
         try:
-            column = column_of(view.colour)
-            table = table_of(store_of(self._services.visitor_stores, token))
-            colouring = colour_corpus(
-                embedded,
-                view.colour,
-                groups=view.groups,
-                scores=None if search is None else search.scores,
-                cells=None if column is None else cells_of(embedded.corpus, table, column),
-            )
-            picture = MapPicture(
-                draw_corpus_map(embedded, view.map, colouring, hits=hits, picked=picked),
-                corpus_text.map_caption(embedded, view.map, colouring, len(hits), picked),
-                corpus_text.map_quality(view.map, len(embedded.corpus)),
-            )
+            picture = draw_view(embedded, table, view)
         except Exception as error:
             return self.map.show_error(error)
-        point = [] if hits else map_text.point_help(view.map.projection.coordinates)
-        if picked is not None:
-            point = corpus_text.point(corpus, picked, corpus_neighbours(embedded, picked))
-        return {**self.map.show(picture), self.map.point: point, self.map.label: view.label}
+        return {
+            **self.map.show(picture),
+            self.map.point: point_nodes(embedded, view),
+            self.map.label: view.label,
+        }
 
 
 def _task(embedded: EmbeddedCorpus, instruction: str) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.errors import TextError
+from e5studio.studio.charts.palette import MAX_CATEGORIES
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.pairs import Pairs, read_pairs
 from e5studio.studio.corpus.table_file import SourceTable, as_text, choose_columns, first_named
@@ -149,6 +150,12 @@ def cells_of(corpus: Corpus, table: SourceTable, name: str) -> tuple[str, ...]:
 def other_columns(corpus: Corpus, table: SourceTable) -> list[str]:
     """The columns beside texts and titles."""
     return [name for name in table.columns if name not in (corpus.text_name, corpus.title_name)]
+
+
+def category_columns(corpus: Corpus, table: SourceTable) -> list[str]:
+    """Columns beside the texts that have a colour for each of their values."""
+    values = {name: len(set(cells_of(corpus, table, name))) for name in other_columns(corpus, table)}
+    return [name for name, n_values in values.items() if 2 <= n_values <= MAX_CATEGORIES]
 
 
 def filter_choices(corpus: Corpus, table: SourceTable) -> list[Choice]:

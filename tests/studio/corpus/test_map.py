@@ -234,7 +234,7 @@ class TestDrawing:
         cells = ["1e9", *(str(row) for row in range(299))]
         priced = embedded(300)
         figure, caption = drawn(priced, place_corpus(priced, MapSettings()), "column:price", cells=cells)
-        assert figure["data"][0]["marker"]["cmax"] < 300
+        assert figure["data"][1]["marker"]["cmax"] < 300
         assert "shares a colour" in caption
 
     @pytest.mark.parametrize("cells", [("",) * 90, ("nan",) * 90, ("a",) * 90])
@@ -320,8 +320,9 @@ def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
     large = embedded(n, dim=3, texts=("word " * 200,) * n)
     placed = at_points(large, np.zeros((n, n_dims), np.float32))
     figure, _ = drawn(large, placed, "tokens", hits=[1])
-    assert figure["data"][0]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
-    assert len(figure["hover"]["traces"][0][0][1]) <= 81
+    points = 1 if n_dims == 2 else 0  # after the lines of density
+    assert figure["data"][points]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
+    assert len(figure["hover"]["traces"][points][0][1]) <= 81
     downloads = Downloads()
     key = downloads.as_payload(figure)["payload"].rsplit("/", 1)[-1]
     assert MAX_INLINE_CHARACTERS < len(downloads.get(key).content) < 8_000_000
@@ -332,6 +333,6 @@ def test_over_a_crowd_lines_and_rings_are_drawn_last_and_by_webgl():
     large = embedded(n, dim=3)
     placed = at_points(large, large.vectors[:, :2])
     figure, _ = drawn(large, placed, hits=[1], picked=2)
-    assert [trace["mode"] for trace in figure["data"]] == ["markers", "lines", "markers+text", "markers+text"]
-    assert {trace["type"] for trace in figure["data"]} == {"scattergl"}  # it hides whatever is drawn otherwise
-    assert [len(texts) for texts in figure["hover"]["traces"]] == [n, 0, 1, 1]
+    assert [trace["mode"] for trace in figure["data"][1:]] == ["markers", "lines", "markers+text", "markers+text"]
+    assert {trace["type"] for trace in figure["data"][1:]} == {"scattergl"}  # it hides whatever is drawn otherwise
+    assert [len(texts) for texts in figure["hover"]["traces"]] == [0, n, 0, 1, 1]

@@ -411,6 +411,7 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     other = open_page()
     other.evaluate("link => { location.hash = link; }", page.url.partition("#")[2])
     expect(other.locator("#e5-map-caption")).to_contain_text("15 neighbours, distance 0.1, seed 4294967295")
+    other.locator("#e5-map-more > button").click()
     expect(other.locator("#e5-map-seed input")).to_have_value("4294967295")
     expect(other.locator("#e5-map-colour select")).to_have_value("best")
     expect(other.locator("#e5-map .colorbar")).to_be_visible()
