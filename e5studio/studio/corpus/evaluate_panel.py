@@ -250,8 +250,8 @@ class EvaluatePanel:
     def _corpus(self, token: str, evaluation: CorpusEvaluation | None) -> Corpus | None:
         """The corpus of an evaluation; None where it has been replaced."""
         store = self._services.visitor_stores.get(token)
-        is_its_own = store is not None and store.corpus is not None and evaluation is not None
-        return store.corpus if is_its_own and store.corpus.key == evaluation.of else None
+        corpus = None if store is None else store.corpus
+        return corpus if corpus is not None and evaluation is not None and corpus.key == evaluation.of else None
 
     def _show(self, token: str, evaluation: CorpusEvaluation) -> Changes:
         as_payload, chart = self._services.downloads.as_payload, draw_evaluation(evaluation)

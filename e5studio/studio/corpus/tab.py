@@ -122,7 +122,7 @@ class CorpusTab:
         ]
         imported = self.vectors.upload(self.on_import, [self.vectors, *choice], shown, **EMBED_QUEUE)
         self.job.connect_stop()
-        self.change.click(self.on_change, [self.token, self.is_open], state, **UNQUEUED)
+        self.change.click(self.on_change, [self.token, self.is_open, self.section], state, **UNQUEUED)
         self.section.input(self.on_section, [self.token, self.section], [*state, self.search.panel], **UNQUEUED)
         self.search.connect(form, self.token, after=[opened, *embedded, imported])
         self.evaluation.connect(choice)
@@ -172,10 +172,10 @@ class CorpusTab:
         """Read texts that come with the Studio."""
         return self._replace_table(token, lambda: sample_table(name))
 
-    def on_change(self, token: str, is_open: bool) -> Changes:
+    def on_change(self, token: str, is_open: bool, section: str) -> Changes:
         """Show the set-up of texts that are embedded, or hide it again."""
         store = self._stores.get(token)
-        return self._state(store, is_open=not is_open) if store else {}
+        return self._state(store, is_open=not is_open, section=section) if store else {}
 
     def on_section(self, token: str, section: str) -> Changes:
         """Search, or evaluate."""

@@ -74,7 +74,7 @@ def embedding_progress(progress: EmbeddingProgress) -> str:
     return ", ".join(facts)
 
 
-FORM_HINT = "The form that ends with the Score button sets model, use and instruction."
+FORM_HINT = "Model, prompts and instruction are those of the form."
 RESUMED = "Your texts from before are here. Press Embed: vectors computed so far are not computed again."
 DELETED = "Deleted: the file, its texts and their vectors are no longer on the server."
 EXPIRED = "The texts are no longer on the server. Choose the file again and press Embed."

@@ -23,7 +23,7 @@ def invitation() -> list[Node]:
 
 def point_help(coordinates: FloatArray) -> list[Node]:
     """What can be done with points."""
-    lasso = " Choose the lasso above the map and loop some to list them." if coordinates.shape[1] == 2 else ""
+    lasso = " Choose the lasso beside the map and loop some to list them." if coordinates.shape[1] == 2 else ""
     return nodes.hint(f"Click a point to see what truly lies next to it.{lasso} Ctrl + wheel zooms.")
 
 

@@ -170,3 +170,12 @@ def test_a_search_can_be_confined_to_a_value_of_a_column_with_few():
     assert filtered(corpus, table, choices[1].value).tolist() == [True, False, False, False, True]
     assert filtered(corpus, table, choices[3].value).tolist() == [False, False, True, False, False]
     assert filtered(corpus, table, "99:x") is None
+
+
+def test_the_only_column_beside_the_queries_holds_the_answers():
+    def guessed(*columns):
+        return answer_column(SourceTable("pairs.csv", columns, (("a",),) * len(columns), (2,)))
+
+    assert guessed("query", "answer_id") == "answer_id"
+    assert guessed("query", "found in") == "found in"
+    assert guessed("query", "one", "other") is None

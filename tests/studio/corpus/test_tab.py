@@ -58,9 +58,10 @@ def test_a_sample_is_read_and_then_embedded_like_any_file(tab):
     assert [choice["title"] for choice in last[tab.search.filter]["choices"]][:2] == ["All texts", "building (6)"]
     assert "column:topic" in [choice["value"] for choice in last[tab.search.map.colour]["choices"]]
 
-    opened = tab.on_change(token, False)
+    opened = tab.on_change(token, False, "evaluate")
+    assert "e5-away" not in opened[tab.evaluation.panel]["elem_classes"]  # the section stays
     assert "e5-away" not in opened[tab.setup]["elem_classes"]
-    assert "e5-away" in tab.on_change(token, True)[tab.setup]["elem_classes"]
+    assert "e5-away" in tab.on_change(token, True, "search")[tab.setup]["elem_classes"]
     evaluated = tab.on_section(token, "evaluate")
     assert "e5-away" in evaluated[tab.search.panel]["elem_classes"]
     assert "e5-away" not in evaluated[tab.evaluation.panel]["elem_classes"]

@@ -42,16 +42,22 @@ def test_a_person_scores_and_reads_what_is_wrong(page):
         "Diagnosed 3 queries and 2 passages as they were scored"
     )
     expect(page.locator("#e5-diagnosis")).to_contain_text("Act on this: 1")
-    expect(page.locator("#e5-diagnosis li")).to_have_count(1)
+    expect(page.locator("#e5-diagnosis .e5-words > ul > li")).to_have_count(1)
     expect(finding(page, "Copies")).to_contain_text("none")  # a query that is asked twice takes no place in results
     cut = finding(page, "Texts cut off")
     expect(cut).to_contain_text("1 of 5")
     cut.locator("tbody tr").click()
     expect(cut.locator(".e5-pair dt").last).to_have_text("P1")
-    hubs = finding(page, "Texts in many lists")
-    expect(hubs.locator("dl")).to_be_hidden()
-    hubs.locator("summary").click()
-    expect(hubs.locator("dl")).to_be_visible()
+    copies = finding(page, "Copies")
+    expect(copies.locator("dl")).to_be_hidden()
+    copies.locator("summary").click()
+    expect(copies.locator("dl")).to_be_visible()
+    expect(page.get_by_role("tab", name="Diagnose")).to_have_text("Diagnose (1)")
+    unknown = page.locator("#e5-diagnosis details")
+    expect(finding(page, "Texts in many lists")).to_have_count(0)  # too few texts: in one line, with its reason
+    expect(unknown.locator("li").first).to_be_hidden()
+    unknown.locator("summary").click()
+    expect(unknown).to_contain_text("Texts in many lists")
 
     write(page, ["other texts"], ["are scored"])
     score(page)
