@@ -77,7 +77,7 @@ def unfold(page, title):
 
 def embed(page):
     page.locator("#e5-embed").click()
-    expect(page.locator("#e5-embed-status .e5-done")).to_be_visible(timeout=30_000)
+    expect(page.locator("#e5-embed-status .e5-done")).to_be_attached(timeout=30_000)  # on a phone the bar says it
     expect(page.locator("#e5-corpus-map .js-plotly-plot")).to_be_visible(timeout=30_000)
 
 

@@ -73,7 +73,7 @@ def test_a_corpus_is_diagnosed_and_forgotten(page):
     upload(page, "\n".join(FAULTY).encode(), "texts.txt")
     expect(page.locator("#e5-chosen")).to_contain_text("61 texts to embed")
     embed(page)
-    expect(page.get_by_role("tab", name="Diagnose")).to_have_text("Diagnose (2)", timeout=30_000)  # by itself
+    expect(page.get_by_role("tab", name="Diagnose")).to_have_text("Diagnose (3)", timeout=30_000)  # by itself
     open_diagnose(page)
     diagnosed(page)
     expect(page.locator("#e5-diagnose-status")).to_contain_text("Diagnosed 61 texts of the corpus")
