@@ -118,7 +118,7 @@ class CorpusTab:
         shown = [*state, *job, *components_of(self.search)]
         embedded = [
             self.job.start.click(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE)),
-            *(event.then(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE)) for event in tries),
+            *(event.then(self.on_embed, choice, shown, **EMBED_QUEUE) for event in tries),
         ]
         imported = self.vectors.upload(self.on_import, [self.vectors, *choice], shown, **EMBED_QUEUE)
         self.job.connect_stop()
