@@ -50,6 +50,8 @@ GRADIO_NAMES = (
     "evaluate_panel",
     "setting_form",
     "browser_key",
+    "drop",
+    "hit_list",
     "button",
     "events",
     "presence",

@@ -47,6 +47,21 @@ class TestGroups:
         assert len(found.labels) == len(rows)
         assert found.silhouette == 0
 
+    def test_noise_has_none(self):
+        assert find_clusters(np.random.default_rng(0).normal(size=(120, 32))).n_clusters == 1
+
+    def test_what_all_vectors_share_hides_no_group(self):
+        rows, expected = three_groups()
+        np.testing.assert_array_equal(find_clusters(rows + 5 * np.ones(rows.shape[1])).labels, expected)
+
+    def test_texts_that_shade_into_each_other_get_as_many_as_come_out_alike(self):
+        """A cloud with directions that count, as embeddings of texts have, and no gaps."""
+        rng = np.random.default_rng(2)
+        rows = rng.normal(size=(400, 32)) * np.r_[np.full(6, 4.0), np.full(26, 0.7)]
+        found = find_clusters(rows)
+        assert found.n_clusters > 5
+        assert found.silhouette < 0.25
+
     def test_two_different_texts_many_times(self):
         found = find_clusters(np.repeat(np.eye(4)[:2], 6, axis=0))
         assert found.n_clusters <= 2
@@ -75,6 +90,16 @@ class TestNames:
     def test_function_words_name_nothing_and_content_words_do(self):
         texts = ["what is compound interest", "interest is paid on the interest", "how is it done", "it is done so"]
         assert cluster_names(texts, [0, 0, 1, 1], n_words=1) == ["interest", "done"]
+
+    def test_function_words_of_other_languages_name_nothing(self):
+        texts = [
+            "der Gipfel und der Berg",
+            "der Berg, ein Gipfel und ein Weg",
+            "der Fluss und ein Tal",
+            "ein Tal und der Fluss",
+        ]
+        names = cluster_names(texts, [0, 0, 1, 1])
+        assert [set(name.split(", ")) for name in names] == [{"gipfel", "berg"}, {"fluss", "tal"}]
 
     def test_scripts_without_spaces_are_named_by_pairs_of_characters(self):
         assert cluster_names(["南瓜的家常做法", "南瓜丝"], [0, 0], n_words=1) == ["南瓜"]

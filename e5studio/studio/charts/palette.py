@@ -17,7 +17,16 @@ from e5studio.similarity import FloatArray
 Theme = Literal["light", "dark"]
 Scale = Literal["score", "difference"]
 
-COLOUR_KEYS = ("backgroundcolor", "color", "colorscale", "fillcolor", "gridcolor", "linecolor", "zerolinecolor")
+COLOUR_KEYS = (
+    "backgroundcolor",
+    "bgcolor",
+    "color",
+    "colorscale",
+    "fillcolor",
+    "gridcolor",
+    "linecolor",
+    "zerolinecolor",
+)
 """Keys of plotly's traces and layouts at which our figures put tokens."""
 
 # Equal steps of lightness in OKLab, so that equal steps of score look equal; in each theme the
@@ -32,6 +41,7 @@ PALETTES: dict[Theme, dict[str, Any]] = {
         "ink": "#1f2733",
         "faint": "#e6eaf0",
         "surface": "#ffffff",
+        "veil": "rgba(255, 255, 255, 0.8)",  # under names on a map
         "best": "#c2410c",
         "orange": "#c2410c",
         "blue": "#1d6fb8",
@@ -57,6 +67,7 @@ PALETTES: dict[Theme, dict[str, Any]] = {
         "ink": "#e6eaf0",
         "faint": "#262e3a",
         "surface": "#181d25",
+        "veil": "rgba(24, 29, 37, 0.8)",
         "best": "#ffb45e",
         "orange": "#fb923c",
         "blue": "#5ab4f0",

@@ -4,123 +4,30 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from e5studio.similarity import FloatArray
+from e5studio.studio.charts.density import density_lines
 from e5studio.studio.charts.figure import Figure, named, plot_text, typed
-from e5studio.studio.charts.palette import MAX_CATEGORIES
+from e5studio.studio.charts.point_groups import ColourScale, PointGroup, Symbol
+from e5studio.studio.charts.topics import Topic, topic_names
 
+_HEIGHT, _NARROW_HEIGHT = 540, 400
+_TYPICAL_WIDTH = 640
 _MAX_LABELLED_POINTS = 60
 _NEAR = 0.08  # share of the map's size within which the names of two points would overlap
 _ROOM = 0.14  # at either end of an axis in space, where names and points are cut at the walls
 _MAX_SVG_POINTS = 2_000
 _MANY_POINTS = 5_000
+_MIN_FOR_DENSITY = 250  # with fewer, the points themselves show where they are dense
 _LONG_HOVER, _SHORT_HOVER = 300, 80
 _HOVER_CHARACTERS = 4_000_000  # of all hover texts, which reach the page with the figure
+_MANY_NAMES = 5  # in the legend, which is written smaller then
+_DIMMED = 0.3  # opacity of points beside those that a search found
 
-Symbol = Literal["circle", "diamond"]
 _EYE = {"x": 1.25, "y": 1.25, "z": 0.75}
 _SIZES_IN_SPACE: dict[Symbol, int] = {"circle": 5, "diamond": 6}  # those that look alike
-
-
-@dataclass(frozen=True)
-class PointGroup:
-    """Points of a map that look alike.
-
-    Attributes:
-        name: In the legend; "" for points that share another group's entry.
-        members: Indices of the points.
-        symbol: Their shape.
-        colour: A token of `charts.palette`.
-        shades: In place of one colour a value for each member, on a `ColourScale`.
-    """
-
-    name: str
-    members: tuple[int, ...]
-    symbol: Symbol
-    colour: str
-    shades: tuple[float, ...] | None = None
-
-
-@dataclass(frozen=True)
-class ColourScale:
-    """What shades stand for.
-
-    Attributes:
-        name: Beside the colour bar.
-        low: Value of its faint end.
-        high: Value of its strong end.
-        tick_format: As d3 writes numbers.
-    """
-
-    name: str
-    low: float
-    high: float
-    tick_format: str
-
-
-def role_groups(n_queries: int, n_points: int, names: tuple[str, str]) -> list[PointGroup]:
-    """Queries as circles, passages as diamonds, each side in its colour."""
-    sides: list[tuple[str, range, Symbol, str]] = [
-        (names[0], range(n_queries), "circle", "@orange"),
-        (names[1], range(n_queries, n_points), "diamond", "@blue"),
-    ]
-    return [PointGroup(name, tuple(part), symbol, colour) for name, part, symbol, colour in sides if part]
-
-
-def cluster_groups(n_queries: int, labels: Sequence[int], names: Sequence[str]) -> list[PointGroup]:
-    """A colour for each cluster; circles and diamonds stay what they are."""
-    groups = []
-    for cluster, name in enumerate(names):
-        members = [member for member, label in enumerate(labels) if label == cluster]
-        title = f"{cluster + 1} {plot_text(name, 40)}".strip()
-        symbols: tuple[Symbol, Symbol] = ("circle", "diamond")
-        for symbol, is_query in zip(symbols, (True, False), strict=True):
-            side = tuple(member for member in members if (member < n_queries) == is_query)
-            if side:
-                groups.append(PointGroup(title, side, symbol, f"@group:{cluster % MAX_CATEGORIES}"))
-                title = ""
-    return groups
-
-
-def plain_group(n_points: int) -> list[PointGroup]:
-    """All points alike."""
-    return [PointGroup("", tuple(range(n_points)), "circle", "@blue")] if n_points else []
-
-
-def category_groups(
-    categories: Sequence[tuple[str, Sequence[int]]], rest: tuple[str, Sequence[int]]
-) -> list[PointGroup]:
-    """A colour for each category, grey for all other points.
-
-    Args:
-        categories: At most `MAX_CATEGORIES` names and their members.
-        rest: Name and members of the others, which are drawn first, under the categories.
-    """
-    groups = [PointGroup(plot_text(rest[0], 40), tuple(rest[1]), "circle", "@pale")] if len(rest[1]) else []
-    for index, (name, members) in enumerate(categories):
-        groups.append(PointGroup(plot_text(name, 40), tuple(members), "circle", f"@group:{index}"))
-    return groups
-
-
-def valued_groups(values: Sequence[float], rest_name: str) -> list[PointGroup]:
-    """Points coloured by a value; those whose value is NaN are grey."""
-    known = [index for index, value in enumerate(values) if value == value]
-    unknown = [index for index, value in enumerate(values) if value != value]
-    groups = [PointGroup(rest_name, tuple(unknown), "circle", "@pale")] if unknown else []
-    if known:
-        shades = tuple(float(values[index]) for index in known)
-        groups.append(PointGroup("", tuple(known), "circle", "@blue", shades))
-    return groups
-
-
-def shaded_groups(n_queries: int, values: Sequence[float], names: tuple[str, str]) -> list[PointGroup]:
-    """Points coloured by a value."""
-    plain = role_groups(n_queries, len(values), names)
-    return [replace(group, shades=tuple(float(values[member]) for member in group.members)) for group in plain]
 
 
 def scatter_map(
@@ -130,9 +37,11 @@ def scatter_map(
     labels: Sequence[str],
     *,
     links: Sequence[tuple[int, int]] = (),
-    marks: Sequence[tuple[int, str]] = (),
+    hits: Sequence[int] = (),
+    picked: int | None = None,
     axis_names: Sequence[str] = (),
     scale: ColourScale | None = None,
+    topics: Sequence[Topic] = (),
 ) -> Figure:
     """Texts as points of a plane or of space.
 
@@ -142,14 +51,19 @@ def scatter_map(
         texts: The text of each point.
         labels: Short names, such as "Q1".
         links: Pairs of points to join with a line.
-        marks: Points to draw a ring around, each with a word beside it.
+        hits: Points that light up, best first, with their ranks; the others fade.
+        picked: The point that is looked at, in a ring.
         axis_names: Titles of the axes; none are shown where they mean nothing.
         scale: Of the groups that have shades.
+        topics: Names to write on a plane.
     """
-    marked = {index for index, _ in marks}
-    named_beside = [label if index not in marked else "" for index, label in enumerate(labels)]
+    marked = {*hits, *([] if picked is None else [picked])}
+    named_beside = ["" if hits or index in marked else label for index, label in enumerate(labels)]
     traces = [_points(points, named_beside, group) for group in groups]
     hover = [_hover(group.members, texts, labels) for group in groups]
+    if hits:
+        for trace in traces:
+            trace["marker"]["opacity"] = _DIMMED
     if scale:
         shaded = [trace for trace, group in zip(traces, groups, strict=True) if group.shades is not None]
         for index, trace in enumerate(shaded):
@@ -159,21 +73,30 @@ def scatter_map(
         index = len(traces) if _is_crowded(points) else 0
         traces.insert(index, _lines(points, links))
         hover.insert(index, [])
-    if marks:
-        traces.append(_rings(points, marks))
-        hover.append(_hover([index for index, _ in marks], texts, labels))
-    narrow: Figure = {"margin": {"t": 72}}  # the tools stand above the legend
-    if points.shape[1] == 3:  # a phone is as high as other screens, but less wide
-        narrow["scene"] = {"camera": {"eye": {letter: 2.2 * distance for letter, distance in _EYE.items()}}}
+    if hits:
+        traces.append(_hits(points, hits))
+        hover.append(_hover(hits, texts, labels))
+    if picked is not None:
+        traces.append(_ring(points, picked, "" if picked in hits else labels[picked]))
+        hover.append(_hover([picked], texts, labels))
+    if len(points) >= _MIN_FOR_DENSITY and points.shape[1] == 2:
+        traces.insert(0, density_lines(points))
+        hover.insert(0, [])
+    n_names = sum(bool(group.name) for group in groups)
+    layout, narrow = _map_layout(points, axis_names, n_names), _narrow_layout(points)
+    if topics and points.shape[1] == 2:
+        layout["annotations"] = topic_names(points, topics, _TYPICAL_WIDTH, _HEIGHT)
+        narrow["showlegend"] = False  # the names are in the plot
+        narrow["annotations"] = topic_names(points, topics, _TYPICAL_WIDTH // 2, _NARROW_HEIGHT)
     return {
         "data": traces,
-        "layout": _map_layout(points, axis_names),
-        "narrow": {"layout": narrow},
+        "layout": layout,
+        "narrow": {"layout": narrow, "height": _NARROW_HEIGHT},
         "hover": {"kind": "points", "traces": hover},
-        "height": 560,
+        "height": _HEIGHT,
         "width": 0,
         "zoom": True,
-        "label": f"Map of {len(points)} texts. The table below lists them; pick a row to see its neighbours.",
+        "label": f"Map of {len(points)} texts.",
     }
 
 
@@ -242,7 +165,8 @@ def _text_positions(points: FloatArray, group: PointGroup) -> str | list[str]:
 
 def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
     title = {"text": plot_text(scale.name, 40), "side": "right"}
-    bar = {"thickness": 10, "outlinewidth": 0, "tickformat": scale.tick_format, "title": title}
+    place = {"len": 0.75, "y": 0, "yanchor": "bottom"}  # below the tools
+    bar = {"thickness": 10, "outlinewidth": 0, **place, "tickformat": scale.tick_format, "title": title}
     high = scale.high if scale.high > scale.low else scale.low + 1
     return {"cmin": scale.low, "cmax": high, "showscale": is_shown, "colorbar": bar}
 
@@ -253,25 +177,49 @@ def _marker_size(n_points: int, symbol: Symbol, three_d: bool) -> float:
     return 11 if n_points <= 500 else 6 if n_points <= _MANY_POINTS else 4
 
 
-def _rings(points: FloatArray, marks: Sequence[tuple[int, str]]) -> Figure:
-    """Rings around some points, with a word beside each."""
-    members = [index for index, _ in marks]
+def _hits(points: FloatArray, hits: Sequence[int]) -> Figure:
+    """What a search found, each with its rank, but for ranks that would cover a better one."""
+    own = points[list(hits)]
+    extent = np.ptp(points, axis=0).max() or 1.0
+    ranks: list[str] = []
+    for index, place in enumerate(own):
+        better = [own[other] for other, rank in enumerate(ranks) if rank]
+        is_free = all(np.linalg.norm(place - other) > _NEAR / 2 * extent for other in better)
+        ranks.append(str(index + 1) if is_free else "")
+    return _marks(points, hits, ranks) | {
+        "marker": {
+            "symbol": "circle",
+            "size": 7 if points.shape[1] == 3 else 12,
+            "color": "@best",
+            "line": {"width": 1.5, "color": "@surface"},
+        }
+    }
+
+
+def _ring(points: FloatArray, picked: int, label: str) -> Figure:
+    return _marks(points, [picked], [label]) | {
+        "marker": {
+            "symbol": "circle-open",
+            "size": 13 if points.shape[1] == 3 else 20,
+            "color": "@ink",
+            "line": {"width": 3, "color": "@ink"},
+        }
+    }
+
+
+def _marks(points: FloatArray, members: Sequence[int], words: Sequence[str]) -> Figure:
+    """Points over the others, each with a word above it."""
+    own = points[list(members)]
     return {
         "type": _trace_type(points),
         "mode": "markers+text",
         "name": "",
         "showlegend": False,
-        **{letter: typed(points[members, axis]) for axis, letter in enumerate("xyz"[: points.shape[1]])},
-        "text": [html.escape(word) for _, word in marks],
+        **{letter: typed(own[:, axis]) for axis, letter in enumerate("xyz"[: points.shape[1]])},
+        "text": [html.escape(word) for word in words],
         "textposition": "top center",
         "textfont": {"size": 13, "color": "@ink"},
         "hoverinfo": "none",
-        "marker": {
-            "symbol": "circle-open",
-            "size": 10 if points.shape[1] == 3 else 14,
-            "color": "@ink",
-            "line": {"width": 2, "color": "@ink"},
-        },
     }
 
 
@@ -290,10 +238,12 @@ def _lines(points: FloatArray, links: Sequence[tuple[int, int]]) -> Figure:
     }
 
 
-def _map_layout(points: FloatArray, axis_names: Sequence[str]) -> Figure:
+def _map_layout(points: FloatArray, axis_names: Sequence[str], n_names: int) -> Figure:
     three_d = points.shape[1] == 3
-    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 13}, "itemsizing": "constant"}
-    layout: Figure = {"legend": legend, "margin": {"l": 12, "r": 12, "t": 36, "b": 12}, "dragmode": "pan"}
+    font = {"size": 13 if n_names <= _MANY_NAMES else 11}
+    legend = {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": font, "itemsizing": "constant"}
+    layout: Figure = {"legend": legend, "margin": {"l": 12, "r": 40, "t": 36, "b": 12}, "dragmode": "pan"}
+    layout["modebar"] = {"orientation": "v"}
     titles = list(axis_names) or [""] * (3 if three_d else 2)
     lines = {"gridcolor": "@faint", "linecolor": "@faint", "showticklabels": False}
     if three_d:
@@ -308,8 +258,14 @@ def _map_layout(points: FloatArray, axis_names: Sequence[str]) -> Figure:
     flat = {**lines, "zeroline": False, "automargin": True, "ticks": ""}
     for letter, title in zip("xy", titles, strict=True):
         layout[f"{letter}axis"] = {**flat, "title": {"text": title, "standoff": 6, "font": {"size": 12}}}
-    layout["yaxis"]["scaleanchor"] = "x"  # a distance is a distance in both directions
     return layout
+
+
+def _narrow_layout(points: FloatArray) -> Figure:
+    narrow: Figure = {"margin": {"r": 32}}
+    if points.shape[1] == 3:  # a phone is as high as other screens, but less wide
+        narrow["scene"] = {"camera": {"eye": {letter: 2.2 * distance for letter, distance in _EYE.items()}}}
+    return narrow
 
 
 def _roomy(values: FloatArray) -> list[float]:

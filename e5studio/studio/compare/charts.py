@@ -14,7 +14,8 @@ from e5studio.analysis.ranking import ranks
 from e5studio.similarity import FloatArray
 from e5studio.studio.charts.figure import Figure, plot_text, typed
 from e5studio.studio.charts.matrix import difference_map
-from e5studio.studio.charts.points import role_groups, scatter_map
+from e5studio.studio.charts.point_groups import role_groups
+from e5studio.studio.charts.points import scatter_map
 from e5studio.studio.compare.comparison import Comparison, PromptGrid, Shift
 from e5studio.studio.compare.grid_chart import matrix_grid
 from e5studio.studio.engine.prompt_modes import side_labels

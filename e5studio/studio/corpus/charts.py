@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from e5studio.studio.charts.figure import Figure, plot_text
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, Mean, SettingResult
-from e5studio.studio.corpus.text import setting_name
+from e5studio.studio.corpus.evaluation_text import setting_name
 
 
 def interval_chart(means: Sequence[tuple[str, Mean]], metric: str) -> Figure:

@@ -27,12 +27,10 @@ class Corpus:
     Attributes:
         source: Name of the file, or "pasted texts".
         texts: One for each row, unchanged; none is empty.
-        lines: The line (in Parquet the row) on which each begins, from 1.
+        lines: The line (in Parquet the row) on which each begins, from 1: its number wherever it is shown.
         titles: One for each row, or ""; None without a column of titles.
         text_name: The column of the texts.
         title_name: The column of the titles; None without one.
-        colour_name: The column that colours the map; None where none was chosen.
-        colours: Its cells, or ""; None where no column was chosen.
         n_missing: Rows left out because they hold no text at all (null, or no such field).
         n_empty: Rows left out because their text is empty or white space.
         bad_rows: The problem of each unreadable row; these rows are left out.
@@ -46,8 +44,6 @@ class Corpus:
     titles: tuple[str, ...] | None = None
     text_name: str = ""
     title_name: str | None = None
-    colour_name: str | None = None
-    colours: tuple[str, ...] | None = None
     n_missing: int = 0
     n_empty: int = 0
     bad_rows: tuple[str, ...] = ()
@@ -63,6 +59,19 @@ class Corpus:
         if self.titles is None:
             return self.texts
         return tuple(map(self.document, range(len(self))))
+
+    def label(self, row: int) -> str:
+        """The name of a row's text wherever it is shown."""
+        return f"#{self.lines[row]}"
+
+    @functools.cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The name of each text."""
+        return tuple(map(self.label, range(len(self))))
+
+    def row_of(self, label: object) -> int | None:
+        """The row of the text of this name; None where there is none."""
+        return self.labels.index(label) if isinstance(label, str) and label in self.labels else None
 
     def document(self, row: int) -> str:
         """The text to embed of one row."""

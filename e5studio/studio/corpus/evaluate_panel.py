@@ -10,9 +10,11 @@ from typing import Any
 import gradio as gr
 
 from e5studio.errors import TextError
+from e5studio.studio.corpus import evaluation_text
 from e5studio.studio.corpus import text as corpus_text
+from e5studio.studio.corpus.beir_files import read_pair_files
 from e5studio.studio.corpus.charts import draw_evaluation
-from e5studio.studio.corpus.corpus import CorpusSetting
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.evaluation import CorpusEvaluation, measure
 from e5studio.studio.corpus.selection import (
     CorpusChoice,
@@ -24,25 +26,37 @@ from e5studio.studio.corpus.selection import (
     store_of,
     table_of,
 )
-from e5studio.studio.corpus.table_file import read_table
-from e5studio.studio.corpus.tables import evaluation_table
+from e5studio.studio.corpus.tables import evaluation_table, failure_table
 from e5studio.studio.corpus.visitor_store import VisitorStore
 from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import takes_instruction
 from e5studio.studio.jobs.button import JobButton, stopped_by
-from e5studio.studio.jobs.events import EMBED_QUEUE, ONCE, READ_QUEUE, Changes, components_of
+from e5studio.studio.jobs.events import (
+    EACH,
+    EMBED_QUEUE,
+    ONCE,
+    READ_QUEUE,
+    UNQUEUED,
+    Changes,
+    components_of,
+    fields_of,
+)
 from e5studio.studio.services import Services
 from e5studio.studio.serving.uploads import still_there
 from e5studio.studio.widgets import nodes
+from e5studio.studio.widgets.choice_menu import choice_menu, menu_update
 from e5studio.studio.widgets.data_table import data_table_view
 from e5studio.studio.widgets.headings import heading
 from e5studio.studio.widgets.plotly_view import plotly_view
+from e5studio.studio.widgets.table_data import Choice
 from e5studio.studio.widgets.text_tree import text_tree
 
 _VARIANTS = (("Without prompts", "none"), ("In bfloat16", "bfloat16"), ("In int8", "int8"))
 _NO_COLUMN = ""
+_NONE = Choice("no other", "")
+_AWAY = ["e5-away"]
 _MAX_SETTINGS = 12
 _HELP = (
     "Each query and its answer, in a file of pairs or in a column beside the texts. An answer is the text of a row, "
@@ -51,21 +65,25 @@ _HELP = (
 
 
 class EvaluatePanel:
-    """Components of the evaluation, in a closed accordion."""
+    """Components of the evaluation."""
 
     def __init__(self, services: Services) -> None:
         """Lay out the panel."""
         self._services = services
-        with gr.Accordion("Measure with known answers", open=False, elem_id="e5-answers"):
+        # A class and not `visible`: Gradio would take what stands in the panel off the page.
+        with gr.Column(elem_id="e5-answers", elem_classes=_AWAY) as self.panel:
             text_tree(nodes.hint(_HELP), elem_id="e5-answers-help")
             self.pairs = gr.File(
-                label="A file of pairs: a query and its answer in each row", height=150, elem_id="e5-pairs"
+                label="Pairs: a query and its answer in each row; or BEIR's queries and qrels, as files or a zip",
+                file_count="multiple",
+                height=130,
+                elem_id="e5-pairs",
             )
             self.summary = text_tree(elem_id="e5-pairs-said", live="polite")
             with gr.Row(elem_id="e5-pair-columns", elem_classes="e5-computing"):
                 self.query = gr.Dropdown([], label="Column of queries", min_width=0, elem_id="e5-query-column")
                 self.answer = gr.Dropdown([], label="Column of answers", min_width=0, elem_id="e5-answer-column")
-            heading("Besides the setting of the form", level=4)
+            heading("Besides the setting of the form")
             with gr.Row(elem_id="e5-measured-settings", elem_classes="e5-computing"):
                 self.variants = gr.CheckboxGroup(
                     [(title, name) for title, name in _VARIANTS],
@@ -94,6 +112,16 @@ class EvaluatePanel:
             self.verdict = text_tree(elem_id="e5-verdict", live="polite")
             self.plot = plotly_view(elem_id="e5-measured-plot")
             self.table = data_table_view(elem_id="e5-measured")
+            with gr.Column(elem_id="e5-failures", elem_classes=_AWAY) as self.failures:
+                heading("Query by query")
+                with gr.Row(elem_classes="e5-map-tools"):
+                    self.first = choice_menu("A", [], "", elem_id="e5-failures-a")
+                    self.second = choice_menu("against B", [_NONE], _NONE.value, elem_id="e5-failures-b")
+                self.counts = text_tree(elem_id="e5-failures-said", live="polite")
+                with gr.Row(elem_id="e5-failures-body"):
+                    self.queries = data_table_view(elem_id="e5-failed")
+                    self.query_text = text_tree(elem_id="e5-failed-query", live="polite")
+            self.evaluation = gr.State(None)
 
     def connect(self, choice: Sequence[Any]) -> None:
         """Bind the events.
@@ -101,15 +129,22 @@ class EvaluatePanel:
         Args:
             choice: Components of the token and of the fields of `CorpusChoice`.
         """
-        columns = [self.summary, self.query, self.answer]
+        columns = [self.summary, self.query, self.answer, self.job.status]
         self.pairs.upload(self.on_pairs, [choice[0], self.pairs], columns, **READ_QUEUE)
         self.pairs.clear(self.on_no_pairs, [choice[0]], columns, **READ_QUEUE)
         self.job.start.click(
             self.on_measure,
             [self.query, self.answer, self.variants, self.instructions, self.models, *choice],
-            [*components_of(self.job), self.verdict, self.plot, self.table],
+            components_of(self),
             **(EMBED_QUEUE | ONCE),
         )
+        chosen, shown = (
+            [choice[0], self.evaluation, self.first, self.second],
+            [self.counts, self.queries, self.query_text],
+        )
+        for menu in (self.first, self.second):
+            menu.choose(self.on_settings, chosen, shown, **UNQUEUED)
+        self.queries.pick(self.on_query, chosen, [self.query_text], **(UNQUEUED | EACH))
         self.job.connect_stop()
 
     def show_columns(self, store: VisitorStore | None) -> Changes:
@@ -126,28 +161,31 @@ class EvaluatePanel:
     def clear(self) -> Changes:
         """No pairs, no results."""
         results: Changes = {self.job.status: [], self.verdict: [], self.plot: None, self.table: None}
+        results |= {self.failures: gr.update(elem_classes=_AWAY), self.queries: None, self.evaluation: None}
         return {self.pairs: None, self.summary: [], **self.show_columns(None), **results}
 
-    def on_pairs(self, token: str, path: str | None) -> Changes:
-        """Read a file of queries and answers."""
-        if not path:
+    def on_pairs(self, token: str, paths: list[str] | None) -> Changes:
+        """Read files of queries and answers."""
+        if not paths:
             return {}
+        files = [Path(path) for path in paths]
         try:
             store = store_of(self._services.visitor_stores, token)
-            self._services.visitor_stores.add_file(token, Path(path))
-            table = read_table(still_there(Path(path)), name=Path(path).name, has_menus=False)
+            for file in files:
+                self._services.visitor_stores.add_file(token, file)
+            table = read_pair_files([still_there(file) for file in files])
         except Exception as error:
             return {self.summary: nodes.error(message_for_visitor(error))}
         store.set_pairs(table)
         columns = self._columns(table.columns, query_column(table), table.columns, answer_column(table))
-        return {self.summary: corpus_text.file_read(table), **columns}
+        return {self.summary: corpus_text.file_read(table), self.job.status: [], **columns}
 
     def on_no_pairs(self, token: str) -> Changes:
         """Go back to the columns beside the texts."""
         store = self._services.visitor_stores.get(token)
         if store is not None:
             store.set_pairs(None)
-        return {self.summary: [], **self.show_columns(store)}
+        return {self.summary: [], self.job.status: [], **self.show_columns(store)}
 
     def on_measure(
         self,
@@ -176,13 +214,56 @@ class EvaluatePanel:
                     self._services.engine, corpus, pairs, settings, store.vectors, stopped_by(stop, on_stage)
                 )
 
-        yield from self.job.run(request, evaluate, self._show, is_result_left=False)
+        def show(evaluation: CorpusEvaluation) -> Changes:
+            has_prompts = self._services.engine.catalog.offered(chosen.model).prompt_kind != "none"
+            is_without_left_out = "none" in (variants or []) and not has_prompts
+            return self._show(token, evaluation) | {
+                self.job.status: evaluation_text.measured(evaluation, is_without_left_out=is_without_left_out)
+            }
 
-    def _show(self, evaluation: CorpusEvaluation) -> Changes:
-        as_payload, chart = self._services.downloads.as_payload, draw_evaluation(evaluation)
+        yield from self.job.run(request, evaluate, show, is_result_left=False)
+
+    def on_settings(self, token: str, evaluation: CorpusEvaluation | None, first: str, second: str) -> Changes:
+        """Show the failures of another setting, or of one against another."""
+        corpus, indices = self._corpus(token, evaluation), _indices(evaluation, first, second)
+        if evaluation is None or corpus is None or not indices:
+            return {}
+        table = failure_table(evaluation, corpus, *indices)
         return {
-            self.job.status: corpus_text.measured(evaluation),
-            self.verdict: corpus_text.verdict(evaluation),
+            self.counts: evaluation_text.failures(evaluation, *indices),
+            self.queries: self._services.downloads.as_payload(table),
+            self.query_text: [],
+        }
+
+    def on_query(
+        self, token: str, evaluation: CorpusEvaluation | None, first: str, second: str, event: gr.EventData
+    ) -> Changes:
+        """Show a query, its answer, and what stands above it."""
+        corpus, indices = self._corpus(token, evaluation), _indices(evaluation, first, second)
+        label = fields_of(event).get("label")
+        if evaluation is None or corpus is None or not indices:
+            return {}
+        labels = map(evaluation_text.query_label, range(len(evaluation.pairs)))
+        query = next((index for index, name in enumerate(labels) if name == label), None)
+        return {} if query is None else {self.query_text: evaluation_text.failure(evaluation, corpus, query, indices)}
+
+    def _corpus(self, token: str, evaluation: CorpusEvaluation | None) -> Corpus | None:
+        """The corpus of an evaluation; None where it has been replaced."""
+        store = self._services.visitor_stores.get(token)
+        corpus = None if store is None else store.corpus
+        return corpus if corpus is not None and evaluation is not None and corpus.key == evaluation.of else None
+
+    def _show(self, token: str, evaluation: CorpusEvaluation) -> Changes:
+        as_payload, chart = self._services.downloads.as_payload, draw_evaluation(evaluation)
+        choices = [Choice(name, str(index)) for index, name in evaluation_text.results_of(evaluation).items()]
+        first = choices[0].value if choices else ""
+        return {
+            self.failures: gr.update(elem_classes=["e5-part"] if choices else _AWAY),
+            self.first: menu_update(choices, first),
+            self.second: menu_update([_NONE, *choices], _NONE.value),
+            self.evaluation: evaluation,
+            **self.on_settings(token, evaluation, first, _NONE.value),
+            self.verdict: evaluation_text.verdict(evaluation),
             self.plot: None if chart is None else as_payload(chart),
             self.table: as_payload(evaluation_table(evaluation)),
         }
@@ -194,6 +275,14 @@ class EvaluatePanel:
             self.query: gr.update(choices=list(queries), value=query),
             self.answer: gr.update(choices=list(answers), value=answer),
         }
+
+
+def _indices(evaluation: CorpusEvaluation | None, first: str, second: str) -> list[int]:
+    """The chosen settings; none where the first is not one that was measured."""
+    measured = {} if evaluation is None else {str(index): index for index in evaluation_text.results_of(evaluation)}
+    if first not in measured:
+        return []
+    return [measured[first], *([measured[second]] if second in measured and second != first else [])]
 
 
 def measured_settings(

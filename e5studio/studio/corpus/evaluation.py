@@ -25,6 +25,7 @@ from e5studio.studio.corpus.embedding import (
     embed_documents,
     embed_texts,
 )
+from e5studio.studio.corpus.failures import AnswerRanks, answer_ranks
 from e5studio.studio.corpus.pairs import Pairs
 from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.engine.engine import Engine
@@ -65,6 +66,7 @@ class SettingResult:
         prompts: In front of queries and of passages.
         means: By the names of `METRICS`.
         per_query: The metrics of each query, in the order of the pairs.
+        answers: Where the answer of each query stands.
         difference: Of nDCG@10 from the baseline; None for the baseline itself.
         n_truncated: Texts and queries longer than the model reads.
         n_embedded: Texts and queries that this run embedded; the others' vectors were known.
@@ -78,6 +80,7 @@ class SettingResult:
     prompts: tuple[str, str]
     means: dict[str, Mean]
     per_query: QueryScores
+    answers: AnswerRanks
     difference: Comparison | None
     n_truncated: int
     n_embedded: int
@@ -171,8 +174,8 @@ def _measure_one(
     with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend, corpus.texts) as encoder:
         documents, queries = _embed(encoder, corpus, pairs, prompts, store, on_stage)
     on_stage(1.0, "Ranking the texts for each query")
-    vectors = queries.vectors.complete(), [documents.vectors.complete()]
-    scores = retrieval_scores(_task(corpus, pairs), *vectors, k_values=K_VALUES)
+    vectors = queries.vectors.complete(), documents.vectors.complete()
+    scores = retrieval_scores(_task(corpus, pairs), vectors[0], [vectors[1]], k_values=K_VALUES)
     means = scores.means()
     return SettingResult(
         setting=setting,
@@ -181,6 +184,7 @@ def _measure_one(
         prompts=(prompts[0].text, prompts[1].text),
         means={name: Mean(means[name], mean_interval(scores.values[name])) for name in METRICS},
         per_query=scores,
+        answers=answer_ranks(*vectors, pairs.relevant),
         difference=None,
         n_truncated=documents.n_truncated + queries.n_truncated,
         n_embedded=documents.n_embedded + queries.n_embedded,

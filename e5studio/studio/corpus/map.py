@@ -16,7 +16,7 @@ from e5studio.analysis.neighbours import OnProgress, nearest_neighbours
 from e5studio.analysis.projection import Projection, kept_neighbours, pca, tsne, umap
 from e5studio.errors import VectorError
 from e5studio.similarity import FloatArray, TopK
-from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
+from e5studio.studio.corpus.corpus import EmbeddedCorpus
 from e5studio.studio.engine.progress import OnStage, ignore_progress
 from e5studio.studio.map.placing import N_NEIGHBOURS, MapSettings, Method, trust_of
 
@@ -73,6 +73,11 @@ class CorpusGroups:
     silhouette: float
     n_fitted: int
 
+    @property
+    def n_topics(self) -> int:
+        """How many there are; one for texts that form none."""
+        return len(self.names)
+
 
 def place_corpus(embedded: EmbeddedCorpus, settings: MapSettings, on_stage: OnStage = ignore_progress) -> CorpusMap:
     """Project the texts of a corpus onto a map.
@@ -127,16 +132,6 @@ def corpus_neighbours(embedded: EmbeddedCorpus, row: int) -> list[tuple[int, flo
     """(row, cosine x 100) of the texts nearest to one in all dimensions, best first."""
     nearest = _nearest(embedded.vectors, np.array([row]))
     return [(int(other), 100 * float(score)) for other, score in zip(nearest.ids[0], nearest.scores[0], strict=True)]
-
-
-def labels_of(corpus: Corpus) -> tuple[str, ...]:
-    """The names of the points: the line on which each text begins."""
-    return tuple(map(str, corpus.lines))
-
-
-def row_of_label(corpus: Corpus, label: str) -> int | None:
-    """The row of the point of this name; None where there is none."""
-    return next((row for row, line in enumerate(corpus.lines) if str(line) == label), None)
 
 
 def check_same_corpus(embedded: EmbeddedCorpus, of: str) -> None:

@@ -1,4 +1,4 @@
-"""The figure of a corpus map, coloured by a column, by group, by length, or by the score of a search. Pure."""
+"""The figure of a corpus map, coloured by any column, by topic, by length, or by the score of a search. Pure."""
 
 from __future__ import annotations
 
@@ -13,23 +13,31 @@ from numpy.typing import ArrayLike, NDArray
 from e5studio.errors import VectorError
 from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.palette import MAX_CATEGORIES
-from e5studio.studio.charts.points import (
-    ColourScale,
-    PointGroup,
-    category_groups,
-    plain_group,
-    scatter_map,
-    valued_groups,
-)
-from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
-from e5studio.studio.corpus.map import CorpusGroups, CorpusMap, check_same_corpus, corpus_neighbours, labels_of
+from e5studio.studio.charts.point_groups import ColourScale, PointGroup, category_groups, plain_group, valued_groups
+from e5studio.studio.charts.points import scatter_map
+from e5studio.studio.charts.topics import topics_on
+from e5studio.studio.corpus.corpus import EmbeddedCorpus
+from e5studio.studio.corpus.map import CorpusGroups, CorpusMap, check_same_corpus, corpus_neighbours
+from e5studio.studio.formatting import shown
 from e5studio.studio.map import text as map_text
+from e5studio.studio.widgets.table_data import Choice
 
-CorpusColour = Literal["plain", "column", "group", "tokens", "score"]
+CorpusColour = Literal["group", "plain", "tokens", "score"]
 CORPUS_COLOURS: tuple[CorpusColour, ...] = get_args(CorpusColour)
 
 MAX_MARKED = 50
-"""More rings and numbers would cover each other."""
+"""More hits would cover each other."""
+
+_TITLES: dict[CorpusColour, str] = {
+    "group": "Topic",
+    "plain": "One colour",
+    "tokens": "Length",
+    "score": "Score of the search",
+}
+COLUMN = "column:"
+"""In front of a column's name in a choice of colour."""
+
+_COLUMN_GROUP = "Columns of the file"
 
 _NUMBERS_SHARE = 0.95
 _FEW_NUMBERS = 100
@@ -60,33 +68,50 @@ class Colouring:
     clusters: CorpusGroups | None = None
 
 
-def colours_of(embedded: EmbeddedCorpus, *, has_scores: bool = False) -> tuple[CorpusColour, ...]:
-    """The colours that this corpus can have; by score only after a search."""
-    has = {"column": embedded.corpus.colours is not None, "tokens": embedded.n_tokens is not None, "score": has_scores}
-    return tuple(colour for colour in CORPUS_COLOURS if has.get(colour, True))
+def colour_choices(
+    embedded: EmbeddedCorpus | None, columns: Sequence[str] = (), *, has_scores: bool = False
+) -> list[Choice]:
+    """The colourings of a corpus: its own first, then the columns beside its texts."""
+    has_tokens = embedded is None or embedded.n_tokens is not None
+    reasons: dict[CorpusColour, str] = {
+        "tokens": "" if has_tokens else "unknown of uploaded vectors",
+        "score": "" if has_scores else "search first",
+    }
+    own = [Choice(title, colour, reasons.get(colour, "")) for colour, title in _TITLES.items()]
+    return own + [Choice(shown(name, 80), COLUMN + name, group=_COLUMN_GROUP) for name in columns]
+
+
+def column_of(colour: str) -> str | None:
+    """The column that a choice of `colour_choices` names; None for the others."""
+    return colour.removeprefix(COLUMN) if colour.startswith(COLUMN) else None
 
 
 def colour_corpus(
     embedded: EmbeddedCorpus,
-    colour: CorpusColour = "plain",
+    colour: str = "plain",
     *,
     groups: CorpusGroups | None = None,
     scores: ArrayLike | None = None,
+    cells: Sequence[str] | None = None,
 ) -> Colouring:
     """Colour the texts of a corpus.
 
     Args:
         embedded: The texts.
-        colour: "plain", "column" (the corpus' own), "group" (k-means), "tokens" (length) or "score" (of a search).
+        colour: A value of `colour_choices`: "plain", "group" (k-means), "tokens" (length), "score" (of a search), or a
+            column.
         groups: From `group_corpus`, for "group".
         scores: Cosine x 100 of each text with the query of a search, (n,), for "score".
+        cells: Of the column, (n,).
 
     Raises:
         VectorError: The data for the colour is missing, or belongs to another corpus.
     """
-    corpus = embedded.corpus
-    if colour == "column":
-        return _by_column(corpus)
+    n, column = len(embedded.corpus), column_of(colour)
+    if column is not None:
+        if cells is None or len(cells) != n:
+            raise VectorError(f"The cells of column {column!r} are not those of these texts. Take another colour.")
+        return _by_column([cell.strip() for cell in cells], column)
     if colour == "group":
         return _by_group(embedded, groups)
     if colour == "tokens":
@@ -94,10 +119,10 @@ def colour_corpus(
             raise VectorError("Nobody counted the tokens of uploaded vectors. Take another colour.")
         return _by_value(embedded.n_tokens.astype(np.float64), "tokens read", ".0f")
     if colour == "score":
-        if scores is None or np.shape(scores) != (len(corpus),):
+        if scores is None or np.shape(scores) != (n,):
             raise VectorError("There are no scores of these texts. Search them first, or take another colour.")
-        return _by_value(np.asarray(scores, np.float64), "score", ".1f")
-    return Colouring(plain_group(len(corpus)))
+        return _by_score(np.asarray(scores, np.float64))
+    return Colouring(plain_group(n))
 
 
 def draw_corpus_map(
@@ -114,28 +139,25 @@ def draw_corpus_map(
         embedded: The texts.
         corpus_map: From `place_corpus`.
         colouring: From `colour_corpus`.
-        hits: Rows that a search found, best first; up to `MAX_MARKED` get a ring and their rank.
+        hits: Rows that a search found, best first; up to `MAX_MARKED` light up.
         picked: Row of a text to join to its true neighbours.
 
     Raises:
         VectorError: The map belongs to another corpus.
     """
     check_same_corpus(embedded, corpus_map.of)
-    labels = labels_of(embedded.corpus)
-    marks = [(row, str(rank)) for rank, row in enumerate(hits[:MAX_MARKED], 1)]
-    links: list[tuple[int, int]] = []
-    if picked is not None:
-        links = [(picked, row) for row, _ in corpus_neighbours(embedded, picked)]
-        marks += [] if picked in hits[:MAX_MARKED] else [(picked, labels[picked])]
+    clusters, points = colouring.clusters, corpus_map.projection.coordinates
     figure = scatter_map(
-        corpus_map.projection.coordinates,
+        points,
         colouring.groups,
         embedded.corpus.documents,
-        labels,
-        links=links,
-        marks=marks,
+        embedded.corpus.labels,
+        links=[] if picked is None else [(picked, row) for row, _ in corpus_neighbours(embedded, picked)],
+        hits=hits[:MAX_MARKED],
+        picked=picked,
         axis_names=map_text.axis_names(corpus_map.projection),
         scale=colouring.scale,
+        topics=[] if clusters is None or clusters.n_topics < 2 else topics_on(points, clusters.labels, clusters.names),
     )
     figure["label"] = f"Map of {len(embedded.corpus):,} texts, named by their lines in {embedded.corpus.source}."
     return figure
@@ -149,6 +171,8 @@ def _by_group(embedded: EmbeddedCorpus, groups: CorpusGroups | None) -> Colourin
     if groups is None:
         raise VectorError("The groups of these texts are not known yet. Find them first, or take another colour.")
     check_same_corpus(embedded, groups.of)
+    if groups.n_topics < 2:
+        return Colouring(plain_group(len(groups.labels)), clusters=groups)
     members = [
         (f"{number} {name}".strip(), np.flatnonzero(groups.labels == number - 1).tolist())
         for number, name in enumerate(groups.names, 1)
@@ -156,12 +180,15 @@ def _by_group(embedded: EmbeddedCorpus, groups: CorpusGroups | None) -> Colourin
     return Colouring(category_groups(members, ("", [])), clusters=groups)
 
 
-def _by_column(corpus: Corpus) -> Colouring:
-    if corpus.colours is None or corpus.colour_name is None:
-        raise VectorError("No column was chosen to colour this corpus. Choose one, or take another colour.")
-    cells = [cell.strip() for cell in corpus.colours]
+def _by_score(scores: NDArray[np.float64]) -> Colouring:
+    """The best texts in the strongest colours: the scale ends at the best, not short of it."""
+    low = float(np.percentile(scores, 1 if len(scores) > _FEW_NUMBERS else 0))
+    return Colouring(valued_groups(scores.tolist(), ""), ColourScale("score", low, float(scores.max()), ".1f"))
+
+
+def _by_column(cells: Sequence[str], column: str) -> Colouring:
     numbers = _numbers(cells)
-    return _by_category(cells, corpus.colour_name) if numbers is None else _by_number(numbers, corpus.colour_name)
+    return _by_category(cells, column) if numbers is None else _by_number(numbers, column)
 
 
 def _numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:

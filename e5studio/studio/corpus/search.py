@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from e5studio.analysis.attribution import WordShares, word_shares
 from e5studio.encoder import E5Encoder, TokenEmbeddings
 from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.prompts import Prompt, resolve_prompt
-from e5studio.similarity import FloatArray, top_k_search
+from e5studio.similarity import FloatArray
 from e5studio.studio.corpus.corpus import EmbeddedCorpus
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import ignore_progress
@@ -30,7 +30,7 @@ class SearchHit:
 
     Attributes:
         row: Of the corpus.
-        label: Its line in the file.
+        label: Its name.
         score: Cosine x 100.
         text: The passage.
         title: Its title, or "".
@@ -48,13 +48,15 @@ class SearchResult:
     """The hits of a query.
 
     Attributes:
-        query: As typed.
+        query: As typed; the name of the text in a search for more like it.
         prompt: In front of it.
+        like: Row of the text that the others are compared with; None for a query that was typed.
         hits: The best first.
         scores: Cosine x 100 of every text of the corpus, (n,), which may colour a map.
         is_truncated: Whether the query is longer than the model reads.
         seconds: What it took, without loading the model.
         of: Key of the embedded corpus.
+        n_matching: How many texts the filter leaves to find.
     """
 
     query: str
@@ -64,6 +66,8 @@ class SearchResult:
     is_truncated: bool
     seconds: float
     of: str
+    n_matching: int
+    like: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,12 @@ class CarryingWords:
 
 
 def search_corpus(
-    engine: Engine, embedded: EmbeddedCorpus, query: str, instruction: str | None = None, top_k: int = 10
+    engine: Engine,
+    embedded: EmbeddedCorpus,
+    query: str,
+    instruction: str | None = None,
+    top_k: int = 10,
+    among: NDArray[np.bool_] | None = None,
 ) -> SearchResult:
     """Find the passages nearest to a query.
 
@@ -124,6 +133,7 @@ def search_corpus(
         query: In words.
         instruction: The task, for models that take one; that of the corpus' setting where None or blank.
         top_k: How many passages; all where there are fewer.
+        among: Which texts may be found, (n,); all if None.
 
     Raises:
         TextError: There is no query.
@@ -140,17 +150,48 @@ def search_corpus(
         started = time.perf_counter()
         prepared = encoder.prepare([query], prompt=prompt)
         vector = encoder.embed_prepared(prepared)
-    best = top_k_search(vector, embedded.vectors, top_k=top_k)
-    hits = (_hit(embedded, row, score) for row, score in zip(best.ids[0].tolist(), best.scores[0], strict=True))
-    return SearchResult(
+    scores = embedded.vectors @ (100 * vector[0])
+    result = SearchResult(
         query=query,
         prompt=prompt,
-        hits=tuple(hits),
-        scores=embedded.vectors @ (100 * vector[0]),
+        hits=(),
+        scores=scores,
         is_truncated=bool(prepared.report.truncated),
         seconds=time.perf_counter() - started,
         of=embedded.key,
+        n_matching=0,
     )
+    return with_hits(embedded, result, top_k, among)
+
+
+def search_like(
+    embedded: EmbeddedCorpus, row: int, top_k: int = 10, among: NDArray[np.bool_] | None = None
+) -> SearchResult:
+    """Find the texts nearest to one of them, itself left out.
+
+    Args:
+        embedded: The corpus.
+        row: Of the text.
+        top_k: How many texts; all where there are fewer.
+        among: Which texts may be found, (n,); all if None.
+    """
+    started = time.perf_counter()
+    scores = embedded.vectors @ (100 * embedded.vectors[row])
+    prompt = Prompt(embedded.prompt)
+    seconds = time.perf_counter() - started
+    result = SearchResult(embedded.corpus.label(row), prompt, (), scores, False, seconds, embedded.key, 0, row)
+    return with_hits(embedded, result, top_k, among)
+
+
+def with_hits(
+    embedded: EmbeddedCorpus, result: SearchResult, top_k: int, among: NDArray[np.bool_] | None = None
+) -> SearchResult:
+    """The best hits of a search among some texts; of equal scores, the earlier text comes first."""
+    rows = np.arange(len(result.scores)) if among is None else np.flatnonzero(among)
+    rows = rows[rows != result.like] if result.like is not None else rows
+    best = rows[np.argsort(-result.scores[rows], kind="stable")[:top_k]]
+    hits = tuple(_hit(embedded, row, float(result.scores[row])) for row in best.tolist())
+    return replace(result, hits=hits, n_matching=len(rows))
 
 
 def query_prompt(embedded: EmbeddedCorpus, instruction: str | None = None) -> Prompt:
@@ -192,7 +233,7 @@ def _carrying(
 ) -> CarryingWords:
     document = embedded.corpus.document(row)
     tokens = encoder.token_embeddings(document, prompt=embedded.prompt)
-    passage = text_reading(str(embedded.corpus.lines[row]), document, tokens)
+    passage = text_reading(embedded.corpus.label(row), document, tokens)
     if embedded.meta.pooling != "mean":
         return CarryingWords(row, passage, None, None)
     words = text_reading("", query, query_tokens).words, passage.words
@@ -210,7 +251,7 @@ def _points(shares: WordShares) -> NDArray[np.float64]:
 def _hit(embedded: EmbeddedCorpus, row: int, score: float) -> SearchHit:
     corpus = embedded.corpus
     title = corpus.titles[row] if corpus.titles else ""
-    return SearchHit(row, str(corpus.lines[row]), 100 * float(score), corpus.texts[row], title)
+    return SearchHit(row, corpus.label(row), score, corpus.texts[row], title)
 
 
 def _check_query(query: str) -> None:

@@ -1,37 +1,43 @@
-"""Below an embedded corpus: search, map, and download of the vectors."""
+"""An embedded corpus at work: a search box and its hits beside the map; each lights up the other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from numpy.typing import NDArray
 
 from e5studio.errors import VectorError
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.corpus import EmbeddedCorpus
+from e5studio.studio.corpus.hit_list import hit_list
 from e5studio.studio.corpus.map import (
+    MAX_TSNE_TEXTS,
     CorpusGroups,
     CorpusMap,
-    corpus_neighbours,
     group_corpus,
     place_corpus,
-    row_of_label,
 )
-from e5studio.studio.corpus.map_figure import (
-    CORPUS_COLOURS,
-    CorpusColour,
-    colour_corpus,
-    colours_of,
-    draw_corpus_map,
+from e5studio.studio.corpus.map_figure import COLUMN, colour_choices
+from e5studio.studio.corpus.map_view import MapView, draw_view, point_nodes
+from e5studio.studio.corpus.search import SearchResult, carrying_words, search_corpus, search_like, with_hits
+from e5studio.studio.corpus.selection import (
+    ALL_TEXTS,
+    category_columns,
+    filter_choices,
+    filtered,
+    other_cells,
+    other_columns,
+    store_of,
+    table_of,
 )
-from e5studio.studio.corpus.search import SearchResult, carrying_words, search_corpus
 from e5studio.studio.corpus.vector_files import export_vectors
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.form.form import Form
-from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
     EACH,
     ENCODE_QUEUE,
@@ -42,32 +48,20 @@ from e5studio.studio.jobs.events import (
     components_of,
     fields_of,
 )
-from e5studio.studio.map.placing import valid_settings
+from e5studio.studio.map import text as map_text
+from e5studio.studio.map.panel import MapPanel
+from e5studio.studio.map.placing import MapSettings, method_choices, used_settings, valid_settings
+from e5studio.studio.map.table import chosen_table
 from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
-from e5studio.studio.widgets.headings import heading
-from e5studio.studio.widgets.plotly_view import plotly_view
+from e5studio.studio.widgets.choice_menu import choice_menu, menu_update
 from e5studio.studio.widgets.save_bar import save_bar
-from e5studio.studio.widgets.text_tree import text_tree
 
 N_HITS = 10
-_COLOUR_NAMES: dict[CorpusColour, str] = {
-    "plain": "One colour",
-    "column": "Column",
-    "group": "Group",
-    "tokens": "Length",
-    "score": "Score of the search",
-}
-
-
-@dataclass(frozen=True)
-class _View:
-    """What the map shows."""
-
-    map: CorpusMap | None
-    colour: str
-    groups: CorpusGroups | None
-    search: SearchResult | None
+_MAX_EXPLAINED = 20
+_DEFAULT = MapSettings()
+_AWAY = ["e5-work", "e5-away"]
+_HERE = ["e5-work"]
 
 
 class SearchPanel:
@@ -76,190 +70,210 @@ class SearchPanel:
     def __init__(self, services: Services) -> None:
         """Lay out the panel."""
         self._services = services
-        with gr.Column(visible=False, elem_id="e5-found") as self.panel:
-            heading("Search")
-            with gr.Row(elem_id="e5-search-row"):
-                self.query = gr.Textbox(
-                    label="Query",
-                    placeholder="What are you looking for?",
-                    show_label=False,
-                    container=False,
-                    lines=1,
-                    max_lines=1,
-                    elem_id="e5-corpus-query",
-                )
-                self.start = gr.Button("Search", variant="primary", elem_id="e5-corpus-search", min_width=0)
-            self.hits = text_tree(elem_id="e5-hits", live="polite")
-            heading("Map")
-            with gr.Row(elem_id="e5-corpus-map-choices", elem_classes="e5-map-choices"):
-                self.method = gr.Radio(
-                    [("PCA", "pca"), ("UMAP", "umap"), ("t-SNE", "tsne")],
-                    value="pca",
-                    label="Projection",
-                    min_width=0,
-                    elem_id="e5-corpus-method",
-                )
-                self.n_dims = gr.Radio(
-                    [("2D", 2), ("3D", 3)], value=2, label="Dimensions", min_width=0, elem_id="e5-corpus-dims"
-                )
-                self.colour = gr.Radio(
-                    _colour_choices(CORPUS_COLOURS),
-                    value="plain",
-                    label="Colour",
-                    min_width=0,
-                    elem_id="e5-corpus-colour",
-                )
-                stop = gr.Button("Stop", size="sm", visible=False, min_width=0, elem_id="e5-place-stop")
-            caption = text_tree(elem_id="e5-corpus-caption", live="polite")
-            self.job = JobButton(self.method, stop, caption)  # type: ignore[arg-type]  # a choice starts this job
-            self.plot = plotly_view(elem_id="e5-corpus-map")
-            self.point = text_tree(elem_id="e5-corpus-point", live="polite")
+        # A class and not `visible`: Gradio would take what stands in the panel off the page.
+        with gr.Column(elem_id="e5-found", elem_classes=_AWAY) as self.panel:
+            methods, colours = method_choices(MAX_TSNE_TEXTS, has_axis=False), colour_choices(None)
+            self.map = MapPanel(services.downloads, "e5-corpus-map", methods, colours, self._add_search)
             self.save = save_bar(
                 [("vectors", [("Parquet", ".parquet"), ("NumPy", ".npy")])],
                 plot="e5-corpus-map",
                 elem_id="e5-save-corpus",
             )
         self.result = gr.State(None)
-        self.map = gr.State(None)
+        self.corpus_map = gr.State(None)
         self.groups = gr.State(None)
+
+    def _add_search(self, add_picked: Callable[[], None]) -> None:
+        with gr.Row(elem_id="e5-search-row"):
+            self.query = gr.Textbox(
+                label="Query",
+                placeholder="What are you looking for?",
+                show_label=False,
+                container=False,
+                lines=1,
+                max_lines=1,
+                elem_id="e5-corpus-query",
+            )
+            self.start = gr.Button("Search", variant="primary", elem_id="e5-corpus-search", min_width=0)
+        self.filter = choice_menu("Among", [ALL_TEXTS], ALL_TEXTS.value, elem_id="e5-corpus-filter")
+        add_picked()
+        self.hits = hit_list(elem_id="e5-hits")
 
     def connect(self, form: Form, token: gr.State, after: Sequence[Any]) -> None:
         """Bind the events; the first map is made after the events in `after`."""
-        view = [token, self.map, self.colour, self.groups, self.result]
-        placing = [self.method, self.n_dims, *view]
-        shown = [*components_of(self.job), self.plot, self.point, self.map]
+        panel = self.map
+        view = [token, self.corpus_map, panel.colour, self.groups, self.result, panel.label]
+        placing = [*view, *panel.settings]
+        shown = [*components_of(panel), self.corpus_map, self.groups]
         for event in after:
             event.then(self.on_corpus, placing, shown, **PLACE_QUEUE)
-        for choice in (self.method, self.n_dims):
-            choice.input(self.on_place, placing, shown, **PLACE_QUEUE)
-        self.job.connect_stop()
-        drawn = [self.job.status, self.plot]
-        self.colour.input(self.on_colour, view, [*drawn, self.groups], **PLACE_QUEUE)
-        self.plot.pick(self.on_pick, view, [*drawn, self.point], **(UNQUEUED | EACH))
-        hits = [self.hits, self.result, self.colour]
-        for start in (self.start.click, self.query.submit):
-            searched = start(self.on_search, [token, self.query, form.instruction], hits, **ENCODE_QUEUE)
-            explained = searched.then(
-                self.on_explain, [token, self.result, form.instruction], [self.hits], **ENCODE_QUEUE
-            )
-            explained.then(self.on_mark, view, drawn, **UNQUEUED)
+        panel.connect_settings(self.on_place, placing, shown, PLACE_QUEUE)
+        panel.job.connect_stop()
+        panel.colour.choose(self.on_colour, view, shown, **PLACE_QUEUE)
+        for pick in (*panel.picked, self.hits.pick):
+            pick(self.on_pick, view, shown, **(UNQUEUED | EACH))
+        listing = [panel.chosen, panel.drop_chosen]
+        panel.plot.gather(self.on_gather, [token], listing, **(UNQUEUED | EACH))
+        panel.drop_chosen.click(lambda: panel.show_chosen(None), None, listing, **UNQUEUED)
+        query, found = [token, self.query, self.filter, form.instruction], [self.hits, self.result]
+        again = [token, self.result, self.filter]
+        searches = [
+            *(start(self.on_search, query, found, **ENCODE_QUEUE) for start in (self.start.click, self.query.submit)),
+            self.hits.like(self.on_like, [token, self.filter], found, **(UNQUEUED | EACH)),
+            self.hits.more(self.on_more, again, found, **UNQUEUED),
+            self.filter.choose(self.on_filter, again, found, **UNQUEUED),
+        ]
+        for search in searches:
+            marked = search.then(self.on_mark, view, [*shown, panel.colour], **UNQUEUED)
+            marked.then(self.on_explain, [token, self.result, form.instruction], [self.hits], **ENCODE_QUEUE)
         self.save.wanted(self.on_export, [token], [self.save], **(SAVE_QUEUE | EACH))
 
-    def show(self, embedded: EmbeddedCorpus | None) -> Changes:
+    def show(self, embedded: EmbeddedCorpus | None, token: str = "") -> Changes:
         """The panel of a corpus that was just embedded; hidden without one."""
-        colours = CORPUS_COLOURS if embedded is None else colours_of(embedded)
-        colour = "column" if embedded is not None and "column" in colours else "plain"
+        n, columns, filters = 0, [], [ALL_TEXTS]
+        if embedded is not None:
+            table = table_of(store_of(self._services.visitor_stores, token))
+            n, columns = len(embedded.corpus), other_columns(embedded.corpus, table)
+            filters = filter_choices(embedded.corpus, table)
+        methods = method_choices(n, has_axis=False, max_tsne=MAX_TSNE_TEXTS)
         return {
-            self.panel: gr.update(visible=embedded is not None),
-            self.hits: [],
+            self.panel: gr.update(elem_classes=_AWAY if embedded is None else _HERE),
+            self.hits: None,
+            self.query: "",
+            self.filter: menu_update(filters, ALL_TEXTS.value),
             self.result: None,
-            self.method: gr.update(value="pca"),
-            self.colour: gr.update(choices=_colour_choices(colours), value=colour),
-            self.job.status: [],
-            self.plot: None,
-            self.point: [],
-            self.map: None,
+            **self.map.show_settings(_DEFAULT),
+            self.map.method: menu_update(methods, _DEFAULT.method),
+            self.map.colour: menu_update(colour_choices(embedded, columns), "group"),
+            **self.map.clear(),
+            self.corpus_map: None,
             self.groups: None,
             self.save: gr.update(visible=embedded is not None),
         }
 
     def on_corpus(
-        self, request: gr.Request, method: str, n_dims: int, token: str, corpus_map: CorpusMap | None, *view: Any
+        self, request: gr.Request, token: str, corpus_map: CorpusMap | None, *values: Any
     ) -> Iterator[Changes]:
         """Place a corpus that has no map yet."""
         embedded = self._embedded(token)
         if embedded is None or (corpus_map is not None and corpus_map.of == embedded.key):
             yield {}
         else:
-            yield from self.on_place(request, method, n_dims, token, corpus_map, *view)
+            yield from self.on_place(request, token, corpus_map, *values)
 
     def on_place(
-        self, request: gr.Request, method: str, n_dims: int, token: str, corpus_map: CorpusMap | None, *view: Any
+        self,
+        request: gr.Request,
+        token: str,
+        corpus_map: CorpusMap | None,
+        colour: str,
+        groups: CorpusGroups | None,
+        search: SearchResult | None,
+        label: str | None,
+        *settings: Any,
     ) -> Iterator[Changes]:
-        """Place the texts on a new map."""
+        """Place the texts on a new map; the first time, find their topics too."""
         embedded = self._embedded(token)
         if embedded is None:
             yield {}
             return
+        chosen = valid_settings(*settings)
 
-        def project(on_stage: OnStage) -> CorpusMap:
-            return place_corpus(embedded, valid_settings(method, n_dims), on_stage)
+        def project(on_stage: OnStage) -> tuple[CorpusMap, CorpusGroups]:
+            on_stage(None, map_text.placing(chosen.method))
+            placed = place_corpus(embedded, chosen, on_stage)
+            if groups is not None and groups.of == embedded.key:
+                return placed, groups
+            on_stage(None, "Finding topics")
+            return placed, group_corpus(embedded)
 
-        def show(new_map: CorpusMap) -> Changes:
+        def show(placed: tuple[CorpusMap, CorpusGroups]) -> Changes:
             if self._embedded(token) is not embedded:  # replaced meanwhile
                 return {}
-            help_text = nodes.hint(corpus_text.POINT_HELP)
-            return {self.map: new_map, self.point: help_text, **self._draw(embedded, _View(new_map, *view))}
+            new_map, topics = placed
+            columns = category_columns(embedded.corpus, table_of(store_of(self._services.visitor_stores, token)))
+            is_dull = colour == "group" and topics.n_topics < 2 and columns  # no topics, but columns that have some
+            view = MapView(new_map, f"{COLUMN}{columns[0]}" if is_dull else colour, topics, search, label)
+            used = self.map.show_settings(used_settings(new_map.settings, new_map.projection))
+            shown = {self.corpus_map: new_map, self.groups: topics, self.map.colour: view.colour}
+            return {**shown, **used, **self._draw(token, embedded, view)}
 
         is_left = corpus_map is not None and corpus_map.of == embedded.key
-        yield from self.job.run(request, project, show, is_result_left=is_left)
+        yield from self.map.job.run(request, project, show, is_result_left=is_left)
 
-    def on_colour(self, token: str, *values: Any) -> Iterator[Changes]:
-        """Colour the map; the first time by group, find the groups."""
-        embedded, view = self._embedded(token), _View(*values)
-        if embedded is None or view.map is None:
-            yield {}
-            return
-        groups = view.groups
-        if view.colour == "group" and (groups is None or groups.of != embedded.key):
-            yield {self.job.status: nodes.progress(None, "Finding groups")}
-            try:
-                groups = group_corpus(embedded)
-            except Exception as error:
-                yield {self.job.status: nodes.error(message_for_visitor(error))}
-                return
-        is_current = self._embedded(token) is embedded
-        drawn = _View(view.map, view.colour, groups, view.search)
-        yield {self.groups: groups, **self._draw(embedded, drawn)} if is_current else {}
+    def on_colour(self, token: str, *values: Any) -> Changes:
+        """Colour the map."""
+        embedded, view = self._embedded(token), MapView(*values)
+        return {} if embedded is None or view.map is None else self._draw(token, embedded, view)
 
     def on_mark(self, token: str, *values: Any) -> Changes:
-        """Put rings around the hits of a search."""
-        embedded, view = self._embedded(token), _View(*values)
+        """Light up the hits of a search."""
+        embedded, view = self._embedded(token), MapView(*values)
         if embedded is None or view.map is None or view.search is None or view.search.of != embedded.key:
             return {}
-        return self._draw(embedded, view)
+        colours = colour_choices(embedded, self._columns(token, embedded), has_scores=True)
+        return {self.map.colour: menu_update(colours, view.colour), **self._draw(token, embedded, view)}
 
     def on_pick(self, event: gr.EventData, token: str, *values: Any) -> Changes:
-        """Show a text of the map in full, and its nearest neighbours."""
-        embedded, view, label = self._embedded(token), _View(*values), fields_of(event).get("label")
-        row = row_of_label(embedded.corpus, label) if embedded is not None and isinstance(label, str) else None
-        if embedded is None or row is None or view.map is None:
+        """Show a text of the map or a hit in full, and its nearest neighbours."""
+        embedded, view = self._embedded(token), MapView(*values)
+        label = fields_of(event).get("label")
+        if embedded is None or view.map is None or embedded.corpus.row_of(label) is None:
             return {}
-        point = corpus_text.point(embedded.corpus, row, corpus_neighbours(embedded, row))
-        return {self.point: point, **self._draw(embedded, view, picked=row)}
+        return self._draw(token, embedded, replace(view, label=str(label)))
 
-    def on_search(self, token: str, query: str, instruction: str) -> Changes:
-        """Find the passages nearest to the query."""
-        embedded = self._embedded(token)
-        if embedded is None:
-            return {self.hits: nodes.error(corpus_text.EXPIRED), self.result: None}
-        try:
-            result = search_corpus(self._services.engine, embedded, query, _task(embedded, instruction), N_HITS)
-        except Exception as error:
-            return {self.hits: nodes.error(message_for_visitor(error)), self.result: None}
-        if self._embedded(token) is not embedded:  # replaced meanwhile
+    def on_gather(self, token: str, event: gr.EventData) -> Changes:
+        """List the texts in a loop."""
+        embedded, labels = self._embedded(token), fields_of(event).get("labels")
+        if embedded is None or not isinstance(labels, list) or not labels:
             return {}
-        return {
-            self.hits: corpus_text.hits(result, row_word=embedded.corpus.row_word),
-            self.result: result,
-            self.colour: gr.update(choices=_colour_choices(colours_of(embedded, has_scores=True))),
-        }
+        return self.map.show_chosen(chosen_table(embedded.corpus.labels, embedded.corpus.documents, labels))
+
+    def on_search(self, token: str, query: str, chosen: str, instruction: str) -> Changes:
+        """Find the passages nearest to the query."""
+
+        def search(embedded: EmbeddedCorpus, among: NDArray[np.bool_] | None) -> SearchResult:
+            task = _task(embedded, instruction)
+            return search_corpus(self._services.engine, embedded, query, task, N_HITS, among)
+
+        return self._find(token, chosen, search)
+
+    def on_like(self, event: gr.EventData, token: str, chosen: str) -> Changes:
+        """Find texts like a hit."""
+
+        def search(embedded: EmbeddedCorpus, among: NDArray[np.bool_] | None) -> SearchResult:
+            row = embedded.corpus.row_of(fields_of(event).get("label"))
+            if row is None:
+                raise VectorError("There is no such text. Search again.")
+            return search_like(embedded, row, N_HITS, among)
+
+        return self._find(token, chosen, search)
+
+    def on_more(self, token: str, result: SearchResult | None, chosen: str) -> Changes:
+        """List more hits."""
+        return self._again(token, result, chosen, n_more=N_HITS)
+
+    def on_filter(self, token: str, result: SearchResult | None, chosen: str) -> Changes:
+        """Find among other texts."""
+        return self._again(token, result, chosen, n_more=0)
 
     def on_explain(self, token: str, result: SearchResult | None, instruction: str) -> Changes:
         """Mark the words that carry the scores, once the hits are shown."""
         embedded = self._embedded(token)
-        if embedded is None or result is None or result.of != embedded.key:
+        if embedded is None or result is None or result.of != embedded.key or result.like is not None:
             return {}
+        fields = self._fields(token, embedded, result)
         try:
-            rows = [hit.row for hit in result.hits]
+            rows = [hit.row for hit in result.hits[:_MAX_EXPLAINED]]
             task = _task(embedded, instruction)
             carrying = carrying_words(self._services.engine, embedded, result.query, rows, task)
         except Exception as error:
+            shown = corpus_text.hits(result, fields)
             reason = nodes.hint(f"Words could not be marked: {message_for_visitor(error)}")
-            return {self.hits: [*corpus_text.hits(result, row_word=embedded.corpus.row_word), *reason]}
+            return {self.hits: {**shown, "head": [*shown["head"], *reason]}}
         if self._embedded(token) is not embedded:
             return {}
-        return {self.hits: corpus_text.hits(result, carrying, embedded.corpus.row_word)}
+        return {self.hits: corpus_text.hits(result, fields, carrying)}
 
     def on_export(self, event: gr.EventData, token: str) -> Changes:
         """Write the vectors to files for download."""
@@ -275,30 +289,59 @@ class SearchPanel:
         except Exception as error:
             return {self.save: {"fault": message_for_visitor(error)}}
 
+    def _find(self, token: str, chosen: str, search: Any) -> Changes:
+        """The hits of a search, which is called with the corpus and the texts to find among."""
+        embedded = self._embedded(token)
+        if embedded is None:
+            return {self.hits: corpus_text.no_hits(nodes.error(corpus_text.EXPIRED)), self.result: None}
+        try:
+            result = search(embedded, self._among(token, embedded, chosen))
+            shown = corpus_text.hits(result, self._fields(token, embedded, result))
+        except Exception as error:
+            return {self.hits: corpus_text.no_hits(nodes.error(message_for_visitor(error))), self.result: None}
+        return {self.hits: shown, self.result: result} if self._embedded(token) is embedded else {}
+
+    def _again(self, token: str, result: SearchResult | None, chosen: str, n_more: int) -> Changes:
+        """The hits of the latest search among other texts, or more of them."""
+        if result is None:
+            return {}
+
+        def search(embedded: EmbeddedCorpus, among: NDArray[np.bool_] | None) -> SearchResult:
+            if result.of != embedded.key:
+                raise VectorError("These hits are of other texts. Search again.")
+            return with_hits(embedded, result, max(len(result.hits), N_HITS) + n_more, among)
+
+        return self._find(token, chosen, search)
+
     def _embedded(self, token: str) -> EmbeddedCorpus | None:
         return self._services.visitor_stores.embedded(token)
 
-    def _draw(self, embedded: EmbeddedCorpus, view: _View, picked: int | None = None) -> Changes:
-        """The map and its caption."""
-        assert view.map is not None  # as the callers check
-        search = view.search if view.search is not None and view.search.of == embedded.key else None
-        colours = colours_of(embedded, has_scores=search is not None)
-        colour: CorpusColour = next((colour for colour in colours if colour == view.colour), "plain")
-        hits = [] if search is None else [hit.row for hit in search.hits]
-        scores = None if search is None else search.scores
+    def _columns(self, token: str, embedded: EmbeddedCorpus) -> list[str]:
+        return other_columns(embedded.corpus, table_of(store_of(self._services.visitor_stores, token)))
+
+    def _among(self, token: str, embedded: EmbeddedCorpus, chosen: str) -> NDArray[np.bool_] | None:
+        table = table_of(store_of(self._services.visitor_stores, token))
+        return filtered(embedded.corpus, table, chosen)
+
+    def _fields(self, token: str, embedded: EmbeddedCorpus, result: SearchResult) -> list[list[tuple[str, str]]]:
+        """Name and cell of each column beside the hits."""
+        table = table_of(store_of(self._services.visitor_stores, token))
+        return other_cells(embedded.corpus, table, [hit.row for hit in result.hits])
+
+    def _draw(self, token: str, embedded: EmbeddedCorpus, view: MapView) -> Changes:
+        """The map, its caption and its quality, and the picked text."""
+        table = table_of(store_of(self._services.visitor_stores, token))
         try:
-            colouring = colour_corpus(embedded, colour, groups=view.groups, scores=scores)
-            figure = draw_corpus_map(embedded, view.map, colouring, hits=hits, picked=picked)
-            caption = corpus_text.map_caption(embedded, view.map, colouring, len(hits), picked)
+            picture = draw_view(embedded, table, view)
         except Exception as error:
-            return {self.job.status: nodes.error(message_for_visitor(error))}
-        return {self.job.status: nodes.hint(caption), self.plot: self._services.downloads.as_payload(figure)}
+            return self.map.show_error(error)
+        return {
+            **self.map.show(picture),
+            self.map.point: point_nodes(embedded, view),
+            self.map.label: view.label,
+        }
 
 
 def _task(embedded: EmbeddedCorpus, instruction: str) -> str | None:
     """The instruction of a search: the form's in retrieval, else that of the corpus, for its texts have it too."""
     return instruction if embedded.setting.prompt_mode == "retrieval" else None
-
-
-def _colour_choices(colours: Sequence[CorpusColour]) -> list[tuple[Any, str]]:
-    return [(_COLOUR_NAMES[colour], colour) for colour in colours]

@@ -70,7 +70,6 @@ class SourcePanel:
         with gr.Row(elem_id="e5-columns", elem_classes=_NO_COLUMNS) as self.columns:
             self.text = gr.Dropdown([], label="Column of texts", min_width=0, elem_id="e5-text-column")
             self.title = gr.Dropdown([], label="Column of titles", min_width=0, elem_id="e5-title-column")
-            self.colour = gr.Dropdown([], label="Column that colours the map", min_width=0, elem_id="e5-colour-column")
         self.chosen = text_tree(elem_id="e5-chosen", live="polite")
 
     def show(self, table: SourceTable | None, corpus: Corpus | None = None) -> Changes:
@@ -83,12 +82,11 @@ class SourcePanel:
                 self.columns: gr.update(elem_classes=_NO_COLUMNS),
                 self.text: no_choice,
                 self.title: no_choice,
-                self.colour: no_choice,
                 self.chosen: [],
             }
-        text, title, colour = table.text_column, table.title_column, None
+        text, title = table.text_column, table.title_column
         if corpus is not None:
-            text, title, colour = corpus.text_name, corpus.title_name, corpus.colour_name
+            text, title = corpus.text_name, corpus.title_name
         optional = [("none", _NONE), *((name, name) for name in table.columns)]
         try:
             chosen = corpus_text.chosen(corpus or choose_columns(table, text, title))
@@ -100,7 +98,6 @@ class SourcePanel:
             self.columns: gr.update(elem_classes=_COLUMNS if len(table.columns) > 1 else _NO_COLUMNS),
             self.text: gr.update(choices=list(table.text_columns), value=text),
             self.title: gr.update(choices=optional, value=title or _NONE),
-            self.colour: gr.update(choices=optional, value=colour or _NONE),
             self.chosen: chosen,
         }
 

@@ -1,4 +1,4 @@
-"""The tab for thousands of texts: upload and embedding; search, map and evaluation stand below.
+"""The tab for thousands of texts: bring them and embed them, then work with them, then evaluate models on them.
 
 The server stores what a visitor uploads (`corpus.visitor_store`) and the page holds the key; no event carries texts
 or vectors.
@@ -6,6 +6,7 @@ or vectors.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -19,6 +20,7 @@ from e5studio.studio.corpus.browser_key import browser_key
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingProgress, embed_corpus
 from e5studio.studio.corpus.evaluate_panel import EvaluatePanel
+from e5studio.studio.corpus.samples import SAMPLES, sample_table
 from e5studio.studio.corpus.search_panel import SearchPanel
 from e5studio.studio.corpus.selection import CorpusChoice, check_machine, chosen_corpus, store_of
 from e5studio.studio.corpus.source_panel import SourcePanel
@@ -36,6 +38,10 @@ from e5studio.studio.serving.uploads import still_there
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.text_tree import text_tree
 
+_WORK = ["e5-work"]
+_SHOWN = ["e5-part"]
+_AWAY = ["e5-away"]
+
 
 class CorpusTab:
     """The tab with the visitor's own file of texts."""
@@ -46,22 +52,42 @@ class CorpusTab:
         self._stores = services.visitor_stores
         self.key = browser_key(elem_id="e5-shelf")
         self.token = gr.State("")
-        self.source = SourcePanel(services)
-        with gr.Row(elem_id="e5-embed-buttons"):
-            embed = gr.Button("Embed", variant="primary", elem_id="e5-embed", min_width=0)
-            stop = gr.Button("Stop", elem_id="e5-embed-stop", visible=False, min_width=0)
+        with gr.Row(elem_id="e5-corpus-bar", elem_classes=_AWAY) as self.bar:
+            self.line = text_tree(elem_id="e5-corpus-line", live="polite")
+            self.change = gr.Button("Change", size="sm", elem_id="e5-change", min_width=0)
             self.delete = gr.Button("Delete my data", size="sm", elem_id="e5-forget", min_width=0)
+            self.section = gr.Radio(
+                [("Search", "search"), ("Evaluate", "evaluate")],
+                value="search",
+                label="Section",
+                show_label=False,
+                container=False,
+                elem_id="e5-section",
+                min_width=0,
+            )
+        with gr.Column(elem_id="e5-setup", elem_classes=_SHOWN) as self.setup:
+            with gr.Row(elem_id="e5-samples"):
+                self.samples = {
+                    name: gr.Button(title, size="sm", elem_id=f"e5-sample-{name.replace('_', '-')}", min_width=0)
+                    for name, title in SAMPLES.items()
+                }
+            self.source = SourcePanel(services)
+            with gr.Row(elem_id="e5-embed-buttons"):
+                embed = gr.Button("Embed", variant="primary", interactive=False, elem_id="e5-embed", min_width=0)
+                stop = gr.Button("Stop", elem_id="e5-embed-stop", visible=False, min_width=0)
         status = text_tree(nodes.hint(corpus_text.FORM_HINT), elem_id="e5-embed-status", live="polite")
         self.job = JobButton(embed, stop, status)
-        with gr.Accordion("Upload existing embeddings", open=False, elem_id="e5-bring"):
-            self.vectors = gr.File(
-                label="A file of vectors, a row for each text",
-                file_count="multiple",
-                height=150,
-                elem_id="e5-bring-file",
-            )
+        with gr.Column(elem_id="e5-setup-vectors", elem_classes=_SHOWN) as self.setup_vectors:
+            with gr.Accordion("Upload existing embeddings", open=False, elem_id="e5-bring"):
+                self.vectors = gr.File(
+                    label="A file of vectors, a row for each text",
+                    file_count="multiple",
+                    height=150,
+                    elem_id="e5-bring-file",
+                )
         self.search = SearchPanel(services)
         self.evaluation = EvaluatePanel(services)
+        self.is_open = gr.State(False)
 
     def connect(self, form: Form) -> list[Any]:
         """Bind the events.
@@ -70,26 +96,39 @@ class CorpusTab:
             The events after which the embedded corpus may be another, or none.
         """
         source = self.source
-        columns = [source.text, source.title, source.colour]
+        columns = [source.text, source.title]
         choice = [self.token, form.picker, form.prompt_mode, form.instruction, *columns]
         evaluated = [self.evaluation.query, self.evaluation.answer]
-        read = [self.token, self.key, self.job.status, *components_of(source, self.search), *evaluated]
+        evaluate = self.evaluation.panel
+        state = [self.bar, self.line, self.change, self.section, self.setup, self.setup_vectors, evaluate]
+        state += [self.is_open, self.job.start]
+        job = [self.job.stop, self.job.status]
+        read = [self.token, self.key, *state, *job, *components_of(source, self.search), *evaluated]
         opened = self.key.opened(self.on_open, None, read, **(READ_QUEUE | EACH))
         reading = [self.token, source.file, source.encoding, source.delimiter, source.quotes, source.bad_rows]
         choices = (source.encoding.input, source.delimiter.input, source.quotes.input, source.bad_rows.input)
         reads = [start(self.on_read, reading, read, **READ_QUEUE) for start in (source.file.upload, *choices)]
         reads.append(source.use_paste.click(self.on_paste, [self.token, source.paste], read, **READ_QUEUE))
+        tries = [
+            button.click(functools.partial(self.on_sample, name), [self.token], read, **READ_QUEUE)
+            for name, button in self.samples.items()
+        ]
         for column in columns:
             column.input(self.on_choose, [self.token, *columns], [source.chosen, self.job.status], **READ_QUEUE)
-        shown = components_of(self.job, self.search)
-        embedded = self.job.start.click(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE))
+        shown = [*state, *job, *components_of(self.search)]
+        embedded = [
+            self.job.start.click(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE)),
+            *(event.then(self.on_embed, choice, shown, **EMBED_QUEUE) for event in tries),
+        ]
         imported = self.vectors.upload(self.on_import, [self.vectors, *choice], shown, **EMBED_QUEUE)
         self.job.connect_stop()
-        self.search.connect(form, self.token, after=[opened, embedded, imported])
+        self.change.click(self.on_change, [self.token, self.is_open, self.section], state, **UNQUEUED)
+        self.section.input(self.on_section, [self.token, self.section], [*state, self.search.panel], **UNQUEUED)
+        self.search.connect(form, self.token, after=[opened, *embedded, imported])
         self.evaluation.connect(choice)
         everything = [*read, self.vectors, *components_of(self.evaluation)]
         deleted = self.delete.click(self.on_delete, [self.token], everything, **UNQUEUED)
-        return [opened, *reads, embedded, imported, deleted]
+        return [opened, *reads, *embedded, imported, deleted]
 
     def on_open(self, event: gr.EventData) -> Changes:
         """Show again what the page had before it was reloaded."""
@@ -99,8 +138,9 @@ class CorpusTab:
             return changes
         embedded = store.embedded if store.embedded is not None and store.embedded.corpus is store.corpus else None
         status = nodes.hint(corpus_text.RESUMED) if embedded is None else corpus_text.embedded(embedded)
-        shown = self.source.show(store.table, store.corpus) | self.search.show(embedded)
-        return changes | shown | {self.job.status: status}
+        token = str(changes[self.token])
+        shown = self.source.show(store.table, store.corpus) | self.search.show(embedded, token)
+        return changes | shown | self._state(store) | {self.job.status: status}
 
     def on_read(
         self, token: str, path: str | None, encoding: str, delimiter: str, quotes: str, bad_rows: str
@@ -127,6 +167,22 @@ class CorpusTab:
     def on_paste(self, token: str, pasted: str) -> Changes:
         """Read the pasted texts."""
         return self._replace_table(token, lambda: read_pasted(pasted))
+
+    def on_sample(self, name: str, token: str) -> Changes:
+        """Read texts that come with the Studio."""
+        return self._replace_table(token, lambda: sample_table(name))
+
+    def on_change(self, token: str, is_open: bool, section: str) -> Changes:
+        """Show the set-up of texts that are embedded, or hide it again."""
+        store = self._stores.get(token)
+        return self._state(store, is_open=not is_open, section=section) if store else {}
+
+    def on_section(self, token: str, section: str) -> Changes:
+        """Search, or evaluate."""
+        store = self._stores.get(token)
+        is_search = section != "evaluate"
+        state = self._state(store, section=section) if store else {}
+        return {**state, self.search.panel: gr.update(elem_classes=_WORK if is_search else [*_WORK, *_AWAY])}
 
     def on_choose(self, token: str, *columns: str | None) -> Changes:
         """Make other columns the corpus."""
@@ -160,7 +216,8 @@ class CorpusTab:
             return embedded
 
         def show(embedded: EmbeddedCorpus) -> Changes:
-            return {self.job.status: corpus_text.embedded(embedded), **self.search.show(embedded)}
+            state = self._state(store_of(self._stores, token))
+            return {self.job.status: corpus_text.embedded(embedded), **self.search.show(embedded, token), **state}
 
         yield from self.job.run(request, embed, show, is_result_left=self._has_result(token))
 
@@ -189,15 +246,20 @@ class CorpusTab:
             return imported
 
         def show(imported: ImportedVectors) -> Changes:
-            return {self.job.status: corpus_text.imported(imported), **self.search.show(imported.embedded)}
+            state = self._state(store_of(self._stores, token))
+            return {
+                self.job.status: corpus_text.imported(imported),
+                **self.search.show(imported.embedded, token),
+                **state,
+            }
 
         yield from self.job.run(request, read, show, is_result_left=self._has_result(token))
 
     def on_delete(self, token: str) -> Changes:
         """Delete the visitor's texts, vectors and files."""
         self._stores.forget(token)
-        _, changes = self._open(None)
-        cleared = self.source.clear() | self.search.show(None) | self.evaluation.clear()
+        store, changes = self._open(None)
+        cleared = self.source.clear() | self.search.show(None) | self.evaluation.clear() | self._state(store)
         return changes | cleared | {self.vectors: None, self.job.status: nodes.hint(corpus_text.DELETED)}
 
     def _open(self, token: object) -> tuple[VisitorStore, Changes]:
@@ -215,7 +277,24 @@ class CorpusTab:
         store, changes = self._open(token)  # after reading: the store may have expired meanwhile
         store.set_table(table)
         shown = self.source.show(table) | self.search.show(None) | self.evaluation.show_columns(store)
-        return changes | shown | {self.job.status: nodes.hint(corpus_text.FORM_HINT)}
+        return changes | shown | self._state(store) | {self.job.status: nodes.hint(corpus_text.FORM_HINT)}
+
+    def _state(self, store: VisitorStore, *, is_open: bool = False, section: str = "search") -> Changes:
+        """Bring, work or evaluate: the set-up is one line once the texts are embedded."""
+        table, embedded = store.table, store.embedded
+        is_embedded = embedded is not None and embedded.corpus is store.corpus
+        setup = _SHOWN if is_open or not is_embedded else _AWAY
+        return {
+            self.is_open: is_open,
+            self.bar: gr.update(elem_classes=_AWAY if table is None else _SHOWN),
+            self.line: [] if table is None else corpus_text.in_a_line(table, embedded),
+            self.change: gr.update(value="Close" if is_open else "Change", visible=is_embedded),
+            self.section: gr.update(value=section, visible=is_embedded),
+            self.setup: gr.update(elem_classes=setup),
+            self.setup_vectors: gr.update(elem_classes=setup),
+            self.evaluation.panel: gr.update(elem_classes=_SHOWN if section == "evaluate" else _AWAY),
+            self.job.start: gr.update(interactive=table is not None),
+        }
 
     def _has_result(self, token: str) -> bool:
         return self._stores.embedded(token) is not None

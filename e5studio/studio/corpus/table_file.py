@@ -184,14 +184,13 @@ def read_pasted(text: str, *, max_rows: int = MAX_ROWS) -> SourceTable:
     return SourceTable(PASTED, (LINE_COLUMN,), (tuple(rows[line] for line in lines),), lines)
 
 
-def choose_columns(table: SourceTable, text: str, title: str | None = None, colour: str | None = None) -> Corpus:
-    """The texts of a table's column, with their titles and colours.
+def choose_columns(table: SourceTable, text: str, title: str | None = None) -> Corpus:
+    """The texts of a table's column, with their titles.
 
     Args:
         table: From `read_table` or `read_pasted`.
         text: Column of the texts; rows without a text are counted and left out.
         title: Column of titles, which are put in front of the texts.
-        colour: Column that colours the map; numbers and the like are taken as text.
 
     Raises:
         FileFormatError: There is no such column, or a text is no text and such rows are refused.
@@ -210,17 +209,14 @@ def choose_columns(table: SourceTable, text: str, title: str | None = None, colo
         raise TextError(_nothing_in(table, text, len(cells) - len(rows) - len(bad), len(empty), len(bad)))
     if bad and table.on_bad_rows == "refuse":
         raise _refused(table.name, bad[0])
-    others = (None if name is None else table.column(name) for name in (title, colour))
-    titles, colours = (None if column is None else tuple(as_text(column[row]) for row in filled) for column in others)
+    cells_of_titles = None if title is None else table.column(title)
     return Corpus(
         source=table.name,
         texts=tuple(str(cells[row]) for row in filled),
         lines=tuple(table.lines[row] for row in filled),
-        titles=titles,
+        titles=None if cells_of_titles is None else tuple(as_text(cells_of_titles[row]) for row in filled),
         text_name=text,
         title_name=title,
-        colour_name=colour,
-        colours=colours,
         n_missing=sum(cell is None for cell in cells),
         n_empty=len(empty),
         bad_rows=(*table.bad_rows, *bad),

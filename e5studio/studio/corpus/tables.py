@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from e5studio.studio.corpus.corpus import Corpus
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, METRICS, CorpusEvaluation, FailedSetting, SettingResult
+from e5studio.studio.corpus.evaluation_text import answers_of, query_label, setting_name
+from e5studio.studio.corpus.failures import duel
 from e5studio.studio.corpus.table_file import SourceTable, as_text
-from e5studio.studio.corpus.text import setting_name
 from e5studio.studio.formatting import shown
-from e5studio.studio.widgets.table_data import TableView
+from e5studio.studio.widgets.table_data import MAX_ROWS, TableView, numbered_texts
 
 N_PREVIEWED = 5
 _MAX_COLUMNS = 8
@@ -25,7 +29,11 @@ def preview_table(table: SourceTable) -> TableView:
     more = f", {len(table.columns) - len(names)} columns more" if len(table.columns) > len(names) else ""
     return TableView(
         columns=[
-            {"title": table.row_word.capitalize(), "hint": "Where the row begins", "kind": "whole"},
+            {
+                "title": table.row_word.capitalize(),
+                "hint": "Where the row begins: its number (#) everywhere here",
+                "kind": "whole",
+            },
             *({"title": name, "hint": "A column of the file", "kind": "word"} for name in names),
         ],
         rows=rows,
@@ -51,6 +59,55 @@ def evaluation_table(evaluation: CorpusEvaluation) -> TableView:
         rows=[_cells(row) for row in evaluation.rows],
         caption="Settings and their metrics on these queries",
         order="given",
+    )
+
+
+def failure_table(evaluation: CorpusEvaluation, corpus: Corpus, first: int, second: int | None = None) -> TableView:
+    """A row for each query: where its answer stands, and what stands above it.
+
+    Args:
+        evaluation: Of some settings.
+        corpus: What they ranked.
+        first: Index of a setting; the queries with the deepest answers come first.
+        second: Index of another one: the queries on which they differ, its losses first; None for none.
+    """
+    answers = answers_of(evaluation, first)
+    if second is None:
+        order, others = answers.worst_first(), []
+    else:
+        duels = duel(answers, answers_of(evaluation, second))
+        order, others = np.concatenate([duels.losses, duels.wins]), [answers_of(evaluation, second)]
+    listed = order[:MAX_ROWS].tolist()
+    shown_rows = sorted({row for query in listed for row in (answers.answers[query], answers.top_rows[query, 0])})
+    index_of = {row: index for index, row in enumerate(shown_rows)}
+    ranks = [{"title": "Rank", "hint": "Of the answer", "kind": "whole", "is_best_high": True}]
+    if others:
+        ranks = [{**ranks[0], "title": title, "hint": f"Of the answer under {title}"} for title in ("A", "B")]
+    return TableView(
+        columns=[
+            {"title": "Query", "hint": "Click it to see what stands above its answer", "kind": "text", "texts": 0},
+            *ranks,
+            {"title": "Answer", "hint": "The best placed of its answers", "kind": "text", "texts": 1},
+            {"title": "First", "hint": "The text at the top", "kind": "text", "texts": 1},
+            {"title": "Behind", "hint": "Cosine x 100 of the first less that of the answer", "kind": "number"},
+        ],
+        rows=[
+            [
+                index,
+                *(int(each.ranks[query]) for each in (answers, *others)),
+                index_of[answers.answers[query]],
+                index_of[answers.top_rows[query, 0]],
+                round(float(answers.top_scores[query, 0] - answers.scores[query]), 4),
+            ]
+            for index, query in enumerate(listed)
+        ],
+        caption=f"Queries and the ranks of their answers: {len(listed):,} of {len(order):,}",
+        texts=[
+            numbered_texts([query_label(query) for query in listed], [evaluation.pairs.queries[q] for q in listed]),
+            numbered_texts([corpus.label(row) for row in shown_rows], [corpus.document(row) for row in shown_rows]),
+        ],
+        order="given",
+        pick="point",
     )
 
 

@@ -122,11 +122,7 @@ class VisitorStore:
         tables = [table for table in (self.table, self.pairs) if table is not None]
         columns: list[Iterable[object]] = [column for table in tables for column in table.cells]
         columns += [
-            column
-            for corpus in corpora
-            if corpus
-            for column in (corpus.texts, corpus.titles, corpus.colours)
-            if column is not None
+            column for corpus in corpora if corpus for column in (corpus.texts, corpus.titles) if column is not None
         ]
         # The texts of a corpus are those of its table, the same objects.
         sizes = {id(cell): _size(cell) for column in columns for cell in column}

@@ -92,9 +92,8 @@ def _of_corpus(embedded: EmbeddedCorpus) -> Subject:
     corpus, read = embedded.corpus, None
     if embedded.n_tokens is not None and embedded.n_dropped is not None and embedded.unknown_share is not None:
         read = TokenStats(embedded.n_tokens, embedded.n_dropped, embedded.unknown_share)
-    labels = tuple(map(str, corpus.lines))
     # A corpus does not store which counts are exact.
-    side = TextSide("texts", labels, corpus.documents, embedded.vectors, read, is_dropped_exact=False)
+    side = TextSide("texts", corpus.labels, corpus.documents, embedded.vectors, read, is_dropped_exact=False)
     return Subject(embedded.key, "corpus", embedded.meta, side, None, embedded.reads_end_spaces)
 
 

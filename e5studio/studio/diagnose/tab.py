@@ -91,22 +91,30 @@ class DiagnoseTab:
                 heading("How often each text is near others")
                 self.hubs = plotly_view(elem_id="e5-hubs")
         self.diagnosed = gr.State(None)
+        self._page: gr.Tab | None = None
 
-    def connect(self, page: gr.Tab, result: gr.State, token: gr.State, after: Sequence[Any]) -> None:
-        """Diagnose on request, and scored texts when the tab is opened; clear the diagnosis when other texts come.
+    def connect(
+        self, page: gr.Tab, result: gr.State, token: gr.State, after: Sequence[Any], embedded: Sequence[Any] = ()
+    ) -> None:
+        """Diagnose on request, scored texts when the tab is opened, and a corpus once it is embedded.
+
+        The tab's title counts what needs attention. The diagnosis is cleared when other texts come.
 
         Args:
             page: The tab itself.
             result: What was scored.
             token: Of the visitor's store, which holds the corpus.
             after: Events that change the texts.
+            embedded: Events after which a corpus may be embedded.
         """
+        self._page = page
         texts = [result, token, self.diagnosed]
-        inputs, outputs = [self.source, *texts], components_of(self, *self.slots)
+        inputs, outputs = [self.source, *texts], [*components_of(self, *self.slots), page]
         once: dict[str, Any] = DIAGNOSE_QUEUE | ONCE
         jobs = [
             self.start.click(self.on_diagnose, inputs, outputs, **once),
             page.select(self.on_open, inputs, outputs, **once),
+            *(event.then(self.on_embedded, texts, outputs, **DIAGNOSE_QUEUE) for event in embedded),
         ]
         self._job.connect_stop()
         for event in (*after, *jobs):  # after a diagnosis, too: the texts may have changed while it ran
@@ -117,11 +125,14 @@ class DiagnoseTab:
     def show(self, diagnosis: Diagnosis | None) -> Changes:
         """Show a diagnosis, or none."""
         findings = [] if diagnosis is None else diagnose_text.findings(diagnosis)
-        empty = [None] * (len(self.slots) - len(findings))
-        changes = [slot.show(finding) for slot, finding in zip(self.slots, [*findings, *empty], strict=True)]
+        known = [finding for finding in findings if finding.level != "unknown"]
+        empty = [None] * (len(self.slots) - len(known))
+        changes = [slot.show(finding) for slot, finding in zip(self.slots, [*known, *empty], strict=True)]
+        title = {} if self._page is None else {self._page: gr.update(label=diagnose_text.tab_title(findings))}
         cosines, hubs = (None, None) if diagnosis is None else (draw_cosines(diagnosis), draw_hubs(diagnosis))
         payload = self._services.downloads.as_payload
         return {
+            **title,
             self.summary: diagnose_text.summary(findings) if findings else [],
             **{component: value for slot in changes for component, value in slot.items()},
             self.pictures: gr.update(visible=cosines is not None),
@@ -157,6 +168,17 @@ class DiagnoseTab:
             yield {}
         else:
             yield from self.on_diagnose(source, result, token, diagnosed, request)
+
+    def on_embedded(
+        self, result: ScoreResult | None, token: str, diagnosed: Diagnosed | None, request: gr.Request
+    ) -> Iterator[Changes]:
+        """A corpus may be embedded: diagnose it, unless that is done."""
+        embedded = self._services.visitor_stores.embedded(token)
+        if embedded is None or (diagnosed is not None and diagnosed.of == embedded.key):
+            yield {}
+            return
+        yield {self.source: "corpus"}
+        yield from self.on_diagnose("corpus", result, token, diagnosed, request)
 
     def on_texts(self, result: ScoreResult | None, token: str, diagnosed: Diagnosed | None) -> Changes:
         """The texts may have changed: clear a diagnosis of others."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from e5studio.studio.diagnose import text_findings, vector_findings
-from e5studio.studio.diagnose.diagnosis import Diagnosis
+from e5studio.studio.diagnose.diagnosis import MIN_JUDGED, Diagnosis
 from e5studio.studio.diagnose.finding import LEVELS, Finding, Level
 from e5studio.studio.diagnose.subject import Source
 from e5studio.studio.formatting import count, shown
@@ -47,6 +47,12 @@ def findings(diagnosis: Diagnosis) -> list[Finding]:
     return sorted(existing, key=lambda finding: LEVELS.index(finding.level))
 
 
+def tab_title(findings: Sequence[Finding]) -> str:
+    """The tab's title, with how many findings need attention."""
+    n = sum(finding.level in ("act", "look") for finding in findings)
+    return f"Diagnose ({n})" if n else "Diagnose"
+
+
 def done(diagnosis: Diagnosis) -> list[Node]:
     """One line: what was diagnosed."""
     sides = " and ".join(f"{len(side):,} {side.name}" for side in diagnosis.subject.sides)
@@ -62,14 +68,24 @@ def summary(findings: Sequence[Finding]) -> list[Node]:
         if (n := sum(finding.level == level for finding in findings))
     ]
     serious = [finding for finding in findings if finding.level in ("act", "look")]
-    nodes: list[Node] = [["div", "e5-verdicts", *counts]]
+    nodes: list[Node] = [["div", "e5-verdicts", *counts], *_unknown(findings)]
     if not serious:
         is_known = any(finding.level == "fine" for finding in findings)
         return [*nodes, ["p", "", "Nothing here needs your attention." if is_known else "Too few texts to tell."]]
     listed: list[Node] = [["li", "", ["b", "", finding.title], f": {finding.figure}"] for finding in serious]
-    rest = len(findings) - len(serious)
+    rest = len([finding for finding in findings if finding.level == "fine"])
     tail: list[Node] = [["p", "e5-hint", f"{count(rest, 'other thing')} below can be opened."]] if rest else []
     return [*nodes, ["ul", "", *listed], *tail]
+
+
+def _unknown(findings: Sequence[Finding]) -> list[Node]:
+    """What cannot be told of these texts, in a line that opens."""
+    unknown = [finding for finding in findings if finding.level == "unknown"]
+    if not unknown:
+        return []
+    reasons: list[Node] = [["li", "", ["b", "", each.title], f": {each.sentences[0]}"] for each in unknown]
+    title = f"{count(len(unknown), 'check')} cannot tell about these texts; most need {MIN_JUDGED} or more."
+    return [["details", "e5-hint", ["summary", "", title], ["ul", "", *reasons]]]
 
 
 def finding_nodes(finding: Finding) -> list[Node]:

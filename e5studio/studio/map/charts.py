@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from e5studio.analysis.clusters import cluster_names
 from e5studio.studio.charts.figure import Figure
-from e5studio.studio.charts.points import ColourScale, cluster_groups, role_groups, scatter_map, shaded_groups
+from e5studio.studio.charts.point_groups import ColourScale, cluster_groups, role_groups, shaded_groups
+from e5studio.studio.charts.points import scatter_map
+from e5studio.studio.charts.topics import Topic, topics_on
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.map.placing import Colour, TextMap, best_scores, joined_texts
@@ -26,9 +28,12 @@ def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str
     labels, texts = result.points
     names = side_labels(result.prompt_mode)
     n_queries, sides, scale = len(result.queries), (names.left, names.right), None
+    topics: list[Topic] = []
     if colour == "cluster":
         members = result.clusters.labels
-        groups = cluster_groups(n_queries, members.tolist(), cluster_names(texts, members))
+        words = cluster_names(texts, members)
+        groups = cluster_groups(n_queries, members.tolist(), words)
+        topics = topics_on(text_map.coordinates, members, words)
     elif colour == "role":
         groups = role_groups(n_queries, len(texts), sides)
     else:
@@ -40,8 +45,10 @@ def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str
         texts,
         labels,
         links=joined_texts(result, text_map, picked),
+        picked=labels.index(picked) if picked in labels else None,
         axis_names=axis_names(text_map.projection, sides),
         scale=scale,
+        topics=topics,
     )
 
 

@@ -6,18 +6,29 @@ over the same points.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.neighbours import nearest_neighbours
-from e5studio.analysis.projection import Projection, axis_between, kept_neighbours, pca, trustworthiness, tsne, umap
+from e5studio.analysis.projection import (
+    MIN_TSNE_POINTS,
+    MIN_UMAP_POINTS,
+    Projection,
+    axis_between,
+    kept_neighbours,
+    pca,
+    trustworthiness,
+    tsne,
+    umap,
+)
 from e5studio.errors import VectorError
 from e5studio.similarity import FloatArray, TopK
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.widgets.table_data import Choice
 
 Method = Literal["pca", "umap", "tsne", "axis"]
 Colour = Literal["role", "cluster", "kept", "best", "tokens"]
@@ -29,11 +40,14 @@ MAX_NEIGHBOURHOOD = 100
 MAX_SEED = 2**32 - 1
 
 _MAX_LINKED = 400
+_TITLES: dict[Method, str] = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE", "axis": "Query\N{EN DASH}passage axis"}
 
 
 @dataclass(frozen=True)
 class MapSettings:
     """How texts are placed.
+
+    UMAP and t-SNE of few texts use fewer neighbours than these fields say: `projection` has what was used.
 
     Attributes:
         method: "pca", "umap", "tsne" or "axis" (from the mean of the queries to that of the passages).
@@ -69,6 +83,38 @@ def valid_settings(
         min_dist=_within(min_dist, 0, 1, default.min_dist),
         perplexity=_within(perplexity, 1, MAX_NEIGHBOURHOOD, default.perplexity),
         seed=int(_within(seed, 0, MAX_SEED, default.seed)),
+    )
+
+
+def method_choices(
+    n_texts: int, *, sides: bool = True, has_axis: bool = True, max_tsne: int | None = None
+) -> list[Choice]:
+    """The projections; those that cannot place these texts with the reason.
+
+    Args:
+        n_texts: How many there are.
+        sides: Whether they are of two sides, between which there is an axis.
+        has_axis: Whether there can be sides at all.
+        max_tsne: More take too long; None for no limit.
+    """
+    is_too_many = max_tsne is not None and n_texts > max_tsne
+    reasons: dict[Method, str] = {
+        "umap": f"needs {MIN_UMAP_POINTS} texts" if n_texts < MIN_UMAP_POINTS else "",
+        "tsne": f"needs {MIN_TSNE_POINTS} texts" if n_texts < MIN_TSNE_POINTS else "",
+        "axis": "" if sides else "needs texts in both boxes",
+    }
+    if is_too_many:
+        reasons["tsne"] = f"up to {max_tsne:,} texts"
+    methods = [method for method in METHODS if has_axis or method != "axis"]
+    return [Choice(_TITLES[method], method, reasons.get(method, "")) for method in methods]
+
+
+def used_settings(settings: MapSettings, projection: Projection) -> MapSettings:
+    """The settings with the number of neighbours that was used, which is smaller for few texts."""
+    return replace(
+        settings,
+        n_neighbors=projection.n_neighbors or settings.n_neighbors,
+        perplexity=settings.perplexity if projection.perplexity is None else round(projection.perplexity, 1),
     )
 
 

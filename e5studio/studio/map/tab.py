@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 import gradio as gr
 
 from e5studio.analysis.projection import warm_umap
-from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
     EACH,
@@ -25,32 +24,36 @@ from e5studio.studio.jobs.events import (
 )
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.charts import draw_map
+from e5studio.studio.map.panel import MapPanel
+from e5studio.studio.map.picture import MapPicture
 from e5studio.studio.map.placing import (
-    MAX_NEIGHBOURHOOD,
     Colour,
     MapSettings,
     TextMap,
+    method_choices,
     place_texts,
     true_neighbours,
+    used_settings,
     valid_colour,
     valid_settings,
 )
-from e5studio.studio.map.table import map_table
+from e5studio.studio.map.table import chosen_table, map_table
 from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
+from e5studio.studio.widgets.choice_menu import menu_update
 from e5studio.studio.widgets.data_table import data_table_view
-from e5studio.studio.widgets.plotly_view import plotly_view
 from e5studio.studio.widgets.save_bar import save_bar
+from e5studio.studio.widgets.table_data import Choice
 from e5studio.studio.widgets.text_tree import text_tree
 
 _DEFAULT = MapSettings()
-_METHODS = [("PCA", "pca"), ("UMAP", "umap"), ("t-SNE", "tsne"), ("Between the sides", "axis")]
+_MANY = 1_000  # until it is known how many texts there are, every projection can be chosen
 _COLOURS = [
-    ("Side", "role"),
-    ("Group", "cluster"),
-    ("Neighbours kept", "kept"),
-    ("Best score", "best"),
-    ("Length", "tokens"),
+    Choice("Side", "role"),
+    Choice("Topic", "cluster"),
+    Choice("Neighbours kept", "kept"),
+    Choice("Best score", "best"),
+    Choice("Length", "tokens"),
 ]
 
 
@@ -59,27 +62,8 @@ class MapTab:
 
     def __init__(self, services: Services) -> None:
         self._downloads = services.downloads
-        with gr.Row(elem_id="e5-map-choices", elem_classes="e5-map-choices"):
-            self.method = gr.Radio(
-                _METHODS, value=_DEFAULT.method, label="Projection", elem_id="e5-method", min_width=0
-            )
-            self.n_dims = gr.Radio([("2D", 2), ("3D", 3)], value=2, label="Dimensions", elem_id="e5-dims", min_width=0)
-            self.colour = gr.Radio(_COLOURS, value="role", label="Colour", elem_id="e5-colour", min_width=0)
-        with gr.Row(elem_id="e5-map-settings"):
-            self.n_neighbors = _slider(
-                "n_neighbors", (2, MAX_NEIGHBOURHOOD, 1), "Neighbours", "Few show details, many the whole"
-            )
-            self.min_dist = _slider("min_dist", (0, 1, 0.05), "Distance", "How close points may lie")
-            self.perplexity = _slider(
-                "perplexity", (1, MAX_NEIGHBOURHOOD, 1), "Perplexity", "How many neighbours count"
-            )
-            self.seed = gr.Number(
-                _DEFAULT.seed, label="Seed", info="The same number, the same map", visible=False, elem_id="e5-seed"
-            )
-        self.caption = text_tree(map_text.invitation(), elem_id="e5-map-caption", live="polite")
-        self.plot = plotly_view(elem_id="e5-map")
-        self.point = text_tree(elem_id="e5-point", live="polite")
-        self.list_all = gr.Button("List all texts again", size="sm", visible=False, elem_id="e5-list-all", min_width=0)
+        self.empty = text_tree(map_text.invitation(), elem_id="e5-map-empty")
+        self.panel = MapPanel(services.downloads, "e5-map", method_choices(_MANY), _COLOURS)
         self.table = data_table_view(elem_id="e5-map-texts")
         self.save = save_bar(
             [("texts and places", [("CSV", "map.csv"), ("Parquet", "map.parquet")])],
@@ -91,62 +75,59 @@ class MapTab:
     @property
     def settings(self) -> list[Any]:
         """The inputs of a callback that takes `valid_settings`' arguments."""
-        return [self.method, self.n_dims, self.n_neighbors, self.min_dist, self.perplexity, self.seed]
+        return self.panel.settings
+
+    @property
+    def colour(self) -> gr.HTML:
+        """The colouring."""
+        return self.panel.colour
+
+    @property
+    def status(self) -> gr.HTML:
+        """What is being done."""
+        return self.panel.status
 
     def connect(self, result: gr.State) -> None:
         """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
-        self.method.input(self.on_method, self.settings, self.settings, **UNQUEUED)
-        self.seed.blur(lambda seed: valid_settings(seed=seed).seed, [self.seed], [self.seed], **UNQUEUED)
-        looks = [result, self.text_map, self.colour]
+        panel = self.panel
+        looks = [result, self.text_map, panel.colour, panel.label]
         placed, coloured, picked = pending_state(), pending_state(), pending_state()
         on_settings = functools.partial(self.on_settings, placed)
-        # One event for all, or two settings changed at once would place the texts side by side, in either order.
-        changed = [setting.input for setting in self.settings]
-        event = gr.on(
-            changed, on_settings, [result, self.colour, *self.settings], [self.caption, placed], **PROJECT_QUEUE
-        )
-        show_if_current(event, placed, result, components_of(self))
-        event = self.colour.input(self.on_colour, looks, [coloured], **PROJECT_QUEUE)
-        show_if_current(event, coloured, result, [self.plot, self.caption, self.point])
-        for source in (self.plot, self.table):
-            event = source.pick(self.on_pick, looks, [picked], **(PROJECT_QUEUE | EACH))
-            show_if_current(event, picked, result, [self.plot, self.caption, self.point])
-        listing = [self.table, self.list_all]
-        self.plot.gather(self.on_gather, [result, self.text_map], listing, **(UNQUEUED | EACH))
-        self.list_all.click(self.on_list_all, [result, self.text_map], listing, **UNQUEUED)
+        inputs = [result, panel.colour, *self.settings]
+        for event in panel.connect_settings(on_settings, inputs, [panel.status, placed], PROJECT_QUEUE):
+            show_if_current(event, placed, result, components_of(self))
+        event = panel.colour.choose(self.on_colour, looks, [coloured], **PROJECT_QUEUE)
+        show_if_current(event, coloured, result, components_of(panel))
+        for pick in (*panel.picked, self.table.pick):
+            event = pick(self.on_pick, looks, [picked], **(PROJECT_QUEUE | EACH))
+            show_if_current(event, picked, result, components_of(panel))
+        listing = [panel.chosen, panel.drop_chosen]
+        panel.plot.gather(self.on_gather, [result, self.text_map], listing, **(UNQUEUED | EACH))
+        panel.drop_chosen.click(lambda: panel.show_chosen(None), None, listing, **UNQUEUED)
 
     def show(self, result: ScoreResult) -> Changes:
         """Show the map of a new result."""
         changes = {**self.show_settings(_DEFAULT), self.colour: "role", self.save: gr.update(visible=True)}
+        choices = method_choices(len(result.vectors), sides=not result.is_self)
+        method = {self.empty: [], self.panel.method: menu_update(choices, _DEFAULT.method)}
         try:
-            return {**changes, **self._show_map(result, place_texts(result, _DEFAULT), "role")}
+            return {**changes, **self._show_map(result, place_texts(result, _DEFAULT), "role"), **method}
         except Exception as error:
-            return {**changes, **self._failed(error), self.table: None, self.list_all: gr.update(visible=False)}
+            empty = {**self.panel.clear(), self.table: None, self.text_map: None}
+            return {**changes, **empty, **self.panel.show_error(error), **method}
 
     def show_settings(self, settings: MapSettings) -> Changes:
         """Show the settings that the method uses."""
-        is_umap, is_tsne = settings.method == "umap", settings.method == "tsne"
-        return {
-            self.method: settings.method,
-            self.n_dims: settings.n_dims,
-            self.n_neighbors: gr.update(value=settings.n_neighbors, visible=is_umap),
-            self.min_dist: gr.update(value=settings.min_dist, visible=is_umap),
-            self.perplexity: gr.update(value=settings.perplexity, visible=is_tsne),
-            self.seed: gr.update(value=settings.seed, visible=is_umap or is_tsne),
-        }
+        return self.panel.show_settings(settings)
 
     def place(self, pending: gr.State, result: ScoreResult, colour: Colour, settings: MapSettings) -> Iterator[Changes]:
         """Place the texts: shows that it does, then leaves the map in `pending`."""
-        yield {self.caption: nodes.progress(None, "Placing the texts")}
+        yield {self.status: nodes.progress(None, map_text.placing(settings.method))}
         try:
             changes = self._show_map(result, place_texts(result, settings), colour)
         except Exception as error:
-            changes = self._failed(error)
+            changes = self.panel.show_error(error)
         yield {pending: PendingOutput(result.key, changes)}
-
-    def on_method(self, *settings: Any) -> Changes:
-        """Another method was chosen."""
-        return self.show_settings(valid_settings(*settings))
 
     def on_settings(
         self, pending: gr.State, result: ScoreResult | None, colour: str, *settings: Any
@@ -157,71 +138,60 @@ class MapTab:
             return
         yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings))
 
-    def on_colour(self, result: ScoreResult | None, text_map: TextMap | None, colour: str) -> PendingOutput:
+    def on_colour(
+        self, result: ScoreResult | None, text_map: TextMap | None, colour: str, label: str | None
+    ) -> PendingOutput:
         """Another colouring was chosen."""
         if result is None or not _is_of(text_map, result):
             return NOTHING_PENDING
         try:
-            changes = self._draw(result, text_map, colour)
+            changes = self._draw(result, text_map, colour, label)
         except Exception as error:
-            changes = {self.caption: nodes.error(message_for_visitor(error))}
+            changes = self.panel.show_error(error)
         return PendingOutput(result.key, changes)
 
     def on_pick(
-        self, result: ScoreResult | None, text_map: TextMap | None, colour: str, event: gr.EventData
+        self, result: ScoreResult | None, text_map: TextMap | None, colour: str, _: str | None, event: gr.EventData
     ) -> PendingOutput:
         """A point or a row was picked."""
         label = fields_of(event).get("label")
         if result is None or not _is_of(text_map, result) or label not in result.points[0]:
             return NOTHING_PENDING
-        point = map_text.point(result, label, true_neighbours(result, text_map, label))
-        return PendingOutput(result.key, {**self._draw(result, text_map, colour, label), self.point: point})
+        return PendingOutput(result.key, self._draw(result, text_map, colour, label))
 
     def on_gather(self, result: ScoreResult | None, text_map: TextMap | None, event: gr.EventData) -> Changes:
         """Points were lassoed."""
         labels = fields_of(event).get("labels")
-        if not isinstance(labels, list) or not labels:
+        if result is None or not _is_of(text_map, result) or not isinstance(labels, list) or not labels:
             return {}
-        return self._list(result, text_map, {label for label in labels if isinstance(label, str)})
-
-    def on_list_all(self, result: ScoreResult | None, text_map: TextMap | None) -> Changes:
-        """All texts are to be listed again."""
-        return self._list(result, text_map, None)
+        return self.panel.show_chosen(chosen_table(*result.points, labels))
 
     def _show_map(self, result: ScoreResult, text_map: TextMap, colour: Colour) -> Changes:
-        drawn = self._draw(result, text_map, colour)
-        return {**drawn, **self._list(result, text_map, None), self.text_map: text_map}
+        return {
+            **self._draw(result, text_map, colour),
+            **self.show_settings(used_settings(text_map.settings, text_map.projection)),
+            **self.panel.show_chosen(None),
+            self.table: self._downloads.as_payload(map_table(result, text_map)),
+            self.text_map: text_map,
+        }
 
     def _draw(self, result: ScoreResult, text_map: TextMap, colour: str, picked: str | None = None) -> Changes:
         valid = valid_colour(colour)
-        return {
-            self.plot: self._downloads.as_payload(draw_map(result, text_map, valid, picked)),
-            self.caption: map_text.caption(result, text_map, valid, picked),
-            self.point: map_text.point_help(text_map),
-        }
-
-    def _list(self, result: ScoreResult | None, text_map: TextMap | None, members: Collection[str] | None) -> Changes:
-        if result is None or not _is_of(text_map, result):
-            return {}
-        table = self._downloads.as_payload(map_table(result, text_map, members))
-        return {self.table: table, self.list_all: gr.update(visible=members is not None)}
-
-    def _failed(self, error: Exception) -> Changes:
-        message = nodes.error(message_for_visitor(error))
-        return {self.plot: None, self.caption: message, self.point: [], self.text_map: None}
+        picture = MapPicture(
+            draw_map(result, text_map, valid, picked),
+            map_text.caption(result, text_map, valid, picked),
+            map_text.quality(float(text_map.neighbours_kept.mean()), text_map.neighbours.ids.shape[1], text_map.trust),
+        )
+        point = map_text.point_help(text_map.coordinates)
+        if picked in result.points[0]:
+            point = map_text.point(result, picked, true_neighbours(result, text_map, picked))
+        return {**self.panel.show(picture), self.panel.point: point, self.panel.label: picked}
 
 
 @functools.cache
 def warm_once() -> None:
     """Have UMAP compiled in the background; a second call does nothing."""
     warm_umap()
-
-
-def _slider(name: str, steps: tuple[float, float, float], label: str, info: str) -> gr.Slider:
-    """The slider of a field of `MapSettings`, from the first to the second value of `steps` by the third."""
-    low, high, step = steps
-    value, elem_id = getattr(_DEFAULT, name), f"e5-{name.replace('_', '-')}"
-    return gr.Slider(low, high, value, step=step, label=label, info=info, visible=False, elem_id=elem_id)
 
 
 def _is_of(text_map: TextMap | None, result: ScoreResult) -> TypeGuard[TextMap]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 from e5studio.studio.engine.result import ScoreResult
@@ -19,18 +19,10 @@ _COLUMNS: list[dict[str, Any]] = [
 ]
 
 
-def map_table(result: ScoreResult, text_map: TextMap, members: Collection[str] | None = None) -> TableView:
-    """The texts of a map, each with its true nearest neighbour and what the map keeps of its neighbourhood.
-
-    Args:
-        result: Whose texts they are.
-        text_map: Where they lie.
-        members: Labels of the texts to list; all if None.
-    """
+def map_table(result: ScoreResult, text_map: TextMap) -> TableView:
+    """The texts of a map, each with its true nearest neighbour and what the map keeps of its neighbourhood."""
     labels, texts = result.points
     n_tokens = [int(n) for report in result.reports for n in report.n_tokens]
-    chosen = [index for index, label in enumerate(labels) if members is None or label in members]
-    listed = chosen[:MAX_ROWS]
     rows = [
         [
             index,
@@ -39,13 +31,33 @@ def map_table(result: ScoreResult, text_map: TextMap, members: Collection[str] |
             round(100 * float(text_map.neighbours_kept[index]), 4),
             n_tokens[index],
         ]
-        for index in listed
+        for index in range(min(len(labels), MAX_ROWS))
     ]
-    part = f"the first {len(listed):,} of " if len(listed) < len(chosen) else ""
+    part = f"the first {len(rows):,} of " if len(rows) < len(labels) else ""
     return TableView(
         columns=_COLUMNS,
         rows=rows,
-        caption=f"Texts of the map: {part}{len(chosen):,}",
+        caption=f"Texts of the map: {part}{len(labels):,}",
         texts=[numbered_texts(labels, texts)],
+        pick="point",
+    )
+
+
+def chosen_table(labels: Sequence[str], texts: Sequence[str], chosen: Sequence[object]) -> TableView:
+    """The texts in a loop.
+
+    Args:
+        labels: Of all texts.
+        texts: All texts.
+        chosen: Labels of those in the loop, from a browser; unknown ones are left out.
+    """
+    names = {label for label in chosen if isinstance(label, str)}
+    members = [row for row, label in enumerate(labels) if label in names]
+    listed = members[:MAX_ROWS]
+    return TableView(
+        columns=[{"title": f"{len(members):,} in the loop", "hint": "Sort as on the page", "kind": "text", "texts": 0}],
+        rows=[[index] for index in range(len(listed))],
+        caption=f"Texts in the loop: {len(members):,}",
+        texts=[numbered_texts([labels[row] for row in listed], [texts[row] for row in listed])],
         pick="point",
     )

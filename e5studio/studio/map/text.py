@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from e5studio.analysis.projection import Projection
+from e5studio.similarity import FloatArray
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.formatting import fixed, shown
@@ -20,26 +21,48 @@ def invitation() -> list[Node]:
     return nodes.invitation("See which texts lie near each other", "Press Score first: the map shows the same texts.")
 
 
-def point_help(text_map: TextMap) -> list[Node]:
+def point_help(coordinates: FloatArray) -> list[Node]:
     """What can be done with points."""
-    lasso = " Loop some with the lasso above the map to list them alone."
-    is_plane = text_map.coordinates.shape[1] == 2
-    return nodes.hint("Click a point to see what truly lies next to it." + (lasso if is_plane else ""))
+    lasso = " Choose the lasso beside the map and loop some to list them." if coordinates.shape[1] == 2 else ""
+    return nodes.hint(f"Click a point to see what truly lies next to it.{lasso} Ctrl + wheel zooms.")
 
 
-def caption(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None) -> list[Node]:
-    """How the map came about, what it is worth, and what its colours and lines mean."""
+def placing(method: Method) -> str:
+    """What is being done while the map before is still shown."""
+    first = "; the first time loads the library" if method == "umap" else ""
+    return f"Placing the texts{first}"
+
+
+def caption(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None) -> str:
+    """How the map came about, and what its colours and lines mean."""
     sentences = [
         f"Vectors of {result.meta.short_name}.",
         _sides(result, text_map)
         if text_map.settings.method == "axis"
         else method(text_map.projection, text_map.settings),
-        trust(text_map.trust),
         few_texts(len(result.vectors), text_map.settings.method),
         _colours(result) if colour == "cluster" else "",
         _lines(result, text_map, picked),
     ]
-    return nodes.hint(" ".join(sentence for sentence in sentences if sentence))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def quality(kept_share: float, n_compared: int, trust: float | None, n_sampled: int | None = None) -> list[Node]:
+    """What a map is worth: a figure, and on request what it means.
+
+    Args:
+        kept_share: Share of the nearest texts that are nearest on the map as well, 0 to 1.
+        n_compared: How many nearest texts that compares.
+        trust: Trustworthiness; None for too few texts, which have no quality.
+        n_sampled: Texts that both are estimated on; None for all.
+    """
+    if trust is None:
+        return []
+    nearest = f"Of the {n_compared} texts nearest to each, {kept_share:.0%} are nearest to it on the map too."
+    trusted = f"Trustworthiness {trust:.2f} (1: neighbours on the map are neighbours in truth)."
+    sample = "" if n_sampled is None else f" Both are estimated on {n_sampled:,} texts."
+    summary: Node = ["summary", "", f"Neighbours kept {kept_share:.0%}"]
+    return [["details", "e5-chip", summary, nodes.para(f"{nearest} {trusted}{sample}")]]
 
 
 def method(projection: Projection, settings: MapSettings) -> str:
@@ -59,17 +82,12 @@ def method(projection: Projection, settings: MapSettings) -> str:
 
 
 def axis_names(projection: Projection, sides: tuple[str, str] = ("", "")) -> list[str]:
-    """Titles of axes that mean something; of the axis between the sides, `sides` are the names."""
+    """Titles of axes that mean something; of the query-passage axis, `sides` are the names."""
     shares = projection.explained_variance or ()
     if projection.method == "pca":
         return [f"Component {number} ({share:.0%})" for number, share in enumerate(shares, 1)]
     first = f"{sides[0].lower()} \N{RIGHTWARDS ARROW} {sides[1].lower()}"
-    return [f"{'most beside it' if index else first} ({share:.0%})" for index, share in enumerate(shares)]
-
-
-def trust(value: float | None) -> str:
-    """What a trustworthiness means."""
-    return "" if value is None else f"Trustworthiness {value:.2f} (1: neighbours on the map are neighbours in truth)."
+    return [f"{'across it' if index else first} ({share:.0%})" for index, share in enumerate(shares)]
 
 
 def few_texts(n_texts: int, method: Method) -> str:
@@ -80,11 +98,11 @@ def few_texts(n_texts: int, method: Method) -> str:
 
 
 def groups(n_groups: int, silhouette: float) -> str:
-    """How far apart the groups by k-means are."""
+    """How far apart the topics by k-means are."""
     if n_groups < 2:
-        return "There are too few different texts for groups."
+        return "No topics: the texts form no groups."
     how = "clearly" if silhouette >= 0.5 else "somewhat" if silhouette >= 0.2 else "hardly"
-    return f"{n_groups} groups by k-means, {how} apart (silhouette {silhouette:.2f}), named by their own words."
+    return f"{n_groups} topics by k-means, {how} apart (silhouette {silhouette:.2f}), named by their own words."
 
 
 def point(result: ScoreResult, label: str, neighbours: Sequence[tuple[str, str, float]] = ()) -> list[Node]:
@@ -97,12 +115,18 @@ def point(result: ScoreResult, label: str, neighbours: Sequence[tuple[str, str, 
 
 def text_and_neighbours(label: str, text: str, neighbours: Sequence[tuple[str, str, float]]) -> list[Node]:
     """A text in full, and the (label, text, cosine x 100) of those nearest to it in all dimensions."""
-    whole = nodes.pairs([(label, shown(text))])
+    whole: Node = ["dl", "e5-pair", *_named(label, "", shown(text))]
     if not neighbours:
         return [whole]
-    near = [(f"{name} {fixed(score)}", shown(other, 200)) for name, other, score in neighbours]
-    heading = nodes.title("Nearest in all dimensions, with cosine \N{MULTIPLICATION SIGN} 100, joined by lines")
-    return [whole, heading, nodes.pairs(near, css="e5-pair e5-near")]
+    near = [part for name, other, score in neighbours for part in _named(name, fixed(score), shown(other, 200))]
+    heading = nodes.title("Nearest in all dimensions")
+    scale = nodes.para("Cosine \N{MULTIPLICATION SIGN} 100; lines join them on the map.", css="e5-hint")
+    return [whole, heading, scale, ["dl", "e5-pair e5-near", *near]]
+
+
+def _named(label: str, score: str, text: str) -> list[Node]:
+    """A text under its grey label and its bold score."""
+    return [["dt", "", ["span", "e5-label", label], *([["b", "", score]] if score else [])], ["dd", "", text]]
 
 
 def _instead_of(used: float | None, requested: float, amount: str) -> str:

@@ -14,6 +14,7 @@ from e5studio.default_model import ModelChoice
 from e5studio.studio.api.endpoints import publish
 from e5studio.studio.code.tab import CodeTab
 from e5studio.studio.compare.tab import CompareTab
+from e5studio.studio.corpus.drop import drop_anywhere
 from e5studio.studio.corpus.tab import CorpusTab
 from e5studio.studio.diagnose.tab import DiagnoseTab
 from e5studio.studio.engine.progress import OnStage
@@ -116,6 +117,7 @@ class _Page:
                 with gr.Tab("Code", id="code"):
                     self.code = CodeTab()
         text_tree(privacy.PRIVACY_NOTICE, elem_id="e5-keeps")
+        drop_anywhere(elem_id="e5-drop")
         self.presence = presence(elem_id="e5-presence")
         self._score_job = JobButton(self.form.score, self.form.stop, self.form.status)
         self._sharing = Sharing(services, self.form, self.scores, self.map, self.tabs, self.result, self.pending_view)
@@ -132,7 +134,7 @@ class _Page:
         self._sharing.connect()
         scored = self._connect_score()
         self.code.connect(scored, form, result)
-        self.diagnose.connect(self.diagnose_page, result, self.corpus.token, after=[scored, *changed])
+        self.diagnose.connect(self.diagnose_page, result, self.corpus.token, after=[scored, *changed], embedded=changed)
         self.map_page.select(warm_once, **UNQUEUED)
 
     def _connect_score(self) -> Any:

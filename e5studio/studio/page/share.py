@@ -85,7 +85,7 @@ class Sharing:
         inputs = [self.result, self.pending_view]
         viewed = self.form.link.restore(self.on_restore, inputs, [self.tabs, *components_of(self.map)], **UNQUEUED)
         on_restore_map = functools.partial(self.on_restore_map, pending_map)
-        placed = viewed.then(on_restore_map, inputs, [self.map.caption, pending_map], **PROJECT_QUEUE)
+        placed = viewed.then(on_restore_map, inputs, [self.map.status, pending_map], **PROJECT_QUEUE)
         placed = show_if_current(placed, pending_map, self.result, components_of(self.map))
         explained = placed.then(self.on_restore_pair, inputs, [pending_pair], **ENCODE_QUEUE)
         outputs = [self.scores.pair, *components_of(self.scores.why)]

@@ -110,8 +110,9 @@ function config() {
     displaylogo: false,
     showSendToCloud: false,
     plotlyServerURL: "",
-    displayModeBar: figure.zoom ? "hover" : false,
-    modeBarButtonsToRemove: ["toImage", "select2d", "resetCameraLastSave3d", "hoverClosest3d"].concat(
+    scrollZoom: figure.zoom, // with Ctrl, see below
+    displayModeBar: figure.zoom,
+    modeBarButtonsToRemove: ["toImage", "select2d", "zoom2d", "autoScale2d", "zoom3d", "resetCameraLastSave3d", "hoverClosest3d"].concat(
       figure.hover.kind === "cells" ? ["lasso2d"] : [],
     ),
   };
@@ -120,12 +121,14 @@ function config() {
 // Whether there is room for short names only beside the cells, not for texts.
 const isTight = () => drawing.clientWidth < 460;
 
+const heightOf = ({ height, narrow }) => (isNarrow && narrow.height) || height;
+
 async function draw() {
   hideTip();
   element.classList.toggle("e5-plot-empty", !figure);
   if (!figure || !drawing.isConnected || drawing.clientWidth === 0) return;
   isNarrow = isTight();
-  drawing.style.height = figure.height + "px";
+  drawing.style.height = heightOf(figure) + "px";
   drawing.style.minWidth = `min(${figure.width}px, 100cqw)`;
   drawing.setAttribute("aria-label", figure.label);
   const { data, layout } = build();
@@ -153,7 +156,7 @@ function save(format) {
   Object.assign(layout, { paper_bgcolor: page, plot_bgcolor: page });
   layout.font.family = "sans-serif"; // a picture holds no fonts of the page, and others are wider
   const filename = element.closest("[id^=e5-]")?.id ?? "e5-plot";
-  const size = { width: drawing.clientWidth, height: figure.height };
+  const size = { width: drawing.clientWidth, height: heightOf(figure) };
   Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
 }
 
@@ -233,6 +236,8 @@ async function update() {
   requestAnimationFrame(draw); // when what stands beside it has taken its room
 }
 
+// The wheel alone scrolls the page.
+drawing.addEventListener("wheel", (event) => event.ctrlKey || event.metaKey || event.stopPropagation(), { capture: true, passive: true });
 element.addEventListener("pointermove", (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY }));
 drawing.addEventListener("keydown", walk);
 drawing.addEventListener("blur", hideTip);

@@ -9,6 +9,7 @@ import gradio as gr
 
 _HERE = Path(__file__).parent
 MAKE_SCRIPT = (_HERE / "make.js").read_text(encoding="utf-8")
+TREE_SCRIPT = (_HERE / "tree.js").read_text(encoding="utf-8")
 PAYLOAD_SCRIPT = (_HERE / "payload.js").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""The data that `widgets.data_table` shows."""
+"""The data that `widgets.data_table` and `widgets.choice_menu` show."""
 
 from __future__ import annotations
 
@@ -38,6 +38,23 @@ class TableView:
     marked: Sequence[int] = ()
     marked_only: str = ""
     is_marked_only: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An option of a menu.
+
+    Attributes:
+        title: What a person reads.
+        value: What a callback gets.
+        reason: Why it cannot be chosen now; "" where it can.
+        group: Heading above it; "" without one.
+    """
+
+    title: str
+    value: str
+    reason: str = ""
+    group: str = ""
 
 
 def numbered_texts(labels: Sequence[str], texts: Sequence[str]) -> list[list[str]]:

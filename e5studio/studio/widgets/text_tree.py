@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from e5studio.studio.widgets.scripts import scripted
+from e5studio.studio.widgets.scripts import TREE_SCRIPT, scripted
 
 
 def text_tree(value: Sequence[Any] = (), *, elem_id: str, live: Literal["off", "polite"] = "off") -> gr.HTML:
     """Shows nodes of `widgets.nodes`; "polite" makes a screen reader say what changes."""
-    return scripted(__file__, f'<div class="e5-words" aria-live="{live}"></div>', list(value), elem_id=elem_id)
+    template = f'<div class="e5-words" aria-live="{live}"></div>'
+    return scripted(__file__, template, list(value), before=TREE_SCRIPT, elem_id=elem_id)

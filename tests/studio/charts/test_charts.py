@@ -7,18 +7,20 @@ import json
 import numpy as np
 import pytest
 
+from e5studio.studio.charts.density import density_lines
 from e5studio.studio.charts.figure import plot_text, typed
 from e5studio.studio.charts.matrix import MAX_CELLS_WITH_NUMBERS, colour_range, difference_map, heat_map, word_grid
 from e5studio.studio.charts.palette import COLOUR_KEYS, PALETTES, number_colours
-from e5studio.studio.charts.points import (
+from e5studio.studio.charts.point_groups import (
     ColourScale,
     cluster_groups,
     plain_group,
     role_groups,
-    scatter_map,
     shaded_groups,
     valued_groups,
 )
+from e5studio.studio.charts.points import scatter_map
+from e5studio.studio.charts.topics import Topic, topic_names, topics_on
 from e5studio.studio.compare.charts import RankedPassage, bump_chart, shift_chart
 from e5studio.studio.compare.comparison import PromptCell, Shift
 from e5studio.studio.compare.grid_chart import matrix_grid
@@ -77,7 +79,7 @@ def all_figures(text="a text"):
     scores = np.array([[91.9, 3.0], [70.4, 92.1]], np.float32)
     texts = [[text, text]] * 4
     points = np.arange(15, dtype=np.float32).reshape(5, 3)
-    marked = {"links": [(0, 1)], "marks": [(2, text)]}
+    marked = {"links": [(0, 1)], "hits": [2], "picked": 1, "topics": [Topic(text, 1, 1, 3)]}
     shades = shaded_groups(2, [0.0, 0.5, 1.0, 0.2, 0.1], (text, text))
     cells = [PromptCell("none", "none", False, scores, 0, 0.0, None)] * 4
     passages = [RankedPassage(text, text, ranks, (1, 2)) for ranks in ((1, 2), (2, 1), (3, 3))]
@@ -209,11 +211,25 @@ def test_many_points_lose_their_labels_not_their_texts():
     n = 3000
     groups = role_groups(n, n, ("Texts", "Compare with"))
     figure = scatter_map(np.zeros((n, 2), np.float32), groups, ["t"] * n, [f"A{i}" for i in range(n)])
-    [points] = figure["data"]
+    lines, points = figure["data"]
+    assert lines["type"] == "contour"
     assert points["type"] == "scattergl"
     assert points["mode"] == "markers"
     assert isinstance(points["x"], np.ndarray)
-    assert len(figure["hover"]["traces"][0]) == n
+    assert [len(texts) for texts in figure["hover"]["traces"]] == [0, n]
+
+
+def test_lines_of_density_rise_where_the_points_are():
+    rng = np.random.default_rng(0)
+    points = np.vstack([rng.normal([0, 0], 0.5, (200, 2)), rng.normal([10, 5], 0.5, (400, 2))]).astype(np.float32)
+    lines = density_lines(points)
+    z = np.array(lines["z"])
+    row, column = np.unravel_index(z.argmax(), z.shape)
+    assert (lines["x"][column], lines["y"][row]) == pytest.approx((10, 5), abs=0.7)
+    assert z.sum() == pytest.approx(600, rel=0.01)
+    same = density_lines(np.zeros((300, 2), np.float32))
+    assert np.isfinite(same["z"]).all()
+    json.dumps([lines, same])
 
 
 def test_a_group_is_named_once_and_keeps_both_shapes():
@@ -272,13 +288,40 @@ def test_every_word_of_a_sentence_is_named_on_a_phone():
     assert figure["narrow"]["layout"]["xaxis"]["ticktext"] == words
 
 
-def test_a_point_that_a_search_found_has_its_rank_beside_it_and_no_other_name():
+def test_what_a_search_found_lights_up_with_its_rank_and_the_rest_fades():
     points = np.arange(6, dtype=np.float32).reshape(3, 2)
-    figure = scatter_map(points, plain_group(3), list("abc"), ["11", "12", "13"], marks=[(1, "1")])
-    plain, rings = figure["data"]
-    assert plain["text"] == ["11", "", "13"]
-    assert rings["text"] == ["1"]
-    assert figure["hover"]["traces"] == [[["11", "a"], ["12", "b"], ["13", "c"]], [["12", "b"]]]
+    figure = scatter_map(points, plain_group(3), list("abc"), ["11", "12", "13"], hits=[1], picked=2)
+    plain, hits, ring = figure["data"]
+    assert plain["text"] == ["", "", ""]
+    assert plain["marker"]["opacity"] < 0.5
+    assert (hits["text"], ring["text"]) == (["1"], ["13"])
+    assert ring["marker"]["symbol"] == "circle-open"
+    assert figure["hover"]["traces"] == [[["11", "a"], ["12", "b"], ["13", "c"]], [["12", "b"]], [["13", "c"]]]
+
+
+def test_ranks_that_would_cover_a_better_one_are_left_out():
+    points = np.array([[0, 0], [0, 0.01], [9, 9]], np.float32)
+    figure = scatter_map(points, plain_group(3), list("abc"), list("xyz"), hits=[1, 0, 2])
+    assert figure["data"][-1]["text"] == ["1", "", "3"]
+
+
+def test_topics_are_named_where_they_lie_and_only_if_they_lie_together():
+    rng = np.random.default_rng(1)
+    points = (np.repeat([[0, 0], [9, 0]], 30, axis=0) + rng.normal(size=(60, 2))).astype(np.float32)
+    labels = np.repeat([0, 1], 30)
+    labels[::6] = 2
+    first, second = topics_on(points, labels, ["rivers", "bread", "scattered"])
+    assert (first.name, second.name) == ("rivers", "bread")
+    assert (first.x, second.x) == pytest.approx((0, 9), abs=1)
+    figure = scatter_map(points, plain_group(60), ["t"] * 60, ["n"] * 60, topics=[first, second])
+    assert [each["text"] for each in figure["layout"]["annotations"]] == ["<b>rivers</b>", "<b>bread</b>"]
+
+
+def test_of_topics_that_would_overlap_the_larger_is_named():
+    points = np.array([[0, 0], [9, 9]], np.float32)
+    topics = [Topic("<b>small", 5, 5, 3), Topic("<b>large", 5.1, 5, 9), Topic("apart", 1, 8, 4)]
+    names = [each["text"] for each in topic_names(points, topics, 600, 500)]
+    assert names == ["<b>&lt;b&gt;large</b>", "<b>apart</b>"]
 
 
 def test_names_of_neighbours_stand_apart():

@@ -32,17 +32,17 @@ def sheet(rows, header=("_id", "title", "text", "subject")):
 
 def open_corpus(page):
     page.get_by_role("tab", name="Corpus").click()
-    expect(page.locator("#e5-embed")).to_be_visible()
+    expect(page.locator("#e5-embed")).to_be_attached()
 
 
 def delete(page):
     """Delete what the page has; then the page has the key of an empty store."""
     page.wait_for_function("sessionStorage.getItem('e5-shelf')")
     key = page.evaluate("sessionStorage.getItem('e5-shelf')")
-    page.locator("#e5-forget").click()
+    page.evaluate("document.querySelector('button#e5-forget').click()")  # which is hidden where there is nothing
     page.wait_for_function("key => sessionStorage.getItem('e5-shelf') !== key", arg=key)
     expect(page.locator("#e5-embed-status")).to_contain_text("Deleted")
-    expect(page.locator("#e5-found")).to_have_count(0)
+    expect(page.locator("#e5-found")).to_be_hidden()
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def unfold(page, title):
 
 def embed(page):
     page.locator("#e5-embed").click()
-    expect(page.locator("#e5-embed-status .e5-done")).to_be_visible(timeout=30_000)
+    expect(page.locator("#e5-embed-status .e5-done")).to_be_attached(timeout=30_000)  # on a phone the bar says it
     expect(page.locator("#e5-corpus-map .js-plotly-plot")).to_be_visible(timeout=30_000)
 
 
@@ -89,7 +89,7 @@ def search(page, query):
 
 def measure(page):
     """Measure with twenty pairs and one whose answer is not there."""
-    unfold(page, "Measure with known answers")
+    page.locator("#e5-section").get_by_text("Evaluate").click()
     pairs = [[f"question about {row[3]} number {n}", row[0]] for n, row in enumerate(ROWS[:20])]
     upload(page, sheet([*pairs, ["nobody knows", "n1000"]], ("query", "corpus-id")), "pairs.csv", "#e5-pairs")
     expect(page.locator("#e5-pairs-said")).to_contain_text("pairs.csv: 21 rows")
@@ -106,12 +106,14 @@ def test_a_person_brings_a_file_embeds_searches_looks_at_the_map_and_measures(co
     expect(page.locator("#e5-chosen")).to_contain_text("60 texts to embed. Left out: 1 row with an empty text, 1 row")
     expect(page.locator("#e5-preview tbody tr")).to_have_count(5)
     expect(page.locator("#e5-title-column input")).to_have_value("title")
-    choose(page, "#e5-colour-column", "subject")
     embed(page)
+    expect(page.locator("#e5-setup")).to_be_hidden()
+    expect(page.locator("#e5-corpus-line")).to_have_text("papers.csv · 60 texts · e5-small-v2")
+    page.locator("#e5-corpus-map-colour select").select_option("column:subject")
     expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of papers.csv embedded with e5-small-v2")
     expect(page.locator("#e5-corpus-map .legendtext").first).to_be_visible()
     expect(page.locator("#e5-corpus-map .scatterlayer .points path")).to_have_count(60)
-    expect(page.locator("#e5-corpus-caption")).to_contain_text("PCA shows")
+    expect(page.locator("#e5-corpus-map-caption")).to_contain_text("PCA shows")
 
     search(page, "who sends letters")
     wanted = encoders("e5")
@@ -120,26 +122,37 @@ def test_a_person_brings_a_file_embeds_searches_looks_at_the_map_and_measures(co
     best = int(scores[0].argmax())
     first = page.locator("#e5-hits .e5-hit").first
     expect(first).to_contain_text(f"{scores[0, best]:.1f}".replace("-", "\N{MINUS SIGN}"))
-    expect(first).to_contain_text(f"1 · line {best + 2}")
+    expect(first).to_contain_text(f"#{best + 2}")
+    expect(first).to_contain_text(f"_id n{best}")  # the other cells of its row
     expect(page.locator("#e5-hits .e5-hit")).to_have_count(10)
-    expect(page.locator("#e5-corpus-caption")).to_contain_text("Rings mark the 10 hits of the search")
-    page.locator("#e5-corpus-colour").get_by_text("Score of the search").click()
+    expect(page.locator("#e5-corpus-map-caption")).to_contain_text("The 10 hits of the search light up")
+    in_sight(page, "#e5-hits .e5-hit", "#e5-corpus-map .js-plotly-plot")
+    page.get_by_role("button", name="Show ten more").click()
+    expect(page.locator("#e5-hits .e5-hit")).to_have_count(20)
+    page.locator("#e5-corpus-map-colour select").select_option("score")
     expect(page.locator("#e5-corpus-map .colorbar")).to_be_visible()
-    page.locator("#e5-corpus-colour").get_by_text("Group").click()
-    expect(page.locator("#e5-corpus-caption")).to_contain_text("by k-means")
-    page.locator("#e5-corpus-method").get_by_text("UMAP").click()
-    expect(page.locator("#e5-corpus-caption")).to_contain_text("UMAP keeps", timeout=60_000)
+    first.get_by_role("button", name=re.compile("More like")).click()
+    expect(page.locator("#e5-hits")).to_contain_text(f"Most like #{best + 2}")
+    page.locator("#e5-corpus-filter select").select_option(label="bees (10)")
+    expect(page.locator("#e5-hits .e5-hit", has_text="subject bees")).to_have_count(
+        page.locator("#e5-hits .e5-hit").count()
+    )
+    page.locator("#e5-hits .e5-hit").first.click()
+    expect(page.locator("#e5-corpus-map-point")).to_contain_text("Nearest in all dimensions")
+    page.locator("#e5-corpus-map-method select").select_option("umap")
+    expect(page.locator("#e5-corpus-map-caption")).to_contain_text("UMAP keeps", timeout=60_000)
 
     with page.expect_download() as saved:
         page.get_by_label("Save vectors as Parquet").click()
     saved.value.save_as(tmp_path / "vectors.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "vectors.parquet")
     np.testing.assert_allclose(np.stack(table["vector"].to_pylist()), documents, atol=1e-5)
+    page.locator("#e5-change").click()
     unfold(page, "Upload existing embeddings")
     upload(page, (tmp_path / "vectors.parquet").read_bytes(), "vectors.parquet", "#e5-bring-file")
     expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of papers.csv embedded with e5-small-v2.")
     search(page, "who sends letters")
-    expect(page.locator("#e5-hits .e5-hit").first).to_contain_text(f"1 · line {best + 2}")
+    expect(page.locator("#e5-hits .e5-hit").first).to_contain_text(f"#{best + 2}")
 
     measure(page)
     expect(page.locator("#e5-verdict")).to_contain_text("lines 22")
@@ -147,6 +160,29 @@ def test_a_person_brings_a_file_embeds_searches_looks_at_the_map_and_measures(co
     expect(page.locator("#e5-verdict")).to_contain_text("95 % interval")
     expect(page.locator("#e5-measured tbody tr")).to_have_count(2)
     expect(page.locator("#e5-measured-plot .points path")).to_have_count(2)
+
+
+def in_sight(page, *selectors):
+    """Nobody has to scroll to see them, at least to their half."""
+    page.evaluate("scrollTo(0, 0)")
+    for selector in selectors:
+        box = page.locator(selector).first.bounding_box()
+        assert box["y"] + box["height"] / 2 < page.viewport_size["height"], selector
+
+
+DROP = """([name, text]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([text], name));
+    const event = new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true });
+    return document.querySelector("h1").dispatchEvent(event);
+}"""
+
+
+def test_a_file_dropped_anywhere_goes_to_the_corpus(corpus_page):
+    page = corpus_page
+    page.get_by_role("tab", name="Scores").click()
+    assert not page.evaluate(DROP, ["dropped.csv", "text\none\ntwo\n"])  # the browser does not open it
+    expect(page.locator("#e5-corpus-said")).to_contain_text("dropped.csv: 2 rows")
 
 
 def test_stop_reload_go_on_and_delete(corpus_page, services, held_up, monkeypatch):
@@ -182,7 +218,7 @@ def test_stop_reload_go_on_and_delete(corpus_page, services, held_up, monkeypatc
 
     reload(page)
     open_corpus(page)
-    expect(page.locator("#e5-corpus-said")).to_contain_text("first.csv: 60 rows")
+    expect(page.locator("#e5-corpus-line")).to_have_text("first.csv · 60 rows · not embedded yet")
     expect(page.locator("#e5-embed-status")).to_contain_text("not computed again")
     embed(page)
     expect(page.locator("#e5-embed-status")).to_contain_text(f"{before} vectors were known already.")
@@ -190,6 +226,7 @@ def test_stop_reload_go_on_and_delete(corpus_page, services, held_up, monkeypatc
     reload(page)
     open_corpus(page)
     expect(page.locator("#e5-embed-status")).to_contain_text("60 texts of first.csv embedded")
+    page.locator("#e5-change").click()
     expect(page.locator("#e5-text-column input")).to_have_value("note")
     expect(page.locator("#e5-corpus-map .js-plotly-plot")).to_be_visible()
     choose(page, "#e5-title-column", "none")
@@ -203,13 +240,12 @@ def test_stop_reload_go_on_and_delete(corpus_page, services, held_up, monkeypatc
     reload(page)
     open_corpus(page)
     expect(page.locator("#e5-corpus-said")).to_contain_text("Up to 50,000 rows")
-    expect(page.locator("#e5-found")).to_have_count(0)
+    expect(page.locator("#e5-found")).to_be_hidden()
 
 
 def test_what_is_wrong_with_a_file_is_a_sentence(corpus_page):
     page = corpus_page
-    page.locator("#e5-embed").click()
-    expect(page.locator("#e5-embed-status .e5-error")).to_contain_text("There are no texts yet")
+    expect(page.locator("#e5-embed")).to_be_disabled()
     error = page.locator("#e5-corpus-said .e5-error")
     clear = page.locator("#e5-corpus-file").get_by_label("Clear")
     upload(page, b"PK\x03\x04 and more", "book.csv")
@@ -246,19 +282,20 @@ def test_new_texts_leave_nothing_of_those_before(corpus_page, services, held_up,
     clear = page.locator("#e5-corpus-file").get_by_label("Clear")
     upload(page, sheet(ROWS, ("_id", "title", "body", "category")), "several.csv")
     expect(page.locator("#e5-chosen")).to_contain_text("60 texts")
-    choose(page, "#e5-colour-column", "category")
+    choose(page, "#e5-title-column", "category")
     clear.click()
     upload(page, b"line\none\ntwo", "one.csv")
     expect(page.locator("#e5-chosen")).to_contain_text("2 texts to embed")
     expect(page.locator("#e5-text-column")).to_be_hidden()
     embed(page)
     expect(page.locator("#e5-embed-status")).to_contain_text("2 texts of one.csv")
+    page.locator("#e5-change").click()
     clear.click()
     upload(page, sheet(ROWS), "again.csv")
     expect(page.locator("#e5-text-column")).to_be_visible()
     expect(page.locator("#e5-text-column input")).to_have_value("text")
-    expect(page.locator("#e5-colour-column input")).to_have_value("none")
-    expect(page.locator("#e5-found")).to_have_count(0)
+    expect(page.locator("#e5-title-column input")).to_have_value("title")
+    expect(page.locator("#e5-found")).to_be_hidden()
     expect(page.locator("#e5-embed-status")).not_to_contain_text("one.csv")
 
     held_up.clear()
@@ -268,7 +305,7 @@ def test_new_texts_leave_nothing_of_those_before(corpus_page, services, held_up,
     expect(page.locator("#e5-chosen")).to_contain_text("3 texts")
     held_up.set()
     expect(page.locator("#e5-embed-status")).to_contain_text("the texts were replaced")
-    expect(page.locator("#e5-found")).to_have_count(0)
+    expect(page.locator("#e5-found")).to_be_hidden()
 
     services.visitor_stores.forget(page.evaluate("sessionStorage.getItem('e5-shelf')"))  # as an hour later
     paste(page, "six", "seven")
@@ -283,14 +320,17 @@ def test_nothing_of_corpus_shuts_people_out_and_texts_stay_texts(corpus_page):
     rows = [{"text": text, NASTY[0]: text, "title": text} for text in NASTY]
     upload(page, "\n".join(json.dumps(row) for row in rows).encode(), "<b>nasty.jsonl")
     expect(page.locator("#e5-chosen")).to_contain_text(f"{len(NASTY)} texts")
-    choose(page, "#e5-colour-column", NASTY[0])
     embed(page)
+    page.locator("#e5-corpus-map-colour select").select_option(f"column:{NASTY[0]}")
     search(page, NASTY[2])
     expect(page.locator("#e5-hits")).to_contain_text(re.compile("onerror|script"))
-    expect(page.locator("#e5-corpus-caption")).to_contain_text("Rings mark")
+    expect(page.locator("#e5-corpus-map-caption")).to_contain_text("light up")
     page.mouse.click(**middle(page.locator("#e5-corpus-map .scatterlayer .points path").first))
-    expect(page.locator("#e5-corpus-point")).to_contain_text("Nearest in all dimensions")
-    for title in ("Measure with known answers", "Upload existing embeddings", "How the file is read"):
+    expect(page.locator("#e5-corpus-map-point")).to_contain_text("Nearest in all dimensions")
+    check_barriers(page, panel_of("#e5-embed"))
+    page.locator("#e5-section").get_by_text("Evaluate").click()
+    page.locator("#e5-change").click()
+    for title in ("Upload existing embeddings", "How the file is read"):
         unfold(page, title)
     check_barriers(page, panel_of("#e5-embed"))
     assert page.locator("#e5-found img, #e5-found script, #e5-preview img").count() == 0

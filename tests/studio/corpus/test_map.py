@@ -17,13 +17,14 @@ from e5studio.models import get_model_meta
 from e5studio.spec import EncoderSpec
 from e5studio.studio.corpus import map as corpus_map
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
-from e5studio.studio.corpus.map import corpus_neighbours, group_corpus, labels_of, place_corpus, row_of_label
-from e5studio.studio.corpus.map_figure import colour_corpus, colours_of, draw_corpus_map
-from e5studio.studio.corpus.text import map_caption
+from e5studio.studio.corpus.map import corpus_neighbours, group_corpus, place_corpus
+from e5studio.studio.corpus.map_figure import colour_choices, colour_corpus, draw_corpus_map
+from e5studio.studio.corpus.text import map_caption, map_quality
 from e5studio.studio.errors import StoppedError
 from e5studio.studio.map.placing import MapSettings
 from e5studio.studio.serving.downloads import MAX_INLINE_CHARACTERS, Downloads
 from tests.studio.conftest import ENGLISH
+from tests.studio.node_text import text_of
 
 TOPICS = ("mountain summit", "river valley", "protein food")
 
@@ -52,9 +53,9 @@ def embedded(n=90, *, dim=16, texts=None, **corpus_changes):
     return EmbeddedCorpus(corpus, setting, get_model_meta(ENGLISH), spec, "passage: ", vectors, n_tokens, 0, n, 1.0)
 
 
-def drawn(embedded, placed, colour="plain", *, groups=None, scores=None, hits=(), picked=None):
+def drawn(embedded, placed, colour="plain", *, groups=None, scores=None, hits=(), picked=None, cells=None):
     """The figure and its caption."""
-    colouring = colour_corpus(embedded, colour, groups=groups, scores=scores)
+    colouring = colour_corpus(embedded, colour, groups=groups, scores=scores, cells=cells)
     figure = draw_corpus_map(embedded, placed, colouring, hits=hits, picked=picked)
     return figure, map_caption(embedded, placed, colouring, len(hits), picked)
 
@@ -90,14 +91,14 @@ class TestPlaces:
     @pytest.mark.parametrize("method", ["pca", pytest.param("umap", marks=pytest.mark.long), "tsne"])
     def test_every_text_has_its_place_and_the_caption_says_what_the_map_is_worth(self, some, method, n_dims):
         placed = place_corpus(some, MapSettings(method, n_dims))
-        coordinates, caption = placed.projection.coordinates, caption_of(some, placed)
+        coordinates, quality = placed.projection.coordinates, text_of(map_quality(placed, len(some.corpus)))
         assert coordinates.shape == (90, n_dims)
         assert np.isfinite(coordinates).all()
         assert placed.trust == pytest.approx(trustworthiness(some.vectors, coordinates, 5))
-        assert f"Trustworthiness {placed.trust:.2f}" in caption
-        assert f"Of the 5 texts nearest to each, {placed.kept_share:.0%} are" in caption
-        assert "estimated" not in caption  # the sample holds all texts
-        assert "Vectors of e5-small-v2." in caption
+        assert f"Trustworthiness {placed.trust:.2f}" in quality
+        assert f"Of the 5 texts nearest to each, {placed.kept_share:.0%} are" in quality
+        assert "estimated" not in quality  # the sample holds all texts
+        assert "Vectors of e5-small-v2." in caption_of(some, placed)
 
     def test_pca_is_pca(self, some, placed):
         np.testing.assert_array_equal(placed.projection.coordinates, pca(some.vectors, 2).coordinates)
@@ -107,7 +108,7 @@ class TestPlaces:
         monkeypatch.setattr(corpus_map, "_N_SAMPLED", 60)
         sampled = place_corpus(some, MapSettings())
         assert sampled.n_sampled == 60
-        assert "estimated on 60 of the 90 texts" in caption_of(some, sampled)
+        assert "estimated on 60 texts" in text_of(map_quality(sampled, len(some.corpus)))
         assert sampled.trust == pytest.approx(placed.trust, abs=0.05)
         assert sampled.kept_share == pytest.approx(placed.kept_share, abs=0.1)
         again = place_corpus(some, MapSettings())
@@ -194,23 +195,24 @@ def members(figure):
 class TestDrawing:
     def test_points_are_called_by_their_line_and_hold_their_texts(self, some, placed):
         figure, caption = drawn(some, placed)
-        assert figure["hover"]["traces"][0][:2] == [["2", "mountain summit number 0"], ["4", "river valley number 1"]]
+        assert figure["hover"]["traces"][0][:2] == [["#2", "mountain summit number 0"], ["#4", "river valley number 1"]]
         assert figure["data"][0]["x"][1] == pytest.approx(float(placed.projection.coordinates[1, 0]), abs=1e-3)
         assert caption == caption_of(some, placed)
-        assert row_of_label(some.corpus, "4") == 1
-        assert row_of_label(some.corpus, "3") is None
+        assert some.corpus.row_of("#4") == 1
+        assert some.corpus.row_of("#3") is None
+        assert some.corpus.row_of(["#4"]) is None
 
     def test_titles_stand_in_front_of_texts(self):
         titled = embedded(3, titles=("Alps", "", "Bread"))
         figure, _ = drawn(titled, place_corpus(titled, MapSettings()))
-        assert figure["hover"]["traces"][0][0] == ["2", "Alps mountain summit number 0"]
+        assert figure["hover"]["traces"][0][0] == ["#2", "Alps mountain summit number 0"]
 
     def test_categories_have_colours_and_rare_ones_are_grey_together(self):
         cells = [f"kind {row % 4}" for row in range(60)] + [f"rare {row}" for row in range(28)] + ["", " "]
-        many = embedded(colour_name="kind", colours=tuple(cells))
-        figure, caption = drawn(many, place_corpus(many, MapSettings()), "column")
+        many = embedded()
+        figure, caption = drawn(many, place_corpus(many, MapSettings()), "column:kind", cells=cells)
         named = members(figure)
-        assert named["kind 1"] == [labels_of(many.corpus)[row] for row in range(1, 60, 4)]
+        assert named["kind 1"] == [many.corpus.labels[row] for row in range(1, 60, 4)]
         assert len(named) == 10
         assert sum(map(len, named.values())) == 90
         assert len(named["other or none"]) == 25
@@ -218,8 +220,8 @@ class TestDrawing:
 
     def test_a_column_of_numbers_is_a_scale_and_a_gap_is_grey(self):
         cells = [str(row / 2) for row in range(88)] + ["", "n/a"]
-        priced = embedded(colour_name="price", colours=tuple(cells))
-        figure, caption = drawn(priced, place_corpus(priced, MapSettings()), "column")
+        priced = embedded()
+        figure, caption = drawn(priced, place_corpus(priced, MapSettings()), "column:price", cells=cells)
         gap, scale = figure["data"]
         assert gap["name"] == "no number"
         assert len(gap["x"]) == 2
@@ -230,25 +232,27 @@ class TestDrawing:
 
     def test_a_few_wild_numbers_do_not_take_all_colours(self):
         cells = ["1e9", *(str(row) for row in range(299))]
-        priced = embedded(300, colour_name="price", colours=tuple(cells))
-        figure, caption = drawn(priced, place_corpus(priced, MapSettings()), "column")
-        assert figure["data"][0]["marker"]["cmax"] < 300
+        priced = embedded(300)
+        figure, caption = drawn(priced, place_corpus(priced, MapSettings()), "column:price", cells=cells)
+        assert figure["data"][1]["marker"]["cmax"] < 300
         assert "shares a colour" in caption
 
     @pytest.mark.parametrize("cells", [("",) * 90, ("nan",) * 90, ("a",) * 90])
     def test_columns_that_say_little_are_drawn_all_the_same(self, cells):
-        dull = embedded(colour_name="dull", colours=cells)
-        figure, _ = drawn(dull, place_corpus(dull, MapSettings()), "column")
+        dull = embedded()
+        figure, _ = drawn(dull, place_corpus(dull, MapSettings()), "column:dull", cells=cells)
         assert sum(map(len, members(figure).values())) == 90
 
     def test_groups_are_those_of_the_topics_and_carry_their_words(self, some, placed):
         groups = group_corpus(some)
         figure, caption = drawn(some, placed, "group", groups=groups)
         assert {frozenset(labels) for labels in members(figure).values()} == {
-            frozenset(labels_of(some.corpus)[topic::3]) for topic in range(3)
+            frozenset(some.corpus.labels[topic::3]) for topic in range(3)
         }
         assert any("mountain" in name for name in members(figure))
-        assert "3 groups by k-means" in caption
+        assert "3 topics by k-means" in caption
+        names = [each["text"] for each in figure["layout"]["annotations"]]
+        assert any("mountain" in name for name in names)
 
     def test_groups_of_many_are_found_in_a_sample_and_hold_all(self, some, placed, monkeypatch):
         whole = group_corpus(some)
@@ -266,15 +270,15 @@ class TestDrawing:
             figure, _ = drawn(some, placed, colour, scores=scores)
             assert figure["data"][0]["marker"]["color"] == pytest.approx(values.tolist(), abs=1e-3)
 
-    def test_what_a_search_found_is_ringed_with_its_rank(self, some, placed):
+    def test_what_a_search_found_lights_up_with_its_rank(self, some, placed):
         figure, caption = drawn(some, placed, hits=[7, 3])
-        ring = figure["data"][-1]
-        assert ring["text"] == ["1", "2"]
-        assert ring["y"] == pytest.approx(placed.projection.coordinates[[7, 3], 1].tolist(), abs=1e-3)
-        assert [label for label, _ in figure["hover"]["traces"][-1]] == ["16", "8"]
-        assert "Rings mark the 2 hits" in caption
+        lights = figure["data"][-1]
+        assert lights["text"] == ["1", "2"]
+        assert lights["y"] == pytest.approx(placed.projection.coordinates[[7, 3], 1].tolist(), abs=1e-3)
+        assert [label for label, _ in figure["hover"]["traces"][-1]] == ["#16", "#8"]
+        assert "The 2 hits of the search light up" in caption
         _, caption = drawn(some, placed, hits=list(range(60)))
-        assert "Rings mark the best 50" in caption
+        assert "The best 50 of the search light up" in caption
 
     def test_a_picked_text_is_joined_to_its_true_neighbours(self, some, placed):
         order = (some.vectors @ some.vectors[4]).argsort()[::-1][1:6].tolist()
@@ -283,14 +287,16 @@ class TestDrawing:
         assert near[0][1] == pytest.approx(100 * float(some.vectors[4] @ some.vectors[order[0]]), abs=1e-3)
         figure, caption = drawn(some, placed, picked=4)
         assert len(figure["data"][0]["x"]) == 3 * 5
-        assert figure["data"][-1]["text"] == ["10"]
-        assert "Lines join text 10 to the 5 texts" in caption
+        assert figure["data"][-1]["text"] == ["#10"]
+        assert "Lines join #10 to the 5 texts" in caption
 
     def test_a_colour_that_is_not_to_be_had_is_a_sentence(self, some, placed):
         bare = replace(some, n_tokens=None)
-        assert colours_of(some) == ("plain", "group", "tokens")
-        assert colours_of(bare, has_scores=True) == ("plain", "group", "score")
-        for colour, words in (("tokens", "counted"), ("column", "Choose"), ("group", "Find"), ("score", "Search")):
+        reasons = {choice.value: choice.reason for choice in colour_choices(some, ["kind"])}
+        assert reasons == {"group": "", "plain": "", "tokens": "", "score": "search first", "column:kind": ""}
+        reasons = {choice.value: choice.reason for choice in colour_choices(bare, has_scores=True)}
+        assert reasons == {"group": "", "plain": "", "tokens": "unknown of uploaded vectors", "score": ""}
+        for colour, words in (("tokens", "counted"), ("column:x", "cells"), ("group", "Find"), ("score", "Search")):
             with pytest.raises(VectorError, match=words):
                 drawn(bare, placed, colour)
         with pytest.raises(VectorError, match="Search"):
@@ -314,8 +320,9 @@ def test_fifty_thousand_long_texts_reach_the_page_in_a_few_megabytes(n_dims):
     large = embedded(n, dim=3, texts=("word " * 200,) * n)
     placed = at_points(large, np.zeros((n, n_dims), np.float32))
     figure, _ = drawn(large, placed, "tokens", hits=[1])
-    assert figure["data"][0]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
-    assert len(figure["hover"]["traces"][0][0][1]) <= 81
+    points = 1 if n_dims == 2 else 0  # after the lines of density
+    assert figure["data"][points]["type"] == ("scattergl" if n_dims == 2 else "scatter3d")
+    assert len(figure["hover"]["traces"][points][0][1]) <= 81
     downloads = Downloads()
     key = downloads.as_payload(figure)["payload"].rsplit("/", 1)[-1]
     assert MAX_INLINE_CHARACTERS < len(downloads.get(key).content) < 8_000_000
@@ -326,6 +333,6 @@ def test_over_a_crowd_lines_and_rings_are_drawn_last_and_by_webgl():
     large = embedded(n, dim=3)
     placed = at_points(large, large.vectors[:, :2])
     figure, _ = drawn(large, placed, hits=[1], picked=2)
-    assert [trace["mode"] for trace in figure["data"]] == ["markers", "lines", "markers+text"]
-    assert {trace["type"] for trace in figure["data"]} == {"scattergl"}  # it hides whatever is drawn otherwise
-    assert [len(texts) for texts in figure["hover"]["traces"]] == [n, 0, 2]
+    assert [trace["mode"] for trace in figure["data"][1:]] == ["markers", "lines", "markers+text", "markers+text"]
+    assert {trace["type"] for trace in figure["data"][1:]} == {"scattergl"}  # it hides whatever is drawn otherwise
+    assert [len(texts) for texts in figure["hover"]["traces"]] == [0, n, 0, 1, 1]

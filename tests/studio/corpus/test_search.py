@@ -12,7 +12,7 @@ from e5studio.errors import FingerprintMismatchError, TextError, VectorError
 from e5studio.studio.corpus.corpus import CorpusSetting
 from e5studio.studio.corpus.map import place_corpus
 from e5studio.studio.corpus.map_figure import colour_corpus, draw_corpus_map
-from e5studio.studio.corpus.search import carrying_words, search_corpus
+from e5studio.studio.corpus.search import carrying_words, search_corpus, search_like, with_hits
 from e5studio.studio.map.placing import MapSettings
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 from tests.studio.corpus.conftest import LINES, TEXTS, make_corpus
@@ -32,7 +32,7 @@ class TestSearch:
         scores = encoders("e5").scores(["summit define"], TEXTS)[0]
         order = np.argsort(-scores, kind="stable")[:3]
         assert [hit.row for hit in result.hits] == order.tolist()
-        assert [hit.label for hit in result.hits] == [str(LINES[row]) for row in order]
+        assert [hit.label for hit in result.hits] == [f"#{LINES[row]}" for row in order]
         assert [hit.text for hit in result.hits] == [TEXTS[row] for row in order]
         np.testing.assert_allclose([hit.score for hit in result.hits], scores[order], atol=1e-3)
         assert (result.prompt.text, result.of) == ("query: ", embedded.key)
@@ -45,6 +45,26 @@ class TestSearch:
         placed = place_corpus(embedded, MapSettings())
         figure = draw_corpus_map(embedded, placed, colour_corpus(embedded, "score", scores=result.scores))
         json.dumps(figure, allow_nan=False)
+
+    def test_a_filter_and_a_longer_list_keep_the_scores(self, engine, embed):
+        embedded = embed()
+        result = search_corpus(engine, embedded, "summit define", top_k=2)
+        assert result.n_matching == len(TEXTS)
+        longer = with_hits(embedded, result, 4)
+        assert longer.hits[:2] == result.hits
+        assert len(longer.hits) == 4
+        among = np.array([row in (1, 2) for row in range(len(TEXTS))])
+        some = with_hits(embedded, result, 4, among)
+        assert {hit.row for hit in some.hits} == {1, 2}
+        assert some.n_matching == 2
+
+    def test_more_like_a_text_leaves_it_out(self, embed):
+        embedded = embed()
+        result = search_like(embedded, 0, top_k=2)
+        assert (result.query, result.like) == (f"#{LINES[0]}", 0)
+        assert result.hits[0].row == 3  # its copy
+        assert result.hits[0].score == pytest.approx(100, abs=1e-3)
+        assert 0 not in {hit.row for hit in result.hits}
 
     def test_all_where_there_are_fewer(self, engine, embed):
         assert len(search_corpus(engine, embed(), "summit", top_k=100).hits) == len(TEXTS)

@@ -9,6 +9,7 @@ import pytest
 
 from e5studio.errors import E5StudioError, FileEncodingError, FileFormatError, TextError
 from e5studio.studio.corpus import table_file as tables
+from e5studio.studio.corpus.selection import cells_of
 from e5studio.studio.corpus.table_file import choose_columns, read_pasted, read_table
 from e5studio.studio.errors import LimitError
 
@@ -163,10 +164,10 @@ class TestJsonLines:
         return "\n".join(map(json.dumps, self.ROWS)) + "\nnot json\n"
 
     def test_each_kind_of_row_is_counted(self, read):
-        corpus = choose_columns(read(self.content(), "a.jsonl"), "text", colour="year")
+        corpus = choose_columns(read(self.content(), "a.jsonl"), "text")
         assert (corpus.texts, corpus.lines) == (("one", "six"), (1, 7))
         assert (corpus.n_missing, corpus.n_empty) == (2, 1)
-        assert corpus.colours == ("1999", "")
+        assert cells_of(corpus, read(self.content(), "a.jsonl"), "year") == ("1999", "")
         assert [row.split(" (")[0] for row in corpus.bad_rows] == [
             "line 8 is not JSON",
             "line 2: 'text' is not text but int",
@@ -208,8 +209,8 @@ class TestParquet:
     def test_columns_that_are_no_text_can_colour(self, read_parquet):
         table = read_parquet({"body": ["one", None, "three"], "n": [1, 2, None], "vector": [[1.0], [2.0], [3.0]]})
         assert table.columns == ("body", "n")
-        corpus = choose_columns(table, "body", colour="n")
-        assert (corpus.texts, corpus.lines, corpus.colours, corpus.n_missing) == (
+        corpus = choose_columns(table, "body")
+        assert (corpus.texts, corpus.lines, cells_of(corpus, table, "n"), corpus.n_missing) == (
             ("one", "three"),
             (1, 3),
             ("1", ""),
@@ -224,7 +225,7 @@ class TestParquet:
         when = pyarrow.array([datetime.datetime(2024, 5, 1)], pyarrow.timestamp("ns"))
         kind = pyarrow.array(["news"]).dictionary_encode()
         table = read_parquet({"text": kind, "when": when})
-        assert choose_columns(table, "text", colour="when").colours[0].startswith("2024-05-01 00:00:00")
+        assert cells_of(choose_columns(table, "text"), table, "when")[0].startswith("2024-05-01 00:00:00")
         assert texts(table) == ("news",)
 
     @pytest.mark.parametrize("values", [[b"one"], [[1.0]], [{"a": "one"}]])

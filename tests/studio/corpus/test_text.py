@@ -11,6 +11,7 @@ import pytest
 from e5studio.analysis.attribution import Words
 from e5studio.errors import TextError
 from e5studio.prompts import Prompt
+from e5studio.studio.corpus import evaluation_text
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.charts import draw_evaluation
 from e5studio.studio.corpus.corpus import Corpus
@@ -96,12 +97,30 @@ def test_what_was_embedded_is_told_with_its_prompt(embedded):
 def test_hits_come_at_once_and_their_words_are_marked_later(engine, embedded):
     result = search_corpus(engine, embedded, "bees", top_k=3)
     at_once = corpus_text.hits(result)
-    assert "The 3 nearest of the corpus" in words_of(at_once)
-    assert all(f"line {hit.label}" in words_of(at_once) and hit.text in words_of(at_once) for hit in result.hits)
+    assert "3 of 16 in" in words_of(at_once["head"])
+    assert at_once["more"]
+    for hit, card in zip(result.hits, at_once["hits"], strict=True):
+        assert (card["label"], words_of(card["body"])) == (hit.label, hit.text)
     carrying = carrying_words(engine, embedded, "bees", [hit.row for hit in result.hits])
-    later = corpus_text.hits(result, carrying)
-    assert "Orange words carry" in words_of(later)
+    later = corpus_text.hits(result, carrying=carrying)
+    assert "Orange words carry" in words_of(later["head"])
     assert "e5-holds-" in json.dumps(later)
+
+
+def test_a_hit_shows_the_other_cells_of_its_row_and_can_be_copied(engine, embedded):
+    result = search_corpus(engine, embedded, "bees", top_k=1)
+    [card] = corpus_text.hits(result, [[("year", "1999"), ("note", " ")]])["hits"]
+    assert card["fields"] == [["year", "1999"]]
+    [hit] = result.hits
+    assert card["plain"] == [card["score"], hit.label, "", hit.text]
+
+
+def test_a_filter_that_leaves_nothing_is_a_sentence(engine, embedded):
+    result = search_corpus(engine, embedded, "bees", among=np.zeros(16, np.bool_))
+    shown = corpus_text.hits(result)
+    assert "another filter" in words_of(shown["head"])
+    assert not shown["hits"]
+    assert not shown["more"]
 
 
 @pytest.mark.parametrize("n_before", [0, 300])
@@ -115,9 +134,9 @@ def test_a_title_stands_apart_from_its_text(n_before):
     reading = TextReading("1", text, Words(tuple(parts), ("word",) * len(parts), spans, None), 9, len(text), ())
     carrying = CarryingWords(0, reading, values, values)
     hit = SearchHit(0, "2", 80.0, text.removeprefix("Eggs "), "Eggs")
-    result = SearchResult("eggs", Prompt(""), (hit,), np.zeros(1, np.float32), False, 0.1, "")
+    result = SearchResult("eggs", Prompt(""), (hit,), np.zeros(1, np.float32), False, 0.1, "", 1)
     for marks in ((), (carrying,)):
-        _, _, title, body = corpus_text.hits(result, marks)[-1][1:]
+        title, body = corpus_text.hits(result, carrying=marks)["hits"][0]["body"]
         assert words_of([title]).split() == ["Eggs"]
         assert "e5-hit-title" in title[1]
         assert "Eggs" not in words_of([body])
@@ -131,15 +150,15 @@ def test_of_a_long_passage_the_part_that_carries_the_score_is_shown():
     values[200:210] = 1.0
     reading = TextReading("1", text, Words(tuple(text.split()), ("word",) * 300, spans, None), 300, len(text), ())
     passage = CarryingWords(0, reading, values, values)
-    shown = json.dumps(corpus_text._hit(1, SearchHit(0, "1", 90.0, text, ""), passage, "line"))
+    shown = json.dumps(corpus_text._card(1, SearchHit(0, "1", 90.0, text, ""), passage, ())["body"])
     assert "word205" in shown
     assert "word001" not in shown
     assert len(shown) < 6000
 
 
 def test_a_measurement_is_told_with_what_failed_and_how_sure_it_is(measured):
-    assert words_of(corpus_text.measured(measured)) == "Measured 3 settings on 12 queries."
-    words = words_of(corpus_text.verdict(measured))
+    assert words_of(evaluation_text.measured(measured)) == "Measured 3 settings on 12 queries."
+    words = words_of(evaluation_text.verdict(measured))
     assert "12 queries with known answers" in words
     assert "lines 7" in words
     assert "e5-large-v2: " in words
@@ -168,4 +187,4 @@ def test_names_of_files_columns_and_settings_stay_texts():
     assert preview_table(table).rows == [[2, *NASTY[:8]]]
     setting = corpus_setting(Catalog(), INSTRUCT, "retrieval", NASTY[2])
     row = FailedSetting(setting, Catalog().offered(INSTRUCT), TextError("no matter"))
-    assert NASTY[2] in corpus_text.setting_name(row)
+    assert NASTY[2] in evaluation_text.setting_name(row)

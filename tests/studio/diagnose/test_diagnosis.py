@@ -176,7 +176,7 @@ class TestOfRealTexts:
         corpus = make_corpus([LONG, "a summit", UNKNOWN], titles=("", "A title", ""))
         embedded = embed_corpus(engine, corpus, CorpusSetting(OFFLINE, "none"), VectorStore(), ignore)
         subject = subject_of(embedded)
-        assert list(subject.searched.labels) == ["2", "3", "4"]
+        assert list(subject.searched.labels) == ["#2", "#3", "#4"]
         assert subject.searched.texts[1] == "A title a summit"
         assert (subject.searched.read.n_dropped > 0).tolist() == [True, False, False]
         assert subject.searched.read.unknown_share[2] > 0.5

@@ -11,8 +11,16 @@ import pytest
 from e5studio.errors import E5StudioError
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.charts import draw_map
-from e5studio.studio.map.placing import COLOURS, MapSettings, place_texts, true_neighbours, valid_settings
-from e5studio.studio.map.table import map_table
+from e5studio.studio.map.placing import (
+    COLOURS,
+    MapSettings,
+    method_choices,
+    place_texts,
+    true_neighbours,
+    used_settings,
+    valid_settings,
+)
+from e5studio.studio.map.table import chosen_table, map_table
 from tests.studio.node_text import text_of
 
 QUESTIONS = "summit of a mountain\nvalley of a river\nprotein a day\nstone in a river\nmountain top"
@@ -23,10 +31,15 @@ ANSWERS = "the top of a mountain\na river in a valley\n46 grams of protein\nrive
 def test_the_map_says_what_it_is_worth(score, n_dims):
     result = score("protein\nsummit\ntop", "one\ntwo\nthree")
     text_map = place_texts(result, MapSettings("pca", n_dims))
-    caption = text_of(map_text.caption(result, text_map, "role"))
+    caption = map_text.caption(result, text_map, "role")
     assert "% of the variance" in caption
     assert caption.startswith("Vectors of e5-small-v2.")
-    assert "Trustworthiness" in caption
+    quality = text_of(map_text.quality(0.256, 5, text_map.trust, 500))
+    assert quality.startswith("Neighbours kept 26%")
+    assert "Of the 5 texts nearest to each" in quality
+    assert f"Trustworthiness {text_map.trust:.2f}" in quality
+    assert "estimated on 500 texts" in quality
+    assert map_text.quality(1, 1, None) == []
     assert len(draw_map(result, text_map, "role")["data"]) == 3
 
 
@@ -44,7 +57,7 @@ def test_other_projections_say_what_they_are(score, method, n_dims):
     result = score(QUESTIONS, ANSWERS)
     text_map = place_texts(result, MapSettings(method, n_dims))
     assert text_map.coordinates.shape == (10, n_dims)
-    caption = text_of(map_text.caption(result, text_map, "role"))
+    caption = map_text.caption(result, text_map, "role")
     assert ("t-SNE keeps near neighbours" if method == "tsne" else "mean of the queries") in caption
     assert ("fewer than 15" in caption) == (method == "tsne")
     json.dumps(draw_map(result, text_map, "role"), allow_nan=False)
@@ -58,7 +71,7 @@ def test_an_axis_between_sides_needs_two(score):
 def test_groups_are_counted_and_named(score):
     result = score(QUESTIONS, ANSWERS)
     text_map = place_texts(result, MapSettings("pca", 2))
-    assert "groups by k-means" in text_of(map_text.caption(result, text_map, "cluster"))
+    assert "topics by k-means" in map_text.caption(result, text_map, "cluster")
     figure = draw_map(result, text_map, "cluster")
     assert any("mountain" in trace.get("name", "") for trace in figure["data"])
 
@@ -71,7 +84,9 @@ def test_a_picked_text_is_joined_to_its_true_neighbours(score):
     assert [label for label, _, _ in near] == [result.points[0][row] for row in order]
     assert near[0][2] == pytest.approx(100 * float(result.vectors[order[0]] @ result.vectors[0]), abs=1e-3)
     assert len(draw_map(result, text_map, "role", "Q1")["data"][0]["x"]) == 3 * 5
-    caption = text_of(map_text.caption(result, text_map, "role", "Q1"))
+    figure = draw_map(result, text_map, "role", "Q1")
+    assert figure["hover"]["traces"][-1] == [["Q1", "summit of a mountain"]]  # in a ring
+    caption = map_text.caption(result, text_map, "role", "Q1")
     assert "best match" not in caption
     assert "Lines join Q1 to the 5 texts" in caption
     assert "Nearest in all dimensions" in text_of(map_text.point(result, "Q1", near))
@@ -101,9 +116,9 @@ def test_the_texts_of_a_map_are_listed_with_their_true_neighbours(score):
     for row in table.rows:
         assert row[1] == cosines[row[0]].argmax()
         assert row[2] == pytest.approx(cosines[row[0]].max(), abs=0.01)
-    some = map_table(result, text_map, {"Q2", "P1", "nothing"})
-    assert [table.texts[0][row[0]][0] for row in some.rows] == ["Q2", "P1"]
-    assert some.caption == "Texts of the map: 2"
+    some = chosen_table(*result.points, ["Q2", "P1", "nothing", None])
+    assert [some.texts[0][row[0]] for row in some.rows] == [["Q2", "valley of a river"], ["P1", ANSWERS.split("\n")[0]]]
+    assert some.caption == "Texts in the loop: 2"
     json.dumps(asdict(table))
 
 
@@ -120,12 +135,25 @@ def test_settings_change_the_map_and_are_told(score):
     result = score(QUESTIONS, ANSWERS)
     one, other = (place_texts(result, MapSettings("tsne", perplexity=each)) for each in (1.0, 3.0))
     assert not np.allclose(one.coordinates, other.coordinates)
-    assert "perplexity 1, seed 0" in text_of(map_text.caption(result, one, "role"))
+    assert "perplexity 1, seed 0" in map_text.caption(result, one, "role")
+    used = used_settings(MapSettings("tsne"), place_texts(result, MapSettings("tsne")).projection)
+    assert used.perplexity == 3  # of 10 texts; the sliders show what was used
+
+
+def test_projections_that_cannot_work_say_why():
+    reasons = {choice.value: choice.reason for choice in method_choices(4, sides=False)}
+    assert reasons == {"pca": "", "umap": "needs 5 texts", "tsne": "needs 5 texts", "axis": "needs texts in both boxes"}
+    assert not any(choice.reason for choice in method_choices(5))
+    assert [(choice.value, choice.reason) for choice in method_choices(90, has_axis=False, max_tsne=80)] == [
+        ("pca", ""),
+        ("umap", ""),
+        ("tsne", "up to 80 texts"),
+    ]
 
 
 def test_the_lines_of_a_map_are_said_of_the_texts_that_have_one(score):
     def caption(result):
-        return text_of(map_text.caption(result, place_texts(result, MapSettings()), "role"))
+        return map_text.caption(result, place_texts(result, MapSettings()), "role")
 
     assert "A line joins each query to its best passage" in caption(score("a\nb", "c\nd\ne"))
     assert "each text to its best match" in caption(score("a\nb\nc", "", prompt_mode="symmetric"))

@@ -35,28 +35,46 @@ def result(score):
 def test_a_setting_a_colour_and_a_pick_change_the_picture(tab, result):
     text_map = tab.show(result)[tab.text_map]
     for colour in COLOURS:
-        changes = tab.on_colour(result, text_map, colour).changes
-        assert set(changes) == {tab.plot, tab.caption, tab.point}
+        changes = tab.on_colour(result, text_map, colour, "Q1").changes
+        assert "Q1" in text_of(changes[tab.panel.point])  # what was picked stays picked
     pick = SimpleNamespace(_data={"label": "P2"})
-    changes = tab.on_pick(result, text_map, "role", pick).changes
-    assert "Lines join P2" in text_of(changes[tab.caption])
-    assert "a river" in text_of(changes[tab.point])
-    assert tab.on_pick(result, text_map, "role", SimpleNamespace(_data={"label": ["P2"]})) == NOTHING_PENDING
+    changes = tab.on_pick(result, text_map, "role", None, pick).changes
+    assert "Lines join P2" in text_of(changes[tab.panel.caption])
+    assert "a river" in text_of(changes[tab.panel.point])
+    assert tab.on_pick(result, text_map, "role", None, SimpleNamespace(_data={"label": ["P2"]})) == NOTHING_PENDING
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "umap"])
 def test_texts_are_placed_as_the_settings_say(tab, result, method):
     pending = gr.State(None)
     progress, last = tab.on_settings(pending, result, "best", method, 3, 15, 0.1, 2, 0)
-    assert set(progress) == {tab.caption}
+    assert set(progress) == {tab.status}
     changes = last[pending].changes
     assert changes[tab.text_map].coordinates.shape == (6, 3)
-    assert {tab.plot, tab.caption, tab.point, tab.table, tab.list_all, tab.text_map} == set(changes)
+    assert {tab.panel.plot, tab.panel.caption, tab.table, tab.text_map} <= set(changes)
     assert list(tab.on_settings(pending, None, "best", method, 3)) == [{pending: NOTHING_PENDING}]
 
 
 def test_a_map_of_an_earlier_result_changes_nothing(tab, result, score):
     text_map = tab.show(score("one\ntwo", "three"))[tab.text_map]
-    assert tab.on_colour(result, text_map, "best") == NOTHING_PENDING
+    assert tab.on_colour(result, text_map, "best", None) == NOTHING_PENDING
     assert tab.on_gather(result, text_map, SimpleNamespace(_data={"labels": ["Q1"]})) == {}
-    assert tab.on_list_all(result, None) == {}
+
+
+def test_few_texts_of_one_side_can_be_placed_by_pca_alone(tab, score):
+    shown = tab.show(score("one\ntwo", "", prompt_mode="symmetric"))
+    assert [choice["value"] for choice in shown[tab.panel.method]["choices"] if not choice["reason"]] == ["pca"]
+
+
+def test_a_failed_map_leaves_the_one_before(tab, score):
+    pending = gr.State(None)
+    *_, last = tab.on_settings(pending, score("one\ntwo", "three"), "role", "umap", 2, 15, 0.1, 30, 0)
+    assert set(last[pending].changes) == {tab.status}
+    assert "at least 5 points" in text_of(last[pending].changes[tab.status])
+
+
+def test_a_loop_lists_its_texts(tab, result):
+    text_map = tab.show(result)[tab.text_map]
+    changes = tab.on_gather(result, text_map, SimpleNamespace(_data={"labels": ["Q1", "P3"]}))
+    assert [label for label, _ in changes[tab.panel.chosen]["texts"][0]] == ["Q1", "P3"]
+    assert tab.on_gather(result, text_map, SimpleNamespace(_data={"labels": []})) == {}

@@ -103,11 +103,13 @@ def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions_a
     expect(page.locator("#e5-map .scatterlayer .points path")).to_have_count(16)
     page.locator("#e5-map .textpoint", has_text=re.compile("^Q3$")).wait_for()
 
-    page.locator("#e5-method").get_by_text("UMAP").click()
+    page.locator("#e5-map-method select").select_option("umap")
     expect(page.locator("#e5-map-caption")).to_contain_text("UMAP keeps")
-    page.locator("#e5-dims").get_by_text("3D").click()
+    page.locator("#e5-map-more > button").click()
+    page.locator("#e5-map-dims").get_by_text("3D").click()
     expect(page.locator("#e5-map .gl-container canvas").first).to_be_visible()
-    page.locator("#e5-dims").get_by_text("2D").click()
+    page.locator("#e5-map-dims").get_by_text("2D").click()
+    page.locator("#e5-map-more > button").click()
 
     point = page.locator("#e5-map .scatterlayer .points path").first
     point.wait_for()
@@ -116,30 +118,47 @@ def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions_a
     expect(page.locator("#e5-map .e5-plot-tip")).to_contain_text("Q1 why is the sky blue")
     page.mouse.down()
     page.mouse.up()
-    expect(page.locator("#e5-point")).to_contain_text("why is the sky blue")
-    expect(page.locator("#e5-point")).to_contain_text("Nearest in all dimensions")
-    expect(page.locator("#e5-point .e5-near dt")).to_have_count(5)
+    expect(page.locator("#e5-map-point")).to_contain_text("why is the sky blue")
+    expect(page.locator("#e5-map-point")).to_contain_text("Nearest in all dimensions")
+    expect(page.locator("#e5-map-point .e5-near dt")).to_have_count(5)
 
-    page.locator("#e5-colour").get_by_text("Group").click()
-    expect(page.locator("#e5-map-caption")).to_contain_text("groups by k-means")
+    page.locator("#e5-map-colour select").select_option("cluster")
+    expect(page.locator("#e5-map-caption")).to_contain_text("topics by k-means")
     expect(page.locator("#e5-map .legendtext").first).to_contain_text("1 ")
-    page.locator("#e5-colour").get_by_text("Neighbours kept").click()
+    page.locator("#e5-map-colour select").select_option("kept")
     expect(page.locator("#e5-map .colorbar")).to_be_visible()
-    page.locator("#e5-method").get_by_text("Between the sides").click()
+    expect(page.locator("#e5-map-point")).to_contain_text("Nearest in all dimensions")  # another colour keeps it
+    page.locator("#e5-map-method select").select_option("axis")
     expect(page.locator("#e5-map-caption")).to_contain_text("from the mean of the queries")
+    page.locator("#e5-map-quality summary").click()
+    expect(page.locator("#e5-map-quality")).to_contain_text("Trustworthiness")
+    check_wheel(page)
     check_barriers(page, panel_of("#e5-map"))
 
     rows = page.locator("#e5-map-texts tbody tr")
     expect(rows).to_have_count(16)
     draw_a_loop(page)
-    expect(page.locator("#e5-list-all")).to_be_visible()
-    expect(rows).not_to_have_count(16)
-    assert 0 < rows.count() < 16
-    expect(page.locator("#e5-point .e5-near")).to_have_count(0)
-    rows.first.click()
-    expect(page.locator("#e5-point")).to_contain_text("Nearest in all dimensions")
-    page.locator("#e5-list-all").click()
-    expect(rows).to_have_count(16)
+    chosen = page.locator("#e5-map-chosen tbody tr")
+    expect(chosen.first).to_be_visible()
+    assert 0 < chosen.count() < 16
+    chosen.first.click()
+    expect(page.locator("#e5-map-point")).to_contain_text("Nearest in all dimensions")
+    page.locator("#e5-map-drop").click()
+    expect(chosen).to_have_count(0)
+
+
+def check_wheel(page):
+    """The wheel scrolls the page; with Ctrl it zooms the map."""
+    page.mouse.move(**middle(page.locator("#e5-map .js-plotly-plot")))
+    extent = "document.querySelector('#e5-map .js-plotly-plot')._fullLayout.xaxis.range"
+    before, top = page.evaluate(extent), page.evaluate("scrollY")
+    page.mouse.wheel(0, 60)
+    page.wait_for_function("top => scrollY > top", arg=top)
+    assert page.evaluate(extent) == before
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -60)
+    page.keyboard.up("Control")
+    page.wait_for_function(f"before => {extent}[1] - {extent}[0] < before[1] - before[0]", arg=before)
 
 
 def test_an_error_is_a_sentence_what_was_shown_stays_and_a_download_can_be_stopped(page):
@@ -374,15 +393,16 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     score(page)
     open_map(page)
     caption = page.locator("#e5-map-caption")
-    page.locator("#e5-method").get_by_text("UMAP").click()
+    page.locator("#e5-map-method select").select_option("umap")
     expect(caption).to_contain_text("15 neighbours, distance 0.1, seed 0")
-    seed = page.locator("#e5-seed input")
+    page.locator("#e5-map-more > button").click()
+    seed = page.locator("#e5-map-seed input")
     seed.fill("99999999999")
     seed.blur()
     expect(seed).to_have_value("4294967295")  # the largest that there is
     expect(caption).to_contain_text("seed 4294967295")
-    expect(caption.locator(".e5-error")).to_have_count(0)
-    page.locator("#e5-colour").get_by_text("Best score").click()
+    expect(page.locator("#e5-map-status .e5-error")).to_have_count(0)
+    page.locator("#e5-map-colour select").select_option("best")
     expect(page.locator("#e5-map .colorbar")).to_be_visible()
     assert saved(page, "#e5-save-map", "Save texts and places as CSV").suggested_filename == "e5-map.csv"
     page.get_by_role("button", name="Copy link").click()
@@ -391,8 +411,9 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     other = open_page()
     other.evaluate("link => { location.hash = link; }", page.url.partition("#")[2])
     expect(other.locator("#e5-map-caption")).to_contain_text("15 neighbours, distance 0.1, seed 4294967295")
-    expect(other.locator("#e5-seed input")).to_have_value("4294967295")
-    expect(other.get_by_label("Best score")).to_be_checked()
+    other.locator("#e5-map-more > button").click()
+    expect(other.locator("#e5-map-seed input")).to_have_value("4294967295")
+    expect(other.locator("#e5-map-colour select")).to_have_value("best")
     expect(other.locator("#e5-map .colorbar")).to_be_visible()
 
     page.get_by_role("tab", name="Scores").click()
@@ -431,8 +452,8 @@ def test_a_map_and_an_order_that_come_late_are_not_shown_beside_newer_texts(page
     write(page, *OLD)
     score(page)
     open_map(page)
-    page.locator("#e5-method").get_by_text("UMAP").click()
-    expect(page.locator("#e5-map-caption")).to_contain_text("Placing the texts")
+    page.locator("#e5-map-method select").select_option("umap")
+    expect(page.locator("#e5-map-status")).to_contain_text("Placing the texts")
     page.get_by_role("tab", name="Scores").click()
     page.get_by_label("Groups together").check()
     write(page, *NEW)
@@ -443,14 +464,14 @@ def test_a_map_and_an_order_that_come_late_are_not_shown_beside_newer_texts(page
     expect(first).to_contain_text("new text 0")
     expect(page.locator("#e5-map-caption")).to_contain_text("PCA")
     held_up.set()
-    page.locator("#e5-colour").get_by_text("Neighbours kept").click()  # its turn comes after the late map
+    page.locator("#e5-map-colour select").select_option("kept")  # its turn comes after the late map
     expect(page.locator("#e5-map .colorbar")).to_be_visible()
     expect(page.locator("#e5-map-caption")).to_contain_text("PCA")
     expect(first).to_contain_text("new text 0")
     rows = saved(page, "#e5-save-map", "Save texts and places as CSV").path().read_text("utf-8-sig")
     assert "new text 0" in rows
     assert "old text" not in rows
-    page.locator("#e5-colour").get_by_text("Group", exact=True).click()  # its turn comes after the late order
+    page.locator("#e5-map-colour select").select_option("cluster")  # its turn comes after the late order
     expect(page.locator("#e5-map-caption")).to_contain_text("k-means")
     page.get_by_role("tab", name="Scores").click()
     expect(page.locator("#e5-heat .ytick").first).to_contain_text("new text 0")
@@ -505,12 +526,10 @@ def test_a_map_takes_keys_and_says_what_it_cannot_show(page):
     page.locator("#e5-map-texts .e5-table").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "ArrowUp", "Enter"):
         page.keyboard.press(key)
-    expect(page.locator("#e5-point")).to_contain_text("one text")
-    page.locator("#e5-method").get_by_text("Between the sides").click()
-    expect(page.locator("#e5-map-caption .e5-error")).to_contain_text("both boxes")
-    expect(page.locator("#e5-map .js-plotly-plot")).to_be_hidden()
-    page.locator("#e5-method").get_by_text("PCA").click()
-    expect(page.locator("#e5-map .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#e5-map-point")).to_contain_text("one text")
+    menu = page.locator("#e5-map-method")
+    expect(menu.get_by_role("option", name="Query–passage axis (needs texts in both boxes)")).to_be_disabled()
+    expect(menu.get_by_role("option", name="UMAP (needs 5 texts)")).to_be_disabled()
     expect(page.locator("#e5-map-caption")).to_contain_text("PCA shows")
 
 
@@ -701,7 +720,7 @@ def test_texts_stay_texts_in_every_view_and_in_saved_pictures(page, address):
     open_map(page)
     for text in NASTY:
         expect(page.locator("#e5-map-texts .e5-clip").filter(has_text=text).first).to_be_visible()
-    page.locator("#e5-colour").get_by_text("Group", exact=True).click()
+    page.locator("#e5-map-colour select").select_option("cluster")
     expect(page.locator("#e5-map .legendtext").first).to_contain_text("javascript")
     assert page.locator("img[src='x'], a[href*='example.com']").count() == 0
 
