@@ -90,8 +90,10 @@ def reload(page):
 
 
 def example(page, title):
+    """Takes an example, which is scored at once."""
+    forget_score(page)
     page.get_by_role("button", name=title, exact=True).click()
-    expect(page.locator("#e5-status")).not_to_contain_text("Ctrl")
+    expect(page.locator("#e5-status .e5-done")).to_be_visible()
 
 
 def take_model(page, name):

@@ -24,8 +24,16 @@
     else if (/^[1-9]$/.test(event.key) && !isHeld && !event.altKey) openTab(event);
   });
 
-  // On a phone Gradio hides the link to the API but not the dot behind it, which our style sheets do not reach.
+  for (const box of document.querySelectorAll("#e5-inputs textarea")) box.dir = "auto";
+  const isMac = /Mac|iPhone|iPad/.test(navigator.userAgent);
+  const button = document.querySelector("button#e5-score");
+  if (button) button.title = isMac ? "⌘ Return" : "Ctrl + Enter";
+  // Without a connection nothing is up to date, and a green status would say that it is.
+  for (const change of ["offline", "online"])
+    addEventListener(change, () => document.body.classList.toggle("e5-offline", change === "offline"));
+
+  // A single link has a dot behind it, which our style sheets do not reach.
   const style = document.createElement("style");
-  style.textContent = "@media (max-width: 640px) { footer .divider { display: none } }";
+  style.textContent = "footer .divider { display: none }";
   document.head.append(style);
 }

@@ -1,20 +1,39 @@
 // Writes props.value, a list of [tag, class, ...children], with text nodes only; a progress bar's child is its share.
-// Gradio provides element, props, watch.
+// A node "pick" is a button, whose key stands in place of a class. Gradio provides element, trigger, props, watch.
 const TAGS = new Set(["b", "code", "dd", "details", "div", "dl", "dt", "h3", "li", "p", "pre", "progress", "span", "strong", "summary", "ul"]);
+const DIRECTED = /\be5-(marked|text)\b/;
 const root = element.querySelector(".e5-words");
 
 function build(node) {
   if (typeof node === "string") return document.createTextNode(node);
   const [tag, className, ...children] = node;
+  if (tag === "pick") return button(className, children);
   const built = document.createElement(TAGS.has(tag) ? tag : "span");
   if (className) built.className = className;
+  if (DIRECTED.test(className)) built.dir = "auto"; // a visitor's text, which may run from right to left
   if (tag === "progress") children.forEach((share) => (built.value = Number(share)));
   else built.append(...children.map(build));
   return built;
 }
 
+function button(key, children) {
+  const built = document.createElement("button");
+  built.type = "button";
+  built.className = "e5-pick";
+  built.append(...children);
+  built.addEventListener("click", () => trigger("pick", { key }));
+  return built;
+}
+
 function update() {
   root.replaceChildren(...(props.value || []).map(build));
+  // A long text can be scrolled by keys, and its strongest mark comes into sight.
+  for (const text of root.querySelectorAll(".e5-marked")) {
+    if (text.scrollHeight <= text.clientHeight) continue;
+    text.tabIndex = 0;
+    const strongest = text.querySelector("[class^='e5-holds-up-3']");
+    if (strongest) text.scrollTop = strongest.offsetTop - text.offsetTop - 40;
+  }
 }
 
 watch("value", update);
