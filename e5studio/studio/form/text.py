@@ -14,7 +14,7 @@ from e5studio.studio.engine.prompt_modes import (
 )
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.form.examples import Example
-from e5studio.studio.widgets.nodes import Node, hint, para, pick, prompt_code, span
+from e5studio.studio.widgets.nodes import Child, Node, hint, para, pick, prompt_code, span
 
 _KINDS = {"multilingual": "a multilingual", "instruct": "an instruct"}
 
@@ -38,7 +38,8 @@ def first_model(choice: ModelChoice, meta: ModelMeta) -> list[Node]:
 def absent_model(card: ModelCard, other: ModelMeta | None) -> list[Node]:
     """What it takes to use a model that is not on this machine, and a button for one that is."""
     lack = f"{card.short_name} is not on this machine ({card.location})."
-    return [para(lack, *([" ", pick(other.name, f"Use {other.short_name}")] if other else []), css="e5-warning")]
+    button: list[Child] = [" ", pick(other.name, f"Use {other.short_name}")] if other else []
+    return [para(lack, *button, css="e5-warning")]
 
 
 def size(result: ScoreResult) -> str:

@@ -111,7 +111,9 @@ class Explanation:
         if parts is words:
             return points
         index = np.searchsorted(parts.spans[:, 0], words.spans[:, 0], side="right") - 1
-        return np.bincount(np.maximum(index, 0), points, len(parts.names))
+        of_parts = np.zeros(len(parts.names))
+        np.add.at(of_parts, np.maximum(index, 0), points)
+        return of_parts
 
     @property
     def difference(self) -> float:

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from e5studio.analysis.attribution import Words
+from e5studio.analysis.attribution import Part, Words
 
 # The end of a sentence with the quotes and brackets behind it: before a space, but for "J." and "Dr."; or after a
 # full-width mark, or a line.
@@ -35,4 +35,5 @@ def sentences_of(text: str) -> Words:
 def parts_at(text: str, spans: list[tuple[int, int]]) -> Words:
     """Parts of a text that no token is told of."""
     names = tuple(text[start:end] for start, end in spans)
-    return Words(names, ("word",) * len(spans), np.array(spans, np.int64).reshape(-1, 2), np.empty(0, np.int64))
+    kinds: tuple[Part, ...] = ("word",) * len(spans)
+    return Words(names, kinds, np.array(spans, np.int64).reshape(-1, 2), np.empty(0, np.int64))
