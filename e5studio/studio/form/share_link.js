@@ -77,7 +77,6 @@ new MutationObserver(() => {
 function edited() {
   clearStatus();
   if (location.hash.startsWith("#s=")) history.replaceState(null, "", location.pathname + location.search);
-  trigger("typed", {});
   clearTimeout(edit);
   edit = setTimeout(() => trigger("edited", {}), 100); // by then Gradio knows what was typed
   clearTimeout(pause);

@@ -74,8 +74,7 @@ def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
     Events:
         opened: Brings {"state": {...}}, with "is_note" where this tab noted it; the state is None where it is damaged.
             It holds `fields` and "view", nothing else.
-        typed: A person has changed the form; a link in the address is removed.
-        edited: Gradio knows what was typed.
+        edited: A person has changed the form, and Gradio knows what was typed; a link in the address is removed.
         rescore: The texts should be scored. Its "cause" is "press" of the Score button, "arrival" where a page was
             opened without texts of its own, "typing" a moment after a few texts were changed, "filled" where the value
             asked for it.

@@ -52,8 +52,8 @@ def reading_help(result: ScoreResult, *, is_by_row: bool) -> list[Node]:
     """How to read the matrix, in a sentence or two."""
     is_outlined = len(result.queries) <= MAX_ROWS_WITH_OUTLINES
     best = "the outlined cell is the best of its row" if is_outlined else "the table lists the best of each row"
-    among = "closer the match among its row" if is_by_row else "higher the score"
-    return [para(f"The stronger the colour, the {among}; {best}. Click a cell to see why.", css="e5-how")]
+    meaning = "better the match, compared with its row" if is_by_row else "higher the score"
+    return [para(f"The stronger the colour, the {meaning}; {best}. Click a cell to see why.", css="e5-how")]
 
 
 def scale_help(result: ScoreResult) -> list[Node]:
