@@ -24,6 +24,17 @@
     else if (/^[1-9]$/.test(event.key) && !isHeld && !event.altKey) openTab(event);
   });
 
+  // The open tab stands in the address, so that Back returns to the one before; a link with texts stays as it is.
+  const tabIn = (hash) => /^#tab=(\w+)$/.exec(hash)?.[1] ?? "scores";
+  const select = () => document.querySelector(`#e5-tabs [role=tab][data-tab-id="${tabIn(location.hash)}"]`)?.click();
+  document.addEventListener("click", (event) => {
+    const id = event.target instanceof Element && event.target.closest("#e5-tabs [role=tab]")?.dataset.tabId;
+    if (!id || location.hash.startsWith("#s=") || tabIn(location.hash) === id) return;
+    history.pushState(null, "", id === "scores" ? location.pathname + location.search : "#tab=" + id);
+  });
+  addEventListener("popstate", () => location.hash.startsWith("#s=") || select());
+  if (location.hash.startsWith("#tab=")) select();
+
   for (const box of document.querySelectorAll("#e5-inputs textarea")) box.dir = "auto";
   const isMac = /Mac|iPhone|iPad/.test(navigator.userAgent);
   const button = document.querySelector("button#e5-score");

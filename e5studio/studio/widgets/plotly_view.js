@@ -10,6 +10,7 @@ let revision = 0;
 let isNarrow = null;
 let cell = null;
 let picked = null;
+let pickedAt = null; // the pointer, which does not hover again while only the plot moves below it
 let columnWidth = 0; // in pixels, once the plot is drawn
 let numberSize = null; // of the numbers in the cells; 0 where there is no room for them
 
@@ -125,6 +126,7 @@ function pick(point) {
   const target = targetOf(point);
   if (!target) return;
   hideTip(); // it would cover what the click brings
+  pickedAt = { ...pointer };
   trigger("pick", target);
   if (target.kind !== "cell") return;
   picked = point.pointNumber;
@@ -164,7 +166,9 @@ async function draw() {
 }
 
 function listen() {
-  drawing.on("plotly_hover", (event) => showTip(event.points[0], event.event));
+  drawing.on("plotly_hover", (event) => {
+    if (pickedAt?.x !== pointer.x || pickedAt?.y !== pointer.y) showTip(event.points[0], event.event);
+  });
   drawing.on("plotly_unhover", hideTip);
   drawing.on("plotly_click", (event) => pick(event.points[0]));
   drawing.on("plotly_selected", (event) => {
@@ -182,8 +186,8 @@ function save(format) {
   const filename = element.closest("[id^=e5-]")?.id ?? "e5-plot";
   const size = { width: drawing.clientWidth, height: figure.height };
   if (figure.title) {
-    layout.title = { text: escaped(figure.title), x: 0.01, y: 0.98, yanchor: "top", font: { size: 14 } };
-    layout.margin = { ...layout.margin, t: (layout.margin?.t ?? 0) + 36 };
+    const place = { x: 0.01, y: 0.99, yanchor: "top", yref: "container", automargin: true };
+    layout.title = { text: escaped(figure.title), font: { size: 14 }, ...place };
     size.height += 36;
   }
   Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
