@@ -35,5 +35,5 @@ def sentences_of(text: str) -> Words:
 def parts_at(text: str, spans: list[tuple[int, int]]) -> Words:
     """Parts of a text that no token is told of."""
     names = tuple(text[start:end] for start, end in spans)
-    kinds: tuple[Part, ...] = ("word",) * len(spans)
-    return Words(names, kinds, np.array(spans, np.int64).reshape(-1, 2), np.empty(0, np.int64))
+    kinds: list[Part] = ["word" for _ in spans]
+    return Words(names, tuple(kinds), np.array(spans, np.int64).reshape(-1, 2), np.empty(0, np.int64))
