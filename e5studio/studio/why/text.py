@@ -79,9 +79,8 @@ def verdict(result: ScoreResult, row: int, column: int) -> str:
     close = ", hardly less" if float(scores[column] - others[best]) < _CLOSE else ""
     if n_others == 1:
         return f"The better of two for {label}; the other, {labels[best]}, has {next_score}{close}."
-    return (
-        f"The best for {label}: higher than all {n_others} others. The next, {labels[best]}, has {next_score}{close}."
-    )
+    rest = "both others" if n_others == 2 else f"all {n_others} others"
+    return f"The best for {label}: higher than {rest}. The next, {labels[best]}, has {next_score}{close}."
 
 
 def is_it_high(explanation: Explanation) -> list[Node]:

@@ -296,7 +296,7 @@ def test_the_matrix_can_be_sorted_a_click_finds_its_texts_and_it_follows_the_the
     page.mouse.up()
     expect(page.locator("#e5-heat .shapelayer path")).to_have_count(n_frames + 1)  # the picked cell is marked
     expect(page.locator("#e5-pair .e5-text-of").nth(1)).to_contain_text(label)
-    expect(page.locator("#e5-pair")).to_contain_text("higher than all 2 others")
+    expect(page.locator("#e5-pair")).to_contain_text("higher than both others")
 
     plot = page.locator("#e5-heat .js-plotly-plot")
     read = "plot => [plot._fullLayout.font.color, plot._fullData[0].colorscale[0][1]]"
