@@ -24,7 +24,7 @@ _PROMPTS: dict[PromptKind, str] = {
     "none": "none",
 }
 _LANGUAGES: dict[tuple[str, ...], str] = {ENGLISH: "English", XLMR_LANGUAGES: "100 languages"}
-_OWN_GROUP = "Yours"
+OWN_GROUP = "Yours"
 _ADVICE: dict[str, str] = {
     "intfloat/e5-small-v2": "Recommended for English: fast",
     "intfloat/multilingual-e5-small": "Recommended for 100 languages: fast",
@@ -123,7 +123,7 @@ class Catalog:
         return ModelCard(
             name=meta.name,
             short_name=meta.short_name if own is None else meta.name,
-            group=meta.group if own is None else _OWN_GROUP,
+            group=meta.group if own is None else OWN_GROUP,
             n_layers=meta.n_layers,
             embed_dim=meta.embed_dim,
             max_tokens=meta.max_tokens,

@@ -11,7 +11,7 @@ import gradio as gr
 from e5studio.default_model import ModelChoice
 from e5studio.models import ModelMeta, PromptKind
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.engine.catalog import Catalog, ModelCard
+from e5studio.studio.engine.catalog import OWN_GROUP, Catalog, ModelCard
 from e5studio.studio.engine.prompt_modes import (
     PromptMode,
     prompt_modes_of,
@@ -190,12 +190,14 @@ def score_request(
 
 
 def picker_models(catalog: Catalog) -> list[dict[str, Any]]:
-    """What the picker lists, as plain data: first what can be used at once, then what we recommend."""
-    cards = sorted(catalog.cards(), key=lambda card: (not card.is_here, not card.advice))
+    """What the picker lists, as plain data: own models, what can be used at once, what we recommend, the others."""
+    cards = sorted(catalog.cards(), key=lambda card: (card.group != OWN_GROUP, not card.is_here, not card.advice))
     return [asdict(card) | {"parameters": card.parameters, "group": _picker_group(card)} for card in cards]
 
 
 def _picker_group(card: ModelCard) -> str:
+    if card.group == OWN_GROUP:
+        return OWN_GROUP
     if card.is_here:
         return "On this machine"
     return "Recommended" if card.advice else card.group

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 from types import SimpleNamespace
 
 import gradio as gr
@@ -79,6 +80,13 @@ def test_the_picker_begins_with_what_is_here_and_what_is_recommended(models_here
     assert models[0]["name"] == OFFLINE
     assert {ENGLISH, INSTRUCT} < {model["name"] for model in models if model["group"] == "Recommended"}
     assert len(models) == len(list_models())
+
+
+def test_own_models_stay_together_at_the_top(monkeypatch):
+    cards = [*Catalog().cards(), replace(Catalog().cards()[0], name="mine", group="Yours", is_here=True)]
+    monkeypatch.setattr(Catalog, "cards", lambda _: cards)
+    first = picker_models(Catalog())[0]
+    assert (first["name"], first["group"]) == ("mine", "Yours")
 
 
 def test_a_model_that_is_not_here_is_told_with_a_button_for_one_that_is(form, models_here):
