@@ -149,6 +149,12 @@ class WhyPanel:
             **self.close(),
             self.panel: gr.update(visible=True),
             self.card: why_text.card(result, *cell, note=reading),
+            # Whoever has opened the fold for one pair finds it open for the next.
+            self.more: gr.skip(),
+            self.high: [],
+            self.made_of: [],
+            self.grid: None,
+            self.read: [],
         }
 
     def on_pick(self, result: ScoreResult | None, event: gr.EventData, request: gr.Request) -> PendingOutput | Changes:

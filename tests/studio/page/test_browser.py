@@ -273,6 +273,7 @@ def test_a_person_sees_why_a_pair_scores_as_it_does_and_nothing_of_ours_shuts_pe
     pick(page, 0, 1)
     expect(card).to_contain_text("summit")
     expect(page.locator("#e5-why-read")).to_contain_text("Q1")
+    expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()  # the fold stays open
     expect(page.get_by_label("All of the score")).to_be_checked()
 
 
