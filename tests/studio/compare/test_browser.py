@@ -66,7 +66,9 @@ def test_a_person_compares_with_no_prompt_and_looks_closer(page, tmp_path):
         assert len(list(csv.DictReader(file))) == 64
 
     page.locator("#e5-queries textarea").press_sequentially("x")
-    expect(page.locator("#e5-compare-status")).to_contain_text("Press Compare again")
+    expect(page.locator("#e5-stale-comparison")).to_contain_text(
+        "This comparison is of other texts (e5-small-v2, 8 × 8)"
+    )
 
 
 def test_prompts_are_tried_at_one_click_and_what_is_typed_meanwhile_is_not_called_compared(page, held_up, monkeypatch):
