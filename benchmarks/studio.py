@@ -95,10 +95,11 @@ def measure_page(page: Page) -> dict[str, dict[str, float]]:
         return until_drawn(page, "#e5-score", "#e5-heat")
 
     found["64 x 64, one passage edited"] = waits(edit)
-    page.get_by_label("Best of each only").uncheck()
+    page.locator("#e5-scores tbody tr[tabindex]").first.click()
+    page.get_by_role("button", name="All word pairs").click()
     rows = iter(range(1, 10_000))
     found["a pair explained"] = waits(
-        lambda: until_drawn(page, f"#e5-scores tbody tr:nth-child({next(rows)})", "#e5-why-grid")
+        lambda: until_drawn(page, f":nth-child({next(rows)} of #e5-scores tbody tr[tabindex])", "#e5-why-grid")
     )
     write(page, texts(256, 2), texts(256, 3))
     found["256 x 256, vectors known"] = waits(lambda: until_drawn(page, "#e5-score", "#e5-heat"))

@@ -87,7 +87,7 @@ async def visit(page: Page, number: int, round_: int) -> dict[str, Any]:
         visitor.write("e5-passages", "\n".join(f"passage {place} about mountains {mark}" for place in range(5)))
         started, error = time.perf_counter(), None
         try:
-            await visitor.press("e5-score")
+            await visitor.press("e5-link", "rescore")
         except RefusedError as refused:
             error = str(refused)
         whole = time.perf_counter() - started
@@ -95,7 +95,7 @@ async def visit(page: Page, number: int, round_: int) -> dict[str, Any]:
         said = str(visitor.sees("e5-status"))
         return {
             "error": error or (None if "e5-done" in said else said),
-            "wait": visitor.seconds_of("e5-score") if error is None else whole,
+            "wait": visitor.seconds_of("e5-link") if error is None else whole,
             "whole": whole,
             "saw_others": bool(set(re.findall(r"person\d\dround", heard)) - {f"person{number:02d}round"}),
             "told_to_wait": "Waiting for" in heard,

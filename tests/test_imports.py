@@ -39,6 +39,7 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 GRADIO_MODULES = (
     *("studio.launch", "studio.page.app", "studio.page.share", "studio.page.theme"),
     *("studio.form.form", "studio.form.share_link", "studio.api.endpoints"),
+    *("studio.form.fold", "studio.form.stale_strip", "studio.form.text_count"),
     *("studio.widgets", "studio.serving.gradio_patches", "studio.serving.gradio_bounds"),
 )
 GRADIO_FREE = ("studio.widgets.nodes", "studio.widgets.table_data")

@@ -243,7 +243,7 @@ def launch_app(
         address.url,
         quiet=True,  # Gradio would print advice to change what is set here
         **studio_look(),
-        footer_links=["api", "settings"],
+        footer_links=["api"],
         app_kwargs=_around_gradio(demo, services, address.socket.getsockname()[0]),
         max_threads=THREADS,
         max_file_size=MAX_FILE_BYTES,

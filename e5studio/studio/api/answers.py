@@ -21,7 +21,7 @@ from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.prompt_modes import PromptArguments
 from e5studio.studio.errors import LimitError
 from e5studio.studio.formatting import shown
-from e5studio.studio.why.explanation import TextReading, WordEffect, text_reading, word_effects
+from e5studio.studio.why.explanation import PartEffect, TextReading, text_reading, word_effects
 
 MAX_TOP_K = 100
 MAX_SCORES_READ = 1_000
@@ -55,7 +55,7 @@ class _Pair:
     sides: tuple[TextReading, TextReading]
     reports: tuple[EncodeReport, EncodeReport]
     shares: WordShares | None
-    effects: Sequence[WordEffect]
+    effects: Sequence[PartEffect]
 
 
 class NumberError(E5StudioError, ValueError):
@@ -214,7 +214,7 @@ def _read_pair(encoder: E5Encoder, query: str, passage: str, instruction: str | 
     prompts = left.report.prompt, right.report.prompt
     tokens = encoder.token_embeddings(query, prompt=prompts[0]), encoder.token_embeddings(passage, prompt=prompts[1])
     sides = text_reading("query", query, tokens[0]), text_reading("passage", passage, tokens[1])
-    effects: list[WordEffect] = []
+    effects: list[PartEffect] = []
     for effects in word_effects(encoder, sides, prompts, most_words=_MOST_WORDS):  # noqa: B007 - the last are all
         pass
     return _Pair(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,10 +13,14 @@ from e5studio.studio.charts.figure import Figure, named, plot_text, typed
 from e5studio.studio.charts.palette import Scale, number_colours
 from e5studio.studio.formatting import fixed, shown, signed
 
+Doubts = tuple[Mapping[int, str], Mapping[int, str]]
+"""Reasons why the scores of a row, and of a column, mean little."""
+
 _COLOUR_BAR = {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 4, "tickfont": {"size": 11}}
 
 MAX_CELLS_WITH_NUMBERS = 400
 MAX_ROWS_WITH_OUTLINES = 64
+_MAX_WORDED = 16  # columns whose names are followed by words
 _MAX_LEVEL, _MAX_UPRIGHT = 9, 24  # names above the columns on a phone: beside each other, and turned
 _SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that mean nothing in full colour
 
@@ -29,6 +33,9 @@ def heat_map(
     passage_labels: Sequence[str],
     best: Sequence[int | None],
     names: tuple[str, str] = ("Queries", "Passages"),
+    *,
+    is_by_row: bool = False,
+    doubts: Doubts = ({}, {}),
 ) -> Figure:
     """The score matrix as colours and numbers.
 
@@ -40,9 +47,11 @@ def heat_map(
         passage_labels: Short names of the columns.
         best: Column of the best passage of each row, or None.
         names: What rows and columns are called.
+        is_by_row: Whether the colours compare the scores of a row only.
+        doubts: For rows and columns whose scores mean little, the reason.
     """
-    look = _Look(colour_range(scores), "score", "cosine \N{MULTIPLICATION SIGN} 100")
-    figure = _matrix(scores, (queries, passages), (query_labels, passage_labels), best, names, look)
+    look = _Look(colour_range(scores), "score", "cosine \N{MULTIPLICATION SIGN} 100", is_by_row=is_by_row)
+    figure = _matrix(scores, (queries, passages), (query_labels, passage_labels), best, names, look, doubts)
     label = (
         f"Heat map of {scores.shape[0]} {names[0].lower()} by {scores.shape[1]} {names[1].lower()}, scores from "
         f"{np.nanmin(scores):.1f} to {np.nanmax(scores):.1f}. The table holds the same numbers."
@@ -77,6 +86,7 @@ class _Look:
     scale: Scale
     unit: str
     is_signed: bool = False
+    is_by_row: bool = False
 
 
 def _matrix(
@@ -86,32 +96,43 @@ def _matrix(
     best: Sequence[int | None],
     names: tuple[str, str],
     look: _Look,
+    doubts: Doubts = ({}, {}),
 ) -> Figure:
     n_rows, n_columns = values.shape
     step = _tick_step(n_rows)
-    row_ticks = [f"<b>{label}</b>  {plot_text(text, 26)}" for label, text in zip(labels[0], texts[0], strict=True)]
+    row_names, column_names = (
+        [f"<b>{html.escape(label)}{' !' if index in doubtful else ''}</b>" for index, label in enumerate(side)]
+        for side, doubtful in zip(labels, doubts, strict=True)
+    )
+    row_ticks = [f"{name}  {plot_text(text, 26)}" for name, text in zip(row_names, texts[0], strict=True)]
+    shades, span = (row_shades(values), (0.0, 1.0)) if look.is_by_row else (values, look.span)
     is_numbered = values.size <= MAX_CELLS_WITH_NUMBERS
-    numbers = [_numbers(values, best, look)] if is_numbered else []
+    numbers = [_numbers(values, best, look, number_colours(shades, look.scale, span))] if is_numbered else []
     is_upright = n_columns > _MAX_LEVEL
     return {
-        "data": [heat_trace(values, look.span, look.scale), *numbers],
+        "data": [heat_trace(shades, span, look.scale) | {"showscale": not look.is_by_row}, *numbers],
         "numbers": [1] if is_numbered else [],
-        "layout": _heat_layout(row_ticks, labels[1], names) | {"shapes": outlines(best)},
+        "headings": [[name, text] for name, (_, text) in zip(column_names, named(labels[1], texts[1], 60), strict=True)]
+        if n_columns <= _MAX_WORDED
+        else [],
+        "layout": _heat_layout(row_ticks, column_names, names)
+        | {"shapes": [*outlines(best), *_hatched_corners(values.shape, doubts)]},
         "narrow": {
             "data": [{"showscale": False}],
             "layout": {
-                "xaxis": _upright_ticks([f"<b>{html.escape(label)}</b>" for label in labels[1]]) if is_upright else {},
-                "yaxis": {"ticktext": [f"<b>{html.escape(label)}</b>" for label in labels[0][::step]]},
+                "xaxis": _upright_ticks(column_names) if is_upright else {},
+                "yaxis": {"ticktext": row_names[::step]},
             },
         },
         "hover": {
             "kind": "cells",
-            "rows": named(labels[0], texts[0]),
-            "columns": named(labels[1], texts[1]),
+            "rows": _named_with_doubts(labels[0], texts[0], doubts[0]),
+            "columns": _named_with_doubts(labels[1], texts[1], doubts[1]),
             "unit": look.unit,
             "is_signed": look.is_signed,
+            "values": typed(values) if look.is_by_row else None,
         },
-        "height": int(np.clip(96 + 46 * n_rows, 240, 640)),
+        "height": int(np.clip(130 + 46 * n_rows, 240, 640)),
         "width": int(min(260 + 40 * n_columns, 900)),
         "zoom": values.size > MAX_CELLS_WITH_NUMBERS,
     }
@@ -134,6 +155,13 @@ def heat_trace(values: FloatArray, span: tuple[float, float], scale: Scale) -> F
     }
 
 
+def row_shades(scores: FloatArray) -> FloatArray:
+    """The scores of each row as shares of its range, 1 the highest, in a row of close scores none near 0."""
+    high, low = np.nanmax(scores, axis=1, keepdims=True), np.nanmin(scores, axis=1, keepdims=True)
+    shades: FloatArray = 1 + (scores - high) / np.maximum(high - low, np.float32(_SMALLEST_SPAN))
+    return shades
+
+
 def colour_range(scores: FloatArray) -> tuple[float, float]:
     """Lowest and highest score of the colours: the data's own, but never a sliver."""
     low, high = float(np.nanmin(scores)), float(np.nanmax(scores))
@@ -150,7 +178,7 @@ def _heat_layout(row_ticks: list[str], column_ticks: Sequence[str], names: tuple
             **axis,
             "side": "top",
             "tickvals": list(range(0, n_columns, step_x)),
-            "ticktext": [f"<b>{html.escape(label)}</b>" for label in column_ticks[::step_x]],
+            "ticktext": list(column_ticks[::step_x]),
             "range": [-0.5, n_columns - 0.5],
             "title": {"text": names[1], "standoff": 8, "font": {"size": 12}},
             "tickangle": 0 if n_columns <= 20 else -90,
@@ -178,7 +206,7 @@ def _upright_ticks(names: Sequence[str]) -> Figure:
     return {**ticks, "tickangle": -90, "tickfont": font}
 
 
-def _numbers(scores: FloatArray, best: Sequence[int | None], look: _Look) -> Figure:
+def _numbers(scores: FloatArray, best: Sequence[int | None], look: _Look, colours: Sequence[str]) -> Figure:
     """The numbers as a layer of text: the heat map's own has one colour for dark and bright cells."""
     n_columns = scores.shape[1]
     number = signed if look.is_signed else fixed
@@ -186,7 +214,7 @@ def _numbers(scores: FloatArray, best: Sequence[int | None], look: _Look) -> Fig
     plain = [["" if np.isnan(score) else number(score) for score in row] for row in tenths]
     texts = [f"<b>{text}</b>" if best[i] == j else text for i, row in enumerate(plain) for j, text in enumerate(row)]
     size = 16 if n_columns <= 5 else 13 if n_columns <= 12 else 11
-    return number_trace(scores, texts, size, number_colours(scores, look.scale, look.span))
+    return number_trace(scores, texts, size, colours)
 
 
 def number_trace(scores: FloatArray, texts: Sequence[str], size: int, colours: Sequence[str]) -> Figure:
@@ -211,6 +239,20 @@ def outlines(best: Sequence[int | None]) -> list[Figure]:
         return []
     line = {"color": "@best", "width": 3 if len(best) <= 16 else 2}
     return [{"type": "path", "path": "".join(frames), "line": line}]
+
+
+def _hatched_corners(shape: tuple[int, ...], doubts: Doubts) -> list[Figure]:
+    """Stripes in a corner of each cell whose score means little; in the middle they would cover the number."""
+    if not any(doubts) or shape[0] * shape[1] > MAX_CELLS_WITH_NUMBERS:
+        return []
+    cells = [(i, j) for i, j in np.ndindex(*shape) if i in doubts[0] or j in doubts[1]]
+    stripes = [f"M{j + 0.5 - d},{i - 0.5}L{j + 0.5},{i - 0.5 + d}" for i, j in cells for d in (0.1, 0.2, 0.3)]
+    return [{"type": "path", "path": "".join(stripes), "line": {"color": "@grey", "width": 1.5}}]
+
+
+def _named_with_doubts(labels: Sequence[str], texts: Sequence[str], doubts: Mapping[int, str]) -> list[list[str]]:
+    """As `named`, with the reason for a doubt behind the text."""
+    return [[*each, *([doubts[index]] if index in doubts else [])] for index, each in enumerate(named(labels, texts))]
 
 
 def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, is_centred: bool) -> Figure:

@@ -10,8 +10,6 @@ from e5studio.studio.code import text as code_text
 from e5studio.studio.code.state import state_of
 from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.form.form import Form, listen_changes, listen_late_changes
-from e5studio.studio.form.text import CHANGED
 from e5studio.studio.jobs.events import UNQUEUED, Changes
 from e5studio.studio.widgets.text_tree import text_tree
 
@@ -40,20 +38,17 @@ class CodeTab:
         self.notes = text_tree(elem_id="e5-code-notes")
         self._address = gr.Textbox(visible=False)
 
-    def connect(self, scored: Any, form: Form, result: gr.State) -> None:
-        """Show the code of each new result, and say when the form no longer holds what was scored.
+    def connect(self, scored: Any, result: gr.State) -> None:
+        """Show the code of each new result.
 
         Args:
             scored: The event that scores.
-            form: What was scored, until it changes.
             result: What the page shows.
         """
         inputs = [result, self.target, self._address]
         outputs = [self.status, self.program, self.code, self.notes]
-        shown = scored.then(self.on_scored, inputs, outputs, js=_WITH_ADDRESS, **UNQUEUED)
+        scored.then(self.on_scored, inputs, outputs, js=_WITH_ADDRESS, **UNQUEUED)
         self.target.input(self.on_target, inputs, [self.code], js=_WITH_ADDRESS, **UNQUEUED)
-        listen_changes(form, self.status, CHANGED, [form.link.opened])
-        listen_late_changes(shown, form, self.status, CHANGED, result)
 
     def on_scored(self, result: ScoreResult | None, target: str, address: str) -> Changes:
         """Texts were scored."""

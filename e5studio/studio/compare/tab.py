@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,8 @@ from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import takes_instruction, valid_prompt_mode
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
-from e5studio.studio.form.form import Form, listen_changes, listen_late_changes, score_request
+from e5studio.studio.form.form import Form, score_request
+from e5studio.studio.form.stale_strip import results_of, stale_strip
 from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
     EACH,
@@ -44,6 +46,11 @@ _OTHER_INSTRUCTIONS = (
     "Given a question, retrieve Wikipedia passages that answer the question",
     "Retrieve semantically similar text.",
 )
+
+# The result stays in sight; only the status must not go on saying that it is done.
+_NO_LONGER_DONE = f"""(status) => [
+  status?.[0]?.[1] === "{nodes.DONE}" ? {json.dumps(nodes.hint(compare_text.CHANGED))} : status,
+]"""
 
 Outcome = Comparison | PromptGrid
 
@@ -74,6 +81,9 @@ class CompareTab:
             self.stop = gr.Button("Stop", elem_id="e5-compare-stop", visible=False, min_width=0)
         self.status = text_tree(nodes.hint(compare_text.HINT), elem_id="e5-compare-status", live="polite")
         self._job = JobButton(self.start, self.stop, self.status)
+        self.stale = stale_strip(
+            "e5-stale-comparison", results="e5-stale-compared", again="Compare again", button="e5-compare"
+        )
         self.summary = text_tree(elem_id="e5-compare-said", live="polite")
         with gr.Row(elem_id="e5-compare-matrix"):
             with gr.Column(elem_id="e5-compare-heat", min_width=0):
@@ -121,19 +131,16 @@ class CompareTab:
         outputs = components_of(self)
         once: dict[str, Any] = ENCODE_QUEUE | ONCE
         inputs = [*known, *form.typed, *setting.chosen]
-        jobs = [
-            self.start.click(self.on_compare, inputs, outputs, **once),
-            self.prompts.click(self.on_prompts, [*known, *form.typed], outputs, **once),
-        ]
+        self.start.click(self.on_compare, inputs, outputs, **once)
+        self.prompts.click(self.on_prompts, [*known, *form.typed], outputs, **once)
         for preset, fill in ((self.instruction, self.on_instruction), (self.precision, self.on_precision)):
             filled = preset.click(fill, [*form.typed, setting.instruction], outputs, **UNQUEUED)
-            jobs.append(filled.then(self.on_filled, [self._is_filled, *inputs], outputs, **ENCODE_QUEUE))
-        for job in jobs:
-            listen_late_changes(job, form, status, compare_text.CHANGED, self.comparison)
+            filled.then(self.on_filled, [self._is_filled, *inputs], outputs, **ENCODE_QUEUE)
         self._job.connect_stop()
         choices = (setting.prompt_mode, setting.dtype, setting.backend, setting.first_dtype, setting.first_backend)
-        others = [choice.input for choice in (*choices, self.is_paired)]
-        listen_changes(form, status, compare_text.CHANGED, [setting.picker.choose, setting.instruction.change, *others])
+        changed = [setting.picker.choose, setting.instruction.change, *(each.input for each in choices)]
+        for listener in (*changed, self.is_paired.input):
+            listener(None, [status], [status], js=_NO_LONGER_DONE, **UNQUEUED)
         for source in (self.plot, self.table, self.shifts):
             source.pick(self.on_pick, [self.comparison], [self.pair, self.bump_text, self.bump], **(UNQUEUED | EACH))
         self.save.wanted(self.on_save, [self.comparison], [self.save], **(SAVE_QUEUE | EACH))
@@ -148,6 +155,9 @@ class CompareTab:
             self.save: gr.update(visible=True),
             self.details: gr.update(visible=isinstance(comparison, Comparison)),
             self.comparison: comparison,
+            self.stale: results_of(
+                comparison.usual if isinstance(comparison, PromptGrid) else comparison.first, "This comparison is"
+            ),
         }
 
     def on_compare(

@@ -24,7 +24,12 @@ _PROMPTS: dict[PromptKind, str] = {
     "none": "none",
 }
 _LANGUAGES: dict[tuple[str, ...], str] = {ENGLISH: "English", XLMR_LANGUAGES: "100 languages"}
-_OWN_GROUP = "Yours"
+OWN_GROUP = "Yours"
+_ADVICE: dict[str, str] = {
+    "intfloat/e5-small-v2": "Recommended for English: fast",
+    "intfloat/multilingual-e5-small": "Recommended for 100 languages: fast",
+    "intfloat/multilingual-e5-large-instruct": "Recommended for best results: slow",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class ModelCard:
     is_here: bool
     download: str
     location: str
+    advice: str
 
     @property
     def parameters(self) -> str:
@@ -117,7 +123,7 @@ class Catalog:
         return ModelCard(
             name=meta.name,
             short_name=meta.short_name if own is None else meta.name,
-            group=meta.group if own is None else _OWN_GROUP,
+            group=meta.group if own is None else OWN_GROUP,
             n_layers=meta.n_layers,
             embed_dim=meta.embed_dim,
             max_tokens=meta.max_tokens,
@@ -126,12 +132,17 @@ class Catalog:
             prompts=_PROMPTS[meta.prompt_kind],
             is_here=is_here,
             download="" if own else meta.download_size,
-            location="here" if is_here else _source(meta),
+            location="downloaded" if is_here else _source(meta),
+            advice=_ADVICE.get(meta.name, ""),
         )
 
     def cards(self) -> list[ModelCard]:
         """The cards of all models."""
         return [self.card(meta) for meta in self.models]
+
+    def usable(self) -> ModelMeta | None:
+        """The model to offer where another is not on this machine; None where there is none."""
+        return next((meta for meta in self.models if self.is_here(meta)), None)
 
     def choose(self) -> ModelChoice:
         """The model to start with."""

@@ -64,7 +64,7 @@ def _for_visitors(error: E5StudioError) -> str:
     if isinstance(error, OutOfMemoryError):
         return f"{error.fact} Pick a smaller model, or shorten texts that are very long."
     here = model_here()
-    other = f", or pick a model marked 'here', such as {here}" if here else ""
+    other = f", or pick a model that is downloaded already, such as {here}" if here else ""
     if isinstance(error, ModelUnavailableError):
         return f"{error.fact} Try again later{other}."
     return (

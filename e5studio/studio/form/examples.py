@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from e5studio.models import XLMR_LANGUAGES
+from e5studio.models import ENGLISH, XLMR_LANGUAGES, ModelMeta
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from e5studio.studio.engine.prompt_modes import PromptMode
 
@@ -19,7 +20,8 @@ class Example:
         passages: One passage each.
         prompt_mode: Replaced by the model's usual one where it does not know it.
         instruction: The task, for models that take one.
-        hint: Where the texts come from and what they need.
+        hint: Where the texts come from, and what there is to see.
+        needs: The kind of model without which the example shows little.
     """
 
     title: str
@@ -28,6 +30,13 @@ class Example:
     prompt_mode: PromptMode = "retrieval"
     instruction: str = WEB_SEARCH_INSTRUCTION
     hint: str = ""
+    needs: Literal["", "multilingual", "instruct"] = ""
+
+    def suits(self, meta: ModelMeta) -> bool:
+        """Whether the model is of the kind that the example needs."""
+        if self.needs == "instruct":
+            return meta.prompt_kind == "instruct"
+        return self.needs != "multilingual" or meta.languages != ENGLISH
 
 
 _PROTEIN = (
@@ -84,19 +93,21 @@ EXAMPLES: tuple[Example, ...] = (
         title="English",
         queries=("how much protein should a female eat", "summit define"),
         passages=(_PROTEIN, _SUMMIT),
-        hint="The example on the cards of the English models",
+        hint="The example from the English models' cards.",
     ),
     Example(
         title="Multilingual",
         queries=("how much protein should a female eat", "南瓜的家常做法"),
         passages=(_PROTEIN, _PUMPKIN),
-        hint="The example on the cards of the multilingual models; needs one of them",
+        hint="The example from the multilingual models' cards: one question in English, one in Chinese.",
+        needs="multilingual",
     ),
     Example(
         title="Instruct",
         queries=("how much protein should a female eat", "南瓜的家常做法"),
         passages=(_PROTEIN, _PUMPKIN),
-        hint="The example on the card of multilingual-e5-large-instruct; needs an instruct model",
+        hint="The example from the card of multilingual-e5-large-instruct: a task goes in front of each query.",
+        needs="instruct",
     ),
     Example(
         title="Eight questions",
@@ -126,7 +137,7 @@ EXAMPLES: tuple[Example, ...] = (
             "Interest is paid not only on the money first put in but also on the interest already earned, so savings "
             "grow faster each year.",
         ),
-        hint="Eight questions and their answers: a fuller matrix and map",
+        hint="Eight questions and their answers.",
     ),
     Example(
         title="Similar sentences",
@@ -143,13 +154,13 @@ EXAMPLES: tuple[Example, ...] = (
         passages=(),
         prompt_mode="symmetric",
         instruction="Retrieve semantically similar text",
-        hint="Four pairs of sentences that say nearly the same, each compared with each",
+        hint="Four pairs of sentences that mean nearly the same, all compared with each other.",
     ),
     Example(
         title="Too long",
         queries=("when does the museum close on Sundays", "where can children try on clothes"),
         passages=(_GUIDE + _ANSWER, _ANSWER, "Children find a chest of clothes to try on on the second floor."),
-        hint="P1 ends with the answer to Q1, where no model reads on: see what was never read, and what that costs",
+        hint="P1 answers Q1 in its last sentence, beyond what the model reads. P2 is that sentence alone.",
     ),
 )
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import functools
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import gradio as gr
 
 from e5studio.default_model import ModelChoice
-from e5studio.models import PromptKind
+from e5studio.models import ModelMeta, PromptKind
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.engine.catalog import Catalog
+from e5studio.studio.engine.catalog import OWN_GROUP, Catalog, ModelCard
 from e5studio.studio.engine.prompt_modes import (
     PromptMode,
     prompt_modes_of,
@@ -22,12 +20,14 @@ from e5studio.studio.engine.prompt_modes import (
     valid_prompt_mode,
 )
 from e5studio.studio.engine.result import ScoreRequest
-from e5studio.studio.engine.text_box import Limits, Separator
+from e5studio.studio.engine.text_box import Separator
 from e5studio.studio.form import text as form_text
 from e5studio.studio.form.examples import EXAMPLES, Example, first_example
+from e5studio.studio.form.fold import fold
 from e5studio.studio.form.link import FIELDS, SharedForm
-from e5studio.studio.form.share_link import note_script, share_link
-from e5studio.studio.jobs.events import UNQUEUED, Changes
+from e5studio.studio.form.share_link import next_step, note_script, share_link
+from e5studio.studio.form.text_count import text_count
+from e5studio.studio.jobs.events import EACH, UNQUEUED, Changes, components_of, fields_of
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.headings import heading
 from e5studio.studio.widgets.model_picker import model_picker
@@ -40,19 +40,19 @@ class Form:
     Args:
         choice: The model that it starts with, and why.
         catalog: The models to choose from.
-        limits: Of the texts.
     """
 
-    def __init__(self, choice: ModelChoice, catalog: Catalog, limits: Limits) -> None:
-        self._catalog = catalog
+    def __init__(self, choice: ModelChoice, catalog: Catalog) -> None:
+        self._catalog, self._choice = catalog, choice
         meta = catalog.offered(choice.name)
         kind = meta.prompt_kind
         prompt_mode = prompt_modes_of(kind)[0].prompt_mode
         first = first_example(meta.languages)
         with gr.Column(elem_id="e5-inputs", elem_classes="e5-panel"):
+            fold(elem_id="e5-fold")
             heading("Model", level=2)
             self.picker = model_picker(choice.name, picker_models(catalog), elem_id="e5-model")
-            self.start = text_tree(form_text.chosen_model(choice, catalog.card(meta)), elem_id="e5-start")
+            self.model_note = text_tree(self.note_of(meta), elem_id="e5-start", live="polite")
             self.prompt_mode = gr.Radio(
                 prompt_mode_choices(kind), value=prompt_mode, label="How the texts are used", elem_id="e5-use"
             )
@@ -69,6 +69,7 @@ class Form:
             with gr.Row(elem_id="e5-examples", elem_classes="e5-pills"):
                 gr.HTML('<span class="e5-examples-label">Try</span>', apply_default_css=False)
                 self._examples = [gr.Button(example.title, size="sm", min_width=0) for example in EXAMPLES]
+            self.example = text_tree(elem_id="e5-example", live="polite")
             self.queries = gr.Textbox(
                 "\n".join(first.queries), lines=3, max_lines=6, elem_id="e5-queries", **_left(prompt_mode)
             )
@@ -83,8 +84,9 @@ class Form:
                 container=False,
                 elem_id="e5-separator",
             )
+            text_count(elem_id="e5-count")
             with gr.Column(elem_id="e5-actions"):
-                self.status = text_tree(form_text.start_hint(limits), elem_id="e5-status", live="polite")
+                self.status = text_tree(nodes.hint(form_text.START), elem_id="e5-status", live="polite")
                 with gr.Row(elem_id="e5-buttons"):
                     self.score = gr.Button("Score", variant="primary", elem_id="e5-score")
                     self.stop = gr.Button("Stop", elem_id="e5-stop", visible=False)
@@ -96,21 +98,25 @@ class Form:
         """The inputs of a callback that takes `score_request`'s arguments."""
         return [self.picker, self.prompt_mode, self.queries, self.passages, self.instruction, self.separator]
 
-    def connect(self) -> None:
-        """React to the choice of a model, a prompt mode or an example."""
-        # Why the page started with a model says nothing of another, which a link or a reload may bring, too.
-        reason = f"(model) => model === {json.dumps(self.picker.value)} ? {json.dumps([self.start.value])} : [[]]"
-        self.picker.change(None, [self.picker], [self.start], js=reason, **UNQUEUED)
-        listen_changes(self, self.status, form_text.CHANGED)
+    def connect(self, notes: gr.HTML) -> None:
+        """React to the choice of a model, a prompt mode or an example.
+
+        Args:
+            notes: Other words on the page that offer a model.
+        """
         chosen = [self.picker, self.prompt_mode]
-        outputs = [self.prompt_mode, self.prompts, self.instruction, self.queries, self.passages]
+        outputs = [self.model_note, self.prompt_mode, self.prompts, self.instruction, self.queries, self.passages]
         events = [
             self.picker.choose(self.on_model, chosen, outputs, **UNQUEUED),
             self.prompt_mode.input(self.adapt, chosen, outputs, **UNQUEUED),
+            *(
+                note.pick(self.on_other_model, [self.prompt_mode], components_of(self), **UNQUEUED)
+                for note in (self.model_note, notes)
+            ),
         ]
         for button, example in zip(self._examples, EXAMPLES, strict=True):
             fill = functools.partial(self.on_example, example)
-            events.append(button.click(fill, [self.picker], [*outputs, self.separator, self.status], **UNQUEUED))
+            events.append(button.click(fill, [self.picker], components_of(self), **(UNQUEUED | EACH)))
         self.note_after(self.link.edited, *(event.then for event in events))
 
     def note_after(self, *listeners: Any) -> None:
@@ -122,22 +128,49 @@ class Form:
         """Another model was chosen."""
         return self.adapt(model, mode_for_other_model(prompt_mode))
 
+    def on_other_model(self, prompt_mode: str, event: gr.EventData) -> Changes:
+        """A button with the name of a model was pressed: take it, and score."""
+        meta = self._catalog.offered(fields_of(event).get("key"))
+        step = next_step("score" if self._catalog.is_here(meta) else "nothing")
+        return {self.picker: meta.name, **self.on_model(meta.name, prompt_mode), self.link: step}
+
     def on_example(self, example: Example, model: str) -> Changes:
-        """An example was chosen."""
+        """An example was chosen: fill it in, with a model of the kind that it needs where one is here, and score it."""
+        current = self._catalog.offered(model)
+        meta = self._suitable_model(example, current) or current
         texts = "\n".join(example.queries), "\n".join(example.passages)
-        filled = self.fill(SharedForm(model, example.prompt_mode, *texts, example.instruction, "line"))
-        return {**filled, self.status: nodes.hint(example.hint + ".")}
+        is_here = self._catalog.is_here(meta)
+        return {
+            **self.fill(SharedForm(meta.name, example.prompt_mode, *texts, example.instruction, "line")),
+            self.picker: meta.name,
+            self.example: form_text.example(example, meta, current),
+            self.status: nodes.hint(form_text.filled(is_model_here=is_here)),
+            self.link: next_step("score" if is_here else "nothing"),
+        }
+
+    def _suitable_model(self, example: Example, current: ModelMeta) -> ModelMeta | None:
+        """The current model, or one on this machine, that suits an example."""
+        others = (meta for meta in self._catalog.models if example.suits(meta) and self._catalog.is_here(meta))
+        return current if example.suits(current) else next(others, None)
 
     def adapt(self, model: str, prompt_mode: str) -> Changes:
         """Offer what the model knows, and name the text boxes as this prompt mode does."""
         kind = self._catalog.offered(model).prompt_kind
         mode = valid_prompt_mode(kind, prompt_mode)
         return {
+            self.model_note: self.note_of(self._catalog.offered(model)),
             **mode_changes(self._catalog, self.prompt_mode, self.instruction, model, prompt_mode),
             self.prompts: form_text.prompts(kind, mode),
             self.queries: gr.update(**_left(mode)),
             self.passages: gr.update(**_right(mode)),
         }
+
+    def note_of(self, meta: ModelMeta) -> list[nodes.Node]:
+        """What to know of a model: that it is not here, or why the page starts with it."""
+        catalog = self._catalog
+        if not catalog.is_here(meta):
+            return form_text.absent_model(catalog.card(meta), catalog.usable())
+        return form_text.first_model(self._choice, meta) if meta.name == self._choice.name else []
 
     def fill(self, shared: SharedForm) -> Changes:
         """Fill all but the model."""
@@ -157,8 +190,17 @@ def score_request(
 
 
 def picker_models(catalog: Catalog) -> list[dict[str, Any]]:
-    """What the picker lists, as plain data."""
-    return [asdict(card) | {"parameters": card.parameters} for card in catalog.cards()]
+    """What the picker lists, as plain data: own models, what can be used at once, what we recommend, the others."""
+    cards = sorted(catalog.cards(), key=lambda card: (card.group != OWN_GROUP, not card.is_here, not card.advice))
+    return [asdict(card) | {"parameters": card.parameters, "group": _picker_group(card)} for card in cards]
+
+
+def _picker_group(card: ModelCard) -> str:
+    if card.group == OWN_GROUP:
+        return OWN_GROUP
+    if card.is_here:
+        return "On this machine"
+    return "Recommended" if card.advice else card.group
 
 
 def prompt_mode_choices(kind: PromptKind) -> list[tuple[str, str]]:
@@ -187,41 +229,6 @@ def mode_changes(catalog: Catalog, radio: gr.Radio, instruction: gr.Textbox, mod
 def mode_for_other_model(prompt_mode: str) -> str:
     """The prompt mode after another model was chosen: "none" is not carried over from a model that knows no other."""
     return "" if prompt_mode == "none" else prompt_mode
-
-
-def listen_changes(form: Form, status: gr.HTML, message: str, others: Sequence[Any] = ()) -> None:
-    """Replace a status that says "done" by a message, once the form changes.
-
-    Args:
-        form: What may change.
-        status: Where the message is shown.
-        message: Says that the result is older than the form.
-        others: Further events after which this holds.
-    """
-    # The result stays in sight; only the status must not go on saying that it is done.
-    replace = f"""(status) => [status?.[0]?.[1] === "{nodes.DONE}" ? {json.dumps(nodes.hint(message))} : status]"""
-    # A text box's own `input` says nothing of what is pasted or deleted.
-    for listener in (form.picker.choose, form.link.typed, *others):
-        listener(None, [status], [status], js=replace, **UNQUEUED)
-
-
-def listen_late_changes(event: Any, form: Form, status: gr.HTML, message: str, result: gr.State) -> None:
-    """After long work, show a message in its status if the form changed while it ran.
-
-    Args:
-        event: The work.
-        form: What the work took its input from.
-        status: Where the message is shown.
-        message: Says that the result is older than the form.
-        result: Holds what the work made, whose `request` is its input.
-    """
-
-    def compare(result: Any, shown: list[nodes.Node], *typed: Any) -> Changes:
-        now = score_request(*typed)
-        is_same = result is None or all(getattr(now, name) == getattr(result.request, name) for name in FIELDS)
-        return {} if is_same or not nodes.is_done(shown) else {status: nodes.hint(message)}
-
-    event.then(compare, [result, status, *form.typed], [status], **UNQUEUED)
 
 
 def _left(prompt_mode: PromptMode) -> dict[str, Any]:

@@ -40,45 +40,51 @@ function openNote() {
   try {
     state = JSON.parse(sessionStorage.getItem(NOTE));
   } catch {
-    return; // the browser stores nothing, or something else wrote there
+    // The browser stores nothing, or something else wrote there.
   }
   if (state) trigger("opened", { state, is_note: true });
+  return Boolean(state);
+}
+
+const PAUSE = 600; // milliseconds without a key, after which a few texts are scored
+const MOST_TEXTS = 32;
+const MOST_CHARACTERS = 8_000;
+let pause = 0;
+
+// Not the button's own event: of two events for one thing, the later could not replace the earlier.
+function rescore(cause) {
+  clearTimeout(pause);
+  trigger("rescore", { cause });
+}
+
+function isQuicklyScored() {
+  const texts = [...document.querySelectorAll("#e5-queries textarea, #e5-passages textarea")].map((box) => box.value);
+  const lines = texts.join("\n").split("\n").filter((line) => line.trim());
+  return lines.length <= MOST_TEXTS && texts.join("").length <= MOST_CHARACTERS;
 }
 
 const isAmong = (event, selector) => event.target instanceof Element && event.target.closest(selector);
 const clearStatus = () => (element.querySelector(".e5-link-told").textContent = "");
 let edit = 0;
+let toast = 0;
+// What is said is said by the script of Copy link (share_link.py), over the page; it goes by itself.
+new MutationObserver(() => {
+  clearTimeout(toast);
+  toast = setTimeout(clearStatus, 12_000);
+}).observe(element.querySelector(".e5-link-told"), { childList: true });
 
 // A reload must not open an old link again.
 function edited() {
   clearStatus();
   if (location.hash.startsWith("#s=")) history.replaceState(null, "", location.pathname + location.search);
-  trigger("typed", {});
   clearTimeout(edit);
   edit = setTimeout(() => trigger("edited", {}), 100); // by then Gradio knows what was typed
-}
-
-// A click is lost while other texts are scored, and for a moment after: repeat it until the button reacts.
-function press(button) {
-  let attempts = 10;
-  const click = () => {
-    if (!attempts) return stop();
-    if (button.disabled) return;
-    attempts -= 1;
-    button.click();
-  };
-  const timer = setInterval(click, 200);
-  const reaction = new MutationObserver(() => button.disabled && stop());
-  const stop = () => {
-    clearInterval(timer);
-    reaction.disconnect();
-  };
-  reaction.observe(button, { attributes: true, attributeFilter: ["disabled"] });
-  click();
+  clearTimeout(pause);
+  if (isQuicklyScored()) pause = setTimeout(() => rescore("typing"), PAUSE);
 }
 
 const NEXT = {
-  score: () => press(document.querySelector("button#e5-score")),
+  score: () => rescore("filled"),
   restore: () => trigger("restore", {}),
 };
 
@@ -87,11 +93,21 @@ file.addEventListener("change", () => {
   file.value = ""; // the same file may be opened again
 });
 addEventListener("hashchange", open);
-addEventListener("input", (event) => isAmong(event, "#e5-inputs") && edited());
+// Another model may have to be loaded first, which its choice alone does not ask for.
+addEventListener("input", (event) => {
+  if (!isAmong(event, "#e5-inputs")) return;
+  edited();
+  if (isAmong(event, "#e5-model")) clearTimeout(pause);
+});
 addEventListener("click", (event) => {
-  if (isAmong(event, "#e5-examples button")) edited();
-  else if (isAmong(event, "button#e5-score")) clearStatus();
+  if (isAmong(event, "button#e5-score")) {
+    clearStatus();
+    rescore("press");
+  } else if (isAmong(event, "#e5-examples button")) {
+    edited();
+    clearTimeout(pause);
+  }
 });
 // Wait until the page shows what came with the value.
 watch("value", () => setTimeout(NEXT[props.value?.then] || (() => {}), 50));
-if (!open()) openNote(); // a link goes before a note
+if (!open() && !openNote()) rescore("arrival"); // a link goes before a note, and both before the example

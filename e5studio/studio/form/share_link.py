@@ -6,6 +6,8 @@ Neither is sent to a server: browsers send no hash, and the note ends with its t
 from __future__ import annotations
 
 import json
+import secrets
+from typing import Literal
 
 import gradio as gr
 
@@ -44,8 +46,9 @@ _PACK = """async (...values) => {
   }
 }"""
 
-# Notes the values of `form.link.FIELDS` for a reload of this tab.
+# Notes the values of `form.link.FIELDS` for a reload of this tab, and tells the page's other scripts.
 _WRITE_NOTE = """(...values) => {
+  dispatchEvent(new CustomEvent("e5-form", { detail: values }));
   const fields = %s;
   const note = JSON.stringify(Object.fromEntries(fields.map((name, index) => [name, values[index]])));
   try {
@@ -71,14 +74,21 @@ def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
     Events:
         opened: Brings {"state": {...}}, with "is_note" where this tab noted it; the state is None where it is damaged.
             It holds `fields` and "view", nothing else.
-        typed: A person has changed the form; a link in the address is removed.
-        edited: Gradio knows what was typed.
+        edited: A person has changed the form, and Gradio knows what was typed; a link in the address is removed.
+        rescore: The texts should be scored. Its "cause" is "press" of the Score button, "arrival" where a page was
+            opened without texts of its own, "typing" a moment after a few texts were changed, "filled" where the value
+            asked for it.
         restore: The value asked for it.
 
-    The value says what comes next, as {"then": ...}: "score" presses Score, "restore" fires the event `restore`.
+    The value says what comes next, as `next_step` makes it: "score" fires `rescore`, "restore" fires `restore`.
     """
     names = f"const FIELDS = {json.dumps([*fields, 'view'])}, NOTE = {json.dumps(_NOTE)};\n"
     return scripted(__file__, _TEMPLATE, before=names, elem_id=elem_id)
+
+
+def next_step(step: Literal["score", "restore", "nothing"]) -> dict[str, str]:
+    """The value that makes the script take a step; a mark makes each a new value, or the page would not notice it."""
+    return {"then": step, "mark": secrets.token_hex(4)}
 
 
 def pack_script(fields: tuple[str, ...], view_fields: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from e5studio.default_model import ModelChoice
-from e5studio.models import PromptKind
+from e5studio.models import OFFLINE_MODEL, ModelMeta, PromptKind
 from e5studio.studio.engine.catalog import ModelCard
 from e5studio.studio.engine.prompt_modes import (
     PromptMode,
@@ -12,21 +12,53 @@ from e5studio.studio.engine.prompt_modes import (
     side_labels,
     takes_instruction,
 )
-from e5studio.studio.engine.text_box import Limits
-from e5studio.studio.widgets.nodes import Node, hint, para, prompt_code, span
+from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.form.examples import Example
+from e5studio.studio.widgets.nodes import Child, Node, hint, para, pick, prompt_code, span
 
-CHANGED = "Changed since it was scored. Press Score again."
+_KINDS = {"multilingual": "a multilingual", "instruct": "an instruct"}
+
+START = "Write your own texts: a few are scored as you type."
 ONE_TEXT_PER_LINE = "One text per line"
 
 
-def chosen_model(choice: ModelChoice, card: ModelCard) -> list[Node]:
-    """Which model the page starts with, and why."""
-    return hint(f"Started with {card.short_name}: {choice.reason}.")
+def first_model(choice: ModelChoice, meta: ModelMeta) -> list[Node]:
+    """What to know of the model that the page starts with, and why it is this one."""
+    why: Node = [
+        "details",
+        "e5-why-model",
+        ["summary", "", "Why this model?"],
+        *hint(f"{choice.reason[:1].upper()}{choice.reason[1:]}."),
+    ]
+    if meta.name != OFFLINE_MODEL:
+        return [why]
+    return [para(span("Stand-in", css="e5-badge"), " This is not E5: English only, and without prompts."), why]
 
 
-def start_hint(limits: Limits) -> list[Node]:
-    """What the status says before anything was scored."""
-    return hint(f"Up to {limits.max_texts} texts in each box. Ctrl + Enter scores, too.")
+def absent_model(card: ModelCard, other: ModelMeta | None) -> list[Node]:
+    """What it takes to use a model that is not on this machine, and a button for one that is."""
+    lack = f"{card.short_name} is not on this machine ({card.location})."
+    button: list[Child] = [" ", pick(other.name, f"Use {other.short_name}")] if other else []
+    return [para(lack, *button, css="e5-warning")]
+
+
+def size(result: ScoreResult) -> str:
+    """How many texts were scored."""
+    n = len(result.queries)
+    return f"{n} texts with each other" if result.is_self else f"{n} \N{MULTIPLICATION SIGN} {len(result.passages)}"
+
+
+def example(example: Example, meta: ModelMeta, current: ModelMeta) -> list[Node]:
+    """What an example shows, and with which model it is filled in."""
+    if example.suits(meta):
+        return hint(f"{example.hint} {meta.short_name} was chosen for it." if meta != current else example.hint)
+    lack = f"It needs {_KINDS[example.needs]} model, and none is on this machine."
+    return [*hint(example.hint), para(lack, css="e5-warning")]
+
+
+def filled(*, is_model_here: bool) -> str:
+    """What the status says once texts were filled in."""
+    return "Scoring…" if is_model_here else "Press Score to download the model and score these texts."
 
 
 def prompts(kind: PromptKind, prompt_mode: PromptMode) -> list[Node]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import gradio as gr
 
+from e5studio.errors import E5StudioError
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.errors import StoppedError
@@ -43,32 +44,43 @@ class JobButton:
         show: Callable[[Result], Changes],
         *,
         is_result_left: bool,
+        is_asked: bool = True,
     ) -> Iterator[Changes]:
         """Run a function in a thread; yields the changes of its progress, then those of its result.
+
+        Work that the same visitor starts meanwhile replaces this work, which then ends without a word.
 
         Args:
             request: Names the visitor.
             function: The work; takes a function that it reports its stages to.
             show: Its result -> changes, among them the status.
             is_result_left: Whether an earlier result stays on the page if this fails.
+            is_asked: Whether a person pressed the button. Otherwise the work runs beside what they do: it shows itself
+                only if it takes long, and what stands in its way, such as a box that is still empty, is a hint.
         """
-        yield {
-            self.start: gr.update(interactive=False),
-            self.stop: gr.update(visible=True),
-            self.status: nodes.progress(None, "Starting"),
-        }
+        if is_asked:
+            yield {
+                self.start: gr.update(interactive=False),
+                self.stop: gr.update(visible=True),
+                self.status: nodes.progress(None, "Starting"),
+            }
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
         session = str(request.session_hash)
         job = self.jobs.start(session, Job(function))
         try:
             for stage in job.stages():
-                yield {self.status: nodes.progress(stage.share, stage.doing)}
-            yield {**idle, **show(job.result())}
+                if self.jobs.is_latest(session, job):
+                    yield {self.stop: gr.update(visible=True), self.status: nodes.progress(stage.share, stage.doing)}
+            changes = show(job.result())
         except Exception as error:
-            message = nodes.stopped if isinstance(error, StoppedError) else nodes.error
-            yield {**idle, self.status: message(message_for_visitor(error), is_result_left=is_result_left)}
+            is_quiet = isinstance(error, StoppedError) or (isinstance(error, E5StudioError) and not is_asked)
+            message = nodes.stopped if is_quiet else nodes.error
+            changes = {self.status: message(message_for_visitor(error), is_result_left=is_result_left)}
         finally:
+            is_latest = self.jobs.is_latest(session, job)
             self.jobs.end(session, job)  # also where the visitor has closed the page
+        if is_latest:
+            yield {**idle, **changes}
 
 
 def stopped_by(signal: threading.Event, on_stage: OnStage) -> OnStage:

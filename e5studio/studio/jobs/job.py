@@ -107,6 +107,11 @@ class SessionJobs:
             previous.stop()
         return job
 
+    def is_latest(self, session: str, job: Stoppable) -> bool:
+        """Whether the visitor has started no job since."""
+        with self._lock:
+            return self._jobs.get(session) is job
+
     def stop(self, session: str) -> None:
         """Stop a visitor's job, if one runs."""
         with self._lock:

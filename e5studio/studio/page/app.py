@@ -19,17 +19,19 @@ from e5studio.studio.corpus.tab import CorpusTab
 from e5studio.studio.diagnose.tab import DiagnoseTab
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.form.form import Form, listen_late_changes, picker_models, score_request
-from e5studio.studio.form.text import CHANGED
+from e5studio.studio.engine.zero_gpu import is_zero_gpu
+from e5studio.studio.form.form import Form, picker_models, score_request
+from e5studio.studio.form.stale_strip import results_of, stale_strip
 from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
+    EACH,
     ENCODE_QUEUE,
     NOTHING_PENDING,
-    ONCE,
     UNQUEUED,
     Changes,
     PendingOutput,
     components_of,
+    fields_of,
     pending_state,
     show_if_current,
 )
@@ -66,7 +68,8 @@ _SWEEP_SECONDS = 300  # between two searches for old uploaded files
 _SHOW_RESULTS = """() => {
   const results = document.querySelector("#e5-results");
   const isBelow = results && results.getBoundingClientRect().top > window.innerHeight * 0.8;
-  if (isBelow && document.querySelector(".e5-done")) results.scrollIntoView();
+  const isTyping = document.activeElement?.matches("textarea");
+  if (isBelow && !isTyping && document.querySelector("#e5-status .e5-done")) results.scrollIntoView();
 }"""
 
 
@@ -85,7 +88,8 @@ def build_app(services: Services, choice: ModelChoice) -> gr.Blocks:
         publish(services.engine, choice.name)  # first: of two events with one name, the later gets another
         page = _Page(services, choice)
         page.connect()
-        demo.load(page.on_load, None, [page.form.picker, page.presence], **UNQUEUED)
+        loaded = [page.form.picker, page.form.model_note, page.presence]
+        demo.load(page.on_load, [page.form.picker], loaded, **UNQUEUED)
     return demo
 
 
@@ -94,28 +98,28 @@ class _Page:
 
     def __init__(self, services: Services, choice: ModelChoice) -> None:
         self._services = services
+        self._start_model = choice.name
         self._score_on_gpu = services.engine.on_gpu(services.engine.score)
         gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
         self.result = gr.State(None)
         self.pending_view = gr.State(None)
         with gr.Row(elem_id="e5-main"):
-            self.form = Form(choice, services.engine.catalog, services.engine.limits)
-            with (
-                gr.Column(elem_id="e5-results", elem_classes="e5-panel"),
-                gr.Tabs(elem_id="e5-tabs") as self.tabs,
-            ):
-                with gr.Tab("Scores", id="scores"):
-                    self.scores = ScoresTab(services)
-                with gr.Tab("Map", id="map") as self.map_page:
-                    self.map = MapTab(services)
-                with gr.Tab("Compare", id="compare"):
-                    self.compare = CompareTab(services, choice.name)
-                with gr.Tab("Corpus", id="corpus"):
-                    self.corpus = CorpusTab(services)
-                with gr.Tab("Diagnose", id="diagnose") as self.diagnose_page:
-                    self.diagnose = DiagnoseTab(services)
-                with gr.Tab("Code", id="code"):
-                    self.code = CodeTab()
+            self.form = Form(choice, services.engine.catalog)
+            with gr.Column(elem_id="e5-results", elem_classes="e5-panel"):
+                self.stale = stale_strip("e5-stale", results="e5-stale-scores", again="Score again", button="e5-score")
+                with gr.Tabs(elem_id="e5-tabs") as self.tabs:
+                    with gr.Tab("Scores", id="scores", elem_classes="e5-of-scores"):
+                        self.scores = ScoresTab(services)
+                    with gr.Tab("Map", id="map", elem_classes="e5-of-scores") as self.map_page:
+                        self.map = MapTab(services)
+                    with gr.Tab("Compare", id="compare"):
+                        self.compare = CompareTab(services, choice.name)
+                    with gr.Tab("Corpus", id="corpus"):
+                        self.corpus = CorpusTab(services)
+                    with gr.Tab("Diagnose", id="diagnose") as self.diagnose_page:
+                        self.diagnose = DiagnoseTab(services)
+                    with gr.Tab("Code", id="code", elem_classes="e5-of-scores"):
+                        self.code = CodeTab()
         text_tree(privacy.PRIVACY_NOTICE, elem_id="e5-keeps")
         drop_anywhere(elem_id="e5-drop")
         self.presence = presence(elem_id="e5-presence")
@@ -125,7 +129,7 @@ class _Page:
     def connect(self) -> None:
         """Bind the events."""
         form, result = self.form, self.result
-        form.connect()
+        form.connect(self.scores.notes)
         self.scores.connect(result)
         self.map.connect(result)
         form.score.click(self.scores.why.on_stop, **UNQUEUED)
@@ -133,18 +137,18 @@ class _Page:
         changed = self.corpus.connect(form)
         self._sharing.connect()
         scored = self._connect_score()
-        self.code.connect(scored, form, result)
+        self.code.connect(scored, result)
         self.diagnose.connect(self.diagnose_page, result, self.corpus.token, after=[scored, *changed], embedded=changed)
         self.map_page.select(warm_once, **UNQUEUED)
 
     def _connect_score(self) -> Any:
         """Score on request; returns the event after which other texts are scored."""
         form, result = self.form, self.result
-        scored = form.score.click(
+        scored = form.link.rescore(
             self.on_score,
             [result, self.pending_view, *form.typed],
-            [form.score, form.stop, form.status, result, *components_of(self.scores)],
-            **(ENCODE_QUEUE | ONCE),
+            [form.score, form.stop, form.status, result, self.stale, *components_of(self.scores)],
+            **(ENCODE_QUEUE | EACH),  # a later one replaces the one that runs
         )
         self._score_job.connect_stop()
         # An event of its own, so that the scores need not wait for the map. Another yield would not do: the browser
@@ -154,31 +158,54 @@ class _Page:
         placed = scored.then(self.on_scored, inputs, [pending], **UNQUEUED)
         show_if_current(placed, pending, result, [*components_of(self.map), form.link])
         scored.then(None, js=_SHOW_RESULTS, **UNQUEUED)
-        listen_late_changes(scored, form, form.status, CHANGED, result)
         return scored
 
-    def on_load(self, request: gr.Request) -> Changes:
+    def on_load(self, model: str, request: gr.Request) -> Changes:
         """A page was opened: say which models are here, and prepare what is slow the first time."""
         _warm_soon()
         warm_finder()
         models = picker_models(self._services.engine.catalog)
-        return {self.form.picker: gr.update(models=models), self.presence: str(request.session_hash)}
+        note = self.form.note_of(self._services.engine.catalog.offered(model))
+        session = str(request.session_hash)
+        return {self.form.picker: gr.update(models=models), self.form.model_note: note, self.presence: session}
 
     def on_score(
-        self, previous: ScoreResult | None, pending_view: PendingView | None, request: gr.Request, *typed: Any
+        self,
+        previous: ScoreResult | None,
+        pending_view: PendingView | None,
+        event: gr.EventData,
+        request: gr.Request,
+        *typed: Any,
     ) -> Iterator[Changes]:
-        """Score was pressed: shows the progress, then the scores or what went wrong."""
+        """Score the texts, on request or by themselves: shows the progress, then the scores or what went wrong."""
+        cause = fields_of(event).get("cause")
+        is_asked = cause not in ("arrival", "typing")
+        if not is_asked and not self._is_scored_by_itself(cause, score_request(*typed).model):
+            yield {}
+            return
 
         def show(result: ScoreResult) -> Changes:
             view = view_for(pending_view, result)
-            shown = self.scores.show(result, view.order if view else "written")
-            return {self.form.status: scores_text.summary(result), self.result: result, **shown}
+            shown = self.scores.show(result, view.order, view.shading) if view else self.scores.show(result)
+            stale = {self.stale: results_of(result, "These scores are")}
+            return {self.form.status: scores_text.summary(result), self.result: result, **stale, **shown}
 
         def score(on_stage: OnStage) -> ScoreResult:
             known = [previous] if previous else []
             return self._score_on_gpu(score_request(*typed), on_stage=on_stage, before=known)
 
-        yield from self._score_job.run(request, score, show, is_result_left=previous is not None)
+        is_left = previous is not None
+        yield from self._score_job.run(request, score, show, is_result_left=is_left, is_asked=is_asked)
+
+    def _is_scored_by_itself(self, cause: Any, model: str) -> bool:
+        """Whether texts are scored before anybody asks: not for a model to download, nor on a GPU with a quota.
+
+        The model that the page starts with is fetched anyway.
+        """
+        if is_zero_gpu():
+            return False
+        catalog = self._services.engine.catalog
+        return (cause == "arrival" and model == self._start_model) or catalog.is_here(catalog.offered(model))
 
     def on_scored(
         self, result: ScoreResult | None, text_map: TextMap | None, pending_view: PendingView | None

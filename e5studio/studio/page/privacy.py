@@ -16,4 +16,4 @@ _FACTS = (
     "can read them.",
 )
 
-PRIVACY_NOTICE: list[Node] = [["details", "e5-kept", ["summary", "", "What this page keeps of you"], items(_FACTS)]]
+PRIVACY_NOTICE: list[Node] = [["details", "e5-kept", ["summary", "", "Your data"], items(_FACTS)]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,10 @@ import gradio as gr
 from e5studio.errors import E5StudioError
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.form import text as form_text
 from e5studio.studio.form.form import Form
 from e5studio.studio.form.link import FIELDS, read_link
-from e5studio.studio.form.share_link import pack_script
+from e5studio.studio.form.share_link import next_step, pack_script
 from e5studio.studio.jobs.events import (
     EACH,
     ENCODE_QUEUE,
@@ -35,7 +35,6 @@ from e5studio.studio.map.tab import MapTab
 from e5studio.studio.page import text as page_text
 from e5studio.studio.page.save import export, export_page, valid_export
 from e5studio.studio.page.view_state import VIEW_FIELDS, PendingView, SharedView, read_view, view_for
-from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
 from e5studio.studio.serving.downloads import Download
@@ -67,7 +66,7 @@ class Sharing:
     @property
     def _view(self) -> list[Any]:
         """The inputs of a callback that takes the values of `VIEW_FIELDS`."""
-        return [self.scores.order, self.map.colour, self.scores.why.cell, *self.map.settings]
+        return [self.scores.order, self.scores.shading, self.map.colour, self.scores.why.cell, *self.map.settings]
 
     def connect(self) -> None:
         """Bind the events."""
@@ -88,30 +87,30 @@ class Sharing:
         placed = viewed.then(on_restore_map, inputs, [self.map.status, pending_map], **PROJECT_QUEUE)
         placed = show_if_current(placed, pending_map, self.result, components_of(self.map))
         explained = placed.then(self.on_restore_pair, inputs, [pending_pair], **ENCODE_QUEUE)
-        outputs = [self.scores.pair, *components_of(self.scores.why)]
-        explained = show_if_current(explained, pending_pair, self.result, outputs)
+        explained = show_if_current(explained, pending_pair, self.result, components_of(self.scores.why))
         explained.then(self.on_restored, inputs, [self.pending_view], **UNQUEUED)
 
     def on_open(self, event: gr.EventData) -> Changes:
         """A link, a saved page or this tab's note was read."""
         fields, engine = fields_of(event), self.services.engine
         state, is_note = fields.get("state"), bool(fields.get("is_note"))
-        unchanged = {self.form.link: _next("nothing"), self.pending_view: None}
+        unchanged = {self.form.link: next_step("nothing"), self.pending_view: None}
         try:
             shared = read_link(state, engine.catalog, engine.limits)
         except E5StudioError as error:
             message = nodes.hint(page_text.NOTE_DAMAGED) if is_note else nodes.error(message_for_visitor(error))
             return {**unchanged, self.form.status: message}
-        filled = {**unchanged, **self.form.fill(shared), self.form.picker: shared.model}
-        if is_note:
-            return {**filled, self.form.status: nodes.hint(page_text.NOTE_RESTORED)}
         # A link may name a model of many gigabytes: the visitor decides whether to fetch it.
         is_here = engine.catalog.is_here(engine.catalog.offered(shared.model))
+        status = page_text.NOTE_RESTORED if is_note else page_text.OPENED
         return {
-            **filled,
-            self.form.status: nodes.hint(page_text.opened(is_model_here=is_here)),
-            self.form.link: _next("score" if is_here else "nothing"),
-            self.pending_view: PendingView(shared, read_view(state)),
+            **unchanged,
+            **self.form.fill(shared),
+            self.form.picker: shared.model,
+            self.form.example: [],
+            self.form.status: nodes.hint(f"{status} {form_text.filled(is_model_here=is_here)}"),
+            self.form.link: next_step("score" if is_here else "nothing"),
+            self.pending_view: None if is_note else PendingView(shared, read_view(state)),
         }
 
     def on_restore(self, result: ScoreResult | None, pending_view: PendingView | None) -> Changes:
@@ -137,18 +136,17 @@ class Sharing:
         view = view_for(pending_view, result)
         if result is None or view is None or view.cell is None:
             return NOTHING_PENDING
-        pair = {self.scores.pair: scores_text.pair(result, *view.cell)}
-        return PendingOutput(result.key, {**pair, **self.scores.why.explain(result, *view.cell)})
+        return PendingOutput(result.key, self.scores.why.explain(result, *view.cell))
 
     def on_restored(self, result: ScoreResult | None, pending_view: PendingView | None) -> Changes:
         """Forget a link's view that is shown; by now it may be another link's."""
         return {} if view_for(pending_view, result) is None else {self.pending_view: None}
 
     def after_scoring(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
-        """Have the browser restore a link's view, where more than the order of the scores differs from the default."""
+        """Have the browser restore a link's view, where more than the look of the matrix differs from the default."""
         view = view_for(pending_view, result)
-        is_default = view is None or view == SharedView(order=view.order)
-        return {self.form.link: _next("nothing" if is_default else "restore")}
+        is_default = view is None or view == SharedView(order=view.order, shading=view.shading)
+        return {self.form.link: next_step("nothing" if is_default else "restore")}
 
     def on_save(
         self, event: gr.EventData, result: ScoreResult | None, text_map: TextMap | None, *view: Any
@@ -166,8 +164,3 @@ def _file(kind: Any, result: ScoreResult, text_map: TextMap | None, view: tuple[
     if kind == "page.json":
         return export_page(result, read_view({"view": dict(zip(VIEW_FIELDS, view, strict=True))}))
     return export(valid_export(kind), result, text_map)
-
-
-def _next(step: str) -> dict[str, str]:
-    """What the link's script does next; a mark makes each a new value, or the page would not notice it."""
-    return {"then": step, "mark": secrets.token_hex(4)}

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
 from e5studio.studio.form.link import FIELDS, SharedForm
 from e5studio.studio.map.placing import Colour, MapSettings, valid_colour, valid_settings
-from e5studio.studio.scores.order import Order, valid_order
+from e5studio.studio.scores.order import SHADINGS, Order, Shading, valid_order
 
 Tab = Literal["scores", "map", "compare", "corpus", "diagnose", "code"]
 TABS: tuple[Tab, ...] = get_args(Tab)
@@ -24,6 +24,7 @@ class SharedView:
         placing: Of the map.
         colour: Of the map.
         cell: Row and column of the pair that is explained.
+        shading: Of the matrix; None for the result's usual one.
     """
 
     tab: Tab = "scores"
@@ -31,6 +32,7 @@ class SharedView:
     placing: MapSettings = field(default_factory=MapSettings)
     colour: Colour = "role"
     cell: tuple[int, int] | None = None
+    shading: Shading | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class PendingView:
 
 
 PLACING_FIELDS: tuple[str, ...] = tuple(each.name for each in fields(MapSettings))
-VIEW_FIELDS: tuple[str, ...] = ("order", "colour", "cell", *PLACING_FIELDS)
+VIEW_FIELDS: tuple[str, ...] = ("order", "shading", "colour", "cell", *PLACING_FIELDS)
 """What a script puts into a link's "view", and "tab" beside it."""
 
 
@@ -54,6 +56,7 @@ def read_view(state: Any) -> SharedView:
     return SharedView(
         tab=next((tab for tab in TABS if tab == view.get("tab")), "scores"),
         order=valid_order(view.get("order")),
+        shading=next((each for each in SHADINGS if each == view.get("shading")), None),
         placing=valid_settings(**{name: view.get(name) for name in PLACING_FIELDS}),
         colour=valid_colour(view.get("colour")),
         cell=_cell(view.get("cell")),
@@ -72,7 +75,14 @@ def saved_state(request: ScoreRequest, view: SharedView) -> dict[str, Any]:
     """What `read_link` and `read_view` read back."""
     form = {name: getattr(request, name) for name in FIELDS}
     cell = None if view.cell is None else {"row": view.cell[0], "column": view.cell[1]}
-    shown = {"tab": view.tab, "order": view.order, "colour": view.colour, "cell": cell, **asdict(view.placing)}
+    shown = {
+        "tab": view.tab,
+        "order": view.order,
+        "shading": view.shading,
+        "colour": view.colour,
+        "cell": cell,
+        **asdict(view.placing),
+    }
     return {**form, "view": shown}
 
 

@@ -1,4 +1,4 @@
-"""The order of the rows and columns of the score matrix."""
+"""How the score matrix is shown: the order of its rows and columns, and what its colours compare."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from e5studio.studio.engine.result import ScoreResult
 
 Order = Literal["written", "score", "group"]
 ORDERS: tuple[Order, ...] = get_args(Order)
+Shading = Literal["row", "all"]
+SHADINGS: tuple[Shading, ...] = get_args(Shading)
 Indices = NDArray[np.intp]
 
 
@@ -31,6 +33,12 @@ def matrix_order(result: ScoreResult, order: Order) -> tuple[Indices, Indices]:
 def valid_order(order: Any) -> Order:
     """The order of this name, or the default."""
     return next((each for each in ORDERS if each == order), "written")
+
+
+def valid_shading(shading: Any, result: ScoreResult) -> Shading:
+    """The shading of this name, or the result's usual one: E5's scores lie close, so only those of a row compare."""
+    usual: Shading = "row" if result.meta.prompt_kind != "none" and len(result.passages) > 1 else "all"
+    return next((each for each in SHADINGS if each == shading), usual)
 
 
 def _by_score(result: ScoreResult) -> tuple[Indices, Indices]:

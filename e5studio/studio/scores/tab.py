@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import gradio as gr
 import numpy as np
 
+from e5studio.models import ENGLISH, XLMR_LANGUAGES, ModelMeta
 from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.matrix import heat_map
+from e5studio.studio.engine.doubts import doubts
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
-    EACH,
     NOTHING_PENDING,
     PROJECT_QUEUE,
-    UNQUEUED,
     Changes,
     PendingOutput,
-    cell_of,
     pending_state,
     show_if_current,
 )
 from e5studio.studio.scores import text as scores_text
-from e5studio.studio.scores.order import Order, matrix_order, valid_order
+from e5studio.studio.scores.order import Indices, Order, Shading, matrix_order, valid_order, valid_shading
 from e5studio.studio.scores.table import score_table
 from e5studio.studio.services import Services
 from e5studio.studio.why.panel import WhyPanel
@@ -32,30 +34,35 @@ from e5studio.studio.widgets.text_tree import text_tree
 
 _WORTH_SORTING = 3
 
-# A large matrix fills the window, and what a click brings would appear below it, unseen.
-_SHOW_PAIR = """() => document.querySelector("#e5-pair").scrollIntoView({ block: "nearest" })"""
-
 
 class ScoresTab:
     """The tab; made inside gr.Blocks."""
 
     def __init__(self, services: Services) -> None:
-        self._downloads = services.downloads
+        self._downloads, self._catalog = services.downloads, services.engine.catalog
+        self.reading = text_tree(scores_text.invitation(), elem_id="e5-reading")
         with gr.Row(elem_id="e5-matrix"):
             with gr.Column(elem_id="e5-matrix-heat", min_width=0):
-                self.order = gr.Radio(
-                    [("As written", "written"), ("Best first", "score"), ("Groups together", "group")],
-                    value="written",
-                    label="Order",
-                    visible=False,
-                    elem_id="e5-order",
-                )
+                with gr.Row(elem_id="e5-look", visible=False) as self.look:
+                    self.order = gr.Radio(
+                        [("As written", "written"), ("Best first", "score"), ("Groups together", "group")],
+                        value="written",
+                        label="Order",
+                        elem_id="e5-order",
+                        min_width=0,
+                    )
+                    self.shading = gr.Radio(
+                        [("Row by row", "row"), ("All together", "all")],
+                        value="row",
+                        label="Colour",
+                        elem_id="e5-shading",
+                        min_width=0,
+                    )
                 self.heat = plotly_view(elem_id="e5-heat")
-                self.reading = text_tree(scores_text.invitation(), elem_id="e5-reading")
-                self.pair = text_tree(elem_id="e5-pair", live="polite")
+                self.scale = text_tree(elem_id="e5-scale")
+            self.why = WhyPanel(services)
             with gr.Column(elem_id="e5-matrix-table", min_width=0):
                 self.table = data_table_view(elem_id="e5-scores")
-        self.why = WhyPanel(services)
         self.notes = text_tree(elem_id="e5-notes")
         self.save = save_bar(
             [
@@ -68,48 +75,58 @@ class ScoresTab:
         )
 
     def connect(self, result: gr.State) -> None:
-        """Show a pair in full and explain it when its cell or its row is picked; reorder the matrix."""
-        for source in (self.heat, self.table):
-            picked = source.pick(self.on_pick, [result], [self.pair], **(UNQUEUED | EACH))
-            picked.then(None, js=_SHOW_PAIR, **UNQUEUED)
+        """Explain the pair whose cell or row is picked; change the order and the colours of the matrix."""
         pending = pending_state()
-        ordered = self.order.input(self.on_order, [result, self.order], [pending], **PROJECT_QUEUE)
-        show_if_current(ordered, pending, result, [self.heat])
+        looks = [result, self.order, self.shading]
+        looked = gr.on([self.order.input, self.shading.input], self.on_look, looks, [pending], **PROJECT_QUEUE)
+        show_if_current(looked, pending, result, [self.heat, self.reading])
         self.why.connect(result, [self.heat, self.table])
 
-    def show(self, result: ScoreResult, order: Order = "written") -> Changes:
+    def show(self, result: ScoreResult, order: Order = "written", shading: Any = None) -> Changes:
         """Show a new result."""
+        valid = valid_shading(shading, result)
         return {
-            self.order: gr.update(value=order, visible=max(result.scores.shape) >= _WORTH_SORTING),
-            self.heat: self._downloads.as_payload(ordered_heat_map(result, order)),
+            self.look: gr.update(visible=max(result.scores.shape) >= _WORTH_SORTING),
+            self.order: order,
+            self.shading: valid,
+            **self._draw(result, order, valid),
             self.table: self._downloads.as_payload(score_table(result)),
-            self.reading: scores_text.reading_help(result),
-            self.pair: [],
-            self.notes: scores_text.notes(result),
+            self.scale: scores_text.scale_help(result),
+            self.notes: scores_text.notes(result, self._multilingual_model(result)),
             self.save: gr.update(visible=True),
             **self.why.close(),
         }
 
-    def on_order(self, result: ScoreResult | None, order: str) -> PendingOutput:
-        """Another order was chosen."""
+    def _multilingual_model(self, result: ScoreResult) -> ModelMeta | None:
+        """One that is on this machine, for texts that were scored by an English one."""
+        if result.meta.languages != ENGLISH:
+            return None
+        catalog = self._catalog
+        return next(
+            (each for each in catalog.models if each.languages == XLMR_LANGUAGES and catalog.is_here(each)), None
+        )
+
+    def on_look(self, result: ScoreResult | None, order: str, shading: str) -> PendingOutput:
+        """Another order or shading was chosen."""
         if result is None:
             return NOTHING_PENDING
-        heat = self._downloads.as_payload(ordered_heat_map(result, valid_order(order)))
-        return PendingOutput(result.key, {self.heat: heat})
+        return PendingOutput(result.key, self._draw(result, valid_order(order), valid_shading(shading, result)))
 
-    def on_pick(self, result: ScoreResult | None, event: gr.EventData) -> Changes:
-        """A cell or a row was picked."""
-        cell = cell_of(event)
-        return {self.pair: [] if result is None or cell is None else scores_text.pair(result, *cell)}
+    def _draw(self, result: ScoreResult, order: Order, shading: Shading) -> Changes:
+        return {
+            self.heat: self._downloads.as_payload(ordered_heat_map(result, order, shading)),
+            self.reading: scores_text.reading_help(result, is_by_row=shading == "row"),
+        }
 
 
-def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
+def ordered_heat_map(result: ScoreResult, order: Order, shading: Shading = "all") -> Figure:
     """The matrix with its rows and columns in an order; a click on a cell still names its texts."""
     names = side_labels(result.prompt_mode)
     rows, columns = matrix_order(result, order)
     scores = result.counted  # a text is always 100 to itself, which would drown the rest
     position = np.argsort(columns)
     best = [result.best[row] for row in rows]
+    of_queries, of_passages = doubts(result)
     figure = heat_map(
         scores[np.ix_(rows, columns)],
         [result.queries.texts[row] for row in rows],
@@ -118,6 +135,13 @@ def ordered_heat_map(result: ScoreResult, order: Order) -> Figure:
         [result.passages.labels[column] for column in columns],
         [None if column is None else int(position[column]) for column in best],
         (names.left, names.left if result.is_self else names.right),
+        is_by_row=shading == "row",
+        doubts=(_moved(of_queries, rows), _moved(of_passages, columns)),
     )
+    figure["title"] = f"Cosine \N{MULTIPLICATION SIGN} 100 with {result.meta.short_name}"
     figure["hover"] |= {"row_places": rows.tolist(), "column_places": columns.tolist()}
     return figure
+
+
+def _moved(doubts: Mapping[int, str], order: Indices) -> dict[int, str]:
+    return {drawn: doubts[index] for drawn, index in enumerate(order.tolist()) if index in doubts}

@@ -1,21 +1,27 @@
-"""Why this score: its parts, its rank among others, and what the model read of both texts."""
+"""Why this score: its parts, what the model read of both texts, and what happens without a word or a sentence."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e5studio.analysis.attribution import Words, WordShares, gather_words, without_each_word, word_shares
-from e5studio.analysis.ranking import ranks, softmax
+from e5studio.analysis.ranking import softmax
 from e5studio.analysis.score_context import Place, place_among
 from e5studio.encoder import E5Encoder, TokenEmbeddings
 from e5studio.prompts import Prompt
 from e5studio.similarity import FloatArray, cos_sim
 from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.why.sentences import parts_at, sentences_of
 
-_WORDS_AT_ONCE = 8
+_PARTS_AT_ONCE = 8
+_LONG, _SENTENCES_OF_LONG = 40, 3  # words and sentences from which a text is explained by sentences
+_QUICK = 3e9  # tokens x layers x dimensions squared that a small CPU reads while somebody waits
+_STEPS = (0.25, 0.5, 0.75)  # shares of the strongest part from which a part counts as weak, clear, strong
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,28 @@ class TextReading:
     read_to: int
     unknown: tuple[tuple[int, int], ...]
 
+    @functools.cached_property
+    def is_long(self) -> bool:
+        """Whether it is explained sentence by sentence."""
+        n_words = sum(part == "word" for part in self.words.parts)
+        return n_words > _LONG and len(self._sentences.names) >= _SENTENCES_OF_LONG
+
+    @functools.cached_property
+    def parts(self) -> Words:
+        """What is marked and left out at first: the sentences of a long text, the words of another."""
+        return self._sentences if self.is_long else self.words
+
+    def words_in(self, part: int) -> Words:
+        """The words of one of its parts."""
+        start, end = self.parts.spans[part].tolist()
+        spans = self.words.spans.tolist()
+        inside = [index for index in range(len(spans)) if start <= spans[index][0] < min(end, self.read_to)]
+        return parts_at(self.text, [tuple(spans[i]) for i in inside if self.words.parts[i] == "word"])
+
+    @functools.cached_property
+    def _sentences(self) -> Words:
+        return sentences_of(self.text[: self.read_to])
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -50,12 +78,10 @@ class Explanation:
         sides: Both texts.
         shares: How word pairs make up the score; None for models that pool the last token, which no sum explains.
         centred: The same with what all texts of the page share taken out.
-        rank: Among the row.
-        n_columns: Length of the row, the text itself not counted.
-        in_row: Where the score stands among the others of its row.
         on_page: Where it stands among all pairs of the page.
         softmax: Share of the row at the temperature of training, per cent.
         backend: Computed the token vectors.
+        effects: What leaving out each part does; None where that takes long.
     """
 
     row: int
@@ -64,12 +90,30 @@ class Explanation:
     sides: tuple[TextReading, TextReading]
     shares: WordShares | None
     centred: WordShares | None
-    rank: int
-    n_columns: int
-    in_row: Place | None
     on_page: Place | None
     softmax: float
     backend: str
+    effects: tuple[PartEffect, ...] | None = None
+
+    def carrying(self, side: int) -> NDArray[np.float64] | None:
+        """What each part of a side adds to the score beyond what its tokens add on average; None without shares.
+
+        In points, without what all texts share. Against the average, because whole texts are nearer to or farther from
+        the other text than those of the page are on average: of such a text all parts would have one sign.
+        """
+        if self.centred is None:
+            return None
+        words, parts = self.sides[side].words, self.sides[side].parts
+        is_word = np.array([part == "word" for part in words.parts])
+        n_tokens = np.where(is_word, np.bincount(words.word_of_token, minlength=len(is_word)), 0)
+        points = np.where(is_word, 100 * self.centred.shares.sum(axis=1 - side), 0.0)
+        points -= points.sum() / max(n_tokens.sum(), 1) * n_tokens
+        if parts is words:
+            return points
+        index = np.searchsorted(parts.spans[:, 0], words.spans[:, 0], side="right") - 1
+        of_parts = np.zeros(len(parts.names))
+        np.add.at(of_parts, np.maximum(index, 0), points)
+        return of_parts
 
     @property
     def difference(self) -> float:
@@ -78,18 +122,18 @@ class Explanation:
 
 
 @dataclass(frozen=True)
-class WordEffect:
-    """What leaving one word out does.
+class PartEffect:
+    """What leaving a word or a sentence out does.
 
     Attributes:
         side: 0 for the row's text, 1 for the column's.
-        word: Its index among the text's words.
-        name: The word.
+        part: Its index among the parts that are left out.
+        name: Its text.
         change: New score minus the score, in points.
     """
 
     side: int
-    word: int
+    part: int
     name: str
     change: float
 
@@ -118,29 +162,41 @@ def explain_pair(encoder: E5Encoder, result: ScoreResult, row: int, column: int)
         centred = word_shares(*vectors, left.words, right.words, centre=common_part(result.vectors, vectors))
     score = float(result.scores[row, column])
     others = result.counted
-    return Explanation(
+    explained = Explanation(
         row=row,
         column=column,
         score=score,
         sides=(left, right),
         shares=shares,
         centred=centred,
-        rank=int(ranks(others)[row, column]) if np.isfinite(others[row, column]) else 0,
-        n_columns=int(np.isfinite(others[row]).sum()),
-        in_row=place_among(score, np.delete(others[row], column)),
         on_page=place_among(score, np.delete(others.ravel(), row * others.shape[1] + column)),
         softmax=float(softmax(others, result.meta.temperature)[row, column]),
         backend=encoder.spec.backend,
     )
+    n_tokens = sum(side.n_tokens * side.parts.parts.count("word") for side in explained.sides)
+    if n_tokens * result.meta.n_layers * result.meta.embed_dim**2 > _QUICK:
+        return explained
+    *_, effects = [[], *leave_out(encoder, result, [side.parts for side in explained.sides], explained)]
+    return replace(explained, effects=tuple(effects))
 
 
-def leave_words_out(encoder: E5Encoder, result: ScoreResult, explained: Explanation) -> Iterator[list[WordEffect]]:
-    """What each word of both texts does to the score: the text is embedded again without it, a few words at a time.
+def leave_out(
+    encoder: E5Encoder, result: ScoreResult, parts: Sequence[Words], explained: Explanation
+) -> Iterator[list[PartEffect]]:
+    """What each part of both texts does to the score: the text is embedded again without it, a few at a time.
+
+    Args:
+        encoder: Of the result's model.
+        result: Of `Engine.score`.
+        parts: Of the row's text and of the column's.
+        explained: The pair.
 
     Yields:
         All effects known so far, first those of the row's text.
     """
-    yield from word_effects(encoder, explained.sides, (result.reports[0].prompt, result.reports[-1].prompt))
+    prompts = result.reports[0].prompt, result.reports[-1].prompt
+    shortened = [_shortened(side.text, each) for side, each in zip(explained.sides, parts, strict=True)]
+    yield from _part_effects(encoder, explained.sides, prompts, shortened)
 
 
 def word_effects(
@@ -148,21 +204,18 @@ def word_effects(
     sides: tuple[TextReading, TextReading],
     prompts: tuple[Prompt, Prompt],
     *,
-    most_words: int | None = None,
-) -> Iterator[list[WordEffect]]:
-    """As `leave_words_out`, for two texts with these prompts, at most the first `most_words` words of each."""
-    whole = [_embed(encoder, [side.text], prompt) for side, prompt in zip(sides, prompts, strict=True)]
-    before = float(cos_sim(*whole)[0, 0]) * 100
-    effects: list[WordEffect] = []
-    for number, (side, prompt) in enumerate(zip(sides, prompts, strict=True)):
-        for words, texts in _shortened(side, most_words):
-            vectors = _embed(encoder, texts, prompt)
-            scores = cos_sim(vectors, whole[1 - number])[:, 0] * 100
-            effects += [
-                WordEffect(number, word, side.words.names[word], float(score) - before)
-                for word, score in zip(words, scores, strict=True)
-            ]
-            yield list(effects)
+    most_words: int,
+) -> Iterator[list[PartEffect]]:
+    """As `leave_out`, for two texts with these prompts and at most the first `most_words` words of each."""
+    shortened = [_shortened(side.text, side.words)[:most_words] for side in sides]
+    yield from _part_effects(encoder, sides, prompts, shortened)
+
+
+def strengths(points: NDArray[np.float64]) -> dict[int, int]:
+    """Index of a part -> 1, 2 or 3 as it carries the score weakly to strongly, negative where it lowers it."""
+    strongest = float(np.abs(points).max(initial=0)) or 1.0
+    steps = np.sign(points) * np.searchsorted(_STEPS, np.abs(points) / strongest, side="right")
+    return {index: int(steps[index]) for index in np.flatnonzero(steps).tolist()}
 
 
 def text_reading(label: str, text: str, tokens: TokenEmbeddings) -> TextReading:
@@ -188,13 +241,31 @@ def common_part(vectors: FloatArray, tokens: tuple[FloatArray, FloatArray]) -> F
     return common
 
 
-def _shortened(side: TextReading, most_words: int | None) -> Iterator[tuple[list[int], list[str]]]:
-    """Indices of words that were read and the text without each, a few at a time."""
-    indices = [index for index, part in enumerate(side.words.parts) if part == "word"]
-    pairs = list(zip(indices, without_each_word(side.text, side.words), strict=True))[:most_words]
-    for start in range(0, len(pairs), _WORDS_AT_ONCE):
-        part = pairs[start : start + _WORDS_AT_ONCE]
-        yield [index for index, _ in part], [text for _, text in part]
+def _shortened(text: str, parts: Words) -> list[tuple[int, str, str]]:
+    """The index and the name of each part, and the text without it."""
+    named = [(index, parts.names[index]) for index, part in enumerate(parts.parts) if part == "word"]
+    return [(*each, rest) for each, rest in zip(named, without_each_word(text, parts), strict=True)]
+
+
+def _part_effects(
+    encoder: E5Encoder,
+    sides: tuple[TextReading, TextReading],
+    prompts: tuple[Prompt, Prompt],
+    shortened: Sequence[Sequence[tuple[int, str, str]]],
+) -> Iterator[list[PartEffect]]:
+    whole = [_embed(encoder, [side.text], prompt) for side, prompt in zip(sides, prompts, strict=True)]
+    before = float(cos_sim(*whole)[0, 0]) * 100
+    effects: list[PartEffect] = []
+    for number, prompt in enumerate(prompts):
+        for start in range(0, len(shortened[number]), _PARTS_AT_ONCE):
+            parts = shortened[number][start : start + _PARTS_AT_ONCE]
+            vectors = _embed(encoder, [rest for _, _, rest in parts], prompt)
+            scores = cos_sim(vectors, whole[1 - number])[:, 0] * 100
+            effects += [
+                PartEffect(number, index, name, float(score) - before)
+                for (index, name, _), score in zip(parts, scores, strict=True)
+            ]
+            yield list(effects)
 
 
 def _embed(encoder: E5Encoder, texts: Sequence[str], prompt: Prompt) -> FloatArray:

@@ -1,12 +1,13 @@
 // Writes props.value as a table that sorts. Gradio provides element, trigger, props, watch; make.js make.
 const view = element.querySelector(".e5-table");
-const markedOnly = element.querySelector(".e5-best-only");
-const isMarkedOnly = markedOnly.querySelector("input");
+const showAll = element.querySelector(".e5-show-all");
+const note = element.querySelector(".e5-table-note");
 // Measuring thousands of rows would hold up the page, so the next are added when they are nearly in sight.
 const ROWS_AT_ONCE = 100;
 let table = null;
 let waiting = [];
 let revision = 0;
+let isWhole = false;
 let sorting = { column: 0, isDescending: false };
 
 const isNumber = (column) => !["text", "word"].includes(column.kind);
@@ -34,20 +35,29 @@ function sortBy(index) {
   const isSame = sorting.column === index;
   sorting = { column: index, isDescending: isSame ? !sorting.isDescending : Boolean(table.columns[index].is_best_high) };
   write();
-  view.querySelectorAll(".e5-table-sort")[index].focus();
+  view.querySelectorAll(".e5-table-sort")[Math.max(0, index - isGrouped())].focus();
 }
 
-function textCell([label, text]) {
-  const body = make("div", "e5-clip", make("b", "", label), " " + text);
-  body.title = text;
-  return make("td", "", body);
+function clipped([label, text, doubt]) {
+  const body = make("div", "e5-clip", make("b", "", label), doubt ? make("span", "e5-doubt", " ! ") : " ", text);
+  body.title = doubt ? `${doubt}\n\n${text}` : text;
+  body.dir = "auto";
+  return body;
+}
+
+// A share of almost all must not be taken for certainty.
+function share(value) {
+  const bar = make("span", "e5-share-bar");
+  bar.style.setProperty("--e5-share", value + "%");
+  return make("span", "e5-share", bar, value > 99 ? ">99%" : value < 1 ? "<1%" : Math.round(value) + "%");
 }
 
 const fixed = (number, digits) => (Math.round(number * 10 ** digits) / 10 ** digits + 0).toFixed(digits).replace("-", "\u2212");
 
 function cell(value, column, isMarked) {
   if (value === null) return make("td", "");
-  if (column.kind === "text") return textCell(table.texts[column.texts][value]);
+  if (column.kind === "text") return make("td", "", clipped(table.texts[column.texts][value]));
+  if (column.kind === "share") return make("td", "e5-number", share(value));
   if (column.kind === "word") return make("td", "", value);
   if (column.kind === "percent") return make("td", "e5-number", fixed(value, value < 9.95 ? 1 : 0) + "%");
   if (column.kind === "whole") return make("td", "e5-number", String(value));
@@ -63,22 +73,34 @@ function pickOf(cells) {
 
 function row({ cells, isMarked }) {
   const node = make("tr", isMarked ? "e5-row-best" : "");
-  node.append(...cells.map((value, index) => cell(value, table.columns[index], isMarked)));
+  node.append(...cells.map((value, index) => cell(value, table.columns[index], isMarked)).slice(isGrouped() ? 1 : 0));
   if (table.pick === "none") return node;
   node.addEventListener("click", () => trigger("pick", pickOf(cells)));
   node.tabIndex = -1;
   return node;
 }
 
+const isGrouped = () => table.is_grouped && sorting.column === 0;
+
+// The row above those of one text.
+function groupRow(text) {
+  const cell = make("th", "", clipped(text));
+  cell.colSpan = table.columns.length - 1;
+  cell.scope = "rowgroup";
+  return make("tr", "e5-table-group", cell);
+}
+
 function write() {
   view.replaceChildren();
   view.hidden = !table;
-  markedOnly.hidden = !table?.marked_only || table.rows.every((each) => each.isMarked) || !table.rows.some((each) => each.isMarked);
+  note.textContent = table?.note ?? "";
+  showAll.hidden = !table?.first?.length || table.first.length === table.rows.length;
   if (!table) return;
-  markedOnly.querySelector("span").textContent = table.marked_only;
+  const first = new Set(table.first);
+  showAll.textContent = isWhole ? "Show the first only" : `Show all ${table.rows.length.toLocaleString("en")}`;
   view.setAttribute("aria-label", table.caption);
-  const head = make("tr", "", ...table.columns.map(heading));
-  waiting = table.rows.filter((each) => !isMarkedOnly.checked || each.isMarked).sort(compare);
+  const head = make("tr", "", ...table.columns.map(heading).slice(isGrouped() ? 1 : 0));
+  waiting = table.rows.filter((each) => isWhole || !first.size || first.has(each.index)).sort(compare);
   const whole = make("table", "", make("caption", "e5-hidden", table.caption), make("thead", "", head), make("tbody"));
   whole.setAttribute("aria-rowcount", waiting.length + 1);
   view.append(whole);
@@ -87,7 +109,13 @@ function write() {
 }
 
 function writeMore() {
-  view.querySelector("tbody").append(...waiting.splice(0, ROWS_AT_ONCE).map(row));
+  const body = view.querySelector("tbody");
+  for (const each of waiting.splice(0, ROWS_AT_ONCE)) {
+    const text = each.cells[0];
+    if (isGrouped() && body.dataset.last !== String(text)) body.append(groupRow(table.texts[table.columns[0].texts][text]));
+    body.dataset.last = text;
+    body.append(row(each));
+  }
 }
 
 function writeAhead() {
@@ -99,7 +127,8 @@ function writeAhead() {
 function move(event) {
   const row = event.target.closest("tbody tr");
   if (event.key === "Enter" && row) return row.click();
-  const steps = { ArrowDown: row ? row.nextElementSibling : view.querySelector("tbody tr"), ArrowUp: row?.previousElementSibling };
+  const rows = [...view.querySelectorAll("tbody tr[tabindex]")];
+  const steps = { ArrowDown: rows[rows.indexOf(row) + 1], ArrowUp: row && rows[rows.indexOf(row) - 1] };
   if (!steps[event.key]) return;
   event.preventDefault();
   steps[event.key].focus();
@@ -113,11 +142,14 @@ async function update() {
   const rows = value?.rows?.map((cells, index) => ({ cells, index, isMarked: marked.has(index) }));
   table = rows ? { ...value, rows } : null;
   sorting = { column: table?.order === "given" ? null : 0, isDescending: false };
-  isMarkedOnly.checked = Boolean(table && table.is_marked_only);
+  isWhole = false;
   write();
 }
 
-isMarkedOnly.addEventListener("change", write);
+showAll.addEventListener("click", () => {
+  isWhole = !isWhole;
+  write();
+});
 view.addEventListener("keydown", move);
 view.addEventListener("scroll", writeAhead, { passive: true });
 watch("value", update);

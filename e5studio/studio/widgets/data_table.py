@@ -7,8 +7,8 @@ import gradio as gr
 from e5studio.studio.widgets.scripts import MAKE_SCRIPT, PAYLOAD_SCRIPT, scripted
 
 _TEMPLATE = (
-    '<label class="e5-best-only" hidden><input type="checkbox"> <span></span></label>'
     '<div class="e5-table" tabindex="0" role="region"></div>'
+    '<button type="button" class="e5-show-all" hidden></button><p class="e5-table-note e5-hint"></p>'
 )
 
 

@@ -6,9 +6,10 @@ const list = element.querySelector(".e5-models-list");
 function describe(model) {
   const download = make("span", model.is_here ? "e5-here" : "e5-not-here", model.location);
   const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), download);
-  const size = [model.n_layers + " layers", model.embed_dim + " dimensions", model.parameters + " weights"];
-  const words = [model.languages, "prompts: " + model.prompts].filter(Boolean);
-  return [head, ...[size, words].map((facts) => make("span", "e5-model-facts", facts.join(" \u00b7 ")))];
+  const size = [model.parameters + " weights", model.embed_dim + " dimensions"];
+  const facts = [model.languages, ...size].filter(Boolean).join(" \u00b7 ");
+  const advice = model.advice ? [make("span", "e5-model-advice", model.advice)] : [];
+  return [head, ...advice, make("span", "e5-model-facts", facts)];
 }
 
 function option(model) {

@@ -26,6 +26,11 @@ def span(*children: Child, css: str = "") -> Node:
     return ["span", css, *children]
 
 
+def pick(key: str, label: str) -> Node:
+    """A small button; a click on it fires the event `pick` of `text_tree` with its key."""
+    return ["pick", key, label]
+
+
 def title(text: str) -> Node:
     """A heading within a tab."""
     return ["h3", "", text]
@@ -51,14 +56,9 @@ def invitation(offer: str, how: str) -> list[Node]:
     return [para(offer, css="e5-empty-title"), *hint(how)]
 
 
-def done(message: str) -> list[Node]:
-    """A status that says that work is done."""
-    return [para(message, css=DONE)]
-
-
-def is_done(nodes: list[Node]) -> bool:
-    """Whether a status begins with `done`."""
-    return bool(nodes) and nodes[0][1] == DONE
+def done(message: str, *, is_doubtful: bool = False) -> list[Node]:
+    """A status that says that work is done; amber where its result is to be doubted."""
+    return [para(message, css=f"{DONE} e5-doubtful" if is_doubtful else DONE)]
 
 
 def error(message: str, *, is_result_left: bool = False) -> list[Node]:

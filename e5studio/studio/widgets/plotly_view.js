@@ -10,9 +10,12 @@ let revision = 0;
 let isNarrow = null;
 let cell = null;
 let picked = null;
+let pickedAt = null; // the pointer, which does not hover again while only the plot moves below it
+let columnWidth = 0; // in pixels, once the plot is drawn
 let numberSize = null; // of the numbers in the cells; 0 where there is no room for them
 
 const SMALLEST_NUMBER = 9;
+const SMALLEST_HEADING = 44;
 const CELL_PADDING = 6;
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
@@ -61,6 +64,7 @@ function build() {
     trace.visible = numberSize !== 0;
     if (numberSize) trace.textfont.size = numberSize;
   }
+  if (figure.headings?.length && !isNarrow) built.layout.xaxis.ticktext = figure.headings.map(heading);
   built.layout.shapes = [...(built.layout.shapes || []), ...frameOfPicked(palette.ink)];
   return built;
 }
@@ -77,12 +81,36 @@ function fittingSize() {
   return size < SMALLEST_NUMBER ? 0 : size;
 }
 
+// As `plot_text` of charts/figure.py escapes.
+const escaped = (text) => text.replace(/[&<>$]/g, (character) => `&#${character.charCodeAt(0)};`);
+
+// A column's name, and below it as many words of its text as two lines hold.
+function heading([name, text]) {
+  if (columnWidth < SMALLEST_HEADING) return name;
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = `11px ${getComputedStyle(element).fontFamily}`;
+  const lines = [];
+  let rest = text.replace(/\s+/g, " ").trim();
+  while (rest && lines.length < 2) {
+    let end = rest.length;
+    while (end > 1 && pen.measureText(rest.slice(0, end) + "…").width > columnWidth) end -= 1;
+    const space = end < rest.length ? rest.lastIndexOf(" ", end) : end;
+    end = space > 0 ? space : end;
+    lines.push(rest.slice(0, end));
+    rest = rest.slice(end).trimStart();
+  }
+  if (rest) lines[lines.length - 1] += "…";
+  return [name, ...lines.map((line) => `<span style="font-size: 11px">${escaped(line)}</span>`)].join("<br>");
+}
+
 // The width of a cell is known only once it is drawn.
-async function fitNumbers() {
-  if (!figure?.numbers?.length) return; // or the plot was emptied meanwhile
-  const size = fittingSize();
-  if (size === numberSize) return;
-  numberSize = size;
+async function fitWords() {
+  if (!figure?.numbers) return; // or the plot was emptied meanwhile
+  const { xaxis } = drawing._fullLayout;
+  const width = Math.floor(Math.abs(xaxis.d2p(1) - xaxis.d2p(0))) - CELL_PADDING;
+  const size = figure.numbers.length ? fittingSize() : numberSize;
+  if (size === numberSize && width === columnWidth) return;
+  [numberSize, columnWidth] = [size, width];
   const { data, layout } = build();
   await Plotly.react(drawing, data, layout, config());
 }
@@ -98,6 +126,7 @@ function pick(point) {
   const target = targetOf(point);
   if (!target) return;
   hideTip(); // it would cover what the click brings
+  pickedAt = { ...pointer };
   trigger("pick", target);
   if (target.kind !== "cell") return;
   picked = point.pointNumber;
@@ -134,13 +163,15 @@ async function draw() {
   const { data, layout } = build();
   const isFirst = !drawing.on;
   await Plotly.react(drawing, data, layout, config());
-  await fitNumbers();
+  await fitWords();
   drawing.dataset.drawn = String(revision);
   if (isFirst) listen();
 }
 
 function listen() {
-  drawing.on("plotly_hover", (event) => showTip(event.points[0], event.event));
+  drawing.on("plotly_hover", (event) => {
+    if (pickedAt?.x !== pointer.x || pickedAt?.y !== pointer.y) showTip(event.points[0], event.event);
+  });
   drawing.on("plotly_unhover", hideTip);
   drawing.on("plotly_click", (event) => pick(event.points[0]));
   drawing.on("plotly_selected", (event) => {
@@ -157,6 +188,11 @@ function save(format) {
   layout.font.family = "sans-serif"; // a picture holds no fonts of the page, and others are wider
   const filename = element.closest("[id^=e5-]")?.id ?? "e5-plot";
   const size = { width: drawing.clientWidth, height: heightOf(figure) };
+  if (figure.title) {
+    const place = { x: 0.01, y: 0.99, yanchor: "top", yref: "container", automargin: true };
+    layout.title = { text: escaped(figure.title), font: { size: 14 }, ...place };
+    size.height += 36;
+  }
   Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
 }
 
@@ -173,17 +209,22 @@ function targetOf(point) {
   return known ? { kind: "point", label: known[0] } : null;
 }
 
-const named = ([label, text]) => make("div", "e5-plot-tip-text", make("b", "", label), " " + text);
+function named([label, text, doubt]) {
+  const lines = make("div", "e5-plot-tip-text", make("b", "", label), " " + text);
+  lines.dir = "auto";
+  return doubt ? make("div", "", lines, make("div", "e5-doubt", doubt)) : lines;
+}
 
 function tipLines(point) {
   const target = targetOf(point);
   if (!target) return [];
   if (target.kind === "point") return [named(figure.hover.traces[point.curveNumber][point.pointNumber])];
-  if (point.z === null || !Number.isFinite(Number(point.z))) return []; // no score, as of a text with itself
-  const { rows, columns, unit, digits, is_signed } = figure.hover;
+  const { rows, columns, unit, digits, is_signed, values } = figure.hover;
   const [drawnRow, drawnColumn] = point.pointNumber;
-  const sign = is_signed && point.z > 0 ? "+" : "";
-  const score = make("strong", "", sign + Number(point.z).toFixed(digits ?? 1).replace("-", "\u2212"));
+  const value = values ? values[drawnRow][drawnColumn] : point.z; // the colours may stand for something else
+  if (value === null || !Number.isFinite(Number(value))) return []; // no score, as of a text with itself
+  const sign = is_signed && value > 0 ? "+" : "";
+  const score = make("strong", "", sign + Number(value).toFixed(digits ?? 1).replace("-", "\u2212"));
   return [make("div", "e5-plot-tip-score", score, " " + unit), named(rows[drawnRow]), named(columns[drawnColumn])];
 }
 
@@ -233,6 +274,7 @@ async function update() {
   figure = value && value.data ? value : null;
   fault.textContent = (value && value.fault) || "";
   cell = picked = numberSize = null;
+  columnWidth = 0;
   requestAnimationFrame(draw); // when what stands beside it has taken its room
 }
 
@@ -247,7 +289,7 @@ new MutationObserver(draw).observe(document.body, { attributes: true, attributeF
 new ResizeObserver(() => {
   if (!figure || drawing.clientWidth === 0) return;
   if (!drawing.on || isNarrow !== isTight()) draw();
-  else Plotly.Plots.resize(drawing).then(fitNumbers);
+  else Plotly.Plots.resize(drawing).then(fitWords);
 }).observe(element);
 watch("value", update);
 update();

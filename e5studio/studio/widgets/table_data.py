@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from e5studio.studio.formatting import shown
@@ -17,16 +18,18 @@ class TableView:
     """A table that sorts.
 
     Attributes:
-        columns: For each its title, hint and kind ("text", "word", "number", "whole", "percent", "score"); numbers may
-            have digits, is_signed and is_best_high, which sorts the highest first.
+        columns: For each its title, hint and kind ("text", "word", "number", "whole", "percent", "share", "score");
+            numbers may have digits, is_signed and is_best_high, which sorts the highest first; a share is a bar.
         rows: A cell for each column; in a "text" column the index of a text.
         caption: What the table holds, for screen readers.
-        texts: Lists of (label, text) that "text" columns refer to by their field "texts".
+        texts: Lists of (label, text) that "text" columns refer to by their field "texts"; a reason behind them is shown
+            as a warning.
         order: "given", or sorted by the first column.
         pick: What a click on a row picks.
         marked: Indices of the rows that stand out.
-        marked_only: Label of the switch that hides the others; no switch where it is empty.
-        is_marked_only: Whether it is on at first.
+        first: Indices of the rows that are shown before "Show all" is pressed; all where it is empty.
+        is_grouped: Whether rows with one text in the first column stand below that text, while they are sorted by it.
+        note: What a reader must know of the numbers.
     """
 
     columns: Sequence[dict[str, Any]]
@@ -36,8 +39,9 @@ class TableView:
     order: Literal["given", "first column"] = "first column"
     pick: Literal["none", "cell", "point"] = "none"
     marked: Sequence[int] = ()
-    marked_only: str = ""
-    is_marked_only: bool = False
+    first: Sequence[int] = ()
+    is_grouped: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,11 @@ class Choice:
     group: str = ""
 
 
-def numbered_texts(labels: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
-    """Labels and texts as a table holds them."""
-    return [[label, shown(text, _MAX_TEXT)] for label, text in zip(labels, texts, strict=True)]
+def numbered_texts(
+    labels: Sequence[str], texts: Sequence[str], doubts: Mapping[int, str] = MappingProxyType({})
+) -> list[list[str]]:
+    """Labels and texts as a table holds them, with the reasons of some to doubt their scores."""
+    return [
+        [label, shown(text, _MAX_TEXT), *([doubts[index]] if index in doubts else [])]
+        for index, (label, text) in enumerate(zip(labels, texts, strict=True))
+    ]

@@ -86,6 +86,7 @@ def all_figures(text="a text"):
     values = np.arange(9, dtype=np.float32)
     return [
         heat_map(scores, *texts, [0, 1], (text, text)),
+        heat_map(scores, *texts, [0, 1], (text, text), is_by_row=True, doubts=({0: text}, {1: text})),
         difference_map(scores, *texts, (text, text)),
         *(word_grid(scores, [text] * 2, [text] * 2, is_centred=is_centred) for is_centred in (True, False)),
         scatter_map(points, shades, [text] * 5, [text] * 5, scale=ColourScale(text, 0, 1, ".0%"), **marked),

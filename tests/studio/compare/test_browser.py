@@ -66,7 +66,9 @@ def test_a_person_compares_with_no_prompt_and_looks_closer(page, tmp_path):
         assert len(list(csv.DictReader(file))) == 64
 
     page.locator("#e5-queries textarea").press_sequentially("x")
-    expect(page.locator("#e5-compare-status")).to_contain_text("Press Compare again")
+    expect(page.locator("#e5-stale-comparison")).to_contain_text(
+        "This comparison is of other texts (e5-small-v2, 8 × 8)"
+    )
 
 
 def test_prompts_are_tried_at_one_click_and_what_is_typed_meanwhile_is_not_called_compared(page, held_up, monkeypatch):
@@ -84,7 +86,9 @@ def test_prompts_are_tried_at_one_click_and_what_is_typed_meanwhile_is_not_calle
     page.locator("#e5-queries textarea").press_sequentially("x")
     held_up.set()
     expect(page.locator("#e5-moves .e5-row-best")).to_have_count(1)
-    expect(page.locator("#e5-compare-status")).to_have_text("Changed since it was compared. Press Compare again.")
+    expect(page.locator("#e5-stale-comparison")).to_contain_text(
+        "This comparison is of other texts (e5-small-v2, 2 × 2)"
+    )
     expect(page.locator("#e5-moves tbody tr")).to_have_count(9)
     expect(page.locator("#e5-differences .hm")).to_have_count(9)
     expect(page.locator("#e5-compare-details")).to_have_count(0)

@@ -145,13 +145,6 @@ def test_a_phone_shows_all_tabs_and_scrolls_down_only(open_page):
     page = open_page(390, 844, touch=True)
     for name in ("Scores", "Map", "Compare", "Corpus", "Diagnose", "Code"):
         expect(page.get_by_role("tab", name=name)).to_be_visible()
-    page.get_by_role("tab", name="Code").click()
-    expect(page.locator("#e5-code-status")).to_contain_text("Press Score")
-    expect(page.locator("#e5-code-target")).to_be_hidden()
-    open_diagnose(page)
-    page.locator("#e5-diagnose").click()
-    expect(page.locator("#e5-diagnose-status .e5-error")).to_contain_text("Nothing is scored yet")
-
     example(page, "Eight questions")
     score(page)
     page.get_by_role("tab", name="Code").click()

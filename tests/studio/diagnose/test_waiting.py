@@ -43,6 +43,10 @@ def test_whoever_waits_reads_that_and_has_the_diagnosis_then(engine, scored):
     assert engine.diagnosis_queue.n_waiting == 0
 
 
+def test_without_scores_it_says_what_to_do(engine):
+    assert "Nothing is scored yet. Press Score" in list(pressed(engine, None))[-1]
+
+
 def test_a_full_line_is_told_at_once(engine, scored):
     crammed = replace(engine, diagnosis_queue=WaitingQueue(1, 0))
     with crammed.diagnosis_queue.slot():

@@ -24,7 +24,7 @@ def test_an_unreachable_model_names_one_that_is_here_and_the_log_has_it_all(unre
     monkeypatch.setattr(error_messages, "model_here", lambda: "all-MiniLM-L6-v2")
     assert message_for_visitor(unreachable) == (
         "intfloat/e5-base-v2 is not on this machine, and downloads are switched off. Try again later, or pick a model "
-        "marked 'here', such as all-MiniLM-L6-v2."
+        "that is downloaded already, such as all-MiniLM-L6-v2."
     )
     assert "tokenizer.json" in caplog.text
 

@@ -64,14 +64,20 @@ def test_script_packs_all_fields_in_their_order():
 
 
 def test_a_view_comes_back_as_it_was():
-    view = SharedView("map", "group", MapSettings("umap", 3, 30, 0.5, 12, 7), "kept", (2, 5))
+    view = SharedView("map", "group", MapSettings("umap", 3, 30, 0.5, 12, 7), "kept", (2, 5), "all")
     state = json.loads(json.dumps(saved_state(ScoreRequest(**STATE), view)))
     assert read_view(state) == view
     assert read_link(state, Catalog(), LIMITS) == SharedForm(**STATE)
 
 
 @pytest.mark.parametrize(
-    "view", [None, [], {}, {"tab": "<b>", "order": 3, "colour": None, "cell": [1, 2], "method": {}, "n_dims": "x"}]
+    "view",
+    [
+        None,
+        [],
+        {},
+        {"tab": "<b>", "order": 3, "shading": [], "colour": None, "cell": [1, 2], "method": {}, "n_dims": "x"},
+    ],
 )
 def test_an_odd_view_is_the_usual_one(view):
     assert read_view({**STATE, "view": view}) == SharedView()

@@ -10,6 +10,7 @@ import pytest
 from e5studio.studio.engine import engine as engine_module
 from e5studio.studio.engine import result as result_module
 from e5studio.studio.engine.catalog import model_here
+from e5studio.studio.why import explanation as explanation_module
 from e5studio.studio.why import panel as why_module
 from tests.studio.browsing import (
     MARKS,
@@ -35,7 +36,10 @@ pytestmark = MARKS
 
 
 def test_a_person_sees_scores_hovers_picks_and_sorts(page, engine):
-    expect(page.locator("#e5-start")).to_contain_text("offline copy, because these are tests")
+    start = page.locator("#e5-start")
+    expect(start).to_contain_text("Stand-in This is not E5: English only, and without prompts.")
+    start.get_by_text("Why this model?").click()
+    expect(start).to_contain_text("The offline copy, because these are tests.")
     score(page)
 
     cells = page.locator("#e5-heat .textpoint")
@@ -49,8 +53,10 @@ def test_a_person_sees_scores_hovers_picks_and_sorts(page, engine):
         expect(page.locator("#e5-pair")).to_contain_text("Q2")
         page.mouse.click(**cell(page, 0, 0))
         expect(page.locator("#e5-pair")).to_contain_text("Q1")
-    expect(page.locator("#e5-why-read")).to_contain_text("Q1")
-    expect(page.locator("#e5-why-read")).not_to_contain_text("Q2")
+        expect(page.locator("#e5-pair .e5-progress")).to_be_visible()
+    expect(page.locator("#e5-pair .e5-progress")).to_have_count(0)
+    expect(page.locator("#e5-pair")).to_contain_text("Q1")
+    expect(page.locator("#e5-pair")).not_to_contain_text("Q2")
 
     page.mouse.move(**cell(page, 1, 1))
     tip = page.locator("#e5-heat .e5-plot-tip")
@@ -61,23 +67,22 @@ def test_a_person_sees_scores_hovers_picks_and_sorts(page, engine):
     expect(tip).to_contain_text("Q1 how much")
     page.mouse.down()
     page.mouse.up()
-    expect(page.locator("#e5-pair")).to_contain_text("rank 2 of 2")
+    expect(page.locator("#e5-pair")).to_contain_text("2nd of 2 for Q1")
     expect(page.locator("#e5-pair")).to_contain_text("meetings between the leaders of two or more governments.")
 
-    rows = page.locator("#e5-scores tbody tr")
+    rows = page.locator("#e5-scores tbody tr[tabindex]")
     expect(rows).to_have_count(4)
     expect(page.locator("#e5-scores .e5-best")).to_have_count(2)
+    expect(page.locator("#e5-scores .e5-table-group")).to_have_text([re.compile("^Q1"), re.compile("^Q2")])
     page.get_by_role("button", name="Score", exact=True).last.click()
     expect(page.locator("#e5-scores th").nth(2)).to_have_attribute("aria-sort", "descending")
+    expect(page.locator("#e5-scores .e5-table-group")).to_have_count(0)
     shown = [float(t.replace("\N{MINUS SIGN}", "-")) for t in page.locator("#e5-scores .e5-score").all_text_contents()]
     assert shown == sorted(numbers, reverse=True)
     rows.first.click()
-    expect(page.locator("#e5-pair")).to_contain_text("rank 1 of 2")
-    page.get_by_label("Best of each only").check()
-    expect(rows).to_have_count(2)
-    expect(page.locator("#e5-scores .e5-best")).to_have_count(2)
-    page.get_by_label("Best of each only").uncheck()
-    expect(rows).to_have_count(4)
+    expect(page.locator("#e5-pair")).to_contain_text("The better of two")
+    page.get_by_role("button", name="Query", exact=True).click()
+    expect(page.locator("#e5-scores .e5-table-group")).to_have_count(2)
     expect(page.locator("#e5-notes")).to_contain_text("In front of queries: nothing")
 
 
@@ -197,25 +202,25 @@ def test_an_error_is_a_sentence_what_was_shown_stays_and_a_download_can_be_stopp
 
 def test_the_page_offers_what_the_model_knows(page):
     start = page.locator("#e5-start")
-    expect(start).to_contain_text("all-MiniLM-L6-v2")
     uses = page.locator("#e5-use label")
     expect(uses).to_have_text(["No prompt"])
     page.locator("#e5-model .e5-models-chosen").click()
-    expect(page.locator("#e5-model .e5-model-group legend")).to_have_text(
-        ["English", "Multilingual", "Instruct", "Offline"]
-    )
-    small = page.locator("#e5-model .e5-model", has_text="multilingual-e5-small").first
+    groups = page.locator("#e5-model .e5-model-group legend")
+    expect(groups.nth(0)).to_have_text("On this machine")
+    expect(groups.nth(1)).to_have_text("Recommended")
+    small = page.locator("#e5-model .e5-model", has=page.locator("input[value='intfloat/multilingual-e5-small']"))
     expect(small).to_contain_text("472 MB to download")
-    expect(small).to_contain_text("12 layers · 384 dimensions · 118 M weights")
-    expect(small).to_contain_text("100 languages · prompts: query and passage")
+    expect(small).to_contain_text("Recommended for 100 languages: fast")
+    expect(small).to_contain_text("100 languages · 118 M weights · 384 dimensions")
     expect(page.locator("#e5-model .e5-model:visible .e5-not-here").first).to_be_visible()
     last = page.locator("#e5-model .e5-model").last
     last.scroll_into_view_if_needed()
     last.click(timeout=5_000)  # nothing lies over it
-    expect(page.locator("#e5-model .e5-models-chosen")).to_contain_text("all-MiniLM-L6-v2")
+    expect(page.locator("#e5-model .e5-models-chosen")).to_contain_text("e5-mistral-7b-instruct")
 
     take_model(page, "intfloat/e5-small-v2")
-    expect(start).not_to_contain_text("all-MiniLM-L6-v2")  # why the page starts with a model stands beside that model
+    expect(start).to_contain_text("e5-small-v2 is not on this machine (132 MB to download).")
+    expect(start).not_to_contain_text("Stand-in")  # what the page starts with is told beside that model
     expect(uses).to_have_text(["Query → passage", "Symmetric", "No prompt"])
     expect(page.locator("#e5-prompts")).to_contain_text("passages passage:")
     expect(page.locator("#e5-instruction")).to_have_count(0)
@@ -225,7 +230,7 @@ def test_the_page_offers_what_the_model_knows(page):
     expect(page.locator("#e5-prompts")).to_contain_text("Instruct: {instruction}↵Query:")
     uses.filter(has_text="Symmetric").click()
     expect(page.locator("#e5-passages")).to_contain_text("Compare with")
-    example(page, "Instruct")
+    page.get_by_role("button", name="Instruct", exact=True).click()
     expect(page.locator("#e5-passages")).to_contain_text("Passages")
     expect(page.locator("#e5-queries textarea")).to_have_value(re.compile("南瓜的家常做法"))
     score(page)
@@ -239,7 +244,12 @@ def click_cell(page, row, column):
 
 def pick(page, row, column):
     click_cell(page, row, column)
-    expect(page.locator("#e5-why-read")).to_contain_text(f"P{column + 1}")
+    expect(page.locator("#e5-pair .e5-text-of").last).to_contain_text(f"P{column + 1}")
+    expect(page.locator("#e5-pair .e5-progress")).to_have_count(0)
+
+
+def open_word_pairs(page):
+    page.get_by_role("button", name="All word pairs").click()
     expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
 
 
@@ -257,9 +267,14 @@ def test_a_person_sees_why_a_pair_scores_as_it_does_and_nothing_of_ours_shuts_pe
     score(page)
     expect(page.locator("#e5-why")).to_have_count(0)
     pick(page, 1, 1)
-    expect(page.locator("#e5-pair")).to_contain_text("Rivers run through valleys.")
+    card = page.locator("#e5-pair")
+    expect(page.locator("#e5-why")).to_be_in_viewport(ratio=1)
+    expect(card).to_contain_text("Rivers run through valleys.")
+    expect(card.locator(".e5-verdict")).to_contain_text("for Q2")
+    expect(card.locator("[class^='e5-holds-']").first).to_be_visible()
+    score_on_screen = float(card.locator("strong").inner_text().replace("\N{MINUS SIGN}", "-"))
+    open_word_pairs(page)
     expect(page.locator("#e5-why-high")).to_contain_text("Is this score high?")
-    score_on_screen = float(page.locator("#e5-pair strong").inner_text().replace("\N{MINUS SIGN}", "-"))
     assert shares(page) == pytest.approx(score_on_screen, abs=0.06)  # the screen shows tenths
     expect(page.locator("#e5-why-made")).to_contain_text("not why the model gives it")
 
@@ -272,18 +287,12 @@ def test_a_person_sees_why_a_pair_scores_as_it_does_and_nothing_of_ours_shuts_pe
         }""",
         arg=score_on_screen,
     )
-
-    page.get_by_role("button", name="Leave out each word").click()
-    effects = page.locator("#e5-why-effects")
-    expect(effects.locator("li").first).to_contain_text("without")
-    expect(effects).not_to_contain_text("so far")
-    expect(page.locator("#e5-leave-out-stop")).to_have_count(0)
-    expect(page.locator("#e5-leave-out")).to_have_css("opacity", "1")  # it fades in when it can be pressed again
     check_barriers(page)
 
     pick(page, 0, 1)
+    expect(card).to_contain_text("summit")
     expect(page.locator("#e5-why-read")).to_contain_text("Q1")
-    expect(effects).to_have_text("")
+    expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()  # the fold stays open
     expect(page.get_by_label("All of the score")).to_be_checked()
 
 
@@ -293,9 +302,11 @@ def test_the_matrix_can_be_sorted_a_click_finds_its_texts_and_it_follows_the_the
     score(page)
     page.locator("#e5-order").get_by_text("Best first").click()
     page.wait_for_function(
-        "document.querySelector('#e5-heat .js-plotly-plot').layout.xaxis.ticktext[0] !== '<b>P1</b>'"
+        "!document.querySelector('#e5-heat .js-plotly-plot').layout.xaxis.ticktext[0].startsWith('<b>P1</b>')"
     )
-    label = page.locator("#e5-heat .xtick").first.text_content()
+    heading = page.locator("#e5-heat .xtick").first.text_content()
+    label = heading[:2]
+    assert heading[2:].startswith(passages[int(label[1:]) - 1][:5])  # the first words, too
     page.mouse.move(**cell(page, 1, 1))
     page.mouse.move(**cell(page, 0, 0))
     tip = page.locator("#e5-heat .e5-plot-tip-text").nth(1)
@@ -304,8 +315,8 @@ def test_the_matrix_can_be_sorted_a_click_finds_its_texts_and_it_follows_the_the
     page.mouse.down()
     page.mouse.up()
     expect(page.locator("#e5-heat .shapelayer path")).to_have_count(n_frames + 1)  # the picked cell is marked
-    expect(page.locator("#e5-pair dt").nth(1)).to_have_text(label)
-    expect(page.locator("#e5-pair")).to_contain_text("rank 1 of 3")
+    expect(page.locator("#e5-pair .e5-text-of").nth(1)).to_contain_text(label)
+    expect(page.locator("#e5-pair")).to_contain_text("higher than both others")
 
     plot = page.locator("#e5-heat .js-plotly-plot")
     read = "plot => [plot._fullLayout.font.color, plot._fullData[0].colorscale[0][1]]"
@@ -337,20 +348,21 @@ def test_a_large_matrix_comes_outside_the_event_and_is_whole(page):
     page.mouse.click(**cell(page, 39, 29))
     expect(page.locator("#e5-pair")).to_contain_text("answer 841")
 
-    rows = page.locator("#e5-scores tbody tr")
+    rows = page.locator("#e5-scores tbody tr[tabindex]")
+    page.get_by_role("button", name="Show all 1,200").click()
     assert rows.count() < 1200  # the rest are written when they are nearly in sight
     page.wait_for_function(
         """() => {
             const table = document.querySelector("#e5-scores .e5-table");
             table.scrollTo(0, table.scrollHeight);
-            return table.querySelectorAll("tbody tr").length === 1200;
+            return table.querySelectorAll("tbody tr[tabindex]").length === 1200;
         }"""
     )
     expect(page.locator("#e5-scores table")).to_have_attribute("aria-rowcount", "1201")
     rows.last.click()
     expect(page.locator("#e5-pair")).to_contain_text("question 39")
-    page.get_by_label("Best of each only").check()
-    expect(rows).to_have_count(40)
+    page.get_by_role("button", name="Show the first only").click()
+    page.wait_for_function("document.querySelectorAll('#e5-scores tbody tr[tabindex]').length <= 120")
 
 
 def test_numbers_stand_in_cells_that_are_wide_enough_alone(page):
@@ -369,7 +381,6 @@ def test_numbers_stand_in_cells_that_are_wide_enough_alone(page):
     expect(tip).to_contain_text("text 2 about 4")
     page.mouse.move(**cell(page, 1, 1))
     expect(tip).to_be_hidden()
-    expect(page.locator("#e5-pair .e5-pair")).to_have_count(0)
     expect(page.locator("#e5-why")).to_be_hidden()
 
     page.set_viewport_size({"width": 390, "height": 800})
@@ -419,7 +430,8 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     page.get_by_role("tab", name="Scores").click()
     page.locator("#e5-order").get_by_text("Groups together").click()
     page.locator("#e5-scores tbody tr").nth(1).click()
-    expect(page.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#e5-pair [class^='e5-holds-']").first).to_be_visible()
+    page.get_by_label("All together").check()
     pair = page.locator("#e5-pair").inner_text()
     table = saved(page, "#e5-save-scores", "Save scores as CSV")
     assert table.suggested_filename == "e5-scores.csv"
@@ -434,9 +446,10 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     other.locator("#e5-link input[type=file]").set_input_files(tmp_path / "page.json")
     expect(other.locator("#e5-status .e5-done")).to_be_visible()
     expect(other.get_by_label("Groups together")).to_be_checked()
-    expect(other.locator("#e5-pair")).to_be_visible()
+    expect(other.get_by_label("All together")).to_be_checked()
+    expect(other.locator("#e5-pair [class^='e5-holds-']").first).to_be_visible()
     assert other.locator("#e5-pair").inner_text() == pair
-    expect(other.locator("#e5-why-grid .js-plotly-plot")).to_be_visible()
+    open_word_pairs(other)
     (tmp_path / "other.json").write_text("{}")
     other.locator("#e5-link input[type=file]").set_input_files(tmp_path / "other.json")
     expect(other.locator("#e5-status .e5-error")).to_contain_text("damaged")
@@ -576,14 +589,14 @@ def test_a_reload_brings_back_what_was_typed_and_no_older_link(page):
     write(page, NASTY, ["a new passage"])
     page.wait_for_function("sessionStorage.getItem('e5-inputs')?.includes('a new passage')")
     reload(page)
-    expect(page.locator("#e5-status")).to_contain_text("before the reload")
+    expect(page.locator("#e5-status")).to_contain_text("before the reload are back. Press Score")
     expect(page.locator("#e5-queries textarea")).to_have_value("\n".join(NASTY))
     expect(page.locator("#e5-passages textarea")).to_have_value("a new passage")
     expect(page.locator(".e5-models-chosen")).to_contain_text("e5-small-v2")
     expect(page.get_by_label("Symmetric")).to_be_checked()
     expect(page.get_by_label("Blank lines between texts")).to_be_checked()
 
-    example(page, "Eight questions")
+    page.get_by_role("button", name="Eight questions").click()
     expect(page.locator("#e5-queries textarea")).to_have_value(re.compile("why is the sky blue"))
     page.wait_for_function("sessionStorage.getItem('e5-inputs')?.includes('sky blue')")
 
@@ -592,7 +605,7 @@ def test_a_tab_that_keeps_nothing_or_nonsense_starts_as_usual(page):
     # What the page still has to write would take its place.
     page.evaluate("sessionStorage.setItem('e5-inputs', '{'); Storage.prototype.setItem = () => {}")
     reload(page)
-    expect(page.locator("#e5-status")).to_contain_text("Ctrl + Enter scores, too")
+    expect(page.locator("#e5-status .e5-done")).to_contain_text("2 × 2 with all-MiniLM-L6-v2")  # the first example
     page.evaluate("""() => {
         Storage.prototype.usual = Storage.prototype.setItem;
         Storage.prototype.setItem = () => { throw new DOMException("", "QuotaExceededError"); };
@@ -603,46 +616,57 @@ def test_a_tab_that_keeps_nothing_or_nonsense_starts_as_usual(page):
     page.evaluate("() => { Storage.prototype.setItem = Storage.prototype.usual; }")
 
 
-def test_leaving_words_out_can_be_stopped_and_gives_way_to_another_cell_and_score(page, held_up, monkeypatch):
-    effects, stop = page.locator("#e5-why-effects"), page.locator("#e5-leave-out-stop")
-    leave_words_out = why_module.leave_words_out
+def test_leaving_sentences_out_can_be_stopped_and_gives_way_to_another_cell_and_score(page, held_up, monkeypatch):
+    effects, stop, start_button = (
+        page.locator(f"#e5-{name}") for name in ("why-effects", "leave-out-stop", "leave-out")
+    )
+    card = page.locator("#e5-pair")
+    leave_out = why_module.leave_out
 
     def held(*arguments):
-        for place, found in enumerate(leave_words_out(*arguments)):
-            yield found
+        for place, known in enumerate(leave_out(*arguments)):
+            yield known
             assert place or held_up.wait(20)
 
     def start():
-        page.get_by_role("button", name="Leave out each word").click()
+        start_button.click()
         expect(stop).to_be_visible()
-        expect(effects).to_contain_text("so far")
+        expect(card).to_contain_text("so far")
 
-    monkeypatch.setattr(why_module, "leave_words_out", held)
-    words = " ".join(f"word{number}" for number in range(160))
-    write(page, ["summit define"], ["a summit of the mountain " * 100 + "THE END", words, "another"])
+    monkeypatch.setattr(why_module, "leave_out", held)
+    monkeypatch.setattr(explanation_module, "_QUICK", 0)
+    story = " ".join(f"The house number {number} stands by the sea." for number in range(20))
+    write(page, ["summit define"], ["a summit of the mountain " * 100 + "THE END", story, "another"])
     score(page)
+    expect(page.locator("#e5-status .e5-doubtful")).to_contain_text("1 text cut off")
     pick(page, 0, 0)
-    expect(page.locator("#e5-why-read .e5-unread")).to_contain_text("THE END")
+    expect(card.locator(".e5-warning")).to_contain_text("Cut off")
+    expect(card.locator(".e5-unread")).to_contain_text("THE END")
     pick(page, 0, 1)
-    held_up.set()
+    expect(start_button).to_have_text("Leave out each sentence")
     start()
     stop.click()
+    held_up.set()
     expect(stop).to_have_count(0)
-    expect(page.locator("#e5-leave-out")).to_be_enabled()
-    expect(effects).to_contain_text("so far")
+    expect(start_button).to_be_enabled()
+    expect(card).to_contain_text("so far")
 
     held_up.clear()
     start()
     click_cell(page, 0, 2)
     held_up.set()
-    expect(page.locator("#e5-why-read")).to_contain_text("another")
-    expect(effects).not_to_contain_text("so far")
+    expect(card).to_contain_text("another")
+    expect(card).not_to_contain_text("so far")
     expect(stop).to_have_count(0)
-    page.get_by_role("button", name="Leave out each word").click()
-    expect(effects.locator("li").first).to_be_visible()
+    start_button.click()  # each word of two short texts
+    expect(card).to_contain_text("Orange: without it the score falls")
     expect(stop).to_have_count(0)
 
     pick(page, 0, 1)
+    start_button.click()
+    expect(stop).to_have_count(0)
+    effects.get_by_role("button", name="Word by word").first.click()
+    expect(effects.locator(".e5-text-of")).to_contain_text("The house number")
     held_up.clear()
     start()
     forget_score(page)
@@ -650,38 +674,52 @@ def test_leaving_words_out_can_be_stopped_and_gives_way_to_another_cell_and_scor
     held_up.set()
     expect(page.locator("#e5-status .e5-done")).to_be_visible()
     expect(page.locator("#e5-why")).to_be_hidden()  # it spoke of the result before
-    expect(stop).to_have_count(0)
     pick(page, 0, 2)
-    page.get_by_role("button", name="Leave out each word").click()
-    expect(effects.locator("li").first).to_be_visible()
 
 
-def test_what_was_changed_is_no_longer_called_scored(page):
-    box = page.locator("#e5-queries textarea")
-    changed = "Changed since it was scored. Press Score again."
+def test_what_was_changed_is_scored_again_by_itself_or_called_stale(page):
+    box, stale, done = (
+        page.locator("#e5-queries textarea"),
+        page.locator("#e5-stale"),
+        page.locator("#e5-status .e5-done"),
+    )
+    plot = page.locator("#e5-heat .js-plotly-plot")
 
     def delete():
         box.press("Control+a")
         box.press("Backspace")
 
-    def retype():
-        box.press_sequentially("x")
-        box.press_sequentially("yz")
+    write(page, ["one", "two", "three"], ["a passage"])  # a few texts, which need no button
+    expect(done).to_contain_text("3 × 1")
+    box.focus()
+    page.keyboard.insert_text("\npasted")
+    expect(done).to_contain_text("4 × 1")
+    expect(stale).to_be_hidden()
+    delete()  # nothing is left to score, and that is no error while somebody writes
+    expect(page.locator("#e5-status .e5-hint")).to_contain_text("nothing to read in Queries")
+    expect(stale).to_contain_text("These scores are of other texts (all-MiniLM-L6-v2, 4 × 1).")
+    expect(page.locator(".e5-of-scores:has(#e5-heat)")).to_have_css("opacity", "0.45")
+    expect(plot).to_be_visible()
 
-    for change in (lambda: page.keyboard.insert_text(" pasted"), retype, delete):
-        score(page)
-        box.focus()
-        change()
-        expect(page.locator("#e5-status .e5-done")).to_have_count(0)
-        expect(page.locator("#e5-status p")).to_have_text(changed)
-        expect(page.locator("#e5-heat .js-plotly-plot")).to_be_visible()
+    many = [f"text {number}" for number in range(33)]  # which wait for the button
+    write(page, many, ["a passage"])
+    expect(stale).to_be_visible()
+    open_map(page)
+    expect(stale).to_be_visible()
+    page.keyboard.press("1")
+    forget_score(page)
+    stale.get_by_role("button", name="Score again").click()
+    expect(done).to_contain_text("33 × 1")
+    expect(stale).to_be_hidden()
+
     write(page, ["other texts", "of my own"], ["a passage"])
     box.press("Control+Enter")  # at once: what is typed just before belongs to what is scored
-    expect(page.locator("#e5-status .e5-done")).to_contain_text("2 × 1")
+    expect(done).to_contain_text("2 × 1")
     page.wait_for_function("!document.querySelector('#e5-score').disabled")
-    expect(page.locator("#e5-status .e5-done")).to_contain_text("2 × 1")
     take_model(page, "intfloat/e5-small-v2")
-    expect(page.locator("#e5-status p")).to_have_text(changed)
+    expect(stale).to_contain_text("of another model (all-MiniLM-L6-v2, 2 × 1)")
+    take_model(page, OFFLINE)
+    expect(stale).to_be_hidden()
 
 
 def check_runs_nothing(page, url, picture):
@@ -700,7 +738,8 @@ def check_runs_nothing(page, url, picture):
 def test_texts_stay_texts_in_every_view_and_in_saved_pictures(page, address):
     write(page, NASTY, reversed(NASTY))
     score(page)
-    rows = page.locator("#e5-scores tbody tr")
+    page.get_by_role("button", name="Show all 81").click()
+    rows = page.locator("#e5-scores tbody tr[tabindex]")
     expect(rows).to_have_count(len(NASTY) ** 2)
     for text in NASTY:
         expect(page.locator("#e5-scores .e5-clip").filter(has_text=text).first).to_be_visible()
@@ -708,14 +747,15 @@ def test_texts_stay_texts_in_every_view_and_in_saved_pictures(page, address):
     expect(labels).to_have_count(len(NASTY))
     expect(labels.nth(0)).to_contain_text("${alert(1)}")
     expect(labels.nth(2)).to_contain_text("<img src=x onerror=alert(")
+    page.locator("#e5-heat").scroll_into_view_if_needed()
     page.mouse.move(**cell(page, 2, 3))
     expect(page.locator("#e5-heat .e5-plot-tip")).to_contain_text(NASTY[2])
     page.mouse.down()
     page.mouse.up()
-    expect(page.locator("#e5-pair")).to_contain_text(NASTY[2])
-    expect(page.locator("#e5-why-read")).to_contain_text(NASTY[2])
-    page.get_by_role("button", name="Leave out each word").click()
-    expect(page.locator("#e5-why-effects .e5-marked").first).to_contain_text(NASTY[2])
+    expect(page.locator("#e5-pair .e5-marked").first).to_contain_text(NASTY[2])
+    expect(page.locator("#e5-pair .e5-progress")).to_have_count(0)
+    expect(page.locator("#e5-pair .e5-marked").first).to_contain_text(NASTY[2])
+    expect(page.locator("#e5-heat .xtick").nth(6)).to_contain_text("<img")
     pictures = [saved(page, "#e5-save-scores", "Save picture as SVG").path().read_text("utf-8")]
     open_map(page)
     for text in NASTY:
@@ -757,7 +797,8 @@ def test_the_keyboard_reaches_everything(page):
 
     page.keyboard.press("2")
     expect(page.get_by_role("tab", name="Map")).to_have_attribute("aria-selected", "true")
-    page.keyboard.press("1")
+    page.wait_for_url("**#tab=map")
+    page.go_back()
     expect(page.get_by_role("tab", name="Scores")).to_have_attribute("aria-selected", "true")
     box.press("End")
     box.press("2")  # where somebody writes, a number is a number
@@ -791,6 +832,10 @@ def test_a_phone_scrolls_down_only(open_page):
     page = open_page(390, 844, touch=True)
     check_width(page)
     expect(page.locator("#e5-score")).to_be_in_viewport()
+    expect(page.locator("#e5-heat .textpoint")).to_have_count(4)  # the example, in sight at once
+    expect(page.locator("#e5-heat")).to_be_in_viewport(ratio=0.9)
+    check_width(page)
+    tap(page, **middle(page.locator(".e5-fold")))
     picker = page.locator("#e5-model .e5-models-chosen")
     tap(page, **middle(picker))
     expect(page.locator("#e5-model .e5-models-list")).to_be_visible()
@@ -806,5 +851,6 @@ def test_a_phone_scrolls_down_only(open_page):
     page.evaluate("y => window.scrollBy(0, y - 300)", point["y"])
     tap(page, **cell(page, 0, 0))
     expect(page.locator("#e5-pair")).to_contain_text("why is the sky blue")
+    expect(page.locator("#e5-pair .e5-verdict")).to_be_in_viewport()
     open_map(page)
     check_width(page)

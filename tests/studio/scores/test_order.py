@@ -7,8 +7,9 @@ import re
 import numpy as np
 import pytest
 
+from e5studio.studio.charts.matrix import row_shades
 from e5studio.studio.engine.result import ScoreRequest
-from e5studio.studio.scores.order import ORDERS, matrix_order
+from e5studio.studio.scores.order import ORDERS, matrix_order, valid_shading
 from e5studio.studio.scores.tab import ordered_heat_map
 from tests.studio.conftest import OFFLINE
 
@@ -47,6 +48,29 @@ def test_a_cell_keeps_its_score_texts_and_place(result, order):
         for drawn_column, column in enumerate(hover["column_places"]):
             assert hover["columns"][drawn_column][1] == result.passages.texts[column]
             assert cells[drawn_row, drawn_column] == pytest.approx(result.scores[row, column], abs=1e-3)
+
+
+def test_row_by_row_the_colours_are_a_rows_own_and_the_scores_stay(result):
+    figure = ordered_heat_map(result, "written", "row")
+    shades = np.array(figure["data"][0]["z"])
+    assert (shades.max(axis=1) == 1).all()
+    assert (shades >= 0).all()
+    assert (shades.argsort(axis=1) == result.scores.argsort(axis=1)).all()
+    np.testing.assert_allclose(figure["hover"]["values"], result.scores, atol=1e-3)
+    assert not figure["data"][0]["showscale"]  # it would be another one for each row
+    assert ordered_heat_map(result, "written", "all")["hover"]["values"] is None
+
+
+def test_scores_that_lie_close_are_not_painted_as_if_they_lay_far_apart():
+    np.testing.assert_allclose(row_shades(np.array([[80, 80.5]], np.float32)), [[0.75, 1]])
+
+
+def test_e5_is_coloured_row_by_row_and_others_together(engine, result, score):
+    assert valid_shading(None, result) == "all"
+    of_e5 = score(QUERIES, PASSAGES)
+    assert valid_shading(None, of_e5) == valid_shading("<b>", of_e5) == "row"
+    assert valid_shading("all", of_e5) == "all"
+    assert valid_shading(None, score(QUERIES, "one passage")) == "all"
 
 
 def test_the_outline_follows_its_cell(result):

@@ -8,7 +8,11 @@ from dataclasses import asdict, replace
 import pytest
 
 from e5studio.encode_report import Truncation
+from e5studio.models import get_model_meta
+from e5studio.studio.engine.doubts import doubts
+from e5studio.studio.scores import table as table_module
 from e5studio.studio.scores import text as scores_text
+from e5studio.studio.scores.tab import ordered_heat_map
 from e5studio.studio.scores.table import score_table
 from e5studio.studio.widgets.table_data import MAX_ROWS
 from tests.studio.conftest import INSTRUCT, OFFLINE
@@ -34,7 +38,7 @@ def test_a_default_instruction_is_confessed(score):
 
 def test_what_was_cut_is_named_with_both_numbers(score):
     text = text_of(scores_text.notes(score("protein", "short\n" + "word " * 700, OFFLINE, "none")))
-    assert "1 of 2 passages are longer than the 256 tokens" in text
+    assert "1 of 3 texts are longer than the 256 tokens" in text
     assert "(P2: 446 tokens)" in text
 
 
@@ -66,29 +70,50 @@ def test_a_word_too_long_for_the_tokenizer_is_not_taken_for_another_language_alo
     assert "length of a word" not in text_of(scores_text.notes(score("धन्यवाद 漢字 한국어", "a guideline")))
 
 
-def test_the_caption_promises_outlines_only_where_they_are_drawn(score):
-    few, many = ("\n".join(f"text {number}" for number in range(count)) for count in (3, 64))
-    assert "outlined" in text_of(scores_text.reading_help(score(few, few)))
-    assert not score_table(score(few, few)).is_marked_only
+def test_the_sentence_above_promises_outlines_only_where_they_are_drawn(score):
+    few, many = ("\n".join(f"text {number}" for number in range(count)) for count in (4, 64))
+    assert "outlined" in text_of(scores_text.reading_help(score(few, few), is_by_row=True))
+    assert len(score_table(score(few, few)).first) == 4 * 3
     result = score(many, few)
-    assert "outlined" in text_of(scores_text.reading_help(result))
+    assert "outlined" in text_of(scores_text.reading_help(result, is_by_row=True))
     crowded = replace(result, queries=replace(result.queries, texts=("one more",) * 65))
-    assert "outlined" not in text_of(scores_text.reading_help(crowded))
-    assert "the table marks the best" in text_of(scores_text.reading_help(crowded))
+    assert "outlined" not in text_of(scores_text.reading_help(crowded, is_by_row=True))
+    assert "the table lists the best" in text_of(scores_text.reading_help(crowded, is_by_row=False))
+
+
+def test_the_table_begins_with_the_three_best_of_each_query_or_the_best_alone(score, monkeypatch):
+    texts = "\n".join(f"text {number}" for number in range(5))
+    for most_outlined, n_first in ((5, 3), (4, 1)):
+        monkeypatch.setattr(table_module, "MAX_ROWS_WITH_OUTLINES", most_outlined)
+        table = score_table(score(texts, texts))
+        assert len(table.rows) == 25
+        assert sorted({table.rows[index][3] for index in table.first}) == list(range(1, n_first + 1))
+
+
+def test_texts_whose_scores_mean_little_are_marked_in_matrix_and_table(score):
+    result = score(f"protein\n{'x' * 101}", "short\n" + "word " * 700, OFFLINE, "none")
+    of_queries, of_passages = doubts(result)
+    assert list(of_queries) == list(of_passages) == [1]
+    assert "unknown to all-MiniLM-L6-v2" in of_queries[1]
+    assert "read the first 256 tokens, and not the 446 after them" in of_passages[1]
+    figure = ordered_heat_map(result, "score")
+    drawn = [figure["hover"][axis] for axis in ("rows", "columns")]
+    assert [{entry[0]: entry[2:] for entry in side} for side in drawn] == [
+        {"Q1": [], "Q2": [of_queries[1]]},
+        {"P1": [], "P2": [of_passages[1]]},
+    ]
+    assert sum("!" in tick for tick in figure["layout"]["yaxis"]["ticktext"]) == 1
+    assert sum("!" in tick for tick in figure["layout"]["xaxis"]["ticktext"]) == 1
+    hatched = figure["layout"]["shapes"][-1]["path"]
+    assert hatched.count("M") == 3 * 3  # three of the four cells
+    assert [len(entry) for texts in score_table(result).texts for entry in texts] == [2, 3, 2, 3]
+    assert "1 text cut off, 1 text largely unknown" in text_of(scores_text.summary(result))
+    assert "e5-doubtful" in str(scores_text.summary(result))
+    assert "e5-doubtful" not in str(scores_text.summary(score("protein", "short")))
 
 
 def test_broken_characters_are_told(score):
     assert "1 of 1 queries have broken characters" in text_of(scores_text.notes(score("a \ud800 b", "a guideline")))
-
-
-def test_a_pair_shows_both_texts_and_only_pairs_that_exist(score):
-    result = score("protein\nsummit", "one\ntwo\nthree")
-    text = text_of(scores_text.pair(result, 1, 2))
-    assert "Q2summit" in text
-    assert "P3three" in text
-    assert "of 3" in text
-    assert scores_text.pair(result, 2, 0) == []
-    assert scores_text.pair(result, -1, 0) == []
 
 
 def test_the_table_has_every_pair_of_the_heat_map_and_marks_the_best(score):
@@ -142,7 +167,10 @@ def test_another_language_under_an_english_model_is_told(score):
         scores_text.notes(score("what do bees eat", f"{GERMAN}\nnectar and pollen\n日本語の文章です", OFFLINE, "none"))
     )
     assert "Hardly English: P1 (German), P3 (Japanese). all-MiniLM-L6-v2 is made for English" in text
+    assert text.count("P3") == 1  # one sentence for one fault
     assert "multilingual-e5-small" in text
+    result = score("what do bees eat", GERMAN, OFFLINE, "none")
+    assert "Use e5-small-v2" in text_of(scores_text.notes(result, get_model_meta("e5-small-v2")))
 
 
 def test_another_language_is_no_matter_to_a_multilingual_model(score):

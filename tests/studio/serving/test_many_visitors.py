@@ -57,7 +57,7 @@ async def score_once(visitor, number, round_, model=None):
     if model is not None:
         visitor.write("e5-model", model)
         await visitor.press("e5-model", "choose")
-    await visitor.press("e5-score")
+    await visitor.press("e5-link", "rescore")
     return shown_scores(visitor)
 
 
@@ -142,7 +142,7 @@ def test_nothing_of_a_closed_page_stays(crowded):
     async def visit(upload):
         async with Visitor(address, await open_page(address)) as visitor:
             visitor.write("e5-passages", "\n".join(f"{number} " + "a long passage " * 15 for number in range(250)))
-            await visitor.press("e5-score")
+            await visitor.press("e5-link", "rescore")
             assert "Scored 2 × 250" in str(visitor.sees("e5-status"))
             await visitor.press("e5-shelf", "opened", {"token": ""})
             visitor.write("e5-corpus-file", await upload(visitor))

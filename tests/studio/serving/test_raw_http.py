@@ -213,7 +213,7 @@ class TestBodies:
 
     def test_the_page_goes_on_after_all_that(self, address):
         async def score(visitor):
-            await visitor.press("e5-score")
+            await visitor.press("e5-link", "rescore")
             return visitor.sees("e5-status")
 
         [[_, css, _]] = visit(address, score)
@@ -245,7 +245,7 @@ class TestForgedValues:
         async def score(visitor):
             visitor.write(name, value)
             try:
-                await visitor.press("e5-score")
+                await visitor.press("e5-link", "rescore")
             except RefusedError as error:  # Gradio's own check of a choice
                 return str(error)
             return visitor.sees("e5-status")[0][2]
@@ -255,7 +255,7 @@ class TestForgedValues:
     def test_ten_thousand_lines_are_told_with_the_limit(self, address):
         async def score(visitor):
             visitor.write("e5-queries", "text\n" * 10_000)
-            await visitor.press("e5-score")
+            await visitor.press("e5-link", "rescore")
             return visitor.sees("e5-status")[0]
 
         _, css, message = visit(address, score)

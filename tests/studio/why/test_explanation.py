@@ -12,8 +12,10 @@ from e5studio.analysis.score_context import MIN_OTHERS, place_among
 from e5studio.errors import VectorError
 from e5studio.studio.charts.matrix import word_grid
 from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.why import explanation as explanation_module
 from e5studio.studio.why import text as why_text
-from e5studio.studio.why.explanation import explain_pair, leave_words_out
+from e5studio.studio.why.explanation import explain_pair, leave_out, strengths
+from e5studio.studio.why.sentences import parts_at, sentences_of
 from tests import corpus
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 from tests.studio.node_text import text_of
@@ -58,7 +60,6 @@ class TestShares:
         scored = engine.score(ScoreRequest(ENGLISH, "symmetric", QUERIES, ""))
         with engine.encoder_with_tokens(scored.meta) as encoder:
             explanation = explain_pair(encoder, scored, 0, 2)
-            assert explanation.n_columns == 2
             assert 100 * explanation.shares.shares.sum() == pytest.approx(scored.scores[0, 2], abs=1e-4)
 
     def test_of_a_cut_text_say_where_it_was_cut(self, engine):
@@ -91,14 +92,19 @@ class TestPlace:
     def test_is_that_of_the_page(self, encoder, scored):
         explanation = explain_pair(encoder, scored, 0, 0)
         assert explanation.on_page.n_others == 8
-        assert explanation.in_row is None  # two others only
-        assert explanation.rank == 1 + int((scored.scores[0] > scored.scores[0, 0]).sum())
+
+
+LONG = "Boats lie in the harbour. " * 4 + "A baker sells bread and cakes near the gate. " + "It rains in autumn. " * 6
+
+
+def parts_of(explanation):
+    return [side.parts for side in explanation.sides]
 
 
 class TestLeavingOut:
     def test_every_word_of_both_texts_has_its_effect(self, encoder, scored):
         explanation = explain_pair(encoder, scored, 1, 1)
-        steps = list(leave_words_out(encoder, scored, explanation))
+        steps = list(leave_out(encoder, scored, [side.words for side in explanation.sides], explanation))
         assert len(steps) > 1, "it comes a few words at a time"
         last = steps[-1]
         assert [len([e for e in last if e.side == side]) for side in (0, 1)] == [
@@ -109,7 +115,9 @@ class TestLeavingOut:
     def test_effect_is_the_score_without_the_word(self, encoder, scored):
         explanation = explain_pair(encoder, scored, 1, 1)
         effect = next(
-            effect for effect in list(leave_words_out(encoder, scored, explanation))[-1] if effect.name == "define"
+            effect
+            for effect in list(leave_out(encoder, scored, parts_of(explanation), explanation))[-1]
+            if effect.name == "define"
         )
         left = encoder.embed_prepared(encoder.prepare(["summit"], prompt=scored.reports[0].prompt))
         right = encoder.embed_prepared(encoder.prepare([corpus.SUMMIT_PASSAGE], prompt=scored.reports[1].prompt))
@@ -119,9 +127,93 @@ class TestLeavingOut:
         scored = engine.score(ScoreRequest(ENGLISH, "retrieval", "summit", "mountain"))
         with engine.encoder_with_tokens(scored.meta) as encoder:
             explanation = explain_pair(encoder, scored, 0, 0)
-            [*_, last] = leave_words_out(encoder, scored, explanation)
+            [*_, last] = leave_out(encoder, scored, parts_of(explanation), explanation)
         assert len(last) == 2
         assert all(np.isfinite(effect.change) for effect in last)
+
+    def test_a_long_text_is_explained_by_sentences_and_each_of_them_by_words(self, engine):
+        scored = engine.score(ScoreRequest(OFFLINE, "none", "where to buy bread", LONG))
+        with engine.encoder_with_tokens(scored.meta) as encoder:
+            explanation = explain_pair(encoder, scored, 0, 0)
+            query, passage = explanation.sides
+            assert [query.is_long, passage.is_long] == [False, True]
+            assert passage.parts.names[4] == "A baker sells bread and cakes near the gate."
+            of_passage = [effect for effect in explanation.effects if effect.side == 1]
+            assert min(of_passage, key=lambda effect: effect.change).part == 4
+            assert [effect.part for effect in of_passage] == list(range(11))
+            words = passage.words_in(4)
+            assert words.names == ("A", "baker", "sells", "bread", "and", "cakes", "near", "the", "gate.")
+            [*_, effects] = leave_out(encoder, scored, [parts_at("", []), words], explanation)
+            assert min(effects, key=lambda effect: effect.change).name == "bread"
+        listed = why_text.strongest_sentences(explanation, explanation.effects)
+        assert ["pick", "1:4", "Word by word"] in listed[-1][2]
+        assert "bread" in text_of(why_text.words_left_out(explanation, [parts_at("", []), words], effects))
+
+    def test_work_that_takes_long_waits_for_a_click(self, engine, monkeypatch):
+        monkeypatch.setattr(explanation_module, "_QUICK", 0)
+        scored = engine.score(ScoreRequest(OFFLINE, "none", "where to buy bread", LONG))
+        with engine.encoder_with_tokens(scored.meta) as encoder:
+            explanation = explain_pair(encoder, scored, 0, 0)
+        assert explanation.effects is None
+        points = explanation.carrying(1)
+        assert int(points.argmax()) == 4  # the parts of a text tell enough to begin with
+        assert points.sum() == pytest.approx(0, abs=1e-9)
+        text = text_of(why_text.card(scored, 0, 0, explanation))
+        assert "A baker sells bread" in text
+        assert "Orange holds more of the score" in text
+
+    def test_marks_are_measured_by_the_strongest(self):
+        assert strengths(np.array([1.0, 0.1, -0.6, 0.0, 0.3])) == {0: 3, 2: -2, 4: 1}
+        assert strengths(np.zeros(0)) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("One two three four. And then? Yes!", ["One two three four.", "And then? Yes!"]),
+        ("It costs 4.50 at Dr. Brown's shop today. Come!", ["It costs 4.50 at Dr. Brown's shop today.", "Come!"]),
+        ('He said: "I am not at home." She left again.', ['He said: "I am not at home."', "She left again."]),
+        (
+            "先把南瓜削皮切成细丝放好。然后放油炒一分钟左右再出锅。",
+            ["先把南瓜削皮切成细丝放好。", "然后放油炒一分钟左右再出锅。"],
+        ),
+        ("a heading of a text\n\nits body without an end", ["a heading of a text", "its body without an end"]),
+        ("   ", []),
+    ],
+)
+def test_sentences_end_where_a_reader_sees_an_end(text, sentences):
+    parts = sentences_of(text)
+    assert list(parts.names) == sentences
+    assert [text[start:end] for start, end in parts.spans] == sentences
+
+
+class TestVerdict:
+    def test_the_best_is_told_with_the_next(self, score):
+        result = score("protein", "one\ntwo\nthree\nfour")
+        scores = np.array([[90.0, 71.5, 89.4, 70.0]], np.float32)
+        result = replace(result, scores=scores, best=(0,))
+        assert why_text.verdict(result, 0, 0) == (
+            "The best for Q1: higher than all 3 others. The next, P3, has 89.4, hardly less."
+        )
+        assert why_text.verdict(result, 0, 1) == "3rd of 4 for Q1. The best is P1 with 90.0."
+
+    def test_of_few_it_says_little(self, score):
+        two = replace(score("protein", "one\ntwo"), scores=np.array([[90.0, 71.5]], np.float32))
+        assert why_text.verdict(two, 0, 0) == "The better of two for Q1; the other, P2, has 71.5."
+        assert "nothing to rank" in why_text.verdict(score("protein", "one"), 0, 0)
+        among_themselves = score("a\nb\nc", "", prompt_mode="symmetric")
+        assert "of 2 for A1" in why_text.verdict(among_themselves, 0, 1) + why_text.verdict(among_themselves, 0, 2)
+
+    def test_the_card_shows_both_texts_at_once_and_what_was_cut(self, score):
+        result = score("protein\nsummit", "one\n" + "word " * 700, OFFLINE, "none")
+        text = text_of(why_text.card(result, 1, 1))
+        assert f"{result.scores[1, 1]:.1f}" in text.replace("\N{MINUS SIGN}", "-")
+        assert "summit" in text
+        assert "word word" in text
+        assert "P2 Cut off" in text
+
+    def test_a_share_is_never_a_certainty(self):
+        assert [why_text.shown_share(share) for share in (100.0, 99.4, 62.4, 0.2)] == [">99%", ">99%", "62%", "<1%"]
 
 
 class TestWords:
@@ -144,11 +236,11 @@ class TestWords:
 
     def test_marks_stand_on_the_words_that_matter(self, encoder, scored):
         explanation = explain_pair(encoder, scored, 0, 0)
-        [*_, effects] = leave_words_out(encoder, scored, explanation)
-        text = json.dumps(why_text.words_left_out(explanation, effects))
+        [*_, effects] = leave_out(encoder, scored, parts_of(explanation), explanation)
+        text = json.dumps(why_text.card(scored, 0, 0, explanation, effects=effects))
         assert "e5-holds-" in text
         assert "so far" not in text
-        assert "so far" in json.dumps(why_text.words_left_out(explanation, effects[:3]))
+        assert "so far" in json.dumps(why_text.card(scored, 0, 0, explanation, effects=effects[:3]))
 
     def test_texts_come_back_whole(self, encoder, scored):
         explanation = explain_pair(encoder, scored, 0, 0)

@@ -1,0 +1,71 @@
+"""What is scored before anybody asks: the first example, and a few texts as they are typed; no model is fetched."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+
+from e5studio.default_model import ModelChoice
+from e5studio.studio.engine.catalog import Catalog
+from e5studio.studio.page import app
+from e5studio.studio.services import Services
+from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
+from tests.studio.node_text import text_of
+
+# Gradio leaves event loops and sockets to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("gradio_litter"),
+]
+VISITOR = SimpleNamespace(session_hash="of one visitor")
+
+
+@pytest.fixture(scope="module")
+def page(engine):
+    with gr.Blocks():
+        return app._Page(Services(engine), ModelChoice(ENGLISH, "these are tests"))
+
+
+@pytest.fixture
+def score(page, monkeypatch):
+    """Score as the page does for a cause; the final changes."""
+    monkeypatch.setattr(Catalog, "is_here", lambda _, meta: meta.name == OFFLINE)
+
+    def score(cause, model, passages="two"):
+        event = SimpleNamespace(_data={"cause": cause})
+        return list(page.on_score(None, None, event, VISITOR, model, "retrieval", "one", passages, "", "line"))[-1]
+
+    return score
+
+
+@pytest.mark.parametrize(
+    ("cause", "model", "is_scored"),
+    [
+        ("arrival", ENGLISH, True),  # the model that the page starts with is fetched anyway
+        ("arrival", INSTRUCT, False),
+        ("typing", ENGLISH, False),
+        ("typing", OFFLINE, True),
+        ("press", INSTRUCT, True),
+        ("filled", ENGLISH, True),
+    ],
+)
+def test_no_model_is_fetched_unless_somebody_asks(page, score, cause, model, is_scored):
+    assert (page.result in score(cause, model)) == is_scored
+
+
+def test_no_quota_is_spent_unless_somebody_asks(page, score, monkeypatch):
+    monkeypatch.setattr(app, "is_zero_gpu", lambda: True)
+    assert [page.result in score(cause, OFFLINE) for cause in ("arrival", "typing", "press")] == [False, False, True]
+
+
+def test_half_written_texts_are_no_error_until_somebody_asks(page, score):
+    typed, pressed = (score(cause, OFFLINE, passages="")[page.form.status] for cause in ("typing", "press"))
+    assert text_of(typed) == text_of(pressed)
+    assert [typed[0][1], pressed[0][1]] == ["e5-hint", "e5-error"]
+
+
+def test_a_result_tells_the_strip_what_it_is_of(page, score):
+    assert score("press", OFFLINE)[page.stale]["in_words"] == "all-MiniLM-L6-v2, 1 × 1"
