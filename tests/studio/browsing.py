@@ -122,7 +122,7 @@ def cell(page, row, column):
     page.wait_for_function(
         """() => {
             const plot = document.querySelector("#e5-heat .js-plotly-plot");
-            return plot && plot._fullLayout.width === plot.clientWidth;
+            return plot && Number(plot.dataset.fitted) === plot.clientWidth;
         }"""
     )
     place = page.evaluate(

@@ -106,13 +106,16 @@ function heading([name, text]) {
 // The width of a cell is known only once it is drawn.
 async function fitWords() {
   if (!figure?.numbers) return; // or the plot was emptied meanwhile
+  const drawnWidth = drawing.clientWidth;
   const { xaxis } = drawing._fullLayout;
   const width = Math.floor(Math.abs(xaxis.d2p(1) - xaxis.d2p(0))) - CELL_PADDING;
   const size = figure.numbers.length ? fittingSize() : numberSize;
-  if (size === numberSize && width === columnWidth) return;
-  [numberSize, columnWidth] = [size, width];
-  const { data, layout } = build();
-  await Plotly.react(drawing, data, layout, config());
+  if (size !== numberSize || width !== columnWidth) {
+    [numberSize, columnWidth] = [size, width];
+    const { data, layout } = build();
+    await Plotly.react(drawing, data, layout, config());
+  }
+  drawing.dataset.fitted = String(drawnWidth); // a click while it is drawn again is lost
 }
 
 function frameOfPicked(color) {

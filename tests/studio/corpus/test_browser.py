@@ -143,7 +143,7 @@ def test_a_person_brings_a_file_embeds_searches_looks_at_the_map_and_measures(co
     expect(page.locator("#e5-corpus-map-caption")).to_contain_text("UMAP keeps", timeout=60_000)
 
     with page.expect_download() as saved:
-        page.get_by_label("Save vectors as Parquet").click()
+        page.locator("#e5-save-corpus").get_by_label("Save vectors as Parquet").click()
     saved.value.save_as(tmp_path / "vectors.parquet")
     table = pyarrow.parquet.read_table(tmp_path / "vectors.parquet")
     np.testing.assert_allclose(np.stack(table["vector"].to_pylist()), documents, atol=1e-5)
