@@ -33,7 +33,6 @@ from e5studio.studio.jobs.events import (
     components_of,
     fields_of,
     pending_state,
-    show_if_current,
 )
 from e5studio.studio.map.placing import TextMap
 from e5studio.studio.map.tab import MapTab, warm_once
@@ -156,7 +155,8 @@ class _Page:
         pending = pending_state()
         inputs = [result, self.map.text_map, self.pending_view]
         placed = scored.then(self.on_scored, inputs, [pending], **UNQUEUED)
-        show_if_current(placed, pending, result, [*components_of(self.map), form.link])
+        outputs = [*components_of(self.map), form.link]
+        placed.then(self.on_placed, [*inputs, pending], outputs, **UNQUEUED)
         scored.then(None, js=_SHOW_RESULTS, **UNQUEUED)
         return scored
 
@@ -213,8 +213,25 @@ class _Page:
         """Texts were scored: draw their map."""
         if result is None or (text_map is not None and text_map.of == result.key):  # the result is an older one
             return NOTHING_PENDING
-        changes = {**self.map.show(result), **self._sharing.after_scoring(result, pending_view)}
-        return PendingOutput(result.key, changes)
+        return PendingOutput(result.key, self._drawn(result, pending_view))
+
+    def on_placed(
+        self,
+        result: ScoreResult | None,
+        text_map: TextMap | None,
+        pending_view: PendingView | None,
+        output: PendingOutput | None,
+    ) -> Changes:
+        """A map was drawn: show it, or draw that of the result by now.
+
+        Scores that come close together have their maps drawn at once, and the older map may be ready last.
+        """
+        if result is None or (text_map is not None and text_map.of == result.key):
+            return {}
+        return output.changes if output and output.of == result.key else self._drawn(result, pending_view)
+
+    def _drawn(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
+        return {**self.map.show(result), **self._sharing.after_scoring(result, pending_view)}
 
 
 @functools.cache

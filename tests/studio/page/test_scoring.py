@@ -9,6 +9,7 @@ import pytest
 
 from e5studio.default_model import ModelChoice
 from e5studio.studio.engine.catalog import Catalog
+from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.page import app
 from e5studio.studio.services import Services
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
@@ -69,3 +70,11 @@ def test_half_written_texts_are_no_error_until_somebody_asks(page, score):
 
 def test_a_result_tells_the_strip_what_it_is_of(page, score):
     assert score("press", OFFLINE)[page.stale]["in_words"] == "all-MiniLM-L6-v2, 1 × 1"
+
+
+def test_the_map_is_that_of_the_latest_scores_where_an_older_one_is_ready_last(page, engine):
+    older, latest = (engine.score(ScoreRequest(ENGLISH, "retrieval", "one", texts)) for texts in ("two", "two\nthree"))
+    pending = page.on_scored(older, None, None)
+    shown = page.on_placed(latest, None, None, pending)
+    assert shown[page.map.text_map].of == latest.key
+    assert page.on_placed(latest, shown[page.map.text_map], None, pending) == {}
