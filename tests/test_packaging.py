@@ -100,7 +100,7 @@ def test_everything_imported_is_declared():
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
     }
-    optional = ("parquet", "openvino", "onnx", "int8", "eval", "mcp", "server")
+    optional = ("parquet", "openvino", "onnx", "eval", "mcp", "server")
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
     others_own = {"httpx", "spaces", "datasets", "numba"}  # Gradio's, a Space's, mteb's, UMAP's
     adapted = {

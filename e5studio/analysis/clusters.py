@@ -30,7 +30,7 @@ _CLEAR_SILHOUETTE = 0.25  # from here on Rousseeuw speaks of a structure
 _ALIKE = 0.2  # adjusted Rand index of the groups of two halves; of noise it is 0.03
 _FEW_POINTS = 40  # halves of fewer tell nothing
 _POINTS_PER_CLUSTER = 8
-_OWN = 2.0  # a word that names a group is so many times as frequent there as elsewhere
+_OWN = 2.0  # a word that names a group is more than so many times as frequent there as elsewhere
 _ROUNDING = 1e-6
 _MANY_POINTS = 500
 _MAX_COMPARED = 1_000  # silhouettes compare all pairs
@@ -131,7 +131,7 @@ def cluster_names(texts: Sequence[str], labels: ArrayLike, *, n_words: int = 3) 
         weight = {
             word: count * np.log1p(mean / everywhere[word])
             for word, count in group.items()
-            if count / n_own >= _OWN * (everywhere[word] - count) / n_others
+            if count / n_own > _OWN * (everywhere[word] - count) / n_others
         }
         names.append(", ".join(sorted(weight, key=lambda word: (-weight[word], word))[:n_words]))
     return names

@@ -143,6 +143,7 @@ def serve(
         )
         address = f"[{host}]" if ":" in host else host
         listed = ", ".join(each.name for each in models)
+        listener.listen()  # before anybody is told where
         say(f"Serving {listed} on http://{address}:{listener.getsockname()[1]}")
         run.serve(listener, server, drain_seconds=drain_seconds)
         for lease in leases:

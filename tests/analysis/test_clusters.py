@@ -99,7 +99,7 @@ class TestNames:
             "ein Tal und der Fluss",
         ]
         names = cluster_names(texts, [0, 0, 1, 1])
-        assert [set(name.split(", ")) for name in names] == [{"gipfel", "berg"}, {"fluss", "tal"}]
+        assert [set(name.split(", ")) for name in names] == [{"gipfel", "berg", "weg"}, {"fluss", "tal"}]
 
     def test_scripts_without_spaces_are_named_by_pairs_of_characters(self):
         assert cluster_names(["南瓜的家常做法", "南瓜丝"], [0, 0], n_words=1) == ["南瓜"]

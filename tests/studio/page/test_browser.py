@@ -519,7 +519,7 @@ def test_files_that_hold_no_page_get_a_sentence_and_change_no_view(page, tmp_pat
         file.write_text(content)
         page.locator("#e5-link input[type=file]").set_input_files(file)
         expect(page.locator("#e5-status .e5-error")).to_contain_text("damaged")
-        page.get_by_role("button", name="English", exact=True).click()
+        example(page, "English")
         expect(page.locator("#e5-status .e5-error")).to_have_count(0)
     view = {"tab": "map", "order": "score", "colour": "best"}
     inputs = {"queries": "only one", "passages": "", "model": OFFLINE, "prompt_mode": "none"}
