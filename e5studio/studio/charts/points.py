@@ -165,8 +165,8 @@ def _text_positions(points: FloatArray, group: PointGroup) -> str | list[str]:
 
 def _colour_bar(scale: ColourScale, *, is_shown: bool) -> Figure:
     title = {"text": plot_text(scale.name, 40), "side": "right"}
-    place = {"len": 0.75, "y": 0, "yanchor": "bottom"}  # below the tools
-    bar = {"thickness": 10, "outlinewidth": 0, **place, "tickformat": scale.tick_format, "title": title}
+    position = {"len": 0.75, "y": 0, "yanchor": "bottom"}  # below the tools
+    bar = {"thickness": 10, "outlinewidth": 0, **position, "tickformat": scale.tick_format, "title": title}
     high = scale.high if scale.high > scale.low else scale.low + 1
     return {"cmin": scale.low, "cmax": high, "showscale": is_shown, "colorbar": bar}
 
@@ -182,9 +182,9 @@ def _hits(points: FloatArray, hits: Sequence[int]) -> Figure:
     own = points[list(hits)]
     extent = np.ptp(points, axis=0).max() or 1.0
     ranks: list[str] = []
-    for index, place in enumerate(own):
+    for index, point in enumerate(own):
         better = [own[other] for other, rank in enumerate(ranks) if rank]
-        is_free = all(np.linalg.norm(place - other) > _NEAR / 2 * extent for other in better)
+        is_free = all(np.linalg.norm(point - other) > _NEAR / 2 * extent for other in better)
         ranks.append(str(index + 1) if is_free else "")
     return _marks(points, hits, ranks) | {
         "marker": {

@@ -115,13 +115,13 @@ class SearchPanel:
         listing = [panel.chosen, panel.drop_chosen]
         panel.plot.gather(self.on_gather, [token], listing, **(UNQUEUED | EACH))
         panel.drop_chosen.click(lambda: panel.show_chosen(None), None, listing, **UNQUEUED)
-        query, found = [token, self.query, self.filter, form.instruction], [self.hits, self.result]
+        query, answer = [token, self.query, self.filter, form.instruction], [self.hits, self.result]
         again = [token, self.result, self.filter]
         searches = [
-            *(start(self.on_search, query, found, **ENCODE_QUEUE) for start in (self.start.click, self.query.submit)),
-            self.hits.like(self.on_like, [token, self.filter], found, **(UNQUEUED | EACH)),
-            self.hits.more(self.on_more, again, found, **UNQUEUED),
-            self.filter.choose(self.on_filter, again, found, **UNQUEUED),
+            *(start(self.on_search, query, answer, **ENCODE_QUEUE) for start in (self.start.click, self.query.submit)),
+            self.hits.like(self.on_like, [token, self.filter], answer, **(UNQUEUED | EACH)),
+            self.hits.more(self.on_more, again, answer, **UNQUEUED),
+            self.filter.choose(self.on_filter, again, answer, **UNQUEUED),
         ]
         for search in searches:
             marked = search.then(self.on_mark, view, [*shown, panel.colour], **UNQUEUED)

@@ -146,8 +146,8 @@ def _hits_head(result: SearchResult, carrying: Sequence[CarryingWords]) -> list[
     if result.like is not None:
         return hint(f"Most like {result.query}: {among}.")
     front = [" In front of the query: ", prompt_code(result.prompt.text), "."] if result.prompt.text else []
-    found = f"{among} in {duration(result.seconds)}."
-    nodes: list[Node] = [["p", "e5-hint", found, *front, _explained(carrying)]]
+    summary = f"{among} in {duration(result.seconds)}."
+    nodes: list[Node] = [["p", "e5-hint", summary, *front, _explained(carrying)]]
     if result.is_truncated:
         nodes.append(["p", "e5-warning", "The query is longer than the model reads: it ignores the end."])
     return nodes

@@ -103,7 +103,7 @@ class MapPanel:
         return [self.method, self.n_dims, self.n_neighbors, self.min_dist, self.perplexity, self.seed]
 
     def connect_settings(
-        self, place: Callable[..., Any], inputs: list[Any], outputs: list[Any], queue: Any
+        self, project: Callable[..., Any], inputs: list[Any], outputs: list[Any], queue: Any
     ) -> list[Any]:
         """Show the settings of a method that is chosen; place the texts anew after each change.
 
@@ -119,7 +119,7 @@ class MapPanel:
         chosen = self.method.choose(on_method, self.settings, self.settings, **UNQUEUED)
         self.seed.blur(lambda seed: valid_settings(seed=seed).seed, [self.seed], [self.seed], **UNQUEUED)
         changed = [setting.input for setting in self.settings[1:]]
-        return [chosen.then(place, inputs, outputs, **queue), gr.on(changed, place, inputs, outputs, **queue)]
+        return [chosen.then(project, inputs, outputs, **queue), gr.on(changed, project, inputs, outputs, **queue)]
 
     @property
     def picked(self) -> list[Any]:

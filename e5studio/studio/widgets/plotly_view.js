@@ -192,8 +192,8 @@ function save(format) {
   const filename = element.closest("[id^=e5-]")?.id ?? "e5-plot";
   const size = { width: drawing.clientWidth, height: heightOf(figure) };
   if (figure.title) {
-    const place = { x: 0.01, y: 0.99, yanchor: "top", yref: "container", automargin: true };
-    layout.title = { text: escaped(figure.title), font: { size: 14 }, ...place };
+    const position = { x: 0.01, y: 0.99, yanchor: "top", yref: "container", automargin: true };
+    layout.title = { text: escaped(figure.title), font: { size: 14 }, ...position };
     size.height += 36;
   }
   Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
