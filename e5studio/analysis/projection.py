@@ -442,7 +442,7 @@ def _import_with_cache(module: str) -> Any:
 
     _numba_cache = tempfile.TemporaryDirectory(prefix="e5studio-numba-", ignore_cleanup_errors=True)
     os.environ["NUMBA_CACHE_DIR"] = _numba_cache.name
-    config.reload_config()  # type: ignore[no-untyped-call]
+    config.reload_config()
     return importlib.import_module(module)
 
 
