@@ -1,4 +1,4 @@
-"""Many people at once, forty in the long run: nobody fails, nobody sees another's texts, and nothing of them stays."""
+"""Many people at once, twenty in the long run: nobody fails, nobody sees another's texts, and nothing of them stays."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.usefixtures("gradio_litter"),
 ]
 
-FEW_AND_MANY = pytest.mark.parametrize("n_people", [6, pytest.param(40, marks=pytest.mark.long)])
+FEW_AND_MANY = pytest.mark.parametrize("n_people", [6, pytest.param(20, marks=pytest.mark.long)])
 
 
 @pytest.fixture(scope="module")
