@@ -102,7 +102,7 @@ PLACES = {
     "mcp": ("studio.options",),
     "spaces": ("studio.engine.zero_gpu",),
     "httpx": ("studio.launch", "studio.serving.gradio_patches"),
-    "starlette": ("studio.launch", "studio.serving", "studio.widgets.plotly_view", "server"),
+    "starlette": ("studio.launch", "studio.serving", "studio.widgets.plotly_view", "studio.widgets.scripts", "server"),
     "uvicorn": ("studio.serving", "server.run"),
     "orjson": ("server",),
     "prometheus_client": ("server.metrics",),

@@ -267,6 +267,7 @@ def launch_app(
 def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, Any]:
     """The middleware in front of Gradio's routes, outermost first, and our own routes."""
     from starlette.middleware import Middleware
+    from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 
     from e5studio.studio.serving.downloads import download_route
     from e5studio.studio.serving.gradio_patches import GradioQueue, GradioSessions
@@ -276,17 +277,20 @@ def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, 
     from e5studio.studio.serving.sessions import SessionMiddleware
     from e5studio.studio.serving.uploads import uploads_here
     from e5studio.studio.widgets.plotly_view import plotly_route
+    from e5studio.studio.widgets.scripts import scripts_route
 
     downloads, visitor_stores = services.downloads, services.visitor_stores
     uploads = uploads_here(visitor_stores.has_file)
     sessions = GradioSessions(demo, on_forget=[downloads.forget, visitor_stores.forget_session])
+    uncompressed = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")  # floats hardly shrink
     return {
         "middleware": [
+            Middleware(GZipMiddleware, compresslevel=5, exclude_content_types=uncompressed),
             Middleware(RequestGuard, uploads=uploads, origins=origins_of(host)),
             Middleware(QueueLimitMiddleware, queue=GradioQueue(demo)),
             Middleware(SessionMiddleware, stored=sessions, on_sweep=uploads.delete_old),
         ],
-        "routes": [download_route(downloads), plotly_route()],
+        "routes": [download_route(downloads), plotly_route(), scripts_route()],
     }
 
 

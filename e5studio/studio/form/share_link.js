@@ -1,4 +1,4 @@
-// Opens a link to the page, a saved file, or what this tab noted before a reload. Gradio provides element, trigger, props, watch.
+// Opens a link to the page, a saved file, or what this tab noted before a reload. Gradio provides element, trigger, props, watch; share_link.py settings.
 const file = element.querySelector("input[type=file]");
 const MAX_CHARACTERS = 8_000_000; // more than any page of ours holds
 
@@ -22,7 +22,7 @@ async function readFile(chosen) {
 async function openState(reading) {
   try {
     const read = await reading;
-    const state = Object.fromEntries(FIELDS.filter((name) => name in read).map((name) => [name, read[name]]));
+    const state = Object.fromEntries(settings.fields.filter((name) => name in read).map((name) => [name, read[name]]));
     trigger("opened", { state }); // the numbers are computed again
   } catch {
     trigger("opened", { state: null });
@@ -38,7 +38,7 @@ function open() {
 function openNote() {
   let state = null;
   try {
-    state = JSON.parse(sessionStorage.getItem(NOTE));
+    state = JSON.parse(sessionStorage.getItem(settings.note));
   } catch {
     // The browser stores nothing, or something else wrote there.
   }

@@ -82,8 +82,8 @@ def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
 
     The value says what comes next, as `next_step` makes it: "score" fires `rescore`, "restore" fires `restore`.
     """
-    names = f"const FIELDS = {json.dumps([*fields, 'view'])}, NOTE = {json.dumps(_NOTE)};\n"
-    return scripted(__file__, _TEMPLATE, before=names, elem_id=elem_id)
+    settings = {"fields": [*fields, "view"], "note": _NOTE}
+    return scripted(__file__, _TEMPLATE, settings=settings, elem_id=elem_id)
 
 
 def next_step(step: Literal["score", "restore", "nothing"]) -> dict[str, str]:

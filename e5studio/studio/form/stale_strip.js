@@ -1,5 +1,5 @@
 // Compares what the form holds (an event e5-form of share_link.py) with what the results are of, props.value.
-// Gradio provides element, props, watch; stale_strip.py RESULTS, BUTTON; the order of the marks is that of link.FIELDS.
+// Gradio provides element, props, watch; stale_strip.py settings; the order of the marks is that of link.FIELDS.
 const strip = element.querySelector(".e5-stale");
 const PATIENCE = 900; // milliseconds: a few texts are scored again by then
 const KINDS = ["model", "prompt", "texts", "texts", "prompt", "texts"];
@@ -26,7 +26,7 @@ function difference() {
 
 function show(kind) {
   strip.hidden = !kind;
-  document.querySelector("#e5-results")?.classList.toggle(RESULTS, Boolean(kind));
+  document.querySelector("#e5-results")?.classList.toggle(settings.results, Boolean(kind));
   if (!kind) return;
   const { what, in_words } = props.value;
   strip.querySelector("span").textContent = `${what} of ${ARTICLES[kind]} (${in_words}).`;
@@ -43,5 +43,5 @@ addEventListener("e5-form", (event) => {
   form = event.detail;
   update();
 });
-strip.querySelector("button").addEventListener("click", () => document.querySelector(`button#${BUTTON}`).click());
+strip.querySelector("button").addEventListener("click", () => document.querySelector(`button#${settings.button}`).click());
 watch("value", update);

@@ -25,8 +25,8 @@ def stale_strip(elem_id: str, *, results: str, again: str, button: str) -> gr.HT
         again: The button's text.
         button: elem_id of the button that computes them again.
     """
-    settings = f"const RESULTS = {results!r}, BUTTON = {button!r};\n"
-    return scripted(__file__, _TEMPLATE.format(again), before=settings, elem_id=elem_id)
+    settings = {"results": results, "button": button}
+    return scripted(__file__, _TEMPLATE.format(again), settings=settings, elem_id=elem_id)
 
 
 def results_of(result: ScoreResult, what: str) -> dict[str, Any]:

@@ -34,7 +34,6 @@ def plotly_view(elem_id: str) -> gr.HTML:
     The value is a figure as `Downloads.as_payload` gives it, or None for an empty plot. Only our script reads it: no
     template holds it, so no text in it can become code.
     """
-    # Relative, so that it also works under a root path: Gradio's page sets <base href>.
     head = f'<script src="{_ADDRESS}"></script>'
     return scripted(__file__, _TEMPLATE, before=_COLOURS + MAKE_SCRIPT + PAYLOAD_SCRIPT, head=head, elem_id=elem_id)
 

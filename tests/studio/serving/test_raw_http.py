@@ -141,6 +141,11 @@ class TestPaths:
             assert 400 <= answer.status_code < 500, answer.text[:200]
             assert "meta-data" not in answer.text or "ami-id" not in answer.text
 
+    def test_the_page_comes_compressed(self, address):
+        with httpx.stream("GET", address, headers={"Accept-Encoding": "gzip"}) as answer:
+            assert answer.headers["content-encoding"] == "gzip"
+            assert sum(map(len, answer.iter_raw())) < 60_000
+
     @pytest.mark.parametrize("key", ["", "x", "..%2f..%2fetc%2fpasswd", "a" * 5000])
     def test_downloads_have_keys_that_nobody_guesses(self, address, key):
         assert without_leaks(httpx.get(f"{address}e5studio/downloads/{key}")).status_code in (404, 414)
