@@ -160,6 +160,11 @@ def vocabulary_size(folder: Path) -> int:
     return int(_read_config(folder).fields["vocab_size"])
 
 
+def count_words(folder: Path) -> int:
+    """Number of weights in the table of the words, which is most of a multilingual model."""
+    return vocabulary_size(folder) * int(_read_config(folder).fields["hidden_size"])
+
+
 def pad_id(folder: Path) -> int:
     """The id that pads the shorter rows of a batch; XLM-RoBERTa derives positions from it."""
     return _pad_id(_read_config(folder))

@@ -25,8 +25,6 @@ _NO_MEMORY = (
     "failed to allocate",
     "bad_alloc",
     "resource temporarily unavailable",  # for the stack of a thread
-    "failed to map segment",  # of a library
-    "cannot allocate memory",
 )
 _NO_ROOM_FOR_THREADS = "static tls"  # whose message speaks of memory, of which more would not help
 

@@ -202,6 +202,15 @@ class TestPackage:
             E5Encoder(FOUR_BIT_MODEL, device="cpu")
         assert not list(tmp_path.iterdir())
 
+    def test_the_words_stay_on_disk_where_openvino_computes(self, boxed_encoder, boxed_cache, monkeypatch):
+        monkeypatch.setenv("E5STUDIO_CACHE", str(boxed_cache))
+        monkeypatch.setattr(memory, "available_bytes", lambda: 400_000_000)
+        with E5Encoder(FOUR_BIT_MODEL, backend="openvino") as encoder:
+            assert encoder.encode_query("summit define").shape == (384,)
+        monkeypatch.setattr(memory, "available_bytes", lambda: 350_000_000)
+        with pytest.raises(OutOfMemoryError, match=r"@4bit needs 0\.4 GB of memory"):
+            E5Encoder(FOUR_BIT_MODEL, backend="openvino")
+
     def test_has_one_revision(self):
         meta = get_model_meta(FOUR_BIT_MODEL)
         with pytest.raises(ModelUnavailableError, match="has no revision 'main'"):
