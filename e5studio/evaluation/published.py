@@ -32,9 +32,16 @@ _N_SAMPLES = {
     "NFCorpus": 323,
     "SICK-R": 9927,
     "STS12": 3108,
+    "STS13": 1500,
+    "STS14": 3750,
+    "STS15": 3000,
+    "STS16": 1186,
     "STSBenchmark": 1379,
     "SciFact": 300,
 }
+
+# Languages of the tasks whose score is a mean over languages: one of some of them is another score.
+_N_LANGUAGES = {"XQuADRetrieval": 12}
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,8 @@ class PublishedScore:
 
     Attributes:
         model: Hub id.
-        task: mteb's name of the task; "BEIR" is the mean of BEIR's fifteen public ones.
+        task: mteb's name of the task; "BEIR" is the mean of BEIR's fifteen public ones, the score of
+            XQuADRetrieval that of its twelve languages.
         split: Its split.
         metric: mteb's name of the score.
         value: 0 to 1.
@@ -121,6 +129,9 @@ def _obstacle(evaluation: Evaluation, score: PublishedScore) -> str:
         return f"it is {score.metric}"
     if evaluation.n_samples not in (None, _N_SAMPLES.get(evaluation.task, evaluation.n_samples)):
         return f"other data: it has {_N_SAMPLES[evaluation.task]:,} queries or pairs, this {evaluation.n_samples:,}"
+    n_languages = _n_subsets(evaluation)
+    if n_languages != _N_LANGUAGES.get(evaluation.task, n_languages):
+        return f"other data: it is the mean of {_N_LANGUAGES[evaluation.task]} languages, this of {n_languages}"
     if score.rules not in ("both", prompts.protocol):
         return "other rules"
     if prompts.kind != evaluation.spec.prompt_kind or prompts.instruction_source == "given":
@@ -128,6 +139,12 @@ def _obstacle(evaluation: Evaluation, score: PublishedScore) -> str:
     if evaluation.spec.max_tokens != _usual_length(evaluation):
         return f"other length: it was read up to {_usual_length(evaluation):,} tokens"
     return ""
+
+
+def _n_subsets(evaluation: Evaluation) -> int:
+    if evaluation.mteb_result is None:
+        return 1
+    return sum(len(entries) for entries in evaluation.mteb_result["scores"].values())
 
 
 def _usual_length(evaluation: Evaluation) -> int:

@@ -43,6 +43,10 @@ class TestTable:
         [counted] = mteb.get_task(task).metadata.descriptive_stats.values()
         assert N_SAMPLES[task] == counted.get("num_queries", counted["num_samples"])
 
+    def test_languages_are_those_that_mteb_means_over(self):
+        counts = {task: len(mteb.get_task(task).metadata.eval_langs) for task in published._N_LANGUAGES}
+        assert counts == published._N_LANGUAGES
+
     def test_every_model_is_ours_and_has_a_figure(self):
         unpublished = {FOUR_BIT_MODEL}  # its full weights have figures
         assert {score.model for score in published_scores()} == {meta.name for meta in list_models()} - unpublished
@@ -82,6 +86,8 @@ class TestTable:
                 f"{RESULTS} 1.12.75",
                 0.82032,
             ),
+            ("intfloat/e5-small", "STS13", "model card", 0.818),
+            ("intfloat/e5-large-v2", "XQuADRetrieval", f"{RESULTS} 1.18.0", 0.6324),  # the mean of its 12 languages
             ("intfloat/e5-large-unsupervised", "BEIR", "microsoft/unilm, e5/README.md", 0.442),
         ],
     )
@@ -119,6 +125,24 @@ class TestCheck:
     def test_other_data_are_told_by_their_number(self, measured, monkeypatch):
         monkeypatch.setattr(published, "_N_SAMPLES", N_SAMPLES)
         assert all("1,379" in each.obstacle for each in check(measured))
+
+    @pytest.mark.parametrize(("n_languages", "is_compared"), [(12, True), (2, False), (1, False)])
+    def test_a_mean_over_languages_is_compared_with_the_mean_over_all(self, measured, n_languages, is_compared):
+        of_mteb = {"scores": {"validation": [{"main_score": 0.5}] * n_languages}}
+        run = replace(
+            measured,
+            task="XQuADRetrieval",
+            split="validation",
+            metric="ndcg_at_10",
+            scores={"ndcg_at_10": 0.5},
+            sample=None,
+            mteb_result=of_mteb,
+        )
+        [found] = check(run)
+        assert (found.difference is not None) is is_compared
+        assert ("12 languages" in found.obstacle) is not is_compared
+        [of_a_folder] = check(replace(run, mteb_result=None))
+        assert of_a_folder.difference is None
 
     def test_another_metric_is_another_figure(self, measured):
         other = replace(measured, metric="cosine_pearson")
