@@ -34,7 +34,7 @@ from machine import describe_machine, load_of_others
 from memory import Watch, resident_mb
 from numpy.typing import NDArray
 
-from e5studio.analysis.projection import warm_umap
+from e5studio.analysis.umap_projection import warm_umap
 from e5studio.model_pool import ModelPool
 from e5studio.models import OFFLINE_MODEL
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus

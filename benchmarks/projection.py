@@ -19,7 +19,8 @@ import numpy as np
 from machine import describe_machine, is_quiet, load_of_others, wait_for_quiet
 from numpy.typing import NDArray
 
-from e5studio.analysis.projection import trustworthiness, umap, warm_umap
+from e5studio.analysis.map_quality import trustworthiness
+from e5studio.analysis.umap_projection import umap, warm_umap
 
 N_VECTORS = 5_000
 DIM = 384

@@ -109,7 +109,7 @@ PLACES = {
     "tiktoken": ("server.token_ids",),
     "plotly": ("studio.widgets.plotly_view",),
     "py3langid": ("analysis.languages",),
-    "umap": ("analysis.projection",),
+    "umap": ("analysis.umap_projection",),
     "sklearn": ("analysis.projection",),
     "scipy": ("analysis.correlation",),
     "pandas": (),

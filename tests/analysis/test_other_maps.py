@@ -1,12 +1,13 @@
-"""t-SNE, an axis of one's own, and how many true neighbours a map keeps."""
+"""t-SNE, and an axis of one's own."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from e5studio.analysis.map_quality import kept_neighbours
 from e5studio.analysis.neighbours import nearest_neighbours
-from e5studio.analysis.projection import axis_between, kept_neighbours, pca, tsne
+from e5studio.analysis.projection import axis_between, pca, tsne
 from e5studio.errors import VectorError
 
 RNG = np.random.default_rng(7)
@@ -78,31 +79,3 @@ class TestAxis:
     def test_no_direction(self, end):
         with pytest.raises(VectorError, match="different one"):
             axis_between(GROUPS, GROUPS[0], end, 2)
-
-
-class TestKeptNeighbours:
-    def test_of_the_space_itself_is_all(self):
-        plane = RNG.normal(size=(40, 2))
-        unit = plane / np.linalg.norm(plane, axis=1, keepdims=True)
-        near = nearest_neighbours(unit, n_neighbors=4)
-        np.testing.assert_array_equal(kept_neighbours(near, unit), np.ones(40))
-
-    def test_of_a_shuffled_map_is_little(self):
-        near = nearest_neighbours(GROUPS, n_neighbors=4)
-        shuffled = RNG.normal(size=(45, 2))
-        assert kept_neighbours(near, shuffled).mean() < 0.4
-
-    def test_blocks_change_nothing(self, monkeypatch):
-        near = nearest_neighbours(GROUPS, n_neighbors=4)
-        points = pca(GROUPS, 2).coordinates
-        whole = kept_neighbours(near, points)
-        monkeypatch.setattr("e5studio.analysis.projection._BLOCK_CELLS", 100)
-        np.testing.assert_array_equal(kept_neighbours(near, points), whole)
-
-    def test_single_point_loses_nothing(self):
-        near = nearest_neighbours(GROUPS[:1], n_neighbors=4)
-        assert kept_neighbours(near, [[0.0, 0.0]]).tolist() == [1]
-
-    def test_of_another_set(self):
-        with pytest.raises(VectorError, match="each needs its point"):
-            kept_neighbours(nearest_neighbours(GROUPS, n_neighbors=2), np.zeros((3, 2)))

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.clusters import cluster_names, find_clusters
+from e5studio.analysis.map_quality import kept_neighbours
 from e5studio.analysis.neighbours import OnProgress, nearest_neighbours
-from e5studio.analysis.projection import Projection, kept_neighbours, pca, tsne, umap
+from e5studio.analysis.projection import Projection, pca, tsne
+from e5studio.analysis.umap_projection import umap
 from e5studio.errors import VectorError
 from e5studio.similarity import FloatArray, TopK
 from e5studio.studio.corpus.corpus import EmbeddedCorpus

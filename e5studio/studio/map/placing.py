@@ -12,18 +12,10 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from e5studio.analysis.map_quality import kept_neighbours, trustworthiness
 from e5studio.analysis.neighbours import nearest_neighbours
-from e5studio.analysis.projection import (
-    MIN_TSNE_POINTS,
-    MIN_UMAP_POINTS,
-    Projection,
-    axis_between,
-    kept_neighbours,
-    pca,
-    trustworthiness,
-    tsne,
-    umap,
-)
+from e5studio.analysis.projection import MIN_TSNE_POINTS, Projection, axis_between, pca, tsne
+from e5studio.analysis.umap_projection import MIN_UMAP_POINTS, umap
 from e5studio.errors import VectorError
 from e5studio.similarity import FloatArray, TopK
 from e5studio.studio.engine.prompt_modes import side_labels

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 import gradio as gr
 
-from e5studio.analysis.projection import warm_umap
+from e5studio.analysis.umap_projection import warm_umap
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
     EACH,

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from tqdm import tqdm
 
-from e5studio.analysis.projection import Projection, kept_neighbours, pca, trustworthiness
+from e5studio.analysis.map_quality import kept_neighbours, trustworthiness
+from e5studio.analysis.projection import Projection, pca
 from e5studio.errors import VectorError
 from e5studio.models import get_model_meta
 from e5studio.spec import EncoderSpec
@@ -158,7 +159,7 @@ class TestStages:
 
     @pytest.mark.long
     def test_umap_stops_in_mid_run_and_the_next_one_runs(self, some, monkeypatch):
-        monkeypatch.setattr("e5studio.analysis.projection._SECONDS_BETWEEN_NEWS", 0.001)
+        monkeypatch.setattr("e5studio.analysis.umap_projection._SECONDS_BETWEEN_NEWS", 0.001)
         epochs = []
 
         def stop(share, words):
