@@ -98,12 +98,12 @@ class CorpusTab:
         source = self.source
         columns = [source.text, source.title]
         choice = [self.token, form.picker, form.prompt_mode, form.instruction, *columns]
-        evaluated = [self.evaluation.query, self.evaluation.answer]
         evaluate = self.evaluation.panel
         state = [self.bar, self.line, self.change, self.section, self.setup, self.setup_vectors, evaluate]
         state += [self.is_open, self.job.start]
         job = [self.job.stop, self.job.status]
-        read = [self.token, self.key, *state, *job, *components_of(source, self.search), *evaluated]
+        read = [self.token, self.key, *state, *job, *components_of(source, self.search)]
+        read += [each for each in components_of(self.evaluation) if each not in read]
         opened = self.key.opened(self.on_open, None, read, **(READ_QUEUE | EACH))
         reading = [self.token, source.file, source.encoding, source.delimiter, source.quotes, source.bad_rows]
         choices = (source.encoding.input, source.delimiter.input, source.quotes.input, source.bad_rows.input)
@@ -114,7 +114,8 @@ class CorpusTab:
             for name, button in self.samples.items()
         ]
         for column in columns:
-            column.input(self.on_choose, [self.token, *columns], [source.chosen, self.job.status], **READ_QUEUE)
+            chosen = [source.chosen, self.job.status, *components_of(self.evaluation)]
+            column.input(self.on_choose, [self.token, *columns], chosen, **READ_QUEUE)
         shown = [*state, *job, *components_of(self.search)]
         embedded = [
             self.job.start.click(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE)),
@@ -126,8 +127,7 @@ class CorpusTab:
         self.section.input(self.on_section, [self.token, self.section], [*state, self.search.panel], **UNQUEUED)
         self.search.connect(form, self.token, after=[opened, *embedded, imported])
         self.evaluation.connect(choice)
-        everything = [*read, self.vectors, *components_of(self.evaluation)]
-        deleted = self.delete.click(self.on_delete, [self.token], everything, **UNQUEUED)
+        deleted = self.delete.click(self.on_delete, [self.token], [*read, self.vectors], **UNQUEUED)
         return [opened, *reads, *embedded, imported, deleted]
 
     def on_open(self, event: gr.EventData) -> Changes:
@@ -194,7 +194,7 @@ class CorpusTab:
         store.set_corpus(corpus)
         is_old = store.embedded is not None and store.embedded.corpus is not corpus
         status = {self.job.status: nodes.hint(corpus_text.OTHER_COLUMNS)} if is_old else {}
-        return {self.source.chosen: corpus_text.chosen(corpus), **status}
+        return {self.source.chosen: corpus_text.chosen(corpus), **status, **self.evaluation.clear_results()}
 
     def on_embed(self, request: gr.Request, token: str, *choice: str) -> Iterator[Changes]:
         """Embed the corpus as the form says; a stopped run continues where it was."""
@@ -277,6 +277,7 @@ class CorpusTab:
         store, changes = self._open(token)  # after reading: the store may have expired meanwhile
         store.set_table(table)
         shown = self.source.show(table) | self.search.show(None) | self.evaluation.show_columns(store)
+        shown |= self.evaluation.clear_results()
         return changes | shown | self._state(store) | {self.job.status: nodes.hint(corpus_text.FORM_HINT)}
 
     def _state(self, store: VisitorStore, *, is_open: bool = False, section: str = "search") -> Changes:

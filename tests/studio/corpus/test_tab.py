@@ -67,6 +67,18 @@ def test_a_sample_is_read_and_then_embedded_like_any_file(tab):
     assert "e5-away" not in evaluated[tab.evaluation.panel]["elem_classes"]
 
 
+def test_other_texts_or_columns_take_the_evaluation_away(tab):
+    token = tab.on_open(gr.EventData(None, {"token": None}))[tab.token]
+    panel = tab.evaluation
+    first = tab.on_sample("town_hall", token)
+    assert first[panel.evaluation] is None
+    columns = tab.on_choose(token, "text", "topic")
+    for changes in (tab.on_paste(token, "one\ntwo"), columns):
+        assert all(changes[part] is None for part in (panel.evaluation, panel.plot, panel.table, panel.queries))
+        assert (changes[panel.verdict], changes[panel.job.status]) == ([], [])
+        assert "e5-away" in changes[panel.failures]["elem_classes"]
+
+
 def test_a_search_and_its_map_point_at_each_other(tab):
     token = tab.on_open(gr.EventData(None, {"token": None}))[tab.token]
     tab.on_sample("town_hall", token)
