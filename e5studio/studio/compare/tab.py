@@ -149,7 +149,7 @@ class CompareTab:
             self.status: compare_text.done(comparison),
             self.stale: results_of(comparison.of_form, "This comparison is"),
             self.conclusion: compare_text.conclusion(comparison),
-            self.plot: payload(draw_ranks(comparison)),
+            self.plot: payload({**draw_ranks(comparison), "title": compare_text.headline(comparison)}),
             self.reading: compare_text.how_to_read(comparison),
             self.prompts_text: [],
             self.prompts: None,
