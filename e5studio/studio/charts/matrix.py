@@ -90,7 +90,7 @@ def rank_map(
     The colours are of 1 / rank, so that a step near the top counts most; a rank of 0 leaves a cell blank.
     """
     before, after = (np.where(each > 0, each, np.nan).astype(np.float32) for each in ranks)
-    changes = np.clip(1 / after - 1 / before, -0.5, 0.5)
+    changes = np.clip(1 / after - 1 / before, -0.5, 0.5).astype(np.float32)
     look = _Look((-0.5, 0.5), "difference", "ranks up", is_signed=True)
     figure = _matrix(changes, (queries, passages), (query_labels, passage_labels), best, names, look)
     figure["data"][0]["showscale"] = False

@@ -107,6 +107,17 @@ class Comparison:
         """The rows in which another passage comes first; of passages that tie, each does."""
         return np.flatnonzero(~_shares_first(*self.ranks)).tolist()
 
+    def firsts(self) -> list[tuple[int, int]]:
+        """For each row a passage that comes first under either: the same one twice where it can be."""
+        shared = (self.ranks[0] == 1) & (self.ranks[1] == 1)
+        first, second = ((2 * shared + (ranks == 1)).argmax(axis=1).tolist() for ranks in self.ranks)
+        return list(zip(first, second, strict=True))
+
+    @property
+    def has_ties(self) -> bool:
+        """Whether passages share a first place."""
+        return any(bool(((ranks == 1).sum(axis=1) > 1).any()) for ranks in self.ranks)
+
     def reordered(self) -> list[int]:
         """The rows in which any rank differs."""
         first, second = self.ranks

@@ -15,8 +15,7 @@ from e5studio.studio.widgets.table_data import MAX_ROWS, TableView, numbered_tex
 
 def first_table(comparison: Comparison) -> TableView:
     """What comes first for each query under both settings; queries for which it changes stand on top, marked."""
-    first, second = comparison.first, comparison.second
-    others = comparison.other_firsts()
+    first, firsts, others = comparison.first, comparison.firsts(), comparison.other_firsts()
     rows = [*others, *(row for row in range(len(first.queries)) if row not in set(others))]
     is_alike = first.is_self or first.prompt_mode == "symmetric"
     titles = [f"First {name}" for name in names(comparison)]
@@ -25,7 +24,7 @@ def first_table(comparison: Comparison) -> TableView:
             {"title": "Text" if is_alike else "Query", "hint": "Sort as on the page", "kind": "text", "texts": 0},
             *({"title": title, "hint": f"What comes {title.lower()}", "kind": "text", "texts": 1} for title in titles),
         ],
-        rows=[[row, first.best[row], second.best[row]] for row in rows],
+        rows=[[row, *firsts[row]] for row in rows],
         caption="What comes first for each, those that change on top",
         texts=[
             numbered_texts(first.queries.labels, first.queries.texts),
@@ -42,8 +41,8 @@ def prompt_table(grid: PromptGrid) -> TableView:
     n = len(grid.of_form.queries)
     rows: list[list[Any]] = []
     for pair in grid.pairs:
-        same = 100 * (1 - len(pair.other_firsts) / n)
-        row = [PROMPT_NAMES[pair.left], PROMPT_NAMES[pair.right], round(same, 4), listed(pair.other_firsts)]
+        share = 100 * (1 - len(pair.other_firsts) / n)
+        row = [PROMPT_NAMES[pair.left], PROMPT_NAMES[pair.right], round(share, 4), listed(pair.other_firsts)]
         if pair.right_ranks is not None:
             row.append(round(mean_reciprocal_rank(pair.right_ranks), 6))
         rows.append(row)

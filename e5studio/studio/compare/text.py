@@ -48,7 +48,7 @@ def tried(grid: PromptGrid) -> list[Node]:
 
 def conclusion(comparison: Comparison) -> list[Node]:
     """The headline, what it leaves open, what the two settings are, and more numbers on request."""
-    rest = " ".join(filter(None, [_below(comparison), _right_firsts(comparison), _caution(comparison)]))
+    rest = " ".join(filter(None, [_below(comparison), _answers(comparison), _caution(comparison)]))
     entries: list[Node] = []
     for name, result in zip(names(comparison), (comparison.first, comparison.second), strict=True):
         entries += [["dt", "", _capitalised(name)], ["dd", "", *in_words(result)]]
@@ -66,7 +66,7 @@ def headline(comparison: Comparison) -> str:
         return "Both are the same setting, so nothing changes. Choose something else for B."
     rows, column = side_nouns(comparison.first)
     if comparison.n_ranked < 2:
-        return f"With one {column} there is no order to compare."
+        return f"Nothing can change places: there is one {column} to rank."
     labels = comparison.first.queries.labels
     others, n = comparison.other_firsts(), len(labels)
     lead = _capitalised("after training" if comparison.is_trained else names(comparison)[1])
@@ -81,22 +81,21 @@ def _below(comparison: Comparison) -> str:
     """What changes below the first place."""
     if comparison.is_same_setting or comparison.n_ranked < 2:
         return ""
-    others, reordered = comparison.other_firsts(), comparison.reordered()
-    if not reordered:
-        return "No rank changes."
-    below = len(set(reordered) - set(others))
+    others = comparison.other_firsts()
+    below = len(set(comparison.reordered()) - set(others))
     if not below:
         return "" if others else "No rank changes."
-    rows, _ = side_nouns(comparison.first)
-    labels = comparison.first.queries.labels
-    where = "" if len(labels) == 1 else f" for {below} {'more' if others else f'of {len(labels)} {rows}'}"
-    return f"Below the first place the order changes{where}."
+    n, (rows, column) = len(comparison.first.queries), side_nouns(comparison.first)
+    where = "" if n == 1 else f" for {below} more" if others else f" for {below} of {n} {rows}"
+    ties = f" Where {column}s tie for the first place, each comes first." if comparison.has_ties else ""
+    return f"Below the first place the order changes{where}.{ties}"
 
 
-def _right_firsts(comparison: Comparison) -> str:
+def _answers(comparison: Comparison) -> str:
+    """What is known of which is better."""
     right = comparison.right_ranks
     if right is None:
-        return ""
+        return "Only known answers show which is better." if comparison.other_firsts() else ""
     first, second = names(comparison)
     before, after = (f"{int((side == 1).sum())} of {len(side)}" for side in right)
     mrr = [f"{mean_reciprocal_rank(side):.3f}" for side in right]

@@ -17,6 +17,7 @@ from e5studio.errors import TextError
 from e5studio.files.delimited import Quotes
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.browser_key import browser_key
+from e5studio.studio.corpus.choices import read_choices
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingProgress, embed_corpus
 from e5studio.studio.corpus.evaluate_panel import EvaluatePanel
@@ -125,21 +126,24 @@ class CorpusTab:
         self.job.connect_stop()
         self.change.click(self.on_change, [self.token, self.is_open, self.section], state, **UNQUEUED)
         self.section.input(self.on_section, [self.token, self.section], [*state, self.search.panel], **UNQUEUED)
-        self.search.connect(form, self.token, after=[opened, *embedded, imported])
+        self.search.connect(form, self.token, opened, after=[*embedded, imported])
         self.evaluation.connect(choice)
         deleted = self.delete.click(self.on_delete, [self.token], [*read, self.vectors], **UNQUEUED)
         return [opened, *reads, *embedded, imported, deleted]
 
     def on_open(self, event: gr.EventData) -> Changes:
         """Show again what the page had before it was reloaded."""
-        store, changes = self._open(fields_of(event).get("token"))
+        fields = fields_of(event)
+        store, changes = self._open(fields.get("token"))
         changes |= self.evaluation.show_columns(store)
         if store.table is None:
             return changes
         embedded = store.embedded if store.embedded is not None and store.embedded.corpus is store.corpus else None
         status = nodes.hint(corpus_text.RESUMED) if embedded is None else corpus_text.embedded(embedded)
         token = str(changes[self.token])
-        shown = self.source.show(store.table, store.corpus) | self.search.show(embedded, token)
+        shown = self.source.show(store.table, store.corpus) | self.search.show(
+            embedded, token, read_choices(fields.get("choices"))
+        )
         return changes | shown | self._state(store) | {self.job.status: status}
 
     def on_read(

@@ -114,7 +114,7 @@ def test_the_headline_says_under_what(engine, comparison):
     tuned = replace(comparison, is_trained=True)
     assert compare_text.headline(tuned).startswith("After training, ")
     one = compare(engine, replace(REQUEST, passages="one"), replace(REQUEST, prompt_mode="none"))
-    assert compare_text.headline(one) == "With one passage there is no order to compare."
+    assert compare_text.headline(one) == "Nothing can change places: there is one passage to rank."
     alone = replace(REQUEST, prompt_mode="symmetric", passages="")
     texts = compare_text.headline(compare(engine, alone, replace(alone, prompt_mode="none")))
     assert " text comes first for " in texts
@@ -196,6 +196,9 @@ def test_the_table_has_what_comes_first_in_two_columns_with_changes_on_top(compa
     assert [column["title"] for column in table.columns] == ["Query", "First with prompts", "First without prompts"]
     assert list(table.rows) == [[1, 0, 3], [0, 0, 0], [2, 0, 0]]
     assert list(table.marked) == [0]
+    tied = rescored(comparison, [[4, 4, 2, 1]] * 3, [[1, 4, 2, 3]] * 3)
+    assert [row[1:] for row in first_table(tied).rows] == [[1, 1]] * 3  # as the headline says
+    assert "each comes first" in words_of(compare_text.conclusion(tied))
 
 
 def test_all_prompts_are_a_link_away_where_prompts_are_compared(engine, tab, comparison):
