@@ -17,7 +17,7 @@ N_ABOVE = 3
 """Texts that are shown above an answer."""
 
 _QUERIES_AT_ONCE = 256
-_WORD = re.compile(r"\w{3,}")
+_WORD = re.compile(r"\w{4,}")  # shorter ones are "can" and "the" in most languages
 _N_SAMPLED = 2_000  # texts in which words are counted
 _COMMON_SHARE = 0.1
 
