@@ -72,9 +72,9 @@ def take_all(page: Page) -> None:
     page.wait_for_timeout(500)
     page.locator("#e5-results").screenshot(path=HERE / "map.png")
     page.get_by_role("tab", name="Compare").click()
-    page.locator("#e5-try-precision").click()
-    page.locator("#e5-compare-status .e5-done").wait_for(timeout=300_000)  # int8 is made at its first use
-    page.locator("#e5-map-b .js-plotly-plot").wait_for()
+    page.locator("#e5-compare-chips button").first.click()
+    page.locator("#e5-compare-status .e5-done").wait_for(timeout=300_000)
+    page.locator("#e5-bump .js-plotly-plot").wait_for()
     page.wait_for_timeout(500)
     page.locator("#e5-results").screenshot(path=HERE / "compare.png")
     take_corpus(page)

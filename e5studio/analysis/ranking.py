@@ -85,47 +85,6 @@ def top_k_overlap(first: ArrayLike, second: ArrayLike, k: int) -> Values:
     return shares
 
 
-def reciprocal_rank_changes(first: ArrayLike, second: ArrayLike) -> Values:
-    """For each pair 1 / rank under the second minus 1 / rank under the first, -1 to 1.
-
-    A step near the top counts most, as for a reader of a result list: from rank 2 to 1 is 0.5, from 20 to 10 is 0.05.
-
-    Args:
-        first: Scores, shape (n_queries, n_passages); NaN where a pair doesn't count.
-        second: Scores of the same pairs.
-
-    Returns:
-        The same shape; NaN where a pair doesn't count.
-
-    Raises:
-        VectorError: The shapes differ.
-    """
-    one, other = _checked_pair(first, second)
-    changes: Values = 1.0 / ranks(other) - 1.0 / ranks(one)
-    changes[~(np.isfinite(one) & np.isfinite(other))] = np.nan
-    return changes
-
-
-def leads(scores: ArrayLike, chosen_columns: ArrayLike) -> Values:
-    """The score of one passage of each row minus the best of the others; negative if another is better.
-
-    Args:
-        scores: Shape (n_queries, n_passages); NaN where a pair doesn't count.
-        chosen_columns: The column of this passage in each row, (n_queries,).
-
-    Returns:
-        Shape (n_queries,), in the scores' units; NaN where there is no other passage.
-    """
-    others = np.array(scores, np.float64)
-    rows, columns = np.arange(len(others)), np.asarray(chosen_columns, np.intp)
-    chosen = others[rows, columns]
-    others[rows, columns] = np.nan
-    margins = np.full(len(others), np.nan)
-    has_other = np.isfinite(others).any(axis=1)
-    margins[has_other] = chosen[has_other] - np.nanmax(others[has_other], axis=1)
-    return margins
-
-
 def _checked_pair(first: ArrayLike, second: ArrayLike) -> tuple[Values, Values]:
     one, other = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if one.ndim != 2 or one.shape != other.shape:

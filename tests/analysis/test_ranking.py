@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from e5studio.analysis.ranking import kendall_tau, leads, ranks, reciprocal_rank_changes, top_k_overlap
+from e5studio.analysis.ranking import kendall_tau, ranks, top_k_overlap
 from e5studio.errors import VectorError
 
 NAN = float("nan")
@@ -50,27 +50,13 @@ def test_pairs_that_do_not_count_change_nothing():
     assert kendall_tau(first, second) == kendall_tau(*without)
     assert top_k_overlap(first, second, 2) == top_k_overlap(*without, 2) == [0.5]
     assert top_k_overlap(first, second, 9) == [1]
-    changes = reciprocal_rank_changes(first, second)
-    assert np.isnan(changes[0, 0])
-    np.testing.assert_allclose(changes[:, 1:], reciprocal_rank_changes(*without))
-
-
-def test_a_step_near_the_top_counts_most():
-    changes = reciprocal_rank_changes([[9, 8, 1, 0]], [[8, 9, 0, 1]])
-    np.testing.assert_allclose(changes, [[-1 / 2, 1 / 2, 1 / 4 - 1 / 3, 1 / 3 - 1 / 4]])
-
-
-def test_the_lead_is_over_the_best_of_the_others():
-    scores = [[90, 80, 70], [10, 50, 40], [NAN, 5, 3]]
-    np.testing.assert_allclose(leads(scores, [0, 2, 1]), [10, -10, 2])
-    assert np.isnan(leads([[90]], [0])).all()
 
 
 def test_equal_scores_rank_by_position_and_nan_last():
     assert ranks([[5, NAN, 5, 7]]).tolist() == [[2, 4, 3, 1]]
 
 
-@pytest.mark.parametrize("compare", [kendall_tau, reciprocal_rank_changes, lambda a, b: top_k_overlap(a, b, 3)])
+@pytest.mark.parametrize("compare", [kendall_tau, lambda a, b: top_k_overlap(a, b, 3)])
 def test_matrices_of_other_pairs_are_refused(compare):
     with pytest.raises(VectorError, match=r"got \(2, 3\) and \(3, 2\)"):
         compare(np.zeros((2, 3)), np.zeros((3, 2)))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from e5studio.similarity import FloatArray
 from e5studio.studio.charts.figure import Figure, named, plot_text, typed
@@ -69,13 +70,48 @@ def difference_map(
 ) -> Figure:
     """How another setting changes each score: arguments as `heat_map`, with differences for scores."""
     largest = max(float(np.nanmax(np.abs(deltas))), _SMALLEST_SPAN / 2)
-    look = _Look((-largest, largest), "difference", "points from A to B", is_signed=True)
+    look = _Look((-largest, largest), "difference", "points of difference", is_signed=True)
     figure = _matrix(deltas, (queries, passages), (query_labels, passage_labels), [None] * len(deltas), names, look)
-    label = (
-        f"Heat map of how {deltas.size} scores change from A to B, from {np.nanmin(deltas):+.1f} to "
-        f"{np.nanmax(deltas):+.1f} points. The table lists the pairs that move most."
-    )
+    label = f"Heat map of how {deltas.size} scores change, by at most {np.nanmax(np.abs(deltas)):.1f} points."
     return {**figure, "label": label}
+
+
+def rank_map(
+    ranks: tuple[NDArray[np.int32], NDArray[np.int32]],
+    queries: Sequence[str],
+    passages: Sequence[str],
+    query_labels: Sequence[str],
+    passage_labels: Sequence[str],
+    best: Sequence[int | None],
+    names: tuple[str, str] = ("Queries", "Passages"),
+) -> Figure:
+    """How another setting changes each rank: arguments as `heat_map`, with the ranks before and after for scores.
+
+    The colours are of 1 / rank, so that a step near the top counts most; a rank of 0 leaves a cell blank.
+    """
+    before, after = (np.where(each > 0, each, np.nan).astype(np.float32) for each in ranks)
+    changes = np.clip(1 / after - 1 / before, -0.5, 0.5).astype(np.float32)
+    look = _Look((-0.5, 0.5), "difference", "ranks up", is_signed=True)
+    figure = _matrix(changes, (queries, passages), (query_labels, passage_labels), best, names, look)
+    figure["data"][0]["showscale"] = False
+    if figure["numbers"]:
+        rows = zip(*ranks, best, strict=True)
+        figure["data"][1]["text"] = [
+            _rank_text(old, new, is_best=column == first)
+            for one, other, first in rows
+            for column, (old, new) in enumerate(zip(one, other, strict=True))
+        ]
+    figure["hover"] |= {"values": typed(before - after), "digits": 0}
+    n_changed = int((ranks[0] != ranks[1]).sum())
+    return {
+        **figure,
+        "label": f"Matrix of {changes.size} ranks, of which {n_changed} change. The table lists the first.",
+    }
+
+
+def _rank_text(before: int, after: int, *, is_best: bool) -> str:
+    text = "" if after == 0 else str(after) if before == after else f"{before}\N{RIGHTWARDS ARROW}{after}"
+    return f"<b>{text}</b>" if is_best else text
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Two settings, or many prompts, over the same texts: ranks that cross, queries that move, both maps. Pure."""
+"""Two settings over the same texts: ranks that change, and both maps. Pure."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from e5studio.analysis.procrustes import aligned
 from e5studio.analysis.projection import pca
 from e5studio.analysis.ranking import ranks
 from e5studio.similarity import FloatArray
-from e5studio.studio.charts.figure import Figure, plot_text, typed
-from e5studio.studio.charts.matrix import difference_map
+from e5studio.studio.charts.figure import Figure, plot_text
+from e5studio.studio.charts.matrix import difference_map, rank_map
 from e5studio.studio.charts.point_groups import role_groups
 from e5studio.studio.charts.points import scatter_map
-from e5studio.studio.compare.comparison import Comparison, PromptGrid, Shift
-from e5studio.studio.compare.grid_chart import matrix_grid
+from e5studio.studio.compare.comparison import Comparison
+from e5studio.studio.compare.names import names
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.formatting import fixed, shown
+from e5studio.studio.formatting import shown
 
 MAX_LINES = 24
 """Passages of a bump chart; nobody could follow more lines."""
 
-_MAX_NAMED_QUERIES = 60
 _MAP_HEIGHT = 400
 
 
@@ -36,34 +35,34 @@ class RankedPassage:
     Attributes:
         label: Its short name.
         text: What it says.
-        ranks: Under A and under B, from 1.
-        scores: Cosine x 100.
+        ranks: Under both, from 1; passages that tie share one.
+        places: As `ranks`, but no two share one, so that each is drawn at its own height.
     """
 
     label: str
     text: str
     ranks: tuple[int, int]
-    scores: tuple[float, float]
+    places: tuple[int, int]
 
 
-def bump_chart(passages: Sequence[RankedPassage]) -> Figure:
-    """Lines from the rank of each passage under A to that under B; up to MAX_LINES, best first."""
+def bump_chart(passages: Sequence[RankedPassage], names: tuple[str, str]) -> Figure:
+    """Lines from the rank of each passage under one setting to that under the other; up to MAX_LINES, best first."""
     drawn = passages[:MAX_LINES]
-    deepest = max(max(passage.ranks) for passage in drawn)
+    deepest = max(max(passage.places) for passage in drawn)
     # Where only the best of many passages are drawn, some of their ranks may be far down.
     depth = min(deepest, MAX_LINES + 2)
-    words = (f"{each.label}: rank {each.ranks[0]} under A, {each.ranks[1]} under B." for each in drawn[:8])
+    words = (f"{each.label}: rank {each.ranks[0]} {names[0]}, {each.ranks[1]} {names[1]}." for each in drawn[:8])
     layout: Figure = {
         "showlegend": False,
         "margin": {"l": 8, "r": 8, "t": 36, "b": 8},
         "xaxis": {
             "side": "top",
             "tickvals": [0, 1],
-            "ticktext": ["<b>A</b>", "<b>B</b>"],
+            "ticktext": [f"<b>{plot_text(name, 24)}</b>" for name in names],
             "range": [-2.4, 1.6],
             "showgrid": False,
             "zeroline": False,
-            "tickfont": {"size": 14},
+            "tickfont": {"size": 12},
         },
         "yaxis": {"range": [depth + 0.6, 0.4], "visible": False},
     }
@@ -74,58 +73,13 @@ def bump_chart(passages: Sequence[RankedPassage]) -> Figure:
             "data": [
                 {"text": [f"<b>{html.escape(p.label)}</b>   ", f"   <b>{html.escape(p.label)}</b>"]} for p in drawn
             ],
-            "layout": {"xaxis": {"range": [-0.4, 1.4]}},
+            "layout": {"xaxis": {"range": [-0.6, 1.6]}},
         },
-        "hover": {
-            "kind": "points",
-            "traces": [[[p.label, f"{_change(p)} {_short(p.text)}"]] * 2 for p in drawn],
-        },
+        "hover": {"kind": "points", "traces": [[[p.label, f"{_change(p)} {_short(p.text)}"]] * 2 for p in drawn]},
         "height": int(np.clip(60 + 34 * depth, 150, 900)),
         "width": 0,
         "zoom": False,
-        "label": f"Ranks of {len(drawn)} passages under A and under B. " + " ".join(words),
-    }
-
-
-def shift_chart(shifts: Sequence[Shift], labels: Sequence[str], texts: Sequence[str]) -> Figure:
-    """How far the vector of each query moves, against what its best passage gains ahead of the others."""
-    is_labelled = len(labels) <= _MAX_NAMED_QUERIES
-    notes = [
-        f"moves {shift.moved:.2f}, gains {shift.gained:+.2f}. {_short(text)}"
-        for shift, text in zip(shifts, texts, strict=True)
-    ]
-    trace: Figure = {
-        "type": "scatter",
-        "mode": "markers+text" if is_labelled else "markers",
-        "x": typed(np.array([shift.moved for shift in shifts], np.float32)),
-        "y": typed(np.array([shift.gained for shift in shifts], np.float32)),
-        "text": [html.escape(label) for label in labels] if is_labelled else [],
-        "textposition": "top center",
-        "textfont": {"size": 11, "color": "@ink"},
-        "hoverinfo": "none",
-        "cliponaxis": False,
-        "marker": {"size": 10, "color": "@orange", "line": {"width": 1, "color": "@surface"}},
-    }
-    lines = {"gridcolor": "@faint", "zerolinecolor": "@grey"}
-    axis = {"zeroline": True, "automargin": True, "tickfont": {"size": 11}, **lines}
-    small = {"font": {"size": 12}, "standoff": 8}
-    return {
-        "data": [trace],
-        "layout": {
-            "showlegend": False,
-            "margin": {"l": 8, "r": 16, "t": 24, "b": 8},
-            "xaxis": {
-                **axis,
-                "title": {"text": "moved (100 \N{MINUS SIGN} cosine \N{MULTIPLICATION SIGN} 100)", **small},
-            },
-            "yaxis": {**axis, "title": {"text": "gained lead, points", **small}},
-        },
-        "narrow": {},
-        "hover": {"kind": "points", "traces": [[list(pair) for pair in zip(labels, notes, strict=True)]]},
-        "height": 360,
-        "width": 0,
-        "zoom": False,
-        "label": f"How far {len(labels)} queries move and what each gains.",
+        "label": f"Ranks of {len(drawn)} passages {names[0]} and {names[1]}. " + " ".join(words),
     }
 
 
@@ -136,9 +90,8 @@ def _short(text: str) -> str:
 
 
 def _bump_line(passage: RankedPassage, depth: int) -> Figure:
-    ends = [min(rank, depth) for rank in passage.ranks]
+    ends = [min(place, depth) for place in passage.places]
     label = f"<b>{html.escape(passage.label)}</b>"
-    before, after = map(fixed, passage.scores)
     rise = passage.ranks[0] - passage.ranks[1]
     colour = "@orange" if rise > 0 else "@blue" if rise < 0 else "@grey"
     return {
@@ -146,25 +99,25 @@ def _bump_line(passage: RankedPassage, depth: int) -> Figure:
         "mode": "lines+markers+text",
         "x": [0, 1],
         "y": ends,
-        "text": [f"{plot_text(passage.text, 24)}  {label} {before}   ", f"   {label} {after}"],
+        "text": [f"{plot_text(passage.text, 26)}  {label}   ", f"   {label}"],
         "textposition": ["middle left", "middle right"],
         "textfont": {"size": 12, "color": "@ink"},
         "hoverinfo": "none",
         "cliponaxis": False,
-        "line": {"width": 3 if ends[0] != ends[1] else 1.5, "color": colour},
+        "line": {"width": 3 if rise else 1.5, "color": colour},
         "marker": {"size": 22, "color": colour},
     }
 
 
 def _rank_numbers(passages: Sequence[RankedPassage], depth: int) -> Figure:
     """The ranks inside their marks."""
-    numbers = [(side, rank) for passage in passages for side, rank in enumerate(passage.ranks)]
+    numbers = [(side, passage) for passage in passages for side in (0, 1)]
     return {
         "type": "scatter",
         "mode": "text",
         "x": [side for side, _ in numbers],
-        "y": [min(rank, depth) for _, rank in numbers],
-        "text": [str(rank) for _, rank in numbers],
+        "y": [min(passage.places[side], depth) for side, passage in numbers],
+        "text": [str(passage.ranks[side]) for side, passage in numbers],
         "textfont": {"size": 11, "color": "@surface"},
         "hoverinfo": "skip",
         "cliponaxis": False,
@@ -172,57 +125,42 @@ def _rank_numbers(passages: Sequence[RankedPassage], depth: int) -> Figure:
 
 
 def _change(passage: RankedPassage) -> str:
-    (before, after), (low, high) = passage.ranks, passage.scores
-    return f"rank {before} ({fixed(low)}) \N{RIGHTWARDS ARROW} {after} ({fixed(high)})."
+    return f"rank {passage.ranks[0]} \N{RIGHTWARDS ARROW} {passage.ranks[1]}."
 
 
-def draw_differences(comparison: Comparison) -> Figure:
-    """B's scores minus A's."""
-    first = comparison.first
-    names = side_labels(first.prompt_mode)
-    return difference_map(
-        comparison.deltas,
-        first.queries.texts,
-        first.passages.texts,
-        first.queries.labels,
-        first.passages.labels,
-        (names.left, names.left if first.is_self else names.right),
-    )
+def draw_ranks(comparison: Comparison) -> Figure:
+    """How the rank of each passage changes."""
+    return rank_map(comparison.ranks, *_sides(comparison.first), comparison.second.best, _axis_names(comparison.first))
 
 
-def draw_grid(grid: PromptGrid) -> Figure:
-    """The matrices of all prompts."""
-    usual = grid.usual
-    texts = usual.queries.texts, usual.passages.texts, usual.queries.labels, usual.passages.labels
-    return matrix_grid(grid.cells, *texts, is_self=usual.is_self)
+def draw_differences(comparison: Comparison) -> Figure | None:
+    """The second's scores minus the first's; None where their scales differ."""
+    if not comparison.is_same_scale:
+        return None
+    return difference_map(comparison.deltas, *_sides(comparison.first), _axis_names(comparison.first))
 
 
 def ranked_passages(comparison: Comparison, row: int) -> list[RankedPassage]:
     """The passages of one query, best under either setting first."""
-    one, other = comparison.counted
-    before, after = ranks(one[[row]])[0], ranks(other[[row]])[0]
+    before, after = (each[row] for each in comparison.ranks)
+    places = [ranks(scores[[row]])[0] for scores in comparison.counted]
     passages = comparison.first.passages
     ranked = [
         RankedPassage(
             passages.labels[column],
             passages.texts[column],
             (int(before[column]), int(after[column])),
-            (float(one[row, column]), float(other[row, column])),
+            (int(places[0][column]), int(places[1][column])),
         )
         for column in range(len(passages))
         if comparison.first.has_pair(row, column)
     ]
-    return sorted(ranked, key=lambda passage: (min(passage.ranks), passage.ranks))
+    return sorted(ranked, key=lambda passage: (min(passage.places), passage.places))
 
 
 def draw_bump(comparison: Comparison, row: int) -> Figure:
     """Ranks of one query's passages under both."""
-    return bump_chart(ranked_passages(comparison, row))
-
-
-def draw_shifts(comparison: Comparison, moved: list[Shift]) -> Figure:
-    """How far each query moves and what it gains."""
-    return shift_chart(moved, comparison.first.queries.labels, comparison.first.queries.texts)
+    return bump_chart(ranked_passages(comparison, row), names(comparison))
 
 
 def draw_maps(comparison: Comparison) -> tuple[Figure, Figure]:
@@ -234,6 +172,15 @@ def draw_maps(comparison: Comparison) -> tuple[Figure, Figure]:
 
 def _map(result: ScoreResult, points: FloatArray) -> Figure:
     labels, texts = result.points
-    names = side_labels(result.prompt_mode)
-    groups = role_groups(len(result.queries), len(texts), (names.left, names.right))
+    groups = role_groups(len(result.queries), len(texts), _axis_names(result))
     return {**scatter_map(points, groups, texts, labels), "height": _MAP_HEIGHT}
+
+
+def _sides(result: ScoreResult) -> tuple[Sequence[str], Sequence[str], Sequence[str], Sequence[str]]:
+    """Texts of rows and columns, and their labels."""
+    return result.queries.texts, result.passages.texts, result.queries.labels, result.passages.labels
+
+
+def _axis_names(result: ScoreResult) -> tuple[str, str]:
+    labels = side_labels(result.prompt_mode)
+    return labels.left, labels.left if result.is_self else labels.right

@@ -6,6 +6,7 @@ the ranks of the right passages can.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,18 +14,29 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.analysis.ranking import kendall_tau, leads, ranks, reciprocal_rank_changes, top_k_overlap
-from e5studio.models import PromptKind
+from e5studio.errors import TextError
+from e5studio.models import ModelMeta, PromptKind
 from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
+from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import prompts_in_front
-from e5studio.studio.engine.result import ScoreRequest, ScoreResult, best_passages
+from e5studio.studio.engine.result import ScoreRequest, ScoreResult
 
 Values = NDArray[np.float64]
-TOP_K = 3
-"""How many passages of each query count as its best."""
+Ranks = NDArray[np.int32]
+_TIE = 1e-3  # points; what rounding makes of equal vectors is less
+
+
+def tied_ranks(scores: FloatArray) -> Ranks:
+    """The rank of each score in its row, 1 the highest; scores that only rounding tells apart share one; 0 for NaN."""
+    ranked = np.zeros(scores.shape, np.int32)
+    for row, own in enumerate(scores):
+        known = np.isfinite(own)
+        ascending = np.sort(own[known])
+        ranked[row, known] = 1 + len(ascending) - np.searchsorted(ascending, own[known] + _TIE, side="right")
+    return ranked
 
 
 @dataclass(frozen=True)
@@ -32,30 +44,45 @@ class Comparison:
     """Two results over the same texts.
 
     Attributes:
-        first: Of A, the setting of the form.
-        second: Of B.
+        first: Under the setting that the change starts from.
+        second: Under the other.
+        of_form: The one of the two whose setting is the form's.
         is_paired: Passage n is the right one for query n, where both exist.
+        is_trained: The second is a model of the visitor's host, of the shape of the first: what training changed.
     """
 
     first: ScoreResult
     second: ScoreResult
+    of_form: ScoreResult
     is_paired: bool = False
+    is_trained: bool = False
 
     @property
     def counted(self) -> tuple[FloatArray, FloatArray]:
         """Both score matrices; NaN for a text with itself."""
         return self.first.counted, self.second.counted
 
-    @property
-    def request(self) -> ScoreRequest:
-        """What the form held."""
-        return self.first.request
+    @functools.cached_property
+    def ranks(self) -> tuple[Ranks, Ranks]:
+        """The `tied_ranks` under both."""
+        first, second = map(tied_ranks, self.counted)
+        return first, second
 
     @property
-    def right_ranks(self) -> tuple[NDArray[np.int32], NDArray[np.int32]] | None:
+    def right_ranks(self) -> tuple[Ranks, Ranks] | None:
         """The rank of each query's right passage under both; None where the right passages are unknown."""
-        first, second = (_right_ranks(self.first, scores, self.is_paired) for scores in self.counted)
+        first, second = (_right_ranks(self.of_form, ranks, self.is_paired) for ranks in self.ranks)
         return None if first is None or second is None else (first, second)
+
+    @property
+    def is_same_setting(self) -> bool:
+        """Whether nothing differs that could change a vector."""
+        return self.first.fingerprint == self.second.fingerprint and _prompts(self.first) == _prompts(self.second)
+
+    @property
+    def is_same_scale(self) -> bool:
+        """Whether a difference of two scores means anything: one model under the same prompts, in any precision."""
+        return self.first.meta.name == self.second.meta.name and _prompts(self.first) == _prompts(self.second)
 
     @property
     def deltas(self) -> FloatArray:
@@ -64,98 +91,49 @@ class Comparison:
         deltas: FloatArray = second - first
         return deltas
 
+    @property
+    def rank_changes(self) -> Values:
+        """1 / rank under the second minus that under the first: steps near the top count most; 0 for no pair."""
+        first, second = (np.divide(1.0, ranks, where=ranks > 0, out=np.zeros(ranks.shape)) for ranks in self.ranks)
+        changes: Values = second - first
+        return changes
 
-@dataclass(frozen=True)
-class Agreement:
-    """How similar the orders of two settings are.
+    @property
+    def n_ranked(self) -> int:
+        """How many passages of each query have a rank."""
+        return len(self.first.passages) - self.first.is_self
 
-    Attributes:
-        n_queries: Number of rows.
-        n_same_best: Rows with the same best passage under both.
-        taus: Kendall's tau of each row; NaN where it is undefined.
-        overlaps: Share of the `k` best that both have, of each row.
-        k: How many count as best.
-        largest: The largest change of a score, with its sign.
-    """
+    def other_firsts(self) -> list[int]:
+        """The rows in which another passage comes first; of passages that tie, each does."""
+        return np.flatnonzero(~_shares_first(*self.ranks)).tolist()
 
-    n_queries: int
-    n_same_best: int
-    taus: Values
-    overlaps: Values
-    k: int
-    largest: float
+    def firsts(self) -> list[tuple[int, int]]:
+        """For each row a passage that comes first under either: the same one twice where it can be."""
+        shared = (self.ranks[0] == 1) & (self.ranks[1] == 1)
+        first, second = ((2 * shared + (ranks == 1)).argmax(axis=1).tolist() for ranks in self.ranks)
+        return list(zip(first, second, strict=True))
 
+    @property
+    def has_ties(self) -> bool:
+        """Whether passages share a first place."""
+        return any(bool(((ranks == 1).sum(axis=1) > 1).any()) for ranks in self.ranks)
 
-def agreement(comparison: Comparison) -> Agreement:
-    """How similar the orders of the two settings are."""
-    first, second = comparison.counted
-    deltas = comparison.deltas
-    k = min(TOP_K, first.shape[1] - comparison.first.is_self)
-    same = sum(a == b for a, b in zip(comparison.first.best, comparison.second.best, strict=True))
-    largest = float(deltas.ravel()[np.nanargmax(np.abs(deltas))])
-    return Agreement(len(first), same, kendall_tau(first, second), top_k_overlap(first, second, k), k, largest)
+    def reordered(self) -> list[int]:
+        """The rows in which any rank differs."""
+        first, second = self.ranks
+        return np.flatnonzero((first != second).any(axis=1)).tolist()
 
-
-@dataclass(frozen=True)
-class Move:
-    """One pair under both settings; ranks count within its query."""
-
-    row: int
-    column: int
-    scores: tuple[float, float]
-    ranks: tuple[int, int]
-
-
-def moves(comparison: Comparison, limit: int) -> list[Move]:
-    """The pairs whose rank changes most (by 1 / rank, then by score)."""
-    first, second = comparison.counted
-    changes = np.nan_to_num(np.abs(reciprocal_rank_changes(first, second)), nan=-1)
-    deltas = np.abs(np.nan_to_num(comparison.deltas))
-    order = np.lexsort((-deltas.ravel(), -changes.ravel()))
-    one, other = ranks(first), ranks(second)
-    cells = [divmod(int(index), first.shape[1]) for index in order[:limit]]
-    return [
-        Move(i, j, (float(first[i, j]), float(second[i, j])), (int(one[i, j]), int(other[i, j])))
-        for i, j in cells
-        if np.isfinite(first[i, j])
-    ]
-
-
-def most_moved_query(comparison: Comparison) -> int:
-    """The row whose order changes most."""
-    first, second = comparison.counted
-    return int(np.nansum(np.abs(reciprocal_rank_changes(first, second)), axis=1).argmax())
-
-
-@dataclass(frozen=True)
-class Shift:
-    """How another setting changes one query.
-
-    Attributes:
-        moved: 1 - cosine of its vectors under both, x 100.
-        gained: Points by which A's best passage is further ahead of the others under B; negative for a loss.
-    """
-
-    moved: float
-    gained: float
-
-
-def shifts(comparison: Comparison) -> list[Shift] | None:
-    """How far the vector of each query moves and what it gains; None between two models, whose spaces differ."""
-    if comparison.first.meta.name != comparison.second.meta.name:
-        return None
-    first, second = comparison.counted
-    n = len(first)
-    cosines = (comparison.first.vectors[:n] * comparison.second.vectors[:n]).sum(axis=1, dtype=np.float64)
-    best = [0 if column is None else column for column in comparison.first.best]
-    gained = leads(second, best) - leads(first, best)
-    return [Shift(100 * float(max(0.0, 1 - cosine)), float(gain)) for cosine, gain in zip(cosines, gained, strict=True)]
+    def most_moved(self) -> int:
+        """The row whose order changes most, one with another first passage if there is one."""
+        changes = np.abs(self.rank_changes).sum(axis=1)
+        changes[self.other_firsts()] += len(changes) + self.first.scores.shape[1]
+        return int(changes.argmax())
 
 
 def compare(
     engine: Engine,
-    first: ScoreRequest,
-    second: ScoreRequest,
+    form: ScoreRequest,
+    other: ScoreRequest,
     on_stage: OnStage | None = None,
     *,
     is_paired: bool = False,
@@ -165,20 +143,35 @@ def compare(
 
     Args:
         engine: Runs the models.
-        first: Setting A, with the texts.
-        second: Setting B; its texts and separator are not read.
+        form: Setting A, with the texts.
+        other: Setting B; its texts and separator are not read.
         on_stage: Called with the progress.
         is_paired: Passage n is the right one for query n, where both exist.
         before: The visitor's results so far; texts in one of the same setting are not embedded again.
 
+    Returns:
+        From A to B; from a base to what was trained from it, whichever is A.
+
     Raises:
-        E5StudioError: As `Engine.score`.
+        E5StudioError: As `Engine.score`; or one model reads a text in which the other finds nothing.
         StoppedError: `on_stage` asked to stop.
     """
-    one = engine.score(first, _named(on_stage, "A"), before=before)
-    second = replace(second, queries=first.queries, passages=first.passages, separator=first.separator)
-    other = engine.score(second, _named(on_stage, "B"), before=before)
-    return Comparison(one, other, is_paired)
+    first = engine.score(form, _named(on_stage, "A"), before=before)
+    other = replace(other, queries=form.queries, passages=form.passages, separator=form.separator)
+    second = engine.score(other, _named(on_stage, "B"), before=before)
+    _check_same_texts(first, second)
+    if may_be_base(engine.catalog, second.meta, first.meta):
+        return Comparison(second, first, first, is_paired, is_trained=True)
+    return Comparison(first, second, first, is_paired, may_be_base(engine.catalog, first.meta, second.meta))
+
+
+def may_be_base(catalog: Catalog, base: ModelMeta, tuned: ModelMeta) -> bool:
+    """Whether an own model may have been trained from a model of the table: its shape and its use are the same."""
+    own = [each.meta for each in catalog.own]
+    facts = ("model_type", "n_layers", "embed_dim", "pooling", "prompt_kind")
+    is_alike = all(getattr(base, fact) == getattr(tuned, fact) for fact in facts)
+    is_as_large = abs(base.n_parameters - tuned.n_parameters) < 0.05 * base.n_parameters
+    return tuned in own and base not in own and is_alike and is_as_large
 
 
 PromptChoice = Literal["none", "query", "passage", "instruction"]
@@ -191,79 +184,64 @@ PROMPT_NAMES: dict[PromptChoice, str] = {
 
 
 @dataclass(frozen=True)
-class PromptCell:
-    """Scores under one pair of prompts.
+class PromptPair:
+    """What one pair of prompts changes.
 
     Attributes:
         left: Prompt of the queries.
         right: Prompt of the passages.
         is_usual: These are the prompts of the form.
-        scores: Cosine x 100, (n_queries, n_passages); NaN for a text with itself.
-        n_same_best: Queries with the same best passage as under the prompts of the form.
-        lead: How far that passage is ahead of the others, mean over the queries, points of cosine x 100.
+        other_firsts: Labels of the queries with another first passage than under the prompts of the form.
         right_ranks: The rank of each query's right passage; None where the right passages are unknown.
     """
 
     left: PromptChoice
     right: PromptChoice
     is_usual: bool
-    scores: FloatArray
-    n_same_best: int
-    lead: float
-    right_ranks: NDArray[np.int32] | None
+    other_firsts: tuple[str, ...]
+    right_ranks: Ranks | None
 
 
 @dataclass(frozen=True)
 class PromptGrid:
-    """Scores under every pair of prompts, row by row.
+    """Every pair of prompts.
 
     Attributes:
-        usual: The result under the prompts of the form.
-        cells: One for each pair; a square number.
+        of_form: The result under the prompts of the form.
+        pairs: One for each prompt of the queries and each of the passages.
     """
 
-    usual: ScoreResult
-    cells: tuple[PromptCell, ...]
-
-    @property
-    def request(self) -> ScoreRequest:
-        """What the form held."""
-        return self.usual.request
+    of_form: ScoreResult
+    pairs: tuple[PromptPair, ...]
 
 
-def try_prompts(
-    engine: Engine,
-    request: ScoreRequest,
-    on_stage: OnStage | None = None,
-    *,
-    is_paired: bool = False,
-    before: Sequence[ScoreResult] = (),
-) -> PromptGrid:
-    """Score the texts under every pair of the model's prompts, no prompt included.
-
-    Models without prompts are tried with those of the E5 family.
+def try_prompts(engine: Engine, comparison: Comparison, on_stage: OnStage | None = None) -> PromptGrid:
+    """Score the texts of a comparison under every pair of prompts of the form's model, no prompt included.
 
     Args:
         engine: Runs the model.
-        request: The setting of the form.
-        on_stage: As in `compare`, whose other arguments and errors are the same.
-        is_paired: As in `compare`.
-        before: As in `compare`.
+        comparison: Has the setting of the form, and vectors that need not be computed again.
+        on_stage: As in `compare`, whose errors are the same.
     """
-    usual = engine.score(request, _named(on_stage, "as in the form"), before=before)
-    choices = prompt_choices(usual.meta.prompt_kind)
-    fronts = [_prompt_text(usual.meta.prompt_kind, choice, request.instruction) for choice in choices]
+    usual = comparison.of_form
+    kind = usual.meta.prompt_kind
+    choices = prompt_choices(kind)
+    fronts = [_prompt_text(kind, choice, usual.request.instruction) for choice in choices]
     vectors = engine.embed_under(usual, fronts, on_stage)
     used = usual.reports[0].prompt.text, usual.reports[-1].prompt.text
     n = len(usual.queries)
-    first_passage = 0 if usual.is_self else n
-    cells = []
+    usual_ranks, pairs = tied_ranks(usual.counted), []
     for left, left_front, left_vectors in zip(choices, fronts, vectors, strict=True):
         for right, right_front, right_vectors in zip(choices, fronts, vectors, strict=True):
-            scores = score_matrix(left_vectors[:n], right_vectors[first_passage:])
+            scores = score_matrix(left_vectors[:n], right_vectors[0 if usual.is_self else n :])
+            if usual.is_self:
+                np.fill_diagonal(scores, np.nan)
+            ranks = tied_ranks(scores)
+            others = np.flatnonzero(~_shares_first(usual_ranks, ranks))
+            labels = tuple(usual.queries.labels[row] for row in others)
             is_usual = (left_front, right_front) == used
-            cells.append(_cell(usual, (left, right), scores, is_usual=is_usual, is_paired=is_paired))
-    return PromptGrid(usual, tuple(cells))
+            pairs.append(PromptPair(left, right, is_usual, labels, _right_ranks(usual, ranks, comparison.is_paired)))
+    return PromptGrid(usual, tuple(pairs))
 
 
 def prompt_choices(kind: PromptKind) -> tuple[PromptChoice, ...]:
@@ -271,26 +249,13 @@ def prompt_choices(kind: PromptKind) -> tuple[PromptChoice, ...]:
     return ("none", "instruction") if kind == "instruct" else ("none", "query", "passage")
 
 
-def _cell(
-    usual: ScoreResult,
-    prompts: tuple[PromptChoice, PromptChoice],
-    scores: FloatArray,
-    *,
-    is_usual: bool,
-    is_paired: bool,
-) -> PromptCell:
-    counted = scores.astype(np.float32)
-    if usual.is_self:
-        np.fill_diagonal(counted, np.nan)
-    best = [0 if column is None else column for column in usual.best]
-    same = sum(a == b for a, b in zip(best_passages(scores, usual.is_self), usual.best, strict=True))
-    right = _right_ranks(usual, counted, is_paired)
-    each_lead = leads(counted, best)
-    lead = float(np.nanmean(each_lead)) if np.isfinite(each_lead).any() else float("nan")
-    return PromptCell(*prompts, is_usual, counted, same, lead, right)
+def _shares_first(first: Ranks, second: Ranks) -> NDArray[np.bool_]:
+    """For each row whether a passage comes first under both."""
+    shares: NDArray[np.bool_] = ((first == 1) & (second == 1)).any(axis=1)
+    return shares
 
 
-def _right_ranks(result: ScoreResult, scores: FloatArray, is_paired: bool) -> NDArray[np.int32] | None:
+def _right_ranks(result: ScoreResult, ranks: Ranks, is_paired: bool) -> Ranks | None:
     """For each query the rank of the passage with its number, or of a better one with the same text.
 
     Empty lines leave gaps in the numbers, so the index does not show which passage belongs to a query.
@@ -299,13 +264,29 @@ def _right_ranks(result: ScoreResult, scores: FloatArray, is_paired: bool) -> ND
         return None
     texts = np.array(result.passages.texts, dtype=object)
     text_of = {label[1:]: text for label, text in zip(result.passages.labels, result.passages.texts, strict=True)}
-    ranked = ranks(scores)
     right_ranks = [
-        ranked[row, texts == text_of[label[1:]]].min()
+        ranks[row, texts == text_of[label[1:]]].min()
         for row, label in enumerate(result.queries.labels)
         if label[1:] in text_of
     ]
     return np.array(right_ranks, np.int32) if right_ranks else None
+
+
+def _check_same_texts(first: ScoreResult, second: ScoreResult) -> None:
+    """Refuse results with different rows or columns: a text without a token for the model has been left out."""
+    for reader, blind in ((first, second), (second, first)):
+        for box, other in ((reader.queries, blind.queries), (reader.passages, blind.passages)):
+            numbers = {label[1:] for label in other.labels}
+            missing = [label for label in box.labels if label[1:] not in numbers]
+            if missing:
+                raise TextError(
+                    f"{blind.meta.short_name} finds nothing to read in {missing[0]}, {reader.meta.short_name} does. "
+                    "Take this text out, or compare other models."
+                )
+
+
+def _prompts(result: ScoreResult) -> list[str]:
+    return [report.prompt.text for report in result.reports]
 
 
 def _prompt_text(kind: PromptKind, choice: PromptChoice, instruction: str) -> str:
@@ -322,6 +303,6 @@ def _named(on_stage: OnStage | None, name: str) -> OnStage | None:
     return lambda share, doing: on_stage(share, f"{name}: {doing}")
 
 
-def mean_reciprocal_rank(right_ranks: NDArray[np.int32] | None) -> float:
+def mean_reciprocal_rank(right_ranks: Ranks | None) -> float:
     """Mean of 1 / rank of the right passages; NaN where they are unknown."""
     return float(np.mean(1 / right_ranks)) if right_ranks is not None and len(right_ranks) else float("nan")

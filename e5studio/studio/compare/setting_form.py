@@ -1,4 +1,4 @@
-"""The form of two settings: the precision and backend of A, and all of B."""
+"""The form of two settings: all of B, and the precision and backend of A."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ import gradio as gr
 
 from e5studio.backends import BackendName, DType
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
-from e5studio.studio.compare import text as compare_text
 from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.prompt_modes import prompt_modes_of, takes_instruction
+from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.form.form import mode_changes, mode_for_other_model, picker_models, prompt_mode_choices
 from e5studio.studio.jobs.events import UNQUEUED, Changes
-from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.headings import heading
 from e5studio.studio.widgets.model_picker import model_picker
-from e5studio.studio.widgets.text_tree import text_tree
 
-_DTYPES: list[tuple[str, DType]] = [
-    ("float32", "auto"),
-    ("bfloat16", "bfloat16"),
-    ("float16", "float16"),
-    ("int8", "int8"),
-]
+_DTYPES: list[tuple[str, DType]] = [("float32", "auto"), ("bfloat16", "bfloat16"), ("float16", "float16")]
+_INT8: tuple[str, DType] = ("int8", "int8")
 _BACKENDS: list[tuple[str, BackendName]] = [
     ("Fastest here", "auto"),
     ("PyTorch", "torch"),
@@ -33,7 +27,7 @@ _BACKENDS: list[tuple[str, BackendName]] = [
 
 
 class SettingForm:
-    """Precision and backend of A, and all of B.
+    """All of B, and the precision and backend of A.
 
     Args:
         model: B's model at first.
@@ -45,29 +39,31 @@ class SettingForm:
         kind = catalog.offered(model).prompt_kind
         # The question most asked: what would these texts score without prompts?
         prompt_mode = prompt_modes_of(kind)[-1].prompt_mode
+        heading("Compare the form, A, with the same texts under B")
         with gr.Row(elem_id="e5-settings"):
-            with gr.Column(min_width=0, elem_classes="e5-setting"):
-                heading("A: as in the form")
-                text_tree(nodes.hint(compare_text.SETTING_A), elem_id="e5-setting-a")
-                self.first_dtype, self.first_backend = _computing("a")
-            with gr.Column(min_width=0, elem_classes="e5-setting"):
-                heading("B: the same texts with")
+            with gr.Column(min_width=0):
                 self.picker = model_picker(model, picker_models(catalog), elem_id="e5-other-model")
+            with gr.Column(min_width=0):
                 self.prompt_mode = gr.Radio(
                     prompt_mode_choices(kind),
                     value=prompt_mode,
                     label="How the texts are used",
                     elem_id="e5-other-use",
                 )
-                self.instruction = gr.Textbox(
-                    WEB_SEARCH_INSTRUCTION,
-                    label="Instruction",
-                    lines=2,
-                    max_lines=4,
-                    visible=takes_instruction(kind, prompt_mode),
-                    elem_id="e5-other-instruction",
-                )
-                self.dtype, self.backend = _computing("b")
+        self.instruction = gr.Textbox(
+            WEB_SEARCH_INSTRUCTION,
+            label="Instruction",
+            lines=2,
+            max_lines=4,
+            visible=takes_instruction(kind, prompt_mode),
+            elem_id="e5-other-instruction",
+        )
+        with (
+            gr.Accordion("Precision and backend", open=False, elem_id="e5-other-precision"),
+            gr.Row(elem_classes="e5-computing"),
+        ):
+            self.first_dtype, self.first_backend = _computing("A")
+            self.dtype, self.backend = _computing("B")
 
     @property
     def chosen(self) -> list[Any]:
@@ -89,16 +85,22 @@ class SettingForm:
         """Offer the prompt modes of a model, and its instruction where it takes one."""
         return mode_changes(self._catalog, self.prompt_mode, self.instruction, model, prompt_mode)
 
-    def fill(self, model: str, prompt_mode: str, instruction: str, dtype: DType) -> Changes:
-        """B as the form, with an instruction and a precision; A in float32."""
-        changes = self.adapt(model, prompt_mode)
-        changes[self.instruction] |= {"value": instruction}
-        usual = dict.fromkeys((self.backend, self.first_dtype, self.first_backend), "auto")
-        return {**changes, **usual, self.picker: model, self.dtype: dtype}
+    def fill(self, other: ScoreRequest) -> Changes:
+        """Make this setting B; A is in the usual precision."""
+        changes = self.adapt(other.model, other.prompt_mode)
+        changes[self.instruction] |= {"value": other.instruction}
+        usual = dict.fromkeys((self.first_dtype, self.first_backend), "auto")
+        return {**changes, **usual, self.picker: other.model, self.dtype: other.dtype, self.backend: other.backend}
+
+    def offer_int8(self) -> Changes:
+        """Let int8 be chosen."""
+        return dict.fromkeys((self.first_dtype, self.dtype), gr.update(choices=[*_DTYPES, _INT8]))
 
 
 def _computing(name: str) -> tuple[gr.Dropdown, gr.Dropdown]:
-    with gr.Row(elem_classes="e5-computing"):
-        dtype = gr.Dropdown(_DTYPES, value="auto", label="Precision", min_width=0, elem_id=f"e5-dtype-{name}")
-        backend = gr.Dropdown(_BACKENDS, value="auto", label="Backend", min_width=0, elem_id=f"e5-backend-{name}")
+    label = name.lower()
+    dtype = gr.Dropdown(_DTYPES, value="auto", label=f"Precision of {name}", min_width=0, elem_id=f"e5-dtype-{label}")
+    backend = gr.Dropdown(
+        _BACKENDS, value="auto", label=f"Backend of {name}", min_width=0, elem_id=f"e5-backend-{label}"
+    )
     return dtype, backend

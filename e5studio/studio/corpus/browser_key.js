@@ -1,11 +1,12 @@
-// Stores props.value for this browser tab and sends it back after a reload. Given by Gradio: trigger, props, watch.
+// Stores props.value for this browser tab and sends it back after a reload, with what was chosen.
+// Gradio provides trigger, props, watch; browser_key.py CHOICES.
 const NAME = "e5-shelf";
 
-function stored() {
+function stored(name, read) {
   try {
-    return sessionStorage.getItem(NAME);
+    return read(sessionStorage.getItem(name));
   } catch {
-    return null; // storage is switched off: a reload starts over
+    return null; // storage is switched off, or something else wrote there: a reload starts over
   }
 }
 
@@ -18,4 +19,4 @@ function store() {
 }
 
 watch("value", store);
-trigger("opened", { token: stored() });
+trigger("opened", { token: stored(NAME, (token) => token), choices: stored(CHOICES, JSON.parse) });

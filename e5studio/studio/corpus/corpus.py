@@ -14,6 +14,7 @@ from e5studio.models import ModelMeta
 from e5studio.prompts import join_title
 from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec
+from e5studio.studio.corpus.failures import common_words
 from e5studio.studio.engine.prompt_modes import PromptMode
 
 MAX_ROWS = 50_000
@@ -68,6 +69,11 @@ class Corpus:
     def labels(self) -> tuple[str, ...]:
         """The name of each text."""
         return tuple(map(self.label, range(len(self))))
+
+    @functools.cached_property
+    def common_words(self) -> frozenset[str]:
+        """The words of many texts."""
+        return common_words(self.documents)
 
     def row_of(self, label: object) -> int | None:
         """The row of the text of this name; None where there is none."""

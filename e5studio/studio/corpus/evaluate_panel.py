@@ -160,9 +160,18 @@ class EvaluatePanel:
 
     def clear(self) -> Changes:
         """No pairs, no results."""
+        return {self.pairs: None, self.summary: [], **self.show_columns(None), **self.clear_results()}
+
+    def clear_results(self) -> Changes:
+        """No results: those on the page are of texts that are no longer there."""
         results: Changes = {self.job.status: [], self.verdict: [], self.plot: None, self.table: None}
-        results |= {self.failures: gr.update(elem_classes=_AWAY), self.queries: None, self.evaluation: None}
-        return {self.pairs: None, self.summary: [], **self.show_columns(None), **results}
+        return {
+            **results,
+            self.failures: gr.update(elem_classes=_AWAY),
+            self.queries: None,
+            self.query_text: [],
+            self.evaluation: None,
+        }
 
     def on_pairs(self, token: str, paths: list[str] | None) -> Changes:
         """Read files of queries and answers."""

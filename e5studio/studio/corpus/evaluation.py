@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 from e5studio.analysis.correlation import scipy_stats
 from e5studio.analysis.retrieval_metrics import QueryScores, import_pytrec_eval
 from e5studio.analysis.significance import Comparison, Interval, compare_means, mean_interval
+from e5studio.batching import IntArray
 from e5studio.encoder import E5Encoder
 from e5studio.evaluation.run import RETRIEVAL_METRIC, retrieval_scores
 from e5studio.evaluation.tasks import Document, RetrievalTask
 from e5studio.models import ModelMeta
 from e5studio.prompts import Prompt
+from e5studio.similarity import FloatArray
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
 from e5studio.studio.corpus.embedding import (
     EmbeddedTexts,
@@ -68,6 +70,8 @@ class SettingResult:
         per_query: The metrics of each query, in the order of the pairs.
         answers: Where the answer of each query stands.
         difference: Of nDCG@10 from the baseline; None for the baseline itself.
+        n_dropped: Tokens of each text that the model does not read.
+        unknown_shares: Of each query's tokens, the share that the vocabulary lacks, 0 to 1.
         n_truncated: Texts and queries longer than the model reads.
         n_embedded: Texts and queries that this run embedded; the others' vectors were known.
         seconds_per_thousand: What 1,000 texts of the corpus took to embed; None where most vectors were known, since
@@ -82,6 +86,8 @@ class SettingResult:
     per_query: QueryScores
     answers: AnswerRanks
     difference: Comparison | None
+    n_dropped: IntArray
+    unknown_shares: FloatArray
     n_truncated: int
     n_embedded: int
     seconds_per_thousand: float | None
@@ -186,6 +192,8 @@ def _measure_one(
         per_query=scores,
         answers=answer_ranks(*vectors, pairs.relevant),
         difference=None,
+        n_dropped=documents.vectors.tokens.n_dropped,
+        unknown_shares=queries.vectors.tokens.unknown_share,
         n_truncated=documents.n_truncated + queries.n_truncated,
         n_embedded=documents.n_embedded + queries.n_embedded,
         seconds_per_thousand=_seconds_per_thousand(documents),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from e5studio.encode_report import NOTEWORTHY_UNKNOWN_SHARE
 from e5studio.errors import BackendError, MissingDependencyError
 from e5studio.studio.corpus.corpus import Corpus
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, FailedSetting, SettingResult
-from e5studio.studio.corpus.failures import AnswerRanks, duel
+from e5studio.studio.corpus.failures import AnswerRanks, Reasons, duel, query_words
 from e5studio.studio.engine.error_messages import for_menus, message_for_visitor
 from e5studio.studio.formatting import count, fixed, listed, shown, signed
 from e5studio.studio.widgets.nodes import Node, hint
@@ -82,9 +83,69 @@ def failure(evaluation: CorpusEvaluation, corpus: Corpus, query: int, indices: S
         ]
         nodes += [
             ["h3", "", f"{setting_name(evaluation.rows[index])}: rank {rank:,}"],
+            *([["p", "", _why(evaluation, corpus, query, index)]] if rank > 1 else []),
             ["dl", "e5-pair e5-near", *parts],
         ]
     return nodes
+
+
+def reasons(evaluation: CorpusEvaluation, corpus: Corpus, query: int, index: int) -> Reasons | None:
+    """Why another text comes first for a query under a setting; None where the answer does."""
+    answers, row = answers_of(evaluation, index), evaluation.rows[index]
+    assert isinstance(row, SettingResult)  # as `results_of` gives the indices
+    if answers.ranks[query] == 1:
+        return None
+    answer = int(answers.answers[query])
+    text, above = corpus.document(answer), corpus.document(int(answers.top_rows[query, 0]))
+    return Reasons(
+        is_copy=text.split() == above.split(),
+        is_near=bool(answers.likeness[query, 0] >= answers.near),
+        n_dropped=int(row.n_dropped[answer]),
+        unknown_share=float(row.unknown_shares[query]),
+        words=query_words(evaluation.pairs.queries[query], above, text, corpus.common_words),
+    )
+
+
+def reasons_in_short(why: Reasons | None) -> str:
+    """The reasons in a few words, the plainest first."""
+    if why is None:
+        return ""
+    parts = [
+        "copy of the answer" if why.is_copy else "near copy of the answer" if why.is_near else "",
+        "answer cut" if why.n_dropped else "",
+        "unknown words" if why.unknown_share >= NOTEWORTHY_UNKNOWN_SHARE else "",
+        "words of the query" if why.words else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _why(evaluation: CorpusEvaluation, corpus: Corpus, query: int, index: int) -> str:
+    """What can be seen of why the answer is not first; ends with the settings under which it is."""
+    why, answers = reasons(evaluation, corpus, query, index), answers_of(evaluation, index)
+    assert why is not None  # as the rank is not 1
+    behind = float(answers.top_scores[query, 0] - answers.scores[query])
+    sentences = [f"The first is {fixed(behind)} points ahead of the answer."]
+    if why.is_copy:
+        sentences.append("It has the same text: only the ids tell it from the answer.")
+    elif why.is_near:
+        sentences.append(
+            f"It is nearly the same text as the answer (cosine {fixed(100 * answers.likeness[query, 0])})."
+        )
+    if why.n_dropped:
+        sentences.append(f"The model does not read the last {count(why.n_dropped, 'token')} of the answer.")
+    if why.unknown_share >= NOTEWORTHY_UNKNOWN_SHARE:
+        sentences.append(f"Of the query's tokens, {why.unknown_share:.0%} are unknown to the model.")
+    if why.words:
+        words = listed(f"“{shown(word, 40)}”" for word in why.words)
+        sentences.append(f"It has words of the query that the answer lacks: {words}.")
+    if len(sentences) == 1:
+        sentences.append(
+            "It is no copy, nothing was cut, and no rare word of the query tells the two apart: only the vectors do."
+        )
+    better = [name for other, name in results_of(evaluation).items() if answers_of(evaluation, other).ranks[query] == 1]
+    if better:
+        sentences.append(f"The answer comes first under: {'; '.join(better)}.")
+    return " ".join(sentences)
 
 
 def _ranked(corpus: Corpus, place: str, row: int, score: float, answer: int) -> list[Node]:

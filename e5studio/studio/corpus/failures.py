@@ -1,19 +1,25 @@
-"""Where the answers of each query stand under a setting, what stands above them, and who wins of two. Pure."""
+"""Where the answers of each query stand under a setting, what stands above them and why, and who wins of two. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from e5studio.analysis.duplicates import near_threshold
 from e5studio.similarity import FloatArray
 
 N_ABOVE = 3
 """Texts that are shown above an answer."""
 
 _QUERIES_AT_ONCE = 256
+_WORD = re.compile(r"\w{4,}")  # shorter ones are "can" and "the" in most languages
+_N_SAMPLED = 2_000  # texts in which words are counted
+_COMMON_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class AnswerRanks:
         scores: Its cosine x 100, (n,).
         top_rows: The texts of the highest scores, (n, N_ABOVE), or fewer columns in a smaller corpus.
         top_scores: Their cosine x 100.
+        likeness: The cosine of each of these texts with the answer.
+        near: The cosine from which two texts of the corpus count as nearly the same.
     """
 
     ranks: NDArray[np.int64]
@@ -33,6 +41,8 @@ class AnswerRanks:
     scores: FloatArray
     top_rows: NDArray[np.int64]
     top_scores: FloatArray
+    likeness: FloatArray
+    near: float
 
     def __len__(self) -> int:
         """Number of queries."""
@@ -73,7 +83,8 @@ def answer_ranks(queries: FloatArray, documents: FloatArray, relevant: Sequence[
     n, depth = len(queries), min(N_ABOVE, len(documents))
     ranks, answers = np.zeros(n, np.int64), np.zeros(n, np.int64)
     answer_scores = np.zeros(n, np.float32)
-    top_rows, top_scores = np.zeros((n, depth), np.int64), np.zeros((n, depth), np.float32)
+    top_rows = np.zeros((n, depth), np.int64)
+    top_scores, likeness = np.zeros((n, depth), np.float32), np.zeros((n, depth), np.float32)
     for start in range(0, n, _QUERIES_AT_ONCE):
         scores = 100 * (queries[start : start + _QUERIES_AT_ONCE] @ documents.T)
         for query, own in enumerate(scores, start):
@@ -84,7 +95,53 @@ def answer_ranks(queries: FloatArray, documents: FloatArray, relevant: Sequence[
             top = np.argpartition(-own, depth - 1)[:depth]
             top_rows[query] = top[np.argsort(-own[top], kind="stable")]
             top_scores[query] = own[top_rows[query]]
-    return AnswerRanks(ranks, answers, answer_scores, top_rows, top_scores)
+            likeness[query] = documents[top_rows[query]] @ documents[answers[query]]
+    near = near_threshold(_mean_cosine(documents))
+    return AnswerRanks(ranks, answers, answer_scores, top_rows, top_scores, likeness, near)
+
+
+def _mean_cosine(vectors: FloatArray) -> float:
+    """Of all pairs of different rows, from the mean of the unit vectors; 1 where there is one row."""
+    n = len(vectors)
+    of_all = float(np.square(vectors.mean(axis=0, dtype=np.float64)).sum())
+    return (n * of_all - 1) / (n - 1) if n > 1 else 1.0
+
+
+@dataclass(frozen=True)
+class Reasons:
+    """What can be seen of why a text stands above an answer. None of it proves the cause.
+
+    Attributes:
+        is_copy: It is the answer's text again.
+        is_near: It is nearly the answer's text.
+        n_dropped: Tokens of the answer that the model does not read.
+        unknown_share: Of the query's tokens, 0 to 1.
+        words: Words of the query that it has and the answer lacks, words of many texts left out.
+    """
+
+    is_copy: bool
+    is_near: bool
+    n_dropped: int
+    unknown_share: float
+    words: tuple[str, ...]
+
+
+def common_words(texts: Sequence[str]) -> frozenset[str]:
+    """The words of many of the texts, which tell none of them from the others."""
+    sample = texts[:: -(-len(texts) // _N_SAMPLED)]
+    counts = Counter(word for text in sample for word in _words(text))
+    return frozenset(word for word, n in counts.items() if n > max(2, _COMMON_SHARE * len(sample)))
+
+
+def query_words(query: str, above: str, answer: str, common: Collection[str]) -> tuple[str, ...]:
+    """Words of a query, in its order, that the text above the answer has and the answer lacks."""
+    only_above = _words(above) - _words(answer)
+    words = dict.fromkeys(_WORD.findall(query.casefold()))
+    return tuple(word for word in words if word in only_above and word not in common)
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(text.casefold()))
 
 
 def duel(first: AnswerRanks, second: AnswerRanks) -> Duel:

@@ -12,15 +12,11 @@ from numpy.typing import NDArray
 
 from e5studio.errors import VectorError
 from e5studio.studio.corpus import text as corpus_text
+from e5studio.studio.corpus.browser_key import note_choices
+from e5studio.studio.corpus.choices import CHOICES, SEARCH_AGAIN, SearchChoices
 from e5studio.studio.corpus.corpus import EmbeddedCorpus
 from e5studio.studio.corpus.hit_list import hit_list
-from e5studio.studio.corpus.map import (
-    MAX_TSNE_TEXTS,
-    CorpusGroups,
-    CorpusMap,
-    group_corpus,
-    place_corpus,
-)
+from e5studio.studio.corpus.map import MAX_TSNE_TEXTS, CorpusGroups, CorpusMap, group_corpus, place_corpus
 from e5studio.studio.corpus.map_figure import COLUMN, colour_choices
 from e5studio.studio.corpus.map_view import MapView, draw_view, point_nodes
 from e5studio.studio.corpus.search import SearchResult, carrying_words, search_corpus, search_like, with_hits
@@ -50,16 +46,17 @@ from e5studio.studio.jobs.events import (
 )
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.panel import MapPanel
-from e5studio.studio.map.placing import MapSettings, method_choices, used_settings, valid_settings
+from e5studio.studio.map.placing import method_choices, used_settings, valid_settings
 from e5studio.studio.map.table import chosen_table
 from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.choice_menu import choice_menu, menu_update
 from e5studio.studio.widgets.save_bar import save_bar
+from e5studio.studio.widgets.table_data import valid_choice
 
 N_HITS = 10
 _MAX_EXPLAINED = 20
-_DEFAULT = MapSettings()
+_FIRST = SearchChoices()
 _AWAY = ["e5-work", "e5-away"]
 _HERE = ["e5-work"]
 
@@ -99,14 +96,14 @@ class SearchPanel:
         add_picked()
         self.hits = hit_list(elem_id="e5-hits")
 
-    def connect(self, form: Form, token: gr.State, after: Sequence[Any]) -> None:
-        """Bind the events; the first map is made after the events in `after`."""
+    def connect(self, form: Form, token: gr.State, opened: Any, after: Sequence[Any]) -> None:
+        """Bind the events; the first map is made after `opened`, a reload, and the events in `after`."""
         panel = self.map
         view = [token, self.corpus_map, panel.colour, self.groups, self.result, panel.label]
         placing = [*view, *panel.settings]
         shown = [*components_of(panel), self.corpus_map, self.groups]
-        for event in after:
-            event.then(self.on_corpus, placing, shown, **PLACE_QUEUE)
+        placed = [event.then(self.on_corpus, placing, shown, **PLACE_QUEUE) for event in (opened, *after)]
+        placed[0].then(None, [self.query], None, js=SEARCH_AGAIN, **UNQUEUED)
         panel.connect_settings(self.on_place, placing, shown, PLACE_QUEUE)
         panel.job.connect_stop()
         panel.colour.choose(self.on_colour, view, shown, **PLACE_QUEUE)
@@ -123,28 +120,33 @@ class SearchPanel:
             self.hits.more(self.on_more, again, answer, **UNQUEUED),
             self.filter.choose(self.on_filter, again, answer, **UNQUEUED),
         ]
+        choices = [self.query, self.filter, panel.colour, *panel.settings]
+        chosen = [panel.colour.choose, panel.method.choose, *(setting.input for setting in panel.settings[1:])]
+        for listener in (*chosen, *(event.then for event in (*placed[1:], *searches))):
+            listener(None, choices, None, js=note_choices(CHOICES), **UNQUEUED)
         for search in searches:
             marked = search.then(self.on_mark, view, [*shown, panel.colour], **UNQUEUED)
             marked.then(self.on_explain, [token, self.result, form.instruction], [self.hits], **ENCODE_QUEUE)
         self.save.wanted(self.on_export, [token], [self.save], **(SAVE_QUEUE | EACH))
 
-    def show(self, embedded: EmbeddedCorpus | None, token: str = "") -> Changes:
-        """The panel of a corpus that was just embedded; hidden without one."""
+    def show(self, embedded: EmbeddedCorpus | None, token: str = "", choices: SearchChoices = _FIRST) -> Changes:
+        """The panel of a corpus that is embedded, with what was chosen for it before a reload; hidden without one."""
         n, columns, filters = 0, [], [ALL_TEXTS]
         if embedded is not None:
             table = table_of(store_of(self._services.visitor_stores, token))
             n, columns = len(embedded.corpus), other_columns(embedded.corpus, table)
             filters = filter_choices(embedded.corpus, table)
         methods = method_choices(n, has_axis=False, max_tsne=MAX_TSNE_TEXTS)
+        colours = colour_choices(embedded, columns)
         return {
             self.panel: gr.update(elem_classes=_AWAY if embedded is None else _HERE),
             self.hits: None,
-            self.query: "",
-            self.filter: menu_update(filters, ALL_TEXTS.value),
+            self.query: choices.query,
+            self.filter: menu_update(filters, valid_choice(filters, choices.among, ALL_TEXTS.value)),
             self.result: None,
-            **self.map.show_settings(_DEFAULT),
-            self.map.method: menu_update(methods, _DEFAULT.method),
-            self.map.colour: menu_update(colour_choices(embedded, columns), "group"),
+            **self.map.show_settings(choices.placing),
+            self.map.method: menu_update(methods, valid_choice(methods, choices.placing.method, _FIRST.placing.method)),
+            self.map.colour: menu_update(colours, valid_choice(colours, choices.colour, "group")),
             **self.map.clear(),
             self.corpus_map: None,
             self.groups: None,

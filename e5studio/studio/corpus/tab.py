@@ -17,6 +17,7 @@ from e5studio.errors import TextError
 from e5studio.files.delimited import Quotes
 from e5studio.studio.corpus import text as corpus_text
 from e5studio.studio.corpus.browser_key import browser_key
+from e5studio.studio.corpus.choices import read_choices
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import EmbeddingProgress, embed_corpus
 from e5studio.studio.corpus.evaluate_panel import EvaluatePanel
@@ -98,12 +99,12 @@ class CorpusTab:
         source = self.source
         columns = [source.text, source.title]
         choice = [self.token, form.picker, form.prompt_mode, form.instruction, *columns]
-        evaluated = [self.evaluation.query, self.evaluation.answer]
         evaluate = self.evaluation.panel
         state = [self.bar, self.line, self.change, self.section, self.setup, self.setup_vectors, evaluate]
         state += [self.is_open, self.job.start]
         job = [self.job.stop, self.job.status]
-        read = [self.token, self.key, *state, *job, *components_of(source, self.search), *evaluated]
+        read = [self.token, self.key, *state, *job, *components_of(source, self.search)]
+        read += [each for each in components_of(self.evaluation) if each not in read]
         opened = self.key.opened(self.on_open, None, read, **(READ_QUEUE | EACH))
         reading = [self.token, source.file, source.encoding, source.delimiter, source.quotes, source.bad_rows]
         choices = (source.encoding.input, source.delimiter.input, source.quotes.input, source.bad_rows.input)
@@ -114,7 +115,8 @@ class CorpusTab:
             for name, button in self.samples.items()
         ]
         for column in columns:
-            column.input(self.on_choose, [self.token, *columns], [source.chosen, self.job.status], **READ_QUEUE)
+            chosen = [source.chosen, self.job.status, *components_of(self.evaluation)]
+            column.input(self.on_choose, [self.token, *columns], chosen, **READ_QUEUE)
         shown = [*state, *job, *components_of(self.search)]
         embedded = [
             self.job.start.click(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE)),
@@ -124,22 +126,24 @@ class CorpusTab:
         self.job.connect_stop()
         self.change.click(self.on_change, [self.token, self.is_open, self.section], state, **UNQUEUED)
         self.section.input(self.on_section, [self.token, self.section], [*state, self.search.panel], **UNQUEUED)
-        self.search.connect(form, self.token, after=[opened, *embedded, imported])
+        self.search.connect(form, self.token, opened, after=[*embedded, imported])
         self.evaluation.connect(choice)
-        everything = [*read, self.vectors, *components_of(self.evaluation)]
-        deleted = self.delete.click(self.on_delete, [self.token], everything, **UNQUEUED)
+        deleted = self.delete.click(self.on_delete, [self.token], [*read, self.vectors], **UNQUEUED)
         return [opened, *reads, *embedded, imported, deleted]
 
     def on_open(self, event: gr.EventData) -> Changes:
         """Show again what the page had before it was reloaded."""
-        store, changes = self._open(fields_of(event).get("token"))
+        fields = fields_of(event)
+        store, changes = self._open(fields.get("token"))
         changes |= self.evaluation.show_columns(store)
         if store.table is None:
             return changes
         embedded = store.embedded if store.embedded is not None and store.embedded.corpus is store.corpus else None
         status = nodes.hint(corpus_text.RESUMED) if embedded is None else corpus_text.embedded(embedded)
         token = str(changes[self.token])
-        shown = self.source.show(store.table, store.corpus) | self.search.show(embedded, token)
+        shown = self.source.show(store.table, store.corpus) | self.search.show(
+            embedded, token, read_choices(fields.get("choices"))
+        )
         return changes | shown | self._state(store) | {self.job.status: status}
 
     def on_read(
@@ -194,7 +198,7 @@ class CorpusTab:
         store.set_corpus(corpus)
         is_old = store.embedded is not None and store.embedded.corpus is not corpus
         status = {self.job.status: nodes.hint(corpus_text.OTHER_COLUMNS)} if is_old else {}
-        return {self.source.chosen: corpus_text.chosen(corpus), **status}
+        return {self.source.chosen: corpus_text.chosen(corpus), **status, **self.evaluation.clear_results()}
 
     def on_embed(self, request: gr.Request, token: str, *choice: str) -> Iterator[Changes]:
         """Embed the corpus as the form says; a stopped run continues where it was."""
@@ -277,6 +281,7 @@ class CorpusTab:
         store, changes = self._open(token)  # after reading: the store may have expired meanwhile
         store.set_table(table)
         shown = self.source.show(table) | self.search.show(None) | self.evaluation.show_columns(store)
+        shown |= self.evaluation.clear_results()
         return changes | shown | self._state(store) | {self.job.status: nodes.hint(corpus_text.FORM_HINT)}
 
     def _state(self, store: VisitorStore, *, is_open: bool = False, section: str = "search") -> Changes:

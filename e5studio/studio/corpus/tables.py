@@ -8,7 +8,7 @@ import numpy as np
 
 from e5studio.studio.corpus.corpus import Corpus
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, METRICS, CorpusEvaluation, FailedSetting, SettingResult
-from e5studio.studio.corpus.evaluation_text import answers_of, query_label, setting_name
+from e5studio.studio.corpus.evaluation_text import answers_of, query_label, reasons, reasons_in_short, setting_name
 from e5studio.studio.corpus.failures import duel
 from e5studio.studio.corpus.table_file import SourceTable, as_text
 from e5studio.studio.formatting import shown
@@ -90,6 +90,7 @@ def failure_table(evaluation: CorpusEvaluation, corpus: Corpus, first: int, seco
             {"title": "Answer", "hint": "The best placed of its answers", "kind": "text", "texts": 1},
             {"title": "First", "hint": "The text at the top", "kind": "text", "texts": 1},
             {"title": "Behind", "hint": "Cosine x 100 of the first less that of the answer", "kind": "number"},
+            {"title": "Why", "hint": "What can be seen of why it stands above the answer", "kind": "word"},
         ],
         rows=[
             [
@@ -98,6 +99,7 @@ def failure_table(evaluation: CorpusEvaluation, corpus: Corpus, first: int, seco
                 index_of[answers.answers[query]],
                 index_of[answers.top_rows[query, 0]],
                 round(float(answers.top_scores[query, 0] - answers.scores[query]), 4),
+                reasons_in_short(reasons(evaluation, corpus, query, first)),
             ]
             for index, query in enumerate(listed)
         ],

@@ -35,13 +35,18 @@ function open() {
   return Boolean(match);
 }
 
-function openNote() {
-  let state = null;
+function noted(name) {
   try {
-    state = JSON.parse(sessionStorage.getItem(settings.note));
+    return JSON.parse(sessionStorage.getItem(name));
   } catch {
-    // The browser stores nothing, or something else wrote there.
+    return null; // the browser stores nothing, or something else wrote there
   }
+}
+
+function openNote() {
+  const [state, view] = [noted(settings.note), noted(settings.view_note)];
+  const isOfTheseTexts = state && view && settings.fields.every((name) => name === "view" || view[name] === state[name]);
+  if (isOfTheseTexts) state.view = view;
   if (state) trigger("opened", { state, is_note: true });
   return Boolean(state);
 }

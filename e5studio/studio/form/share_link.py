@@ -15,6 +15,7 @@ from e5studio.studio.widgets.scripts import scripted
 
 _MAX_HASH = 32_000  # what browsers, chats and e-mails carry
 _NOTE = "e5-inputs"  # its name in the tab's session storage
+_VIEW_NOTE = "e5-view"
 _MAX_NOTE = 1_000_000  # characters; browsers give a page some 5 MB
 
 # Packs the values of `form.link.FIELDS`, then of `page.view_state.VIEW_FIELDS`.
@@ -60,6 +61,16 @@ _WRITE_NOTE = """(...values) => {
   return [];
 }"""
 
+# Notes the values of some components for a reload of this tab.
+_WRITE_CHOICES = """(...values) => {
+  const names = %s;
+  try {
+    sessionStorage.setItem(%s, JSON.stringify(Object.fromEntries(names.map((name, index) => [name, values[index]]))));
+  } catch {
+    // As above.
+  }
+  return [];
+}"""
 
 _TEMPLATE = (
     '<label class="e5-open-file"><span>Open a saved page</span>'
@@ -82,7 +93,7 @@ def share_link(fields: tuple[str, ...], elem_id: str) -> gr.HTML:
 
     The value says what comes next, as `next_step` makes it: "score" fires `rescore`, "restore" fires `restore`.
     """
-    settings = {"fields": [*fields, "view"], "note": _NOTE}
+    settings = {"fields": [*fields, "view"], "note": _NOTE, "view_note": _VIEW_NOTE}
     return scripted(__file__, _TEMPLATE, settings=settings, elem_id=elem_id)
 
 
@@ -100,3 +111,11 @@ def note_script(fields: tuple[str, ...]) -> str:
     """The script of an event whose inputs are these, in this order: a reload of the tab brings them back."""
     key = json.dumps(_NOTE)
     return _WRITE_NOTE % (json.dumps(fields), _MAX_NOTE, key, key)
+
+
+def choices_script(names: tuple[str, ...], note: str = _VIEW_NOTE) -> str:
+    """The script of an event whose inputs have these names: it notes their values for a reload of the tab.
+
+    The page's own note begins with the fields of the form: what was chosen for other texts is not brought back.
+    """
+    return _WRITE_CHOICES % (json.dumps(names), json.dumps(note))

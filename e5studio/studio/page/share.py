@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -15,7 +15,7 @@ from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.form import text as form_text
 from e5studio.studio.form.form import Form
 from e5studio.studio.form.link import FIELDS, read_link
-from e5studio.studio.form.share_link import next_step, pack_script
+from e5studio.studio.form.share_link import choices_script, next_step, pack_script
 from e5studio.studio.jobs.events import (
     EACH,
     ENCODE_QUEUE,
@@ -34,7 +34,7 @@ from e5studio.studio.map.placing import MapSettings, TextMap
 from e5studio.studio.map.tab import MapTab
 from e5studio.studio.page import text as page_text
 from e5studio.studio.page.save import export, export_page, valid_export
-from e5studio.studio.page.view_state import VIEW_FIELDS, PendingView, SharedView, read_view, view_for
+from e5studio.studio.page.view_state import CHOICE_FIELDS, VIEW_FIELDS, PendingView, SharedView, read_view, view_for
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
 from e5studio.studio.serving.downloads import Download
@@ -74,6 +74,11 @@ class Sharing:
         form.share.click(None, [*form.typed, *self._view], js=pack_script(FIELDS, VIEW_FIELDS), **UNQUEUED)
         opened = link.opened(self.on_open, None, [*components_of(form), self.pending_view], **(UNQUEUED | EACH))
         form.note_after(opened.then)
+        choices = [self.scores.order, self.scores.shading, self.map.colour, *self.map.settings]
+        methods, settings = self.map.settings[0], self.map.settings[1:]
+        inputs = [each.input for each in (self.scores.order, self.scores.shading, *settings)]
+        for listener in (self.map.colour.choose, methods.choose, *inputs):
+            listener(None, [*form.typed, *choices], None, js=choices_script(CHOICE_FIELDS), **UNQUEUED)
         self._connect_restore()
         for bar in (self.scores.save, self.map.save):
             bar.wanted(self.on_save, [self.result, self.map.text_map, *self._view], [bar], **(SAVE_QUEUE | EACH))
@@ -103,6 +108,8 @@ class Sharing:
         # A link may name a model of many gigabytes: the visitor decides whether to fetch it.
         is_here = engine.catalog.is_here(engine.catalog.offered(shared.model))
         status = page_text.NOTE_RESTORED if is_note else page_text.OPENED
+        view = replace(read_view(state), tab=None) if is_note else read_view(state)  # the address has the tab
+        is_viewed = not is_note or (isinstance(state, dict) and "view" in state)
         return {
             **unchanged,
             **self.form.fill(shared),
@@ -110,7 +117,7 @@ class Sharing:
             self.form.example: [],
             self.form.status: nodes.hint(f"{status} {form_text.filled(is_model_here=is_here)}"),
             self.form.link: next_step("score" if is_here else "nothing"),
-            self.pending_view: None if is_note else PendingView(shared, read_view(state)),
+            self.pending_view: PendingView(shared, view) if is_viewed else None,
         }
 
     def on_restore(self, result: ScoreResult | None, pending_view: PendingView | None) -> Changes:
@@ -119,7 +126,8 @@ class Sharing:
         if view is None:
             return {}
         settings = self.map.show_settings(view.placing)
-        return {self.tabs: gr.update(selected=view.tab), **settings, self.map.colour: view.colour}
+        tab = {} if view.tab is None else {self.tabs: gr.update(selected=view.tab)}
+        return {**tab, **settings, self.map.colour: view.colour}
 
     def on_restore_map(
         self, pending: gr.State, result: ScoreResult | None, pending_view: PendingView | None
@@ -145,7 +153,7 @@ class Sharing:
     def after_scoring(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
         """Have the browser restore a link's view, where more than the look of the matrix differs from the default."""
         view = view_for(pending_view, result)
-        is_default = view is None or view == SharedView(order=view.order, shading=view.shading)
+        is_default = view is None or view == SharedView(view.tab or "scores", view.order, shading=view.shading)
         return {self.form.link: next_step("nothing" if is_default else "restore")}
 
     def on_save(

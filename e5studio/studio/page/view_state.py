@@ -19,7 +19,7 @@ class SharedView:
     """How a page shows its result.
 
     Attributes:
-        tab: The open tab.
+        tab: The open tab; None for whichever is open.
         order: Of the matrix.
         placing: Of the map.
         colour: Of the map.
@@ -27,7 +27,7 @@ class SharedView:
         shading: Of the matrix; None for the result's usual one.
     """
 
-    tab: Tab = "scores"
+    tab: Tab | None = "scores"
     order: Order = "written"
     placing: MapSettings = field(default_factory=MapSettings)
     colour: Colour = "role"
@@ -46,6 +46,8 @@ class PendingView:
 PLACING_FIELDS: tuple[str, ...] = tuple(each.name for each in fields(MapSettings))
 VIEW_FIELDS: tuple[str, ...] = ("order", "shading", "colour", "cell", *PLACING_FIELDS)
 """What a script puts into a link's "view", and "tab" beside it."""
+CHOICE_FIELDS: tuple[str, ...] = (*FIELDS, "order", "shading", "colour", *PLACING_FIELDS)
+"""What a script notes for a reload: what the texts are, and what was chosen for them."""
 
 
 def read_view(state: Any) -> SharedView:

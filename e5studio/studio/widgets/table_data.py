@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -59,6 +59,11 @@ class Choice:
     value: str
     reason: str = ""
     group: str = ""
+
+
+def valid_choice(choices: Iterable[Choice], value: object, usual: str) -> str:
+    """The value if it can be chosen, else the usual one."""
+    return next((choice.value for choice in choices if choice.value == value and not choice.reason), usual)
 
 
 def numbered_texts(

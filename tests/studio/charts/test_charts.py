@@ -9,7 +9,14 @@ import pytest
 
 from e5studio.studio.charts.density import density_lines
 from e5studio.studio.charts.figure import plot_text, typed
-from e5studio.studio.charts.matrix import MAX_CELLS_WITH_NUMBERS, colour_range, difference_map, heat_map, word_grid
+from e5studio.studio.charts.matrix import (
+    MAX_CELLS_WITH_NUMBERS,
+    colour_range,
+    difference_map,
+    heat_map,
+    rank_map,
+    word_grid,
+)
 from e5studio.studio.charts.palette import COLOUR_KEYS, PALETTES, number_colours
 from e5studio.studio.charts.point_groups import (
     ColourScale,
@@ -21,9 +28,7 @@ from e5studio.studio.charts.point_groups import (
 )
 from e5studio.studio.charts.points import scatter_map
 from e5studio.studio.charts.topics import Topic, topic_names, topics_on
-from e5studio.studio.compare.charts import RankedPassage, bump_chart, shift_chart
-from e5studio.studio.compare.comparison import PromptCell, Shift
-from e5studio.studio.compare.grid_chart import matrix_grid
+from e5studio.studio.compare.charts import RankedPassage, bump_chart
 from e5studio.studio.corpus.charts import interval_chart
 from e5studio.studio.corpus.evaluation import Mean
 from e5studio.studio.diagnose.charts import count_bars, outlines
@@ -81,20 +86,18 @@ def all_figures(text="a text"):
     points = np.arange(15, dtype=np.float32).reshape(5, 3)
     marked = {"links": [(0, 1)], "hits": [2], "picked": 1, "topics": [Topic(text, 1, 1, 3)]}
     shades = shaded_groups(2, [0.0, 0.5, 1.0, 0.2, 0.1], (text, text))
-    cells = [PromptCell("none", "none", False, scores, 0, 0.0, None)] * 4
-    passages = [RankedPassage(text, text, ranks, (1, 2)) for ranks in ((1, 2), (2, 1), (3, 3))]
+    passages = [RankedPassage(text, text, ranks, ranks) for ranks in ((1, 2), (2, 1), (3, 3))]
     values = np.arange(9, dtype=np.float32)
     return [
         heat_map(scores, *texts, [0, 1], (text, text)),
         heat_map(scores, *texts, [0, 1], (text, text), is_by_row=True, doubts=({0: text}, {1: text})),
         difference_map(scores, *texts, (text, text)),
+        rank_map((np.array([[1, 2], [2, 1]]),) * 2, *texts, [0, 1], (text, text)),
         *(word_grid(scores, [text] * 2, [text] * 2, is_centred=is_centred) for is_centred in (True, False)),
         scatter_map(points, shades, [text] * 5, [text] * 5, scale=ColourScale(text, 0, 1, ".0%"), **marked),
         scatter_map(points[:, :2], cluster_groups(2, [0, 1, 0, 1, 1], [text] * 2), [text] * 5, [text] * 5, **marked),
         scatter_map(points[:, :2], valued_groups([0, float("nan"), 1, 2, 3], text), [text] * 5, [text] * 5),
-        matrix_grid(cells, *texts),
-        bump_chart(passages),
-        shift_chart([Shift(1, 3), Shift(2, 4)], [text] * 2, [text] * 2),
+        bump_chart(passages, (text, text)),
         outlines({text: values, f"{text}, again": values}, text, mark=3, mark_name=text),
         count_bars(values, text, expected=3, expected_name=text),
         interval_chart([(text, Mean(0.5, None))], text),
@@ -340,14 +343,3 @@ def test_names_in_space_have_room_before_the_walls():
     scene = scatter_map(points, role_groups(1, 2, ("Queries", "Passages")), ["a", "b"], ["Q1", "P1"])["layout"]["scene"]
     assert scene["xaxis"]["range"] == pytest.approx([-1.4, 11.4])
     assert scene["zaxis"]["range"] == [4, 6]  # no spread at all is no range
-
-
-def test_a_grid_of_matrices_names_its_rows_in_two_lines():
-    cells = [
-        PromptCell(row, column, False, np.zeros((2, 2), np.float32), 0, 0.0, None)
-        for row in ("none", "passage")
-        for column in ("none", "passage")
-    ]
-    figure = matrix_grid(cells, ["a", "b"], ["c", "d"], ["Q1", "Q2"], ["P1", "P2"])
-    assert figure["layout"]["yaxis3"]["title"]["text"] == "queries<br>passage prompt"
-    assert [figure["data"][index]["mode"] for index in figure["numbers"]] == ["text"] * 4

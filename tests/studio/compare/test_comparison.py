@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 
 from e5studio.errors import TextError
+from e5studio.models import get_model_meta
 from e5studio.prompts import INSTRUCT_TEMPLATE
-from e5studio.studio.compare.comparison import agreement, compare, most_moved_query, moves, shifts, try_prompts
+from e5studio.studio.compare.chips import chips, other_setting
+from e5studio.studio.compare.comparison import Comparison, compare, may_be_base, tied_ranks, try_prompts
+from e5studio.studio.engine.catalog import Catalog
+from e5studio.studio.engine.own_models import OwnModel
 from e5studio.studio.engine.result import ScoreRequest
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 
 QUERIES = ["how tall is the mountain", "who wrote the letter", "what do bees eat"]
 PASSAGES = ["the summit lies at 3,000 metres", "she signed it herself", "nectar and pollen", "a train leaves at noon"]
 REQUEST = ScoreRequest(ENGLISH, "retrieval", "\n".join(QUERIES), "\n".join(PASSAGES))
+TUNED = replace(get_model_meta(ENGLISH), name="my-e5")
+CATALOG = Catalog((OwnModel(TUNED, TUNED, None, "1"),))
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +37,6 @@ def test_both_settings_score_the_same_texts_as_the_encoder_does(comparison, enco
     np.testing.assert_allclose(comparison.deltas, comparison.second.scores - comparison.first.scores)
 
 
-def test_agreement_counts_what_the_matrices_show(comparison):
-    said = agreement(comparison)
-    first, second = comparison.first.scores, comparison.second.scores
-    assert said.n_queries == 3
-    assert said.n_same_best == int((first.argmax(axis=1) == second.argmax(axis=1)).sum())
-    assert said.k == 3
-    assert abs(said.largest) == pytest.approx(np.abs(comparison.deltas).max())
-    assert ((-1 <= said.taus) & (said.taus <= 1)).all()
-
-
-def test_a_setting_agrees_with_itself(engine):
-    same = compare(engine, REQUEST, REQUEST)
-    said = agreement(same)
-    assert (said.n_same_best, said.largest) == (3, pytest.approx(0, abs=1e-4))
-    np.testing.assert_allclose(said.taus, 1)
-    np.testing.assert_allclose(said.overlaps, 1)
-    assert [shift.moved for shift in shifts(same)] == pytest.approx([0, 0, 0], abs=1e-3)
-
-
 def test_the_right_passage_of_a_query_is_the_one_of_its_number(engine):
     """An empty line is left out, and must not shift what stands below it."""
     request = replace(REQUEST, passages="\n".join([PASSAGES[0], "", *PASSAGES[2:]]))
@@ -58,8 +45,7 @@ def test_the_right_passage_of_a_query_is_the_one_of_its_number(engine):
     scores = comparison.first.scores
     wanted = [1 + int((scores[row] > scores[row, column]).sum()) for row, column in ((0, 0), (2, 1))]
     assert first.tolist() == second.tolist() == wanted
-    grid = try_prompts(engine, request, is_paired=True)
-    usual = next(cell for cell in grid.cells if cell.is_usual)
+    usual = next(pair for pair in try_prompts(engine, comparison).pairs if pair.is_usual)
     assert usual.right_ranks.tolist() == wanted
 
 
@@ -70,43 +56,64 @@ def test_a_copy_of_the_right_passage_is_right_too(engine):
     assert compare(engine, swapped, swapped, is_paired=True).right_ranks[0].tolist() == [1, 1]
 
 
-def test_pairs_that_moved_most_come_first(comparison):
-    listed = moves(comparison, 100)
-    assert len(listed) == 12
-    changes = [abs(1 / move.ranks[0] - 1 / move.ranks[1]) for move in listed]
-    assert changes == sorted(changes, reverse=True)
-    for move in listed:
-        place = move.row, move.column
-        assert move.scores == (comparison.first.scores[place], comparison.second.scores[place])
-    assert len(moves(comparison, 2)) == 2
-    sums = [sum(c for c, m in zip(changes, listed, strict=True) if m.row == row) for row in range(3)]
-    assert sums[most_moved_query(comparison)] == pytest.approx(max(sums))
+def scored(comparison, first, second):
+    """The comparison with other scores."""
+    one, other = (np.array(side, np.float32) for side in (first, second))
+    results = replace(comparison.first, scores=one), replace(comparison.second, scores=other)
+    return Comparison(*results, results[0])
 
 
-def test_a_shift_is_told_within_one_model_only(engine, comparison):
-    for shift, before, after in zip(
-        shifts(comparison), comparison.first.vectors, comparison.second.vectors, strict=False
-    ):
-        assert shift.moved == pytest.approx(100 * (1 - float(before @ after)), abs=1e-3)
-    assert shifts(compare(engine, REQUEST, replace(REQUEST, model=OFFLINE, prompt_mode="none"))) is None
+def test_a_rank_counts_the_scores_above_it_and_ties_share_one():
+    scores = np.array([[80, 90, 90.0002, np.nan, 70], [1, 2, 3, 4, 5]], np.float32)
+    assert tied_ranks(scores).tolist() == [[3, 1, 1, 0, 4], [5, 4, 3, 2, 1]]
 
 
-def test_what_a_query_gains_is_its_best_passages_lead(comparison):
-    for row, shift in enumerate(shifts(comparison)):
-        first, second = comparison.first.scores[row], comparison.second.scores[row]
-        best = int(first.argmax())
-        leads = [float(side[best] - np.delete(side, best).max()) for side in (first, second)]
-        assert shift.gained == pytest.approx(leads[1] - leads[0], abs=1e-3)
+def test_another_passage_comes_first_only_where_none_is_first_under_both(comparison):
+    """Of two copies of a passage rounding may put either first, which is no change."""
+    first = [[90, 90, 80, 70], [90, 80, 70, 60], [90, 80, 70, 60]]
+    second = [[90, 90.5, 80, 70], [80, 90, 70, 60], [90, 80, 60, 70]]
+    changed = scored(comparison, first, second)
+    assert changed.other_firsts() == [1]
+    assert changed.reordered() == [0, 1, 2]
+    assert changed.most_moved() == 1
+    same = scored(comparison, first, first)
+    assert (same.other_firsts(), same.reordered()) == ([], [])
+
+
+def test_scores_share_a_scale_within_one_model_and_its_prompts_only(engine, comparison):
+    assert not comparison.is_same_scale
+    assert not compare(engine, REQUEST, replace(REQUEST, model=OFFLINE)).is_same_scale
+    assert compare(engine, REQUEST, replace(REQUEST, dtype="int8")).is_same_scale
+
+
+class Scored:
+    """Stands in for an engine: gives results that are scored already."""
+
+    catalog = CATALOG
+
+    def __init__(self, *results):
+        self._results = iter(results)
+
+    def score(self, *_, **__):
+        return next(self._results)
+
+
+@pytest.mark.parametrize("is_second", [False, True])
+def test_a_text_that_one_model_cannot_read_is_named(comparison, is_second):
+    first, second = comparison.first, comparison.second
+    blind = replace(second, queries=second.queries.without_unread([1]), scores=second.scores[[0, 2]])
+    with pytest.raises(TextError, match="e5-small-v2 finds nothing to read in Q2"):
+        compare(Scored(*((first, blind) if is_second else (blind, first))), REQUEST, REQUEST)
 
 
 def test_texts_among_themselves_leave_out_the_diagonal(engine):
     alone = replace(REQUEST, prompt_mode="symmetric", passages="")
     comparison = compare(engine, alone, replace(alone, prompt_mode="none"))
     assert np.isnan(np.diagonal(comparison.deltas)).all()
-    assert len(moves(comparison, 2)) == 2
-    assert len(moves(comparison, 100)) == 6
-    assert all(move.row != move.column for move in moves(comparison, 100))
-    assert agreement(comparison).k == 2
+    for ranks in comparison.ranks:
+        assert np.diagonal(ranks).tolist() == [0, 0, 0]
+        assert np.sort(ranks, axis=1).tolist() == [[0, 1, 2]] * 3
+    assert comparison.n_ranked == 2
 
 
 def test_settings_that_need_other_boxes_say_so(engine):
@@ -115,35 +122,94 @@ def test_settings_that_need_other_boxes_say_so(engine):
         compare(engine, alone, replace(alone, prompt_mode="retrieval"))
 
 
-@pytest.mark.parametrize(("model", "encoder_name"), [(ENGLISH, "e5"), (OFFLINE, None)])
-def test_every_pair_of_prompts_scores_as_the_encoder_does(engine, encoders, offline_encoder, model, encoder_name):
-    encoder = encoders(encoder_name) if encoder_name else offline_encoder
-    grid = try_prompts(engine, replace(REQUEST, model=model))
+def expected_others(encoder, left, right, usual):
+    """Labels of the queries with another best passage than in the usual scores."""
+    scores = encoder.encode(QUERIES, prompt=left) @ encoder.encode(PASSAGES, prompt=right).T
+    return tuple(f"Q{row + 1}" for row in np.flatnonzero(scores.argmax(axis=1) != usual.argmax(axis=1)))
+
+
+def test_every_pair_of_prompts_ranks_as_the_encoder_does(engine, comparison, encoders):
+    encoder = encoders("e5")
+    grid = try_prompts(engine, comparison)
     fronts = {"none": "", "query": "query: ", "passage": "passage: "}
-    assert [cell.right for cell in grid.cells] == [*fronts] * 3
-    for cell in grid.cells:
-        left = encoder.encode(QUERIES, prompt=fronts[cell.left])
-        right = encoder.encode(PASSAGES, prompt=fronts[cell.right])
-        np.testing.assert_allclose(cell.scores, 100 * left @ right.T, atol=1e-4)
-    usual = [(cell.left, cell.right) for cell in grid.cells if cell.is_usual]
-    assert usual == [("query", "passage") if encoder_name else ("none", "none")]
-    assert next(cell for cell in grid.cells if cell.is_usual).n_same_best == 3
+    assert [pair.right for pair in grid.pairs] == [*fronts] * 3
+    for pair in grid.pairs:
+        others = expected_others(encoder, fronts[pair.left], fronts[pair.right], comparison.first.scores)
+        assert pair.other_firsts == others
+    assert [(pair.left, pair.right) for pair in grid.pairs if pair.is_usual] == [("query", "passage")]
 
 
 def test_instructions_are_tried_with_and_without(engine, encoders):
     request = replace(REQUEST, model=INSTRUCT, instruction="Find the answer")
-    grid = try_prompts(engine, request)
-    encoder = encoders("multilingual-e5-instruct")
-    assert [cell.right for cell in grid.cells] == ["none", "instruction"] * 2
+    comparison = compare(engine, request, replace(request, prompt_mode="none"))
+    grid = try_prompts(engine, comparison)
+    assert [pair.right for pair in grid.pairs] == ["none", "instruction"] * 2
     front = INSTRUCT_TEMPLATE.format(instruction="Find the answer")
-    both = grid.cells[-1]
-    expected = encoder.encode(QUERIES, prompt=front) @ encoder.encode(PASSAGES, prompt=front).T
-    np.testing.assert_allclose(both.scores, 100 * expected, atol=1e-4)
-    assert [(cell.left, cell.right) for cell in grid.cells if cell.is_usual] == [("instruction", "none")]
+    encoder = encoders("multilingual-e5-instruct")
+    assert grid.pairs[-1].other_firsts == expected_others(encoder, front, front, comparison.first.scores)
+    assert [(pair.left, pair.right) for pair in grid.pairs if pair.is_usual] == [("instruction", "none")]
 
 
-def test_right_passages_are_ranked_where_they_are_known(engine):
-    assert all(cell.right_ranks is None for cell in try_prompts(engine, REQUEST).cells)
-    for cell in try_prompts(engine, REQUEST, is_paired=True).cells:
-        above = (cell.scores > np.diagonal(cell.scores)[:, None]).sum(axis=1)
-        assert cell.right_ranks.tolist() == (above + 1).tolist()
+def test_right_passages_are_ranked_where_they_are_known(engine, comparison):
+    assert all(pair.right_ranks is None for pair in try_prompts(engine, comparison).pairs)
+    paired = replace(comparison, is_paired=True)
+    usual = next(pair for pair in try_prompts(engine, paired).pairs if pair.is_usual)
+    scores = comparison.first.scores
+    assert usual.right_ranks.tolist() == [1 + int((own > own[row]).sum()) for row, own in enumerate(scores)]
+
+
+def keys(model, prompt_mode="retrieval", has_int8=False, catalog=CATALOG):
+    return [chip.key for chip in chips(catalog, model, prompt_mode, has_int8=has_int8)]
+
+
+@pytest.fixture
+def is_all_here(monkeypatch):
+    monkeypatch.setattr("e5studio.studio.engine.catalog.find_local", lambda meta: meta)
+
+
+def test_only_comparisons_that_can_work_are_offered(is_all_here):
+    assert keys(OFFLINE, "none") == []
+    assert keys(OFFLINE, "none", has_int8=True) == ["int8"]
+    assert keys(INSTRUCT) == ["prompts", "instruction"]
+    assert keys(INSTRUCT, "none") == ["prompts"]
+    assert keys(ENGLISH) == ["prompts", "model:my-e5"]
+    assert f"model:{ENGLISH}" in keys("my-e5")
+    assert "model:intfloat/multilingual-e5-small" not in keys("my-e5")
+
+
+def test_a_base_that_would_have_to_be_downloaded_is_not_offered(monkeypatch):
+    monkeypatch.setattr("e5studio.studio.engine.catalog.find_local", lambda meta: None)
+    assert keys("my-e5") == ["prompts"]
+
+
+def other(form, key):
+    chip = next(chip for chip in chips(CATALOG, form.model, form.prompt_mode, has_int8=True) if chip.key == key)
+    return other_setting(chip, form, CATALOG, "")
+
+
+def test_prompts_are_compared_from_whichever_side_the_form_is_on():
+    assert other(REQUEST, "prompts").prompt_mode == "none"
+    bare = replace(REQUEST, prompt_mode="none")
+    assert other(bare, "prompts").prompt_mode == "retrieval"
+    assert other(replace(bare, passages=" "), "prompts").prompt_mode == "symmetric"
+    assert other(REQUEST, "int8").dtype == "int8"
+    instruct = replace(REQUEST, model=INSTRUCT, instruction="Find it")
+    assert other(instruct, "instruction").instruction not in ("", "Find it")
+
+
+def test_what_training_changed_leads_from_the_base_to_the_own_model(comparison):
+    """Whichever of the two is in the form."""
+    base, tuned = comparison.first, replace(comparison.second, meta=TUNED)
+    for form, other in ((base, tuned), (tuned, base)):
+        trained = compare(Scored(form, other), REQUEST, REQUEST)
+        assert (trained.first, trained.second, trained.of_form) == (base, tuned, form)
+        assert trained.is_trained
+    assert not compare(Scored(base, base), REQUEST, REQUEST).is_trained
+
+
+def test_a_base_has_the_shape_of_the_own_model():
+    english = get_model_meta(ENGLISH)
+    assert may_be_base(CATALOG, english, TUNED)
+    assert not may_be_base(CATALOG, TUNED, english)
+    assert not may_be_base(CATALOG, get_model_meta(OFFLINE), TUNED)
+    assert not may_be_base(CATALOG, get_model_meta("intfloat/multilingual-e5-small"), TUNED)

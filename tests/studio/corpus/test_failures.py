@@ -7,7 +7,7 @@ import pytest
 
 from e5studio.studio.corpus import evaluation_text
 from e5studio.studio.corpus.evaluation import measure
-from e5studio.studio.corpus.failures import answer_ranks, duel
+from e5studio.studio.corpus.failures import answer_ranks, common_words, duel, query_words
 from e5studio.studio.corpus.pairs import Pairs
 from e5studio.studio.corpus.selection import corpus_setting
 from e5studio.studio.corpus.tables import failure_table
@@ -87,9 +87,70 @@ def test_a_query_shows_what_stands_above_its_answer(evaluation):
     corpus, measured = evaluation
     ranks = evaluation_text.answers_of(measured, 0)
     query = int(ranks.worst_first()[0])
-    said = text_of(evaluation_text.failure(measured, corpus, query, [0]))
+    nodes = evaluation_text.failure(measured, corpus, query, [0])
+    said = text_of(nodes)
     assert measured.pairs.queries[query] in said
     assert f"rank {ranks.ranks[query]}" in said
-    assert said.count("answer ") == 1
+    assert str(nodes).count("e5-answer") == 1
     if ranks.ranks[query] > 1:
         assert corpus.label(int(ranks.top_rows[query, 0])) in said
+
+
+@pytest.fixture(scope="module")
+def failed(engine):
+    """Queries whose answers stand below a copy, below a text with the query's words, and below their better half."""
+    corpus = make_corpus(("Bread is baked.", "Bread  is baked.", "Rivers run.", "salt " * 600))
+    settings = [corpus_setting(Catalog(), ENGLISH, mode, "") for mode in ("retrieval", "none")]
+    pairs = Pairs(("bread", "bread for rivers", "bread, baked"), ((1,), (2,), (3,)))
+    return corpus, measure(engine, corpus, pairs, settings, VectorStore())
+
+
+def test_each_failure_says_what_can_be_seen_of_its_cause(failed):
+    corpus, measured = failed
+    for query in range(len(measured.pairs)):
+        answers = evaluation_text.answers_of(measured, 0)
+        why = evaluation_text.reasons(measured, corpus, query, 0)
+        if answers.ranks[query] == 1:
+            assert why is None
+            continue
+        first, answer = (corpus.document(row) for row in (answers.top_rows[query, 0], answers.answers[query]))
+        assert why.is_copy == (first.split() == answer.split())
+        assert (why.n_dropped > 0) == answer.startswith("salt")
+        assert set(why.words) == {
+            word
+            for word in ("bread", "baked", "rivers")
+            if word in measured.pairs.queries[query] and word in first.casefold() and word not in answer.casefold()
+        }
+    last = evaluation_text.reasons(measured, corpus, 2, 0)
+    assert last.n_dropped > 0
+    assert "answer cut" in evaluation_text.reasons_in_short(last)
+    said = text_of(evaluation_text.failure(measured, corpus, 2, [0]))
+    assert f"does not read the last {last.n_dropped:,} tokens" in said
+
+
+def test_a_copy_above_an_answer_is_called_one(failed):
+    corpus, measured = failed
+    copied = {corpus.document(row).split()[0] for row in evaluation_text.answers_of(measured, 0).top_rows[0]}
+    assert "Bread" in copied
+    why = evaluation_text.Reasons(is_copy=True, is_near=True, n_dropped=0, unknown_share=0.5, words=("bread",))
+    short = evaluation_text.reasons_in_short(why)
+    assert short == "copy of the answer, unknown words, words of the query"
+    assert evaluation_text.reasons_in_short(None) == ""
+
+
+def test_texts_that_are_nearly_the_answer_are_near_on_the_scale_of_their_corpus():
+    documents = np.array([[1, 0, 0], [0.999, 0.045, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+    documents /= np.linalg.norm(documents, axis=1, keepdims=True)
+    ranks = answer_ranks(np.array([[0.9, 0.44, 0], [0, 0, 1]], np.float32), documents, [[0], [2]])
+    assert ranks.top_rows[0, 0] == 1
+    assert ranks.likeness[0, 0] == pytest.approx(0.999, abs=1e-3)
+    assert ranks.likeness[0, 0] >= ranks.near
+    assert ranks.likeness[1, 0] < ranks.near
+
+
+def test_words_that_tell_a_text_from_the_answer_are_rare_ones_of_the_query():
+    texts = [f"the river number{n}" for n in range(30)] + ["the summit"]
+    common = common_words(texts)
+    assert common == {"river"}
+    assert query_words("The Summit of the river, summit?", "summit, the river", "a lake", common) == ("summit",)
+    assert query_words("summit", "a summit", "Summit!", common) == ()

@@ -47,6 +47,23 @@ def test_a_reload_shows_the_latest_texts_and_nothing_of_those_before(tab):
     assert "embedded with" not in text_of(shown[tab.job.status])
 
 
+def test_a_reload_brings_back_the_search_and_the_choices_of_the_map(tab):
+    token = tab.on_open(gr.EventData(None, {"token": None}))[tab.token]
+    tab.on_sample("town_hall", token)
+    list(tab.on_embed(SimpleNamespace(session_hash="somebody"), token, ENGLISH, "retrieval", "", "text", ""))
+    noted = {"query": "summit", "among": "1:library", "colour": "column:topic", "method": "umap", "n_neighbors": 7}
+    panel = tab.search
+    shown = tab.on_open(gr.EventData(None, {"token": token, "choices": noted}))
+    assert (shown[panel.query], shown[panel.filter]["value"]) == ("summit", "1:library")
+    assert (shown[panel.map.colour]["value"], shown[panel.map.method]["value"]) == ("column:topic", "umap")
+    assert shown[panel.map.n_neighbors]["value"] == 7
+    forged = {"query": 7, "among": "9:nothing", "colour": ["group"], "method": "magic", "n_neighbors": "many"}
+    for choices in (forged, "nonsense", None):
+        shown = tab.on_open(gr.EventData(None, {"token": token, "choices": choices}))
+        assert (shown[panel.query], shown[panel.filter]["value"]) == ("", "")
+        assert (shown[panel.map.colour]["value"], shown[panel.map.method]["value"]) == ("group", "pca")
+
+
 def test_a_sample_is_read_and_then_embedded_like_any_file(tab):
     token = tab.on_open(gr.EventData(None, {"token": None}))[tab.token]
     read = tab.on_sample("town_hall", token)
@@ -65,6 +82,18 @@ def test_a_sample_is_read_and_then_embedded_like_any_file(tab):
     evaluated = tab.on_section(token, "evaluate")
     assert "e5-away" in evaluated[tab.search.panel]["elem_classes"]
     assert "e5-away" not in evaluated[tab.evaluation.panel]["elem_classes"]
+
+
+def test_other_texts_or_columns_take_the_evaluation_away(tab):
+    token = tab.on_open(gr.EventData(None, {"token": None}))[tab.token]
+    panel = tab.evaluation
+    first = tab.on_sample("town_hall", token)
+    assert first[panel.evaluation] is None
+    columns = tab.on_choose(token, "text", "topic")
+    for changes in (tab.on_paste(token, "one\ntwo"), columns):
+        assert all(changes[part] is None for part in (panel.evaluation, panel.plot, panel.table, panel.queries))
+        assert (changes[panel.verdict], changes[panel.job.status]) == ([], [])
+        assert "e5-away" in changes[panel.failures]["elem_classes"]
 
 
 def test_a_search_and_its_map_point_at_each_other(tab):

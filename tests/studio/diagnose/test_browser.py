@@ -8,7 +8,7 @@ from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.diagnose import tab as diagnose_tab
 from tests.studio.browsing import MARKS, NASTY, check_barriers, check_width, example, expect, panel_of, score, write
 from tests.studio.code.test_browser import take_target
-from tests.studio.compare.test_browser import compared, open_compare
+from tests.studio.compare.test_browser import check_in_sight, compared, open_compare
 from tests.studio.conftest import wait_at_gate
 from tests.studio.corpus.test_browser import ROWS, delete, embed, open_corpus, search, sheet, upload
 
@@ -153,9 +153,9 @@ def test_a_phone_shows_all_tabs_and_scrolls_down_only(open_page):
         check_width(page)
         assert page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.cm-scroller'))") == 0
     open_compare(page)
-    for button in ("#e5-try-prompts", "#e5-try-precision"):
-        compared(page, button)
-        check_width(page)
+    compared(page, page.locator("#e5-compare"))
+    check_in_sight(page)
+    check_width(page)
     open_corpus(page)
     upload(page, sheet(ROWS))
     expect(page.locator("#e5-chosen")).to_contain_text("60 texts")

@@ -588,6 +588,13 @@ def test_a_reload_brings_back_what_was_typed_and_no_older_link(page):
     assert "#" not in page.url
     write(page, NASTY, ["a new passage"])
     page.wait_for_function("sessionStorage.getItem('e5-inputs')?.includes('a new passage')")
+    score(page)
+    page.get_by_role("tab", name="Map").click()
+    caption = page.locator("#e5-map-caption")
+    expect(caption).to_contain_text("PCA shows")
+    page.locator("#e5-map-method select").select_option("axis")
+    expect(caption).not_to_contain_text("PCA shows")
+    page.wait_for_function("sessionStorage.getItem('e5-view')?.includes('axis')")
     reload(page)
     expect(page.locator("#e5-status")).to_contain_text("before the reload are back. Press Score")
     expect(page.locator("#e5-queries textarea")).to_have_value("\n".join(NASTY))
@@ -595,6 +602,9 @@ def test_a_reload_brings_back_what_was_typed_and_no_older_link(page):
     expect(page.locator(".e5-models-chosen")).to_contain_text("e5-small-v2")
     expect(page.get_by_label("Symmetric")).to_be_checked()
     expect(page.get_by_label("Blank lines between texts")).to_be_checked()
+    score(page)
+    expect(page.locator("#e5-map-method select")).to_have_value("axis")
+    expect(caption).not_to_contain_text("PCA shows")
 
     page.get_by_role("button", name="Eight questions").click()
     expect(page.locator("#e5-queries textarea")).to_have_value(re.compile("why is the sky blue"))
