@@ -36,8 +36,6 @@ from e5studio.text_checks import checked_container, checked_types
 if TYPE_CHECKING:
     import plotly.graph_objects
 
-_NAMES = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE"}
-
 
 def plot_scores(
     encoder: E5Encoder,
@@ -117,12 +115,7 @@ def plot_map(
         colouring = colour_corpus(embedded, "group", groups=group_corpus(embedded))
     else:
         colouring = colour_corpus(embedded, f"{COLUMN}label", cells=cells)
-    figure = draw_corpus_map(embedded, corpus_map, colouring)
-    figure["title"] = f"{encoder.meta.short_name}, {_NAMES[method]}"
-    if corpus_map.trust is not None:  # so few texts have none
-        nearest = f"{corpus_map.kept_share:.0%} of the {corpus_map.n_compared} nearest texts"
-        figure["title"] += f": {nearest} are nearest on the map too"
-    return plotly_figure(figure, theme)
+    return plotly_figure(draw_corpus_map(embedded, corpus_map, colouring), theme)
 
 
 def plot_why(

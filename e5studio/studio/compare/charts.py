@@ -180,7 +180,7 @@ def draw_differences(comparison: Comparison) -> Figure:
     """B's scores minus A's."""
     first = comparison.first
     names = side_labels(first.prompt_mode)
-    return difference_map(
+    figure = difference_map(
         comparison.deltas,
         first.queries.texts,
         first.passages.texts,
@@ -188,6 +188,11 @@ def draw_differences(comparison: Comparison) -> Figure:
         first.passages.labels,
         (names.left, names.left if first.is_self else names.right),
     )
+    figure["title"] = (
+        f"Change of cosine \N{MULTIPLICATION SIGN} 100 from A, {first.meta.short_name}, "
+        f"to B, {comparison.second.meta.short_name}"
+    )
+    return figure
 
 
 def draw_grid(grid: PromptGrid) -> Figure:
