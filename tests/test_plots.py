@@ -72,7 +72,7 @@ def test_a_map_shows_topics_categories_or_numbers(encoder):
     texts = [f"{word} {number}" for word in ("river", "mountain") for number in range(8)]
     by_topic = plots.plot_map(encoder, texts, prompt_name="document")
     assert sum(len(trace.x) for trace in by_topic.data if trace.mode.startswith("markers")) == 16
-    assert "nearest on the map" in by_topic.layout.title.text
+    assert "PCA, neighbours kept" in by_topic.layout.title.text
     by_word = plots.plot_map(encoder, texts, [text.split()[0] for text in texts], prompt_name="document")
     assert {trace.name for trace in by_word.data} == {"river", "mountain"}
     assert by_word.data[0].hovertext[0].endswith("mountain 0")

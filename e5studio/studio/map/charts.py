@@ -50,8 +50,8 @@ def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str
         scale=scale,
         topics=topics,
     )
-    kept_share, n_compared = float(text_map.neighbours_kept.mean()), text_map.neighbours.ids.shape[1]
-    figure["title"] = picture_title(result.meta, text_map.settings.method, kept_share, n_compared, text_map.trust)
+    kept_share = float(text_map.neighbours_kept.mean())
+    figure["title"] = picture_title(result.meta, text_map.settings.method, kept_share, text_map.trust)
     return figure
 
 

@@ -66,12 +66,10 @@ def quality(kept_share: float, n_compared: int, trust: float | None, n_sampled: 
     return [["details", "e5-chip", summary, nodes.para(f"{nearest} {trusted}{sample}")]]
 
 
-def picture_title(meta: ModelMeta, used: Method, kept_share: float, n_compared: int, trust: float | None) -> str:
+def picture_title(meta: ModelMeta, used: Method, kept_share: float, trust: float | None) -> str:
     """Above a saved map: model, projection and quality, which `quality` explains."""
     title = f"{meta.short_name}, {TITLES[used]}"
-    if trust is None:
-        return title
-    return f"{title}: {kept_share:.0%} of the {n_compared} nearest texts are nearest on the map too"
+    return title if trust is None else f"{title}, neighbours kept {kept_share:.0%}"
 
 
 def method(projection: Projection, settings: MapSettings) -> str:

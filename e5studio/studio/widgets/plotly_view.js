@@ -189,10 +189,16 @@ function namedLines(width) {
   const { kind, rows, columns, traces } = figure.hover;
   const texts = new Map((kind === "cells" ? [...rows, ...columns] : traces.flat()).map(([label, text]) => [label, text]));
   texts.delete("");
-  const most = Math.floor(width / 6.5);
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = "11px sans-serif";
+  const fits = (line) => pen.measureText(line).width < width - 72;
   const lines = [...texts].slice(0, MOST_LINES).map(([label, text]) => {
-    const whole = text.replace(/\s+/g, " ").trim();
-    return `<b>${escaped(label)}</b>  ${escaped(whole.length > most ? whole.slice(0, most - 1) + "\u2026" : whole)}`;
+    let words = text.replace(/\s+/g, " ").trim();
+    if (!fits(label + words)) {
+      while (words && !fits(label + words + "\u2026")) words = words.slice(0, -1);
+      words += "\u2026";
+    }
+    return `<b>${escaped(label)}</b>  ${escaped(words)}`;
   });
   return texts.size > MOST_LINES ? [...lines, `and ${texts.size - MOST_LINES} more`] : lines;
 }
@@ -215,7 +221,8 @@ function save(format) {
   const lines = namedLines(size.width);
   if (lines.length) {
     const below = figure.hover.kind === "cells" ? 12 : 40; // a map has the name of its axis there
-    const place = { xref: "paper", yref: "paper", x: 0, y: 0, xanchor: "left", yanchor: "top", yshift: -below };
+    const shift = { xshift: 10 - drawing._fullLayout._size.l, yshift: -below }; // from the corner of the plot
+    const place = { xref: "paper", yref: "paper", x: 0, y: 0, xanchor: "left", yanchor: "top", ...shift };
     const note = { text: lines.join("<br>"), align: "left", showarrow: false, font: { size: 11 }, ...place };
     layout.annotations = [...(layout.annotations || []), note];
     layout.margin = { ...layout.margin, b: below + 16 * lines.length + 8 };
