@@ -806,6 +806,18 @@ def test_the_keyboard_reaches_everything(page):
     page.keyboard.press("Enter")
     expect(page.locator(".e5-models-list")).to_be_hidden()
 
+    page.locator("#e5-scale .e5-term").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".e5-card")).to_contain_text("no percentage of likeness")
+    page.keyboard.press("Escape")
+    expect(page.locator(".e5-card")).to_be_hidden()
+    expect(page.locator("#e5-scale .e5-term").first).to_be_focused()
+    page.get_by_role("button", name="Guide").press("Enter")
+    expect(page.get_by_role("dialog", name="The Studio in a minute")).to_be_visible()
+    check_barriers(page, ".e5-guide")
+    page.keyboard.press("Escape")
+    expect(page.locator(".e5-guide")).to_be_hidden()
+
     page.keyboard.press("2")
     expect(page.get_by_role("tab", name="Map")).to_have_attribute("aria-selected", "true")
     page.wait_for_url("**#tab=map")
