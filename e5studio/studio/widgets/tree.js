@@ -19,7 +19,7 @@ let glossary;
 
 // A sentence whose terms are buttons, each the first time in a tree.
 function explain(text) {
-  glossary ??= readGlossary();
+  if (!glossary?.numbers.size) glossary = readGlossary();
   if (!glossary.numbers.size) return [text];
   if (!explained.size) queueMicrotask(() => explained.clear());
   return text.split(glossary.pattern).map((part, index) => {

@@ -445,13 +445,13 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     saved(page, "#e5-save-scores", "Save page as JSON").save_as(tmp_path / "page.json")
     assert saved(page, "#e5-save-scores", "Save page as HTML").suggested_filename == "e5-scores.html"
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    for form, cells in (("for a spreadsheet", "\t"), ("as Markdown", " | ")):
+    for form, cells in (("TSV", "\t"), ("Markdown", " | ")):
         page.evaluate("navigator.clipboard.writeText('')")
-        page.locator("#e5-scores").get_by_role("button", name=f"Copy the table {form}").click()
+        page.locator("#e5-scores").get_by_role("button", name=f"Copy the table as {form}").click()
         page.wait_for_function("navigator.clipboard.readText()")
         lines = page.evaluate("navigator.clipboard.readText()").splitlines()
         assert cells.join(["Query", "Passage", "Score"]) in lines[0]
-        assert len(lines) == 1 + (form == "as Markdown") + page.locator("#e5-scores tbody tr[tabindex]").count()
+        assert len(lines) == 1 + (form == "Markdown") + page.locator("#e5-scores tbody tr[tabindex]").count()
 
     forget_score(other)
     other.locator("#e5-link input[type=file]").set_input_files(tmp_path / "page.json")
