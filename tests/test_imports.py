@@ -30,7 +30,7 @@ ROWS = [
     ["model_pool", "long_documents"],
     ["embedder"],
     ["evaluation", "server", "studio", "adapters"],
-    ["cli"],
+    ["plots", "cli"],
     ["", "__main__"],  # e5studio itself names everything, lazily
 ]
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
@@ -107,7 +107,7 @@ PLACES = {
     "orjson": ("server",),
     "prometheus_client": ("server.metrics",),
     "tiktoken": ("server.token_ids",),
-    "plotly": ("studio.widgets.plotly_view",),
+    "plotly": ("plots", "studio.widgets.plotly_view", "studio.charts.plotly_figure"),
     "py3langid": ("analysis.languages",),
     "umap": ("analysis.umap_projection",),
     "sklearn": ("analysis.projection",),
@@ -276,6 +276,7 @@ STATEMENTS = (
     "import e5studio.evaluation",
     "import e5studio.adapters",
     "import e5studio.studio.engine.engine",
+    "import e5studio.plots",
 )
 
 

@@ -4,22 +4,11 @@ const list = element.querySelector(".e5-hits");
 const foot = element.querySelector(".e5-hits-foot");
 const more = element.querySelector(".e5-hits-more");
 
-async function copy(button, rows) {
-  const text = rows.map((row) => row.map((cell) => cell.replace(/\s+/g, " ")).join("\t")).join("\n");
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
-  } catch {
-    button.textContent = "Not allowed";
-  }
-  const title = button.dataset.title;
-  setTimeout(() => (button.textContent = title), 1500);
-}
+const copy = (button, rows) => copyText(button, rows.map((row) => row.map((cell) => cell.replace(/\s+/g, " ")).join("\t")).join("\n"));
 
 function button(title, onClick, describedAs) {
   const node = make("button", "", title);
   node.type = "button";
-  node.dataset.title = title;
   node.setAttribute("aria-label", describedAs);
   node.addEventListener("click", (event) => {
     event.stopPropagation();

@@ -159,6 +159,8 @@ def draw_corpus_map(
         scale=colouring.scale,
         topics=[] if clusters is None or clusters.n_topics < 2 else topics_on(points, clusters.labels, clusters.names),
     )
+    used, kept_share = corpus_map.settings.method, corpus_map.kept_share
+    figure["title"] = map_text.picture_title(embedded.meta, used, kept_share, corpus_map.trust)
     figure["label"] = f"Map of {len(embedded.corpus):,} texts, named by their lines in {embedded.corpus.source}."
     return figure
 

@@ -13,9 +13,10 @@ from typing import TypedDict
 
 from e5studio.default_model import ModelChoice, default_model
 from e5studio.errors import UnknownModelError
+from e5studio.evaluation.published import published_scores
 from e5studio.hub import find_local
 from e5studio.model_packages import package_of
-from e5studio.models import ENGLISH, XLMR_LANGUAGES, ModelMeta, PromptKind, get_model_meta, list_models
+from e5studio.models import ENGLISH, OFFLINE_MODEL, XLMR_LANGUAGES, ModelMeta, PromptKind, get_model_meta, list_models
 from e5studio.studio.engine.own_models import OwnModel, checked_models, read_names
 
 _PROMPTS: dict[PromptKind, str] = {
@@ -30,6 +31,8 @@ _ADVICE: dict[str, str] = {
     "intfloat/multilingual-e5-small": "Recommended for 100 languages: fast",
     "intfloat/multilingual-e5-large-instruct": "Recommended for best results: slow",
 }
+_TOKENS_PER_SECOND: dict[str, int] = {"intfloat/e5-small-v2": 7_634, "intfloat/multilingual-e5-base": 2_181}
+"""As benchmarks/README.md has them: OpenVINO in float32, texts of mixed length, two cores."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class ModelCard:
     download: str
     location: str
     advice: str
+    figures: str
+    is_stand_in: bool
 
     @property
     def parameters(self) -> str:
@@ -134,6 +139,8 @@ class Catalog:
             download="" if own else meta.download_size,
             location="downloaded" if is_here else _source(meta),
             advice=_ADVICE.get(meta.name, ""),
+            figures=_figures(meta) if own is None else "",
+            is_stand_in=meta.name == OFFLINE_MODEL,
         )
 
     def cards(self) -> list[ModelCard]:
@@ -166,6 +173,17 @@ def named_catalog(names: Sequence[str], prompt_kinds: Sequence[str] = ()) -> Cat
     metas = [each if isinstance(each, ModelMeta) else each.meta for each in models]
     own = tuple(each for each in models if isinstance(each, OwnModel))
     return Catalog(own, metas[0].name if metas else None)
+
+
+def _figures(meta: ModelMeta) -> str:
+    """Published quality and measured speed, as far as there are figures of this very model."""
+    mean = next((each.value for each in published_scores() if (each.model, each.task) == (meta.name, "BEIR")), None)
+    speed = _TOKENS_PER_SECOND.get(meta.name)
+    figures = [
+        "" if mean is None else f"BEIR {100 * mean:.1f}",
+        "" if speed is None else f"{speed:,} tokens a second on two cores",
+    ]
+    return " \N{MIDDLE DOT} ".join(filter(None, figures))
 
 
 def _source(meta: ModelMeta) -> str:

@@ -166,11 +166,11 @@ class Form:
         }
 
     def note_of(self, meta: ModelMeta) -> list[nodes.Node]:
-        """What to know of a model: that it is not here, or why the page starts with it."""
+        """What to know of a model: that it is not here or no E5, or why the page starts with it."""
         catalog = self._catalog
         if not catalog.is_here(meta):
             return form_text.absent_model(catalog.card(meta), catalog.usable())
-        return form_text.first_model(self._choice, meta) if meta.name == self._choice.name else []
+        return form_text.model_note(self._choice, meta)
 
     def fill(self, shared: SharedForm) -> Changes:
         """Fill all but the model."""

@@ -22,17 +22,19 @@ START = "Write your own texts: a few are scored as you type."
 ONE_TEXT_PER_LINE = "One text per line"
 
 
-def first_model(choice: ModelChoice, meta: ModelMeta) -> list[Node]:
-    """What to know of the model that the page starts with, and why it is this one."""
+def model_note(choice: ModelChoice, meta: ModelMeta) -> list[Node]:
+    """That a model is no E5; of the one that the page starts with, why it is this one."""
+    stand_in = [para(span("Stand-in", css="e5-badge"), " This is not E5: English only, and without prompts.")]
+    badge = stand_in if meta.name == OFFLINE_MODEL else []
+    if meta.name != choice.name:
+        return badge
     why: Node = [
         "details",
         "e5-why-model",
         ["summary", "", "Why this model?"],
         *hint(f"{choice.reason[:1].upper()}{choice.reason[1:]}."),
     ]
-    if meta.name != OFFLINE_MODEL:
-        return [why]
-    return [para(span("Stand-in", css="e5-badge"), " This is not E5: English only, and without prompts."), why]
+    return [*badge, why]
 
 
 def absent_model(card: ModelCard, other: ModelMeta | None) -> list[Node]:

@@ -12,7 +12,7 @@ from e5studio.studio.charts.topics import Topic, topics_on
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.map.placing import Colour, TextMap, best_scores, joined_texts
-from e5studio.studio.map.text import axis_names
+from e5studio.studio.map.text import axis_names, picture_title
 
 
 def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None) -> Figure:
@@ -39,7 +39,7 @@ def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str
     else:
         values, scale = _shades(result, text_map, colour)
         groups = shaded_groups(n_queries, values, sides)
-    return scatter_map(
+    figure = scatter_map(
         text_map.coordinates,
         groups,
         texts,
@@ -50,6 +50,9 @@ def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str
         scale=scale,
         topics=topics,
     )
+    kept_share = float(text_map.neighbours_kept.mean())
+    figure["title"] = picture_title(result.meta, text_map.settings.method, kept_share, text_map.trust)
+    return figure
 
 
 def _shades(result: ScoreResult, text_map: TextMap, colour: Colour) -> tuple[Sequence[float], ColourScale]:

@@ -32,7 +32,7 @@ MAX_NEIGHBOURHOOD = 100
 MAX_SEED = 2**32 - 1
 
 _MAX_LINKED = 400
-_TITLES: dict[Method, str] = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE", "axis": "Query\N{EN DASH}passage axis"}
+TITLES: dict[Method, str] = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE", "axis": "Query\N{EN DASH}passage axis"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def method_choices(
     if is_too_many:
         reasons["tsne"] = f"up to {max_tsne:,} texts"
     methods = [method for method in METHODS if has_axis or method != "axis"]
-    return [Choice(_TITLES[method], method, reasons.get(method, "")) for method in methods]
+    return [Choice(TITLES[method], method, reasons.get(method, "")) for method in methods]
 
 
 def used_settings(settings: MapSettings, projection: Projection) -> MapSettings:

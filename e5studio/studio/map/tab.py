@@ -66,7 +66,7 @@ class MapTab:
         self.panel = MapPanel(services.downloads, "e5-map", method_choices(_MANY), _COLOURS)
         self.table = data_table_view(elem_id="e5-map-texts")
         self.save = save_bar(
-            [("texts and places", [("CSV", "map.csv"), ("Parquet", "map.parquet")])],
+            [("texts and places", [("CSV", "map.csv"), ("Parquet", "map.parquet")]), ("page", [("HTML", "map.html")])],
             plot="e5-map",
             elem_id="e5-save-map",
         )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from e5studio.analysis.projection import Projection
+from e5studio.models import ModelMeta
 from e5studio.similarity import FloatArray
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.formatting import fixed, shown
-from e5studio.studio.map.placing import Colour, MapSettings, Method, TextMap, joined_texts
+from e5studio.studio.map.placing import TITLES, Colour, MapSettings, Method, TextMap, joined_texts
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.nodes import Node
 
@@ -63,6 +64,12 @@ def quality(kept_share: float, n_compared: int, trust: float | None, n_sampled: 
     sample = "" if n_sampled is None else f" Both are estimated on {n_sampled:,} texts."
     summary: Node = ["summary", "", f"Neighbours kept {kept_share:.0%}"]
     return [["details", "e5-chip", summary, nodes.para(f"{nearest} {trusted}{sample}")]]
+
+
+def picture_title(meta: ModelMeta, used: Method, kept_share: float, trust: float | None) -> str:
+    """Above a saved map: model, projection and quality, which `quality` explains."""
+    title = f"{meta.short_name}, {TITLES[used]}"
+    return title if trust is None else f"{title}, neighbours kept {kept_share:.0%}"
 
 
 def method(projection: Projection, settings: MapSettings) -> str:

@@ -22,6 +22,7 @@ from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.engine.zero_gpu import is_zero_gpu
 from e5studio.studio.form.form import Form, picker_models, score_request
 from e5studio.studio.form.stale_strip import results_of, stale_strip
+from e5studio.studio.guide.guide import BUTTON, SCRIPT, guide_html
 from e5studio.studio.jobs.button import JobButton
 from e5studio.studio.jobs.events import (
     EACH,
@@ -54,8 +55,10 @@ _HEADER = f"""
   {(_HERE / "favicon.svg").read_text(encoding="utf-8")}
   <h1>E5 Studio</h1>
   <p>What E5 embeddings say about your texts</p>
-  <button type="button" class="e5-theme" aria-label="Switch between light and dark" title="Light or dark">◐</button>
+  {BUTTON}
+  <button type="button" class="e5-round e5-theme" aria-label="Light or dark" title="Light or dark">◐</button>
 </header>
+{guide_html()}
 """
 _SWITCH_THEME = """
 element.querySelector(".e5-theme").addEventListener("click", () => document.body.classList.toggle("dark"));
@@ -99,7 +102,7 @@ class _Page:
         self._services = services
         self._start_model = choice.name
         self._score_on_gpu = services.engine.on_gpu(services.engine.score)
-        gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME)
+        gr.HTML(_HEADER, apply_default_css=False, elem_id="e5-top", js_on_load=_SWITCH_THEME + SCRIPT)
         self.result = gr.State(None)
         self.pending_view = gr.State(None)
         with gr.Row(elem_id="e5-main"):

@@ -1,8 +1,9 @@
-"""Files to save: CSV, Parquet, NumPy, and JSON that opens the page again."""
+"""Files to save: CSV, Parquet, NumPy, JSON that opens the page again, and HTML that shows it without a Studio."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,16 +13,22 @@ from e5studio.analysis.ranking import ranks, softmax
 from e5studio.errors import VectorError
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.map.charts import draw_map
 from e5studio.studio.map.placing import TextMap, best_scores
+from e5studio.studio.page.standalone import standalone_page
 from e5studio.studio.page.view_state import SharedView, saved_state
-from e5studio.studio.serving.downloads import Download
+from e5studio.studio.scores.charts import ordered_heat_map
+from e5studio.studio.scores.order import valid_shading
+from e5studio.studio.serving.downloads import Download, FileDownload
 from e5studio.studio.serving.table_files import Columns, columns_file, npy_bytes, table_file
 from e5studio.tokenization import replace_surrogates
 
 Export = Literal[
     "scores.csv", "scores.parquet", "scores.npy", "vectors.npy", "vectors.parquet", "map.csv", "map.parquet"
 ]
+StandaloneKind = Literal["scores.html", "map.html"]
 EXPORTS: tuple[Export, ...] = get_args(Export)
+STANDALONE_KINDS: tuple[StandaloneKind, ...] = get_args(StandaloneKind)
 
 _MAX_TEXT_CHARACTERS = 20_000_000
 
@@ -77,6 +84,29 @@ def export_page(result: ScoreResult, view: SharedView) -> Download:
     return table_file("page.json", json.dumps(state, indent=1).encode())
 
 
+def export_html(
+    kind: StandaloneKind, result: ScoreResult, text_map: TextMap | None, view: SharedView, path: Path
+) -> FileDownload:
+    """The matrix or the map as it looks, in a file that opens from disk.
+
+    Args:
+        kind: Which of the two.
+        result: What is saved.
+        text_map: Its map, needed for the map.
+        view: The order and the colours.
+        path: Where to write it: it has megabytes of plotly.js, which memory is too dear for.
+
+    Raises:
+        VectorError: There is no map to save.
+    """
+    if kind == "map.html":
+        figure = draw_map(result, _map_of(result, text_map), view.colour)
+    else:
+        figure = ordered_heat_map(result, view.order, valid_shading(view.shading, result))
+    path.write_text(standalone_page(figure, result), encoding="utf-8")
+    return FileDownload(path, "text/html; charset=utf-8", f"e5-{kind}")
+
+
 def score_columns(result: ScoreResult) -> Columns:
     """A row for each pair of two texts: labels, texts, score, rank and softmax share in per cent.
 
@@ -123,10 +153,14 @@ def map_columns(result: ScoreResult, text_map: TextMap) -> Columns:
 
 def _columns(kind: Export, result: ScoreResult, text_map: TextMap | None) -> Columns:
     if kind.startswith("map"):
-        if text_map is None or text_map.of != result.key:
-            raise VectorError("The map is not there yet. Wait until it is drawn, then save it.")
-        return map_columns(result, text_map)
+        return map_columns(result, _map_of(result, text_map))
     if kind.startswith("vectors"):
         labels, texts = result.points
         return {"label": labels, "text": texts, "vector": list(result.vectors)}
     return score_columns(result)
+
+
+def _map_of(result: ScoreResult, text_map: TextMap | None) -> TextMap:
+    if text_map is None or text_map.of != result.key:
+        raise VectorError("The map is not there yet. Wait until it is drawn, then save it.")
+    return text_map

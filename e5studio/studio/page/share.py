@@ -33,11 +33,10 @@ from e5studio.studio.jobs.events import (
 from e5studio.studio.map.placing import MapSettings, TextMap
 from e5studio.studio.map.tab import MapTab
 from e5studio.studio.page import text as page_text
-from e5studio.studio.page.save import export, export_page, valid_export
+from e5studio.studio.page.save import STANDALONE_KINDS, export, export_html, export_page, valid_export
 from e5studio.studio.page.view_state import CHOICE_FIELDS, VIEW_FIELDS, PendingView, SharedView, read_view, view_for
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
-from e5studio.studio.serving.downloads import Download
 from e5studio.studio.widgets import nodes
 
 
@@ -163,12 +162,14 @@ class Sharing:
         if result is None:
             return {"fault": page_text.NOTHING_TO_SAVE}
         try:
-            return {"address": self.services.downloads.put(_file(fields_of(event).get("kind"), result, text_map, view))}
+            return {"address": self._store(fields_of(event).get("kind"), result, text_map, view)}
         except Exception as error:
             return {"fault": message_for_visitor(error)}
 
-
-def _file(kind: Any, result: ScoreResult, text_map: TextMap | None, view: tuple[Any, ...]) -> Download:
-    if kind == "page.json":
-        return export_page(result, read_view({"view": dict(zip(VIEW_FIELDS, view, strict=True))}))
-    return export(valid_export(kind), result, text_map)
+    def _store(self, kind: Any, result: ScoreResult, text_map: TextMap | None, values: tuple[Any, ...]) -> str:
+        downloads, view = self.services.downloads, read_view({"view": dict(zip(VIEW_FIELDS, values, strict=True))})
+        if kind == "page.json":
+            return downloads.put(export_page(result, view))
+        if kind in STANDALONE_KINDS:
+            return downloads.add_file(export_html(kind, result, text_map, view, downloads.new_path(".html")))
+        return downloads.put(export(valid_export(kind), result, text_map))

@@ -12,6 +12,7 @@ _STUDIO = Path(__file__).parent.parent
 _STYLES = (
     "page/page.css",
     "widgets/widgets.css",
+    "guide/guide.css",
     "form/form.css",
     "scores/tab.css",
     "map/tab.css",

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from e5studio.models import ENGLISH, XLMR_LANGUAGES, ModelMeta
-from e5studio.studio.charts.figure import Figure
-from e5studio.studio.charts.matrix import heat_map
-from e5studio.studio.engine.doubts import doubts
-from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
     NOTHING_PENDING,
@@ -23,7 +17,8 @@ from e5studio.studio.jobs.events import (
     show_if_current,
 )
 from e5studio.studio.scores import text as scores_text
-from e5studio.studio.scores.order import Indices, Order, Shading, matrix_order, valid_order, valid_shading
+from e5studio.studio.scores.charts import ordered_heat_map
+from e5studio.studio.scores.order import Order, Shading, valid_order, valid_shading
 from e5studio.studio.scores.table import score_table
 from e5studio.studio.services import Services
 from e5studio.studio.why.panel import WhyPanel
@@ -68,7 +63,7 @@ class ScoresTab:
             [
                 ("scores", [("CSV", "scores.csv"), ("Parquet", "scores.parquet"), ("NumPy", "scores.npy")]),
                 ("vectors", [("Parquet", "vectors.parquet"), ("NumPy", "vectors.npy")]),
-                ("page", [("JSON", "page.json")]),
+                ("page", [("JSON", "page.json"), ("HTML", "scores.html")]),
             ],
             plot="e5-heat",
             elem_id="e5-save-scores",
@@ -117,31 +112,3 @@ class ScoresTab:
             self.heat: self._downloads.as_payload(ordered_heat_map(result, order, shading)),
             self.reading: scores_text.reading_help(result, is_by_row=shading == "row"),
         }
-
-
-def ordered_heat_map(result: ScoreResult, order: Order, shading: Shading = "all") -> Figure:
-    """The matrix with its rows and columns in an order; a click on a cell still names its texts."""
-    names = side_labels(result.prompt_mode)
-    rows, columns = matrix_order(result, order)
-    scores = result.counted  # a text is always 100 to itself, which would drown the rest
-    position = np.argsort(columns)
-    best = [result.best[row] for row in rows]
-    of_queries, of_passages = doubts(result)
-    figure = heat_map(
-        scores[np.ix_(rows, columns)],
-        [result.queries.texts[row] for row in rows],
-        [result.passages.texts[column] for column in columns],
-        [result.queries.labels[row] for row in rows],
-        [result.passages.labels[column] for column in columns],
-        [None if column is None else int(position[column]) for column in best],
-        (names.left, names.left if result.is_self else names.right),
-        is_by_row=shading == "row",
-        doubts=(_moved(of_queries, rows), _moved(of_passages, columns)),
-    )
-    figure["title"] = f"Cosine \N{MULTIPLICATION SIGN} 100 with {result.meta.short_name}"
-    figure["hover"] |= {"row_places": rows.tolist(), "column_places": columns.tolist()}
-    return figure
-
-
-def _moved(doubts: Mapping[int, str], order: Indices) -> dict[int, str]:
-    return {drawn: doubts[index] for drawn, index in enumerate(order.tolist()) if index in doubts}

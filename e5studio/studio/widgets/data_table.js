@@ -2,10 +2,12 @@
 const view = element.querySelector(".e5-table");
 const showAll = element.querySelector(".e5-show-all");
 const note = element.querySelector(".e5-table-note");
+const copying = element.querySelector(".e5-table-copy");
 // Measuring thousands of rows would hold up the page, so the next are added when they are nearly in sight.
 const ROWS_AT_ONCE = 100;
 let table = null;
 let waiting = [];
+let listed = []; // the rows that are shown, in their order
 let revision = 0;
 let isWhole = false;
 let sorting = { column: 0, isDescending: false };
@@ -92,7 +94,7 @@ function groupRow(text) {
 
 function write() {
   view.replaceChildren();
-  view.hidden = !table;
+  view.hidden = copying.hidden = !table;
   note.textContent = table?.note ?? "";
   showAll.hidden = !table?.first?.length || table.first.length === table.rows.length;
   if (!table) return;
@@ -101,6 +103,7 @@ function write() {
   view.setAttribute("aria-label", table.caption);
   const head = make("tr", "", ...table.columns.map(heading).slice(isGrouped() ? 1 : 0));
   waiting = table.rows.filter((each) => isWhole || !first.size || first.has(each.index)).sort(compare);
+  listed = [...waiting];
   const whole = make("table", "", make("caption", "e5-hidden", table.caption), make("thead", "", head), make("tbody"));
   whole.setAttribute("aria-rowcount", waiting.length + 1);
   view.append(whole);
@@ -116,6 +119,28 @@ function writeMore() {
     body.dataset.last = text;
     body.append(row(each));
   }
+}
+
+// What a cell says, without its bar or its mark, and with the minus that spreadsheets know.
+function plain(value, column) {
+  const text = column.kind === "text" && value !== null ? table.texts[column.texts][value].slice(0, 2).join(" ") : cell(value, column).textContent;
+  return text.replace(/\s+/g, " ").trim().replace(/^\u2212/, "-");
+}
+
+const FORMS = {
+  // A word of a file may begin as a formula does.
+  tsv: (rows) => rows.map((row) => row.map((text) => (/^[=@]|^[-+](?![\d.,]+%?$)/.test(text) ? `'${text}` : text)).join("\t")),
+  markdown: ([head, ...rows]) => {
+    const lines = [head, head.map((_, index) => (isNumber(table.columns[index]) ? "--:" : "---")), ...rows];
+    return lines.map((row, index) => `| ${row.map((text) => (index === 1 ? text : text.replace(/[\\`*_{}[\]<>|#]/g, "\\$&"))).join(" | ")} |`);
+  },
+};
+
+function copy(event) {
+  const { form } = event.target.dataset;
+  if (!form) return;
+  const rows = listed.map(({ cells }) => cells.map((value, index) => plain(value, table.columns[index])));
+  copyText(event.target, FORMS[form]([table.columns.map(({ title }) => title), ...rows]).join("\n"));
 }
 
 function writeAhead() {
@@ -150,6 +175,7 @@ showAll.addEventListener("click", () => {
   isWhole = !isWhole;
   write();
 });
+copying.addEventListener("click", copy);
 view.addEventListener("keydown", move);
 view.addEventListener("scroll", writeAhead, { passive: true });
 watch("value", update);

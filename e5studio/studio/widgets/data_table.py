@@ -9,6 +9,9 @@ from e5studio.studio.widgets.scripts import MAKE_SCRIPT, PAYLOAD_SCRIPT, scripte
 _TEMPLATE = (
     '<div class="e5-table" tabindex="0" role="region"></div>'
     '<button type="button" class="e5-show-all" hidden></button><p class="e5-table-note e5-hint"></p>'
+    '<p class="e5-table-copy" hidden>Copy '
+    '<button type="button" data-form="markdown" aria-label="Copy the table as Markdown">Markdown</button>'
+    '<button type="button" data-form="tsv" aria-label="Copy the table as TSV, for spreadsheets">TSV</button></p>'
 )
 
 

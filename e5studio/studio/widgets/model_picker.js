@@ -5,11 +5,13 @@ const list = element.querySelector(".e5-models-list");
 
 function describe(model) {
   const download = make("span", model.is_here ? "e5-here" : "e5-not-here", model.location);
-  const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name), download);
+  const badge = model.is_stand_in ? [" ", make("span", "e5-badge", "Stand-in")] : [];
+  const head = make("span", "e5-model-head", make("span", "e5-model-name", model.short_name, ...badge), download);
   const size = [model.parameters + " weights", model.embed_dim + " dimensions"];
   const facts = [model.languages, ...size].filter(Boolean).join(" \u00b7 ");
   const advice = model.advice ? [make("span", "e5-model-advice", model.advice)] : [];
-  return [head, ...advice, make("span", "e5-model-facts", facts)];
+  const figures = model.figures ? [make("span", "e5-model-facts", model.figures)] : [];
+  return [head, ...advice, make("span", "e5-model-facts", facts), ...figures];
 }
 
 function option(model) {

@@ -182,19 +182,51 @@ function listen() {
   });
 }
 
-// The picture as it is on the screen, with the page behind it.
+const MOST_LINES = 40;
+
+// What the short names in a picture stand for, a line each: nobody can point at them any longer.
+function namedLines(width) {
+  const { kind, rows, columns, traces } = figure.hover;
+  const texts = new Map((kind === "cells" ? [...rows, ...columns] : traces.flat()).map(([label, text]) => [label, text]));
+  texts.delete("");
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.font = "11px sans-serif";
+  const fits = (line) => pen.measureText(line).width < width - 72;
+  const lines = [...texts].slice(0, MOST_LINES).map(([label, text]) => {
+    let words = text.replace(/\s+/g, " ").trim();
+    if (!fits(label + words)) {
+      while (words && !fits(label + words + "\u2026")) words = words.slice(0, -1);
+      words += "\u2026";
+    }
+    return `<b>${escaped(label)}</b>  ${escaped(words)}`;
+  });
+  return texts.size > MOST_LINES ? [...lines, `and ${texts.size - MOST_LINES} more`] : lines;
+}
+
+// The picture as it is on the screen, with the page behind it, a title above it, and its texts below.
 function save(format) {
   if (!figure || !drawing.on) return;
   const { data, layout } = build();
   const page = getComputedStyle(element.closest(".e5-panel") || document.body).backgroundColor;
   Object.assign(layout, { paper_bgcolor: page, plot_bgcolor: page });
   layout.font.family = "sans-serif"; // a picture holds no fonts of the page, and others are wider
-  const filename = element.closest("[id^=e5-]")?.id ?? "e5-plot";
+  const id = element.closest("[id^=e5-]")?.id ?? "e5-plot";
+  const filename = [id, ...(figure.title?.match(/[\p{L}\p{N}.]+/gu) ?? [])].join("-").slice(0, 80);
   const size = { width: drawing.clientWidth, height: heightOf(figure) };
   if (figure.title) {
     const position = { x: 0.01, y: 0.99, yanchor: "top", yref: "container", automargin: true };
     layout.title = { text: escaped(figure.title), font: { size: 14 }, ...position };
     size.height += 36;
+  }
+  const lines = namedLines(size.width);
+  if (lines.length) {
+    const below = figure.hover.kind === "cells" ? 12 : 40; // a map has the name of its axis there
+    const shift = { xshift: 10 - drawing._fullLayout._size.l, yshift: -below }; // from the corner of the plot
+    const place = { xref: "paper", yref: "paper", x: 0, y: 0, xanchor: "left", yanchor: "top", ...shift };
+    const note = { text: lines.join("<br>"), align: "left", showarrow: false, font: { size: 11 }, ...place };
+    layout.annotations = [...(layout.annotations || []), note];
+    layout.margin = { ...layout.margin, b: below + 16 * lines.length + 8 };
+    size.height += layout.margin.b;
   }
   Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
 }

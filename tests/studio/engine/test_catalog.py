@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from e5studio import model_packages
@@ -10,6 +12,8 @@ from e5studio.errors import UnknownModelError
 from e5studio.models import FOUR_BIT_MODEL, get_model_meta, list_models
 from e5studio.studio.engine import catalog
 from e5studio.studio.engine.catalog import Catalog, named_catalog
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks" / "README.md"
 
 
 def test_the_model_that_was_named_wins():
@@ -41,9 +45,20 @@ def test_every_model_of_the_table_has_a_card_with_what_a_person_asks_of_it():
         False,
     )
     assert small.location == "132 MB to download"
+    assert small.figures.startswith("BEIR 49.0 ")
+    assert by_name["multilingual-e5-small (4-bit)"].figures == ""  # others have measured the full weights
+    assert [card.short_name for card in cards if card.is_stand_in] == ["all-MiniLM-L6-v2"]
     assert by_name["multilingual-e5-large-instruct"].languages == "100 languages"
     assert by_name["e5-mistral-7b-instruct"].parameters == "7.1 B"
     assert by_name["e5-mistral-7b-instruct"].download == "14.2 GB"
+
+
+def test_speeds_are_those_that_were_measured():
+    _, *sections = BENCHMARKS.read_text("utf-8").split("\n### ")
+    for name, speed in catalog._TOKENS_PER_SECOND.items():
+        [section] = [each for each in sections if each.startswith(name.partition("/")[2] + "\n")]
+        [line] = [line for line in section.splitlines() if line.startswith("| e5studio openvino float32 |")]
+        assert line.split("|")[3].strip().startswith(f"{speed:,}, ")
 
 
 def test_the_card_of_the_4_bit_weights_says_where_they_come_from(monkeypatch):

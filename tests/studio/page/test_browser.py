@@ -437,10 +437,21 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     assert table.suggested_filename == "e5-scores.csv"
     assert table.path().read_text("utf-8-sig").count("why is the sky blue") == 8
     picture = saved(page, "#e5-save-scores", "Save picture as SVG")
-    assert picture.suggested_filename == "e5-heat.svg"
-    assert "<svg" in picture.path().read_text("utf-8")
+    assert picture.suggested_filename == "e5-heat-Cosine-100-with-all-MiniLM-L6-v2.svg"
+    words = " ".join(re.findall(r">([^<>]+)<", picture.path().read_text("utf-8")))
+    assert "100 with all-MiniLM-L6-v2" in words
+    assert "Leonardo da Vinci worked on the portrait of Lisa Gherardini" in words  # no cell has room for it
     assert saved(page, "#e5-save-scores", "Save picture as PNG").path().read_bytes().startswith(b"\x89PNG")
     saved(page, "#e5-save-scores", "Save page as JSON").save_as(tmp_path / "page.json")
+    assert saved(page, "#e5-save-scores", "Save page as HTML").suggested_filename == "e5-scores.html"
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for form, cells in (("TSV", "\t"), ("Markdown", " | ")):
+        page.evaluate("navigator.clipboard.writeText('')")
+        page.locator("#e5-scores").get_by_role("button", name=f"Copy the table as {form}").click()
+        page.wait_for_function("navigator.clipboard.readText()")
+        lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+        assert cells.join(["Query", "Passage", "Score"]) in lines[0]
+        assert len(lines) == 1 + (form == "Markdown") + page.locator("#e5-scores tbody tr[tabindex]").count()
 
     forget_score(other)
     other.locator("#e5-link input[type=file]").set_input_files(tmp_path / "page.json")
@@ -804,6 +815,18 @@ def test_the_keyboard_reaches_everything(page):
     expect(page.locator("#e5-use label").first).to_have_text("Instruction + query")
     page.keyboard.press("Enter")
     expect(page.locator(".e5-models-list")).to_be_hidden()
+
+    page.locator("#e5-scale .e5-term").first.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".e5-card")).to_contain_text("no percentage of likeness")
+    page.keyboard.press("Escape")
+    expect(page.locator(".e5-card")).to_be_hidden()
+    expect(page.locator("#e5-scale .e5-term").first).to_be_focused()
+    page.get_by_role("button", name="Guide").press("Enter")
+    expect(page.get_by_role("dialog", name="The Studio in a minute")).to_be_visible()
+    check_barriers(page, ".e5-guide")
+    page.keyboard.press("Escape")
+    expect(page.locator(".e5-guide")).to_be_hidden()
 
     page.keyboard.press("2")
     expect(page.get_by_role("tab", name="Map")).to_have_attribute("aria-selected", "true")

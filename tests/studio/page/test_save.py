@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
+import plotly
 import pyarrow.parquet
 import pytest
 
@@ -16,11 +19,12 @@ from e5studio.studio.engine.result import ScoreRequest
 from e5studio.studio.engine.text_box import Limits
 from e5studio.studio.form.link import read_link
 from e5studio.studio.map.placing import MapSettings, place_texts
-from e5studio.studio.page.save import EXPORTS, export, export_page, valid_export
+from e5studio.studio.page.save import EXPORTS, export, export_html, export_page, valid_export
 from e5studio.studio.page.view_state import SharedView, read_view
 from e5studio.studio.serving.table_files import safe_cell
 from tests.studio.conftest import ENGLISH
 
+PLOTLY_JS = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_text("utf-8")
 QUERIES = ("=1+1", 'a "quoted", text', "\ud800 broken")
 PASSAGES = ("+cmd|' /C calc'!A0", "the top of a mountain", "@SUM(1)", "-2", "漢字")
 
@@ -128,11 +132,32 @@ def test_a_saved_page_opens_as_it_was(result):
     assert state["result"]["prompts"] == ["query: ", "passage: "]
 
 
-def test_a_map_that_is_not_there_is_no_other_file(engine, result, text_map):
+def test_html_opens_alone_with_every_text_as_text(engine, tmp_path):
+    hostile = "</script><img src=x onerror=alert(1)>"
+    result = engine.score(ScoreRequest(ENGLISH, "retrieval", f"{hostile}\nsummit", f"\ud800 {hostile}\n漢字"))
+    text_map = place_texts(result, MapSettings())
+    for kind in ("scores.html", "map.html"):
+        download = export_html(kind, result, text_map, SharedView(colour="best"), tmp_path / kind)
+        assert download.file_name == f"e5-{kind}"
+        written = download.path.read_text("utf-8")
+        head, _, rest = written.partition("<body>")
+        assert "default-src 'none'" in head
+        assert result.meta.short_name in head
+        assert not re.findall(r"<(?:script|link|img|iframe)[^>]*(?:src|href)=", written.replace(PLOTLY_JS, ""))
+        assert "Plotly.newPlot" in written.replace(PLOTLY_JS, "")
+        assert hostile not in written
+        assert "&lt;img src=x" in rest
+        assert "漢字</dd>" in rest
+        assert all(f"<dt>{label}</dt>" in rest for label in ("Q1", "Q2", "P1", "P2"))
+
+
+def test_a_map_that_is_not_there_is_no_other_file(engine, result, text_map, tmp_path):
     other = engine.score(result.request)
     for absent in (None, text_map):
         with pytest.raises(VectorError, match="not there yet"):
             export("map.csv", other, absent)
+        with pytest.raises(VectorError, match="not there yet"):
+            export_html("map.html", other, absent, SharedView(), tmp_path / "map.html")
 
 
 def test_long_texts_in_many_pairs_are_left_out(engine, monkeypatch):

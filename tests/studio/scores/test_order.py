@@ -9,8 +9,8 @@ import pytest
 
 from e5studio.studio.charts.matrix import row_shades
 from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.scores.charts import ordered_heat_map
 from e5studio.studio.scores.order import ORDERS, matrix_order, valid_shading
-from e5studio.studio.scores.tab import ordered_heat_map
 from tests.studio.conftest import OFFLINE
 
 QUERIES = "how long to boil an egg\nwhy is the sky blue\nwho painted the Mona Lisa"

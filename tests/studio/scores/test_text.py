@@ -12,7 +12,7 @@ from e5studio.models import get_model_meta
 from e5studio.studio.engine.doubts import doubts
 from e5studio.studio.scores import table as table_module
 from e5studio.studio.scores import text as scores_text
-from e5studio.studio.scores.tab import ordered_heat_map
+from e5studio.studio.scores.charts import ordered_heat_map
 from e5studio.studio.scores.table import score_table
 from e5studio.studio.widgets.table_data import MAX_ROWS
 from tests.studio.conftest import INSTRUCT, OFFLINE

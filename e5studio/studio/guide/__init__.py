@@ -1,0 +1,1 @@
+"""The guide: a tour of a minute, and what the words of the field mean."""
