@@ -68,9 +68,13 @@ def test_an_event_of_the_page_tells_no_component_of_its_progress(demo):
 
 def test_only_what_starts_long_work_ignores_a_second_press(demo):
     """What Gradio drops is what a reader's last click, or the later of two results, should have shown."""
-    events = [event for event in demo.get_config_file()["dependencies"] if event["api_visibility"] == "private"]
+    config = demo.get_config_file()
+    names = {component["id"]: component["props"].get("elem_id") for component in config["components"]}
+    events = [event for event in config["dependencies"] if event["api_visibility"] == "private"]
     ignoring = [event["targets"] for event in events if event["trigger_mode"] == "once" and event["backend_fn"]]
-    assert {trigger for targets in ignoring for _, trigger in targets} == {"click", "select"}
+    triggers = [(names[component], trigger) for targets in ignoring for component, trigger in targets]
+    assert {trigger for _, trigger in triggers} == {"click", "select", "pick"}
+    assert {name for name, trigger in triggers if trigger == "pick"} == {"e5-compare-chips", "e5-ranks-said"}  # as buttons
     followers = [event for event in events if event["trigger_after"] is not None]
     assert len(followers) > 10
     assert {event["trigger_mode"] for event in followers} == {"always_last"}
