@@ -19,10 +19,10 @@ from e5studio.server.fields import (
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import RequestError
 from e5studio.server.service import Call, Dialect, DialectRoute
-from e5studio.server.vector_formats import Precision, as_base64, finished, quantized
+from e5studio.server.vector_formats import ELEMENT_TYPES, as_base64, finished, quantized
 from e5studio.tokenization import replace_surrogates
 
-_TYPES = ("float", "int8", "uint8", "binary", "ubinary", "base64")
+_TYPES = (*ELEMENT_TYPES, "base64")
 _FEWEST_TOKENS = 16  # with a prompt and special tokens
 
 
@@ -65,10 +65,7 @@ async def _embed(call: Call, types: list[str], version: str) -> dict[str, Any]:
         meta["warnings"] = warnings
     return {
         "id": str(uuid.uuid4()),
-        "embeddings": {
-            each: as_base64(vectors) if each == "base64" else quantized(vectors, cast(Precision, each))
-            for each in types
-        },
+        "embeddings": {each: as_base64(vectors) if each == "base64" else quantized(vectors, each) for each in types},
         "texts": [replace_surrogates(text) for text in texts],
         "meta": meta,
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, cast
+from typing import Any
 
 from e5studio.server.dialects.inputs import texts_or_ids
 from e5studio.server.fields import Body, choice, cut_field, dimensions_field, flag, refuse, text_field
@@ -16,10 +16,9 @@ from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import ErrorKind, RequestError
 from e5studio.server.served_models import ServedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
-from e5studio.server.vector_formats import Precision, as_base64, finished, quantized
+from e5studio.server.vector_formats import ELEMENT_TYPES, as_base64, finished, quantized
 
 _PRECISION_FIELDS = ("output_dtype", "embedding_type", "encoding_type")  # Voyage's, NVIDIA's and Jina's, older Jina's
-_PRECISIONS = ("float", "int8", "uint8", "binary", "ubinary")
 _TYPES: dict[ErrorKind, str] = {
     "unauthorized": "authentication_error",
     "overloaded": "rate_limit_error",
@@ -53,14 +52,13 @@ async def embeddings(call: Call) -> dict[str, Any]:
     body = call.body
     named = call.find_model(text_field(body, "model"))
     _refuse_unsupported(body)
-    precision, is_base64 = _form(body)
+    element_type, is_base64 = _form(body)
+    is_normalized = flag(body, "normalized", True) or element_type != "float"
     dimensions = dimensions_field(body, ("dimensions", "output_dimension"), named.model.spec.embed_dim)
     prompt = call.service.roles.prompt(named, body)
     texts = await texts_or_ids(call, "input")
     [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(body))])
-    rows = quantized(
-        finished(embedded.vectors, dimensions=dimensions, normalize=flag(body, "normalized", True)), precision
-    )
+    rows = quantized(finished(embedded.vectors, dimensions=dimensions, normalize=is_normalized), element_type)
     data = as_base64(rows) if is_base64 else rows
     return {
         "object": "list",
@@ -95,13 +93,13 @@ def dimension_warnings(dimensions: int | None) -> list[str]:
     return [f"E5 models were not trained for fewer dimensions: the first {dimensions} alone rank worse."]
 
 
-def _form(body: Body) -> tuple[Precision, bool]:
-    """The precision of the vectors, and whether they are written as base64."""
+def _form(body: Body) -> tuple[str, bool]:
+    """The type of the vectors' numbers, and whether they are written as base64."""
     is_base64 = choice(body, "encoding_format", ("float", "base64"), "float") == "base64"
     for name in _PRECISION_FIELDS:
         if body.get(name) is not None:
-            form = choice(body, name, (*_PRECISIONS, "base64"), "float")
-            return ("float", True) if form == "base64" else (cast(Precision, form), is_base64)
+            form = choice(body, name, (*ELEMENT_TYPES, "base64"), "float")
+            return ("float", True) if form == "base64" else (form, is_base64)
     return "float", is_base64
 
 
