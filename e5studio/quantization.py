@@ -13,6 +13,7 @@ Unlike there, int8 never takes the range of the vectors at hand unasked: numbers
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -190,10 +191,66 @@ def quantized_search(
         _check_width(corpus, queries.shape[1])
         return _binary_search(queries, _unsigned(corpus), min(top_k, len(corpus)), min(n_rescored, len(corpus)))
     search = TopKSearch(queries, top_k=top_k)
-    n_rows = max(1, _NUMBERS_AT_ONCE // max(1, corpus.shape[1]))
-    for start in range(0, len(corpus), n_rows):
-        search.add(dequantize(corpus[start : start + n_rows], precision, ranges=ranges))
+    for part in _parts(corpus):
+        search.add(dequantize(part, precision, ranges=ranges))
     return search.best
+
+
+class QuantizedSearch:
+    """`quantized_search` over float vectors that arrive block by block, and are quantised as they come.
+
+    Args:
+        query_embeddings: Floats of shape (n_queries, dim), or (dim,) for one query.
+        precision: In which the corpus is searched.
+        ranges: The calibration of int8 and uint8; that of the first block if None.
+        top_k: Vectors per query; all if there are fewer.
+        n_rescored: As in `quantized_search`.
+
+    Attributes:
+        n_seen: Vectors so far.
+    """
+
+    def __init__(
+        self,
+        query_embeddings: ArrayLike,
+        precision: Precision,
+        *,
+        ranges: Ranges | None = None,
+        top_k: int = 10,
+        n_rescored: int | None = None,
+    ) -> None:
+        _check_precision(precision)
+        self._queries = _float_rows(query_embeddings, "query_embeddings")
+        self._precision = precision
+        self._ranges = ranges
+        self._top_k, self._n_rescored = top_k, n_rescored
+        self._search = TopKSearch(self._queries, top_k=top_k)
+        self._codes: list[NDArray[Any]] = []  # of binary vectors, which are few bytes
+        self.n_seen = 0
+
+    def add(self, corpus_embeddings: ArrayLike) -> None:
+        """The next block, floats of shape (n, dim); ids count on through the blocks. Errors as `quantize`."""
+        rows = as_rows(corpus_embeddings, "corpus_embeddings")
+        self.n_seen += len(rows)
+        if self._precision == "float32":
+            self._search.add(rows)
+            return
+        if self._ranges is None and self._precision in ("int8", "uint8"):
+            self._ranges = Ranges.of(rows)
+        for part in _parts(rows):
+            codes = quantize(part, self._precision, self._ranges)
+            if self._precision in ("binary", "ubinary"):
+                self._codes.append(codes)
+            else:
+                self._search.add(dequantize(codes, self._precision, ranges=self._ranges))
+
+    @property
+    def best(self) -> TopK:
+        """The best of all blocks so far."""
+        if not self._codes:
+            return self._search.best
+        codes = np.concatenate(self._codes)
+        return quantized_search(self._queries, codes, self._precision, top_k=self._top_k, n_rescored=self._n_rescored)
 
 
 def _binary_search(queries: FloatArray, levels: NDArray[np.uint8], top_k: int, n_rescored: int) -> TopK:
@@ -224,6 +281,12 @@ def _as_words(levels: NDArray[np.uint8]) -> NDArray[np.uint64]:
     padded = np.zeros((len(levels), n_words * _BYTES_OF_A_WORD), np.uint8)
     padded[:, : levels.shape[1]] = levels
     return padded.view(np.uint64)
+
+
+def _parts(rows: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The rows, so many at a time that they take little memory in float32."""
+    n_rows = max(1, _NUMBERS_AT_ONCE // max(1, rows.shape[1]))
+    return (rows[start : start + n_rows] for start in range(0, len(rows), n_rows))
 
 
 def _float_rows(vectors: ArrayLike, name: str = "vectors") -> FloatArray:

@@ -8,7 +8,7 @@ from sentence_transformers.util.quantization import quantize_embeddings
 
 from e5studio import quantization
 from e5studio.errors import FingerprintMismatchError, NonFiniteError, VectorError
-from e5studio.quantization import PRECISIONS, Ranges, dequantize, quantize, quantized_search
+from e5studio.quantization import PRECISIONS, QuantizedSearch, Ranges, dequantize, quantize, quantized_search
 from e5studio.similarity import cos_sim, top_k_search
 
 QUANTIZED = PRECISIONS[1:]
@@ -91,6 +91,20 @@ def test_binary_search_rescores_the_nearest_by_distance(precision, queries):
         np.testing.assert_allclose(best.scores[row, 8:], 1 - 2 * distances[nearest[8:]] / 45 - 2, atol=1e-6)
     assert quantized_search(queries, codes, precision, top_k=500).ids.shape == (3, 309)
     assert quantized_search(queries, codes[:0], precision).ids.shape == (3, 0)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_blocks_change_nothing(precision, corpus, queries, monkeypatch):
+    ranges = Ranges.of(corpus[:200])
+    codes = quantize(corpus, precision, ranges)
+    whole = quantized_search(queries, codes, precision, ranges=ranges, top_k=7)
+    monkeypatch.setattr(quantization, "_NUMBERS_AT_ONCE", 48 * 30)
+    search = QuantizedSearch(queries, precision, top_k=7)
+    for block in (corpus[:200], corpus[200:]):
+        search.add(block)
+    np.testing.assert_array_equal(search.best.ids, whole.ids)
+    np.testing.assert_array_equal(search.best.scores, whole.scores)
+    assert search.n_seen == 300
 
 
 def test_real_model_loses_little(boxed_encoder):
