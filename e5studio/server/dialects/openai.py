@@ -14,11 +14,15 @@ from e5studio.server.dialects.inputs import texts_or_ids
 from e5studio.server.fields import Body, choice, cut_field, dimensions_field, flag, refuse, text_field
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import ErrorKind, RequestError
+from e5studio.server.schemas import COUNT, CUT, FLAG, ROLE, TEXT, TEXTS_OR_IDS, object_of, one_of
 from e5studio.server.served_models import ServedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.server.vector_formats import ELEMENT_TYPES, as_base64, finished, quantized
 
 _PRECISION_FIELDS = ("output_dtype", "embedding_type", "encoding_type")  # Voyage's, NVIDIA's and Jina's, older Jina's
+_TYPES_OF_NUMBERS = (*ELEMENT_TYPES, "base64")
+_ENCODINGS = ("float", "base64")
+_DIMENSION_FIELDS = ("dimensions", "output_dimension")
 _TYPES: dict[ErrorKind, str] = {
     "unauthorized": "authentication_error",
     "overloaded": "rate_limit_error",
@@ -54,7 +58,7 @@ async def embeddings(call: Call) -> dict[str, Any]:
     _refuse_unsupported(body)
     element_type, is_base64 = _form(body)
     is_normalized = flag(body, "normalized", True) or element_type != "float"
-    dimensions = dimensions_field(body, ("dimensions", "output_dimension"), named.model.spec.embed_dim)
+    dimensions = dimensions_field(body, _DIMENSION_FIELDS, named.model.spec.embed_dim)
     prompt = call.service.roles.prompt(named, body)
     texts = await texts_or_ids(call, "input")
     [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(body))])
@@ -95,12 +99,10 @@ def dimension_warnings(dimensions: int | None) -> list[str]:
 
 def _form(body: Body) -> tuple[str, bool]:
     """The type of the vectors' numbers, and whether they are written as base64."""
-    is_base64 = choice(body, "encoding_format", ("float", "base64"), "float") == "base64"
-    for name in _PRECISION_FIELDS:
-        if body.get(name) is not None:
-            form = choice(body, name, (*ELEMENT_TYPES, "base64"), "float")
-            return ("float", True) if form == "base64" else (form, is_base64)
-    return "float", is_base64
+    is_base64 = choice(body, "encoding_format", _ENCODINGS, "float") == "base64"
+    types = [choice(body, name, _TYPES_OF_NUMBERS, "") for name in _PRECISION_FIELDS]
+    form = next(filter(None, types), "float")
+    return ("float", True) if form == "base64" else (form, is_base64)
 
 
 def _refuse_unsupported(body: Body) -> None:
@@ -123,8 +125,23 @@ def _card(model: ServedModel, name: str) -> dict[str, Any]:
 
 
 DIALECT = Dialect("openai", error_body)
+_BODY = object_of(
+    {
+        "model": TEXT,
+        "input": TEXTS_OR_IDS,
+        **ROLE,
+        "encoding_format": one_of(_ENCODINGS),
+        **dict.fromkeys(_PRECISION_FIELDS, one_of(_TYPES_OF_NUMBERS)),
+        **dict.fromkeys(_DIMENSION_FIELDS, COUNT),
+        "truncate": CUT,
+        "truncation": CUT,
+        "normalized": FLAG,
+        "late_chunking": {"const": False},
+    },
+    required=("input",),
+)
 ROUTES = [
-    DialectRoute("POST", "/v1/embeddings", embeddings),
+    DialectRoute("POST", "/v1/embeddings", embeddings, _BODY),
     DialectRoute("GET", "/v1/models", list_models),
     DialectRoute("GET", "/v1/models/{name:path}", one_model),
 ]
