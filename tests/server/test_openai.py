@@ -173,6 +173,19 @@ async def test_what_was_cut_is_told(client, e5):
     assert "longer than" in answer.json()["warnings"][0]
 
 
+@pytest.mark.parametrize(
+    ("said", "param"),
+    [
+        ({"truncate": True, "truncation": 5}, "truncation"),
+        ({"dimensions": 8, "output_dimension": "8"}, "output_dimension"),
+        ({"output_dtype": "int8", "embedding_type": "int4"}, "embedding_type"),
+    ],
+)
+async def test_second_name_of_a_field_is_checked_too(client, said, param):
+    answer = await post(client, input_type="query", **said)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
 @pytest.mark.parametrize("said", [{"truncate": "NONE"}, {"truncation": False}, {"truncate": False}])
 async def test_long_texts_are_refused_by_index_if_they_must_not_be_cut(client, said):
     answer = await post(client, input=["short", LONG], input_type="passage", **said)
