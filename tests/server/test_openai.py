@@ -144,6 +144,7 @@ async def test_vectors_in_fewer_bits(client, e5, field, dtype):
     unit = e5.encode_query(TEXTS)
     answer = await post(client, input_type="query", normalized=False, **{field: dtype})
     rows = np.array([each["embedding"] for each in answer.json()["data"]])
+    assert ["binary" in warning for warning in answer.json()["warnings"]] == [True] * ("binary" in dtype)
     if "binary" in dtype:
         expected = np.packbits(unit >= 0, axis=1).astype(int) - (128 if dtype == "binary" else 0)
         np.testing.assert_array_equal(rows, expected)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, cast
 
-from e5studio.server.dialects.openai import dimension_warnings
+from e5studio.server.dialects.openai import size_warnings
 from e5studio.server.fields import (
     Body,
     check_number,
@@ -62,7 +62,7 @@ async def _embed(call: Call, types: list[str], version: str) -> dict[str, Any]:
         "fingerprint": named.model.fingerprint,
         "truncated": call.truncated(),
     }
-    if warnings := [*call.warnings(), *dimension_warnings(dimensions)]:
+    if warnings := [*call.warnings(), *size_warnings(dimensions, types)]:
         meta["warnings"] = warnings
     return {
         "id": str(uuid.uuid4()),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Iterable
 from typing import Any
 
 from e5studio.server.dialects.inputs import texts_or_ids
@@ -74,7 +75,7 @@ async def embeddings(call: Call) -> dict[str, Any]:
         "prompt": prompt.text,
         "fingerprint": named.model.fingerprint,
         "truncated": call.truncated(),
-        "warnings": [*call.warnings(), *dimension_warnings(dimensions)],
+        "warnings": [*call.warnings(), *size_warnings(dimensions, [element_type])],
     }
 
 
@@ -90,11 +91,16 @@ async def one_model(call: Call) -> dict[str, Any]:
     return _card(named.model, named.requested)
 
 
-def dimension_warnings(dimensions: int | None) -> list[str]:
-    """What a client should know that asked for fewer dimensions."""
-    if dimensions is None:
-        return []
-    return [f"E5 models were not trained for fewer dimensions: the first {dimensions} alone rank worse."]
+def size_warnings(dimensions: int | None, element_types: Iterable[str]) -> list[str]:
+    """What a client should know that asked for fewer dimensions or for single bits."""
+    warnings = []
+    if dimensions is not None:
+        warnings.append(f"E5 models were not trained for fewer dimensions: the first {dimensions} alone rank worse.")
+    if {"binary", "ubinary"} & {*element_types}:
+        warnings.append(
+            "E5 models were not trained for binary vectors, which rank much worse; int8 ones rank almost as floats do."
+        )
+    return warnings
 
 
 def _form(body: Body) -> tuple[str, bool]:
