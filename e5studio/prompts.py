@@ -51,6 +51,8 @@ _ALIASES: dict[str, PromptName] = {
     "separation": "query",
     "bitext": "query",
 }
+PROMPT_NAMES = tuple(_ALIASES)
+"""What `resolve_prompt_name` understands, in any case."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def resolve_prompt_name(name: str) -> PromptName:
     """
     prompt_name = _ALIASES.get(name.strip().casefold())
     if prompt_name is None:
-        known = ", ".join(_ALIASES)
+        known = ", ".join(PROMPT_NAMES)
         raise PromptError(f"Unknown prompt name {name!r}. Use 'query' or 'document' (also understood: {known}).")
     return prompt_name
 

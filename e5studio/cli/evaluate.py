@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError
 from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, prompts_of
 from e5studio.options import ModelOptions
+from e5studio.quantization import Precision
 
 DISAGREES = 4
 SOME_LEFT_OUT = 3
@@ -60,9 +62,8 @@ def evaluate(
     settings = arguments.settings()
     read = [tasks.read(target) for target in targets]
     _check_prompts(settings, read, protocol)
-    groups, left_out = _evaluate_all(
-        settings, arguments.max_tokens, read, protocol, VectorCache(cache), tasks.cut_offs or K_VALUES
-    )
+    run = _Run(protocol, VectorCache(cache), tasks.cut_offs or K_VALUES, arguments.precisions(read))
+    groups, left_out = _evaluate_all(run, settings, arguments.max_tokens, read)
     if as_json:
         print_json(results_as_json(groups) | {"left_out": left_out})
     else:
@@ -83,13 +84,18 @@ def _check_prompts(settings: dict[ModelOptions, list[Prompting]], tasks: Sequenc
                 prompts_of(task, kind, protocol, way.instruction)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What all evaluations of a command share."""
+
+    protocol: Protocol
+    cache: VectorCache
+    k_values: Sequence[int]
+    precisions: Sequence[Precision]
+
+
 def _evaluate_all(
-    settings: dict[ModelOptions, list[Prompting]],
-    max_tokens: int | None,
-    tasks: Sequence[Any],
-    protocol: Protocol,
-    cache: VectorCache,
-    k_values: Sequence[int],
+    run: _Run, settings: dict[ModelOptions, list[Prompting]], max_tokens: int | None, tasks: Sequence[Any]
 ) -> tuple[list[list[Evaluation]], list[dict[str, str]]]:
     """The evaluations of each task, and the settings that failed: one failure does not stop the others.
 
@@ -106,11 +112,11 @@ def _evaluate_all(
             errors.append((setting, error))
             continue
         with encoder:
-            for (index, task), way in product(enumerate(tasks), ways):
+            for (index, task), way, precision in product(enumerate(tasks), ways, run.precisions):
                 try:
-                    groups[index].append(_evaluate_one(encoder, task, way, protocol, cache, k_values))
+                    groups[index].append(_evaluate_one(run, encoder, task, way, precision))
                 except E5StudioError as error:
-                    errors.append((f"{setting}, {way.prompt_kind or 'its own'} prompts", error))
+                    errors.append((f"{setting}, {way.prompt_kind or 'its own'} prompts, {precision} vectors", error))
     if errors and not any(groups):
         raise errors[0][1]
     left_out = [{"setting": setting, "reason": in_options(error)} for setting, error in errors]
@@ -123,32 +129,31 @@ def _without_copies(group: Sequence[Evaluation]) -> list[Evaluation]:
     """Each setting once: "auto" may equal another setting."""
     unique: dict[Any, Evaluation] = {}
     for each in group:
-        unique.setdefault((each.spec, each.prompts), each)
+        unique.setdefault((each.spec, each.prompts, each.precision), each)
     return list(unique.values())
 
 
-def _evaluate_one(
-    encoder: E5Encoder, task: Any, way: Prompting, protocol: Protocol, cache: VectorCache, k_values: Sequence[int]
-) -> Evaluation:
+def _evaluate_one(run: _Run, encoder: E5Encoder, task: Any, way: Prompting, precision: Precision) -> Evaluation:
     if not isinstance(task, RetrievalTask | StsTask):
         result = evaluation.evaluate_with_mteb(
             encoder,
             task,
-            protocol=protocol,
+            protocol=run.protocol,
             prompt_kind=way.prompt_kind,
             instruction=way.instruction,
-            cache=cache,
+            cache=run.cache,
         )
     else:
         with progress_bar(task.n_texts) as show:
             result = evaluation.evaluate(
                 encoder,
                 task,
-                protocol=protocol,
+                protocol=run.protocol,
                 prompt_kind=way.prompt_kind,
                 instruction=way.instruction,
-                cache=cache,
-                k_values=k_values,
+                cache=run.cache,
+                k_values=run.k_values,
+                precision=precision,
                 on_progress=lambda done, _: show(done),
             )
     _say_work(result)

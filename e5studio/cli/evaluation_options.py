@@ -28,10 +28,11 @@ from e5studio.cli.options import (
     model_or_default,
     not_blank,
 )
-from e5studio.evaluation import read_beir, read_sts
+from e5studio.evaluation import RetrievalTask, read_beir, read_sts
 from e5studio.files.dialect import DELIMITERS
 from e5studio.models import PromptKind, is_in_table
 from e5studio.options import ModelOptions
+from e5studio.quantization import Precision
 
 _MODEL_PANEL = "Settings (each may be repeated; every combination is evaluated)"
 _TASK_PANEL = "Tasks"
@@ -157,7 +158,11 @@ class SettingOptions:
         ),
     ] = None
     backend: Annotated[list[str] | None, _choices(BackendName, "What computes.")] = None
-    dtype: Annotated[list[str] | None, _choices(DType, "Precision.")] = None
+    dtype: Annotated[list[str] | None, _choices(DType, "Precision of the model.")] = None
+    precision: Annotated[
+        list[str] | None,
+        _choices(Precision, "Precision of the documents' vectors in a BEIR folder, beside float32."),
+    ] = None
     prompts: Annotated[
         list[str] | None,
         _choices(PromptKind, "Prompts, in place of those that the model was trained with; 'none' measures it without."),
@@ -184,6 +189,12 @@ class SettingOptions:
         if self.instruction and not any(way.instruction for ways in settings.values() for way in ways):
             raise typer.BadParameter("None of these models takes an instruction.", param_hint="--instruction")
         return settings
+
+    def precisions(self, tasks: Sequence[Any]) -> list[Precision]:
+        """Those of the documents' vectors, float32 first; refused where a task has no documents here."""
+        if self.precision and not all(isinstance(task, RetrievalTask) for task in tasks):
+            raise typer.BadParameter("It is for folders in BEIR's form.", param_hint="--precision")
+        return list(dict.fromkeys(["float32", *cast(list[Precision], self.precision or [])]))
 
     def _encoders(self) -> list[ModelOptions]:
         models = self.model or [model_or_default(os.environ.get("E5STUDIO_MODEL") or None)]

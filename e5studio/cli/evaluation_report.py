@@ -108,12 +108,17 @@ def _row(number: int, evaluation: Evaluation, shown: Sequence[str]) -> list[str]
         str(number),
         evaluation.spec.model.rsplit("/", 1)[-1],
         evaluation.spec.backend,
-        evaluation.spec.dtype,
+        _precision(evaluation),
         f"{evaluation.main_score:.4f}",
         _range(interval(evaluation)),
         *(f"{evaluation.scores[name]:.4f}" for name in shown[1:]),
         _prompts(evaluation.prompts),
     ]
+
+
+def _precision(evaluation: Evaluation) -> str:
+    dtype, of_documents = evaluation.spec.dtype, evaluation.precision
+    return dtype if of_documents == "float32" else f"{dtype}, {of_documents} vectors"
 
 
 def _prompts(prompts: TaskPrompts) -> str:

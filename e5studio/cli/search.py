@@ -26,7 +26,7 @@ from e5studio.errors import FileFormatError, ModelUnavailableError, PromptError,
 from e5studio.files import VectorFile, VectorManifest, read_vectors
 from e5studio.models import get_model_meta, is_in_table
 from e5studio.prompts import Prompt
-from e5studio.similarity import FloatArray, semantic_search
+from e5studio.quantization import Precision, QuantizedSearch
 from e5studio.spec import EncoderSpec
 
 _LOCAL_REVISION = "sha256:"
@@ -53,6 +53,9 @@ def search(
     prompt: Annotated[
         str | None, typer.Option(help="Text in front of the queries, in place of the query role; '' for none.")
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Quantise the vectors first, and search these: what that changes.")
+    ] = "float32",
     as_json: JsonOption = False,
     model: Annotated[
         str | None,
@@ -73,9 +76,10 @@ def search(
     with _encoder_of(vector_file.manifest, model, device, local_files_only) as encoder:
         vector_file.check_made_by(encoder.spec)
         chosen = _query_prompt(encoder, vector_file.manifest, instruction, prompt)
-        results = _search(vector_file, encoder.encode(texts, prompt=chosen), top_k)
+        query_vectors = encoder.encode(texts, prompt=chosen)
+    results = _search(vector_file, QuantizedSearch(query_vectors, precision, top_k=top_k))
     if as_json:
-        print_json(_as_json(vector_file, chosen, texts, results))
+        print_json({"precision": precision, **_as_json(vector_file, chosen, texts, results)})
     else:
         _print_tables(vector_file, texts, results)
 
@@ -151,16 +155,18 @@ def _query_prompt(encoder: E5Encoder, manifest: VectorManifest, instruction: str
     return encoder.resolve_prompt("query", instruction=instruction or manifest.instruction)
 
 
-def _search(vector_file: VectorFile, query_vectors: FloatArray, top_k: int) -> list[list[_Result]]:
+def _search(vector_file: VectorFile, search: QuantizedSearch) -> list[list[_Result]]:
     """The nearest rows to each query; rows without a vector are ignored."""
     present = np.flatnonzero(~np.isnan(vector_file.vectors[:, 0]))
     is_whole = len(present) == len(vector_file.vectors)
-    hits = semantic_search(
-        query_vectors, vector_file.vectors if is_whole else vector_file.vectors[present], top_k=top_k
-    )
-    rows = [int(present[hit.corpus_id]) for of_query in hits for hit in of_query]
-    texts = iter(zip(rows, vector_file.texts(rows), strict=True))
-    return [[_Result(hit.score * 100, *next(texts)) for hit in of_query] for of_query in hits]
+    search.add(vector_file.vectors if is_whole else vector_file.vectors[present])
+    best = search.best
+    rows = present[best.ids]
+    texts = iter(vector_file.texts(rows.ravel().tolist()))
+    return [
+        [_Result(score * 100, row, next(texts)) for score, row in zip(*of_query, strict=True)]
+        for of_query in zip(best.scores.tolist(), rows.tolist(), strict=True)
+    ]
 
 
 def _as_json(

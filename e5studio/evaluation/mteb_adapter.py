@@ -16,7 +16,8 @@ from e5studio.cache import CachedEncoder, VectorCache
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioWarning, MissingDependencyError, PromptError
 from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskPrompts, check_protocol, task_prompts
-from e5studio.evaluation.run import Work, under_protocol
+from e5studio.evaluation.run import under_protocol
+from e5studio.evaluation.work import Work
 from e5studio.models import PromptKind, is_in_table
 from e5studio.prompts import Prompt
 from e5studio.similarity import FloatArray

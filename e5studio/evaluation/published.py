@@ -136,6 +136,8 @@ def _obstacle(evaluation: Evaluation, score: PublishedScore) -> str:
         return "other rules"
     if prompts.kind != evaluation.spec.prompt_kind or prompts.instruction_source == "given":
         return "other prompts"
+    if evaluation.precision != "float32":
+        return f"the documents' vectors are {evaluation.precision}"
     if evaluation.spec.max_tokens != _usual_length(evaluation):
         return f"other length: it was read up to {_usual_length(evaluation):,} tokens"
     return ""

@@ -97,6 +97,7 @@ def _beside_mteb(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "encoder": asdict(evaluation.spec),
         "fingerprint": evaluation.spec.fingerprint,
+        "precision": evaluation.precision,
         "protocol": prompts.protocol,
         "prompts": {
             "kind": prompts.kind,

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -22,17 +21,20 @@ from e5studio.analysis.retrieval_metrics import (
     K_VALUES,
     QueryScores,
     check_cut_offs,
+    cut_off,
     import_pytrec_eval,
     query_scores,
 )
 from e5studio.cache import CachedEncoder, VectorCache
-from e5studio.encoder import E5Encoder, PreparedTexts, Progress
-from e5studio.errors import FileFormatError
+from e5studio.encoder import E5Encoder, Progress
+from e5studio.errors import FileFormatError, UnsupportedError
 from e5studio.evaluation.protocols import AUTHORS_MAX_TOKENS, Protocol, TaskPrompts, task_prompts
 from e5studio.evaluation.tasks import Document, RetrievalTask, StsTask
+from e5studio.evaluation.work import Work
 from e5studio.models import PromptKind
 from e5studio.prompts import Prompt, join_title
-from e5studio.similarity import FloatArray, TopK, TopKSearch, pairwise_cos_sim
+from e5studio.quantization import RESCORED, Precision, QuantizedSearch
+from e5studio.similarity import FloatArray, TopK, pairwise_cos_sim
 from e5studio.spec import EncoderSpec
 
 RETRIEVAL_METRIC, STS_METRIC = "ndcg_at_10", "cosine_spearman"
@@ -43,43 +45,6 @@ MIN_DEPTH = 1000
 _BLOCK_TEXTS = 8192
 _SEARCHED_BYTES = 1 << 27  # vectors searched at a time: rescoring the best of many small blocks would take longer
 _BLOCK_QUERIES = 256  # rankings turned into dictionaries at once, for pytrec_eval
-
-
-@dataclass
-class Work:
-    """Cost of an evaluation.
-
-    Attributes:
-        n_texts: Texts embedded.
-        n_tokens: Tokens read, prompts and special tokens counted.
-        n_truncated: Texts longer than the model reads.
-        n_empty: Texts without a token: documents without a text, and what the model can't read.
-        seconds: By stage: "tokenising", "embedding" (the model, or the cache), "searching", "scoring".
-        total_seconds: From the first text to the last figure.
-    """
-
-    n_texts: int = 0
-    n_tokens: int = 0
-    n_truncated: int = 0
-    n_empty: int = 0
-    seconds: dict[str, float] = field(default_factory=dict)
-    total_seconds: float = 0.0
-
-    def count(self, prepared: PreparedTexts, texts: Sequence[str]) -> None:
-        """Add some texts that were embedded."""
-        self.n_texts += len(texts)
-        self.n_tokens += int(prepared.report.n_tokens.sum())
-        self.n_truncated += len(prepared.report.truncated)
-        self.n_empty += len(prepared.report.empty)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to a stage."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True)
@@ -110,6 +75,7 @@ class Evaluation:
         sample: Data for intervals and tests; None if mteb gives only scores.
         work: Its cost.
         mteb_result: mteb's own result, if mteb ran it.
+        precision: Of the documents' vectors.
     """
 
     task: str
@@ -122,6 +88,7 @@ class Evaluation:
     sample: QueryScores | StsSample | None
     work: Work
     mteb_result: dict[str, Any] | None = None
+    precision: Precision = "float32"
 
     @property
     def main_score(self) -> float:
@@ -145,6 +112,7 @@ def evaluate(
     instruction: str | None = None,
     cache: VectorCache | None = None,
     k_values: Sequence[int] = K_VALUES,
+    precision: Precision = "float32",
     on_progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate an encoder on a task, with the prompts that a protocol gives it.
@@ -157,14 +125,20 @@ def evaluate(
         instruction: The task in one sentence, for instruct models; the authors' own for the task if None.
         cache: The vector cache; None: one in memory for this call.
         k_values: Cut-offs of retrieval metrics; the main score is nDCG@10 if 10 is among them, else at the largest.
+        precision: Of the documents' vectors in retrieval; see `retrieval_scores`.
         on_progress: Called with the number of texts embedded and of all.
 
     Raises:
         PromptError: The prompt arguments contradict each other.
+        UnsupportedError: A precision other than float32, and pairs, which have no documents.
     """
+    if isinstance(task, StsTask) and precision != "float32":
+        raise UnsupportedError(f"{task.name} has pairs and no documents, whose vectors could be {precision}.")
     prompts = prompts_of(task, prompt_kind or encoder.meta.prompt_kind, protocol, instruction)
     run = _Run(under_protocol(encoder, protocol), task, prompts, cache, on_progress)
-    return _evaluate_sts(run, task) if isinstance(task, StsTask) else _evaluate_retrieval(run, task, k_values)
+    return (
+        _evaluate_sts(run, task) if isinstance(task, StsTask) else _evaluate_retrieval(run, task, k_values, precision)
+    )
 
 
 def prompts_of(
@@ -185,14 +159,19 @@ def under_protocol(encoder: E5Encoder, protocol: Protocol) -> E5Encoder:
     return encoder.with_options(max_tokens=AUTHORS_MAX_TOKENS if is_too_long else None)
 
 
-def _evaluate_retrieval(run: _Run, task: RetrievalTask, k_values: Sequence[int]) -> Evaluation:
+def _evaluate_retrieval(run: _Run, task: RetrievalTask, k_values: Sequence[int], precision: Precision) -> Evaluation:
     """Rank a corpus for every query, exactly, and score the rankings as trec_eval does."""
     check_cut_offs(k_values)
     import_pytrec_eval()  # fail before hours of work if it is missing
     queries = run.embed(task.queries, run.prompts.query)
-    sample = retrieval_scores(task, queries, run.document_blocks(task), k_values=k_values, work=run.work)
-    metric = RETRIEVAL_METRIC if RETRIEVAL_METRIC in sample.values else f"ndcg_at_{max(k_values)}"
-    return run.finished(metric, sample.means(), sample)
+    documents = run.document_blocks(task)
+    sample = retrieval_scores(task, queries, documents, k_values=k_values, precision=precision, work=run.work)
+    return run.finished(f"ndcg_at_{_main_cut_off(k_values)}", sample.means(), sample, precision)
+
+
+def _main_cut_off(k_values: Sequence[int]) -> int:
+    usual = cut_off(RETRIEVAL_METRIC)
+    return usual if usual in k_values else max(k_values)
 
 
 def retrieval_scores(
@@ -201,6 +180,7 @@ def retrieval_scores(
     documents: Iterable[FloatArray],
     *,
     k_values: Sequence[int] = K_VALUES,
+    precision: Precision = "float32",
     work: Work | None = None,
 ) -> QueryScores:
     """The second half of `evaluate`: rank the documents for every query and score the rankings.
@@ -210,11 +190,15 @@ def retrieval_scores(
         queries: A row for each query, in the task's order.
         documents: A row for each document, in the task's order, block by block.
         k_values: Cut-offs of the metrics.
+        precision: To which the documents' vectors are quantised: int8 and uint8 by the ranges of the first 128 MB
+            of vectors; of binary ones so many are scored anew as a search for 10 hits (the cut-off of the main score)
+            would, and the others follow by their distance.
         work: Records the seconds.
     """
     spent = work if work is not None else Work()
     depth = min(max(*k_values, MIN_DEPTH) + task.skips_own_id, len(task.document_ids))
-    search = TopKSearch(queries, top_k=depth)
+    n_rescored = RESCORED * _main_cut_off(k_values) + task.skips_own_id
+    search = QuantizedSearch(queries, precision, top_k=depth, n_rescored=n_rescored)
     for vectors in _large_blocks(documents):
         with spent.timed("searching"):
             search.add(vectors)
@@ -274,7 +258,13 @@ class _Run:
     def _text(self, document: Document) -> str:
         return join_title(*document).strip() if self.prompts.reads_titles else document.text
 
-    def finished(self, metric: str, scores: dict[str, float], sample: QueryScores | StsSample) -> Evaluation:
+    def finished(
+        self,
+        metric: str,
+        scores: dict[str, float],
+        sample: QueryScores | StsSample,
+        precision: Precision = "float32",
+    ) -> Evaluation:
         """The finished evaluation."""
         self.work.total_seconds = time.perf_counter() - self._start
         return Evaluation(
@@ -287,6 +277,7 @@ class _Run:
             scores=scores,
             sample=sample,
             work=self.work,
+            precision=precision,
         )
 
     def _tell(self, n_done: int, _n_missing: int) -> None:

@@ -25,10 +25,10 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import Receive, Scope, Send
 
-from e5studio.server import health
+from e5studio.server import health, openapi
 from e5studio.server.dialects import cohere, ollama, openai, own, tei
 from e5studio.server.engine import Engine
 from e5studio.server.limits import DisconnectedError, Gate, Limits, read_body
@@ -116,12 +116,17 @@ class Server:
         answers = {**dict.fromkeys(health.READY_PATHS, health.ready), **dict.fromkeys(health.LIVE_PATHS, health.live)}
         for path, answer in answers.items():
             routes.append(Route(path, _health_route(self, answer), methods=["GET"]))
-        for path in ("/metrics", "/v1/metrics"):
+        for path in openapi.METRICS_PATHS:
             routes.append(Route(path, self._metrics, methods=["GET"]))
+        routes.append(Route(openapi.PATH, self._openapi, methods=["GET"]))
         return routes
 
     async def _metrics(self, request: Request) -> Response:
         return Response(self.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _openapi(self, request: Request) -> Response:
+        document = openapi.document(DIALECTS, needs_key=self.gate.needs_key)
+        return Response(_as_json(document), media_type=_JSON)
 
     def _count_batch(self, model: str, n_texts: int, n_tokens: int, seconds: float) -> None:
         self.metrics.batch(model, n_texts, n_tokens, seconds)
@@ -163,8 +168,7 @@ class _Endpoint:
 
     async def _answer(self, call: Call, headers: Headers, receive: Receive) -> PlainAnswer:
         gate = self._server.gate
-        if not self._route.is_open:
-            gate.check_key(headers)
+        gate.check_key(headers)
         with gate.enter():
             if self._route.method == "POST":
                 call.body = await read_body(headers, receive, gate)
@@ -266,7 +270,7 @@ def _health_route(server: Server, answer: health.HealthAnswer) -> Callable[[Requ
     async def respond(request: Request) -> Response:
         is_ready = not server.gate.is_draining and await health.is_well(server.service)
         content, status = answer(request.url.path, is_ready)
-        return Response(b"" if content is None else _as_json(content), status, media_type=_JSON)
+        return Response(status_code=status) if content is None else Response(_as_json(content), status, None, _JSON)
 
     return respond
 
@@ -274,8 +278,14 @@ def _health_route(server: Server, answer: health.HealthAnswer) -> Callable[[Requ
 async def _no_such_route(request: Request, error: HTTPException) -> Response:
     kind: ErrorKind = "not_found"
     refused = RequestError(kind, f"There is no {request.method} route of this name here.")
-    status = error.status_code
-    return Response(_as_json(openai.error_body(refused, status)), status, error.headers, _JSON)
+    content, methods = _as_json(openai.error_body(refused, error.status_code)), _methods(request)
+    return Response(content, error.status_code, {"allow": ", ".join(methods)} if methods else None, _JSON)
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods of all routes of a path: Starlette names those of the first."""
+    routes = [each for each in request.app.routes if each.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for each in routes for method in each.methods})
 
 
 def _cors(origins: Sequence[str]) -> list[Middleware]:

@@ -91,26 +91,32 @@ def check_number(items: list[Any], name: str, max_items: int) -> None:
 
 def dimensions_field(body: Body, names: Sequence[str], embed_dim: int) -> int | None:
     """How many dimensions to keep, by the first of the names that is there; None for all."""
-    for name in names:
-        value = whole_number(body, name)
-        if value is None:
-            continue
-        if not 1 <= value <= embed_dim:
-            refuse(name, f"`{name}` must be positive and at most {embed_dim}, the dimensions of this model.")
-        return None if value == embed_dim else value
-    return None
+    numbers = [_dimensions(body, name, embed_dim) for name in names]
+    number = next((each for each in numbers if each is not None), None)
+    return None if number == embed_dim else number
+
+
+def _dimensions(body: Body, name: str, embed_dim: int) -> int | None:
+    number = whole_number(body, name)
+    if number is not None and not 1 <= number <= embed_dim:
+        refuse(name, f"`{name}` must be positive and at most {embed_dim}, the dimensions of this model.")
+    return number
 
 
 def cut_field(body: Body, names: Sequence[str] = ("truncate", "truncation")) -> Cut:
-    """What happens to long texts: "NONE", "START" or "END", or whether they are cut."""
-    for name in names:
-        value = body.get(name)
-        if value is None:
-            continue
-        if isinstance(value, bool):
-            return "end" if value else "refuse"
-        cuts: dict[str, Cut] = {"none": "refuse", "start": "start", "end": "end", "left": "start", "right": "end"}
-        if not isinstance(value, str) or value.lower() not in cuts:
-            refuse(name, f"`{name}` must be true or false, or 'NONE', 'START' or 'END'.")
-        return cuts[value.lower()]
-    return "end"
+    """What happens to long texts, by the first of the names that is there."""
+    cuts = [_cut(body, name) for name in names]
+    return next((each for each in cuts if each is not None), "end")
+
+
+def _cut(body: Body, name: str) -> Cut | None:
+    """What one field says: where texts are cut, or whether."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool):
+        return "end" if value else "refuse"
+    cuts: dict[str, Cut] = {"none": "refuse", "start": "start", "end": "end", "left": "start", "right": "end"}
+    if not isinstance(value, str) or value.lower() not in cuts:
+        refuse(name, f"`{name}` must be true or false, or 'NONE', 'START' or 'END'.")
+    return cuts[value.lower()]

@@ -60,13 +60,18 @@ class Gate:
         self.n_requests = 0
         self._n_bytes = 0
 
+    @property
+    def needs_key(self) -> bool:
+        """Whether requests need a key."""
+        return bool(self._keys)
+
     def check_key(self, headers: Headers) -> None:
         """Refuse a request without a key.
 
         Raises:
             RequestError: Its key is missing or wrong.
         """
-        if not self._keys:
+        if not self.needs_key:
             return
         given = _given_key(headers)
         # Each key is compared, and each comparison takes as long as any, so that the time tells nothing.

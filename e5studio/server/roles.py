@@ -23,7 +23,7 @@ from e5studio.server.served_models import SUFFIXES, NamedModel, ServedModel
 DefaultRole = Literal["refuse", "query", "document", "none"]
 ROLE_FIELDS = ("input_type", "task", "prompt_name")
 
-_MAX_INSTRUCTION = 2_000  # characters; longer ones leave no room for a text
+MAX_INSTRUCTION = 2_000  # characters; longer ones leave no room for a text
 _MAX_SHOWN = 40
 
 
@@ -49,23 +49,50 @@ class Roles:
             RequestError: Nothing says the role, two fields contradict each other, a value means nothing, or the
                 model takes no instruction.
         """
-        said = _said(named, body)
-        names = {field: name for field, (_, name) in said.items()}
-        if len({*names.values()}) > 1:
-            parts = " and ".join(f"{field} {said[field][0]!r} (a {names[field]})" for field in said)
-            raise RequestError(
-                "invalid",
-                f"The request contradicts itself about the role of its texts: {parts}. Say one of them.",
-                param=next(iter(said)),
-            )
-        name = next(iter(names.values()), None)
+        name, instruction = said_prompt_name(named, body), instruction_of(body)
         if name is None and self.default == "none":
             return Prompt("")
         if name is None and self.default in ("query", "document"):
             name = resolve_prompt_name(self.default)
         if name is None and named.model.takes_prompts:
             raise RequestError("invalid", _how_to_say(named.model), param="input_type")
-        return prompt_of(named.model, name or "query", _instruction(body))
+        return prompt_of(named.model, name or "query", instruction)
+
+
+def said_prompt_name(named: NamedModel, body: dict[str, Any]) -> PromptName | None:
+    """What a request says of the role of its texts; None if it says nothing.
+
+    Raises:
+        RequestError: Two fields contradict each other, or a value means nothing.
+    """
+    said = _said(named, body)
+    names = {field: name for field, (_, name) in said.items()}
+    if len({*names.values()}) > 1:
+        parts = " and ".join(f"{field} {said[field][0]!r} (a {names[field]})" for field in said)
+        raise RequestError(
+            "invalid",
+            f"The request contradicts itself about the role of its texts: {parts}. Say one of them.",
+            param=next(iter(said)),
+        )
+    return next(iter(names.values()), None)
+
+
+def instruction_of(body: dict[str, Any]) -> str | None:
+    """The instruction of a request.
+
+    Raises:
+        RequestError: It is no sentence of a reasonable length.
+    """
+    value = body.get("instruction")
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_INSTRUCTION:
+        raise RequestError(
+            "invalid",
+            f"`instruction` must be the task in one sentence, of at most {MAX_INSTRUCTION:,} characters.",
+            param="instruction",
+        )
+    return value
 
 
 def prompt_of(model: ServedModel, name: PromptName, instruction: str | None = None) -> Prompt:
@@ -116,19 +143,6 @@ def _prompt_name(field: str, value: object) -> PromptName:
             "what is searched, or 'classification', 'clustering' or 'text-matching' for like with like.",
             param=field,
         ) from None
-
-
-def _instruction(body: dict[str, Any]) -> str | None:
-    value = body.get("instruction")
-    if value is None:
-        return None
-    if not isinstance(value, str) or not value.strip() or len(value) > _MAX_INSTRUCTION:
-        raise RequestError(
-            "invalid",
-            f"`instruction` must be the task in one sentence, of at most {_MAX_INSTRUCTION:,} characters.",
-            param="instruction",
-        )
-    return value
 
 
 def _how_to_say(model: ServedModel) -> str:

@@ -12,6 +12,7 @@ from e5studio.server.fields import Body
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import STATUSES, ErrorKind, RequestError
 from e5studio.server.roles import Roles
+from e5studio.server.schemas import Schema
 from e5studio.server.served_models import NamedModel, ServedModels
 from e5studio.server.token_ids import TokenIds
 
@@ -142,13 +143,15 @@ class DialectRoute:
         method: GET or POST.
         path: As Starlette writes it.
         handler: What answers.
-        is_open: Whether it needs no key: health and metrics.
+        body: The fields of its body; None for a GET, and for routes that only refuse.
+        answer: What its answer is.
     """
 
     method: Literal["GET", "POST"]
     path: str
     handler: Handler
-    is_open: bool = False
+    body: Schema | None = None
+    answer: Literal["object", "array"] = "object"
 
 
 def _cuts(report: EncodeReport) -> list[dict[str, Any]]:

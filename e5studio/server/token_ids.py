@@ -16,6 +16,8 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError, MissingDependencyError
 from e5studio.server.request_errors import RequestError
 
+MAX_TOKEN_ID = 2**31 - 1
+
 TokenIdPolicy = Literal["refuse", "own", "cl100k"]
 
 

@@ -1,27 +1,21 @@
 """Vectors as an answer holds them: dimensions cut, normalised, quantised, as base64. Pure functions over arrays.
 
-Quantised vectors are made of unit vectors:
-
-- int8: `round(127 x / r)` with `r = 4 / sqrt(n)` for n dimensions, cut to -127..127; uint8: the same plus 128.
-  The range is fixed, so that vectors of different requests may be compared by their products.
-- ubinary: the signs, eight to a byte, first dimension in the highest bit, 1 where `x >= 0`; binary: the same minus 128.
+int8 and uint8 have a fixed range, so that vectors of different requests may be compared.
 """
 
 from __future__ import annotations
 
 import base64
-import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from e5studio.quantization import PRECISIONS, Precision, Ranges, quantize
 from e5studio.similarity import FloatArray
 
-Precision = Literal["float", "int8", "uint8", "binary", "ubinary"]
-
-_RANGE = 4.0
-_LARGEST = 127
+ELEMENT_TYPES: dict[str, Precision] = {"float": "float32", **{each: each for each in PRECISIONS if each != "float32"}}
+"""What clients call the precisions."""
 
 
 def finished(vectors: FloatArray, *, dimensions: int | None = None, normalize: bool = True) -> FloatArray:
@@ -33,21 +27,9 @@ def finished(vectors: FloatArray, *, dimensions: int | None = None, normalize: b
     return unit
 
 
-def quantized(vectors: FloatArray, precision: Precision) -> NDArray[Any]:
-    """Unit vectors in fewer bits, (n, dim), or (n, dim / 8) for binary ones; float ones as they are."""
-    if precision == "float":
-        return vectors
-    if precision in ("binary", "ubinary"):
-        packed: NDArray[np.uint8] = np.packbits(vectors >= 0, axis=1)
-        return packed if precision == "ubinary" else _less_128(packed)
-    scale = _LARGEST * math.sqrt(vectors.shape[1]) / _RANGE
-    levels: NDArray[np.int8] = np.clip(np.rint(vectors * scale), -_LARGEST, _LARGEST).astype(np.int8)
-    return levels if precision == "int8" else levels.view(np.uint8) ^ 128
-
-
-def _less_128(numbers: NDArray[np.uint8]) -> NDArray[np.int8]:
-    less: NDArray[np.int8] = (numbers ^ 128).view(np.int8)
-    return less
+def quantized(vectors: FloatArray, element_type: str) -> NDArray[Any]:
+    """Unit vectors in one of `ELEMENT_TYPES`."""
+    return quantize(vectors, ELEMENT_TYPES[element_type], Ranges.fixed(vectors.shape[1]))
 
 
 def as_base64(rows: NDArray[Any]) -> list[str]:

@@ -21,6 +21,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import ModelUnavailableError, NonFiniteError, OutOfMemoryError
 from e5studio.files import VectorBlock, VectorManifest, read_vectors, sidecar_path, write_vectors
 from e5studio.models import FOUR_BIT_MODEL, list_models
+from e5studio.quantization import Ranges, quantize, quantized_search
 from e5studio.spec import EncoderSpec
 
 OFFLINE = "sentence-transformers/all-MiniLM-L6-v2"
@@ -530,6 +531,18 @@ class TestSearch:
         assert [len(of_query) for of_query in hits] == [2, 2]
         expected = offline_encoder.scores(["barking"], ["dogs bark at night"])[0, 0]
         assert found["results"][0]["hits"][0]["score"] == pytest.approx(expected, abs=1e-3)
+
+    @pytest.mark.parametrize("precision", ["int8", "binary"])
+    def test_searches_the_vectors_in_fewer_bits(self, run_json, vectors, offline_encoder, precision):
+        found = run_json("search", vectors, "barking", "-k", "2", "--precision", precision)
+        corpus = read_vectors(vectors).vectors
+        query = offline_encoder.encode(["barking"])
+        ranges = Ranges.of(corpus)
+        best = quantized_search(query, quantize(corpus, precision, ranges), precision, ranges=ranges, top_k=2)
+        hits = found["results"][0]["hits"]
+        assert [hit["row"] for hit in hits] == best.ids[0].tolist()
+        assert [hit["score"] for hit in hits] == pytest.approx(100 * best.scores[0], abs=1e-3)
+        assert found["precision"] == precision
 
     def test_shows_texts_where_the_file_has_them_and_rows_where_not(self, run, vectors):
         output = run("search", vectors, "barking").stdout

@@ -104,6 +104,15 @@ class TestTables:
         assert "Against row 1" in result.stdout
         assert [line.split()[0] for line in result.stdout.splitlines()[2:4]] == ["1", "2"]
 
+    def test_precisions_are_rows_beside_float32(self, run, own, beir):
+        result = run(beir, *own, "--precision", "int8", "--precision", "binary")
+        assert result.exit_code == 0, result.output
+        table, tests = result.stdout.split("Against row 1")
+        rows = [line for line in table.splitlines() if " torch " in line]
+        assert ["int8 vectors" in row for row in rows] == [False, True, False]
+        assert ["binary vectors" in row for row in rows] == [False, False, True]
+        assert [line.split()[0] for line in tests.strip().splitlines()[-2:]] == ["2", "3"]
+
     def test_several_tasks_make_several_tables(self, run, own, beir, pairs):
         result = run(beir, pairs, *own)
         assert result.stdout.index("SciFact, test") < result.stdout.index("pairs, test")
@@ -210,6 +219,10 @@ class TestCheck:
         assert result.exit_code == 0
         assert "it is ndcg_at_10" in result.stdout
 
+    def test_quantised_vectors_are_not_compared(self, run, own, beir, publish):
+        publish(0.1)
+        assert "the documents' vectors are int8" in run(beir, *own, "--check", "--precision", "int8").stdout
+
     def test_nothing_published(self, run, own, pairs):
         result = run(pairs, *own, "--check")
         assert result.exit_code == 0
@@ -244,6 +257,7 @@ class TestMistakes:
             ("--backend", "jax"),
             ("--dtype", "int4"),
             ("--prompts", "passage"),
+            ("--precision", "float16"),
             ("--protocol", "mine"),
         ],
     )
@@ -263,6 +277,11 @@ class TestMistakes:
         result = run(beir, *own, *options)
         assert result.exit_code == 2
         assert options[0] in result.stderr
+
+    def test_precision_of_documents_that_are_not_there(self, run, own, beir, pairs):
+        result = run(beir, pairs, *own, "--precision", "int8")
+        assert result.exit_code == 2
+        assert "--precision" in result.stderr
 
     def test_delimiter_of_two_characters(self, run, own, pairs):
         result = run(pairs, *own, "--delimiter", "ab")

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from e5studio.cache import VectorCache
-from e5studio.errors import FileFormatError, PromptError, VectorError
+from e5studio.errors import FileFormatError, PromptError, UnsupportedError, VectorError
 from e5studio.evaluation import Document, RetrievalTask, StsTask, evaluate, interval, paired_tests, run
+from e5studio.quantization import Ranges, dequantize, quantize, quantized_search
 from e5studio.similarity import cos_sim
 from tests.fakes import FakeBackend, encoder_over, token_rows
 
@@ -72,6 +73,33 @@ class TestRetrieval:
         monkeypatch.setattr(run, "_BLOCK_TEXTS", 7)
         monkeypatch.setattr(run, "_BLOCK_QUERIES", 5)
         assert evaluate(encoders("e5"), retrieval()).scores == whole.scores
+
+    @pytest.mark.parametrize("precision", ["int8", "binary"])
+    def test_quantised_documents_are_what_is_ranked(self, encoders, precision):
+        task, encoder = retrieval(), encoders("e5")
+        queries = encoder.encode_query(QUERIES)
+        documents = encoder.encode([f"{d.title} {d.text}".strip() for d in DOCUMENTS], prompt_name="document")
+        ranges = Ranges.of(documents)
+        codes = quantize(documents, precision, ranges)
+        scores = cos_sim(queries, dequantize(codes, precision, embed_dim=documents.shape[1], ranges=ranges))
+        wanted = [ideal_ndcg(row, task.judgements[f"q{n}"]) for n, row in enumerate(scores)]
+        measured = evaluate(encoder, task, precision=precision)  # of 30 documents all are among the 40 scored anew
+        np.testing.assert_allclose(measured.sample.values["ndcg_at_10"], wanted, atol=1e-6)
+        assert measured.precision == precision
+
+    def test_binary_scores_are_those_of_a_search_for_the_cut_off(self):
+        """Of 80 documents 8 are scored anew, though rankings go on to the last."""
+        rng = np.random.default_rng(0)
+        queries, documents = rng.standard_normal((12, 64)), rng.standard_normal((80, 64))
+        documents[:12] += 0.4 * queries
+        task = retrieval(document_ids=tuple(f"d{n}" for n in range(80)))
+        best = quantized_search(queries, quantize(documents, "binary"), "binary", top_k=2)
+        measured = run.retrieval_scores(
+            task, queries, [documents[:50], documents[50:]], k_values=[2], precision="binary"
+        )
+        gains = [[task.judgements[f"q{n}"].get(f"d{row}", 0) for row in rows] for n, rows in enumerate(best.ids)]
+        ideal = 2 + 1 / np.log2(3)
+        np.testing.assert_allclose(measured.values["ndcg_at_2"], np.dot(gains, [1, 1 / np.log2(3)]) / ideal, atol=1e-6)
 
     def test_own_document_is_passed_over_where_the_task_says_so(self, encoders):
         ids = tuple(f"q{n}" if n < len(QUERIES) else f"d{n}" for n in range(len(DOCUMENTS)))
@@ -155,6 +183,10 @@ class TestPairs:
         task = StsTask("mine", "test", first, (*first[:6], *WORDS[20:26]), np.array([5.0] * 6 + [1.0] * 6))
         cosines = evaluate(encoders("e5"), task).sample.cosines
         assert set(cosines[:6].tolist()) == {1.0}
+
+    def test_pairs_have_no_documents_to_quantise(self, paper):
+        with pytest.raises(UnsupportedError, match="int8"):
+            evaluate(paper, sts(), precision="int8")
 
     def test_query_prompt_on_both_sides(self, paper, backend):
         evaluate(paper, sts())

@@ -142,15 +142,16 @@ async def test_impossible_dimensions_are_refused(client, value):
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "binary", "ubinary"])
 async def test_vectors_in_fewer_bits(client, e5, field, dtype):
     unit = e5.encode_query(TEXTS)
-    answer = await post(client, input_type="query", **{field: dtype})
+    answer = await post(client, input_type="query", normalized=False, **{field: dtype})
     rows = np.array([each["embedding"] for each in answer.json()["data"]])
+    assert ["binary" in warning for warning in answer.json()["warnings"]] == [True] * ("binary" in dtype)
     if "binary" in dtype:
         expected = np.packbits(unit >= 0, axis=1).astype(int) - (128 if dtype == "binary" else 0)
         np.testing.assert_array_equal(rows, expected)
     else:
         levels = rows - (128 if dtype == "uint8" else 0)
         scale = 127 * np.sqrt(unit.shape[1]) / 4
-        np.testing.assert_allclose(levels, np.clip(unit * scale, -127, 127), atol=0.51)
+        np.testing.assert_allclose(levels, np.clip(unit * scale, -128, 127), atol=0.51)
 
 
 async def test_base64_of_fewer_bits_is_of_those_bytes(client):
@@ -171,6 +172,19 @@ async def test_what_was_cut_is_told(client, e5):
     assert cut["tokens"] == cut["kept"] + report.truncated[0].n_dropped
     assert answer.headers["x-truncated-inputs"] == "1"
     assert "longer than" in answer.json()["warnings"][0]
+
+
+@pytest.mark.parametrize(
+    ("said", "param"),
+    [
+        ({"truncate": True, "truncation": 5}, "truncation"),
+        ({"dimensions": 8, "output_dimension": "8"}, "output_dimension"),
+        ({"output_dtype": "int8", "embedding_type": "int4"}, "embedding_type"),
+    ],
+)
+async def test_second_name_of_a_field_is_checked_too(client, said, param):
+    answer = await post(client, input_type="query", **said)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
 @pytest.mark.parametrize("said", [{"truncate": "NONE"}, {"truncation": False}, {"truncate": False}])

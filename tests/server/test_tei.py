@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from e5studio.server.token_ids import TokenIds
+from e5studio.similarity import cos_sim
 from tests.server.conftest import client_of
 
 TEXTS = ["how much protein", "the top of a mountain"]
@@ -96,6 +97,28 @@ async def test_answers_much_larger_than_their_requests_are_refused(client):
     many = await client.post("/embed_all", json={"inputs": ["a"] * 1_500, "prompt_name": "query"})
     long = await client.post("/tokenize", json={"inputs": "a " * 210_000})
     assert (many.status_code, long.status_code) == (413, 413)
+
+
+async def test_similarity_takes_an_instruction(start, encoders):
+    instruct = encoders("multilingual-e5-instruct")
+    async with client_of(start(encoders={"e5": instruct})) as client:
+        body = {"inputs": {"source_sentence": TEXTS[0], "sentences": TEXTS}, "instruction": "Find nothing"}
+        answer = await client.post("/similarity", json=body)
+    query = instruct.encode(TEXTS[:1], prompt_name="query", instruction="Find nothing")
+    np.testing.assert_allclose(answer.json(), cos_sim(query, instruct.encode_document(TEXTS))[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/tokenize", {"inputs": TEXTS, "input_type": "nothing"}),
+        ("/tokenize", {"inputs": TEXTS, "instruction": 5}),
+        ("/decode", {"ids": [[]]}),
+        ("/decode", {"ids": []}),
+    ],
+)
+async def test_what_could_mean_nothing_is_refused(client, path, body):
+    assert (await client.post(path, json=body)).status_code in (400, 422)
 
 
 async def test_tokenize_and_decode(client, e5):

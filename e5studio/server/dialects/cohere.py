@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, cast
 
-from e5studio.server.dialects.openai import dimension_warnings
+from e5studio.server.dialects.openai import size_warnings
 from e5studio.server.fields import (
     Body,
     check_number,
@@ -18,11 +18,12 @@ from e5studio.server.fields import (
 )
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import RequestError
+from e5studio.server.schemas import COUNT, CUT, LIST_OF_TEXTS, ROLE, TEXT, object_of, one_of
 from e5studio.server.service import Call, Dialect, DialectRoute
-from e5studio.server.vector_formats import Precision, as_base64, finished, quantized
+from e5studio.server.vector_formats import ELEMENT_TYPES, as_base64, finished, quantized
 from e5studio.tokenization import replace_surrogates
 
-_TYPES = ("float", "int8", "uint8", "binary", "ubinary", "base64")
+_TYPES = (*ELEMENT_TYPES, "base64")
 _FEWEST_TOKENS = 16  # with a prompt and special tokens
 
 
@@ -61,14 +62,11 @@ async def _embed(call: Call, types: list[str], version: str) -> dict[str, Any]:
         "fingerprint": named.model.fingerprint,
         "truncated": call.truncated(),
     }
-    if warnings := [*call.warnings(), *dimension_warnings(dimensions)]:
+    if warnings := [*call.warnings(), *size_warnings(dimensions, types)]:
         meta["warnings"] = warnings
     return {
         "id": str(uuid.uuid4()),
-        "embeddings": {
-            each: as_base64(vectors) if each == "base64" else quantized(vectors, cast(Precision, each))
-            for each in types
-        },
+        "embeddings": {each: as_base64(vectors) if each == "base64" else quantized(vectors, each) for each in types},
         "texts": [replace_surrogates(text) for text in texts],
         "meta": meta,
     }
@@ -116,4 +114,22 @@ def _max_tokens(body: Body, longest: int) -> int | None:
 
 
 DIALECT = Dialect("cohere", error_body)
-ROUTES = [DialectRoute("POST", "/v2/embed", embed_v2), DialectRoute("POST", "/v1/embed", embed_v1)]
+_CONTENT = {"type": "object", "properties": {"type": {"const": "text"}, "text": TEXT}, "required": ["type", "text"]}
+_INPUT = {
+    "type": "object",
+    "properties": {"content": {"type": "array", "items": _CONTENT, "minItems": 1}},
+    "required": ["content"],
+}
+_BODY = object_of(
+    {
+        "model": TEXT,
+        "texts": LIST_OF_TEXTS,
+        "inputs": {"type": "array", "items": _INPUT, "minItems": 1},
+        **ROLE,
+        "embedding_types": {"type": "array", "items": one_of(_TYPES), "minItems": 1},
+        "output_dimension": COUNT,
+        "max_tokens": {"type": "integer", "minimum": _FEWEST_TOKENS},
+        "truncate": CUT,
+    }
+)
+ROUTES = [DialectRoute("POST", "/v2/embed", embed_v2, _BODY), DialectRoute("POST", "/v1/embed", embed_v1, _BODY)]

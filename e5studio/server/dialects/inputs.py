@@ -7,6 +7,7 @@ from typing import Any, TypeGuard
 from e5studio.server.fields import check_number, refuse, texts_field
 from e5studio.server.request_errors import RequestError
 from e5studio.server.service import Call
+from e5studio.server.token_ids import MAX_TOKEN_ID
 
 
 async def texts_or_ids(call: Call, name: str) -> list[str]:
@@ -17,7 +18,7 @@ async def texts_or_ids(call: Call, name: str) -> list[str]:
     """
     value = call.body.get(name)
     max_items = call.service.max_items
-    if _is_ids(value):
+    if is_ids(value):
         return await _spelled(call, [value], name)
     if isinstance(value, list) and any(isinstance(each, list) for each in value):
         check_number(value, name, max_items)
@@ -29,7 +30,7 @@ async def texts_or_ids(call: Call, name: str) -> list[str]:
 
 async def _mixed(call: Call, items: list[Any], name: str) -> list[str]:
     for index, each in enumerate(items):
-        if not (isinstance(each, str) or _is_ids(each)):
+        if not (isinstance(each, str) or is_ids(each)):
             raise RequestError(
                 "invalid",
                 f"`{name}` must hold texts or lists of token ids: number {index} (from 0) is neither.",
@@ -45,9 +46,10 @@ async def _spelled(call: Call, lists: list[list[int]], name: str) -> list[str]:
     return await call.service.engine.run(lambda: token_ids.texts(encoder, lists, name))
 
 
-def _is_ids(value: object) -> TypeGuard[list[int]]:
+def is_ids(value: object) -> TypeGuard[list[int]]:
+    """Whether a value is a list of what could be token ids, at least one."""
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(each, int) and not isinstance(each, bool) and 0 <= each < 2**31 for each in value)
+        and all(isinstance(each, int) and not isinstance(each, bool) and 0 <= each <= MAX_TOKEN_ID for each in value)
     )

@@ -13,6 +13,7 @@ from e5studio import __version__
 from e5studio.server.fields import cut_field, dimensions_field, refuse, text_field, texts_field
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import RequestError
+from e5studio.server.schemas import COUNT, CUT, ROLE, TEXT, TEXTS, object_of
 from e5studio.server.served_models import NamedModel, ServedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.server.vector_formats import finished
@@ -118,10 +119,12 @@ def _date(model: ServedModel) -> str:
 
 
 DIALECT = Dialect("ollama", error_body)
+_BODY = object_of({"model": TEXT, "input": TEXTS, **ROLE, "truncate": CUT, "dimensions": COUNT}, required=("input",))
+_BODY_OF_ONE = object_of({"model": TEXT, "prompt": TEXT, **ROLE, "truncate": CUT}, required=("prompt",))
 ROUTES = [
-    DialectRoute("POST", "/api/embed", embed),
-    DialectRoute("POST", "/api/embeddings", embed_one),
+    DialectRoute("POST", "/api/embed", embed, _BODY),
+    DialectRoute("POST", "/api/embeddings", embed_one, _BODY_OF_ONE),
     DialectRoute("GET", "/api/tags", tags),
-    DialectRoute("POST", "/api/show", show),
+    DialectRoute("POST", "/api/show", show, object_of({"model": TEXT, "name": TEXT})),
     DialectRoute("GET", "/api/version", version),
 ]

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import time
 import uuid
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import Any
 
 from e5studio.server.dialects.inputs import texts_or_ids
 from e5studio.server.fields import Body, choice, cut_field, dimensions_field, flag, refuse, text_field
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import ErrorKind, RequestError
+from e5studio.server.schemas import COUNT, CUT, FLAG, ROLE, TEXT, TEXTS_OR_IDS, object_of, one_of
 from e5studio.server.served_models import ServedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
-from e5studio.server.vector_formats import Precision, as_base64, finished, quantized
+from e5studio.server.vector_formats import ELEMENT_TYPES, as_base64, finished, quantized
 
 _PRECISION_FIELDS = ("output_dtype", "embedding_type", "encoding_type")  # Voyage's, NVIDIA's and Jina's, older Jina's
-_PRECISIONS = ("float", "int8", "uint8", "binary", "ubinary")
+_TYPES_OF_NUMBERS = (*ELEMENT_TYPES, "base64")
+_ENCODINGS = ("float", "base64")
+_DIMENSION_FIELDS = ("dimensions", "output_dimension")
 _TYPES: dict[ErrorKind, str] = {
     "unauthorized": "authentication_error",
     "overloaded": "rate_limit_error",
@@ -53,14 +57,13 @@ async def embeddings(call: Call) -> dict[str, Any]:
     body = call.body
     named = call.find_model(text_field(body, "model"))
     _refuse_unsupported(body)
-    precision, is_base64 = _form(body)
-    dimensions = dimensions_field(body, ("dimensions", "output_dimension"), named.model.spec.embed_dim)
+    element_type, is_base64 = _form(body)
+    is_normalized = flag(body, "normalized", True) or element_type != "float"
+    dimensions = dimensions_field(body, _DIMENSION_FIELDS, named.model.spec.embed_dim)
     prompt = call.service.roles.prompt(named, body)
     texts = await texts_or_ids(call, "input")
     [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(body))])
-    rows = quantized(
-        finished(embedded.vectors, dimensions=dimensions, normalize=flag(body, "normalized", True)), precision
-    )
+    rows = quantized(finished(embedded.vectors, dimensions=dimensions, normalize=is_normalized), element_type)
     data = as_base64(rows) if is_base64 else rows
     return {
         "object": "list",
@@ -72,7 +75,7 @@ async def embeddings(call: Call) -> dict[str, Any]:
         "prompt": prompt.text,
         "fingerprint": named.model.fingerprint,
         "truncated": call.truncated(),
-        "warnings": [*call.warnings(), *dimension_warnings(dimensions)],
+        "warnings": [*call.warnings(), *size_warnings(dimensions, [element_type])],
     }
 
 
@@ -88,21 +91,24 @@ async def one_model(call: Call) -> dict[str, Any]:
     return _card(named.model, named.requested)
 
 
-def dimension_warnings(dimensions: int | None) -> list[str]:
-    """What a client should know that asked for fewer dimensions."""
-    if dimensions is None:
-        return []
-    return [f"E5 models were not trained for fewer dimensions: the first {dimensions} alone rank worse."]
+def size_warnings(dimensions: int | None, element_types: Iterable[str]) -> list[str]:
+    """What a client should know that asked for fewer dimensions or for single bits."""
+    warnings = []
+    if dimensions is not None:
+        warnings.append(f"E5 models were not trained for fewer dimensions: the first {dimensions} alone rank worse.")
+    if {"binary", "ubinary"} & {*element_types}:
+        warnings.append(
+            "E5 models were not trained for binary vectors, which rank much worse; int8 ones rank almost as floats do."
+        )
+    return warnings
 
 
-def _form(body: Body) -> tuple[Precision, bool]:
-    """The precision of the vectors, and whether they are written as base64."""
-    is_base64 = choice(body, "encoding_format", ("float", "base64"), "float") == "base64"
-    for name in _PRECISION_FIELDS:
-        if body.get(name) is not None:
-            form = choice(body, name, (*_PRECISIONS, "base64"), "float")
-            return ("float", True) if form == "base64" else (cast(Precision, form), is_base64)
-    return "float", is_base64
+def _form(body: Body) -> tuple[str, bool]:
+    """The type of the vectors' numbers, and whether they are written as base64."""
+    is_base64 = choice(body, "encoding_format", _ENCODINGS, "float") == "base64"
+    types = [choice(body, name, _TYPES_OF_NUMBERS, "") for name in _PRECISION_FIELDS]
+    form = next(filter(None, types), "float")
+    return ("float", True) if form == "base64" else (form, is_base64)
 
 
 def _refuse_unsupported(body: Body) -> None:
@@ -125,8 +131,23 @@ def _card(model: ServedModel, name: str) -> dict[str, Any]:
 
 
 DIALECT = Dialect("openai", error_body)
+_BODY = object_of(
+    {
+        "model": TEXT,
+        "input": TEXTS_OR_IDS,
+        **ROLE,
+        "encoding_format": one_of(_ENCODINGS),
+        **dict.fromkeys(_PRECISION_FIELDS, one_of(_TYPES_OF_NUMBERS)),
+        **dict.fromkeys(_DIMENSION_FIELDS, COUNT),
+        "truncate": CUT,
+        "truncation": CUT,
+        "normalized": FLAG,
+        "late_chunking": {"const": False},
+    },
+    required=("input",),
+)
 ROUTES = [
-    DialectRoute("POST", "/v1/embeddings", embeddings),
+    DialectRoute("POST", "/v1/embeddings", embeddings, _BODY),
     DialectRoute("GET", "/v1/models", list_models),
     DialectRoute("GET", "/v1/models/{name:path}", one_model),
 ]

@@ -13,7 +13,8 @@ from e5studio.server.dialects.openai import error_body
 from e5studio.server.fields import Body, choice, cut_field, refuse, text_field, texts_field
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import RequestError
-from e5studio.server.roles import prompt_of
+from e5studio.server.roles import instruction_of, prompt_of
+from e5studio.server.schemas import CUT, INSTRUCTION, TEXT, TEXTS, object_of, one_of
 from e5studio.server.served_models import NamedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.similarity import scores
@@ -79,7 +80,7 @@ async def explain(call: Call) -> dict[str, Any]:
 
 
 def _prompts(named: NamedModel, body: Body) -> tuple[Prompt, Prompt]:
-    instruction = text_field(body, "instruction")
+    instruction = instruction_of(body)
     query = prompt_of(named.model, "query", instruction)
     if choice(body, "use", _USES, "retrieval") == "symmetric":
         return query, query
@@ -105,4 +106,13 @@ def _listed(words: Words) -> list[dict[str, Any]]:
 
 
 DIALECT = Dialect("own", error_body)
-ROUTES = [DialectRoute("POST", "/v1/score", score), DialectRoute("POST", "/v1/explain", explain)]
+_PROMPTS = {**INSTRUCTION, "use": one_of(_USES)}
+_SCORE = object_of(
+    {"model": TEXT, "queries": TEXTS, "passages": TEXTS, **_PROMPTS, "truncate": CUT, "truncation": CUT},
+    required=("queries", "passages"),
+)
+_EXPLAIN = object_of({"model": TEXT, "query": TEXT, "passage": TEXT, **_PROMPTS}, required=("query", "passage"))
+ROUTES = [
+    DialectRoute("POST", "/v1/score", score, _SCORE),
+    DialectRoute("POST", "/v1/explain", explain, _EXPLAIN),
+]

@@ -6,16 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from e5studio import __version__
 from e5studio.prompts import Prompt
-from e5studio.server.dialects.inputs import texts_or_ids
+from e5studio.server.dialects.inputs import is_ids, texts_or_ids
 from e5studio.server.fields import Body, check_number, choice, dimensions_field, flag, refuse, text_field, texts_field
 from e5studio.server.preparation import Cut, TextPart, estimated_tokens
 from e5studio.server.request_errors import ErrorKind, RequestError
-from e5studio.server.roles import prompt_of
+from e5studio.server.roles import instruction_of, prompt_of, said_prompt_name
+from e5studio.server.schemas import COUNT, FLAG, ROLE, TEXTS, TEXTS_OR_IDS, TOKEN_IDS, object_of, one_of
 from e5studio.server.served_models import NamedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.server.vector_formats import as_base64, finished
@@ -29,6 +29,7 @@ _ERROR_TYPES: dict[ErrorKind, str] = {
     "non_finite": "Backend",
     "failed": "Backend",
 }
+_ENCODINGS = ("float", "base64")
 _DIRECTIONS: dict[str, Cut] = {"right": "end", "left": "start"}
 _WHOLE_TEXT = 10_000_000  # tokens
 _MAX_TOKENS = 16_384  # each has a vector in the answer
@@ -44,7 +45,7 @@ async def embed(call: Call) -> Any:
     """`POST /embed`: a list of vectors, also for one text."""
     named = call.first_model()
     dimensions = dimensions_field(call.body, ("dimensions",), named.model.spec.embed_dim)
-    is_base64 = choice(call.body, "encoding_format", ("float", "base64"), "float") == "base64"
+    is_base64 = choice(call.body, "encoding_format", _ENCODINGS, "float") == "base64"
     part = await _inputs(call, named)
     [embedded] = await call.embed(named, [part])
     vectors = finished(embedded.vectors, dimensions=dimensions, normalize=flag(call.body, "normalize", True))
@@ -73,10 +74,11 @@ async def similarity(call: Call) -> Any:
     source = texts_field(inputs, "source_sentence", max_items=1)
     sentences = texts_field(inputs, "sentences", max_items=call.service.max_items)
     said = {**call.body, **parameters}
-    if any(said.get(field) for field in ("prompt_name", "input_type", "task")):
-        prompts = (call.service.roles.prompt(named, said),) * 2
+    name, instruction = said_prompt_name(named, said), instruction_of(said)
+    if name is not None:
+        prompts = (prompt_of(named.model, name, instruction),) * 2
     else:
-        prompts = prompt_of(named.model, "query"), prompt_of(named.model, "document")
+        prompts = prompt_of(named.model, "query", instruction), prompt_of(named.model, "document")
     cut = _cut(parameters)
     left, right = await call.embed(
         named,
@@ -95,7 +97,8 @@ async def tokenize(call: Call) -> list[list[dict[str, Any]]]:
     if sum(map(len, texts)) > _MAX_CHARACTERS:
         raise RequestError("too_large", f"Texts of at most {_MAX_CHARACTERS:,} characters are tokenised at once.")
     add_special = flag(call.body, "add_special_tokens", True)
-    prompt = call.service.roles.prompt(named, call.body) if call.body.get("prompt_name") else Prompt("")
+    name, instruction = said_prompt_name(named, call.body), instruction_of(call.body)
+    prompt = Prompt("") if name is None else prompt_of(named.model, name, instruction)
     encoder = named.model.encoder
 
     def tokens(text: str) -> list[dict[str, Any]]:
@@ -120,8 +123,8 @@ async def decode(call: Call) -> list[str]:
     """`POST /decode`: the texts of token ids."""
     encoder = call.first_model().model.encoder
     ids = call.body.get("ids")
-    lists = [ids] if isinstance(ids, list) and not any(isinstance(each, list) for each in ids) else ids
-    if not isinstance(lists, list) or not all(map(_are_ids, lists)):
+    lists = [ids] if is_ids(ids) else ids
+    if not isinstance(lists, list) or not all(map(is_ids, lists)):
         refuse("ids", "`ids` must be a list of token ids, or a list of such lists.")
     check_number(lists, "ids", call.service.max_items)
     skip_special = flag(call.body, "skip_special_tokens", True)
@@ -180,24 +183,27 @@ def _object(body: Body, name: str) -> Body:
     return value
 
 
-def _are_ids(ids: object) -> bool:
-    return isinstance(ids, Sequence) and all(
-        isinstance(each, int) and not isinstance(each, bool) and 0 <= each < 2**31 for each in ids
-    )
-
-
 DIALECT = Dialect(
     "tei",
     error_body,
     {"invalid": 422, "too_many": 422, "unknown_model": 422, "unsupported": 424, "non_finite": 424, "failed": 424},
 )
+_CUT = {"truncate": FLAG, "truncation_direction": {"type": "string", "pattern": "^(?i:left|right)$"}}
+_INPUTS = {"inputs": TEXTS_OR_IDS, **ROLE, **_CUT}
+_EMBED = object_of(
+    {**_INPUTS, "dimensions": COUNT, "encoding_format": one_of(_ENCODINGS), "normalize": FLAG}, ("inputs",)
+)
+_SENTENCES = object_of({"source_sentence": TEXTS, "sentences": TEXTS}, ("source_sentence", "sentences"))
+_SIMILARITY = object_of({"inputs": _SENTENCES, "parameters": object_of({**ROLE, **_CUT}), **ROLE}, ("inputs",))
+_TOKENIZE = {"inputs": TEXTS, "add_special_tokens": FLAG, **ROLE}
+_DECODE = {"ids": {"anyOf": [TOKEN_IDS, {"type": "array", "items": TOKEN_IDS}]}, "skip_special_tokens": FLAG}
 ROUTES = [
-    DialectRoute("POST", "/embed", embed),
-    DialectRoute("POST", "/", embed_or_compare),
-    DialectRoute("POST", "/embed_all", embed_all),
-    DialectRoute("POST", "/similarity", similarity),
-    DialectRoute("POST", "/tokenize", tokenize),
-    DialectRoute("POST", "/decode", decode),
+    DialectRoute("POST", "/embed", embed, _EMBED, "array"),
+    DialectRoute("POST", "/", embed_or_compare, {"anyOf": [_EMBED, _SIMILARITY]}, "array"),
+    DialectRoute("POST", "/embed_all", embed_all, object_of(_INPUTS, ("inputs",)), "array"),
+    DialectRoute("POST", "/similarity", similarity, _SIMILARITY, "array"),
+    DialectRoute("POST", "/tokenize", tokenize, object_of(_TOKENIZE, ("inputs",)), "array"),
+    DialectRoute("POST", "/decode", decode, object_of(_DECODE, ("ids",)), "array"),
     DialectRoute("GET", "/info", info),
     *(DialectRoute("POST", path, not_this_kind) for path in ("/embed_sparse", "/predict", "/rerank")),
 ]
