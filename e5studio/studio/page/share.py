@@ -152,7 +152,9 @@ class Sharing:
     def after_scoring(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
         """Have the browser restore a link's view, where more than the look of the matrix differs from the default."""
         view = view_for(pending_view, result)
-        is_default = view is None or view == SharedView(view.tab or "scores", view.order, shading=view.shading)
+        is_default = view is None or (
+            replace(view, tab=view.tab or "scores") == SharedView(order=view.order, shading=view.shading)
+        )
         return {self.form.link: next_step("nothing" if is_default else "restore")}
 
     def on_save(
