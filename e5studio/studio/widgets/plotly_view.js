@@ -119,7 +119,7 @@ async function fitWords() {
 }
 
 function frameOfPicked(color) {
-  if (!picked || figure.hover.is_grid) return []; // in a grid each matrix has the cell
+  if (!picked) return [];
   const [row, column] = picked;
   const corners = { x0: column - 0.5, x1: column + 0.5, y0: row - 0.5, y1: row + 0.5 };
   return [{ type: "rect", ...corners, line: { color, width: 3, dash: "dot" } }];
