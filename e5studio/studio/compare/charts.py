@@ -90,7 +90,7 @@ def _short(text: str) -> str:
 
 
 def _bump_line(passage: RankedPassage, depth: int) -> Figure:
-    ends = [min(place, depth) for place in passage.places]
+    ends = [min(height, depth) for height in passage.places]
     label = f"<b>{html.escape(passage.label)}</b>"
     rise = passage.ranks[0] - passage.ranks[1]
     colour = "@orange" if rise > 0 else "@blue" if rise < 0 else "@grey"

@@ -222,8 +222,8 @@ function save(format) {
   if (lines.length) {
     const below = figure.hover.kind === "cells" ? 12 : 40; // a map has the name of its axis there
     const shift = { xshift: 10 - drawing._fullLayout._size.l, yshift: -below }; // from the corner of the plot
-    const place = { xref: "paper", yref: "paper", x: 0, y: 0, xanchor: "left", yanchor: "top", ...shift };
-    const note = { text: lines.join("<br>"), align: "left", showarrow: false, font: { size: 11 }, ...place };
+    const corner = { xref: "paper", yref: "paper", x: 0, y: 0, xanchor: "left", yanchor: "top", ...shift };
+    const note = { text: lines.join("<br>"), align: "left", showarrow: false, font: { size: 11 }, ...corner };
     layout.annotations = [...(layout.annotations || []), note];
     layout.margin = { ...layout.margin, b: below + 16 * lines.length + 8 };
     size.height += layout.margin.b;
