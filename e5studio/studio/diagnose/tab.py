@@ -6,7 +6,7 @@ A diagnosis is shown only as long as the page holds the texts that it is about.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
@@ -34,15 +34,17 @@ _SOURCES = [("Texts of the form", "scores"), ("Corpus", "corpus")]
 
 @dataclass(frozen=True)
 class Diagnosed:
-    """Which texts the page shows a diagnosis of, without the texts themselves.
+    """Which texts the latest diagnosis is of, without the texts themselves.
 
     Attributes:
         of: Key of the result or the embedded corpus.
         source: Where they come from.
+        pending: What shows the diagnosis, until it is known that the page still holds these texts.
     """
 
     of: str
     source: Source
+    pending: Changes = field(default_factory=dict)
 
 
 class FindingSlot:
@@ -117,7 +119,7 @@ class DiagnoseTab:
             *(event.then(self.on_embedded, texts, outputs, **DIAGNOSE_QUEUE) for event in embedded),
         ]
         self._job.connect_stop()
-        for event in (*after, *jobs):  # after a diagnosis, too: the texts may have changed while it ran
+        for event in (*after, *jobs):  # a diagnosis, too, waits for this: the texts may have changed while it ran
             event.then(self.on_texts, texts, outputs, **UNQUEUED)
         for slot in self.slots:
             slot.table.pick(self.on_pick, texts, [slot.text], **(UNQUEUED | EACH))
@@ -154,10 +156,11 @@ class DiagnoseTab:
                     raise TextError(diagnose_text.NOTHING[chosen])
                 return diagnose(subject_of(scored), on_stage)
 
-        def show(diagnosis: Diagnosis) -> Changes:
-            return {self.status: diagnose_text.done(diagnosis), **self.show(diagnosis)}
+        def leave(diagnosis: Diagnosis) -> Changes:
+            changes = {self.status: diagnose_text.done(diagnosis), **self.show(diagnosis)}
+            return {self.diagnosed: replace(changes[self.diagnosed], pending=changes)}
 
-        yield from self._job.run(request, work, show, is_result_left=diagnosed is not None)
+        yield from self._job.run(request, work, leave, is_result_left=diagnosed is not None)
 
     def on_open(
         self, source: str, result: ScoreResult | None, token: str, diagnosed: Diagnosed | None, request: gr.Request
@@ -181,10 +184,12 @@ class DiagnoseTab:
         yield from self.on_diagnose("corpus", result, token, diagnosed, request)
 
     def on_texts(self, result: ScoreResult | None, token: str, diagnosed: Diagnosed | None) -> Changes:
-        """The texts may have changed: clear a diagnosis of others."""
-        if diagnosed is None or self._current(result, token, diagnosed) is not None:
+        """The texts may have changed: clear a diagnosis of others, show one of these that has just been made."""
+        if diagnosed is None:
             return {}
-        return {self.status: nodes.hint(diagnose_text.OTHER_TEXTS), **self.show(None)}
+        if self._current(result, token, diagnosed) is None:
+            return {self.status: nodes.hint(diagnose_text.OTHER_TEXTS), **self.show(None)}
+        return diagnosed.pending  # in which nothing is pending any longer
 
     def on_pick(self, result: ScoreResult | None, token: str, diagnosed: Diagnosed | None, event: gr.EventData) -> Any:
         """A row of a table was clicked: show its text in full."""

@@ -9,6 +9,7 @@ let figure = null;
 let revision = 0;
 let isNarrow = null;
 let cell = null;
+let pressed = null;
 let picked = null;
 let pickedAt = null; // the pointer, which does not hover again while only the plot moves below it
 let columnWidth = 0; // in pixels, once the plot is drawn
@@ -17,6 +18,7 @@ let numberSize = null; // of the numbers in the cells; 0 where there is no room 
 const SMALLEST_NUMBER = 9;
 const SMALLEST_HEADING = 44;
 const CELL_PADDING = 6;
+const LONGEST_CLICK = 6; // pixels that the pointer may move
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
 
@@ -115,7 +117,7 @@ async function fitWords() {
     const { data, layout } = build();
     await Plotly.react(drawing, data, layout, config());
   }
-  drawing.dataset.fitted = String(drawnWidth); // a click while it is drawn again is lost
+  drawing.dataset.fitted = String(drawnWidth);
 }
 
 function frameOfPicked(color) {
@@ -176,7 +178,7 @@ function listen() {
     if (pickedAt?.x !== pointer.x || pickedAt?.y !== pointer.y) showTip(event.points[0], event.event);
   });
   drawing.on("plotly_unhover", hideTip);
-  drawing.on("plotly_click", (event) => pick(event.points[0]));
+  drawing.on("plotly_click", (event) => figure.hover.kind === "points" && pick(event.points[0]));
   drawing.on("plotly_selected", (event) => {
     if (event && figure.hover.kind === "points") trigger("gather", { labels: event.points.map((point) => targetOf(point)?.label).filter(Boolean) });
   });
@@ -283,6 +285,29 @@ function middleOf([row, column]) {
   return { clientX: frame.left + xaxis._offset + xaxis.d2p(column), clientY: frame.top + yaxis._offset + yaxis.d2p(row) };
 }
 
+// The cell below the pointer. Plotly loses a click while it draws the frame of the cell that was picked before.
+function cellBelow(event) {
+  if (!drawing.on || figure?.hover.kind !== "cells" || !event.isPrimary || event.button !== 0) return null;
+  if (event.target.closest?.(".modebar")) return null;
+  const { xaxis, yaxis } = drawing._fullLayout;
+  const frame = drawing.getBoundingClientRect();
+  const column = Math.round(xaxis.p2d(event.clientX - frame.left - xaxis._offset));
+  const row = Math.round(yaxis.p2d(event.clientY - frame.top - yaxis._offset));
+  return row in figure.hover.rows && column in figure.hover.columns ? [row, column] : null;
+}
+
+function press(event) {
+  const below = cellBelow(event);
+  pressed = below && { cell: below, x: event.clientX, y: event.clientY };
+}
+
+function release(event) {
+  const [from, to] = [pressed, cellBelow(event)];
+  pressed = null;
+  if (!from || !to || Math.hypot(event.clientX - from.x, event.clientY - from.y) > LONGEST_CLICK) return;
+  if (String(from.cell) === String(to)) pick({ pointNumber: to });
+}
+
 function hideTip() {
   tip.hidden = true;
 }
@@ -316,6 +341,8 @@ async function update() {
 // The wheel alone scrolls the page.
 drawing.addEventListener("wheel", (event) => event.ctrlKey || event.metaKey || event.stopPropagation(), { capture: true, passive: true });
 element.addEventListener("pointermove", (event) => Object.assign(pointer, { x: event.clientX, y: event.clientY }));
+drawing.addEventListener("pointerdown", press, { capture: true });
+addEventListener("pointerup", release, { capture: true }); // Plotly lays a cover over the page meanwhile
 drawing.addEventListener("keydown", walk);
 drawing.addEventListener("blur", hideTip);
 element.addEventListener("e5-save", (event) => save(event.detail));

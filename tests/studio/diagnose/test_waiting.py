@@ -26,11 +26,16 @@ def scored(engine):
     return engine.score(ScoreRequest(OFFLINE, "none", "a\nb", "c"))
 
 
-def pressed(engine, scored):
-    """What the status says, one after the other."""
+def pressed(engine, scored, meanwhile=None):
+    """What the status says, one after the other; the page may hold other texts once the diagnosis is done."""
     with gr.Blocks():
         tab = DiagnoseTab(Services(engine, Downloads(), VisitorStores()))
     for changes in tab.on_diagnose("scores", scored, "", None, SimpleNamespace(session_hash="somebody")):
+        if tab.diagnosed in changes:
+            assert tab.slots[0].panel not in changes  # it shows nothing before it is known that the texts are there
+            changes = tab.on_texts(meanwhile or scored, "", changes[tab.diagnosed])
+            assert changes[tab.slots[0].panel]["visible"] == (meanwhile is None)
+            assert tab.on_texts(scored, "", changes[tab.diagnosed]) == {}
         yield json.dumps(changes[tab.status])
 
 
@@ -41,6 +46,11 @@ def test_whoever_waits_reads_that_and_has_the_diagnosis_then(engine, scored):
         assert "Waiting for 1 other" in next(statuses)
     assert "Diagnosed 2 queries and 1 passages" in list(statuses)[-1]
     assert engine.diagnosis_queue.n_waiting == 0
+
+
+def test_texts_that_come_meanwhile_keep_the_diagnosis_from_being_shown(engine, scored):
+    others = engine.score(ScoreRequest(OFFLINE, "none", "d", "e"))
+    assert "Other texts have come since" in list(pressed(engine, scored, others))[-1]
 
 
 def test_without_scores_it_says_what_to_do(engine):
