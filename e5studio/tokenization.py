@@ -95,10 +95,11 @@ class Tokenizer:
         self._first = np.array(first, np.int32)
         self._last = np.array(last, np.int32)
         self._unknown_id = _unknown_id(tokenizer)
-        self._space_ids = _space_ids(tokenizer)
+        self._is_space = np.zeros(self.n_ids, np.bool_)
+        self._is_space[_space_ids(tokenizer)] = True
         self._dropped_characters = DroppedCharacters(self._leave_no_token)
         self._separated_by_spaces = _separated_by_spaces(tokenizer)
-        self._ids_of_prompt = functools.lru_cache(maxsize=64)(lambda prompt: self._encode_batch([prompt])[0])
+        self._ids_of_prompt = functools.lru_cache(maxsize=64)(self._read_prompt)
 
     @classmethod
     def from_folder(cls, folder: Path, *, pooling: Pooling) -> Tokenizer:
@@ -211,22 +212,25 @@ class Tokenizer:
         """Which texts left no token, and what share of each is unknown."""
         if not len(batch):
             return np.empty(0, np.bool_), np.empty(0, np.float32)
-        starts = np.cumsum(batch.lengths, dtype=np.int64) - batch.lengths
-        in_prompt = self._without_spaces(np.array(self._ids_of_prompt(prompt), np.int32))
-        n_spaces = np.add.reduceat(np.isin(batch.ids, self._space_ids), starts, dtype=np.int32)
+        starts = batch.lengths.cumsum(dtype=np.int64) - batch.lengths
+        in_prompt = self._without_spaces(self._ids_of_prompt(prompt))
+        n_spaces = np.add.reduceat(self._is_space[batch.ids], starts, dtype=np.int32)
         n_own = batch.lengths - self.n_special - n_spaces - len(in_prompt)
         n_unknown = np.add.reduceat(batch.ids == self._unknown_id, starts, dtype=np.int32)
         n_unknown = np.maximum(n_unknown - np.count_nonzero(in_prompt == self._unknown_id), 0) + n_dropped_characters
         share = np.minimum(n_unknown / np.maximum(n_own + n_dropped_characters, 1), 1).astype(np.float32)
         is_empty = n_own <= 0
-        for row in np.flatnonzero(is_empty):  # few; a text may also have grown together with its prompt
+        for row in is_empty.nonzero()[0]:  # few; a text may also have grown together with its prompt
             first = starts[row] + len(self._first)
             ids = batch.ids[first : first + batch.lengths[row] - self.n_special]
             is_empty[row] = np.array_equal(self._without_spaces(ids), in_prompt)
         return is_empty, share
 
+    def _read_prompt(self, prompt: str) -> IntArray:
+        return np.array(self._encode_batch([prompt])[0], np.int32)
+
     def _without_spaces(self, ids: IntArray) -> IntArray:
-        return ids[~np.isin(ids, self._space_ids)]
+        return ids[~self._is_space[ids]]
 
     def _leave_no_token(self, characters: list[str]) -> list[bool]:
         return [not len(self._without_spaces(np.array(ids, np.int32))) for ids in self._encode_batch(characters)]

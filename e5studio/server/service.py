@@ -49,6 +49,7 @@ class Call:
         named: The model, once that is known.
         parts: The texts that were embedded.
         embedded: And their vectors.
+        n_tokens: Tokens that the model read of them.
     """
 
     service: Service
@@ -57,6 +58,7 @@ class Call:
     named: NamedModel | None = None
     parts: list[TextPart] = field(default_factory=list)
     embedded: list[Embedded] = field(default_factory=list)
+    n_tokens: int = 0
 
     def find_model(self, name: str | None) -> NamedModel:
         """The model of a name; errors as `ServedModels.find`."""
@@ -72,12 +74,8 @@ class Call:
         """The vectors of each part; errors as `Engine.embed`."""
         self.parts = list(parts)
         self.embedded = await self.service.engine.embed(named.model, parts)
+        self.n_tokens = sum(sum(each.report.n_tokens.tolist()) for each in self.embedded)
         return self.embedded
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens that the model read of all texts."""
-        return sum(int(each.report.n_tokens.sum()) for each in self.embedded)
 
     def truncated(self) -> list[dict[str, Any]]:
         """What was cut, text by text, in a form for JSON."""

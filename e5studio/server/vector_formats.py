@@ -28,7 +28,9 @@ def finished(vectors: FloatArray, *, dimensions: int | None = None, normalize: b
 
 
 def quantized(vectors: FloatArray, element_type: str) -> NDArray[Any]:
-    """Unit vectors in one of `ELEMENT_TYPES`."""
+    """Unit vectors in one of `ELEMENT_TYPES`; floats of any length as they are."""
+    if element_type == "float":
+        return vectors
     return quantize(vectors, ELEMENT_TYPES[element_type], Ranges.fixed(vectors.shape[1]))
 
 

@@ -7,6 +7,7 @@ import contextvars
 import copy
 import inspect
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ import gradio
 import gradio as gr
 import httpx
 import pytest
-from gradio import http_server
+from gradio import http_server, routes
 from gradio.state_holder import SessionState, StateHolder
 
 import e5studio.studio
@@ -29,6 +30,7 @@ from e5studio.studio.serving.gradio_patches import (
     LeanBlocks,
     RefusedValueError,
     add_endpoint,
+    count_no_seconds,
     data_of,
     describe_once,
     hide_from_assistants,
@@ -402,3 +404,13 @@ def test_a_page_is_served_on_bounded_connections_at_the_bound_socket():
         assert demo.server.config.http is BoundedConnection
         assert demo.server_port == address.port
         demo.close()
+
+
+def test_the_loading_screen_asks_for_no_frames_once_it_has_gone():
+    count_no_seconds()
+    count_no_seconds()
+    page = routes.templates.env.get_template("frontend/index.html").render(config={}, gradio_api_info={})
+    assert page.count("<head><script>") == page.count("requestAnimationFrame = ") == 1
+    [pattern] = re.findall(r"=> /(.*)/\.test", page)
+    [component] = Path(gradio.__file__).parent.glob("templates/frontend/assets/statustracker-*.js")
+    assert re.search(r"\(\(\)=>\{[^{}]{0,50}" + pattern, component.read_text(encoding="utf-8"))
