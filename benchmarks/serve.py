@@ -1,6 +1,7 @@
 """The server under load on the loopback: 1, 8 and 64 clients with queries, passages, and both mixed.
 
     PYTHONPATH=. python benchmarks/serve.py [--model MODEL] [--dtype DTYPE] [--seconds 60]
+    PYTHONPATH=. python benchmarks/serve.py --answers 20000    # of two models and both roles, each compared
 
 Throughput is a share of what the core's own `encode` makes of the same texts in this process, measured before and after
 while the server is idle. The clients share the server's cores, so they speak plain HTTP over sockets, which costs less
@@ -18,6 +19,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -115,6 +117,64 @@ async def run(kinds: list[tuple[Corpus, np.ndarray]], clients: int, seconds: flo
     }
 
 
+@dataclass(frozen=True)
+class Question:
+    """A text for one of the models in one of the roles, and the core's vector of it."""
+
+    body: bytes
+    vector: np.ndarray
+
+
+def make_questions(models: Sequence[str], texts: list[str]) -> list[Question]:
+    """All texts, for all models, in both roles."""
+    questions = []
+    for model in models:
+        encoder = E5Encoder(model, dtype="float32", show_progress=False)
+        for role in ("query", "document"):
+            vectors = encoder.encode(texts, prompt_name=role)
+            for text, vector in zip(texts, vectors, strict=True):
+                body = {"input": text, "model": model, "input_type": role, "encoding_format": "base64"}
+                questions.append(Question(orjson.dumps(body), vector))
+    return questions
+
+
+async def ask(questions: list[Question], n_answers: int, clients: int) -> Seen:
+    """Ask questions at random, from all clients at once, until there are so many answers."""
+    seen, choices = Seen(), iter(np.random.default_rng(0).integers(len(questions), size=n_answers))
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", PORT, limit=1 << 24)
+        for index in choices:
+            begin = time.perf_counter()
+            status, answer = await post(reader, writer, questions[index].body)
+            seen.waits.append(time.perf_counter() - begin)
+            if status != 200:
+                seen.n_errors += 1
+                continue
+            vector = np.frombuffer(base64.b64decode(orjson.loads(answer)["data"][0]["embedding"]), "<f4")
+            seen.n_wrong += vector.shape != questions[index].vector.shape or bool(
+                np.abs(vector - questions[index].vector).max() > _MOST_DIFFERENT["float32"]
+            )
+            seen.n_texts += 1
+        writer.close()
+
+    await asyncio.gather(*(one() for _ in range(clients)))
+    return seen
+
+
+def compare_answers(n_answers: int) -> None:
+    """Two models and both roles at once: no answer may be another's."""
+    models = ("multilingual-e5-small@4bit", "all-MiniLM-L6-v2")
+    questions = make_questions(models, make_corpus("queries", _N_TEXTS).texts)
+    process, _ = started(models, "float32")
+    try:
+        seen = asyncio.run(ask(questions, n_answers, CLIENTS[-1]))
+    finally:
+        process.terminate()
+        process.wait(60)
+    print(f"{seen.n_texts:,} answers of {len(questions):,} questions: {seen.n_errors} errors, {seen.n_wrong} wrong")
+
+
 def core_speed(encoder: E5Encoder, corpus: Corpus) -> float:
     """Texts per second of the core alone."""
     begin = time.perf_counter()
@@ -122,16 +182,17 @@ def core_speed(encoder: E5Encoder, corpus: Corpus) -> float:
     return len(corpus.texts) / (time.perf_counter() - begin)
 
 
-def started(model: str, dtype: str) -> tuple[subprocess.Popen[bytes], float]:
+def started(models: Sequence[str], dtype: str) -> tuple[subprocess.Popen[bytes], float]:
     """A server, and the seconds from its start to its first answer."""
-    command = [sys.executable, "-m", "e5studio", "serve", "--model", model, "--dtype", dtype, "--port", str(PORT)]
+    command = [sys.executable, "-m", "e5studio", "serve", "--dtype", dtype, "--port", str(PORT)]
+    command += [part for model in models for part in ("--model", model)]
     begin = time.perf_counter()
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{PORT}"
     client = httpx.Client(timeout=120, trust_env=False, verify=False)  # certificates take long to read
     while time.perf_counter() - begin < _START_SECONDS:
         try:
-            client.post(f"{address}/v1/embeddings", json={"input": "a", "input_type": "query"})
+            client.post(f"{address}/v1/embeddings", json={"input": "a", "input_type": "query", "model": models[0]})
             return process, time.perf_counter() - begin
         except httpx.ConnectError:
             time.sleep(0.02)
@@ -144,13 +205,16 @@ def main() -> None:
     parser.add_argument("--model", default="multilingual-e5-small@4bit")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--answers", type=int, default=0)
     options = parser.parse_args()
+    if options.answers:
+        return compare_answers(options.answers)
     encoder = E5Encoder(options.model, dtype=options.dtype, show_progress=False)
     kinds = [make_corpus(name, _N_TEXTS) for name in ("queries", "passages", "mixed")]
     expected = [encoder.encode(corpus.texts, prompt_name=corpus.role) for corpus in kinds]
     tolerance = _MOST_DIFFERENT.get(options.dtype, np.inf)
     before = {corpus.name: core_speed(encoder, corpus) for corpus in kinds}
-    process, seconds_to_start = started(options.model, options.dtype)
+    process, seconds_to_start = started([options.model], options.dtype)
     results: dict[str, Any] = {"start_seconds": seconds_to_start}
     groups = [[each] for each in zip(kinds, expected, strict=True)] + [list(zip(kinds[:2], expected, strict=False))]
     try:
