@@ -84,7 +84,7 @@ def as_request_error(error: BaseException, param: str = "input") -> RequestError
     if isinstance(error, TextError):
         return RequestError("empty", str(error), param=_indexed(param, error.indices))
     if isinstance(error, PromptError):
-        return RequestError("invalid", error.fact)
+        return RequestError("invalid", error.fact, param="instruction")  # no other prompt can be too long
     if isinstance(error, OutOfMemoryError):
         return RequestError("unavailable", "The server has too little memory for this now. Try again.", retry_after=5.0)
     _log.error("A request failed", exc_info=error)

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from e5studio.errors import PromptError
-from e5studio.prompts import Prompt, PromptName, resolve_prompt_name
+from e5studio.prompts import Prompt, PromptName, resolve_prompt, resolve_prompt_name
 from e5studio.server.request_errors import RequestError
-from e5studio.server.served_models import SUFFIXES, NamedModel, ServedModel
+from e5studio.server.served_models import SUFFIXES, NamedModel, OfferedModel
 
 DefaultRole = Literal["refuse", "query", "document", "none"]
 ROLE_FIELDS = ("input_type", "task", "prompt_name")
@@ -95,13 +95,13 @@ def instruction_of(body: dict[str, Any]) -> str | None:
     return value
 
 
-def prompt_of(model: ServedModel, name: PromptName, instruction: str | None = None) -> Prompt:
+def prompt_of(model: OfferedModel, name: PromptName, instruction: str | None = None) -> Prompt:
     """The prompt of a role on a model.
 
     Raises:
-        RequestError: The model, or its documents, take no instruction; or it leaves no room for a text.
+        RequestError: The model, or its documents, take no instruction.
     """
-    kind = model.encoder.meta.prompt_kind
+    kind = model.meta.prompt_kind
     if instruction is not None and kind != "instruct":
         raise RequestError(
             "invalid", f"{model.name} was not trained with instructions. Leave `instruction` out.", param="instruction"
@@ -111,11 +111,9 @@ def prompt_of(model: ServedModel, name: PromptName, instruction: str | None = No
             "invalid", "Documents take no instruction; it belongs to the queries. Leave it out.", param="instruction"
         )
     try:
-        prompt = model.encoder.resolve_prompt(name, instruction=instruction)
-        model.encoder.check_prompt_fits(prompt)
+        return resolve_prompt(kind, prompt_name=name, instruction=instruction)
     except PromptError as error:
         raise RequestError("invalid", error.fact, param="instruction") from error
-    return prompt
 
 
 def _said(named: NamedModel, body: dict[str, Any]) -> dict[str, tuple[str, PromptName]]:
@@ -145,7 +143,7 @@ def _prompt_name(field: str, value: object) -> PromptName:
         ) from None
 
 
-def _how_to_say(model: ServedModel) -> str:
+def _how_to_say(model: OfferedModel) -> str:
     return (
         f"{model.name} puts one prompt in front of queries and another in front of passages, and the request does not "
         "say which its texts are. Say it in one of four ways: input_type 'query' or 'passage'; task "

@@ -26,7 +26,7 @@ _MAX_SCORES = 1_000_000
 async def score(call: Call) -> dict[str, Any]:
     """`POST /v1/score`: cosine x 100 of every query with every passage."""
     body, max_items = call.body, call.service.max_items
-    named = call.find_model(text_field(body, "model"))
+    named = call.model_of_body()
     queries = texts_field(body, "queries", max_items=max_items)
     passages = texts_field(body, "passages", max_items=max_items)
     if len(queries) * len(passages) > _MAX_SCORES:
@@ -43,7 +43,7 @@ async def score(call: Call) -> dict[str, Any]:
         "scores": matrix,
         "best": matrix.argmax(axis=1),
         "prompts": {"queries": prompts[0].text, "passages": prompts[1].text},
-        "fingerprint": named.model.fingerprint,
+        "fingerprint": call.fingerprint,
         "usage": {"prompt_tokens": call.n_tokens, "total_tokens": call.n_tokens},
         "truncated": call.truncated(),
         "warnings": call.warnings(),
@@ -53,18 +53,19 @@ async def score(call: Call) -> dict[str, Any]:
 async def explain(call: Call) -> dict[str, Any]:
     """`POST /v1/explain`: the share of each pair of words in the score of a query with a passage."""
     body = call.body
-    named = call.find_model(text_field(body, "model"))
+    named = call.model_of_body()
     model = named.model
-    if model.encoder.meta.pooling != "mean":
+    if model.meta.pooling != "mean":
         raise RequestError(
             "unsupported", f"{model.name} takes the vector of its last token, so that no sum of words makes up a score."
         )
     texts = [_text(body, name) for name in ("query", "passage")]
     prompts = _prompts(named, body)
-    tokens = [
-        (await call.service.engine.token_vectors(model, TextPart([text], prompt, name)))[0]
-        for text, prompt, name in zip(texts, prompts, ("query", "passage"), strict=True)
+    parts = [
+        TextPart([text], prompt, name) for text, prompt, name in zip(texts, prompts, ("query", "passage"), strict=True)
     ]
+    read = await call.token_vectors(named, parts)
+    tokens = [of_text for [of_text] in read.of_parts]
     words = [_words(text, each) for text, each in zip(texts, tokens, strict=True)]
     shares = word_shares(tokens[0].vectors, tokens[1].vectors, *words)
     return {
@@ -75,7 +76,7 @@ async def explain(call: Call) -> dict[str, Any]:
         "query": _listed(words[0]),
         "passage": _listed(words[1]),
         "prompts": {"query": prompts[0].text, "passage": prompts[1].text},
-        "fingerprint": model.fingerprint,
+        "fingerprint": read.fingerprint,
     }
 
 
