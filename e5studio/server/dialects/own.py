@@ -19,24 +19,25 @@ from e5studio.server.served_models import NamedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.similarity import scores
 
-_USES = ("retrieval", "symmetric")
+_USES = ("retrieval", "symmetric", "none")
 _MAX_SCORES = 1_000_000
 
 
 async def score(call: Call) -> dict[str, Any]:
-    """`POST /v1/score`: cosine x 100 of every query with every passage."""
+    """`POST /v1/score`: cosine x 100 of every query with every passage, or of queries with each other."""
     body, max_items = call.body, call.service.max_items
     named = call.model_of_body()
     queries = texts_field(body, "queries", max_items=max_items)
-    passages = texts_field(body, "passages", max_items=max_items)
-    if len(queries) * len(passages) > _MAX_SCORES:
-        refuse("queries", f"That are {len(queries) * len(passages):,} scores; {_MAX_SCORES:,} are taken at once.")
     prompts, cut = _prompts(named, body), cut_field(body)
-    left, right = await call.embed(
-        named,
-        [TextPart(queries, prompts[0], "queries", cut), TextPart(passages, prompts[1], "passages", cut)],
-    )
-    matrix = scores(left.vectors, right.vectors)
+    parts = [TextPart(queries, prompts[0], "queries", cut)]
+    if body.get("passages") is not None or prompts[0] != prompts[1]:
+        passages = texts_field(body, "passages", max_items=max_items)
+        parts.append(TextPart(passages, prompts[1], "passages", cut))
+    n_scores = len(queries) * len(parts[-1].texts)
+    if n_scores > _MAX_SCORES:
+        refuse("queries", f"That are {n_scores:,} scores; {_MAX_SCORES:,} are taken at once.")
+    embedded = await call.embed(named, parts)
+    matrix = scores(embedded[0].vectors, embedded[-1].vectors)
     return {
         "object": "scores",
         "model": named.requested,
@@ -82,10 +83,9 @@ async def explain(call: Call) -> dict[str, Any]:
 
 def _prompts(named: NamedModel, body: Body) -> tuple[Prompt, Prompt]:
     instruction = instruction_of(body)
-    query = prompt_of(named.model, "query", instruction)
-    if choice(body, "use", _USES, "retrieval") == "symmetric":
-        return query, query
-    return query, prompt_of(named.model, "document")
+    use = choice(body, "use", _USES, "retrieval")
+    query = prompt_of(named.model, "none" if use == "none" else "query", instruction)
+    return query, query if use != "retrieval" else prompt_of(named.model, "document")
 
 
 def _text(body: Body, name: str) -> str:
@@ -110,7 +110,7 @@ DIALECT = Dialect("own", error_body)
 _PROMPTS = {**INSTRUCTION, "use": one_of(_USES)}
 _SCORE = object_of(
     {"model": TEXT, "queries": TEXTS, "passages": TEXTS, **_PROMPTS, "truncate": CUT, "truncation": CUT},
-    required=("queries", "passages"),
+    required=("queries",),
 )
 _EXPLAIN = object_of({"model": TEXT, "query": TEXT, "passage": TEXT, **_PROMPTS}, required=("query", "passage"))
 ROUTES = [

@@ -10,12 +10,11 @@ import asyncio
 from typing import Any
 
 from e5studio import __version__
-from e5studio.prompts import Prompt
 from e5studio.server.dialects.inputs import is_ids, texts_or_ids
 from e5studio.server.fields import Body, check_number, choice, dimensions_field, flag, refuse, text_field, texts_field
 from e5studio.server.preparation import Cut, TextPart, estimated_tokens
 from e5studio.server.request_errors import ErrorKind, RequestError
-from e5studio.server.roles import instruction_of, prompt_of, said_prompt_name
+from e5studio.server.roles import instruction_of, prompt_of, said_role
 from e5studio.server.schemas import COUNT, FLAG, ROLE, TEXTS, TEXTS_OR_IDS, TOKEN_IDS, object_of, one_of
 from e5studio.server.served_models import NamedModel, loaded
 from e5studio.server.service import Call, Dialect, DialectRoute
@@ -75,9 +74,9 @@ async def similarity(call: Call) -> Any:
     source = texts_field(inputs, "source_sentence", max_items=1)
     sentences = texts_field(inputs, "sentences", max_items=call.service.max_items)
     said = {**call.body, **parameters}
-    name, instruction = said_prompt_name(named, said), instruction_of(said)
-    if name is not None:
-        prompts = (prompt_of(named.model, name, instruction),) * 2
+    role, instruction = said_role(named, said), instruction_of(said)
+    if role is not None:
+        prompts = (prompt_of(named.model, role, instruction),) * 2
     else:
         prompts = prompt_of(named.model, "query", instruction), prompt_of(named.model, "document")
     cut = _cut(parameters)
@@ -98,8 +97,8 @@ async def tokenize(call: Call) -> list[list[dict[str, Any]]]:
     if sum(map(len, texts)) > _MAX_CHARACTERS:
         raise RequestError("too_large", f"Texts of at most {_MAX_CHARACTERS:,} characters are tokenised at once.")
     add_special = flag(call.body, "add_special_tokens", True)
-    name, instruction = said_prompt_name(named, call.body), instruction_of(call.body)
-    prompt = Prompt("") if name is None else prompt_of(named.model, name, instruction)
+    role, instruction = said_role(named, call.body), instruction_of(call.body)
+    prompt = prompt_of(named.model, role or "none", instruction)
     encoder = loaded(named.model).encoder
 
     def tokens(text: str) -> list[dict[str, Any]]:
