@@ -78,7 +78,7 @@ def as_request_error(error: BaseException, param: str = "input") -> RequestError
         return RequestError(
             "non_finite",
             f"The model computed NaN, infinity or zero for the texts at {listed_indices(error.indices)}; no vectors "
-            "were sent. Leave these texts out, or serve the model with --dtype float32.",
+            "were sent. Leave these texts out, or compute in float32.",
             param=_indexed(param, error.indices),
         )
     if isinstance(error, TextError):

@@ -112,9 +112,6 @@ class Models(Protocol):
             RequestError: No model has that name.
         """
 
-    def first(self) -> NamedModel:
-        """The model of routes that name none."""
-
 
 class ServedModels:
     """All models of a server; the first is taken where a request names none.
@@ -147,16 +144,12 @@ class ServedModels:
             if len(self._models) > 1:
                 raise RequestError("invalid", f"Say which model: {self._listed()}.", param="model")
             return NamedModel(self._models[0], self._models[0].name)
-        if named := find_named(name, self._by_name.get):
+        if named := find_named(name, lambda key: self._by_name.get(key.casefold())):
             return named
         shown = name if len(name) <= 80 else name[:80] + "…"
         raise RequestError(
             "unknown_model", f"The model {shown!r} is not served here. There is: {self._listed()}.", param="model"
         )
-
-    def first(self) -> NamedModel:
-        """The model of routes that name none."""
-        return NamedModel(self._models[0], self._models[0].name)
 
     def _listed(self) -> str:
         return ", ".join(model.name for model in self._models)
@@ -167,13 +160,13 @@ def find_named(name: str, find: Callable[[str], OfferedModel | None]) -> NamedMo
 
     Args:
         name: As the request has it.
-        find: Gives the model of a name in small letters, if there is one.
+        find: Gives the model of a name without a suffix, if there is one.
     """
-    key = name.strip().removesuffix(":latest").casefold()
+    key = name.strip().removesuffix(":latest")
     if model := find(key):
         return NamedModel(model, name)
     for suffix in SUFFIXES:
-        if key.endswith(suffix) and (model := find(key.removesuffix(suffix))):
+        if key.casefold().endswith(suffix) and (model := find(key[: -len(suffix)])):
             return NamedModel(model, name, suffix)
     return None
 

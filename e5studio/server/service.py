@@ -70,7 +70,8 @@ class Call:
 
     def first_model(self) -> NamedModel:
         """The model of routes that name none."""
-        self.named = self.service.models.first()
+        model = next(iter(self.service.models))
+        self.named = NamedModel(model, model.name)
         return self.named
 
     async def embed(self, named: NamedModel, parts: Sequence[TextPart]) -> list[Embedded]:
