@@ -22,6 +22,7 @@ from e5studio.default_model import ModelChoice
 from e5studio.errors import ModelUnavailableError
 from e5studio.models import list_models
 from e5studio.studio import launch
+from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.engine.zero_gpu import on_gpu
 from e5studio.studio.launch import launch_app, load_in_background, main
 from e5studio.studio.options import is_v1_on
@@ -318,6 +319,16 @@ def test_mcp_is_on_where_it_is_asked_for(monkeypatch, launched, value, option, i
 def test_v1_is_on_unless_it_is_switched_off(monkeypatch, value, option, is_on):
     monkeypatch.setenv("E5STUDIO_V1", value)
     assert is_v1_on(option) is is_on
+
+
+def test_a_page_without_v1_has_no_program_that_calls_it(monkeypatch, launched):
+    pages = []
+    monkeypatch.setattr(launch, "launch_app", lambda demo, services, **_: pages.append((demo, services)))
+    main(["--model", "all-MiniLM-L6-v2", "--no-v1"])
+    [(demo, services)] = pages
+    assert not services.has_v1
+    [targets] = [block for block in demo.blocks.values() if getattr(block, "elem_id", None) == "e5-code-target"]
+    assert [title for title, _ in targets.choices] == [each.title for each in TARGETS if not each.calls_studio]
 
 
 def test_the_models_of_a_space_are_those_of_its_environment(monkeypatch, launched, checkpoints):
