@@ -271,10 +271,11 @@ def launch_app(
 def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, Any]:
     """The middleware in front of Gradio's routes, outermost first, and our own routes."""
     from starlette.middleware import Middleware
-    from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+    from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
     from e5studio.studio.serving.downloads import download_route
     from e5studio.studio.serving.gradio_patches import GradioQueue, GradioSessions
+    from e5studio.studio.serving.middleware import Compression
     from e5studio.studio.serving.origins import origins_of
     from e5studio.studio.serving.queue_limit import QueueLimitMiddleware
     from e5studio.studio.serving.request_guard import RequestGuard
@@ -289,7 +290,7 @@ def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, 
     uncompressed = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")  # floats hardly shrink
     return {
         "middleware": [
-            Middleware(GZipMiddleware, compresslevel=5, exclude_content_types=uncompressed),
+            Middleware(Compression, compresslevel=5, exclude_content_types=uncompressed),
             Middleware(RequestGuard, uploads=uploads, origins=origins_of(host)),
             Middleware(QueueLimitMiddleware, queue=GradioQueue(demo)),
             Middleware(SessionMiddleware, stored=sessions, on_sweep=uploads.delete_old),

@@ -28,7 +28,7 @@ from e5studio.studio.serving.bodies import (
     read_whole,
     too_large,
 )
-from e5studio.studio.serving.middleware import BODY_BYTES, REFUSALS, VISITOR, HttpMiddleware, announced_length
+from e5studio.studio.serving.middleware import BODY_BYTES, REFUSALS, VISITOR, HttpMiddleware, announced_length, is_v1
 from e5studio.studio.serving.origins import Origins, believed_headers
 from e5studio.studio.serving.visitors import RUNNING_VISITOR, Shares, visitor_of
 
@@ -49,7 +49,6 @@ _MAX_RANGES = 1
 
 _UPLOAD_ROUTE = "/gradio_api/upload"
 _GRADIO = "/gradio_api/"
-_V1 = "/v1/"
 # Of Gradio's routes, those of the page and of programs. The others take files that nobody deletes, start programs on
 # them, call functions of components that this page does not have, or write pages to disk.
 _USED = {
@@ -153,7 +152,7 @@ class RequestGuard(HttpMiddleware):
         full = BodyError(429, "The Studio is busy with long texts. Try again in a minute.")
         arrival = Arrival(receive, self._max_body_bytes, lambda n_bytes: self._arriving.take(visitor, n_bytes), full)
         try:
-            if scope["method"] != "POST" or not (_GRADIO in scope["path"] or _is_v1(scope)):
+            if scope["method"] != "POST" or not (_GRADIO in scope["path"] or is_v1(scope)):
                 return await self._pass_on(scope, arrival, answer)
             body = await read_whole(arrival)
             names = checked_names(body, _has_names(scope["path"]))
@@ -245,7 +244,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def _refusal(scope: Scope, error: BodyError) -> Response:
     """The answer to a refused body; of events in JSON, so that the page can show it, under /v1 in OpenAI's form."""
-    if _is_v1(scope):
+    if is_v1(scope):
         kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
         return JSONResponse({"error": {"message": str(error), "type": kind, "param": None, "code": None}}, error.status)
     if scope["path"].rstrip("/").endswith(_UPLOAD_ROUTE) or error.status == 413:
@@ -286,10 +285,6 @@ def _has_short_names(scope: Scope) -> bool:
     names = route.replace("\\", "/").split("/")
     longest = 2 * MAX_NAME_CHARACTERS if _FILE_ROUTE.search(scope["path"]) else MAX_NAME_CHARACTERS
     return max(map(len, names)) <= longest and len(scope.get("query_string", b"")) <= _MAX_QUERY_BYTES
-
-
-def _is_v1(scope: Scope) -> bool:
-    return _V1 in scope["path"] and _GRADIO not in scope["path"]
 
 
 def _has_names(path: str) -> bool:
