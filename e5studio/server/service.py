@@ -80,15 +80,6 @@ class Call:
         self.embedded = await self.service.engine.embed(named.model, parts)
         return self.embedded
 
-    async def token_vectors(self, named: NamedModel, parts: Sequence[TextPart]) -> TokenVectors:
-        """The vectors of the tokens of each part; errors as `TextEngine.token_vectors`."""
-        return await self.service.engine.token_vectors(named.model, parts)
-
-    @property
-    def fingerprint(self) -> str:
-        """Of the encoder that embedded the texts."""
-        return self.embedded[0].fingerprint
-
     @property
     def n_tokens(self) -> int:
         """Tokens that the model read of all texts."""
@@ -110,6 +101,15 @@ class Call:
             notes = ReportNotes().add(each.report, f"{part.param}.{{}}".format)
             sentences += notes.sentences().values()
         return sentences
+
+    async def token_vectors(self, named: NamedModel, parts: Sequence[TextPart]) -> TokenVectors:
+        """The vectors of the tokens of each part; errors as `TextEngine.token_vectors`."""
+        return await self.service.engine.token_vectors(named.model, parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder that embedded the texts."""
+        return self.embedded[0].fingerprint
 
 
 Handler = Callable[[Call], Awaitable[Any]]
