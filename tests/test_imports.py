@@ -102,7 +102,14 @@ PLACES = {
     "mcp": ("studio.options",),
     "spaces": ("studio.engine.zero_gpu",),
     "httpx": ("studio.launch", "studio.serving.gradio_patches"),
-    "starlette": ("studio.launch", "studio.serving", "studio.widgets.plotly_view", "studio.widgets.scripts", "server"),
+    "starlette": (
+        "studio.launch",
+        "studio.serving",
+        "studio.api.v1",
+        "studio.widgets.plotly_view",
+        "studio.widgets.scripts",
+        "server",
+    ),
     "uvicorn": ("studio.serving", "server.run"),
     "orjson": ("server",),
     "prometheus_client": ("server.metrics",),
@@ -217,6 +224,22 @@ def test_no_import_hides_in_a_function():
     expected = ("studio.launch", "backends.openvino", "backends.onnx", "cli.serve", "")
     hidden = [each.where for each in OWN if each.is_inside and each.by not in expected]
     assert not hidden
+
+
+def test_the_studio_loads_of_the_server_what_its_own_routes_need_and_only_there():
+    """A Studio whose switch is off loads nothing of it, and none needs what only a server has installed."""
+    assert {each.by for each in OWN if room(each.by) == "studio" and room(each.of) == "server"} == {"studio.api.v1"}
+    assert [(each.by, each.is_inside) for each in OWN if each.of == "e5studio.studio.api.v1"] == [
+        ("studio.launch", True)
+    ]
+    loaded, waiting = set(), ["studio.api.v1"]
+    while waiting:
+        name = waiting.pop()
+        loaded.add(name)
+        targets_of = {each.of.removeprefix("e5studio.") for each in OWN if each.by == name and not each.is_inside}
+        waiting += targets_of & MODULES.keys() - loaded
+    assert "server.endpoint" in loaded
+    assert not loaded & {*PLACES["prometheus_client"], "server.app", "server.engine", "server.run"}
 
 
 @pytest.mark.parametrize("package", PLACES)

@@ -25,14 +25,15 @@ from numpy.typing import NDArray
 
 from e5studio.batching import TokenBatch
 from e5studio.encode_report import EncodeReport
-from e5studio.encoder import PreparedTexts, TokenEmbeddings
+from e5studio.encoder import PreparedTexts
 from e5studio.errors import NonFiniteError
 from e5studio.prompts import Prompt
 from e5studio.server.admission import Admission, Ticket
 from e5studio.server.batch_queue import BatchQueue, Job, Step
-from e5studio.server.preparation import TextPart, estimated_tokens, prepared
+from e5studio.server.preparation import TextPart, estimated_tokens, prepared, token_embeddings
 from e5studio.server.request_errors import RequestError, as_request_error
-from e5studio.server.served_models import ServedModel
+from e5studio.server.served_models import OfferedModel, ServedModel, loaded
+from e5studio.server.text_engine import Embedded, Timings, TokenVectors
 from e5studio.similarity import FloatArray
 
 T = TypeVar("T")
@@ -44,30 +45,6 @@ _SHORT_CHARACTERS = 4_000  # a request of so many is tokenised ahead of larger o
 _PROBE = Prompt("")
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Timings:
-    """Seconds that a request spent."""
-
-    tokenization: float = 0.0
-    queue: float = 0.0
-    inference: float = 0.0
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """The vectors of one part of a request.
-
-    Attributes:
-        vectors: Not normalised, (n, embed_dim), in the order of the texts.
-        report: What was done to the texts.
-        timings: How long it took.
-    """
-
-    vectors: FloatArray
-    report: EncodeReport
-    timings: Timings
 
 
 @dataclass(eq=False)
@@ -143,20 +120,21 @@ class Engine:
         for executor in (self._short_tokenizer, self._tokenizer):
             executor.shutdown(cancel_futures=True)
 
-    async def embed(self, model: ServedModel, parts: Sequence[TextPart]) -> list[Embedded]:
+    async def embed(self, model: OfferedModel, parts: Sequence[TextPart]) -> list[Embedded]:
         """The vectors of all parts of a request; all are admitted or none.
 
         Raises:
             RequestError: It is refused or fails. No vectors leave then.
         """
-        encoder = model.encoder
-        ticket = self.admission.admit(estimated_tokens(model.spec.max_tokens, parts))
+        served = loaded(model)
+        encoder = served.encoder
+        ticket = self.admission.admit(estimated_tokens(model.max_tokens, parts))
         try:
             begin = time.perf_counter()
             ready = await self._tokenize(parts, lambda: [prepared(encoder, part) for part in parts])
             ticket.correct(sum(int(each.batch.lengths.sum()) for each in ready))
             seconds = time.perf_counter() - begin
-            jobs = [self._put(model, each, part.param, ticket) for each, part in zip(ready, parts, strict=True)]
+            jobs = [self._put(served, each, part.param, ticket) for each, part in zip(ready, parts, strict=True)]
             try:
                 await (jobs[0].done if len(jobs) == 1 else asyncio.gather(*(job.done for job in jobs)))
             except BaseException:
@@ -165,32 +143,23 @@ class Engine:
                 raise
         finally:
             ticket.give_back()
-        return [_embedded(job, seconds) for job in jobs]
+        return [_embedded(job, served.fingerprint, seconds) for job in jobs]
 
-    async def token_vectors(self, model: ServedModel, part: TextPart) -> list[TokenEmbeddings]:
+    async def token_vectors(self, model: OfferedModel, parts: Sequence[TextPart]) -> TokenVectors:
         """The vectors of each text's tokens.
 
         Raises:
             RequestError: As `embed`; or the model's backend gives none.
         """
-        encoder = model.encoder
-        if not encoder.has_token_embeddings:
-            raise RequestError("unsupported", f"{model.name} gives no vectors of tokens here.")
-        ticket = self.admission.admit(estimated_tokens(model.spec.max_tokens, [part]))
+        served = loaded(model)
+        ticket = self.admission.admit(estimated_tokens(model.max_tokens, parts))
         try:
-            return await self._tokenize(
-                [part], lambda: [encoder.token_embeddings(text, prompt=part.prompt) for text in part.texts]
-            )
-        except Exception as error:
-            raise as_request_error(error, part.param) from error
+            of_parts = await self._tokenize(parts, lambda: [token_embeddings(served.encoder, part) for part in parts])
+            return TokenVectors(of_parts, served.fingerprint)
         finally:
             ticket.give_back()
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run other work on texts in a thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._tokenizer, work)
-
-    async def probe(self, model: ServedModel) -> None:
+    async def probe(self, model: OfferedModel) -> None:
         """Embed a word, and be well again if that succeeds.
 
         Raises:
@@ -326,9 +295,9 @@ def _of_request(error: BaseException, job: _Request, rows: NDArray[np.intp]) -> 
     return NonFiniteError(error.fact, np.flatnonzero(np.isin(job.ready.rows, bad)).tolist())
 
 
-def _embedded(job: _Request, seconds: float) -> Embedded:
+def _embedded(job: _Request, fingerprint: str, seconds: float) -> Embedded:
     begun = job.begun_at or job.queued_at
     timings = Timings(seconds, begun - job.queued_at, time.perf_counter() - begun)
     rows = job.ready.rows
     is_identity = np.array_equal(rows, np.arange(len(rows)))
-    return Embedded(job.vectors if is_identity else job.vectors[rows], job.ready.report, timings)
+    return Embedded(job.vectors if is_identity else job.vectors[rows], job.ready.report, fingerprint, timings)

@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from e5studio.server.engine import Engine
 from e5studio.server.request_errors import RequestError
-from e5studio.server.service import Service
+from e5studio.server.served_models import Models
 
 READY_PATHS = ("/", "/health", "/ping", "/readyz", "/v1/health/ready")
 LIVE_PATHS = ("/livez", "/v1/health/live")
@@ -21,17 +22,17 @@ HealthAnswer = Callable[[str, bool], tuple[Any, int]]
 _PROBE_SECONDS = 10.0
 
 
-async def is_well(service: Service) -> bool:
+async def is_well(engine: Engine, models: Models) -> bool:
     """Whether the engine computes; after a failure it must embed a word first."""
-    if service.engine.is_well:
+    if engine.is_well:
         return True
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            for model in service.models:
-                await service.engine.probe(model)
+            for model in models:
+                await engine.probe(model)
     except (RequestError, TimeoutError):
         return False
-    return service.engine.is_well
+    return engine.is_well
 
 
 def ready(path: str, is_ready: bool) -> tuple[Any, int]:

@@ -54,5 +54,4 @@ def load_models(models: Sequence[ModelOptions], encode: EncodeOptions) -> tuple[
 
 def served_model(lease: Lease) -> ServedModel:
     """A leased model as the server knows it."""
-    spec = lease.encoder.spec
-    return ServedModel(spec.model, lease.encoder, spec, spec.fingerprint, int(time.time()))
+    return ServedModel.over(lease.encoder, created=int(time.time()))

@@ -6,12 +6,12 @@ No label holds anything of a request but its route, its model and its status.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from e5studio.server.engine import Embedded
+from e5studio.server.endpoint import Finished
 from e5studio.server.request_errors import ErrorKind
+from e5studio.server.text_engine import Embedded
 
 _SECONDS = tuple(1e-3 * 1.7**step for step in range(22))
 _SIZES = tuple(float(2**step) for step in range(13))
@@ -23,25 +23,6 @@ _TEI_ERRORS: dict[ErrorKind, str] = {
     "non_finite": "backend",
     "failed": "backend",
 }
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A request that is over.
-
-    Attributes:
-        route: Its path, as the routes have it.
-        status: Of its answer; 0 if the client went away.
-        seconds: From its first byte.
-        model: Name of the model, if it came so far.
-        error: What was wrong, if anything.
-    """
-
-    route: str
-    status: int
-    seconds: float
-    model: str
-    error: ErrorKind | None
 
 
 class Metrics:

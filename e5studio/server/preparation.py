@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from e5studio.encode_report import Truncation
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
 from e5studio.prompts import Prompt
 from e5studio.server.request_errors import RequestError, as_request_error
 from e5studio.text_checks import listed_indices
@@ -76,6 +76,21 @@ def prepared(encoder: E5Encoder, part: TextPart) -> PreparedTexts:
             param=f"{part.param}.{first.index}",
         )
     return _without_starts(encoder, part, ready)
+
+
+def token_embeddings(encoder: E5Encoder, part: TextPart) -> list[TokenEmbeddings]:
+    """The vectors of the tokens of each text of a part.
+
+    Raises:
+        RequestError: The backend gives none, or as `prepared`.
+    """
+    if not encoder.has_token_embeddings:
+        raise RequestError("unsupported", f"{encoder.meta.name} gives no vectors of tokens here.")
+    try:
+        encoder.check_prompt_fits(part.prompt)
+        return [encoder.token_embeddings(text, prompt=part.prompt) for text in part.texts]
+    except Exception as error:
+        raise as_request_error(error, part.param) from error
 
 
 def _without_starts(encoder: E5Encoder, part: TextPart, ready: PreparedTexts) -> PreparedTexts:

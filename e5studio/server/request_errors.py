@@ -78,13 +78,13 @@ def as_request_error(error: BaseException, param: str = "input") -> RequestError
         return RequestError(
             "non_finite",
             f"The model computed NaN, infinity or zero for the texts at {listed_indices(error.indices)}; no vectors "
-            "were sent. Leave these texts out, or serve the model with --dtype float32.",
+            "were sent. Leave these texts out, or compute in float32.",
             param=_indexed(param, error.indices),
         )
     if isinstance(error, TextError):
         return RequestError("empty", str(error), param=_indexed(param, error.indices))
     if isinstance(error, PromptError):
-        return RequestError("invalid", error.fact)
+        return RequestError("invalid", error.fact, param="instruction")  # no other prompt can be too long
     if isinstance(error, OutOfMemoryError):
         return RequestError("unavailable", "The server has too little memory for this now. Try again.", retry_after=5.0)
     _log.error("A request failed", exc_info=error)

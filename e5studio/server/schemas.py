@@ -33,7 +33,7 @@ TEXTS_OR_IDS: Schema = {
 CUT: Schema = {"anyOf": [FLAG, {"type": "string", "pattern": "^(?i:none|start|end|left|right)$"}]}
 
 INSTRUCTION: Mapping[str, Schema] = {"instruction": {**TEXT, "maxLength": MAX_INSTRUCTION}}
-ROLE: Mapping[str, Schema] = {**dict.fromkeys(ROLE_FIELDS, one_of(["", *PROMPT_NAMES])), **INSTRUCTION}
+ROLE: Mapping[str, Schema] = {**dict.fromkeys(ROLE_FIELDS, one_of(["", "none", *PROMPT_NAMES])), **INSTRUCTION}
 """The fields that say the role of the texts."""
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from e5studio.encode_report import EncodeReport, ReportNotes
-from e5studio.server.engine import Embedded, Engine
 from e5studio.server.fields import Body
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import STATUSES, ErrorKind, RequestError
 from e5studio.server.roles import Roles
 from e5studio.server.schemas import Schema
-from e5studio.server.served_models import NamedModel, ServedModels
+from e5studio.server.served_models import Models, NamedModel
+from e5studio.server.text_engine import Embedded, TextEngine, TokenVectors
 from e5studio.server.token_ids import TokenIds
 
 
@@ -22,7 +22,7 @@ class Service:
     """What all requests of a server share.
 
     Attributes:
-        models: The loaded models.
+        models: The models that requests can name.
         engine: What computes.
         roles: How prompts are chosen.
         token_ids: What token ids in place of texts mean.
@@ -30,8 +30,8 @@ class Service:
         max_concurrent: Most requests at a time.
     """
 
-    models: ServedModels
-    engine: Engine
+    models: Models
+    engine: TextEngine
     roles: Roles = field(default_factory=Roles)
     token_ids: TokenIds = field(default_factory=TokenIds)
     max_items: int = 2_048
@@ -60,18 +60,24 @@ class Call:
     embedded: list[Embedded] = field(default_factory=list)
     n_tokens: int = 0
 
+    def model_of_body(self) -> NamedModel:
+        """The model that the body names; errors as `Models.find`."""
+        self.named = self.service.models.of_body(self.body)
+        return self.named
+
     def find_model(self, name: str | None) -> NamedModel:
-        """The model of a name; errors as `ServedModels.find`."""
+        """The model of a name; errors as `Models.find`."""
         self.named = self.service.models.find(name)
         return self.named
 
     def first_model(self) -> NamedModel:
         """The model of routes that name none."""
-        self.named = self.service.models.first()
+        model = next(iter(self.service.models))
+        self.named = NamedModel(model, model.name)
         return self.named
 
     async def embed(self, named: NamedModel, parts: Sequence[TextPart]) -> list[Embedded]:
-        """The vectors of each part; errors as `Engine.embed`."""
+        """The vectors of each part; errors as `TextEngine.embed`."""
         self.parts = list(parts)
         self.embedded = await self.service.engine.embed(named.model, parts)
         self.n_tokens = sum(sum(each.report.n_tokens.tolist()) for each in self.embedded)
@@ -93,6 +99,15 @@ class Call:
             notes = ReportNotes().add(each.report, f"{part.param}.{{}}".format)
             sentences += notes.sentences().values()
         return sentences
+
+    async def token_vectors(self, named: NamedModel, parts: Sequence[TextPart]) -> TokenVectors:
+        """The vectors of the tokens of each part; errors as `TextEngine.token_vectors`."""
+        return await self.service.engine.token_vectors(named.model, parts)
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the encoder that embedded the texts."""
+        return self.embedded[0].fingerprint
 
 
 Handler = Callable[[Call], Awaitable[Any]]

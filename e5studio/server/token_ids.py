@@ -61,6 +61,21 @@ class TokenIds:
                 "Put it into the folder of TIKTOKEN_CACHE_DIR, or let clients send texts.",
             ) from error
 
+    def check_taken(self, param: str) -> None:
+        """Refuse token ids where they mean nothing.
+
+        Raises:
+            RequestError: They are refused here.
+        """
+        if self.policy == "refuse":
+            raise RequestError(
+                "invalid",
+                f"`{param}` holds token ids, which this server does not take: most clients send those of OpenAI's "
+                "cl100k vocabulary, which E5 models do not have. Send texts; in LangChain's OpenAIEmbeddings that is "
+                "check_embedding_ctx_length=False. Or serve the model with e5studio serve --token-ids cl100k (or own).",
+                param=param,
+            )
+
     def texts(self, encoder: E5Encoder, lists: Sequence[Sequence[int]], param: str) -> list[str]:
         """The texts that ids spell.
 
@@ -70,16 +85,8 @@ class TokenIds:
             param: The field that holds them.
 
         Raises:
-            RequestError: Ids are refused here, or spell no text.
+            RequestError: Ids spell no text.
         """
-        if self.policy == "refuse":
-            raise RequestError(
-                "invalid",
-                f"`{param}` holds token ids, which this server does not take: most clients send those of OpenAI's "
-                "cl100k vocabulary, which E5 models do not have. Send texts; in LangChain's OpenAIEmbeddings that is "
-                "check_embedding_ctx_length=False. Or start the server with --token-ids cl100k (or own).",
-                param=param,
-            )
         spell = self._of_cl100k if self.policy == "cl100k" else encoder.spell
         texts = []
         for index, ids in enumerate(lists):

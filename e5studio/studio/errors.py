@@ -10,7 +10,15 @@ class LimitError(E5StudioError, ValueError):
 
 
 class FullError(E5StudioError):
-    """The queue is full."""
+    """The queue is full.
+
+    Attributes:
+        seconds: The time that all before take; None if nobody knows.
+    """
+
+    def __init__(self, fact: str, advice: str = "", seconds: float | None = None) -> None:
+        super().__init__(fact, advice)
+        self.seconds = seconds
 
 
 class StoppedError(Exception):

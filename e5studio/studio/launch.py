@@ -20,7 +20,7 @@ from e5studio.network import are_settings_readable, send_no_telemetry, without_s
 from e5studio.streams import set_up_streams
 from e5studio.studio.engine.catalog import Catalog, named_catalog
 from e5studio.studio.engine.zero_gpu import import_before_torch
-from e5studio.studio.options import is_mcp_on, models_of_environment, option_parser
+from e5studio.studio.options import is_mcp_on, is_v1_on, models_of_environment, option_parser
 from e5studio.studio.serving.address import BoundAddress, bind
 from e5studio.studio.serving.gradio_import import set_up_gradio
 from e5studio.studio.serving.temporary_folders import delete_folders, delete_folders_on_termination
@@ -28,6 +28,7 @@ from e5studio.studio.serving.uploads import use_own_folder
 
 if TYPE_CHECKING:
     import gradio as gr
+    from starlette.routing import Route
 
     from e5studio.default_model import ModelChoice
     from e5studio.model_pool import ModelPool
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = option_parser()
     options = parser.parse_args(arguments)
     try:
-        run_studio(options.model, options.prompt_kind, host=options.host, port=options.port, mcp=options.mcp)
+        names, kinds = options.model, options.prompt_kind
+        run_studio(names, kinds, host=options.host, port=options.port, v1=options.v1, mcp=options.mcp)
     except KeyboardInterrupt:
         parser.exit(130)
     except (E5StudioError, OSError) as error:
@@ -87,6 +89,7 @@ def run_studio(
     *,
     host: str | None = None,
     port: int | None = None,
+    v1: bool | None = None,
     mcp: bool | None = None,
 ) -> None:
     """Serve the page until interrupted.
@@ -97,6 +100,7 @@ def run_studio(
         prompt_kinds: One at most: how the only model outside the table was trained to be used.
         host: Address to listen on, of IPv4 or IPv6; GRADIO_SERVER_NAME, or this machine only, if None.
         port: Port to listen on; the first free one from 7860 (or GRADIO_SERVER_PORT) if None.
+        v1: Whether programs find OpenAI's routes at /v1/; if None, as E5STUDIO_V1 says, else yes.
         mcp: Whether assistants find the Studio's tools at /gradio_api/mcp/; if None, as E5STUDIO_MCP says, else not.
 
     Raises:
@@ -106,14 +110,14 @@ def run_studio(
         ModelUnavailableError: A model of the Hub cannot be downloaded.
         AddressError: The port is taken or not a port, or the address is not this machine's.
         MissingDependencyError: `mcp` is on, and its package is not installed or fails.
-        SettingError: E5STUDIO_MCP is neither yes nor no.
+        SettingError: E5STUDIO_V1 or E5STUDIO_MCP is neither yes nor no.
         OutOfMemoryError: The libraries do not fit into memory.
         StartError: Something else of this machine stands in the way.
     """
     global _has_started
     with _errors_as_sentences(), as_out_of_memory("E5 Studio"):
         _check_folder()
-        mcp = is_mcp_on(mcp)
+        v1, mcp = is_v1_on(v1), is_mcp_on(mcp)
         send_no_telemetry()
         catalog = named_catalog(models or models_of_environment(), prompt_kinds or ())
         delete_folders_on_termination()
@@ -121,7 +125,7 @@ def run_studio(
             set_up_gradio()
             use_own_folder()
             import_before_torch()
-            build_app, services, choice = _import_and_choose(catalog)
+            build_app, services, choice = _import_and_choose(catalog, has_v1=v1)
             _has_started = True
             loading = load_in_background(services.engine, choice.name)
             demo = build_app(services, choice)
@@ -131,7 +135,7 @@ def run_studio(
 
 
 def _import_and_choose(
-    catalog: Catalog,
+    catalog: Catalog, *, has_v1: bool
 ) -> tuple[Callable[[Services, ModelChoice], gr.Blocks], Services, ModelChoice]:
     """Import Gradio, and choose the model meanwhile: asking the Hub may take its 3 seconds."""
     with ThreadPoolExecutor(1) as thread, ExitStack() as importing:
@@ -145,7 +149,7 @@ def _import_and_choose(
         from e5studio.studio.page.app import build_app
         from e5studio.studio.services import Services
 
-        return build_app, Services(Engine(_model_pool(), catalog=catalog)), choosing.result()
+        return build_app, Services(Engine(_model_pool(), catalog=catalog), has_v1=has_v1), choosing.result()
 
 
 @contextmanager
@@ -268,10 +272,11 @@ def launch_app(
 def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, Any]:
     """The middleware in front of Gradio's routes, outermost first, and our own routes."""
     from starlette.middleware import Middleware
-    from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+    from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES
 
     from e5studio.studio.serving.downloads import download_route
     from e5studio.studio.serving.gradio_patches import GradioQueue, GradioSessions
+    from e5studio.studio.serving.middleware import Compression
     from e5studio.studio.serving.origins import origins_of
     from e5studio.studio.serving.queue_limit import QueueLimitMiddleware
     from e5studio.studio.serving.request_guard import RequestGuard
@@ -286,13 +291,21 @@ def _around_gradio(demo: gr.Blocks, services: Services, host: str) -> dict[str, 
     uncompressed = (*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/octet-stream")  # floats hardly shrink
     return {
         "middleware": [
-            Middleware(GZipMiddleware, compresslevel=5, exclude_content_types=uncompressed),
+            Middleware(Compression, compresslevel=5, exclude_content_types=uncompressed),
             Middleware(RequestGuard, uploads=uploads, origins=origins_of(host)),
             Middleware(QueueLimitMiddleware, queue=GradioQueue(demo)),
             Middleware(SessionMiddleware, stored=sessions, on_sweep=uploads.delete_old),
         ],
-        "routes": [download_route(downloads), plotly_route(), scripts_route()],
+        "routes": [download_route(downloads), plotly_route(), scripts_route(), *_v1_routes(services)],
     }
+
+
+def _v1_routes(services: Services) -> list[Route]:
+    if not services.has_v1:
+        return []
+    from e5studio.studio.api.v1 import v1_routes
+
+    return v1_routes(services.engine)
 
 
 def _start_line(address: BoundAddress, model: str | None) -> str:

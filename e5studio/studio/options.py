@@ -13,11 +13,12 @@ MODEL_HELP = (
     "=query_passage, =instruct or =none where it does not say how it was trained to be used. Give it again for each "
     "further model of your own (also: E5STUDIO_MODEL, and E5STUDIO_MODELS with commas)."
 )
+V1_HELP = "Whether programs find OpenAI's routes at /v1/; yes by default (also: E5STUDIO_V1=0)."
 PROMPT_KIND_HELP = "The same as =KIND, for the only model of your own: query_passage, instruct or none."
 
 _LAST_PORT = 65_535
 _YES = {"1", "true", "yes", "on"}
-_NO = {"", "0", "false", "no", "off"}
+_NO = {"0", "false", "no", "off"}
 
 
 class SettingError(E5StudioError, ValueError):
@@ -25,12 +26,13 @@ class SettingError(E5StudioError, ValueError):
 
 
 def option_parser() -> argparse.ArgumentParser:
-    """The options of `python app.py`: models and their prompt kind, host, port, mcp."""
+    """The options of `python app.py`: models and their prompt kind, host, port, v1, mcp."""
     parser = argparse.ArgumentParser(description="E5 Studio: see what E5 embeddings say about your texts.")
     parser.add_argument("--model", action="append", metavar="MODEL[=KIND]", help=MODEL_HELP, type=_name)
     parser.add_argument("--prompt-kind", action="append", metavar="KIND", help=PROMPT_KIND_HELP)
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for all (also: GRADIO_SERVER_NAME)")
     parser.add_argument("--port", type=_port, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
+    parser.add_argument("--v1", action=argparse.BooleanOptionalAction, help=V1_HELP)
     parser.add_argument(
         "--mcp",
         action=argparse.BooleanOptionalAction,
@@ -52,16 +54,25 @@ def is_mcp_on(option: bool | None) -> bool:
         SettingError: E5STUDIO_MCP is neither yes nor no.
         MissingDependencyError: The mcp package is not installed or fails.
     """
-    is_on = _mcp_setting() if option is None else option
+    is_on = _setting("E5STUDIO_MCP", default="no") if option is None else option
     if is_on:
         _check_mcp()
     return is_on
 
 
-def _mcp_setting() -> bool:
-    value = os.environ.get("E5STUDIO_MCP", "").strip().lower()
+def is_v1_on(option: bool | None) -> bool:
+    """Whether to serve routes under /v1: the option, else the value of E5STUDIO_V1, else yes.
+
+    Raises:
+        SettingError: E5STUDIO_V1 is neither yes nor no.
+    """
+    return _setting("E5STUDIO_V1", default="yes") if option is None else option
+
+
+def _setting(variable: str, default: str) -> bool:
+    value = os.environ.get(variable, "").strip().lower() or default
     if value not in _YES | _NO:
-        raise SettingError(f"E5STUDIO_MCP={value!r} is neither yes nor no. Set it to 1 or 0, or unset it.")
+        raise SettingError(f"{variable}={value!r} is neither yes nor no. Set it to 1 or 0, or unset it.")
     return value in _YES
 
 

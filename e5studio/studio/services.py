@@ -17,8 +17,10 @@ class Services:
         engine: Computes over a pool of models.
         downloads: Large figures, tables and files, which pages fetch outside Gradio's events.
         visitor_stores: The corpus of each visitor.
+        has_v1: Whether programs find routes under /v1.
     """
 
     engine: Engine
     downloads: Downloads = field(default_factory=Downloads)
     visitor_stores: VisitorStores = field(default_factory=VisitorStores)
+    has_v1: bool = True

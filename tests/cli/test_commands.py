@@ -642,8 +642,8 @@ class TestStudio:
         assert run("studio", *models, "--host", "0.0.0.0", "--port", "7999", "--mcp").exit_code == 0
         assert run("studio").exit_code == 0
         assert calls == [
-            ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "mcp": True}),
-            ((None, None), {"host": None, "port": None, "mcp": None}),
+            ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "v1": None, "mcp": True}),
+            ((None, None), {"host": None, "port": None, "v1": None, "mcp": None}),
         ]
 
     @pytest.mark.parametrize(

@@ -16,8 +16,7 @@ from e5studio.server.served_models import ServedModel, ServedModels
 
 
 def as_served(encoder, name="e5"):
-    spec = encoder.spec
-    return ServedModel(f"own/{name}", encoder.with_options(show_progress=False), spec, spec.fingerprint, 0)
+    return ServedModel.over(encoder.with_options(show_progress=False), f"own/{name}")
 
 
 @pytest.fixture

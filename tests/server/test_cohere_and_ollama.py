@@ -139,6 +139,15 @@ class TestOwn:
         answer = (await client.post("/v1/score", json=body)).json()
         np.testing.assert_allclose(np.diag(answer["scores"]), 100, atol=1e-4)
         assert answer["best"] == [0, 1]
+        without = (await client.post("/v1/score", json={**body, "passages": None})).json()
+        np.testing.assert_allclose(without["scores"], answer["scores"], atol=1e-4)
+
+    async def test_score_without_prompts(self, client, e5):
+        answer = (await client.post("/v1/score", json={"model": "e5", "queries": TEXTS, "use": "none"})).json()
+        bare = e5.encode(TEXTS, prompt="")
+        np.testing.assert_allclose(answer["scores"], 100 * bare @ bare.T, atol=1e-4)
+        refused = await client.post("/v1/score", json={"model": "e5", "queries": TEXTS})
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "passages")
 
     async def test_a_bad_passage_is_named(self, client):
         answer = await client.post("/v1/score", json={"model": "e5", "queries": ["a"], "passages": ["a", ""]})

@@ -33,6 +33,7 @@ def post(client, **body):
         ({"task": "retrieval.query"}, "query: "),
         ({"task": "retrieval.passage"}, "passage: "),
         ({"prompt_name": "passage"}, "passage: "),
+        ({"prompt_name": "none"}, ""),
         ({"model": "e5-query"}, "query: "),
         ({"model": "own/e5-passage"}, "passage: "),
         ({"model": "own/e5-passage", "input_type": "document", "prompt_name": None}, "passage: "),

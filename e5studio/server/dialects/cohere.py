@@ -12,7 +12,6 @@ from e5studio.server.fields import (
     cut_field,
     dimensions_field,
     refuse,
-    text_field,
     texts_field,
     whole_number,
 )
@@ -48,9 +47,9 @@ async def embed_v1(call: Call) -> dict[str, Any]:
 
 async def _embed(call: Call, types: list[str], version: str) -> dict[str, Any]:
     body = call.body
-    named = call.find_model(text_field(body, "model"))
-    max_tokens = _max_tokens(body, named.model.spec.max_tokens)
-    dimensions = dimensions_field(body, ("output_dimension",), named.model.spec.embed_dim)
+    named = call.model_of_body()
+    max_tokens = _max_tokens(body, named.model.max_tokens)
+    dimensions = dimensions_field(body, ("output_dimension",), named.model.meta.embed_dim)
     prompt = call.service.roles.prompt(named, body)
     field, texts = _texts(body, call.service.max_items)
     [embedded] = await call.embed(named, [TextPart(texts, prompt, field, cut_field(body, ("truncate",)), max_tokens)])
@@ -59,7 +58,7 @@ async def _embed(call: Call, types: list[str], version: str) -> dict[str, Any]:
         "api_version": {"version": version},
         "billed_units": {"input_tokens": call.n_tokens},
         "prompt": prompt.text,
-        "fingerprint": named.model.fingerprint,
+        "fingerprint": call.fingerprint,
         "truncated": call.truncated(),
     }
     if warnings := [*call.warnings(), *size_warnings(dimensions, types)]:

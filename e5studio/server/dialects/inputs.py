@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypeGuard
 
 from e5studio.server.fields import check_number, refuse, texts_field
 from e5studio.server.request_errors import RequestError
+from e5studio.server.served_models import loaded
 from e5studio.server.service import Call
 from e5studio.server.token_ids import MAX_TOKEN_ID
 
@@ -41,9 +43,10 @@ async def _mixed(call: Call, items: list[Any], name: str) -> list[str]:
 
 
 async def _spelled(call: Call, lists: list[list[int]], name: str) -> list[str]:
-    named = call.named or call.first_model()
-    encoder, token_ids = named.model.encoder, call.service.token_ids
-    return await call.service.engine.run(lambda: token_ids.texts(encoder, lists, name))
+    token_ids = call.service.token_ids
+    token_ids.check_taken(name)
+    encoder = loaded((call.named or call.first_model()).model).encoder
+    return await asyncio.to_thread(token_ids.texts, encoder, lists, name)
 
 
 def is_ids(value: object) -> TypeGuard[list[int]]:

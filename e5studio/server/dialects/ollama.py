@@ -14,7 +14,7 @@ from e5studio.server.fields import cut_field, dimensions_field, refuse, text_fie
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import RequestError
 from e5studio.server.schemas import COUNT, CUT, ROLE, TEXT, TEXTS, object_of
-from e5studio.server.served_models import NamedModel, ServedModel
+from e5studio.server.served_models import NamedModel, ServedModel, loaded
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.server.vector_formats import finished
 
@@ -30,7 +30,7 @@ async def embed(call: Call) -> dict[str, Any]:
     """`POST /api/embed`."""
     begin = time.perf_counter()
     named = _named(call)
-    dimensions = dimensions_field(call.body, ("dimensions",), named.model.spec.embed_dim)
+    dimensions = dimensions_field(call.body, ("dimensions",), named.model.meta.embed_dim)
     prompt = call.service.roles.prompt(named, call.body)
     texts = texts_field(call.body, "input", max_items=call.service.max_items)
     [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(call.body, ("truncate",)))])
@@ -59,22 +59,22 @@ async def embed_one(call: Call) -> dict[str, Any]:
 
 async def tags(call: Call) -> dict[str, Any]:
     """`GET /api/tags`: each model, and its names that say a role."""
-    return {"models": [_tag(model, name) for model in call.service.models for name in model.names()]}
+    return {"models": [_tag(loaded(model), name) for model in call.service.models for name in model.names()]}
 
 
 async def show(call: Call) -> dict[str, Any]:
     """`POST /api/show`."""
     name = text_field(call.body, "model") or text_field(call.body, "name")
-    model = call.find_model(name).model
-    spec, meta = model.spec, model.encoder.meta
+    model = loaded(call.find_model(name).model)
+    meta = model.meta
     return {
         "license": meta.license,
         "details": _details(model),
         "model_info": {
             "general.architecture": meta.model_type,
             "general.parameter_count": meta.n_parameters,
-            f"{meta.model_type}.context_length": spec.max_tokens,
-            f"{meta.model_type}.embedding_length": spec.embed_dim,
+            f"{meta.model_type}.context_length": model.max_tokens,
+            f"{meta.model_type}.embedding_length": meta.embed_dim,
             f"{meta.model_type}.block_count": meta.n_layers,
         },
         "capabilities": ["embedding"],
@@ -88,7 +88,7 @@ async def version(call: Call) -> dict[str, Any]:
 
 
 def _named(call: Call) -> NamedModel:
-    return call.find_model(text_field(call.body, "model"))
+    return call.model_of_body()
 
 
 def _tag(model: ServedModel, name: str) -> dict[str, Any]:
@@ -103,7 +103,7 @@ def _tag(model: ServedModel, name: str) -> dict[str, Any]:
 
 
 def _details(model: ServedModel) -> dict[str, Any]:
-    meta = model.encoder.meta
+    meta = model.meta
     return {
         "parent_model": "",
         "format": "safetensors",

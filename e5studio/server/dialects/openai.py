@@ -12,11 +12,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from e5studio.server.dialects.inputs import texts_or_ids
-from e5studio.server.fields import Body, choice, cut_field, dimensions_field, flag, refuse, text_field
+from e5studio.server.fields import Body, choice, cut_field, dimensions_field, flag, refuse
 from e5studio.server.preparation import TextPart
 from e5studio.server.request_errors import ErrorKind, RequestError
 from e5studio.server.schemas import COUNT, CUT, FLAG, ROLE, TEXT, TEXTS_OR_IDS, object_of, one_of
-from e5studio.server.served_models import ServedModel
+from e5studio.server.served_models import OfferedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.server.vector_formats import ELEMENT_TYPES, as_base64, finished, quantized
 
@@ -55,11 +55,11 @@ def error_body(error: RequestError, status: int) -> dict[str, Any]:
 async def embeddings(call: Call) -> dict[str, Any]:
     """`POST /v1/embeddings`."""
     body = call.body
-    named = call.find_model(text_field(body, "model"))
+    named = call.model_of_body()
     _refuse_unsupported(body)
     element_type, is_base64 = _form(body)
     is_normalized = flag(body, "normalized", True) or element_type != "float"
-    dimensions = dimensions_field(body, _DIMENSION_FIELDS, named.model.spec.embed_dim)
+    dimensions = dimensions_field(body, _DIMENSION_FIELDS, named.model.meta.embed_dim)
     prompt = call.service.roles.prompt(named, body)
     texts = await texts_or_ids(call, "input")
     [embedded] = await call.embed(named, [TextPart(texts, prompt, "input", cut_field(body))])
@@ -73,7 +73,7 @@ async def embeddings(call: Call) -> dict[str, Any]:
         "data": [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(data)],
         "usage": {"prompt_tokens": call.n_tokens, "total_tokens": call.n_tokens, "completion_tokens": 0},
         "prompt": prompt.text,
-        "fingerprint": named.model.fingerprint,
+        "fingerprint": call.fingerprint,
         "truncated": call.truncated(),
         "warnings": [*call.warnings(), *size_warnings(dimensions, [element_type])],
     }
@@ -118,16 +118,16 @@ def _refuse_unsupported(body: Body) -> None:
         refuse("messages", "This server embeds texts, not chats. Send them as `input`.")
 
 
-def _card(model: ServedModel, name: str) -> dict[str, Any]:
-    return {
+def _card(model: OfferedModel, name: str) -> dict[str, Any]:
+    card = {
         "id": name,
         "object": "model",
         "created": model.created,
         "owned_by": model.name.split("/")[0] if "/" in model.name else "local",
         "root": model.name,
-        "max_model_len": model.spec.max_tokens,
-        "fingerprint": model.fingerprint,
+        "max_model_len": model.max_tokens,
     }
+    return card if model.fingerprint is None else {**card, "fingerprint": model.fingerprint}
 
 
 DIALECT = Dialect("openai", error_body)

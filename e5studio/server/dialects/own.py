@@ -19,31 +19,32 @@ from e5studio.server.served_models import NamedModel
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.similarity import scores
 
-_USES = ("retrieval", "symmetric")
+_USES = ("retrieval", "symmetric", "none")
 _MAX_SCORES = 1_000_000
 
 
 async def score(call: Call) -> dict[str, Any]:
-    """`POST /v1/score`: cosine x 100 of every query with every passage."""
+    """`POST /v1/score`: cosine x 100 of every query with every passage, or of queries with each other."""
     body, max_items = call.body, call.service.max_items
-    named = call.find_model(text_field(body, "model"))
+    named = call.model_of_body()
     queries = texts_field(body, "queries", max_items=max_items)
-    passages = texts_field(body, "passages", max_items=max_items)
-    if len(queries) * len(passages) > _MAX_SCORES:
-        refuse("queries", f"That are {len(queries) * len(passages):,} scores; {_MAX_SCORES:,} are taken at once.")
     prompts, cut = _prompts(named, body), cut_field(body)
-    left, right = await call.embed(
-        named,
-        [TextPart(queries, prompts[0], "queries", cut), TextPart(passages, prompts[1], "passages", cut)],
-    )
-    matrix = scores(left.vectors, right.vectors)
+    parts = [TextPart(queries, prompts[0], "queries", cut)]
+    if body.get("passages") is not None or prompts[0] != prompts[1]:
+        passages = texts_field(body, "passages", max_items=max_items)
+        parts.append(TextPart(passages, prompts[1], "passages", cut))
+    n_scores = len(queries) * len(parts[-1].texts)
+    if n_scores > _MAX_SCORES:
+        refuse("queries", f"That are {n_scores:,} scores; {_MAX_SCORES:,} are taken at once.")
+    embedded = await call.embed(named, parts)
+    matrix = scores(embedded[0].vectors, embedded[-1].vectors)
     return {
         "object": "scores",
         "model": named.requested,
         "scores": matrix,
         "best": matrix.argmax(axis=1),
         "prompts": {"queries": prompts[0].text, "passages": prompts[1].text},
-        "fingerprint": named.model.fingerprint,
+        "fingerprint": call.fingerprint,
         "usage": {"prompt_tokens": call.n_tokens, "total_tokens": call.n_tokens},
         "truncated": call.truncated(),
         "warnings": call.warnings(),
@@ -53,18 +54,19 @@ async def score(call: Call) -> dict[str, Any]:
 async def explain(call: Call) -> dict[str, Any]:
     """`POST /v1/explain`: the share of each pair of words in the score of a query with a passage."""
     body = call.body
-    named = call.find_model(text_field(body, "model"))
+    named = call.model_of_body()
     model = named.model
-    if model.encoder.meta.pooling != "mean":
+    if model.meta.pooling != "mean":
         raise RequestError(
             "unsupported", f"{model.name} takes the vector of its last token, so that no sum of words makes up a score."
         )
     texts = [_text(body, name) for name in ("query", "passage")]
     prompts = _prompts(named, body)
-    tokens = [
-        (await call.service.engine.token_vectors(model, TextPart([text], prompt, name)))[0]
-        for text, prompt, name in zip(texts, prompts, ("query", "passage"), strict=True)
+    parts = [
+        TextPart([text], prompt, name) for text, prompt, name in zip(texts, prompts, ("query", "passage"), strict=True)
     ]
+    read = await call.token_vectors(named, parts)
+    tokens = [of_text for [of_text] in read.of_parts]
     words = [_words(text, each) for text, each in zip(texts, tokens, strict=True)]
     shares = word_shares(tokens[0].vectors, tokens[1].vectors, *words)
     return {
@@ -75,16 +77,15 @@ async def explain(call: Call) -> dict[str, Any]:
         "query": _listed(words[0]),
         "passage": _listed(words[1]),
         "prompts": {"query": prompts[0].text, "passage": prompts[1].text},
-        "fingerprint": model.fingerprint,
+        "fingerprint": read.fingerprint,
     }
 
 
 def _prompts(named: NamedModel, body: Body) -> tuple[Prompt, Prompt]:
     instruction = instruction_of(body)
-    query = prompt_of(named.model, "query", instruction)
-    if choice(body, "use", _USES, "retrieval") == "symmetric":
-        return query, query
-    return query, prompt_of(named.model, "document")
+    use = choice(body, "use", _USES, "retrieval")
+    query = prompt_of(named.model, "none" if use == "none" else "query", instruction)
+    return query, query if use != "retrieval" else prompt_of(named.model, "document")
 
 
 def _text(body: Body, name: str) -> str:
@@ -109,7 +110,7 @@ DIALECT = Dialect("own", error_body)
 _PROMPTS = {**INSTRUCTION, "use": one_of(_USES)}
 _SCORE = object_of(
     {"model": TEXT, "queries": TEXTS, "passages": TEXTS, **_PROMPTS, "truncate": CUT, "truncation": CUT},
-    required=("queries", "passages"),
+    required=("queries",),
 )
 _EXPLAIN = object_of({"model": TEXT, "query": TEXT, "passage": TEXT, **_PROMPTS}, required=("query", "passage"))
 ROUTES = [

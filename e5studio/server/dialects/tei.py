@@ -6,17 +6,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from e5studio import __version__
-from e5studio.prompts import Prompt
 from e5studio.server.dialects.inputs import is_ids, texts_or_ids
 from e5studio.server.fields import Body, check_number, choice, dimensions_field, flag, refuse, text_field, texts_field
 from e5studio.server.preparation import Cut, TextPart, estimated_tokens
 from e5studio.server.request_errors import ErrorKind, RequestError
-from e5studio.server.roles import instruction_of, prompt_of, said_prompt_name
+from e5studio.server.roles import instruction_of, prompt_of, said_role
 from e5studio.server.schemas import COUNT, FLAG, ROLE, TEXTS, TEXTS_OR_IDS, TOKEN_IDS, object_of, one_of
-from e5studio.server.served_models import NamedModel
+from e5studio.server.served_models import NamedModel, loaded
 from e5studio.server.service import Call, Dialect, DialectRoute
 from e5studio.server.vector_formats import as_base64, finished
 from e5studio.similarity import cos_sim
@@ -44,7 +44,7 @@ def error_body(error: RequestError, status: int) -> dict[str, Any]:
 async def embed(call: Call) -> Any:
     """`POST /embed`: a list of vectors, also for one text."""
     named = call.first_model()
-    dimensions = dimensions_field(call.body, ("dimensions",), named.model.spec.embed_dim)
+    dimensions = dimensions_field(call.body, ("dimensions",), named.model.meta.embed_dim)
     is_base64 = choice(call.body, "encoding_format", _ENCODINGS, "float") == "base64"
     part = await _inputs(call, named)
     [embedded] = await call.embed(named, [part])
@@ -61,9 +61,9 @@ async def embed_all(call: Call) -> list[Any]:
     """`POST /embed_all`: the vectors of each text's tokens, not normalised."""
     named = call.first_model()
     part = await _inputs(call, named)
-    if estimated_tokens(named.model.spec.max_tokens, [part]) > _MAX_TOKENS:
+    if estimated_tokens(named.model.max_tokens, [part]) > _MAX_TOKENS:
         raise RequestError("too_large", f"The vectors of at most about {_MAX_TOKENS:,} tokens are sent at once.")
-    tokens = await call.service.engine.token_vectors(named.model, part)
+    [tokens] = (await call.token_vectors(named, [part])).of_parts
     return [each.vectors for each in tokens]
 
 
@@ -74,9 +74,9 @@ async def similarity(call: Call) -> Any:
     source = texts_field(inputs, "source_sentence", max_items=1)
     sentences = texts_field(inputs, "sentences", max_items=call.service.max_items)
     said = {**call.body, **parameters}
-    name, instruction = said_prompt_name(named, said), instruction_of(said)
-    if name is not None:
-        prompts = (prompt_of(named.model, name, instruction),) * 2
+    role, instruction = said_role(named, said), instruction_of(said)
+    if role is not None:
+        prompts = (prompt_of(named.model, role, instruction),) * 2
     else:
         prompts = prompt_of(named.model, "query", instruction), prompt_of(named.model, "document")
     cut = _cut(parameters)
@@ -97,9 +97,9 @@ async def tokenize(call: Call) -> list[list[dict[str, Any]]]:
     if sum(map(len, texts)) > _MAX_CHARACTERS:
         raise RequestError("too_large", f"Texts of at most {_MAX_CHARACTERS:,} characters are tokenised at once.")
     add_special = flag(call.body, "add_special_tokens", True)
-    name, instruction = said_prompt_name(named, call.body), instruction_of(call.body)
-    prompt = Prompt("") if name is None else prompt_of(named.model, name, instruction)
-    encoder = named.model.encoder
+    role, instruction = said_role(named, call.body), instruction_of(call.body)
+    prompt = prompt_of(named.model, role or "none", instruction)
+    encoder = loaded(named.model).encoder
 
     def tokens(text: str) -> list[dict[str, Any]]:
         read = encoder.token_offsets(text, prompt=prompt, max_tokens=_WHOLE_TEXT)
@@ -116,24 +116,24 @@ async def tokenize(call: Call) -> list[list[dict[str, Any]]]:
             if add_special or not special
         ]
 
-    return await call.service.engine.run(lambda: [tokens(text) for text in texts])
+    return await asyncio.to_thread(lambda: [tokens(text) for text in texts])
 
 
 async def decode(call: Call) -> list[str]:
     """`POST /decode`: the texts of token ids."""
-    encoder = call.first_model().model.encoder
+    encoder = loaded(call.first_model().model).encoder
     ids = call.body.get("ids")
     lists = [ids] if is_ids(ids) else ids
     if not isinstance(lists, list) or not all(map(is_ids, lists)):
         refuse("ids", "`ids` must be a list of token ids, or a list of such lists.")
     check_number(lists, "ids", call.service.max_items)
     skip_special = flag(call.body, "skip_special_tokens", True)
-    return await call.service.engine.run(lambda: [encoder.decode(each, skip_special=skip_special) for each in lists])
+    return await asyncio.to_thread(lambda: [encoder.decode(each, skip_special=skip_special) for each in lists])
 
 
 async def info(call: Call) -> dict[str, Any]:
     """`GET /info`: of the first model; `/v1/models` lists all."""
-    model = call.first_model().model
+    model = loaded(call.first_model().model)
     spec, service = model.spec, call.service
     return {
         "model_id": model.name,

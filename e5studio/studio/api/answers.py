@@ -19,6 +19,7 @@ from e5studio.errors import E5StudioError
 from e5studio.similarity import Hit, cos_sim, semantic_search
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.prompt_modes import PromptArguments
+from e5studio.studio.engine.sides import with_prompts
 from e5studio.studio.errors import LimitError
 from e5studio.studio.formatting import shown
 from e5studio.studio.why.explanation import PartEffect, TextReading, text_reading, word_effects
@@ -158,8 +159,8 @@ class Answers:
         """
         arguments: list[PromptArguments] = [_query_arguments(instruction), {"prompt_name": "document"}]
         lists = {"queries": queries, "passages": passages}
-        (left, right), reports = self.engine.embed(model, lists, arguments)
-        hits_of_query = semantic_search(left, right, top_k=top_k)
+        embedded = self.engine.embed(model, lists, with_prompts(lists, arguments))
+        hits_of_query = semantic_search(*embedded.vectors, top_k=top_k)
         return {
             "model": self.engine.catalog.offered(model).name,
             "results": [
@@ -168,7 +169,7 @@ class Answers:
             ],
             "notes": [
                 note
-                for texts, report in zip(lists, reports, strict=True)
+                for texts, report in zip(lists, embedded.reports, strict=True)
                 for note in _notes(report, texts, lambda index: f"number {index + 1}")
             ],
         }

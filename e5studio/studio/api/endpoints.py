@@ -28,6 +28,7 @@ from e5studio.studio.api.answers import (
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.prompt_modes import PromptArguments, PromptMode
+from e5studio.studio.engine.sides import with_prompts
 from e5studio.studio.serving.gradio_patches import add_endpoint, hide_from_assistants
 from e5studio.studio.serving.request_guard import ASSISTANT_HEADER
 
@@ -37,7 +38,7 @@ _MAX_MESSAGE = 900
 
 def publish(engine: Engine, default_model: str) -> None:
     """Add the endpoints to the Blocks being built."""
-    endpoints = Endpoints(engine.for_programs(), default_model)
+    endpoints = Endpoints(engine.for_programs, default_model)
     add_endpoint(endpoints.models, "models", queue=False)
     for function in (endpoints.score, endpoints.embed, endpoints.search, endpoints.explain):
         add_endpoint(function, function.__name__, concurrency_limit=None, concurrency_id="encode")
@@ -111,7 +112,8 @@ class Endpoints:
             if _is_of_assistant(request):
                 check_scores_readable(len(queries) * len(passages or queries))
             prompts = _prompts(prompt_mode, instruction)[: len(lists)]
-            vectors, _ = self._embed(self._named(model), lists, prompts, *_computing(dtype, backend))
+            prepare = with_prompts(lists, prompts)
+            vectors = self._embed(self._named(model), lists, prepare, *_computing(dtype, backend)).vectors
             return _for_reader(_rows(score_matrix(vectors[0], vectors[-1])), request)
 
     def embed(
@@ -141,7 +143,8 @@ class Endpoints:
                 {"prompt_name": prompt_name, "prompt": prompt, "instruction": instruction}
             ]
             lists = {"texts": texts}
-            [vectors], _ = self._embed(self._named(model), lists, prompts, *_computing(dtype, backend))
+            prepare = with_prompts(lists, prompts)
+            [vectors] = self._embed(self._named(model), lists, prepare, *_computing(dtype, backend)).vectors
             return _rows(vectors)
 
     hide_from_assistants(embed)  # nobody reads thousands of numbers

@@ -1,4 +1,4 @@
-"""Programs that call this Studio: curl in a shell, and gradio_client. See `e5studio.studio.api.endpoints`."""
+"""Programs that call this Studio: with OpenAI's client, curl, and JavaScript. See `e5studio.studio.api.v1`."""
 
 from __future__ import annotations
 
@@ -6,100 +6,122 @@ import shlex
 from typing import Any
 
 from e5studio.studio.code.literals import json_text, python_text, shell_json
-from e5studio.studio.code.program import about, python_program
+from e5studio.studio.code.program import PRODUCT, about, python_program
 from e5studio.studio.code.state import PAGE_FILE, ScoredState
 
-_READ_PAGE = (
-    'import json; page = json.load(open("{file}", encoding="utf-8"))["result"]; '
-    'print(json.dumps({{"data": [page["row_texts"], {passages}, *json.loads({rest})]}}))'
-)
-_CURL = "curl --silent --show-error --fail"
 _RUNNING = "Calls the Studio from which this was copied; it must be running."
-_NEEDS = "Needs a POSIX shell (on Windows Git Bash or WSL) with curl{python}. There is nothing to install."
 
+_EMBED = """client = OpenAI(base_url={url}, api_key="none")
+
+
+def embed(texts, fields):
+    answer = client.embeddings.create(
+        model={model},
+        input=texts,
+        extra_body=fields,
+    )
+    return np.array([each.embedding for each in answer.data])
+
+"""
+
+_NEEDS_SHELL = (
+    "Needs a POSIX shell (on Windows Git Bash or WSL) with curl 7.76 or later{python}. There is nothing to install."
+)
 # Pasted into zsh, the shell of macOS, a line with "#" is no comment. This is a comment in all shells.
 _COMMENT = ": <<'E5STUDIO'\n{lines}\nE5STUDIO\n"
+_PRINT_REQUEST = (
+    'import json; page = json.load(open("{file}", encoding="utf-8"))["result"]; '
+    'print(json.dumps({{**json.loads({settings}), "queries": page["row_texts"]{passages}}}))'
+)
 
-# The answer has lines "event: NAME", each followed by a line "data: JSON". The script holds no exclamation mark, which
-# would start a history expansion when pasted into old shells.
-_READ_ANSWER = r"""LC_ALL=C awk '
-  /^event: / { event = $2 }
-  /^data: / && event == "complete" {
-    rows = split(substr($0, 7), row, "]")
-    for (i = 1; i <= rows; i++) {
-      gsub(/[][,]/, " ", row[i])
-      columns = split(row[i], score, " ")
-      for (j = 1; j <= columns; j++) printf "%.2f%s", score[j], j < columns ? " " : "\n"
-    }
-    answered = 1
-  }
-  /^data: / && event == "error" {
-    sub(/^data: ([{]"error": )?"?/, "")
-    sub(/"(, "[a-z]*": .*)?$/, "")
-    gsub(/\\n/, " "); gsub(/\\"/, "\""); gsub(/&lt;/, "<"); gsub(/&gt;/, ">"); gsub(/&amp;/, "\\&")
-    print | "cat 1>&2"
-  }
-  END { exit 1 - answered }
-'
+_NEEDS_NODE = "Needs Node.js 18 or later. There is nothing to install."
+_READ_PAGE = """import {{ readFile }} from "node:fs/promises";
+const page = JSON.parse(await readFile("{file}", "utf8")).result;
+request.queries = page.row_texts;
+"""
+_FETCH = """const response = await fetch({url}, {{
+  method: "POST",
+  headers: {{ "Content-Type": "application/json" }},
+  body: JSON.stringify(request),
+}});
+const answer = await response.json();
+if (!response.ok) throw new Error(answer.error.message);
+for (const row of answer.scores) console.log(row.map((score) => score.toFixed(2)).join(" "));
 """
 
 
-def curl_program(state: ScoredState) -> str:
-    """For any POSIX shell: post the call, then read its answer; awk prints the matrix or the error."""
-    source, body = "", _quoted_body(state)
-    if not state.is_inline:
-        source, body = f"python3 -c {shlex.quote(_page_script(state))} | ", "@-"
-    needs = _NEEDS.format(python="" if state.is_inline else " and Python")
-    return (
-        f"{_COMMENT.format(lines=chr(10).join(about(state, needs, 'e5studio', _RUNNING)))}\n"
-        f"STUDIO={shlex.quote(state.address.rstrip('/'))}\n"
-        f'EVENT=$({source}{_CURL} "$STUDIO/gradio_api/call/score" \\\n'
-        f"  --header 'Content-Type: application/json' \\\n"
-        f"  --data-binary {body}) &&\n"
-        'EVENT=$(printf %s "$EVENT" | cut -d \'"\' -f 4) &&\n'
-        f'{_CURL} --no-buffer "$STUDIO/gradio_api/call/score/$EVENT" | {_READ_ANSWER}'
-    )
-
-
-def gradio_client_program(state: ScoredState) -> str:
-    """With Gradio's own client."""
-    settings = "".join(
-        f"    {name}={'None' if value is None else python_text(value)},\n" for name, value in _settings(state).items()
-    )
+def openai_program(state: ScoredState) -> str:
+    """With OpenAI's client, which gets the vectors."""
+    is_retrieval = state.prompt_mode == "retrieval"
+    query = _fields(state, "query" if is_retrieval else state.prompt_mode, state.query_prompt.instruction)
+    fields = f"query_fields = {query}\n"
+    if is_retrieval:
+        fields += f"passage_fields = {_fields(state, 'passage')}\n"
+    embed = _EMBED.format(url=python_text(f"{state.address}v1"), model=python_text(state.model))
+    columns = f"embed(passages, {'passage' if is_retrieval else 'query'}_fields)"
     return python_program(
         state,
-        install="pip install gradio_client",
+        install="pip install openai numpy",
         family="e5studio",
         note=_RUNNING,
-        imports=["from gradio_client import Client\n"],
+        imports=["import numpy as np\nfrom openai import OpenAI\n"],
         blocks=[
-            f"client = Client({python_text(state.address)}, verbose=False)\n"
-            "scores = client.predict(\n    queries=queries,\n    passages=passages,\n"
-            f'{settings}    api_name="/score",\n)\n'
+            fields,
+            embed,
+            f"rows = embed(queries, query_fields)\ncolumns = {'rows' if state.is_self else columns}\n{PRODUCT}",
         ],
     )
 
 
-def _quoted_body(state: ScoredState) -> str:
-    """The request as one word of the shell, in single quotes, between which no character has a meaning."""
-    sides = [state.queries, () if state.is_self else state.passages]
-    lists = ["[\n" + ",\n".join(f"  {shell_json(text)}" for text in side) + "\n]" for side in sides]
-    settings = ", ".join(map(shell_json, _settings(state).values()))
-    return '\'{"data": [' + ", ".join([*lists, settings]) + "]}'"
+def curl_program(state: ScoredState) -> str:
+    """For any POSIX shell: prints the answer, which is JSON."""
+    # Between single quotes no character has a meaning.
+    source, body = "", f"'{shell_json(_request(state), indent=2)}'"
+    if not state.is_inline:
+        source, body = f"python3 -c {shlex.quote(_print_request(state))} | ", "@-"
+    needs = _NEEDS_SHELL.format(python="" if state.is_inline else " and Python")
+    lines = about(state, needs, "e5studio", _RUNNING, prints='JSON, whose "scores" are cosine x 100')
+    return (
+        f"{_COMMENT.format(lines=chr(10).join(lines))}\n"
+        f"{source}curl --silent --show-error --fail-with-body {shlex.quote(state.address + 'v1/score')} \\\n"
+        f"  --header 'Content-Type: application/json' --data-binary {body}\n"
+    )
 
 
-def _settings(state: ScoredState) -> dict[str, Any]:
-    """The arguments of `/score` after the texts, in their order."""
+def javascript_program(state: ScoredState) -> str:
+    """With `fetch`."""
+    comment = "".join(f"// {line}".rstrip() + "\n" for line in about(state, _NEEDS_NODE, "e5studio", _RUNNING))
+    page = ""
+    if not state.is_inline:
+        page = _READ_PAGE.format(file=PAGE_FILE) + ("" if state.is_self else "request.passages = page.column_texts;\n")
+    url = json_text(f"{state.address}v1/score")
+    return f"{comment}\nconst request = {json_text(_request(state), indent=2)};\n{page}\n{_FETCH.format(url=url)}"
+
+
+def _request(state: ScoredState) -> dict[str, Any]:
+    """The body of `/v1/score`, without texts that are too long for a program."""
+    instruction = state.query_prompt.instruction
+    texts: dict[str, Any] = {}
+    if state.is_inline:
+        texts = {"queries": state.queries, **({} if state.is_self else {"passages": state.passages})}
     return {
         "model": state.model,
-        "instruction": state.query_prompt.instruction,
-        "prompt_mode": state.prompt_mode,
+        "use": state.prompt_mode,
+        **({} if instruction is None else {"instruction": instruction}),
         "dtype": state.dtype,
         "backend": state.backend,
+        **texts,
     }
 
 
-def _page_script(state: ScoredState) -> str:
-    passages = "[]" if state.is_self else 'page["column_texts"]'
-    rest = python_text(json_text(list(_settings(state).values())))
-    return _READ_PAGE.format(file=PAGE_FILE, passages=passages, rest=rest)
+def _fields(state: ScoredState, role: str, instruction: str | None = None) -> str:
+    """The fields of `/v1/embeddings` for which OpenAI's client has no arguments."""
+    given = {"input_type": role, "instruction": instruction, "dtype": state.dtype, "backend": state.backend}
+    lines = [f'    "{name}": {python_text(value)},\n' for name, value in given.items() if value is not None]
+    return "{\n" + "".join(lines) + "}"
+
+
+def _print_request(state: ScoredState) -> str:
+    passages = "" if state.is_self else ', "passages": page["column_texts"]'
+    settings = python_text(json_text(_request(state)))
+    return _PRINT_REQUEST.format(file=PAGE_FILE, settings=settings, passages=passages)

@@ -22,15 +22,15 @@ def python_list(texts: Sequence[str]) -> str:
     return "[\n" + "".join(f"    {python_text(text)},\n" for text in texts) + "]"
 
 
-def json_text(value: object) -> str:
-    """JSON on one line; letters of other scripts stay letters."""
-    clean = json.dumps(_clean(value), ensure_ascii=False)
-    return "".join(each if each.isprintable() else json.dumps(each)[1:-1] for each in clean)
+def json_text(value: object, indent: int | None = None) -> str:
+    """JSON, on one line unless it is indented; letters of other scripts stay letters."""
+    lines = json.dumps(_clean(value), ensure_ascii=False, indent=indent).split("\n")
+    return "\n".join("".join(map(_json_character, line)) for line in lines)
 
 
-def shell_json(value: object) -> str:
-    """JSON on one line without a single quote, to stand between single quotes in a POSIX shell."""
-    return json_text(value).replace("'", "\\u0027")
+def shell_json(value: object, indent: int | None = None) -> str:
+    """JSON without a single quote, to stand between single quotes in a POSIX shell."""
+    return json_text(value, indent).replace("'", "\\u0027")
 
 
 def _python_character(character: str) -> str:
@@ -39,7 +39,13 @@ def _python_character(character: str) -> str:
     return character if character.isprintable() else repr(character)[1:-1]
 
 
+def _json_character(character: str) -> str:
+    return character if character.isprintable() else json.dumps(character)[1:-1]
+
+
 def _clean(value: object) -> object:
     if isinstance(value, str):
         return replace_surrogates(value)
+    if isinstance(value, dict):
+        return {name: _clean(each) for name, each in value.items()}
     return [_clean(each) for each in value] if isinstance(value, list | tuple) else value

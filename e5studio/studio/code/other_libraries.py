@@ -7,6 +7,7 @@ from e5studio.studio.code.precision import computed_dtype
 from e5studio.studio.code.program import (
     HERE,
     NO_INSTRUCTION,
+    PRODUCT,
     folder_import,
     folder_modules,
     folder_of_weights,
@@ -123,7 +124,7 @@ def sentence_transformers_program(state: ScoredState) -> str:
         blocks=[
             _prompts(state),
             loading,
-            f"rows = {rows}\ncolumns = {columns}\nscores = 100 * rows @ columns.T\n",
+            f"rows = {rows}\ncolumns = {columns}\n{PRODUCT}",
         ],
     )
 

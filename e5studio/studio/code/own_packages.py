@@ -9,6 +9,7 @@ from e5studio.studio.code.literals import python_text
 from e5studio.studio.code.program import (
     HERE,
     NO_INSTRUCTION,
+    PRODUCT,
     distribution,
     folder_import,
     folder_modules,
@@ -17,7 +18,7 @@ from e5studio.studio.code.program import (
 )
 from e5studio.studio.code.state import ScoredState
 
-_PRODUCT = "scores = 100 * np.array(rows) @ np.array(columns).T\n"
+_PRODUCT_OF_LISTS = "scores = 100 * np.array(rows) @ np.array(columns).T\n"
 # A model of the table is always used as its card says; a folder is used as one says oneself.
 _NO_PROMPTS = (
     "# The class always puts the model's own prompts in front, so it is told that this folder's model has none.\n"
@@ -50,7 +51,7 @@ def e5studio_program(state: ScoredState) -> str:
         imports=["from e5studio import E5Encoder\n"],
         blocks=[
             f"encoder = E5Encoder(\n{_options(state, python_text(state.source), state.stated_kind)})",
-            f"{_task(state)}rows = encoder.{row_call}\ncolumns = {columns}\nscores = 100 * rows @ columns.T\n",
+            f"{_task(state)}rows = encoder.{row_call}\ncolumns = {columns}\n{PRODUCT}",
         ],
     )
 
@@ -106,7 +107,7 @@ def _plugin_program(
         imports=[f"import numpy as np\n{before}{imports}"],
         blocks=[
             f"{_task(state)}{folder}{constructor}\n{own}{extra})",
-            f"rows = {rows}\ncolumns = {'rows' if state.is_self else columns}\n{_PRODUCT}",
+            f"rows = {rows}\ncolumns = {'rows' if state.is_self else columns}\n{_PRODUCT_OF_LISTS}",
         ],
     )
 

@@ -14,12 +14,13 @@ PRINT = """for row in scores:
     print(*(f"{score:.2f}" for score in row))
 """
 
+PRODUCT = "scores = 100 * rows @ columns.T\n"
 HERE = "In E5 Studio's folder: pip install"
 _FOLDER = "{source} stands for your copy of the model's folder: put its path there."
 NO_INSTRUCTION = "# No instruction was given, so the model card's web search was taken.\n"
 
 
-def about(state: ScoredState, install: str, family: Family, note: str = "") -> list[str]:
+def about(state: ScoredState, install: str, family: Family, note: str = "", prints: str = "cosine x 100") -> list[str]:
     """The lines of the comment at the top: what to install, what is printed, how close it is to the page.
 
     Args:
@@ -27,6 +28,7 @@ def about(state: ScoredState, install: str, family: Family, note: str = "") -> l
         install: How to install what the program needs.
         family: Of the library that computes.
         note: Anything else to know first.
+        prints: What the program prints.
     """
     numbers = " ".join(f"{score:.2f}" for score in state.first_row[:_MAX_NUMBERS])
     more = f" ... ({len(state.first_row)} numbers)" if len(state.first_row) > _MAX_NUMBERS else ""
@@ -34,7 +36,7 @@ def about(state: ScoredState, install: str, family: Family, note: str = "") -> l
         install,
         "",
         *([note] if note else []),
-        f"Prints cosine x 100 ({_shape(state)}). The first row on the page:",
+        f"Prints {prints} ({_shape(state)}). The first row on the page:",
         f"    {numbers}{more}",
         _prompts(state),
         f"Computed there in {state.computing}. {expectation(state, family)[0]}",

@@ -19,14 +19,20 @@ _BY_TITLE = {target.title: target for target in TARGETS}
 
 
 class CodeTab:
-    """The tab with programs: one at a time, for the target that is chosen."""
+    """The tab with programs: one at a time, for the target that is chosen.
 
-    def __init__(self) -> None:
+    Args:
+        has_v1: Whether programs can call this Studio.
+    """
+
+    def __init__(self, *, has_v1: bool) -> None:
         """Lay out the tab; called inside gr.Blocks."""
+        self._has_v1 = has_v1
+        titles = [target.title for target in TARGETS if has_v1 or not target.calls_studio]
         self.status = text_tree(code_text.INVITATION, elem_id="e5-code-status", live="polite")
         with gr.Column(visible=False) as self.program:
             self.target = gr.Radio(
-                list(_BY_TITLE), value=TARGETS[0].title, label="Code for", elem_id="e5-code-target", min_width=0
+                titles, value=TARGETS[0].title, label="Code for", elem_id="e5-code-target", min_width=0
             )
             self.code = gr.Code(
                 interactive=False,
@@ -58,7 +64,7 @@ class CodeTab:
         return {
             self.status: code_text.status(state),
             self.program: gr.update(visible=True),
-            self.notes: code_text.notes(state),
+            self.notes: code_text.notes(state, has_v1=self._has_v1),
             **self.on_target(result, target, address),
         }
 

@@ -1,4 +1,4 @@
-"""The seven targets of the Code tab."""
+"""The targets of the Code tab."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from e5studio.studio.code.endpoint import curl_program, gradio_client_program
+from e5studio.studio.code.endpoint import curl_program, javascript_program, openai_program
 from e5studio.studio.code.other_libraries import sentence_transformers_program, transformers_program
 from e5studio.studio.code.own_packages import e5studio_program, langchain_program, llama_index_program
 from e5studio.studio.code.state import ScoredState
@@ -21,12 +21,14 @@ class Target:
         file_name: For the program; must not shadow a Python package.
         language: Of the program.
         write: Makes the program.
+        calls_studio: Whether the program asks this Studio, by its routes under /v1.
     """
 
     title: str
     file_name: str
-    language: Literal["python", "shell"]
+    language: Literal["python", "shell", "javascript"]
     write: Callable[[ScoredState], str]
+    calls_studio: bool = False
 
 
 TARGETS: tuple[Target, ...] = (
@@ -35,6 +37,7 @@ TARGETS: tuple[Target, ...] = (
     Target("sentence-transformers", "score_with_sentence_transformers.py", "python", sentence_transformers_program),
     Target("LangChain", "score_with_langchain.py", "python", langchain_program),
     Target("LlamaIndex", "score_with_llama_index.py", "python", llama_index_program),
-    Target("curl", "score_with_curl.sh", "shell", curl_program),
-    Target("gradio_client", "score_with_gradio_client.py", "python", gradio_client_program),
+    Target("OpenAI", "score_with_openai.py", "python", openai_program, calls_studio=True),
+    Target("curl", "score_with_curl.sh", "shell", curl_program, calls_studio=True),
+    Target("JavaScript", "score_with_javascript.mjs", "javascript", javascript_program, calls_studio=True),
 )

@@ -19,18 +19,21 @@ def status(state: ScoredState) -> list[Node]:
     return [["p", "e5-done", f"Code for the scores of {size} with {short}, {state.computing}."]]
 
 
-def notes(state: ScoredState) -> list[Node]:
+def notes(state: ScoredState, *, has_v1: bool) -> list[Node]:
     """How close the numbers are to those of the page, and what the programs need."""
     sentences = [
-        "Each program prints cosine \N{MULTIPLICATION SIGN} 100 to two decimals. A comment at its top holds the first "
-        "row to expect.",
+        "Each program prints cosine \N{MULTIPLICATION SIGN} 100 to two decimals, curl as JSON. A comment at its top "
+        "holds the first row to expect.",
         "In float32 every program agrees with the page to 0.01. Libraries add up in another order, so the last digit "
         "may be rounded the other way. Lower precisions round more; the program then states the measured difference.",
         "e5studio, LangChain and LlamaIndex are installed from E5 Studio's folder, as their first line says."
         + _others(state),
-        f"curl and gradio_client call this Studio, at {state.address}. The curl program needs a POSIX shell: on "
-        "Windows Git Bash or WSL.",
     ]
+    if has_v1:
+        sentences.append(
+            f"OpenAI, curl and JavaScript call this Studio, at {state.address}v1, where clients made for OpenAI's "
+            "embeddings work. The curl program needs a POSIX shell: on Windows Git Bash or WSL."
+        )
     if state.is_folder:
         sentences.append(f"Where a program says {state.source}, put the path of your copy of the model's folder.")
     if not state.is_inline:

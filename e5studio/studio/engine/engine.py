@@ -6,7 +6,6 @@ Tabs call them and show the results; programs call them through `e5studio.studio
 from __future__ import annotations
 
 import functools
-import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -16,9 +15,8 @@ from typing import TypeVar
 import numpy as np
 
 from e5studio.backends import BackendName, DType
-from e5studio.cache import CachedEncoder, VectorCache, vector_keys
-from e5studio.encode_report import EncodeReport
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.cache import CachedEncoder
+from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
 from e5studio.model_pool import Lease, LoadStep, ModelPool
 from e5studio.models import ModelMeta
@@ -31,12 +29,20 @@ from e5studio.studio.engine.prompt_modes import (
     PromptArguments,
     PromptMode,
     Side,
-    SideLabels,
     prompt_arguments,
     side_labels,
     valid_prompt_mode,
 )
-from e5studio.studio.engine.result import ScoreRequest, ScoreResult, best_passages
+from e5studio.studio.engine.result import EmbeddedLists, ScoreRequest, ScoreResult, best_passages
+from e5studio.studio.engine.sides import (
+    Prepare,
+    cache_of,
+    check_not_empty,
+    cost_of,
+    embed_sides,
+    prepare_sides,
+    read_box,
+)
 from e5studio.studio.engine.text_box import Limits, TextList, check_box, check_limits, split_texts
 from e5studio.studio.engine.zero_gpu import is_zero_gpu, on_gpu
 from e5studio.studio.serving.waiting_queue import ChainedQueue, Queue, WaitingQueue
@@ -44,7 +50,6 @@ from e5studio.text_checks import checked_types
 
 Result = TypeVar("Result")
 
-_CHARACTERS_PER_COST = 2_000  # that take as long as all else that a request does
 _STEPS: dict[LoadStep, str] = {"download": "Downloading", "load": "Loading"}
 
 
@@ -72,6 +77,7 @@ class Engine:
     corpus_queue: WaitingQueue = field(default_factory=queues.CORPORA.open)
     diagnosis_queue: WaitingQueue = field(default_factory=queues.DIAGNOSES.open)
 
+    @functools.cached_property
     def for_programs(self) -> Engine:
         """The same engine for programs, which wait for each other before they wait among visitors."""
         return replace(self, encode_queue=ChainedQueue(self.encode_queue, queues.PROGRAMS.max_waiting))
@@ -95,7 +101,7 @@ class Engine:
         meta = self.catalog.offered(request.model)
         prompt_mode = valid_prompt_mode(meta.prompt_kind, request.prompt_mode)
         queries, passages, is_self = self._read(request, prompt_mode)
-        cost = _cost(queries.texts, () if is_self else passages.texts)
+        cost = cost_of(queries.texts, () if is_self else passages.texts)
         with self.encoder(meta, stage, request.dtype, request.backend, cost) as encoder:
             started = time.perf_counter()
             sides: list[tuple[Side, TextList]] = [("query", queries)]
@@ -105,11 +111,11 @@ class Engine:
                 prompt_arguments(meta.prompt_kind, prompt_mode, side, request.instruction) for side, _ in sides
             ]
             spec = encoder.spec
-            read = [_read_box(encoder, box, prompt) for (_, box), prompt in zip(sides, arguments, strict=True)]
+            read = [read_box(encoder, box, prompt) for (_, box), prompt in zip(sides, arguments, strict=True)]
             queries, passages = read[0][0], read[-1][0]
-            _check_not_empty(queries, passages, is_self, side_labels(prompt_mode))
-            vectors, reports, n_embedded = _embed_sides(
-                CachedEncoder(encoder, _cache_of(before)),
+            check_not_empty(queries, passages, is_self, side_labels(prompt_mode))
+            vectors, reports, n_embedded = embed_sides(
+                CachedEncoder(encoder, cache_of(before)),
                 [box.texts for box, _ in read],
                 [side for _, side in read],
                 self._pausing(stage),
@@ -181,17 +187,17 @@ class Engine:
         texts: Sequence[str] = (),
     ) -> AbstractContextManager[E5Encoder]:
         """As `encoder`, for thousands of texts, which have a queue of their own."""
-        return replace(self, encode_queue=self.corpus_queue).encoder(meta, stage, dtype, backend, _cost(texts))
+        return replace(self, encode_queue=self.corpus_queue).encoder(meta, stage, dtype, backend, cost_of(texts))
 
     @contextmanager
-    def encoder_with_tokens(self, meta: ModelMeta) -> Iterator[E5Encoder]:
+    def encoder_with_tokens(self, meta: ModelMeta, stage: OnStage = ignore_progress) -> Iterator[E5Encoder]:
         """As `encoder`, on a backend that gives token vectors: the usual one, or torch where it has none."""
         with self.visitor_limit.slot():
-            lease = self.lease(meta, ignore_progress)
+            lease = self.lease(meta, stage)
             if not lease.encoder.has_token_embeddings:
                 lease.release()
-                lease = self.lease(meta, ignore_progress, backend="torch")
-            with lease as encoder, self.encode_queue.slot():
+                lease = self.lease(meta, stage, backend="torch")
+            with lease as encoder, self.encode_queue.slot(stage):
                 yield encoder
 
     def on_gpu(self, function: Callable[..., Result]) -> Callable[..., Result]:
@@ -229,34 +235,46 @@ class Engine:
         self,
         model: str,
         lists: Mapping[str, Sequence[str]],
-        arguments: Sequence[PromptArguments],
+        prepare: Prepare,
         dtype: DType = "auto",
         backend: BackendName = "auto",
-    ) -> tuple[list[FloatArray], tuple[EncodeReport, ...]]:
+        *,
+        normalize: bool = True,
+        on_stage: OnStage | None = None,
+    ) -> EmbeddedLists:
         """Embed lists of texts for a program, in one slot of the queue.
 
         Args:
             model: Name of a model of the catalog.
             lists: The lists, by their names in error messages.
-            arguments: For each list the encoder's arguments that choose its prompt.
+            prepare: Gives the prepared texts of each list, as `sides.with_prompts` does.
             dtype: As in `E5Encoder`.
             backend: As in `E5Encoder`.
-
-        Returns:
-            For each list its vectors, a row a text, and the report on its texts.
+            normalize: Scale vectors to length 1.
+            on_stage: Takes the progress.
 
         Raises:
             E5StudioError: As `score`; an empty text or an empty list is an error here.
+            StoppedError: `on_stage` stopped the work.
         """
         for what, texts in lists.items():
             self.check(texts, what)
-        sides = list(lists.values())
-        with self.encoder(self.catalog.offered(model), ignore_progress, dtype, backend, _cost(*sides)) as encoder:
-            cached = CachedEncoder(encoder, VectorCache())
-            prepared = _prepare_sides(encoder, sides, arguments)
-            vectors, reports, _ = _embed_sides(cached, sides, prepared, self._pausing(ignore_progress))
-        borders = list(itertools.accumulate(map(len, sides)))[:-1]
-        return np.split(vectors, borders), reports
+        stage, times = on_stage or ignore_progress, [time.perf_counter()]
+        meta, cost = self.catalog.offered(model), cost_of(*lists.values())
+        with self.encoder(meta, stage, dtype, backend, cost) as encoder:
+            times.append(time.perf_counter())
+            report = self._pausing(stage)
+            sides = prepare(encoder)
+            times.append(time.perf_counter())
+            vectors = [
+                encoder.embed_prepared(
+                    side, normalize=normalize, on_progress=lambda done, of: report(done / of, "Reading the texts")
+                )
+                for side in sides
+            ]
+            times.append(time.perf_counter())
+            seconds = np.diff(times).tolist()
+            return EmbeddedLists(vectors, tuple(side.report for side in sides), encoder.spec, seconds)
 
     def embed_under(
         self, result: ScoreResult, prompts: Sequence[str], on_stage: OnStage | None = None
@@ -279,9 +297,9 @@ class Engine:
         request = result.request
         sides = [result.queries.texts] if result.is_self else [result.queries.texts, result.passages.texts]
         vectors = []
-        cost = _cost(*sides) * len(prompts)
+        cost = cost_of(*sides) * len(prompts)
         with self.encoder(result.meta, stage, request.dtype, request.backend, cost) as encoder:
-            cached = CachedEncoder(encoder, _cache_of([result]))
+            cached = CachedEncoder(encoder, cache_of([result]))
             report = self._pausing(stage)
             for number, prompt in enumerate(prompts):
 
@@ -289,8 +307,8 @@ class Engine:
                     report((before + (share or 0)) / len(prompts), words)
 
                 arguments: list[PromptArguments] = [{"prompt": prompt}] * len(sides)
-                prepared = _prepare_sides(encoder, sides, arguments)
-                vectors.append(_embed_sides(cached, sides, prepared, tell)[0])
+                prepared = prepare_sides(encoder, sides, arguments)
+                vectors.append(embed_sides(cached, sides, prepared, tell)[0])
         return vectors
 
     def load(self, model: str, on_stage: OnStage | None = None) -> None:
@@ -317,65 +335,5 @@ class Engine:
         check_limits(passages.texts, self.limits, labels.right.lower())
         # Under one prompt for both sides, or none, texts can be compared with each other.
         is_self = prompt_mode in ("symmetric", "none") and not passages
-        _check_not_empty(queries, passages, is_self, labels)
+        check_not_empty(queries, passages, is_self, labels)
         return queries, queries if is_self else passages, is_self
-
-
-def _cost(*sides: Sequence[str]) -> float:
-    """How much work some texts are, compared with others in the same queue."""
-    return 1 + sum(len(text) for texts in sides for text in texts) / _CHARACTERS_PER_COST
-
-
-def _cache_of(results: Sequence[ScoreResult]) -> VectorCache:
-    """The vectors of some results; their keys tell encoders and prompts apart."""
-    cache = VectorCache()
-    for result in results:
-        sides = [result.queries] if result.is_self else [result.queries, result.passages]
-        keys = [
-            key
-            for side, report in zip(sides, result.reports, strict=True)
-            for key in vector_keys(result.fingerprint, report.prompt.text, side.texts)
-        ]
-        cache.put_many(dict(zip(keys, result.vectors, strict=True)))
-    return cache
-
-
-def _embed_sides(
-    cached: CachedEncoder, sides: Sequence[Sequence[str]], prepared: Sequence[PreparedTexts], stage: OnStage
-) -> tuple[FloatArray, tuple[EncodeReport, ...], int]:
-    """Vectors of all sides below each other, a report of each, and how many texts were embedded."""
-    n_new = [cached.n_missing(texts, side.report.prompt) for texts, side in zip(sides, prepared, strict=True)]
-    vectors: list[FloatArray] = []
-    for number, (texts, side) in enumerate(zip(sides, prepared, strict=True)):
-
-        def on_progress(done: int, of: int, before: int = sum(n_new[:number]), share: int = n_new[number]) -> None:
-            if share:
-                stage((before + done / of * share) / sum(n_new), "Reading the texts")
-
-        vectors.append(cached.embed_prepared(side, texts, on_progress=on_progress))
-    return np.concatenate(vectors), tuple(side.report for side in prepared), sum(n_new)
-
-
-def _prepare_sides(
-    encoder: E5Encoder, sides: Sequence[Sequence[str]], arguments: Sequence[PromptArguments]
-) -> list[PreparedTexts]:
-    return [encoder.prepare(texts, **prompt) for texts, prompt in zip(sides, arguments, strict=True)]
-
-
-def _read_box(encoder: E5Encoder, box: TextList, arguments: PromptArguments) -> tuple[TextList, PreparedTexts]:
-    """The texts of which the model reads a token; an unreadable one is left out as an empty line is."""
-    prepared = encoder.prepare(box.texts, **arguments, allow_empty=True)
-    if not prepared.report.empty:
-        return box, prepared
-    box = box.without_unread(prepared.report.empty)
-    return box, encoder.prepare(box.texts, **arguments)
-
-
-def _check_not_empty(queries: TextList, passages: TextList, is_self: bool, labels: SideLabels) -> None:
-    left, right = labels.left, labels.right
-    if not queries:
-        raise TextError(f"There is nothing to read in {left}. Write one text per line, or take an example.")
-    if is_self and len(queries) == 1:
-        raise TextError(f"There is one text only. Write a second line in {left}, or something in {right}.")
-    if not is_self and not passages:
-        raise TextError(f"There is nothing to read in {right}. Write one text per line, or take an example.")

@@ -24,6 +24,7 @@ VISITORS = QueueSize(at_once=96, max_waiting=0)  # load a model or wait for it, 
 LOADS = QueueSize(at_once=64, max_waiting=0)  # of these load one, so that the others have room if theirs is loaded
 ENCODE = QueueSize(at_once=1, max_waiting=64)  # embed a few texts, for seconds
 PROGRAMS = QueueSize(at_once=1, max_waiting=24)  # wait for each other first: a visitor waits for one of them at most
+V1_REQUESTS = 32  # of programs at a time, each in a thread of its own: PROGRAMS, and some who load a model
 CORPORA = QueueSize(at_once=2, max_waiting=8)  # embed thousands of texts, for minutes; ENCODE runs between batches
 DIAGNOSES = QueueSize(at_once=1, max_waiting=16)  # compare texts with each other, for ten seconds on all cores
 

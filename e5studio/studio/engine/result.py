@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -97,6 +98,23 @@ class ScoreResult:
         if self.is_self:
             return self.queries.labels, self.queries.texts
         return self.queries.labels + self.passages.labels, self.queries.texts + self.passages.texts
+
+
+@dataclass(frozen=True)
+class EmbeddedLists:
+    """The vectors of lists of texts.
+
+    Attributes:
+        vectors: Of each list, a row a text.
+        reports: On the texts of each list.
+        spec: Of the encoder.
+        seconds: Spent waiting, tokenising, and computing.
+    """
+
+    vectors: list[FloatArray]
+    reports: tuple[EncodeReport, ...]
+    spec: EncoderSpec
+    seconds: Sequence[float]
 
 
 def best_passages(scores: FloatArray, is_self: bool) -> tuple[int | None, ...]:

@@ -121,7 +121,7 @@ class _Page:
                     with gr.Tab("Diagnose", id="diagnose") as self.diagnose_page:
                         self.diagnose = DiagnoseTab(services)
                     with gr.Tab("Code", id="code", elem_classes="e5-of-scores"):
-                        self.code = CodeTab()
+                        self.code = CodeTab(has_v1=services.has_v1)
         text_tree(privacy.PRIVACY_NOTICE, elem_id="e5-keeps")
         drop_anywhere(elem_id="e5-drop")
         self.presence = presence(elem_id="e5-presence")

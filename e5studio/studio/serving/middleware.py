@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 VISITOR = "e5studio.visitor"
@@ -32,6 +33,21 @@ class HttpMiddleware:
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request or pass it on."""
         raise NotImplementedError
+
+
+class Compression(GZipMiddleware):
+    """Compresses what the page loads; vectors for programs hardly shrink, and all visitors would wait meanwhile."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, whose answer may be compressed."""
+        handle = self.app if is_v1(scope) else super().__call__
+        await handle(scope, receive, send)
+
+
+def is_v1(scope: Scope) -> bool:
+    """Whether a program asks a route of `api.v1`."""
+    path: str = scope.get("path", "")
+    return "/v1/" in path and "/gradio_api/" not in path
 
 
 def announced_length(scope: Scope) -> int:

@@ -28,9 +28,9 @@ from e5studio.studio.serving.bodies import (
     read_whole,
     too_large,
 )
-from e5studio.studio.serving.middleware import BODY_BYTES, REFUSALS, VISITOR, HttpMiddleware, announced_length
+from e5studio.studio.serving.middleware import BODY_BYTES, REFUSALS, VISITOR, HttpMiddleware, announced_length, is_v1
 from e5studio.studio.serving.origins import Origins, believed_headers
-from e5studio.studio.serving.visitors import Shares, visitor_of
+from e5studio.studio.serving.visitors import RUNNING_VISITOR, Shares, visitor_of
 
 _log = logging.getLogger(__name__)
 
@@ -152,13 +152,14 @@ class RequestGuard(HttpMiddleware):
         full = BodyError(429, "The Studio is busy with long texts. Try again in a minute.")
         arrival = Arrival(receive, self._max_body_bytes, lambda n_bytes: self._arriving.take(visitor, n_bytes), full)
         try:
-            if scope["method"] != "POST" or _GRADIO not in scope["path"]:
+            if scope["method"] != "POST" or not (_GRADIO in scope["path"] or is_v1(scope)):
                 return await self._pass_on(scope, arrival, answer)
             body = await read_whole(arrival)
             names = checked_names(body, _has_names(scope["path"]))
             session = names.get("session_hash")
             scope[BODY_BYTES] = len(body)
             scope[VISITOR] = visitor_of(scope, session if isinstance(session, str) else None)
+            RUNNING_VISITOR.set(scope[VISITOR])
             await self._pass_on(scope, _replay(body, receive), answer)
         finally:
             self._arriving.add(visitor, -arrival.n_bytes)
@@ -242,7 +243,10 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _refusal(scope: Scope, error: BodyError) -> Response:
-    """The answer to a refused body; of events in JSON, so that the page can show it."""
+    """The answer to a refused body; of events in JSON, so that the page can show it, under /v1 in OpenAI's form."""
+    if is_v1(scope):
+        kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
+        return JSONResponse({"error": {"message": str(error), "type": kind, "param": None, "code": None}}, error.status)
     if scope["path"].rstrip("/").endswith(_UPLOAD_ROUTE) or error.status == 413:
         return PlainTextResponse(str(error), error.status)
     return JSONResponse({"detail": str(error)}, error.status)
@@ -284,7 +288,7 @@ def _has_short_names(scope: Scope) -> bool:
 
 
 def _has_names(path: str) -> bool:
-    return _MCP_ROUTE not in path and _CALL_BY_NAMES not in path
+    return _GRADIO in path and _MCP_ROUTE not in path and _CALL_BY_NAMES not in path
 
 
 def _is_of_programs(scope: Scope) -> bool:

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from starlette.types import Scope
 
 RUNNING_VISITOR: ContextVar[str | None] = ContextVar("e5studio_visitor", default=None)
-"""The visitor whose event runs here; `gradio_patches.LeanBlocks` sets it."""
+"""The visitor whose event or request runs here; `gradio_patches.LeanBlocks` and `request_guard` set it."""
 
 _PREFIX_OF_ONE_PERSON = 64  # of an IPv6 address: the rest is the person's to choose
 
@@ -23,7 +23,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def visitor_now() -> str | None:
-    """The visitor whose event runs here; None outside of events."""
+    """The visitor whose event or request runs here; None outside of both."""
     return RUNNING_VISITOR.get()
 
 

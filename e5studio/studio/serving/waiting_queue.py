@@ -163,7 +163,7 @@ class WaitingQueue:
                 default=work,
             )
             if last.finish - self._served < _TIMES_LESS * (work.finish - self._served):
-                raise FullError(self._full(), "Try again then.")
+                raise self._full("Try again then.")
             last.is_displaced = True
             self._leave(last)
         self._finish_of[visitor] = work.finish
@@ -182,7 +182,7 @@ class WaitingQueue:
             if not self._moved.wait_for(lambda: work.is_displaced or self._is_next(work), timeout):
                 return work.start is not None
             if work.is_displaced:
-                raise FullError(self._full(), "Try again then, or with fewer texts.")
+                raise self._full("Try again then, or with fewer texts.")
             if work.start is None:
                 self._waiting.remove(work)
                 self._start(work)
@@ -217,21 +217,34 @@ class WaitingQueue:
             before = self._before(work)
             return f"Waiting for {count(len(before), 'other')}{self._estimate(before)}"
 
-    def _full(self) -> str:
+    def _full(self, advice: str) -> FullError:
         before = [*self._running, *self._waiting]
         wait = self._estimate(before) or ", and nobody knows yet how long that takes"
-        return f"The Studio is full: {count(len(before), 'other')} came before{wait}."
+        fact = f"The Studio is full: {count(len(before), 'other')} came before{wait}."
+        return FullError(fact, advice, self._seconds_until(before))
 
     def _estimate(self, before: list[_Work]) -> str:
-        """How long some work takes, by the latest durations of work of the same cost."""
-        if not self._durations:
+        """How long some work takes, for people."""
+        seconds, usual = self._seconds_until(before), self._seconds_per_cost()
+        if seconds is None or usual is None:
             return ""
-        costs, durations = map(sum, zip(*self._durations, strict=True))
-        seconds_per_cost = durations / costs
-        if any(self._seconds_of(work) > 2 * work.cost * seconds_per_cost + 1 for work in self._running):
+        if any(self._seconds_of(work) > 2 * work.cost * usual + 1 for work in self._running):
             return ", longer than usual"
-        seconds = sum(max(0.0, work.cost * seconds_per_cost - self._seconds_of(work)) for work in before)
-        return f", about {_time(seconds / self._n_slots)}"
+        return f", about {_time(seconds)}"
+
+    def _seconds_until(self, before: list[_Work]) -> float | None:
+        """How long some work takes; None if nobody knows."""
+        usual = self._seconds_per_cost()
+        if usual is None:
+            return None
+        return sum(max(0.0, work.cost * usual - self._seconds_of(work)) for work in before) / self._n_slots
+
+    def _seconds_per_cost(self) -> float | None:
+        """By the latest durations; None before the first."""
+        if not self._durations:
+            return None
+        costs, durations = map(sum, zip(*self._durations, strict=True))
+        return durations / costs
 
     def _seconds_of(self, work: _Work) -> float:
         """How long work has run."""

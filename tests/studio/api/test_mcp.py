@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -246,10 +247,13 @@ def test_no_page_of_another_site_is_answered(route):
         assert foreign.status_code == 403
 
 
-def test_it_is_off_where_nobody_asked_for_it(services, monkeypatch, capsys):
+def test_it_is_off_where_nobody_asked_for_it_and_so_is_v1_where_it_is_switched_off(services, monkeypatch, capsys):
     monkeypatch.setenv("GRADIO_MCP_SERVER", "true")
-    demo = build_app(services, ModelChoice(OFFLINE, "because these are tests"))
-    address = launch_app(demo, services, wait=False)
+    without = replace(services, has_v1=False)
+    demo = build_app(without, ModelChoice(OFFLINE, "because these are tests"))
+    address = launch_app(demo, without, wait=False)
+    assert httpx.get(f"{address}v1/models").status_code == 404
+    assert httpx.post(f"{address}v1/embeddings", json={"model": OFFLINE, "input": ["a"]}).status_code == 404
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
     assert httpx.post(f"{address}gradio_api/mcp/", json=body, headers=JSON).status_code == 404
     assert httpx.get(f"{address}gradio_api/mcp/schema").status_code == 404

@@ -210,15 +210,27 @@ def run_bash(*command, **options):
     return subprocess.run(["bash", *command], capture_output=True, text=True, timeout=60, **options)
 
 
+CALLED = ["e5-odd", "e5-many", "e5-none-self", "instruct", "instruct-symmetric-self", "own", "minilm-bfloat16"]
+
+
 @needs_curl
-@pytest.mark.parametrize("name", ["e5-odd", "e5-many", "instruct", "instruct-symmetric-self", "own", "minilm-bfloat16"])
+@pytest.mark.parametrize("name", CALLED)
 def test_curl_prints_the_numbers_of_the_page(name, folder, results):
     ran = run_bash("score_with_curl.sh", cwd=folder / name, check=True)
     assert not ran.stderr
-    assert re.fullmatch(r"((-?\d+\.\d\d ?)+\n)+", ran.stdout)
-    limit = tolerance(state_of(results[name], ""), "e5studio")
-    assert_agrees(matrix_in(ran.stdout), results[name], limit + 0.005)  # two decimals are printed
+    assert_agrees(
+        np.array(json.loads(ran.stdout)["scores"]), results[name], tolerance(state_of(results[name], ""), "e5studio")
+    )
     assert not (folder / name / "gone").exists()
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="there is no Node.js on this machine")
+@pytest.mark.parametrize("name", ["e5-odd", "e5-many", "instruct-symmetric-self"])
+def test_javascript_prints_the_numbers_of_the_page(name, folder, results):
+    command = ["node", "score_with_javascript.mjs"]
+    ran = subprocess.run(command, cwd=folder / name, capture_output=True, text=True, timeout=60, check=True)
+    limit = tolerance(state_of(results[name], ""), "e5studio")
+    assert_agrees(matrix_in(ran.stdout), results[name], limit + 0.005)
 
 
 @needs_curl
@@ -228,9 +240,9 @@ def test_curl_can_be_pasted_into_a_shell(name, folder, results, tmp_path):
     program = (folder / name / "score_with_curl.sh").read_text(encoding="utf-8")
     environment = {**os.environ, "HOME": str(tmp_path), "PS1": "", "PS2": ""}
     ran = run_bash("-i", input=program, cwd=folder / name, env=environment, start_new_session=True)
-    printed = "".join(re.findall(r"^(?:-?\d+\.\d\d ?)+\n", ran.stdout, re.MULTILINE))
-    limit = tolerance(state_of(results[name], ""), "e5studio")
-    assert_agrees(matrix_in(printed), results[name], limit + 0.005)
+    [answer] = re.findall(r'^{"object":"scores".*?}', ran.stdout, re.MULTILINE)
+    scores = np.array(json.loads(answer.partition(',"best"')[0] + "}")["scores"])
+    assert_agrees(scores, results[name], tolerance(state_of(results[name], ""), "e5studio"))
     for words in ("not found", "syntax error", "bad pattern"):
         assert words not in ran.stdout + ran.stderr
 
@@ -240,7 +252,7 @@ def test_curl_says_what_went_wrong_and_fails(results, address, tmp_path):
     state = state_of(results["multilingual"], address)
     write = next(target.write for target in TARGETS if target.title == "curl")
     cases = [
-        (replace(state, model='no-such "model" & <b>'), "Unknown model 'no-such \"model\" & <b>'"),
+        (replace(state, model='no-such "model" & <b>'), "Unknown model 'no-such \\\"model\\\" & <b>'"),
         (replace(state, queries=(" ",)), "1 of 1 texts are empty"),
         (replace(state, address=f"{address}nowhere/"), "404"),
         (replace(state, address="http://127.0.0.1:9/"), "connect"),
@@ -248,9 +260,7 @@ def test_curl_says_what_went_wrong_and_fails(results, address, tmp_path):
     for wrong, words in cases:
         ran = run_bash("-c", write(wrong), cwd=tmp_path)
         assert ran.returncode != 0
-        assert ran.stdout == ""
-        assert words in ran.stderr
-        assert "visible" not in ran.stderr
+        assert words in ran.stdout + ran.stderr
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.title)
@@ -258,9 +268,9 @@ def test_the_comment_holds_the_first_row(target, folder, results):
     for name, result in results.items():
         lines = (folder / name / target.file_name).read_text(encoding="utf-8").splitlines()
         [index] = [index for index, line in enumerate(lines) if line.endswith("The first row on the page:")]
-        numbers = [float(word) for word in lines[index + 1].strip("# ").split(" ...")[0].split()]
+        numbers = [float(word) for word in lines[index + 1].strip("#/ ").split(" ...")[0].split()]
         assert numbers == pytest.approx(result.scores[0, : len(numbers)], abs=0.0051)
         assert len(numbers) == min(8, result.scores.shape[1])
-        is_python = target.language == "python"
-        assert lines[0].startswith("# ") if is_python else lines[0] == ": <<'E5STUDIO'"
-        assert "install" in lines[0 if is_python else 1]
+        is_shell = target.language == "shell"
+        assert lines[0] == ": <<'E5STUDIO'" if is_shell else lines[0].startswith(("# ", "// "))
+        assert "install" in lines[1 if is_shell else 0]

@@ -14,6 +14,7 @@ from e5studio.studio.corpus.embedding import embed_corpus
 from e5studio.studio.corpus.vector_store import VectorStore
 from e5studio.studio.corpus.visitor_store import VisitorStores
 from e5studio.studio.engine.engine import Engine
+from e5studio.studio.engine.sides import with_prompts
 from e5studio.studio.errors import StoppedError
 from tests.fakes import FakeBackend, encoder_over
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE, StandInPool
@@ -205,7 +206,8 @@ def test_others_are_served_between_batches(fake, setting):
 
     def on_progress(progress):
         if progress.doing == "Embedding" and not answers:
-            answers.append(fake.embed(ENGLISH, {"queries": ["a query"]}, [{"prompt_name": "query"}]))
+            lists = {"queries": ["a query"]}
+            answers.append(fake.embed(ENGLISH, lists, with_prompts(lists, [{"prompt_name": "query"}])))
 
     embed_corpus(fake, make_corpus(MANY), setting, VectorStore(), on_progress)
     assert len(answers) == 1

@@ -13,6 +13,7 @@ from e5studio.analysis.ranking import ranks, softmax
 from e5studio.errors import ModelUnavailableError, PromptError, TextError, UnknownModelError
 from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreRequest, best_passages
+from e5studio.studio.engine.sides import with_prompts
 from e5studio.studio.errors import FullError, LimitError, StoppedError
 from e5studio.studio.form.examples import EXAMPLES
 from e5studio.studio.scores import text as scores_text
@@ -126,12 +127,15 @@ def test_progress_goes_from_the_model_to_the_last_text(engine):
 
 
 def test_embedding_for_programs_is_strict_about_prompts_and_empty_texts(engine, encoders):
-    [rows], _ = engine.embed(ENGLISH, {"texts": ["one", "two"]}, [{"prompt_name": "passage"}])
+    def embed(texts, **prompt):
+        return engine.embed(ENGLISH, {"texts": texts}, with_prompts({"texts": texts}, [prompt])).vectors[0]
+
+    rows = embed(["one", "two"], prompt_name="passage")
     np.testing.assert_array_equal(rows, encoders("e5").encode_document(["one", "two"]))
     with pytest.raises(PromptError, match="none was chosen"):
-        engine.embed(ENGLISH, {"texts": ["one"]}, [{}])
+        embed(["one"])
     with pytest.raises(TextError) as caught:
-        engine.embed(ENGLISH, {"texts": ["one", " "]}, [{"prompt_name": "query"}])
+        embed(["one", " "], prompt_name="query")
     assert caught.value.indices == (1,)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -21,8 +22,10 @@ from e5studio.default_model import ModelChoice
 from e5studio.errors import ModelUnavailableError
 from e5studio.models import list_models
 from e5studio.studio import launch
+from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.engine.zero_gpu import on_gpu
 from e5studio.studio.launch import launch_app, load_in_background, main
+from e5studio.studio.options import is_v1_on
 from e5studio.studio.page.app import build_app
 from e5studio.studio.serving.address import bind
 from tests.studio.conftest import ABSENT, ENGLISH, FAULTY, INSTRUCT, OFFLINE
@@ -134,6 +137,23 @@ def test_an_endpoint_answers_whoever_has_no_client(address):
     assert stream.startswith("event: complete")
     [answer] = json.loads(stream.partition("data: ")[2])
     assert [hit["rank"] for hit in answer["results"][0]["best"]] == [1]
+
+
+def test_openais_client_gets_the_encoders_vectors(address, encoders):
+    openai = pytest.importorskip("openai")
+    texts = ["protein", "summit"]
+    with openai.OpenAI(base_url=f"{address}v1", api_key="none", max_retries=0) as client:
+        create = client.embeddings.create
+        for role, model, fields in [
+            ("query", f"{ENGLISH}-query", {}),
+            ("document", "e5-small-v2", {"input_type": "passage"}),
+        ]:
+            answer = create(model=model, input=texts, extra_body=fields)
+            expected = encoders("e5").encode(texts, prompt_name=role)
+            np.testing.assert_allclose([each.embedding for each in answer.data], expected, atol=1e-6)
+        assert ENGLISH in [each.id for each in client.models.list()]
+        with pytest.raises(openai.BadRequestError, match="maximum allowed batch size 64"):
+            create(model=f"{ENGLISH}-query", input=["a"] * 65)
 
 
 def test_score_with_an_instruction(client, encoders):
@@ -262,8 +282,8 @@ def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
     main([*models, "--host", "0.0.0.0", "--port", "7999", "--mcp"])
     main([])
     assert calls == [
-        ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "mcp": True}),
-        ((None, None), {"host": None, "port": None, "mcp": None}),
+        ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "v1": None, "mcp": True}),
+        ((None, None), {"host": None, "port": None, "v1": None, "mcp": None}),
     ]
 
 
@@ -291,6 +311,24 @@ def test_mcp_is_on_where_it_is_asked_for(monkeypatch, launched, value, option, i
     monkeypatch.setenv("E5STUDIO_MCP", value)
     launch.run_studio(["all-MiniLM-L6-v2"], mcp=option)
     assert launched == [is_on]
+
+
+@pytest.mark.parametrize(
+    ("value", "option", "is_on"), [("", None, True), ("0", None, False), ("0", True, True), ("1", False, False)]
+)
+def test_v1_is_on_unless_it_is_switched_off(monkeypatch, value, option, is_on):
+    monkeypatch.setenv("E5STUDIO_V1", value)
+    assert is_v1_on(option) is is_on
+
+
+def test_a_page_without_v1_has_no_program_that_calls_it(monkeypatch, launched):
+    pages = []
+    monkeypatch.setattr(launch, "launch_app", lambda demo, services, **_: pages.append((demo, services)))
+    main(["--model", "all-MiniLM-L6-v2", "--no-v1"])
+    [(demo, services)] = pages
+    assert not services.has_v1
+    [targets] = [block for block in demo.blocks.values() if getattr(block, "elem_id", None) == "e5-code-target"]
+    assert [title for title, _ in targets.choices] == [each.title for each in TARGETS if not each.calls_studio]
 
 
 def test_the_models_of_a_space_are_those_of_its_environment(monkeypatch, launched, checkpoints):
