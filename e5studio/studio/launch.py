@@ -231,14 +231,14 @@ def launch_app(
     from e5studio.studio.engine.queues import THREADS
     from e5studio.studio.page.theme import studio_look
     from e5studio.studio.serving.gradio_bounds import bound_gradio
-    from e5studio.studio.serving.gradio_patches import count_no_seconds, describe_once, fetch_nothing, launch_at
+    from e5studio.studio.serving.gradio_patches import describe_once, fetch_nothing, launch_at, lighten_page
     from e5studio.studio.serving.origins import trust_proxy_of_space
     from e5studio.studio.serving.request_guard import MAX_FILE_BYTES
 
     trust_proxy_of_space()
     bound_gradio()
     fetch_nothing()
-    count_no_seconds()
+    lighten_page()
     describe_once(demo)
     demo.queue(max_size=None, default_concurrency_limit=8, api_open=False)
     address = address or bind()

@@ -30,12 +30,12 @@ from e5studio.studio.serving.gradio_patches import (
     LeanBlocks,
     RefusedValueError,
     add_endpoint,
-    count_no_seconds,
     data_of,
     describe_once,
     hide_from_assistants,
     is_component,
     launch_at,
+    lighten_page,
     make_apps_at_launch,
 )
 from e5studio.studio.serving.sessions import session_now
@@ -406,9 +406,9 @@ def test_a_page_is_served_on_bounded_connections_at_the_bound_socket():
         demo.close()
 
 
-def test_the_loading_screen_asks_for_no_frames_once_it_has_gone():
-    count_no_seconds()
-    count_no_seconds()
+def test_the_page_is_lightened_once_and_finds_the_counter_of_seconds():
+    lighten_page()
+    lighten_page()
     page = routes.templates.env.get_template("frontend/index.html").render(config={}, gradio_api_info={})
     assert page.count("<head><script>") == page.count("requestAnimationFrame = ") == 1
     [pattern] = re.findall(r"=> /(.*)/\.test", page)
