@@ -26,6 +26,7 @@ from e5studio.studio.corpus.selection import (
     store_of,
     table_of,
 )
+from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.tables import evaluation_table, failure_table
 from e5studio.studio.corpus.visitor_store import VisitorStore
 from e5studio.studio.engine.catalog import Catalog
@@ -148,19 +149,19 @@ class EvaluatePanel:
         self.job.connect_stop()
 
     def show_columns(self, store: VisitorStore | None) -> Changes:
-        """Columns beside the texts that can hold queries and answers; a file of pairs keeps its own."""
+        """The pairs and their columns; without pairs the columns beside the texts."""
         if store is not None and store.pairs is not None:
-            return {}
+            return self._show_pairs(store.pairs)
         table = None if store is None else store.table
         if table is None:
-            return self._columns([], None, [], None)
+            return {self.summary: [], **self._columns([], None, [], None)}
         same_row = ("the text of the same row", _NO_COLUMN)
         answers = [same_row, *((name, name) for name in table.columns)]
-        return self._columns(table.columns, query_column(table), answers, _NO_COLUMN)
+        return {self.summary: [], **self._columns(table.columns, query_column(table), answers, _NO_COLUMN)}
 
     def clear(self) -> Changes:
         """No pairs, no results."""
-        return {self.pairs: None, self.summary: [], **self.show_columns(None), **self.clear_results()}
+        return {self.pairs: None, **self.show_columns(None), **self.clear_results()}
 
     def clear_results(self) -> Changes:
         """No results: those on the page are of texts that are no longer there."""
@@ -186,15 +187,14 @@ class EvaluatePanel:
         except Exception as error:
             return {self.summary: nodes.error(message_for_visitor(error))}
         store.set_pairs(table)
-        columns = self._columns(table.columns, query_column(table), table.columns, answer_column(table))
-        return {self.summary: corpus_text.file_read(table), self.job.status: [], **columns}
+        return {self.job.status: [], **self._show_pairs(table)}
 
     def on_no_pairs(self, token: str) -> Changes:
         """Go back to the columns beside the texts."""
         store = self._services.visitor_stores.get(token)
         if store is not None:
             store.set_pairs(None)
-        return {self.summary: [], self.job.status: [], **self.show_columns(store)}
+        return {self.job.status: [], **self.show_columns(store)}
 
     def on_measure(
         self,
@@ -276,6 +276,10 @@ class EvaluatePanel:
             self.plot: None if chart is None else as_payload(chart),
             self.table: as_payload(evaluation_table(evaluation)),
         }
+
+    def _show_pairs(self, pairs: SourceTable) -> Changes:
+        columns = self._columns(pairs.columns, query_column(pairs), pairs.columns, answer_column(pairs))
+        return {self.summary: corpus_text.file_read(pairs), **columns}
 
     def _columns(
         self, queries: Sequence[str], query: str | None, answers: Sequence[Any], answer: str | None
