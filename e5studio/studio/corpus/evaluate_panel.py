@@ -59,9 +59,11 @@ _NO_COLUMN = ""
 _NONE = Choice("no other", "")
 _AWAY = ["e5-away"]
 _MAX_SETTINGS = 12
+# The results stand below all that was chosen for them.
+_SHOW_RESULTS = """() => document.querySelector("#e5-measure-status .e5-done")?.scrollIntoView()"""
 _HELP = (
-    "Each query and its answer, in a file of pairs or in a column beside the texts. An answer is the text of a row, "
-    "its title, or its id (its line, where the file has no ids). Every setting then ranks all texts for each query."
+    "Bring queries whose answers you know. An answer is the text of a row, its title, or its id (its line, where the "
+    "file has no ids). All texts are then ranked for each query: which of them fail, and why?"
 )
 
 
@@ -84,11 +86,10 @@ class EvaluatePanel:
             with gr.Row(elem_id="e5-pair-columns", elem_classes="e5-computing"):
                 self.query = gr.Dropdown([], label="Column of queries", min_width=0, elem_id="e5-query-column")
                 self.answer = gr.Dropdown([], label="Column of answers", min_width=0, elem_id="e5-answer-column")
-            heading("Besides the setting of the form")
+            heading("Compare with the setting of the form")
             with gr.Row(elem_id="e5-measured-settings", elem_classes="e5-computing"):
                 self.variants = gr.CheckboxGroup(
                     [(title, name) for title, name in _VARIANTS],
-                    value=["none"],
                     label="The same model",
                     min_width=0,
                     elem_id="e5-variants",
@@ -133,12 +134,13 @@ class EvaluatePanel:
         columns = [self.summary, self.query, self.answer, self.job.status]
         self.pairs.upload(self.on_pairs, [choice[0], self.pairs], columns, **READ_QUEUE)
         self.pairs.clear(self.on_no_pairs, [choice[0]], columns, **READ_QUEUE)
-        self.job.start.click(
+        measured = self.job.start.click(
             self.on_measure,
             [self.query, self.answer, self.variants, self.instructions, self.models, *choice],
             components_of(self),
             **(EMBED_QUEUE | ONCE),
         )
+        measured.then(None, js=_SHOW_RESULTS, **UNQUEUED)
         chosen, shown = (
             [choice[0], self.evaluation, self.first, self.second],
             [self.counts, self.queries, self.query_text],
@@ -238,10 +240,11 @@ class EvaluatePanel:
         if evaluation is None or corpus is None or not indices:
             return {}
         table = failure_table(evaluation, corpus, *indices)
+        order = evaluation_text.query_order(evaluation, *indices)
         return {
             self.counts: evaluation_text.failures(evaluation, *indices),
             self.queries: self._services.downloads.as_payload(table),
-            self.query_text: [],
+            self.query_text: evaluation_text.failure(evaluation, corpus, order[0], indices) if order else [],
         }
 
     def on_query(
