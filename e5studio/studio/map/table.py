@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from e5studio.studio.engine.result import ScoreResult
@@ -39,6 +39,22 @@ def map_table(result: ScoreResult, text_map: TextMap) -> TableView:
         rows=rows,
         caption=f"Texts of the map: {part}{len(labels):,}",
         texts=[numbered_texts(labels, texts)],
+        pick="point",
+    )
+
+
+def hit_table(labels: Sequence[str], texts: Sequence[str], hits: Mapping[int, float]) -> TableView:
+    """The texts that a search found, the best first, with their scores."""
+    return TableView(
+        columns=[
+            {"title": "Rank", "hint": "As the map has it", "kind": "whole"},
+            {"title": "Passage", "hint": "Nearest to what was searched", "kind": "text", "texts": 0},
+            {"title": "Score", "hint": "Cosine \N{MULTIPLICATION SIGN} 100 with the query", "kind": "number"},
+        ],
+        rows=[[index + 1, index, round(score, 4)] for index, score in enumerate(hits.values())],
+        caption=f"The {len(hits)} passages nearest to the query",
+        texts=[numbered_texts([labels[row] for row in hits], [texts[row] for row in hits])],
+        order="given",
         pick="point",
     )
 
