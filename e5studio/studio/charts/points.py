@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -42,6 +43,7 @@ def scatter_map(
     axis_names: Sequence[str] = (),
     scale: ColourScale | None = None,
     topics: Sequence[Topic] = (),
+    doubts: Mapping[int, str] = MappingProxyType({}),
 ) -> Figure:
     """Texts as points of a plane or of space.
 
@@ -56,11 +58,13 @@ def scatter_map(
         axis_names: Titles of the axes; none are shown where they mean nothing.
         scale: Of the groups that have shades.
         topics: Names to write on a plane.
+        doubts: For points whose place means little, the reason.
     """
     marked = {*hits, *([] if picked is None else [picked])}
-    named_beside = ["" if hits or index in marked else label for index, label in enumerate(labels)]
+    doubtful = [f"{label} !" if index in doubts else label for index, label in enumerate(labels)]
+    named_beside = ["" if hits or index in marked else label for index, label in enumerate(doubtful)]
     traces = [_points(points, named_beside, group) for group in groups]
-    hover = [_hover(group.members, texts, labels) for group in groups]
+    hover = [_hover(group.members, texts, labels, doubts) for group in groups]
     if hits:
         for trace in traces:
             trace["marker"]["opacity"] = _DIMMED
@@ -75,10 +79,10 @@ def scatter_map(
         hover.insert(index, [])
     if hits:
         traces.append(_hits(points, hits))
-        hover.append(_hover(hits, texts, labels))
+        hover.append(_hover(hits, texts, labels, doubts))
     if picked is not None:
-        traces.append(_ring(points, picked, "" if picked in hits else labels[picked]))
-        hover.append(_hover([picked], texts, labels))
+        traces.append(_ring(points, picked, "" if picked in hits else doubtful[picked]))
+        hover.append(_hover([picked], texts, labels, doubts))
     if len(points) >= _MIN_FOR_DENSITY and points.shape[1] == 2:
         traces.insert(0, density_lines(points))
         hover.insert(0, [])
@@ -100,9 +104,13 @@ def scatter_map(
     }
 
 
-def _hover(members: Sequence[int], texts: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
+def _hover(
+    members: Sequence[int], texts: Sequence[str], labels: Sequence[str], doubts: Mapping[int, str]
+) -> list[list[str]]:
     limit = min(_LONG_HOVER, max(_SHORT_HOVER, _HOVER_CHARACTERS // max(len(texts), 1)))
-    return named([labels[member] for member in members], [texts[member] for member in members], limit)
+    whole = named([labels[member] for member in members], [texts[member] for member in members], limit)
+    reasons = [[doubts[member]] if member in doubts else [] for member in members]
+    return [[*each, *reason] for each, reason in zip(whole, reasons, strict=True)]
 
 
 def _is_crowded(points: FloatArray) -> bool:

@@ -79,7 +79,7 @@ class EvaluatePanel:
             self.pairs = gr.File(
                 label="Pairs: a query and its answer in each row; or BEIR's queries and qrels, as files or a zip",
                 file_count="multiple",
-                height=130,
+                height=170,
                 elem_id="e5-pairs",
             )
             self.summary = text_tree(elem_id="e5-pairs-said", live="polite")

@@ -9,6 +9,7 @@ from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.point_groups import ColourScale, cluster_groups, role_groups, shaded_groups
 from e5studio.studio.charts.points import scatter_map
 from e5studio.studio.charts.topics import Topic, topics_on
+from e5studio.studio.engine.doubts import doubts_of_points
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.map.placing import Colour, TextMap, best_scores, joined_texts
@@ -53,6 +54,7 @@ def draw_map(
         axis_names=axis_names(text_map.projection, sides),
         scale=scale,
         topics=topics,
+        doubts=doubts_of_points(result),
     )
     kept_share = float(text_map.neighbours_kept.mean())
     figure["title"] = picture_title(result.meta, text_map.settings.method, kept_share, text_map.trust)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from e5studio.studio.engine.doubts import doubts_of_points
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.map.placing import TextMap
 from e5studio.studio.widgets.table_data import MAX_ROWS, TableView, numbered_texts
@@ -38,7 +39,7 @@ def map_table(result: ScoreResult, text_map: TextMap) -> TableView:
         columns=_COLUMNS,
         rows=rows,
         caption=f"Texts of the map: {part}{len(labels):,}",
-        texts=[numbered_texts(labels, texts)],
+        texts=[numbered_texts(labels, texts, doubts_of_points(result))],
         pick="point",
     )
 
