@@ -17,6 +17,7 @@ from e5studio.studio.charts.topics import Topic, topic_names
 _HEIGHT, _NARROW_HEIGHT = 540, 400
 _TYPICAL_WIDTH = 640
 _MAX_LABELLED_POINTS = 60
+_NO_NAME = " "  # where Plotly draws an empty text, it never again draws another
 _NEAR = 0.08  # share of the map's size within which the names of two points would overlap
 _ROOM = 0.14  # at either end of an axis in space, where names and points are cut at the walls
 _MAX_SVG_POINTS = 2_000
@@ -134,7 +135,7 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup) -> Fig
         "showlegend": bool(group.name),
         "x": typed(own[:, 0]),
         "y": typed(own[:, 1]),
-        "text": [html.escape(labels[member]) for member in group.members] if labelled else [],
+        "text": [html.escape(labels[member]) or _NO_NAME for member in group.members] if labelled else [],
         "textposition": _text_positions(points, group),
         "textfont": {"size": 11, "color": "@ink"},
         "hoverinfo": "none",
@@ -224,7 +225,7 @@ def _marks(points: FloatArray, members: Sequence[int], words: Sequence[str]) -> 
         "name": "",
         "showlegend": False,
         **{letter: typed(own[:, axis]) for axis, letter in enumerate("xyz"[: points.shape[1]])},
-        "text": [html.escape(word) for word in words],
+        "text": [html.escape(word) or _NO_NAME for word in words],
         "textposition": "top center",
         "textfont": {"size": 13, "color": "@ink"},
         "hoverinfo": "none",

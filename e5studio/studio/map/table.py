@@ -48,11 +48,11 @@ def hit_table(labels: Sequence[str], texts: Sequence[str], hits: Mapping[int, fl
     """The texts that a search found, the best first, with their scores."""
     return TableView(
         columns=[
-            {"title": "Rank", "hint": "As the map has it", "kind": "whole"},
             {"title": "Passage", "hint": "Nearest to what was searched", "kind": "text", "texts": 0},
+            {"title": "Rank", "hint": "As the map has it", "kind": "whole"},
             {"title": "Score", "hint": "Cosine \N{MULTIPLICATION SIGN} 100 with the query", "kind": "number"},
         ],
-        rows=[[index + 1, index, round(score, 4)] for index, score in enumerate(hits.values())],
+        rows=[[index, index + 1, round(score, 4)] for index, score in enumerate(hits.values())],
         caption=f"The {len(hits)} passages nearest to the query",
         texts=[numbered_texts([labels[row] for row in hits], [texts[row] for row in hits])],
         order="given",

@@ -90,6 +90,7 @@ def test_a_search_lights_up_and_lists_the_nearest_passages(tab, result, encoders
     assert changes[tab.hits] == tuple(3 + best)
     listed = changes[tab.panel.chosen]
     assert [label for label, _ in listed["texts"][0]] == [f"P{row + 1}" for row in best]
+    assert [row[0] for row in listed["rows"]] == [0, 1, 2]  # a click picks the text of the first cell
     assert [row[2] for row in listed["rows"]] == pytest.approx(wanted[best], abs=0.01)
     assert "The 3 hits of the search light up" in text_of(changes[tab.panel.caption])
 
