@@ -148,7 +148,14 @@ def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions_a
     assert 0 < chosen.count() < 16
     chosen.first.click()
     expect(page.locator("#e5-map-point")).to_contain_text("Nearest in all dimensions")
+    page.locator("#e5-map-query").locator("input, textarea").fill("why is the sky blue")
+    page.locator("#e5-map-search").click()
+    expect(chosen).to_have_count(5)
+    expect(page.locator("#e5-map-caption")).to_contain_text("The 5 hits of the search light up")
+    chosen.first.click()
+    expect(page.locator("#e5-map-point dd").first).to_have_text(chosen.first.locator("td").first.inner_text()[3:])
     page.locator("#e5-map-drop").click()
+    expect(page.locator("#e5-map .textpoint", has_text=re.compile("^P3$"))).to_be_visible()  # again
     expect(chosen).to_have_count(0)
 
 
