@@ -57,7 +57,7 @@ def read_corpus_zip(file: Path, bad_rows: BadRows) -> tuple[SourceTable, SourceT
             table = read_table(_unpacked(archive, members[texts[0]], Path(folder)), name=name, bad_rows=bad_rows)
         try:
             return table, _pairs_in(file, archive, members) if _judged(members) else None
-        except FileFormatError as error:  # the texts are as good without
+        except (FileFormatError, LimitError) as error:  # the texts are as good without
             return replace(table, notes=(*table.notes, str(error))), None
 
 
