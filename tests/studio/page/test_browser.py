@@ -449,7 +449,7 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     assert "100 with all-MiniLM-L6-v2" in words
     assert "Leonardo da Vinci worked on the portrait of Lisa Gherardini" in words  # no cell has room for it
     assert saved(page, "#e5-save-scores", "Save picture as PNG").path().read_bytes().startswith(b"\x89PNG")
-    saved(page, "#e5-save-scores", "Save page as JSON").save_as(tmp_path / "page.json")
+    saved(page, "#e5-save-scores", "Save page as JSON to open here").save_as(tmp_path / "page.json")
     assert saved(page, "#e5-save-scores", "Save page as HTML").suggested_filename == "e5-scores.html"
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for form, cells in (("TSV", "\t"), ("Markdown", " | ")):
