@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from e5studio.studio.charts.topics import Topic, topic_names
 _HEIGHT, _NARROW_HEIGHT = 540, 400
 _TYPICAL_WIDTH = 640
 _MAX_LABELLED_POINTS = 60
+_NO_NAME = " "  # where Plotly draws an empty text, it never again draws another
 _NEAR = 0.08  # share of the map's size within which the names of two points would overlap
 _ROOM = 0.14  # at either end of an axis in space, where names and points are cut at the walls
 _MAX_SVG_POINTS = 2_000
@@ -42,6 +44,7 @@ def scatter_map(
     axis_names: Sequence[str] = (),
     scale: ColourScale | None = None,
     topics: Sequence[Topic] = (),
+    doubts: Mapping[int, str] = MappingProxyType({}),
 ) -> Figure:
     """Texts as points of a plane or of space.
 
@@ -56,11 +59,13 @@ def scatter_map(
         axis_names: Titles of the axes; none are shown where they mean nothing.
         scale: Of the groups that have shades.
         topics: Names to write on a plane.
+        doubts: For points whose place means little, the reason.
     """
     marked = {*hits, *([] if picked is None else [picked])}
-    named_beside = ["" if hits or index in marked else label for index, label in enumerate(labels)]
+    doubtful = [f"{label} !" if index in doubts else label for index, label in enumerate(labels)]
+    named_beside = ["" if hits or index in marked else label for index, label in enumerate(doubtful)]
     traces = [_points(points, named_beside, group) for group in groups]
-    hover = [_hover(group.members, texts, labels) for group in groups]
+    hover = [_hover(group.members, texts, labels, doubts) for group in groups]
     if hits:
         for trace in traces:
             trace["marker"]["opacity"] = _DIMMED
@@ -75,10 +80,10 @@ def scatter_map(
         hover.insert(index, [])
     if hits:
         traces.append(_hits(points, hits))
-        hover.append(_hover(hits, texts, labels))
+        hover.append(_hover(hits, texts, labels, doubts))
     if picked is not None:
-        traces.append(_ring(points, picked, "" if picked in hits else labels[picked]))
-        hover.append(_hover([picked], texts, labels))
+        traces.append(_ring(points, picked, "" if picked in hits else doubtful[picked]))
+        hover.append(_hover([picked], texts, labels, doubts))
     if len(points) >= _MIN_FOR_DENSITY and points.shape[1] == 2:
         traces.insert(0, density_lines(points))
         hover.insert(0, [])
@@ -100,9 +105,13 @@ def scatter_map(
     }
 
 
-def _hover(members: Sequence[int], texts: Sequence[str], labels: Sequence[str]) -> list[list[str]]:
+def _hover(
+    members: Sequence[int], texts: Sequence[str], labels: Sequence[str], doubts: Mapping[int, str]
+) -> list[list[str]]:
     limit = min(_LONG_HOVER, max(_SHORT_HOVER, _HOVER_CHARACTERS // max(len(texts), 1)))
-    return named([labels[member] for member in members], [texts[member] for member in members], limit)
+    whole = named([labels[member] for member in members], [texts[member] for member in members], limit)
+    reasons = [[doubts[member]] if member in doubts else [] for member in members]
+    return [[*each, *reason] for each, reason in zip(whole, reasons, strict=True)]
 
 
 def _is_crowded(points: FloatArray) -> bool:
@@ -126,7 +135,7 @@ def _points(points: FloatArray, labels: Sequence[str], group: PointGroup) -> Fig
         "showlegend": bool(group.name),
         "x": typed(own[:, 0]),
         "y": typed(own[:, 1]),
-        "text": [html.escape(labels[member]) for member in group.members] if labelled else [],
+        "text": [html.escape(labels[member]) or _NO_NAME for member in group.members] if labelled else [],
         "textposition": _text_positions(points, group),
         "textfont": {"size": 11, "color": "@ink"},
         "hoverinfo": "none",
@@ -216,7 +225,7 @@ def _marks(points: FloatArray, members: Sequence[int], words: Sequence[str]) -> 
         "name": "",
         "showlegend": False,
         **{letter: typed(own[:, axis]) for axis, letter in enumerate("xyz"[: points.shape[1]])},
-        "text": [html.escape(word) for word in words],
+        "text": [html.escape(word) or _NO_NAME for word in words],
         "textposition": "top center",
         "textfont": {"size": 13, "color": "@ink"},
         "hoverinfo": "none",

@@ -39,7 +39,7 @@ class SettingForm:
         kind = catalog.offered(model).prompt_kind
         # The question most asked: what would these texts score without prompts?
         prompt_mode = prompt_modes_of(kind)[-1].prompt_mode
-        heading("Compare the form, A, with the same texts under B")
+        heading("The setting of the form is A; the same texts under B:")
         with gr.Row(elem_id="e5-settings"):
             with gr.Column(min_width=0):
                 self.picker = model_picker(model, picker_models(catalog), elem_id="e5-other-model")

@@ -65,7 +65,7 @@ def interval_chart(means: Sequence[tuple[str, Mean]], metric: str) -> Figure:
 
 
 def draw_evaluation(evaluation: CorpusEvaluation) -> Figure | None:
-    """nDCG@10 of each setting with its interval; None where all failed."""
+    """nDCG@10 of each setting with its interval; None where there are not two of them to compare."""
     results = [row for row in evaluation.rows if isinstance(row, SettingResult)]
     means = [(setting_name(row), row.means[MAIN_METRIC]) for row in results]
-    return interval_chart(means, "nDCG@10") if means else None
+    return interval_chart(means, "nDCG@10") if len(means) > 1 else None

@@ -26,6 +26,7 @@ from e5studio.studio.corpus.selection import (
     store_of,
     table_of,
 )
+from e5studio.studio.corpus.table_file import SourceTable
 from e5studio.studio.corpus.tables import evaluation_table, failure_table
 from e5studio.studio.corpus.visitor_store import VisitorStore
 from e5studio.studio.engine.catalog import Catalog
@@ -58,9 +59,11 @@ _NO_COLUMN = ""
 _NONE = Choice("no other", "")
 _AWAY = ["e5-away"]
 _MAX_SETTINGS = 12
+# The results stand below all that was chosen for them.
+_SHOW_RESULTS = """() => document.querySelector("#e5-measure-status .e5-done")?.scrollIntoView()"""
 _HELP = (
-    "Each query and its answer, in a file of pairs or in a column beside the texts. An answer is the text of a row, "
-    "its title, or its id (its line, where the file has no ids). Every setting then ranks all texts for each query."
+    "Bring queries whose answers you know. An answer is the text of a row, its title, or its id (its line, where the "
+    "file has no ids). All texts are then ranked for each query: which of them fail, and why?"
 )
 
 
@@ -76,18 +79,17 @@ class EvaluatePanel:
             self.pairs = gr.File(
                 label="Pairs: a query and its answer in each row; or BEIR's queries and qrels, as files or a zip",
                 file_count="multiple",
-                height=130,
+                height=170,
                 elem_id="e5-pairs",
             )
             self.summary = text_tree(elem_id="e5-pairs-said", live="polite")
             with gr.Row(elem_id="e5-pair-columns", elem_classes="e5-computing"):
                 self.query = gr.Dropdown([], label="Column of queries", min_width=0, elem_id="e5-query-column")
                 self.answer = gr.Dropdown([], label="Column of answers", min_width=0, elem_id="e5-answer-column")
-            heading("Besides the setting of the form")
+            heading("Compare with the setting of the form")
             with gr.Row(elem_id="e5-measured-settings", elem_classes="e5-computing"):
                 self.variants = gr.CheckboxGroup(
                     [(title, name) for title, name in _VARIANTS],
-                    value=["none"],
                     label="The same model",
                     min_width=0,
                     elem_id="e5-variants",
@@ -132,12 +134,13 @@ class EvaluatePanel:
         columns = [self.summary, self.query, self.answer, self.job.status]
         self.pairs.upload(self.on_pairs, [choice[0], self.pairs], columns, **READ_QUEUE)
         self.pairs.clear(self.on_no_pairs, [choice[0]], columns, **READ_QUEUE)
-        self.job.start.click(
+        measured = self.job.start.click(
             self.on_measure,
             [self.query, self.answer, self.variants, self.instructions, self.models, *choice],
             components_of(self),
             **(EMBED_QUEUE | ONCE),
         )
+        measured.then(None, js=_SHOW_RESULTS, **UNQUEUED)
         chosen, shown = (
             [choice[0], self.evaluation, self.first, self.second],
             [self.counts, self.queries, self.query_text],
@@ -148,19 +151,19 @@ class EvaluatePanel:
         self.job.connect_stop()
 
     def show_columns(self, store: VisitorStore | None) -> Changes:
-        """Columns beside the texts that can hold queries and answers; a file of pairs keeps its own."""
+        """The pairs and their columns; without pairs the columns beside the texts."""
         if store is not None and store.pairs is not None:
-            return {}
+            return self._show_pairs(store.pairs)
         table = None if store is None else store.table
         if table is None:
-            return self._columns([], None, [], None)
+            return {self.summary: [], **self._columns([], None, [], None)}
         same_row = ("the text of the same row", _NO_COLUMN)
         answers = [same_row, *((name, name) for name in table.columns)]
-        return self._columns(table.columns, query_column(table), answers, _NO_COLUMN)
+        return {self.summary: [], **self._columns(table.columns, query_column(table), answers, _NO_COLUMN)}
 
     def clear(self) -> Changes:
         """No pairs, no results."""
-        return {self.pairs: None, self.summary: [], **self.show_columns(None), **self.clear_results()}
+        return {self.pairs: None, **self.show_columns(None), **self.clear_results()}
 
     def clear_results(self) -> Changes:
         """No results: those on the page are of texts that are no longer there."""
@@ -186,15 +189,14 @@ class EvaluatePanel:
         except Exception as error:
             return {self.summary: nodes.error(message_for_visitor(error))}
         store.set_pairs(table)
-        columns = self._columns(table.columns, query_column(table), table.columns, answer_column(table))
-        return {self.summary: corpus_text.file_read(table), self.job.status: [], **columns}
+        return {self.job.status: [], **self._show_pairs(table)}
 
     def on_no_pairs(self, token: str) -> Changes:
         """Go back to the columns beside the texts."""
         store = self._services.visitor_stores.get(token)
         if store is not None:
             store.set_pairs(None)
-        return {self.summary: [], self.job.status: [], **self.show_columns(store)}
+        return {self.job.status: [], **self.show_columns(store)}
 
     def on_measure(
         self,
@@ -238,10 +240,11 @@ class EvaluatePanel:
         if evaluation is None or corpus is None or not indices:
             return {}
         table = failure_table(evaluation, corpus, *indices)
+        order = evaluation_text.query_order(evaluation, *indices)
         return {
             self.counts: evaluation_text.failures(evaluation, *indices),
             self.queries: self._services.downloads.as_payload(table),
-            self.query_text: [],
+            self.query_text: evaluation_text.failure(evaluation, corpus, order[0], indices) if order else [],
         }
 
     def on_query(
@@ -276,6 +279,10 @@ class EvaluatePanel:
             self.plot: None if chart is None else as_payload(chart),
             self.table: as_payload(evaluation_table(evaluation)),
         }
+
+    def _show_pairs(self, pairs: SourceTable) -> Changes:
+        columns = self._columns(pairs.columns, query_column(pairs), pairs.columns, answer_column(pairs))
+        return {self.summary: corpus_text.file_read(pairs), **columns}
 
     def _columns(
         self, queries: Sequence[str], query: str | None, answers: Sequence[Any], answer: str | None

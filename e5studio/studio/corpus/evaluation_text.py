@@ -27,8 +27,7 @@ def measured(evaluation: CorpusEvaluation, *, is_without_left_out: bool = False)
 
 def verdict(evaluation: CorpusEvaluation) -> list[Node]:
     """How the settings compare on these pairs, and how certain that is."""
-    n_queries = count(len(evaluation.pairs), "query", "queries")
-    nodes: list[Node] = [["p", "", f"Measured on {n_queries} with known answers."]]
+    nodes: list[Node] = []
     if evaluation.pairs.left_out:
         lines = listed((f"{line:,}" for line in evaluation.pairs.left_out), _MAX_LISTED)
         nodes.append(["p", "e5-warning", f"Left out, without a query or an answer in the corpus: lines {lines}."])
@@ -41,8 +40,6 @@ def verdict(evaluation: CorpusEvaluation) -> list[Node]:
         nodes += [["p", "", _difference(row, base)] for row in results if row.difference]
     if len(results) > _FEW_COMPARED:
         nodes.append(["p", "e5-hint", "With so many comparisons, one may look certain by chance alone."])
-    if any(row.seconds_per_thousand is None for row in results):
-        nodes.append(["p", "e5-hint", "There are no seconds where most vectors were known already."])
     if results and results[0].means[MAIN_METRIC].interval is None:
         nodes.append(["p", "e5-hint", "There are too few queries for intervals: differences may be chance."])
     return nodes
@@ -53,6 +50,15 @@ def query_label(query: int) -> str:
     return f"Q{query + 1}"
 
 
+def query_order(evaluation: CorpusEvaluation, first: int, second: int | None = None) -> list[int]:
+    """The queries with the deepest answers first; of two settings those on which they differ, the losses first."""
+    one = answers_of(evaluation, first)
+    if second is None:
+        return [int(query) for query in one.worst_first()]
+    duels = duel(one, answers_of(evaluation, second))
+    return [int(query) for query in (*duels.losses, *duels.wins)]
+
+
 def failures(evaluation: CorpusEvaluation, first: int, second: int | None = None) -> list[Node]:
     """How many queries find their answer; of two settings, which wins how often."""
     one = answers_of(evaluation, first)
@@ -60,7 +66,7 @@ def failures(evaluation: CorpusEvaluation, first: int, second: int | None = None
     if second is None:
         n_top, n_ten = one.n_within(1), one.n_within(10)
         counts = f"{n_top:,} find their answer first, {n_ten - n_top:,} among the next nine, {n - n_ten:,} later."
-        return hint(f"Of {count(n, 'query', 'queries')}, {counts} Click a query to see what stands above its answer.")
+        return hint(f"Of {count(n, 'query', 'queries')}, {counts} The deepest come first; click one to see why.")
     duels = duel(one, answers_of(evaluation, second))
     counts = f"ranks {len(duels.wins):,} answers higher and {len(duels.losses):,} lower; {duels.n_ties:,} stay."
     return hint(f"B, {setting_name(evaluation.rows[second])}, {counts} Its losses come first, then its wins.")

@@ -45,7 +45,7 @@ from e5studio.studio.jobs.events import (
     fields_of,
 )
 from e5studio.studio.map import text as map_text
-from e5studio.studio.map.panel import MapPanel
+from e5studio.studio.map.panel import MapPanel, search_row
 from e5studio.studio.map.placing import method_choices, used_settings, valid_settings
 from e5studio.studio.map.table import chosen_table
 from e5studio.studio.services import Services
@@ -81,17 +81,7 @@ class SearchPanel:
         self.groups = gr.State(None)
 
     def _add_search(self, add_picked: Callable[[], None]) -> None:
-        with gr.Row(elem_id="e5-search-row"):
-            self.query = gr.Textbox(
-                label="Query",
-                placeholder="What are you looking for?",
-                show_label=False,
-                container=False,
-                lines=1,
-                max_lines=1,
-                elem_id="e5-corpus-query",
-            )
-            self.start = gr.Button("Search", variant="primary", elem_id="e5-corpus-search", min_width=0)
+        self.query, self.start = search_row("e5-corpus")
         self.filter = choice_menu("Among", [ALL_TEXTS], ALL_TEXTS.value, elem_id="e5-corpus-filter")
         add_picked()
         self.hits = hit_list(elem_id="e5-hits")

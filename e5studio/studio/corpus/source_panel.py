@@ -42,7 +42,7 @@ class SourcePanel:
         with gr.Row(elem_id="e5-source"):
             with gr.Column(min_width=0):
                 self.file = gr.File(
-                    label="A file: CSV, TSV, JSONL, Parquet or TXT", height=170, elem_id="e5-corpus-file"
+                    label="A file: CSV, TSV, JSONL, Parquet, TXT, or BEIR's zip", height=170, elem_id="e5-corpus-file"
                 )
             with gr.Column(min_width=0):
                 self.paste = gr.Textbox(

@@ -16,6 +16,7 @@ import gradio as gr
 from e5studio.errors import TextError
 from e5studio.files.delimited import Quotes
 from e5studio.studio.corpus import text as corpus_text
+from e5studio.studio.corpus.beir_files import read_corpus_zip
 from e5studio.studio.corpus.browser_key import browser_key
 from e5studio.studio.corpus.choices import read_choices
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
@@ -156,25 +157,29 @@ class CorpusTab:
         file = Path(path)
         token, _ = self._stores.open_or_create(token)
         self._stores.add_file(token, file)
-        return self._replace_table(
-            token,
-            lambda: read_table(
+
+        def read() -> tuple[SourceTable, SourceTable | None]:
+            if file.suffix.lower() == ".zip":
+                return read_corpus_zip(still_there(file), on_bad_rows)
+            table = read_table(
                 still_there(file),
                 name=file.name,
                 encoding=encoding or None,
                 delimiter=delimiter or None,
                 quotes=cast("Quotes", quotes) if quotes in get_args(Quotes) else None,
                 bad_rows=on_bad_rows,
-            ),
-        )
+            )
+            return table, None
+
+        return self._replace_table(token, read)
 
     def on_paste(self, token: str, pasted: str) -> Changes:
         """Read the pasted texts."""
-        return self._replace_table(token, lambda: read_pasted(pasted))
+        return self._replace_table(token, lambda: (read_pasted(pasted), None))
 
     def on_sample(self, name: str, token: str) -> Changes:
         """Read texts that come with the Studio."""
-        return self._replace_table(token, lambda: sample_table(name))
+        return self._replace_table(token, lambda: (sample_table(name), None))
 
     def on_change(self, token: str, is_open: bool, section: str) -> Changes:
         """Show the set-up of texts that are embedded, or hide it again."""
@@ -271,17 +276,19 @@ class CorpusTab:
         token, store = self._stores.open_or_create(token)
         return store, {self.token: token, self.key: token}
 
-    def _replace_table(self, token: str, read: Callable[[], SourceTable]) -> Changes:
-        """A new table in place of the one before; that one stays where reading fails."""
+    def _replace_table(self, token: str, read: Callable[[], tuple[SourceTable, SourceTable | None]]) -> Changes:
+        """A new table, and the pairs that came with it, in place of the one before; that stays where reading fails."""
         try:
-            table = read()
+            table, pairs = read()
         except Exception as error:
             store, changes = self._open(token)
             return changes | {self.source.summary: corpus_text.not_read(message_for_visitor(error), store.table)}
         store, changes = self._open(token)  # after reading: the store may have expired meanwhile
-        store.set_table(table)
+        store.set_table(table, pairs)
         shown = self.source.show(table) | self.search.show(None) | self.evaluation.show_columns(store)
         shown |= self.evaluation.clear_results()
+        if pairs is not None:
+            shown[self.source.summary] = [*corpus_text.file_read(table), *corpus_text.pairs_came_along(pairs)]
         return changes | shown | self._state(store) | {self.job.status: nodes.hint(corpus_text.FORM_HINT)}
 
     def _state(self, store: VisitorStore, *, is_open: bool = False, section: str = "search") -> Changes:

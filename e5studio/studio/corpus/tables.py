@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from e5studio.studio.corpus.corpus import Corpus
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, METRICS, CorpusEvaluation, FailedSetting, SettingResult
-from e5studio.studio.corpus.evaluation_text import answers_of, query_label, reasons, reasons_in_short, setting_name
-from e5studio.studio.corpus.failures import duel
+from e5studio.studio.corpus.evaluation_text import (
+    answers_of,
+    query_label,
+    query_order,
+    reasons,
+    reasons_in_short,
+    setting_name,
+)
 from e5studio.studio.corpus.table_file import SourceTable, as_text
 from e5studio.studio.formatting import shown
 from e5studio.studio.widgets.table_data import MAX_ROWS, TableView, numbered_texts
@@ -46,17 +50,20 @@ def evaluation_table(evaluation: CorpusEvaluation) -> TableView:
     """A row for each setting: its metrics, the interval, and the difference from the first setting."""
     number = {"kind": "number", "digits": 4, "is_best_high": True}
     titles = [metric.replace("mrr_at_", "MRR@").replace("recall_at_", "Recall@") for metric in METRICS[1:]]
+    columns: list[dict[str, Any]] = [
+        {"title": "Setting", "hint": "Model, use, instruction, precision", "kind": "word"},
+        {"title": "nDCG@10", "hint": "As trec_eval counts it, mean of the queries", **number},
+        {"title": "95 % interval", "hint": "Where nDCG@10 would lie with other such queries", "kind": "word"},
+        *({"title": title, "hint": "Mean of the queries", **number} for title in titles),
+        {"title": "Difference", "hint": "Of nDCG@10 from the first setting", **number, "is_signed": True},
+        {"title": "p", "hint": "How often chance alone would do as much", "kind": "number", "digits": 3},
+        {"title": "s / 1,000", "hint": "Seconds to embed 1,000 texts", "kind": "number", "digits": 2},
+    ]
+    rows = [_cells(row) for row in evaluation.rows]
+    filled = [index for index in range(len(columns)) if any(row[index] is not None for row in rows)]
     return TableView(
-        columns=[
-            {"title": "Setting", "hint": "Model, use, instruction, precision", "kind": "word"},
-            {"title": "nDCG@10", "hint": "As trec_eval counts it, mean of the queries", **number},
-            {"title": "95 % interval", "hint": "Where nDCG@10 would lie with other such queries", "kind": "word"},
-            *({"title": title, "hint": "Mean of the queries", **number} for title in titles),
-            {"title": "Difference", "hint": "Of nDCG@10 from the first setting", **number, "is_signed": True},
-            {"title": "p", "hint": "How often chance alone would do as much", "kind": "number", "digits": 3},
-            {"title": "s / 1,000", "hint": "Seconds to embed 1,000 texts", "kind": "number", "digits": 2},
-        ],
-        rows=[_cells(row) for row in evaluation.rows],
+        columns=[columns[index] for index in filled],
+        rows=[[row[index] for index in filled] for row in rows],
         caption="Settings and their metrics on these queries",
         order="given",
     )
@@ -72,12 +79,9 @@ def failure_table(evaluation: CorpusEvaluation, corpus: Corpus, first: int, seco
         second: Index of another one: the queries on which they differ, its losses first; None for none.
     """
     answers = answers_of(evaluation, first)
-    if second is None:
-        order, others = answers.worst_first(), []
-    else:
-        duels = duel(answers, answers_of(evaluation, second))
-        order, others = np.concatenate([duels.losses, duels.wins]), [answers_of(evaluation, second)]
-    listed = order[:MAX_ROWS].tolist()
+    others = [] if second is None else [answers_of(evaluation, second)]
+    order = query_order(evaluation, first, second)
+    listed = order[:MAX_ROWS]
     shown_rows = sorted({row for query in listed for row in (answers.answers[query], answers.top_rows[query, 0])})
     index_of = {row: index for index, row in enumerate(shown_rows)}
     ranks = [{"title": "Rank", "hint": "Of the answer", "kind": "whole", "is_best_high": True}]
@@ -87,19 +91,19 @@ def failure_table(evaluation: CorpusEvaluation, corpus: Corpus, first: int, seco
         columns=[
             {"title": "Query", "hint": "Click it to see what stands above its answer", "kind": "text", "texts": 0},
             *ranks,
+            {"title": "Why", "hint": "What can be seen of why another text stands first", "kind": "word"},
             {"title": "Answer", "hint": "The best placed of its answers", "kind": "text", "texts": 1},
             {"title": "First", "hint": "The text at the top", "kind": "text", "texts": 1},
             {"title": "Behind", "hint": "Cosine x 100 of the first less that of the answer", "kind": "number"},
-            {"title": "Why", "hint": "What can be seen of why it stands above the answer", "kind": "word"},
         ],
         rows=[
             [
                 index,
                 *(int(each.ranks[query]) for each in (answers, *others)),
+                reasons_in_short(reasons(evaluation, corpus, query, first)),
                 index_of[answers.answers[query]],
                 index_of[answers.top_rows[query, 0]],
                 round(float(answers.top_scores[query, 0] - answers.scores[query]), 4),
-                reasons_in_short(reasons(evaluation, corpus, query, first)),
             ]
             for index, query in enumerate(listed)
         ],

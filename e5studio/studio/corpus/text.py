@@ -35,6 +35,12 @@ def file_read(table: SourceTable) -> list[Node]:
     return nodes + _left_out(table.bad_rows)
 
 
+def pairs_came_along(pairs: SourceTable) -> list[Node]:
+    """That a zip held queries with their answers, and where they are."""
+    n_queries = len(set(pairs.column(pairs.columns[0])))
+    return hint(f"{count(n_queries, 'query', 'queries')} with known answers came along: they are under Evaluate.")
+
+
 def in_a_line(table: SourceTable, embedded: EmbeddedCorpus | None) -> list[Node]:
     """The texts at a glance."""
     facts = [count(len(table), "row"), "not embedded yet"]

@@ -54,6 +54,7 @@ class VisitorStore:
         self._on_use = on_use
         self.table: SourceTable | None = None
         self.pairs: SourceTable | None = None
+        self._pairs_of_table: SourceTable | None = None
         self.corpus: Corpus | None = None
         self.embedded: EmbeddedCorpus | None = None
         self._text_bytes = 0
@@ -67,9 +68,15 @@ class VisitorStore:
             n_bytes += embedded.vectors.nbytes
         return n_bytes
 
-    def set_table(self, table: SourceTable) -> None:
-        """Replace the table; drops its corpus and stops its jobs. Vectors stay while there is room."""
+    def set_table(self, table: SourceTable, pairs: SourceTable | None = None) -> None:
+        """Replace the table; drops its corpus, the pairs that came with it, and stops its jobs.
+
+        Vectors stay while there is room, and so do pairs from a file of their own.
+        """
         self.stop_job()
+        if pairs is not None or self.pairs is self._pairs_of_table:
+            self.pairs = pairs
+        self._pairs_of_table = pairs
         self.table, self.corpus, self.embedded = table, None, None
         self._count()
 

@@ -17,6 +17,13 @@ def doubts(result: ScoreResult) -> tuple[dict[int, str], dict[int, str]]:
     return queries, passages
 
 
+def doubts_of_points(result: ScoreResult) -> dict[int, str]:
+    """The same for the rows of its vectors."""
+    queries, passages = doubts(result)
+    first = len(result.queries)
+    return queries if result.is_self else queries | {first + row: reason for row, reason in passages.items()}
+
+
 def _doubts(report: EncodeReport) -> dict[int, str]:
     model = report.model.rsplit("/", 1)[-1]
     unknown = {

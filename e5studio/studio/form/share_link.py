@@ -37,7 +37,7 @@ _PACK = """async (...values) => {
   history.replaceState(null, "", "#s=" + packed);
   const isLoopback = /^(localhost|127[.0-9]+|\\[::1\\])$/.test(location.hostname);
   const reach = isLoopback
-    ? " It opens on this computer only. For others: Save, page, JSON; or start E5 Studio with --host."
+    ? " It opens on this computer only. For others: Save, page, HTML below the scores; or start E5 Studio with --host."
     : "";
   try {
     await navigator.clipboard.writeText(location.href);

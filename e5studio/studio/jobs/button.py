@@ -79,8 +79,8 @@ class JobButton:
         finally:
             is_latest = self.jobs.is_latest(session, job)
             self.jobs.end(session, job)  # also where the visitor has closed the page
-        if is_latest:
-            yield {**idle, **changes}
+        # Replaced work too: Gradio empties all outputs of an event that yields nothing, the button's name among them.
+        yield {**idle, **changes} if is_latest else {}
 
 
 def stopped_by(signal: threading.Event, on_stage: OnStage) -> OnStage:

@@ -9,13 +9,16 @@ from e5studio.studio.charts.figure import Figure
 from e5studio.studio.charts.point_groups import ColourScale, cluster_groups, role_groups, shaded_groups
 from e5studio.studio.charts.points import scatter_map
 from e5studio.studio.charts.topics import Topic, topics_on
+from e5studio.studio.engine.doubts import doubts_of_points
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.map.placing import Colour, TextMap, best_scores, joined_texts
 from e5studio.studio.map.text import axis_names, picture_title
 
 
-def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None) -> Figure:
+def draw_map(
+    result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None, hits: Sequence[int] = ()
+) -> Figure:
     """The figure of placed texts.
 
     Args:
@@ -24,6 +27,7 @@ def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str
         colour: "role", "cluster" (k-means, named by c-TF-IDF), "kept" (neighbours that the map keeps), "best" (highest
             score with the other side) or "tokens" (length).
         picked: Label of a text whose true neighbours are joined to it; each text's best match if None.
+        hits: Texts that a search found, best first, which light up without lines between others.
     """
     labels, texts = result.points
     names = side_labels(result.prompt_mode)
@@ -44,11 +48,13 @@ def draw_map(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str
         groups,
         texts,
         labels,
-        links=joined_texts(result, text_map, picked),
+        links=joined_texts(result, text_map, picked) if picked or not hits else [],
+        hits=hits,
         picked=labels.index(picked) if picked in labels else None,
         axis_names=axis_names(text_map.projection, sides),
         scale=scale,
         topics=topics,
+        doubts=doubts_of_points(result),
     )
     kept_share = float(text_map.neighbours_kept.mean())
     figure["title"] = picture_title(result.meta, text_map.settings.method, kept_share, text_map.trust)

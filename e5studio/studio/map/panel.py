@@ -35,7 +35,9 @@ class MapPanel:
         elem_id: str,
         methods: Sequence[Choice],
         colours: Sequence[Choice],
-        beside: Callable[[Callable[[], None]], None] | None = None,
+        beside: Callable[[Callable[[], None]], None],
+        *,
+        is_plot_first: bool = False,
     ) -> None:
         """Lay out the map.
 
@@ -44,24 +46,22 @@ class MapPanel:
             elem_id: Of the plot; those of the other components begin with it.
             methods: Projections to choose from.
             colours: Colourings to choose from; the first is chosen.
-            beside: Lays out what stands beside the plot, by default the picked texts alone; calls what it gets where
-                those are to stand. The column then comes before the plot.
+            beside: Lays out what stands beside the plot; calls what it gets where the picked texts are to stand.
+            is_plot_first: Whether the plot comes before that, and stands above it on a phone.
         """
         self._downloads = downloads
         self._id = elem_id
         self.label = gr.State(None)  # of the picked text
         with gr.Column(elem_id=f"{elem_id}-view", elem_classes="e5-map-view"):
-            if beside is not None:
-                with gr.Column(elem_classes="e5-map-side", min_width=0):
-                    beside(self._add_picked)
+            if not is_plot_first:
+                self._add_side(beside)
             with gr.Column(elem_classes="e5-map-drawing", min_width=0):
                 self._add_choices(methods, colours)
                 self.status = text_tree(elem_id=f"{elem_id}-status", live="polite")
                 self.plot = plotly_view(elem_id=elem_id)
                 self.caption = text_tree(elem_id=f"{elem_id}-caption", live="polite")
-            if beside is None:
-                with gr.Column(elem_classes="e5-map-side", min_width=0):
-                    self._add_picked()
+            if is_plot_first:
+                self._add_side(beside)
         self.job = JobButton(self.method, self._stop, self.status)  # type: ignore[arg-type]  # a choice starts it
 
     def _add_choices(self, methods: Sequence[Choice], colours: Sequence[Choice]) -> None:
@@ -82,6 +82,10 @@ class MapPanel:
                 )
             self.quality = text_tree(elem_id=f"{self._id}-quality", live="polite")
             self._stop = gr.Button("Stop", size="sm", visible=False, min_width=0, elem_id=f"{self._id}-stop")
+
+    def _add_side(self, beside: Callable[[Callable[[], None]], None]) -> None:
+        with gr.Column(elem_classes="e5-map-side", min_width=0):
+            beside(self._add_picked)
 
     def _add_picked(self) -> None:
         self.point = text_tree(elem_id=f"{self._id}-point", live="polite")
@@ -162,3 +166,19 @@ class MapPanel:
         """No map."""
         empty: Changes = {self.status: [], self.plot: None, self.caption: [], self.quality: [], self.point: []}
         return {**empty, **self.show_chosen(None), self.label: None}
+
+
+def search_row(elem_id: str) -> tuple[gr.Textbox, gr.Button]:
+    """A box for a query, and its button; their elem_ids begin with that of the row."""
+    with gr.Row(elem_classes="e5-search-row"):
+        query = gr.Textbox(
+            label="Query",
+            placeholder="What are you looking for?",
+            show_label=False,
+            container=False,
+            lines=1,
+            max_lines=1,
+            elem_id=f"{elem_id}-query",
+        )
+        start = gr.Button("Search", variant="primary", elem_id=f"{elem_id}-search", min_width=0)
+    return query, start

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeGuard
 
 import gradio as gr
+import numpy as np
 
 from e5studio.analysis.umap_projection import warm_umap
+from e5studio.studio.engine.engine import Engine
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.jobs.events import (
     EACH,
+    ENCODE_QUEUE,
     NOTHING_PENDING,
     PROJECT_QUEUE,
     UNQUEUED,
@@ -24,7 +28,7 @@ from e5studio.studio.jobs.events import (
 )
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.charts import draw_map
-from e5studio.studio.map.panel import MapPanel
+from e5studio.studio.map.panel import MapPanel, search_row
 from e5studio.studio.map.picture import MapPicture
 from e5studio.studio.map.placing import (
     Colour,
@@ -37,7 +41,7 @@ from e5studio.studio.map.placing import (
     valid_colour,
     valid_settings,
 )
-from e5studio.studio.map.table import chosen_table, map_table
+from e5studio.studio.map.table import chosen_table, hit_table, map_table
 from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.choice_menu import menu_update
@@ -47,6 +51,7 @@ from e5studio.studio.widgets.table_data import Choice
 from e5studio.studio.widgets.text_tree import text_tree
 
 _DEFAULT = MapSettings()
+_N_HITS = 5
 _MANY = 1_000  # until it is known how many texts there are, every projection can be chosen
 _COLOURS = [
     Choice("Side", "role"),
@@ -61,9 +66,11 @@ class MapTab:
     """The tab; made inside gr.Blocks."""
 
     def __init__(self, services: Services) -> None:
-        self._downloads = services.downloads
+        self._downloads, self._engine = services.downloads, services.engine
         self.empty = text_tree(map_text.invitation(), elem_id="e5-map-empty")
-        self.panel = MapPanel(services.downloads, "e5-map", method_choices(_MANY), _COLOURS)
+        self.panel = MapPanel(
+            services.downloads, "e5-map", method_choices(_MANY), _COLOURS, self._add_search, is_plot_first=True
+        )
         self.table = data_table_view(elem_id="e5-map-texts")
         self.save = save_bar(
             [("texts and places", [("CSV", "map.csv"), ("Parquet", "map.parquet")]), ("page", [("HTML", "map.html")])],
@@ -71,6 +78,11 @@ class MapTab:
             elem_id="e5-save-map",
         )
         self.text_map = gr.State(None)
+        self.hits = gr.State(())  # rows that a search found
+
+    def _add_search(self, add_picked: Callable[[], None]) -> None:
+        self.query, self.search = search_row("e5-map")
+        add_picked()
 
     @property
     def settings(self) -> list[Any]:
@@ -90,8 +102,9 @@ class MapTab:
     def connect(self, result: gr.State) -> None:
         """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
         panel = self.panel
-        looks = [result, self.text_map, panel.colour, panel.label]
+        looks = [result, self.text_map, panel.colour, panel.label, self.hits]
         placed, coloured, picked = pending_state(), pending_state(), pending_state()
+        searched = pending_state()
         on_settings = functools.partial(self.on_settings, placed)
         inputs = [result, panel.colour, *self.settings]
         for event in panel.connect_settings(on_settings, inputs, [panel.status, placed], PROJECT_QUEUE):
@@ -103,7 +116,11 @@ class MapTab:
             show_if_current(event, picked, result, components_of(panel))
         listing = [panel.chosen, panel.drop_chosen]
         panel.plot.gather(self.on_gather, [result, self.text_map], listing, **(UNQUEUED | EACH))
-        panel.drop_chosen.click(lambda: panel.show_chosen(None), None, listing, **UNQUEUED)
+        on_search = functools.partial(self.on_search, searched)
+        for start, query in ((self.search, [self.query]), (panel.drop_chosen, [])):
+            starts = [start.click, *([self.query.submit] if query else [])]
+            event = gr.on(starts, on_search, [*looks[:3], *query], [panel.status, searched], **ENCODE_QUEUE)
+            show_if_current(event, searched, result, [*components_of(panel), self.hits])
 
     def show(self, result: ScoreResult) -> Changes:
         """Show the map of a new result."""
@@ -113,7 +130,7 @@ class MapTab:
         try:
             return {**changes, **self._show_map(result, place_texts(result, _DEFAULT), "role"), **method}
         except Exception as error:
-            empty = {**self.panel.clear(), self.table: None, self.text_map: None}
+            empty = {**self.panel.clear(), self.table: None, self.text_map: None, self.hits: ()}
             return {**changes, **empty, **self.panel.show_error(error), **method}
 
     def show_settings(self, settings: MapSettings) -> Changes:
@@ -139,25 +156,49 @@ class MapTab:
         yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings))
 
     def on_colour(
-        self, result: ScoreResult | None, text_map: TextMap | None, colour: str, label: str | None
+        self, result: ScoreResult | None, text_map: TextMap | None, colour: str, label: str | None, hits: Sequence[int]
     ) -> PendingOutput:
         """Another colouring was chosen."""
         if result is None or not _is_of(text_map, result):
             return NOTHING_PENDING
         try:
-            changes = self._draw(result, text_map, colour, label)
+            changes = self._draw(result, text_map, colour, label, hits)
         except Exception as error:
             changes = self.panel.show_error(error)
         return PendingOutput(result.key, changes)
 
     def on_pick(
-        self, result: ScoreResult | None, text_map: TextMap | None, colour: str, _: str | None, event: gr.EventData
+        self,
+        result: ScoreResult | None,
+        text_map: TextMap | None,
+        colour: str,
+        _: str | None,
+        hits: Sequence[int],
+        event: gr.EventData,
     ) -> PendingOutput:
         """A point or a row was picked."""
         label = fields_of(event).get("label")
         if result is None or not _is_of(text_map, result) or label not in result.points[0]:
             return NOTHING_PENDING
-        return PendingOutput(result.key, self._draw(result, text_map, colour, label))
+        return PendingOutput(result.key, self._draw(result, text_map, colour, label, hits))
+
+    def on_search(
+        self, pending: gr.State, result: ScoreResult | None, text_map: TextMap | None, colour: str, query: str = ""
+    ) -> Iterator[Changes]:
+        """A query was asked: light up and list the passages nearest to it; without one, none."""
+        if result is None or not _is_of(text_map, result):
+            yield {pending: NOTHING_PENDING}
+            return
+        if query.strip():
+            yield {self.status: nodes.progress(None, "Searching")}
+        try:
+            hits = nearest_passages(self._engine, result, query) if query.strip() else {}
+            table = hit_table(*result.points, hits) if hits else None
+            drawn = self._draw(result, text_map, colour, None, tuple(hits))
+            changes = {**drawn, **self.panel.show_chosen(table), self.hits: tuple(hits)}
+        except Exception as error:
+            changes = self.panel.show_error(error)
+        yield {pending: PendingOutput(result.key, changes)}
 
     def on_gather(self, result: ScoreResult | None, text_map: TextMap | None, event: gr.EventData) -> Changes:
         """Points were lassoed."""
@@ -173,16 +214,24 @@ class MapTab:
             **self.panel.show_chosen(None),
             self.table: self._downloads.as_payload(map_table(result, text_map)),
             self.text_map: text_map,
+            self.hits: (),
         }
 
-    def _draw(self, result: ScoreResult, text_map: TextMap, colour: str, picked: str | None = None) -> Changes:
+    def _draw(
+        self,
+        result: ScoreResult,
+        text_map: TextMap,
+        colour: str,
+        picked: str | None = None,
+        hits: Sequence[int] = (),
+    ) -> Changes:
         valid = valid_colour(colour)
         picture = MapPicture(
-            draw_map(result, text_map, valid, picked),
-            map_text.caption(result, text_map, valid, picked),
+            draw_map(result, text_map, valid, picked, hits),
+            map_text.caption(result, text_map, valid, picked, len(hits)),
             map_text.quality(float(text_map.neighbours_kept.mean()), text_map.neighbours.ids.shape[1], text_map.trust),
         )
-        point = map_text.point_help(text_map.coordinates)
+        point = [] if hits else map_text.point_help(text_map.coordinates)
         if picked in result.points[0]:
             point = map_text.point(result, picked, true_neighbours(result, text_map, picked))
         return {**self.panel.show(picture), self.panel.point: point, self.panel.label: picked}
@@ -192,6 +241,15 @@ class MapTab:
 def warm_once() -> None:
     """Have UMAP compiled in the background; a second call does nothing."""
     warm_umap()
+
+
+def nearest_passages(engine: Engine, result: ScoreResult, query: str) -> dict[int, float]:
+    """The best passages for a query -> their scores, the highest first; a passage is its row of `result.points`."""
+    request = result.request
+    passages = request.passages or request.queries  # texts that were compared with each other are searched as passages
+    [scores] = engine.score(replace(request, queries=query, passages=passages), before=[result]).scores[:1]
+    first = 0 if result.is_self else len(result.queries)
+    return {first + int(row): float(scores[row]) for row in np.argsort(-scores, kind="stable")[:_N_HITS]}
 
 
 def _is_of(text_map: TextMap | None, result: ScoreResult) -> TypeGuard[TextMap]:

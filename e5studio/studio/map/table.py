@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from e5studio.studio.engine.doubts import doubts_of_points
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.map.placing import TextMap
 from e5studio.studio.widgets.table_data import MAX_ROWS, TableView, numbered_texts
@@ -38,7 +39,23 @@ def map_table(result: ScoreResult, text_map: TextMap) -> TableView:
         columns=_COLUMNS,
         rows=rows,
         caption=f"Texts of the map: {part}{len(labels):,}",
-        texts=[numbered_texts(labels, texts)],
+        texts=[numbered_texts(labels, texts, doubts_of_points(result))],
+        pick="point",
+    )
+
+
+def hit_table(labels: Sequence[str], texts: Sequence[str], hits: Mapping[int, float]) -> TableView:
+    """The texts that a search found, the best first, with their scores."""
+    return TableView(
+        columns=[
+            {"title": "Passage", "hint": "Nearest to what was searched", "kind": "text", "texts": 0},
+            {"title": "Rank", "hint": "As the map has it", "kind": "whole"},
+            {"title": "Score", "hint": "Cosine \N{MULTIPLICATION SIGN} 100 with the query", "kind": "number"},
+        ],
+        rows=[[index, index + 1, round(score, 4)] for index, score in enumerate(hits.values())],
+        caption=f"The {len(hits)} passages nearest to the query",
+        texts=[numbered_texts([labels[row] for row in hits], [texts[row] for row in hits])],
+        order="given",
         pick="point",
     )
 

@@ -34,7 +34,7 @@ def placing(method: Method) -> str:
     return f"Placing the texts{first}"
 
 
-def caption(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None) -> str:
+def caption(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str | None = None, n_hits: int = 0) -> str:
     """How the map came about, and what its colours and lines mean."""
     sentences = [
         f"Vectors of {result.meta.short_name}.",
@@ -43,7 +43,8 @@ def caption(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str 
         else method(text_map.projection, text_map.settings),
         few_texts(len(result.vectors), text_map.settings.method),
         _colours(result) if colour == "cluster" else "",
-        _lines(result, text_map, picked),
+        _lines(result, text_map, picked) if picked or not n_hits else "",
+        f"The {n_hits} hits of the search light up." if n_hits else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 

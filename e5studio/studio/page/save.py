@@ -13,10 +13,12 @@ from e5studio.analysis.ranking import ranks, softmax
 from e5studio.errors import VectorError
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
+from e5studio.studio.map import text as map_text
 from e5studio.studio.map.charts import draw_map
 from e5studio.studio.map.placing import TextMap, best_scores
 from e5studio.studio.page.standalone import standalone_page
 from e5studio.studio.page.view_state import SharedView, saved_state
+from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.charts import ordered_heat_map
 from e5studio.studio.scores.order import valid_shading
 from e5studio.studio.serving.downloads import Download, FileDownload
@@ -100,10 +102,14 @@ def export_html(
         VectorError: There is no map to save.
     """
     if kind == "map.html":
-        figure = draw_map(result, _map_of(result, text_map), view.colour)
+        placed = _map_of(result, text_map)
+        figure = draw_map(result, placed, view.colour)
+        notes = [map_text.caption(result, placed, view.colour)]
     else:
-        figure = ordered_heat_map(result, view.order, valid_shading(view.shading, result))
-    path.write_text(standalone_page(figure, result), encoding="utf-8")
+        shading = valid_shading(view.shading, result)
+        figure = ordered_heat_map(result, view.order, shading)
+        notes = [scores_text.how_to_read(result, is_by_row=shading == "row"), scores_text.hatching(result)]
+    path.write_text(standalone_page(figure, result, " ".join(filter(None, notes))), encoding="utf-8")
     return FileDownload(path, "text/html; charset=utf-8", f"e5-{kind}")
 
 

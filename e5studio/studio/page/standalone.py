@@ -39,12 +39,13 @@ dd {{ margin: 0; overflow-wrap: anywhere; white-space: pre-wrap; }}
 """
 
 
-def standalone_page(figure: Figure, result: ScoreResult) -> str:
+def standalone_page(figure: Figure, result: ScoreResult, how_to_read: str) -> str:
     """The HTML of a figure of a result.
 
     Args:
         figure: As `charts.figure` describes it; its title heads the page.
         result: What it shows.
+        how_to_read: What its colours mean.
 
     Raises:
         MissingDependencyError: plotly is not installed.
@@ -57,8 +58,8 @@ def standalone_page(figure: Figure, result: ScoreResult) -> str:
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         f'<meta name="viewport" content="width=device-width"><title>{title}</title><style>{_STYLE}</style></head>\n'
-        f"<body><h1>{title}</h1><p>{html.escape(_made_by(result))}</p>\n"
-        f"{plot}\n{_listed(labels, texts)}</body></html>\n"
+        f"<body><h1>{title}</h1><p>{html.escape(how_to_read)}</p>\n"
+        f"{plot}\n{_listed(labels, texts)}<p>{html.escape(_made_by(result))}</p></body></html>\n"
     )
 
 

@@ -63,7 +63,7 @@ class ScoresTab:
             [
                 ("scores", [("CSV", "scores.csv"), ("Parquet", "scores.parquet"), ("NumPy", "scores.npy")]),
                 ("vectors", [("Parquet", "vectors.parquet"), ("NumPy", "vectors.npy")]),
-                ("page", [("JSON", "page.json"), ("HTML", "scores.html")]),
+                ("page", [("HTML", "scores.html"), ("JSON to open here", "page.json")]),
             ],
             plot="e5-heat",
             elem_id="e5-save-scores",

@@ -38,22 +38,39 @@ def invitation() -> list[Node]:
 
 def summary(result: ScoreResult) -> list[Node]:
     """One line: what was scored, by which model, how fast, and whether all was read."""
-    n_known = len(result.vectors) - result.n_embedded
-    known = f" {n_known} {'texts were' if n_known > 1 else 'text was'} known from before." if n_known else ""
     n_cut = sum(len(report.truncated) for report in result.reports)
     cut = f", {count(n_cut, 'text')} cut off" if n_cut else ""
     n_unknown = sum(int((report.unknown_share >= MOSTLY_UNKNOWN).sum()) for report in result.reports)
     unknown = f", {count(n_unknown, 'text')} largely unknown" if n_unknown else ""
-    done = f"Scored {size(result)} with {result.meta.short_name} in {duration(result.seconds)}{cut}{unknown}.{known}"
+    done = f"Scored {size(result)} with {result.meta.short_name} in {duration(result.seconds)}{cut}{unknown}."
     return nodes.done(done, is_doubtful=bool(n_cut or n_unknown))
 
 
 def reading_help(result: ScoreResult, *, is_by_row: bool) -> list[Node]:
-    """How to read the matrix, in a sentence or two."""
+    """How to read the matrix, and what a click does."""
+    hatched = hatching(result)
+    how = para(f"{how_to_read(result, is_by_row=is_by_row)} Click a cell to see why.", css="e5-how")
+    return [how, para(hatched, css="e5-warning")] if hatched else [how]
+
+
+def how_to_read(result: ScoreResult, *, is_by_row: bool) -> str:
+    """What the colours and the outlines of the matrix mean."""
     is_outlined = len(result.queries) <= MAX_ROWS_WITH_OUTLINES
     best = "the outlined cell is the best of its row" if is_outlined else "the table lists the best of each row"
     meaning = "better the match, compared with its row" if is_by_row else "higher the score"
-    return [para(f"The stronger the colour, the {meaning}; {best}. Click a cell to see why.", css="e5-how")]
+    return f"The stronger the colour, the {meaning}; {best}."
+
+
+def hatching(result: ScoreResult) -> str:
+    """Which texts are marked in the matrix, and why; "" without any."""
+    boxes = [result.queries] if result.is_self else [result.queries, result.passages]
+    cut, unknown = [], []
+    for box, report in zip(boxes, result.reports, strict=False):
+        cut += [box.labels[each.index] for each in report.truncated]
+        unknown += [box.labels[row] for row in np.flatnonzero(report.unknown_share >= MOSTLY_UNKNOWN)]
+    said = [f"cut off: {listed(cut)}"] if cut else []
+    said += [f"largely unknown to the model: {listed(unknown)}"] if unknown else []
+    return f"Marked with ! and hatched, {'; '.join(said)}." if said else ""
 
 
 def scale_help(result: ScoreResult) -> list[Node]:

@@ -185,8 +185,8 @@ def _effects(explanation: Explanation, parts: Sequence[Words], effects: Sequence
         if lowering:
             strongest = min(lowering, key=lambda effect: effect.change)
             falls = f" by {fixed(-strongest.change)}"
-            said += [", and without " if said else "Without ", _quoted(strongest.name), f" in {side.label}"]
-            said += [falls if len(said) > 3 else f" it falls{falls}"]
+            said += ["; without " if said else "Without ", _quoted(strongest.name), f" in {side.label}"]
+            said += [f",{falls}" if len(said) > 3 else f" the score falls{falls}"]
     nothing = "No single part matters much: without any of them the score stays about the same."
     return [para(*said, ".") if said else para(nothing), *hint(legend)]
 

@@ -296,7 +296,7 @@ def test_what_a_search_found_lights_up_with_its_rank_and_the_rest_fades():
     points = np.arange(6, dtype=np.float32).reshape(3, 2)
     figure = scatter_map(points, plain_group(3), list("abc"), ["11", "12", "13"], hits=[1], picked=2)
     plain, hits, ring = figure["data"]
-    assert plain["text"] == ["", "", ""]
+    assert plain["text"] == [" ", " ", " "]
     assert plain["marker"]["opacity"] < 0.5
     assert (hits["text"], ring["text"]) == (["1"], ["13"])
     assert ring["marker"]["symbol"] == "circle-open"
@@ -306,7 +306,7 @@ def test_what_a_search_found_lights_up_with_its_rank_and_the_rest_fades():
 def test_ranks_that_would_cover_a_better_one_are_left_out():
     points = np.array([[0, 0], [0, 0.01], [9, 9]], np.float32)
     figure = scatter_map(points, plain_group(3), list("abc"), list("xyz"), hits=[1, 0, 2])
-    assert figure["data"][-1]["text"] == ["1", "", "3"]
+    assert figure["data"][-1]["text"] == ["1", " ", "3"]
 
 
 def test_topics_are_named_where_they_lie_and_only_if_they_lie_together():

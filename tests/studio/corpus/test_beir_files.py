@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from e5studio.errors import FileFormatError
-from e5studio.studio.corpus.beir_files import read_pair_files
+from e5studio.studio.corpus.beir_files import read_corpus_zip, read_pair_files
 
 QUERIES = "\n".join(json.dumps({"_id": f"q{n}", "text": f"question {n}"}) for n in range(3))
 QRELS = "query-id\tcorpus-id\tscore\nq0\td7\t1\nq1\td8\t0\nq2\td9\t2\nq2\td1\t1\nq9\td1\t1\n"
@@ -63,6 +63,34 @@ def test_what_is_missing_is_named_with_what_to_do(tmp_path, contents, words):
     with pytest.raises(FileFormatError, match=words) as error:
         read_pair_files(write(tmp_path, **contents))
     assert "Upload queries.jsonl" in str(error.value)
+
+
+def test_a_zip_as_the_corpus_brings_its_pairs(tmp_path):
+    file = tmp_path / "scifact.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("scifact/corpus.jsonl", '{"_id": "d7", "title": "T", "text": "seven"}\n')
+        archive.writestr("scifact/queries.jsonl", QUERIES)
+        archive.writestr("scifact/qrels/test.tsv", QRELS)
+    table, pairs = read_corpus_zip(file, "skip")
+    assert (table.name, table.column("text")) == ("scifact.zip/corpus.jsonl", ("seven",))
+    check(pairs)
+
+
+def test_a_zip_as_the_corpus_needs_texts_but_no_pairs(tmp_path):
+    file = tmp_path / "other.zip"
+    for qrels, notes in ((None, ()), ("query-id\tcorpus-id\nnobody\td7\n", ("No id in test.tsv",))):
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("corpus.jsonl", '{"_id": "d7", "text": "seven"}\n')
+            if qrels is not None:
+                archive.writestr("queries.jsonl", QUERIES)
+                archive.writestr("qrels/test.tsv", qrels)
+        table, pairs = read_corpus_zip(file, "skip")
+        assert (len(table), pairs, len(table.notes)) == (1, None, len(notes))
+        assert all(note.startswith(start) for note, start in zip(table.notes, notes, strict=True))
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("queries.jsonl", QUERIES)
+    with pytest.raises(FileFormatError, match=r"holds no corpus\.jsonl"):
+        read_corpus_zip(file, "skip")
 
 
 def test_a_zip_without_them_is_refused(tmp_path):

@@ -93,6 +93,7 @@ def measure(page):
     pairs = [[f"question about {row[3]} number {n}", row[0]] for n, row in enumerate(ROWS[:20])]
     upload(page, sheet([*pairs, ["nobody knows", "n1000"]], ("query", "corpus-id")), "pairs.csv", "#e5-pairs")
     expect(page.locator("#e5-pairs-said")).to_contain_text("pairs.csv: 21 rows")
+    page.locator("#e5-variants").get_by_label("Without prompts").check()
     page.locator("#e5-measure").click()
     done = page.locator("#e5-measure-status .e5-done")
     expect(done).to_have_text("Measured 2 settings on 20 queries.", timeout=30_000)
@@ -160,6 +161,8 @@ def test_a_person_brings_a_file_embeds_searches_looks_at_the_map_and_measures(co
     expect(page.locator("#e5-verdict")).to_contain_text("95 % interval")
     expect(page.locator("#e5-measured tbody tr")).to_have_count(2)
     expect(page.locator("#e5-measured-plot .points path")).to_have_count(2)
+    expect(page.locator("#e5-measured tbody tr").first).to_be_in_viewport()  # without a scroll
+    expect(page.locator("#e5-failed-query")).to_contain_text("rank")  # of the first that fails, without a click
 
 
 def in_sight(page, *selectors):

@@ -90,6 +90,7 @@ def test_a_query_shows_what_stands_above_its_answer(evaluation):
     nodes = evaluation_text.failure(measured, corpus, query, [0])
     said = text_of(nodes)
     assert measured.pairs.queries[query] in said
+    assert evaluation_text.query_order(measured, 0)[0] == query
     assert f"rank {ranks.ranks[query]}" in said
     assert str(nodes).count("e5-answer") == 1
     if ranks.ranks[query] > 1:

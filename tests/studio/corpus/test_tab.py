@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from types import SimpleNamespace
 
 import gradio as gr
@@ -94,6 +95,23 @@ def test_other_texts_or_columns_take_the_evaluation_away(tab):
         assert all(changes[part] is None for part in (panel.evaluation, panel.plot, panel.table, panel.queries))
         assert (changes[panel.verdict], changes[panel.job.status]) == ([], [])
         assert "e5-away" in changes[panel.failures]["elem_classes"]
+
+
+def test_the_pairs_of_a_zip_come_and_go_with_its_texts(tab, tmp_path):
+    token = tab.on_open(gr.EventData(None, {"token": None}))[tab.token]
+    file = tmp_path / "help.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("corpus.jsonl", '{"_id": "d1", "text": "one"}\n{"_id": "d2", "text": "two"}\n')
+        archive.writestr("queries.jsonl", '{"_id": "q1", "text": "first?"}\n')
+        archive.writestr("qrels/test.tsv", "query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    panel = tab.evaluation
+    read = tab.on_read(token, str(file), "", "", "", "skip")
+    assert "1 query with known answers" in text_of(read[tab.source.summary])
+    for shown in (read, tab.on_open(gr.EventData(None, {"token": token}))):
+        assert (shown[panel.query]["value"], shown[panel.answer]["value"]) == ("query", "corpus-id")
+        assert "1 row" in text_of(shown[panel.summary])
+    other = tab.on_paste(token, "three")
+    assert (other[panel.query]["value"], other[panel.summary]) == (None, [])
 
 
 def test_a_search_and_its_map_point_at_each_other(tab):

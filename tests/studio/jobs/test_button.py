@@ -43,7 +43,18 @@ def test_work_that_is_replaced_ends_without_a_word(button):
     earlier = button.run(VISITOR, endless, show, is_result_left=False, is_asked=False)
     assert "Working" in str(next(earlier)["status"])
     assert last(button.run(VISITOR, lambda _: "later", show, is_result_left=False)) == nodes.done("later")
-    assert list(earlier) == []
+    assert list(earlier) == [{}]
+
+
+def test_work_that_is_replaced_before_it_shows_anything_empties_nothing(button):
+    """Of an event that yields nothing, Gradio sets every output to None."""
+    later = []
+
+    def replaced(_):
+        later.extend(button.run(VISITOR, lambda _: "later", show, is_result_left=False))
+
+    assert list(button.run(VISITOR, replaced, show, is_result_left=False, is_asked=False)) == [{}]
+    assert later[-1]["status"] == nodes.done("later")
 
 
 def test_what_is_still_being_typed_is_no_error(button):

@@ -93,6 +93,17 @@ def test_a_picked_text_is_joined_to_its_true_neighbours(score):
     assert true_neighbours(result, text_map, "Q99") == []
 
 
+def test_texts_that_were_cut_are_marked_on_the_map(score):
+    result = score("summit", "short\n" + "word " * 700 + "\nriver")
+    text_map = place_texts(result, MapSettings())
+    figure = draw_map(result, text_map, "role")
+    names = [name for trace in figure["data"] for name in trace.get("text", [])]
+    assert [name for name in names if "!" in name] == ["P2 !"]
+    [reason] = [entry[2:] for trace in figure["hover"]["traces"] for entry in trace if entry[0] == "P2"]
+    assert "Cut off" in reason[0]
+    assert [entry[0] for entry in map_table(result, text_map).texts[0] if len(entry) > 2] == ["P2"]
+
+
 def test_shades_of_score_and_length_are_those_of_the_texts(score):
     result = score(QUESTIONS, ANSWERS)
     text_map = place_texts(result, MapSettings())

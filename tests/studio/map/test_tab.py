@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import gradio as gr
+import numpy as np
 import pytest
 
 from e5studio.studio.jobs.events import NOTHING_PENDING
 from e5studio.studio.map.placing import COLOURS, METHODS
-from e5studio.studio.map.tab import MapTab
+from e5studio.studio.map.tab import MapTab, nearest_passages
 from e5studio.studio.services import Services
 from tests.studio.node_text import text_of
 
@@ -35,13 +36,13 @@ def result(score):
 def test_a_setting_a_colour_and_a_pick_change_the_picture(tab, result):
     text_map = tab.show(result)[tab.text_map]
     for colour in COLOURS:
-        changes = tab.on_colour(result, text_map, colour, "Q1").changes
+        changes = tab.on_colour(result, text_map, colour, "Q1", ()).changes
         assert "Q1" in text_of(changes[tab.panel.point])  # what was picked stays picked
     pick = SimpleNamespace(_data={"label": "P2"})
-    changes = tab.on_pick(result, text_map, "role", None, pick).changes
+    changes = tab.on_pick(result, text_map, "role", None, (), pick).changes
     assert "Lines join P2" in text_of(changes[tab.panel.caption])
     assert "a river" in text_of(changes[tab.panel.point])
-    assert tab.on_pick(result, text_map, "role", None, SimpleNamespace(_data={"label": ["P2"]})) == NOTHING_PENDING
+    assert tab.on_pick(result, text_map, "role", None, (), SimpleNamespace(_data={"label": ["P2"]})) == NOTHING_PENDING
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "umap"])
@@ -57,7 +58,7 @@ def test_texts_are_placed_as_the_settings_say(tab, result, method):
 
 def test_a_map_of_an_earlier_result_changes_nothing(tab, result, score):
     text_map = tab.show(score("one\ntwo", "three"))[tab.text_map]
-    assert tab.on_colour(result, text_map, "best", None) == NOTHING_PENDING
+    assert tab.on_colour(result, text_map, "best", None, ()) == NOTHING_PENDING
     assert tab.on_gather(result, text_map, SimpleNamespace(_data={"labels": ["Q1"]})) == {}
 
 
@@ -78,3 +79,31 @@ def test_a_loop_lists_its_texts(tab, result):
     changes = tab.on_gather(result, text_map, SimpleNamespace(_data={"labels": ["Q1", "P3"]}))
     assert [label for label, _ in changes[tab.panel.chosen]["texts"][0]] == ["Q1", "P3"]
     assert tab.on_gather(result, text_map, SimpleNamespace(_data={"labels": []})) == {}
+
+
+def test_a_search_lights_up_and_lists_the_nearest_passages(tab, result, encoders):
+    text_map, pending = tab.show(result)[tab.text_map], gr.State(None)
+    _, last = tab.on_search(pending, result, text_map, "role", "a high mountain")
+    changes = last[pending].changes
+    wanted = 100 * encoders("e5").encode_query(["a high mountain"])[0] @ result.vectors[3:].T
+    best = np.argsort(-wanted)
+    assert changes[tab.hits] == tuple(3 + best)
+    listed = changes[tab.panel.chosen]
+    assert [label for label, _ in listed["texts"][0]] == [f"P{row + 1}" for row in best]
+    assert [row[0] for row in listed["rows"]] == [0, 1, 2]  # a click picks the text of the first cell
+    assert [row[2] for row in listed["rows"]] == pytest.approx(wanted[best], abs=0.01)
+    assert "The 3 hits of the search light up" in text_of(changes[tab.panel.caption])
+
+    coloured = tab.on_colour(result, text_map, "best", None, changes[tab.hits]).changes
+    assert "light up" in text_of(coloured[tab.panel.caption])  # also in other colours
+    [last] = tab.on_search(pending, result, text_map, "best")
+    dropped = last[pending].changes
+    assert (dropped[tab.hits], dropped[tab.panel.chosen]) == ((), None)
+    assert "light up" not in text_of(dropped[tab.panel.caption])
+
+
+def test_texts_that_were_compared_with_each_other_are_searched_too(engine, score):
+    result = score("a mountain\na river\na stone", "", prompt_mode="symmetric")
+    hits = nearest_passages(engine, result, "the river")
+    assert next(iter(hits)) == 1
+    assert list(hits.values()) == sorted(hits.values(), reverse=True)

@@ -148,7 +148,14 @@ def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions_a
     assert 0 < chosen.count() < 16
     chosen.first.click()
     expect(page.locator("#e5-map-point")).to_contain_text("Nearest in all dimensions")
+    page.locator("#e5-map-query").locator("input, textarea").fill("why is the sky blue")
+    page.locator("#e5-map-search").click()
+    expect(chosen).to_have_count(5)
+    expect(page.locator("#e5-map-caption")).to_contain_text("The 5 hits of the search light up")
+    chosen.first.click()
+    expect(page.locator("#e5-map-point dd").first).to_have_text(chosen.first.locator("td").first.inner_text()[3:])
     page.locator("#e5-map-drop").click()
+    expect(page.locator("#e5-map .textpoint", has_text=re.compile("^P3$"))).to_be_visible()  # again
     expect(chosen).to_have_count(0)
 
 
@@ -442,7 +449,7 @@ def test_what_is_seen_can_be_linked_and_saved_and_opened_again(page, open_page, 
     assert "100 with all-MiniLM-L6-v2" in words
     assert "Leonardo da Vinci worked on the portrait of Lisa Gherardini" in words  # no cell has room for it
     assert saved(page, "#e5-save-scores", "Save picture as PNG").path().read_bytes().startswith(b"\x89PNG")
-    saved(page, "#e5-save-scores", "Save page as JSON").save_as(tmp_path / "page.json")
+    saved(page, "#e5-save-scores", "Save page as JSON to open here").save_as(tmp_path / "page.json")
     assert saved(page, "#e5-save-scores", "Save page as HTML").suggested_filename == "e5-scores.html"
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     for form, cells in (("TSV", "\t"), ("Markdown", " | ")):

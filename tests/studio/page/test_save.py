@@ -148,6 +148,7 @@ def test_html_opens_alone_with_every_text_as_text(engine, tmp_path):
         assert hostile not in written
         assert "&lt;img src=x" in rest
         assert "漢字</dd>" in rest
+        assert ("The stronger the colour" if kind == "scores.html" else "PCA shows") in rest
         assert all(f"<dt>{label}</dt>" in rest for label in ("Q1", "Q2", "P1", "P2"))
 
 

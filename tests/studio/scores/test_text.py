@@ -108,6 +108,8 @@ def test_texts_whose_scores_mean_little_are_marked_in_matrix_and_table(score):
     assert hatched.count("M") == 3 * 3  # three of the four cells
     assert [len(entry) for texts in score_table(result).texts for entry in texts] == [2, 3, 2, 3]
     assert "1 text cut off, 1 text largely unknown" in text_of(scores_text.summary(result))
+    marked = "Marked with ! and hatched, cut off: P2; largely unknown to the model: Q2."
+    assert marked in text_of(scores_text.reading_help(result, is_by_row=True))
     assert "e5-doubtful" in str(scores_text.summary(result))
     assert "e5-doubtful" not in str(scores_text.summary(score("protein", "short")))
 
