@@ -7,6 +7,7 @@ const fault = element.querySelector(".e5-plot-fault");
 const pointer = { x: 0, y: 0 };
 let figure = null;
 let revision = 0;
+let drawn = null; // the revision that is drawn, or being drawn
 let isNarrow = null;
 let cell = null;
 let pressed = null;
@@ -162,6 +163,7 @@ async function draw() {
   element.classList.toggle("e5-plot-empty", !figure);
   if (!figure || !drawing.isConnected || drawing.clientWidth === 0) return;
   isNarrow = isTight();
+  drawn = revision;
   drawing.style.height = heightOf(figure) + "px";
   drawing.style.minWidth = `min(${figure.width}px, 100cqw)`;
   drawing.setAttribute("aria-label", figure.label);
@@ -169,7 +171,6 @@ async function draw() {
   const isFirst = !drawing.on;
   await Plotly.react(drawing, data, layout, config());
   await fitWords();
-  drawing.dataset.drawn = String(revision);
   if (isFirst) listen();
 }
 
@@ -350,8 +351,8 @@ addEventListener("scroll", hideTip, { passive: true });
 new MutationObserver(draw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 new ResizeObserver(() => {
   if (!figure || drawing.clientWidth === 0) return;
-  if (!drawing.on || isNarrow !== isTight()) draw();
-  else Plotly.Plots.resize(drawing).then(fitWords);
+  if (drawn !== revision || isNarrow !== isTight()) draw(); // a figure may have come while its tab was closed
+  else if (drawing.on) Plotly.Plots.resize(drawing).then(fitWords);
 }).observe(element);
 watch("value", update);
 update();

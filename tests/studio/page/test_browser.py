@@ -158,6 +158,13 @@ def test_the_map_shows_pca_at_once_umap_on_request_in_two_and_three_dimensions_a
     expect(page.locator("#e5-map .textpoint", has_text=re.compile("^P3$"))).to_be_visible()  # again
     expect(chosen).to_have_count(0)
 
+    page.get_by_role("tab", name="Scores").click()
+    write(page, ["one", "two"], ["three"])
+    score(page)
+    expect(page.locator("#e5-map-texts tbody tr")).to_have_count(3)  # the map comes while its tab is closed
+    open_map(page)
+    expect(page.locator("#e5-map .scatterlayer .points path")).to_have_count(3)
+
 
 def check_wheel(page):
     """The wheel scrolls the page; with Ctrl it zooms the map."""
