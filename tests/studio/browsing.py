@@ -82,8 +82,8 @@ def forget_score(page):
 def score(page):
     forget_score(page)
     page.locator("#e5-score").click()
-    expect(page.locator("#e5-status .e5-done")).to_be_visible()
-    expect(page.locator("#e5-score")).to_be_enabled()
+    page.locator("#e5-status .e5-done").wait_for()  # looks at each frame, where `expect` would look again in a second
+    page.locator("#e5-score:enabled").wait_for()
 
 
 LEAVING = set()
@@ -102,7 +102,7 @@ def example(page, title):
     unfold(page)
     forget_score(page)
     page.get_by_role("button", name=title, exact=True).click()
-    expect(page.locator("#e5-status .e5-done, #e5-status .e5-hint:has-text('Press Score')")).to_be_visible()
+    page.locator("#e5-status .e5-done, #e5-status .e5-hint:has-text('Press Score')").wait_for()
 
 
 def take_model(page, name):
