@@ -189,12 +189,13 @@ def lighten_page() -> None:
     `structuredClone` of its own: 11,000 at a click on Score.
     """
     environment = routes.templates.env
-    if isinstance(environment.loader, jinja2.ChoiceLoader):
+    loader = environment.loader
+    if loader is None or isinstance(loader, jinja2.ChoiceLoader):
         return
     name = "frontend/index.html"
-    source, *_ = environment.loader.get_source(environment, name)
+    source, *_ = loader.get_source(environment, name)
     own = jinja2.DictLoader({name: source.replace("<head>", _LIGHTER_PAGE, 1)})
-    environment.loader = jinja2.ChoiceLoader([own, environment.loader])
+    environment.loader = jinja2.ChoiceLoader([own, loader])
 
 
 def fetch_nothing() -> None:
