@@ -67,6 +67,7 @@ class JobButton:
         idle = {self.start: gr.update(interactive=True), self.stop: gr.update(visible=False)}
         session = str(request.session_hash)
         job = self.jobs.start(session, Job(function))
+        job.begin()  # when it is known as the latest: a later one may come at any moment
         try:
             for stage in job.stages():
                 if self.jobs.is_latest(session, job):

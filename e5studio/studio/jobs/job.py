@@ -28,7 +28,7 @@ class Stage:
 
 
 class Job(Generic[Result]):
-    """A function that runs in a thread and reports its stages.
+    """A function that runs in a thread, once it begins, and reports its stages.
 
     Args:
         function: Called with a function that takes its stages, and raises StoppedError once the job is stopped.
@@ -42,7 +42,11 @@ class Job(Generic[Result]):
         self._done = threading.Event()
         # Context variables hold the session that the job runs for.
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._run,), name="e5studio-work", daemon=True).start()
+        self._thread = threading.Thread(target=context.run, args=(self._run,), name="e5studio-work", daemon=True)
+
+    def begin(self) -> None:
+        """Start the thread."""
+        self._thread.start()
 
     def stages(self) -> Iterator[Stage]:
         """New stages, a few times a second, until the job has ended.

@@ -20,7 +20,6 @@ from urllib.parse import urlsplit
 
 import gradio as gr
 import httpx
-import jinja2
 import uvicorn
 from gradio import blocks, http_server, processing_utils, routes
 from gradio.blocks import Block
@@ -188,14 +187,16 @@ def lighten_page() -> None:
     (`update_loading_stati_state` in js/core; `$state.snapshot` of Svelte), every number and text in it by a
     `structuredClone` of its own: 11,000 at a click on Score.
     """
-    environment = routes.templates.env
-    loader = environment.loader
-    if loader is None or isinstance(loader, jinja2.ChoiceLoader):
+    loader: Any = routes.templates.env.loader
+    if "get_source" in vars(loader):
         return
-    name = "frontend/index.html"
-    source, *_ = loader.get_source(environment, name)
-    own = jinja2.DictLoader({name: source.replace("<head>", _LIGHTER_PAGE, 1)})
-    environment.loader = jinja2.ChoiceLoader([own, loader])
+    read = loader.get_source
+
+    def get_source(environment: Any, name: str) -> tuple[Any, ...]:
+        source, *others = read(environment, name)
+        return source.replace("<head>", _LIGHTER_PAGE, 1), *others
+
+    loader.get_source = get_source
 
 
 def fetch_nothing() -> None:

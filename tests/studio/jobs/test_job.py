@@ -11,6 +11,12 @@ from e5studio.studio.errors import StoppedError
 from e5studio.studio.jobs.job import Job, SessionJobs, Stage, StopSignal
 
 
+def begun(function):
+    job = Job(function)
+    job.begin()
+    return job
+
+
 def endless(on_stage):
     while True:
         on_stage(0.5, "Working")
@@ -18,7 +24,7 @@ def endless(on_stage):
 
 
 def test_the_result_comes_back():
-    job = Job(lambda _: "done")
+    job = begun(lambda _: "done")
     assert list(job.stages()) == []
     assert job.result() == "done"
 
@@ -28,11 +34,11 @@ def test_what_goes_wrong_comes_back_too():
         raise LookupError("no such thing")
 
     with pytest.raises(LookupError, match="no such thing"):
-        Job(fail).result()
+        begun(fail).result()
 
 
 def test_stages_are_reported_once_and_stop_ends_the_work():
-    job = Job(endless)
+    job = begun(endless)
     stages = job.stages()
     assert next(stages) == Stage(0.5, "Working")
     job.stop()
@@ -44,12 +50,12 @@ def test_stages_are_reported_once_and_stop_ends_the_work():
 def test_the_work_belongs_to_the_request_that_began_it():
     whose = contextvars.ContextVar("whose")
     whose.set("mine")
-    assert Job(lambda _: whose.get()).result() == "mine"
+    assert begun(lambda _: whose.get()).result() == "mine"
 
 
 def test_stop_reaches_the_visitors_own_work_only():
     running = SessionJobs()
-    mine, other = running.start("me", Job(endless)), running.start("other", Job(endless))
+    mine, other = running.start("me", begun(endless)), running.start("other", begun(endless))
     running.stop("me")
     with pytest.raises(StoppedError):
         mine.result()
@@ -62,8 +68,8 @@ def test_stop_reaches_the_visitors_own_work_only():
 
 def test_the_next_job_of_a_visitor_ends_the_one_before_which_leaves_it_alone():
     running = SessionJobs()
-    first = running.start("me", Job(endless))
-    second = running.start("me", Job(endless))
+    first = running.start("me", begun(endless))
+    second = running.start("me", begun(endless))
     with pytest.raises(StoppedError):
         first.result()
     running.end("me", first)
