@@ -31,8 +31,6 @@ pytestmark = [
     pytest.mark.usefixtures("gradio_litter"),
 ]
 
-LONG = pytest.mark.long
-
 
 @pytest.fixture(scope="module")
 def crowded(stand_in_pool, offline_encoder):
@@ -114,7 +112,7 @@ def check_own_texts(shown, encoder, round_):
         assert not strangers
 
 
-@pytest.mark.parametrize("n_people", [4, pytest.param(20, marks=LONG)])
+@pytest.mark.parametrize("n_people", [4, pytest.param(20, marks=pytest.mark.long)])
 def test_many_people_at_once_see_their_own_scores(crowded, offline_encoder, n_people):
     demo, services, address = crowded
 
@@ -205,7 +203,7 @@ def switching(checkpoints, tmp_path):
     pool.clear()
 
 
-@pytest.mark.parametrize("n_people", [5, pytest.param(15, marks=LONG)])
+@pytest.mark.parametrize("n_people", [5, pytest.param(15, marks=pytest.mark.long)])
 def test_models_change_while_many_people_score(switching, encoders, n_people):
     pool, address = switching
     models = [ENGLISH, INSTRUCT, ENGLISH, FAULTY, INSTRUCT]
