@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from e5studio.cache import CachedEncoder, VectorCache
     from e5studio.embedder import Embedder, EmbedderOptions
     from e5studio.encode_report import EncodeReport, Truncation
-    from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
+    from e5studio.encoder import E5Encoder
     from e5studio.errors import (
         CacheError,
         CacheWarning,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from e5studio.long_documents import encode_long_documents, split_to_fit
     from e5studio.model_pool import Lease, ModelPool, get_model_pool
     from e5studio.models import ModelMeta, get_model_meta, list_models
+    from e5studio.prepared_texts import PreparedTexts, TokenEmbeddings
     from e5studio.prompts import Prompt
     from e5studio.similarity import cos_sim, semantic_search
     from e5studio.spec import EncoderSpec

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.encode_report import warn
-from e5studio.encoder import E5Encoder, PreparedTexts, Progress
+from e5studio.encoder import E5Encoder, Progress
 from e5studio.errors import CacheError, CacheWarning
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.prompts import Prompt
 from e5studio.similarity import FloatArray
 from e5studio.spec import EncoderSpec

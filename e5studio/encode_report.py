@@ -90,7 +90,7 @@ class EncodeReport:
         n_dropped_characters: Characters of each text that leave no token, white space, controls, formats and accents
             not counted, (n,) int32; for a cut text those of its beginning.
         empty: Indices of the texts of which no token is left: their vectors are those of the prompt alone.
-        n_replaced_surrogates: Number of texts in which a lone surrogate was replaced by U+FFFD.
+        replaced_surrogates: Indices of the texts in which a lone surrogate was replaced by U+FFFD.
         already_prompted: Indices of the texts that begin with a prompt themselves.
         reads_end_spaces: Whether white space at the end of a text changes what this model reads.
     """
@@ -106,9 +106,24 @@ class EncodeReport:
     unknown_share: NDArray[np.float32]
     n_dropped_characters: IntArray
     empty: tuple[int, ...]
-    n_replaced_surrogates: int
+    replaced_surrogates: tuple[int, ...]
     already_prompted: tuple[int, ...]
     reads_end_spaces: bool
+
+    def part(self, start: int, stop: int) -> EncodeReport:
+        """The report of some of the texts, which follow each other, as if they had come alone."""
+        own = range(start, stop)
+        return replace(
+            self,
+            n_texts=len(own),
+            n_tokens=self.n_tokens[start:stop],
+            truncated=tuple(replace(cut, index=cut.index - start) for cut in self.truncated if cut.index in own),
+            unknown_share=self.unknown_share[start:stop],
+            n_dropped_characters=self.n_dropped_characters[start:stop],
+            empty=tuple(index - start for index in self.empty if index in own),
+            replaced_surrogates=tuple(index - start for index in self.replaced_surrogates if index in own),
+            already_prompted=tuple(index - start for index in self.already_prompted if index in own),
+        )
 
 
 def joined_reports(reports: Sequence[EncodeReport]) -> EncodeReport:
@@ -123,7 +138,7 @@ def joined_reports(reports: Sequence[EncodeReport]) -> EncodeReport:
         unknown_share=np.concatenate([report.unknown_share for report in reports]),
         n_dropped_characters=np.concatenate([report.n_dropped_characters for report in reports]),
         empty=tuple(first + index for first, report in parts for index in report.empty),
-        n_replaced_surrogates=sum(report.n_replaced_surrogates for report in reports),
+        replaced_surrogates=tuple(first + index for first, report in parts for index in report.replaced_surrogates),
         already_prompted=tuple(first + index for first, report in parts for index in report.already_prompted),
     )
 
@@ -172,7 +187,7 @@ class ReportNotes:
         self._counts["unknown"] += len(unknown)
         self._counts["dropped_characters"] += len(dropping)
         self._counts["already_prompted"] += len(report.already_prompted)
-        self._counts["replaced_surrogates"] += report.n_replaced_surrogates
+        self._counts["replaced_surrogates"] += len(report.replaced_surrogates)
         self._counts["default_instruction"] += prompt.is_default_instruction
         if name is None:
             self._add_names("truncated", (f"the first: {_n_dropped(cut)}" for cut in cuts[:1]))

@@ -11,7 +11,7 @@ import copy
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -22,11 +22,12 @@ from tqdm import tqdm
 from e5studio import checkpoint
 from e5studio.batching import IntArray, Limits, TokenBatch, padding_share, plan_batches
 from e5studio.download_progress import DownloadProgress
-from e5studio.encode_report import EncodeReport, NoteKind, Truncation, joined_reports, nothing_read, warn
+from e5studio.encode_report import EncodeReport, NoteKind, Truncation, nothing_read, warn
 from e5studio.errors import BackendError, FingerprintMismatchError, NonFiniteError, PromptError, TextError
 from e5studio.load import LoadedModel, load_model, load_shared, stop_sharing
 from e5studio.models import ModelMeta
 from e5studio.options import EncodeArguments, EncodeOptions, EncoderArguments, ModelOptions, split_arguments
+from e5studio.prepared_texts import PreparedTexts, TokenEmbeddings
 from e5studio.prompts import Prompt, already_prompted, resolve_prompt
 from e5studio.similarity import FloatArray
 from e5studio.similarity import scores as score_matrix
@@ -38,56 +39,6 @@ from e5studio.weights import save_folder
 
 Progress = Callable[[int, int], None]
 """Called with (texts done, texts in all); what it raises stops the work."""
-
-
-@dataclass(frozen=True)
-class PreparedTexts:
-    """Tokenised texts, each different one once.
-
-    Attributes:
-        batch: Token ids of the different texts.
-        rows: For each text of the caller its row in `batch`, (n,).
-        report: What was done to them.
-    """
-
-    batch: TokenBatch
-    rows: NDArray[np.intp]
-    report: EncodeReport
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    @classmethod
-    def joined(cls, parts: Sequence[PreparedTexts]) -> PreparedTexts:
-        """Texts that were prepared with one prompt in several calls, one after the other, as one; at least one part."""
-        batch = TokenBatch(
-            np.concatenate([part.batch.ids for part in parts]), np.concatenate([part.batch.lengths for part in parts])
-        )
-        first_rows = np.cumsum([0, *(len(part.batch) for part in parts)])
-        rows = np.concatenate([first + part.rows for first, part in zip(first_rows, parts, strict=False)])
-        return cls(batch, rows, joined_reports([part.report for part in parts]))
-
-
-@dataclass(frozen=True)
-class TokenEmbeddings:
-    """The vectors of one text's tokens, before pooling.
-
-    Attributes:
-        tokens: The tokens as text, special tokens included.
-        offsets: First and one-past-last character of each token, counted from the start of the
-            text, (n, 2); negative in the prompt.
-        in_prompt: Which tokens belong to the prompt, (n,) bool.
-        special: Which tokens were added by the tokenizer, (n,) bool.
-        unknown: Which tokens stand for something that the vocabulary lacks, (n,) bool.
-        vectors: Shape (n, embed_dim of the model), float32, not normalised.
-    """
-
-    tokens: tuple[str, ...]
-    offsets: IntArray
-    in_prompt: NDArray[np.bool_]
-    special: NDArray[np.bool_]
-    unknown: NDArray[np.bool_]
-    vectors: FloatArray
 
 
 class E5Encoder:
@@ -594,7 +545,9 @@ class E5Encoder:
             unknown_share=tokenized.unknown_share[rows],
             n_dropped_characters=tokenized.n_dropped_characters[rows],
             empty=tuple(np.flatnonzero(tokenized.is_empty[rows]).tolist()),
-            n_replaced_surrogates=sum(old is not new for old, new in zip(texts, clean, strict=True)),
+            replaced_surrogates=tuple(
+                index for index, (old, new) in enumerate(zip(texts, clean, strict=True)) if old is not new
+            ),
             reads_end_spaces=self.reads_end_spaces,
             already_prompted=tuple(already_prompted(clean, self.meta.prompt_kind)) if prompt.text else (),
         )

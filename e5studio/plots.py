@@ -13,8 +13,9 @@ import numpy as np
 
 from e5studio.analysis.attribution import gather_words, word_shares
 from e5studio.encode_report import warn
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError, VectorError
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.prompts import Prompt
 from e5studio.similarity import scores as score_matrix
 from e5studio.studio.charts.matrix import word_grid

@@ -205,7 +205,7 @@ class TestSurrogates:
         good = GOOD[:3]
         texts = [*good, broken, *good[::-1], broken, "é"]
         prepared = encoder.prepare(texts, prompt_name="query")
-        assert prepared.report.n_replaced_surrogates == 2
+        assert prepared.report.replaced_surrogates == (3, 7)
         vectors = encoder.encode_query(texts)
         expected = encoder.encode_query([*good, clean, *good[::-1], clean, "é"])
         assert vectors.tobytes() == expected.tobytes()
@@ -243,10 +243,8 @@ class TestUnread:
             assert caught.value.indices == (2,)
         prepared = e5.prepare(["a", unread], prompt_name="query", allow_empty=True)
         assert prepared.report.empty == (1,)
-        np.testing.assert_array_equal(
-            e5.embed_prepared(prepared)[1:],
-            e5.embed_prepared(e5.prepare([""], prompt_name="query", allow_empty=True)),
-        )
+        alone = e5.embed_prepared(e5.prepare([""], prompt_name="query", allow_empty=True))
+        np.testing.assert_allclose(e5.embed_prepared(prepared)[1:], alone, rtol=0, atol=2e-6)
 
     @pytest.mark.parametrize("name", ["multilingual-e5", "multilingual-e5-small"])
     @pytest.mark.parametrize("prompt", ["", "query: ", "Task: x\nQuery:"])

@@ -14,8 +14,9 @@ import pytest
 
 from e5studio.batching import TokenBatch
 from e5studio.cache import CachedEncoder, VectorCache, vector_key
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.errors import CacheError, CacheWarning, NonFiniteError, PromptWarning, TruncationWarning
+from e5studio.prepared_texts import PreparedTexts
 from tests.checkpoints import Checkpoint, CheckpointName
 from tests.fakes import FakeBackend
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.errors import (
     FingerprintMismatchError,
     PromptError,
@@ -22,11 +22,13 @@ from e5studio.errors import (
     TextTypeError,
     TruncationWarning,
 )
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.prompts import WEB_SEARCH_INSTRUCTION
 from tests.checkpoints import Checkpoint, CheckpointName
 from tests.reference import Reference
 
 Encoders = Callable[[CheckpointName], E5Encoder]
+_FACTS = ("truncated", "already_prompted", "empty", "n_texts", "replaced_surrogates")
 PASSAGES = ["The summit is the top of a mountain.", "Women need 46 grams of protein.", "Two words."]
 
 
@@ -322,5 +324,19 @@ class TestInBatches:
         np.testing.assert_array_equal(joined.batch.ids, whole.batch.ids)
         np.testing.assert_array_equal(joined.rows, whole.rows)
         np.testing.assert_array_equal(joined.report.n_tokens, whole.report.n_tokens)
-        for name in ("truncated", "already_prompted", "n_texts", "n_replaced_surrogates"):
+        for name in _FACTS:
             assert getattr(joined.report, name) == getattr(whole.report, name)
+
+    def test_texts_prepared_in_one_call_are_as_of_several(self, e5: E5Encoder) -> None:
+        texts = ["query: one", "two \ud800", "three " * 2_000, "four", "two \ud800", "query: one", "\ufffd", "five"]
+        parts = (texts[:3], texts[3:4], texts[4:])
+        whole = e5.prepare(texts, prompt_name="document", allow_empty=True)
+        for texts, part in zip(parts, whole.split([len(texts) for texts in parts]), strict=True):
+            alone = e5.prepare(texts, prompt_name="document", allow_empty=True)
+            ids = [part.batch.select([row]).ids.tolist() for row in part.rows]
+            assert ids == [alone.batch.select([row]).ids.tolist() for row in alone.rows]
+            assert len(part.batch) == len(alone.batch)
+            for name in ("n_tokens", "unknown_share", "n_dropped_characters"):
+                np.testing.assert_array_equal(getattr(part.report, name), getattr(alone.report, name))
+            for name in _FACTS:
+                assert getattr(part.report, name) == getattr(alone.report, name)

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "e5studio"
 ROWS = [
     ["errors", "models", "spec", "foreign_options"],
     ["network", "streams", "download_progress", "memory", "cpu", "cache_folder"],
-    ["prompts", "batching", "similarity", "quantization", "analysis", "text_checks", "encode_report"],
+    ["prompts", "batching", "similarity", "quantization", "analysis", "text_checks", "encode_report", "prepared_texts"],
     ["file_digest", "file_lock", "model_json", "folder_recipe", "checkpoint", "weights"],
     ["dropped_characters", "vocabulary_index"],
     ["model_packages", "tokenizer_settings", "lazy_tokenizer", "tokenization", "hub"],

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from e5studio import model_pool
 from e5studio.batching import Limits, TokenBatch
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.load import FetchedModel, LoadedModel
 from e5studio.model_pool import ModelPool
+from e5studio.prepared_texts import PreparedTexts
 from tests import corpus
 from tests.checkpoints import Checkpoint, CheckpointName
 from tests.fakes import FakeBackend, encoder_over, paper_vector, token_rows

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from e5studio.encoder import PreparedTexts
+from e5studio.prepared_texts import PreparedTexts
 
 
 @dataclass

@@ -74,17 +74,21 @@ class Ticket:
     def __init__(self, admission: Admission, n_tokens: int) -> None:
         self._admission = admission
         self._n_tokens = n_tokens
+        self._is_over = False
         self._lock = threading.Lock()
 
     def correct(self, n_tokens: int) -> None:
-        """Replace the estimate by the number counted; an admitted request stays admitted."""
+        """Replace the estimate by the number counted, unless the request is over; what was admitted stays admitted."""
         with self._lock:
+            if self._is_over:
+                return
             self._admission._change(n_tokens - self._n_tokens)
             self._n_tokens = n_tokens
 
     def give_back(self, n_tokens: int | None = None) -> None:
         """Give back tokens; all that are left if None."""
         with self._lock:
+            self._is_over = n_tokens is None
             n_tokens = self._n_tokens if n_tokens is None else min(n_tokens, self._n_tokens)
             self._admission._change(-n_tokens)
             self._n_tokens -= n_tokens

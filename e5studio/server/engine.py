@@ -18,59 +18,72 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.batching import TokenBatch
 from e5studio.encode_report import EncodeReport
-from e5studio.encoder import PreparedTexts
 from e5studio.errors import NonFiniteError
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.prompts import Prompt
 from e5studio.server.admission import Admission, Ticket
 from e5studio.server.batch_queue import BatchQueue, Job, Step
-from e5studio.server.preparation import TextPart, estimated_tokens, prepared, token_embeddings
-from e5studio.server.request_errors import RequestError, as_request_error
+from e5studio.server.preparation import TextPart, estimated_tokens, token_embeddings
+from e5studio.server.request_errors import as_request_error
 from e5studio.server.served_models import OfferedModel, ServedModel, loaded
 from e5studio.server.text_engine import Embedded, Timings, TokenVectors
+from e5studio.server.tokenizing import TokenizedRequest, Tokenizing
 from e5studio.similarity import FloatArray
 
-T = TypeVar("T")
 OnBatch = Callable[[str, int, int, float], None]
 """Called with the model, texts, tokens and seconds of each batch."""
 
 _SECONDS_FOR_MORE = 0.005
-_SHORT_CHARACTERS = 4_000  # a request of so many is tokenised ahead of larger ones
 _PROBE = Prompt("")
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class _Request(Job):
-    """A job, and the request that waits for it."""
+class _Request(TokenizedRequest):
+    """A request that waits for its vectors."""
 
-    loop: asyncio.AbstractEventLoop = field(kw_only=True)
+    model: ServedModel = field(kw_only=True)
     ticket: Ticket = field(kw_only=True)
-    ready: PreparedTexts = field(kw_only=True)
-    param: str = field(kw_only=True)
+    loop: asyncio.AbstractEventLoop = field(kw_only=True)
     done: asyncio.Future[None] = field(init=False)
-    queued_at: float = field(init=False)
-    begun_at: float | None = None
+    jobs: list[_Job] = field(default_factory=list)
+    is_dropped: bool = False
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         self.done = self.loop.create_future()
-        self.queued_at = time.perf_counter()
 
-    def finish(self, error: RequestError | None = None) -> None:
-        """Wake the request, in its event loop."""
-        if not self.done.done():
-            if error is None:
-                self.done.set_result(None)
-            else:
-                self.done.set_exception(error)
+    def drop(self) -> None:
+        """Nobody waits for it any more."""
+        self.is_dropped = True
+        for job in self.jobs:
+            job.is_dropped = True
+
+    def finish(self) -> None:
+        """Wake who waits; in its event loop."""
+        if self.done.done():
+            return
+        if self.error is None:
+            self.done.set_result(None)
+        else:
+            self.done.set_exception(self.error)
+
+
+@dataclass(eq=False)
+class _Job(Job):
+    """The texts of one part of a request."""
+
+    request: _Request = field(kw_only=True)
+    part: TextPart = field(kw_only=True)
+    ready: PreparedTexts = field(kw_only=True)
+    queued_at: float = field(default_factory=time.perf_counter)
+    begun_at: float | None = None
 
 
 class Engine:
@@ -84,15 +97,14 @@ class Engine:
     def __init__(self, *, max_queue_tokens: int, on_batch: OnBatch | None = None) -> None:
         self.admission = Admission(max_queue_tokens)
         self._on_batch = on_batch
-        self._queue: BatchQueue[_Request] = BatchQueue()
+        self._queue: BatchQueue[_Job] = BatchQueue()
         self._models: dict[str, ServedModel] = {}
         self._changed = threading.Condition()
         self._is_closed = False
         self._is_suspect = False
         self._thread: threading.Thread | None = None
-        # Queries are tokenised apart, so that they don't wait for a thousand passages.
-        self._short_tokenizer = ThreadPoolExecutor(1, "tokenize-short")
-        self._tokenizer = ThreadPoolExecutor(2, "tokenize")
+        self._tokenizing = Tokenizing(self._queue_tokenized)
+        self._other_work = ThreadPoolExecutor(1, "token-vectors")
 
     @property
     def is_well(self) -> bool:
@@ -117,8 +129,8 @@ class Engine:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
-        for executor in (self._short_tokenizer, self._tokenizer):
-            executor.shutdown(cancel_futures=True)
+        self._tokenizing.close()
+        self._other_work.shutdown(cancel_futures=True)
 
     async def embed(self, model: OfferedModel, parts: Sequence[TextPart]) -> list[Embedded]:
         """The vectors of all parts of a request; all are admitted or none.
@@ -127,23 +139,18 @@ class Engine:
             RequestError: It is refused or fails. No vectors leave then.
         """
         served = loaded(model)
-        encoder = served.encoder
         ticket = self.admission.admit(estimated_tokens(model.max_tokens, parts))
+        loop = asyncio.get_running_loop()
+        request = _Request(served.encoder, parts, model=served, ticket=ticket, loop=loop)
         try:
-            begin = time.perf_counter()
-            ready = await self._tokenize(parts, lambda: [prepared(encoder, part) for part in parts])
-            ticket.correct(sum(int(each.batch.lengths.sum()) for each in ready))
-            seconds = time.perf_counter() - begin
-            jobs = [self._put(served, each, part.param, ticket) for each, part in zip(ready, parts, strict=True)]
-            try:
-                await (jobs[0].done if len(jobs) == 1 else asyncio.gather(*(job.done for job in jobs)))
-            except BaseException:
-                for job in jobs:
-                    job.is_dropped = True
-                raise
+            self._tokenizing.put(request)
+            await request.done
+        except BaseException:
+            request.drop()
+            raise
         finally:
             ticket.give_back()
-        return [_embedded(job, served.fingerprint, seconds) for job in jobs]
+        return [_embedded(job) for job in request.jobs]
 
     async def token_vectors(self, model: OfferedModel, parts: Sequence[TextPart]) -> TokenVectors:
         """The vectors of each text's tokens.
@@ -154,7 +161,9 @@ class Engine:
         served = loaded(model)
         ticket = self.admission.admit(estimated_tokens(model.max_tokens, parts))
         try:
-            of_parts = await self._tokenize(parts, lambda: [token_embeddings(served.encoder, part) for part in parts])
+            of_parts = await asyncio.get_running_loop().run_in_executor(
+                self._other_work, lambda: [token_embeddings(served.encoder, part) for part in parts]
+            )
             return TokenVectors(of_parts, served.fingerprint)
         finally:
             ticket.give_back()
@@ -168,30 +177,22 @@ class Engine:
         await self.embed(model, [TextPart(["word"], _PROBE)])
         self._is_suspect = False
 
-    async def _tokenize(self, parts: Sequence[TextPart], work: Callable[[], T]) -> T:
-        is_short = sum(len(text) for part in parts for text in part.texts) <= _SHORT_CHARACTERS
-        executor = self._short_tokenizer if is_short else self._tokenizer
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
-
-    def _put(self, model: ServedModel, ready: PreparedTexts, param: str, ticket: Ticket) -> _Request:
-        vectors = np.empty((len(ready.batch), model.spec.embed_dim), np.float32)
-        request = _Request(
-            model.name,
-            model.encoder.limits,
-            ready.batch,
-            vectors,
-            loop=asyncio.get_running_loop(),
-            ticket=ticket,
-            ready=ready,
-            param=param,
-        )
+    def _queue_tokenized(self, requests: Sequence[_Request]) -> None:
+        """Put requests into the queue at once, so that they share batches; in the thread that tokenised them."""
+        good = [request for request in requests if request.error is None and not request.is_dropped]
+        for request in good:
+            request.ticket.correct(sum(int(each.batch.lengths.sum()) for each in request.ready))
+            request.jobs = [
+                _job(request, part, ready) for part, ready in zip(request.parts, request.ready, strict=True)
+            ]
         with self._changed:
-            if self._is_closed:
-                raise RequestError("unavailable", "The server is ending.", retry_after=1.0)
-            self._models[model.name] = model
-            self._queue.put(request)
+            for request in good:
+                self._models[request.model.name] = request.model
+                for job in request.jobs:
+                    job.is_dropped = request.is_dropped
+                    self._queue.put(job)
             self._changed.notify_all()
-        return request
+        _wake([request for request in requests if request.error is not None])
 
     def _run(self) -> None:
         """What the computing thread does."""
@@ -199,7 +200,7 @@ class Engine:
         while (step := self._next(n_answered)) is not None:
             n_answered = self._compute(step)
 
-    def _next(self, n_answered: int) -> Step[_Request] | None:
+    def _next(self, n_answered: int) -> Step[_Job] | None:
         """The next batch, when there is one; None at the end.
 
         Args:
@@ -220,7 +221,7 @@ class Engine:
         n_short = self._queue.n_short
         return n_short >= n_requests or len(self._queue) > n_short
 
-    def _compute(self, step: Step[_Request]) -> int:
+    def _compute(self, step: Step[_Job]) -> int:
         """Compute a batch; the number of requests that are complete with it."""
         model = self._models[step.model]
         begin = time.perf_counter()
@@ -246,19 +247,20 @@ class Engine:
             vectors[indices] = part
         return vectors
 
-    def _deliver(self, step: Step[_Request], vectors: FloatArray) -> int:
-        start = n_complete = 0
+    def _deliver(self, step: Step[_Job], vectors: FloatArray) -> int:
+        start = 0
+        complete = []
         for job, rows in step.parts:
             job.vectors[rows] = vectors[start : start + len(rows)]
             start += len(rows)
             job.n_left -= len(rows)
-            job.ticket.give_back(int(job.batch.lengths[rows].sum()))
-            if job.n_left == 0:
-                n_complete += 1
-                _wake(job)
-        return n_complete
+            job.request.ticket.give_back(int(job.batch.lengths[rows].sum()))
+            if all(each.n_left == 0 for each in job.request.jobs):
+                complete.append(job.request)
+        _wake(complete)
+        return len(complete)
 
-    def _recover(self, step: Step[_Request], error: BaseException) -> int:
+    def _recover(self, step: Step[_Job], error: BaseException) -> int:
         """After a batch failed: compute it again without the texts that failed it."""
         if not isinstance(error, NonFiniteError):
             self._is_suspect = True
@@ -275,19 +277,34 @@ class Engine:
         good = tuple(part for index, part in enumerate(step.parts) if index not in bad)
         return self._compute(Step(step.model, good)) if good else 0
 
-    def _fail(self, job: _Request, error: BaseException) -> None:
-        job.is_dropped = True
-        _wake(job, as_request_error(error, job.param))
+    def _fail(self, job: _Job, error: BaseException) -> None:
+        job.request.error = as_request_error(error, job.part.param)
+        job.request.drop()
+        _wake([job.request])
 
 
-def _wake(job: _Request, error: RequestError | None = None) -> None:
-    try:
-        job.loop.call_soon_threadsafe(job.finish, error)
-    except RuntimeError:  # the event loop has ended
-        _log.debug("Nobody waits for a request any more")
+def _job(request: _Request, part: TextPart, ready: PreparedTexts) -> _Job:
+    model = request.model
+    vectors = np.empty((len(ready.batch), model.spec.embed_dim), np.float32)
+    return _Job(model.name, model.encoder.limits, ready.batch, vectors, request=request, part=part, ready=ready)
 
 
-def _of_request(error: BaseException, job: _Request, rows: NDArray[np.intp]) -> BaseException:
+def _wake(requests: Sequence[_Request]) -> None:
+    """Wake requests, those of an event loop in one call."""
+    for loop in {request.loop for request in requests}:
+        own = [request for request in requests if request.loop is loop]
+        try:
+            loop.call_soon_threadsafe(_finish, own)
+        except RuntimeError:  # the event loop has ended
+            _log.debug("Nobody waits for a request any more")
+
+
+def _finish(requests: Sequence[_Request]) -> None:
+    for request in requests:
+        request.finish()
+
+
+def _of_request(error: BaseException, job: _Job, rows: NDArray[np.intp]) -> BaseException:
     """The error with indices of the request's texts in place of the batch's."""
     if not isinstance(error, NonFiniteError):
         return error
@@ -295,9 +312,10 @@ def _of_request(error: BaseException, job: _Request, rows: NDArray[np.intp]) -> 
     return NonFiniteError(error.fact, np.flatnonzero(np.isin(job.ready.rows, bad)).tolist())
 
 
-def _embedded(job: _Request, fingerprint: str, seconds: float) -> Embedded:
+def _embedded(job: _Job) -> Embedded:
     begun = job.begun_at or job.queued_at
-    timings = Timings(seconds, begun - job.queued_at, time.perf_counter() - begun)
+    timings = Timings(job.request.seconds, begun - job.queued_at, time.perf_counter() - begun)
     rows = job.ready.rows
     is_identity = np.array_equal(rows, np.arange(len(rows)))
-    return Embedded(job.vectors if is_identity else job.vectors[rows], job.ready.report, fingerprint, timings)
+    vectors = job.vectors if is_identity else job.vectors[rows]
+    return Embedded(vectors, job.ready.report, job.request.model.fingerprint, timings)

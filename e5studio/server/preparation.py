@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from e5studio.encode_report import Truncation
-from e5studio.encoder import E5Encoder, PreparedTexts, TokenEmbeddings
+from e5studio.encoder import E5Encoder
+from e5studio.prepared_texts import PreparedTexts, TokenEmbeddings
 from e5studio.prompts import Prompt
 from e5studio.server.request_errors import RequestError, as_request_error
 from e5studio.text_checks import listed_indices
@@ -78,6 +81,21 @@ def prepared(encoder: E5Encoder, part: TextPart) -> PreparedTexts:
     return _without_starts(encoder, part, ready)
 
 
+def prepared_together(parts: Sequence[tuple[E5Encoder, TextPart]]) -> list[PreparedTexts | RequestError]:
+    """What `prepared` makes of each part, or its error; parts of like encoder, prompt and cut in one call."""
+    groups: dict[object, list[int]] = defaultdict(list)
+    for index, (encoder, part) in enumerate(parts):
+        is_plain = part.cut == "end" and part.max_tokens is None
+        groups[(id(encoder), part.prompt) if is_plain else index].append(index)
+    results: dict[int, PreparedTexts | RequestError] = {}
+    for indices in groups.values():
+        encoder = parts[indices[0]][0]
+        results.update(
+            zip(indices, _prepared_in_one_call(encoder, [parts[index][1] for index in indices]), strict=True)
+        )
+    return [results[index] for index in range(len(parts))]
+
+
 def token_embeddings(encoder: E5Encoder, part: TextPart) -> list[TokenEmbeddings]:
     """The vectors of the tokens of each text of a part.
 
@@ -91,6 +109,21 @@ def token_embeddings(encoder: E5Encoder, part: TextPart) -> list[TokenEmbeddings
         return [encoder.token_embeddings(text, prompt=part.prompt) for text in part.texts]
     except Exception as error:
         raise as_request_error(error, part.param) from error
+
+
+def _prepared_in_one_call(encoder: E5Encoder, parts: Sequence[TextPart]) -> Sequence[PreparedTexts | RequestError]:
+    if len(parts) > 1:
+        texts = [text for part in parts for text in part.texts]
+        with suppress(Exception):  # then at least one part is bad, and each says so itself
+            return encoder.prepare(texts, prompt=parts[0].prompt).split([len(part.texts) for part in parts])
+    return [_prepared_or_error(encoder, part) for part in parts]
+
+
+def _prepared_or_error(encoder: E5Encoder, part: TextPart) -> PreparedTexts | RequestError:
+    try:
+        return prepared(encoder, part)
+    except Exception as error:
+        return as_request_error(error, part.param)
 
 
 def _without_starts(encoder: E5Encoder, part: TextPart, ready: PreparedTexts) -> PreparedTexts:

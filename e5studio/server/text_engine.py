@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from e5studio.encode_report import EncodeReport
-from e5studio.encoder import TokenEmbeddings
+from e5studio.prepared_texts import TokenEmbeddings
 from e5studio.server.preparation import TextPart
 from e5studio.server.served_models import OfferedModel
 from e5studio.similarity import FloatArray

@@ -1,15 +1,19 @@
 """Other people's clients, unmodified, against a server on a real socket: the encoder's vectors in each role.
 
 The development requirements bring openai, ollama, langchain-openai, haystack-ai and huggingface_hub. Others run where
-they are installed: cohere, voyageai, langchain-cohere, langchain-ollama, langchain-nvidia-ai-endpoints,
-llama-index-embeddings-openai-like, llama-index-embeddings-text-embeddings-inference.
+they are installed (requirements-clients.txt): cohere, litellm, voyageai, langchain-cohere, langchain-ollama,
+langchain-nvidia-ai-endpoints, llama-index-embeddings-openai-like, llama-index-embeddings-text-embeddings-inference,
+and openai of npm.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -162,6 +166,38 @@ def test_voyage(address, queries, passages):
     client = pytest.importorskip("voyageai").Client(api_key="none", base_url=address + "/v1")
     assert_same(client.embed(TEXTS, model="e5", input_type="query").embeddings, queries)
     assert_same(client.embed(TEXTS, model="e5", input_type="document").embeddings, passages)
+
+
+_JAVASCRIPT = """
+const { OpenAI } = require("openai");
+const client = new OpenAI({ baseURL: process.argv[1] + "/v1", apiKey: "none", maxRetries: 0 });
+const embed = (options) => client.embeddings.create({ input: JSON.parse(process.argv[2]), ...options });
+Promise.all([embed({ model: "e5-query" }), embed({ model: "e5", input_type: "passage" })]).then((answers) =>
+  console.log(JSON.stringify(answers.map((answer) => answer.data.map((each) => each.embedding)))));
+"""
+
+
+def test_openai_of_npm(address, queries, passages):
+    """Where NODE_PATH has the package."""
+    if (
+        shutil.which("node") is None
+        or subprocess.run(["node", "-e", 'require.resolve("openai")'], stderr=subprocess.DEVNULL).returncode
+    ):
+        pytest.skip("Node.js or its package openai is not installed")
+    command = ["node", "-e", _JAVASCRIPT, address, json.dumps(TEXTS)]
+    answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    of_queries, of_passages = json.loads(answer.stdout)
+    assert_same(of_queries, queries)
+    assert_same(of_passages, passages)
+
+
+def test_litellm(address, queries, passages):
+    litellm = pytest.importorskip("litellm")
+    options = {"api_base": address + "/v1", "api_key": "none", "encoding_format": "float"}
+    answer = litellm.embedding(model="openai/e5", input=TEXTS, input_type="query", **options)
+    assert_same([each["embedding"] for each in answer.data], queries)
+    answer = litellm.embedding(model="openai/e5-passage", input=TEXTS, **options)
+    assert_same([each["embedding"] for each in answer.data], passages)
 
 
 @pytest.mark.parametrize(

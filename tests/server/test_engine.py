@@ -214,6 +214,16 @@ async def test_a_bad_text_leaves_no_tokens_in_the_queue(engine, over):
     assert engine.admission.n_waiting == 0
 
 
+def test_a_ticket_that_is_over_takes_no_more_room():
+    admission = Admission(1_000)
+    ticket = admission.admit(900)
+    ticket.correct(800)
+    assert admission.n_waiting == 800
+    ticket.give_back()
+    ticket.correct(700)
+    assert admission.n_waiting == 0
+
+
 def test_retry_after_is_the_time_until_the_request_fits():
     admission = Admission(1_000)
     admission.measure(5_000, 10.0)

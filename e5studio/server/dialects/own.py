@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from e5studio.analysis.attribution import Words, gather_words, word_shares
-from e5studio.encoder import TokenEmbeddings
+from e5studio.prepared_texts import TokenEmbeddings
 from e5studio.prompts import Prompt
 from e5studio.server.dialects.openai import error_body
 from e5studio.server.fields import Body, choice, cut_field, refuse, text_field, texts_field

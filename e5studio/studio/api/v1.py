@@ -18,7 +18,7 @@ from typing import TypeVar, cast, get_args
 from starlette.routing import Route
 
 from e5studio.backends import BackendName, DType
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.errors import (
     BackendError,
     MissingDependencyError,
@@ -30,6 +30,7 @@ from e5studio.errors import (
 )
 from e5studio.memory import is_out_of_memory
 from e5studio.models import ModelMeta
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.server.dialects import openai, own
 from e5studio.server.endpoint import routes_of
 from e5studio.server.fields import Body, choice, refuse, text_field

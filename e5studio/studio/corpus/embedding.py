@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.errors import NonFiniteError
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.prompts import Prompt
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.vector_store import PartialVectors, RowArray, TokenStats, VectorStore

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.analysis.attribution import WordShares, word_shares
-from e5studio.encoder import E5Encoder, TokenEmbeddings
+from e5studio.encoder import E5Encoder
 from e5studio.errors import FingerprintMismatchError, TextError, VectorError
+from e5studio.prepared_texts import TokenEmbeddings
 from e5studio.prompts import Prompt, resolve_prompt
 from e5studio.similarity import FloatArray
 from e5studio.studio.corpus.corpus import EmbeddedCorpus

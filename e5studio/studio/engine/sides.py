@@ -9,8 +9,9 @@ import numpy as np
 
 from e5studio.cache import CachedEncoder, VectorCache, vector_keys
 from e5studio.encode_report import EncodeReport
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.errors import TextError
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.similarity import FloatArray
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.engine.prompt_modes import PromptArguments, SideLabels

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from e5studio.analysis.attribution import Words, WordShares, gather_words, without_each_word, word_shares
 from e5studio.analysis.ranking import softmax
 from e5studio.analysis.score_context import Place, place_among
-from e5studio.encoder import E5Encoder, TokenEmbeddings
+from e5studio.encoder import E5Encoder
+from e5studio.prepared_texts import TokenEmbeddings
 from e5studio.prompts import Prompt
 from e5studio.similarity import FloatArray, cos_sim
 from e5studio.studio.engine.result import ScoreResult
