@@ -238,7 +238,7 @@ def measure() -> CorpusEvaluation:
     token, store = stores.open_or_create()
     found["a CSV, seconds"] = measure_reading(texts, store)
     embedded = fill_store(engine, store)
-    memory["with all on the shelf"] = round(resident_mb(), 1)
+    memory["with all on the store"] = round(resident_mb(), 1)
     queries = [" ".join(text.split()[:8]) for text in texts[:N_QUERIES]]
     found["a search, seconds"] = measure_search(engine, embedded, queries)
     found["PCA, seconds"] = measure_pca(embedded)
@@ -249,7 +249,7 @@ def measure() -> CorpusEvaluation:
     stores.forget(token)
     del store, embedded
     gc.collect()
-    memory["after the shelf is forgotten"] = round(resident_mb(), 1)
+    memory["after the store is forgotten"] = round(resident_mb(), 1)
     found["memory, MB"] = memory
     found["the shelf counts, MB"] = round(n_bytes / 2**20, 1)
     seconds, busy = (after - before for before, after in zip(others, load_of_others(), strict=True))

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import tables
 from corpora import make_corpus
-from machine import describe_machine, is_quiet, load_of_others, wait_for_quiet
+from machine import chip_result, describe_machine, is_quiet, load_of_others, wait_for_quiet
 from numpy.typing import NDArray
 from shapes import SHAPES, Shape, shape
 from systems import SYSTEMS, System
 from workers import Worker, WorkerError
 
-RESULT = Path(__file__).with_name("results") / "limit.json"
+RESULT = chip_result("limit")
 PRECISIONS = ("float32", "bfloat16", "int8")
 N_TEXTS = 192
 ROUNDS = 5
@@ -195,7 +195,7 @@ def _spread(values: list[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure, write results/limit.json and the tables."""
+    """Measure, write results/limit-CHIP.json and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=SHAPES, default="e5-small-v2")
     parser.add_argument("--systems", nargs="+", default=["*"], metavar="PATTERN", help="as 'openvino float32'")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+RESULTS = Path(__file__).with_name("results")
+_OF_ALL_CHIPS = {"processor", "family", "model", "r", "tm"}
 
 
 def describe_machine(*packages: str) -> dict[str, object]:
@@ -19,6 +23,12 @@ def describe_machine(*packages: str) -> dict[str, object]:
             continue
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {"cpu": _cpu(), "cores": cores, "versions": versions}
+
+
+def chip_result(name: str) -> Path:
+    """The file of a benchmark's figures of this chip: ratios differ between chips, so each has its own."""
+    words = re.findall("[a-z0-9]+", _cpu().lower())
+    return RESULTS / f"{name}-{'-'.join(word for word in words if word not in _OF_ALL_CHIPS)}.json"
 
 
 def load_of_others() -> tuple[float, float]:

@@ -7,7 +7,7 @@ script once. What is not there is listed with the reason. Not a test: run it by 
     python benchmarks/speed.py --python optimum=ENV/bin/python --python fastembed=ENV/bin/python ...
     python benchmarks/speed.py --models e5-small-v2 --corpora mixed --systems 'e5studio*' --rounds 5
 
-Figures are merged into results/speed.json, so a part can be measured again.
+Figures are merged into results/speed-CHIP.json, so a part can be measured again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import systems as all_systems
 import tables
 from corpora import Corpus, CorpusName, make_corpus
-from machine import describe_machine
+from machine import chip_result, describe_machine
 from shapes import SHAPES, Shape, export, shape
 from speed_rounds import (
     N_CHECKED,
@@ -46,7 +46,7 @@ from workers import Worker, WorkerError
 from e5studio.prompts import resolve_prompt
 from e5studio.tokenization import Tokenizer
 
-RESULT = Path(__file__).with_name("results") / "speed.json"
+RESULT = chip_result("speed")
 CORPORA: tuple[CorpusName, ...] = get_args(CorpusName)
 
 

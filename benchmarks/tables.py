@@ -20,9 +20,9 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 
 def write() -> None:
     """Put each table between its marks; a file without the marks is left alone."""
+    for name, make in {"speed": speed, "limit": limit}.items():
+        _replace(FOLDER / "README.md", name, _paragraphs([make(result) for result in _of_chips(name)]))
     makers: dict[str, Callable[[dict[str, Any]], str]] = {
-        "speed": speed,
-        "limit": limit,
         "quality": quality,
         "stream": stream,
         "studio": studio,
@@ -32,15 +32,20 @@ def write() -> None:
     found = {name: json.loads(path.read_text()) for name in makers if (path := RESULTS / f"{name}.json").is_file()}
     for name, make in makers.items():
         _replace(FOLDER / "README.md", name, make(found[name]) if name in found else "")
-    if "speed" in found:
-        _replace(FOLDER.parent / "README.md", "speed", short(found["speed"], found.get("quality")))
+    _replace(FOLDER.parent / "README.md", "speed", short(_of_chips("speed"), found.get("quality")))
+
+
+def _of_chips(name: str) -> list[dict[str, Any]]:
+    """A benchmark's figures of each chip that it was run on."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{name}-*.json"))]
 
 
 def speed(result: dict[str, Any]) -> str:
     """Tokens per second of every system, model and corpus; then ours beside the fastest peer."""
     machine = result["machine"]
     parts = [
-        f"{machine['cpu']}, {machine['cores']} cores. Tokens per second, median of the rounds; behind it the ratio to "
+        f"**{machine['cpu']}**, {machine['cores']} cores. "
+        f"Tokens per second, median of the rounds; behind it the ratio to "
         f"{result['baseline']} at its defaults in the same round, median (least to most). p50 and p99 in milliseconds, "
         "for one short query at a time. Cosine: the lowest to the vectors of the model card's script, over 64 texts."
     ]
@@ -51,38 +56,39 @@ def speed(result: dict[str, Any]) -> str:
     return _paragraphs(parts)
 
 
-def short(result: dict[str, Any], quality_result: dict[str, Any] | None) -> str:
-    """What our backends gain on the mixed corpus with the shape of e5-small, and what precision costs."""
-    corpus = result.get("corpora", {}).get("e5-small-v2", {}).get("mixed")
-    if corpus is None:
-        return ""
-    rows = [
-        (
-            "backend",
-            "tokens per second",
-            f"against {result['baseline']}",
-            "one query, ms",
-            "SciFact with all-MiniLM-L6-v2",
-        ),
-    ]
-    alone = result.get("one_by_one", {}).get("e5-small-v2", {})
-    for name in _ordered(corpus["systems"]):
-        if not name.startswith("e5studio"):
-            continue
-        row = corpus["systems"][name]
-        known = (quality_result or {}).get("systems", {}).get(name.removeprefix("e5studio "), {})
-        worth = f"{known['scifact_ndcg_at_10']:.4f}" if known else ""
-        latency = f"{alone[name]['p50_ms']:.1f}" if name in alone else ""
-        rows.append((name.removeprefix("e5studio "), f"{_rate(row):,.0f}", _ratio(row), latency, worth))
+def short(results: Sequence[dict[str, Any]], quality_result: dict[str, Any] | None) -> str:
+    """What our backends gain on each chip, on the mixed corpus with the shape of e5-small, and what precision costs."""
+    columns: list[str] = []
+    cells: dict[str, dict[str, str]] = {}
+    for result in results:
+        corpus = result.get("corpora", {}).get("e5-small-v2", {}).get("mixed", {"systems": {}})
+        alone = result.get("one_by_one", {}).get("e5-small-v2", {})
+        names = [f"{_short_name(result)}: {unit}" for unit in ("tokens/s", "times", "one query, ms")]
+        columns += names
+        for name in _ordered(corpus["systems"]):
+            if name.startswith("e5studio"):
+                row = corpus["systems"][name]
+                latency = f"{alone[name]['p50_ms']:.1f}" if name in alone else ""
+                row_cells = cells.setdefault(name.removeprefix("e5studio "), {})
+                row_cells |= zip(names, (f"{_rate(row):,.0f}", _ratio(row), latency), strict=True)
+    scifact = {name: row["scifact_ndcg_at_10"] for name, row in (quality_result or {}).get("systems", {}).items()}
+    rows = [("backend", *columns, "SciFact, MiniLM")]
+    for name, row in cells.items():
+        worth = f"{scifact[name]:.4f}" if name in scifact else ""
+        rows.append((name, *(row.get(column, "") for column in columns), worth))
     return _table(rows)
+
+
+def _short_name(result: dict[str, Any]) -> str:
+    return str(result["machine"]["cpu"]).split(" (family")[0].replace("(R)", "").replace(" Processor", "")
 
 
 def limit(result: dict[str, Any]) -> str:
     """Peaks, the share of them that encoding reaches, and where the time goes."""
     machine = result["machine"]
     about = (
-        f"{machine['cpu']}, {machine['cores']} cores; the shape of {result['model']}, {result['texts']} texts of the "
-        f"mixed corpus, {result['rounds']} rounds. G is 10^9 additions and multiplications a second."
+        f"**{machine['cpu']}**, {machine['cores']} cores; the shape of {result['model']}, {result['texts']} texts of "
+        f"the mixed corpus, {result['rounds']} rounds. G is 10^9 additions and multiplications a second."
     )
     peaks: list[tuple[str, ...]] = [("precision", "fastest product, G", "all linear layers alone, G")]
     for precision, row in result["peaks"].items():
@@ -159,10 +165,10 @@ def corpus(result: dict[str, Any]) -> str:
         ("PCA map: placing, figure, ready to be sent", " + ".join(f"{seconds:.2f}" for seconds in pca.values()) + " s"),
         ("UMAP", f"{umap['seconds']:.0f} s, longest silence {umap['longest silence']:.1f} s"),
         ("resident memory, before the corpus", f"{megabytes['before the corpus']:.0f} MB"),
-        ("with texts and vectors on the shelf", f"{megabytes['with all on the store']:.0f} MB"),
+        ("with texts and vectors in the store", f"{megabytes['with all on the store']:.0f} MB"),
         ("most, up to the PCA map", f"{megabytes['most until PCA']:.0f} MB"),
         ("most, in UMAP", f"{megabytes['most in UMAP']:.0f} MB"),
-        ("after the shelf is forgotten", f"{megabytes['after the store is forgotten']:.0f} MB"),
+        ("after the store is emptied", f"{megabytes['after the store is forgotten']:.0f} MB"),
     ]
     return _paragraphs([about, _table(rows)])
 

@@ -119,7 +119,8 @@ def test_a_start_from_disk_needs_no_torch(checkpoints, cache, backend, dtypes):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-@pytest.mark.parametrize("backend", ["onnx", pytest.param("openvino", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["onnx", "openvino"])
 def test_two_processes_may_convert_at_once_and_send_nothing_to_anybody(checkpoints, backend, cache):
     # What a conversion imports is imported once, and the two begin on the same moment.
     imported = {"openvino": ["openvino", "openvino_encoder"], "onnx": ["onnx_conversion"]}[backend]
