@@ -1,8 +1,10 @@
-"""How much memory is free for a model, and whether the model fits; checked before anything is allocated."""
+"""How much memory is free for a model, whether it fits before anything is allocated, and what can be given back."""
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +97,23 @@ def check_fits(name: str, n_parameters: int, dtype: str, available: int | None) 
         f"{_limit_note()}.",
         advice,
     )
+
+
+def unload_mapped(folder: Path, maps: Path = Path("/proc/self/maps")) -> None:
+    """Give back the memory of files below a folder that are mapped to be read; what is read again comes back.
+
+    Where the system has no such list (it is Linux's), it does this itself when memory is short.
+    """
+    if not maps.is_file():
+        return
+    folder = folder.resolve()  # as the list has it
+    advise = ctypes.CDLL(None).madvise
+    advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for line in maps.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
+        addresses, access, _, _, _, *path = line.split(None, 5)
+        if access == "r--s" and path and folder in Path(path[0]).parents:
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            advise(start, end - start, mmap.MADV_DONTNEED)
 
 
 def _limit_note() -> str:

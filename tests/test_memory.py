@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,28 @@ def test_files_that_a_container_read_before_take_no_memory(files: dict[str, str]
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
     assert memory._container_memory(tmp_path) == 6000
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="this system does not list what is mapped")
+def test_mapped_files_below_a_folder_leave_memory_and_can_be_read_again(tmp_path: Path) -> None:
+    contents = {"inside/weights": b"a" * 4_000_000, "outside": b"b" * 4_000_000}
+    mapped = {}
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+        with (tmp_path / name).open("rb") as file:
+            mapped[name] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        assert mapped[name][:] == content
+    memory.unload_mapped(tmp_path / "inside")
+    assert _resident_bytes(tmp_path / "inside/weights") == 0
+    assert _resident_bytes(tmp_path / "outside") >= 4_000_000
+    assert mapped["inside/weights"][:] == contents["inside/weights"]
+
+
+def _resident_bytes(path: Path) -> int:
+    lines = iter(Path("/proc/self/smaps").read_text().splitlines())
+    next(line for line in lines if line.endswith(str(path)))
+    return int(next(line for line in lines if line.startswith("Rss:")).split()[1]) * 1024
 
 
 def test_a_container_without_a_limit(tmp_path: Path) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio import cpu
+from e5studio import cpu, memory
 from e5studio.backends import calibration, conversion_cache
 from e5studio.backends.encoder_weights import EncoderWeights
 from e5studio.backends.poison import check_written, poisoned
 from e5studio.backends.protocol import BatchwiseBackend, DType
 from e5studio.backends.word_table import WordTable
 from e5studio.batching import Limits, TokenBatch, rounded
+from e5studio.cache_folder import cache_folder
 from e5studio.checkpoint import weight_files
 from e5studio.errors import BackendError
 from e5studio.hub import ModelFiles, check_blobs
@@ -167,6 +168,7 @@ class OpenVinoBackend(BatchwiseBackend):
         graph = self._loaded_model().graph
         if output not in self._requests:
             self._requests[output] = _compile(graph, output, self.dtype).create_infer_request()
+            memory.unload_mapped(cache_folder())  # it has copied the weights into a layout of its own
         return self._requests[output]
 
     def _loaded_model(self) -> ConvertedModel:
