@@ -60,8 +60,26 @@ def encode_long_documents(
         text_of_part = np.repeat(np.arange(len(texts)), [len(part) for part in parts])
         indices = sorted({int(text_of_part[index]) for index in error.indices})
         raise NonFiniteError(f"In parts of the texts at {indices[:10]}: {error}", indices) from error
+    return pool_parts(encoder, vectors, flat.report.n_tokens, [len(part) for part in parts], prompt=prompt)
+
+
+def pool_parts(
+    encoder: E5Encoder, vectors: FloatArray, n_tokens: IntArray, counts: list[int], *, prompt: str | Prompt
+) -> FloatArray:
+    """The vectors of whole texts from those of their parts.
+
+    Args:
+        encoder: Computed the parts' vectors.
+        vectors: Of length 1, (sum of counts, embed_dim).
+        n_tokens: Of each part, prompt and special tokens counted.
+        counts: Parts of each text, which follow each other.
+        prompt: The prompt in front of every part.
+
+    Raises:
+        NonFiniteError: The parts of a text cancel each other out.
+    """
     n_around = encoder.spec.max_tokens - encoder.max_text_tokens(prompt=prompt)  # prompt and special tokens
-    return _pooled(vectors, flat.report.n_tokens - n_around, [len(part) for part in parts])
+    return _pooled(vectors, n_tokens - n_around, counts)
 
 
 def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list[str]:
@@ -75,11 +93,16 @@ def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list
         text: Of any length.
         prompt: The prompt in front of every part.
     """
+    return [text[start:end] for start, end in spans_to_fit(encoder, text, prompt=prompt)]
+
+
+def spans_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list[tuple[int, int]]:
+    """First and one-past-last character of each part that `split_to_fit` makes."""
     if not _report(encoder, text, prompt).truncated:
-        return [text]
+        return [(0, len(text))]
     starts = encoder.token_spans(text)[:, 0]
     room = encoder.max_text_tokens(prompt=prompt)
-    parts: list[str] = []
+    spans: list[tuple[int, int]] = []
     done, start = 0, 0
     while done < len(starts):
         for limit in range(room, 0, -1):  # after the prompt a part may have one token more than inside the text
@@ -91,9 +114,10 @@ def split_to_fit(encoder: E5Encoder, text: str, *, prompt: str | Prompt) -> list
             if is_empty or not report.truncated:
                 break
         if not is_empty:
-            parts.append(part)
+            first = start + len(text[start:end]) - len(text[start:end].lstrip())
+            spans.append((first, first + len(part)))
         done, start = cut, end
-    return parts
+    return spans
 
 
 def _report(encoder: E5Encoder, text: str, prompt: str | Prompt) -> EncodeReport:

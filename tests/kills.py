@@ -56,14 +56,18 @@ def start(write: Write, number: int) -> int:
 
 def encoding(folder: Path, model: str) -> tuple[Write, Read]:
     """Two runs of `encode` to one .npy and one .parquet, with other prompts."""
-    from e5studio.cli.encode import _encode_file
+    from e5studio.cli.encode import encode_to_file, parts_folder
     from e5studio.encoder import E5Encoder
     from e5studio.errors import OutputError
-    from e5studio.files import open_texts, read_vectors
+    from e5studio.files import read_vectors
+    from e5studio.jobs.folder import JobFolder
+    from e5studio.jobs.plan import Plan
+    from e5studio.jobs.run import read_corpus
 
     texts = folder / "texts.txt"
     texts.write_text("\n".join(f"text {number}" for number in range(40)))
-    encoder, source = E5Encoder(model, prompt_kind="query_passage", backend="torch", device="cpu"), open_texts(texts)
+    encoder = E5Encoder(model, prompt_kind="query_passage", backend="torch", device="cpu")
+    corpus = read_corpus([texts], {}, (), "truncate", JobFolder(parts_folder(texts)))
     prompts = [encoder.resolve_prompt(role) for role in ("query", "document")]
     lines = texts.read_text().splitlines()
     right = {prompt.text: encoder.encode(lines, prompt=prompt) for prompt in prompts}
@@ -72,7 +76,8 @@ def encoding(folder: Path, model: str) -> tuple[Write, Read]:
     def write(number: int) -> None:
         for output in outputs:
             try:
-                _encode_file(encoder, source, output, prompts[number], overwrite=True)
+                plan = Plan(corpus, encoder.spec, prompts[number], shard_rows=16, layout="parts")
+                encode_to_file(plan, encoder, output, overwrite=True)
             except OutputError:  # the other one is writing it
                 continue
 

@@ -29,7 +29,7 @@ ROWS = [
     ["encoder", "cache"],
     ["model_pool", "long_documents"],
     ["embedder"],
-    ["evaluation", "server", "studio", "adapters"],
+    ["evaluation", "jobs", "server", "studio", "adapters"],
     ["plots", "cli"],
     ["", "__main__"],  # e5studio itself names everything, lazily
 ]
@@ -120,7 +120,7 @@ PLACES = {
     "sklearn": ("analysis.projection",),
     "scipy": ("analysis.correlation",),
     "pandas": (),
-    "pyarrow": ("files", "studio.serving.table_files"),
+    "pyarrow": ("files", "jobs", "cli.encode", "studio.serving.table_files"),
     "typer": ("cli",),
     "rich": ("cli",),
     "pytrec_eval": ("analysis.retrieval_metrics",),

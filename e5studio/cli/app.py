@@ -7,6 +7,7 @@ import typer
 from e5studio import __version__
 from e5studio.cli.encode import encode
 from e5studio.cli.evaluate import evaluate
+from e5studio.cli.jobs import jobs
 from e5studio.cli.models import models
 from e5studio.cli.score import score
 from e5studio.cli.search import search
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 for _command in (models, score, encode, search, evaluate, serve, studio):
     app.command(cls=PlainCommand)(_command)
+app.add_typer(jobs, name="jobs")
 
 
 def _print_version(is_asked: bool) -> None:

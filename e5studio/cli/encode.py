@@ -1,20 +1,19 @@
-"""`e5studio encode`: embeds a file of texts into a file of vectors, block by block, in constant memory."""
+"""`e5studio encode`: embeds files of texts into a file of vectors or a folder of shards; a run that stopped goes on."""
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
-import numpy as np
 import typer
 
 from e5studio.cli.options import (
@@ -25,31 +24,23 @@ from e5studio.cli.options import (
     known_prompt_kind,
     load_encoder,
 )
-from e5studio.cli.terminal import progress_bar, say
-from e5studio.encode_report import ReportNotes
+from e5studio.cli.terminal import described_bar, say
 from e5studio.encoder import E5Encoder
-from e5studio.errors import FileFormatError, NonFiniteError, TextError
-from e5studio.files import (
-    Row,
-    RowStatus,
-    TextFile,
-    VectorBlock,
-    VectorManifest,
-    check_vector_ending,
-    files_of,
-    refuse_existing,
-    write_vectors,
-)
+from e5studio.errors import FileFormatError, TextError
+from e5studio.files import RowStatus, check_vector_ending, files_of, refuse_existing, write_vectors
+from e5studio.files.arrow import import_pyarrow
+from e5studio.files.vectors import VECTOR_ENDINGS
+from e5studio.jobs.corpus import expand
+from e5studio.jobs.folder import JobFolder
+from e5studio.jobs.merge import join_parts, manifest_of
+from e5studio.jobs.plan import SHARD_ROWS, Layout, LongTexts, Plan, ShardPrecision, Share
+from e5studio.jobs.run import OnRun, Run, read_corpus, run_job
 from e5studio.models import PromptKind
-from e5studio.prompts import Prompt
-from e5studio.similarity import FloatArray
-from e5studio.text_checks import find_bad_texts
 
 SOME_ROWS_WITHOUT_VECTOR = 3
+ProgressForm = Literal["bar", "json", "none"]
 _ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_BLOCK_ROWS = 4096
-_DETAILS_SHOWN = 5
-_WORDS = {"empty": "is empty", "failed": "has a vector that is not finite"}
+_JSON_EVERY = 1.0  # seconds
 _KINDS: dict[RowStatus, str] = {
     "empty": "empty",
     "missing": "without a value",
@@ -57,65 +48,226 @@ _KINDS: dict[RowStatus, str] = {
     "bad_row": "unreadable",
     "failed": "with a vector that is not finite",
 }
+_FOLDER_PANEL = "Folders of shards"
 
 
-@dataclass
-class _Tally:
-    """Counts of the rows, for the closing lines."""
+@dataclass(frozen=True)
+class JobOptions:
+    """The options for a folder of shards."""
 
-    statuses: Counter[RowStatus] = field(default_factory=Counter)
-    details: list[str] = field(default_factory=list)
-    notes: ReportNotes = field(default_factory=ReportNotes)
-    n_tokens: int = 0
-    n_padding: float = 0.0
-    started: float = field(default_factory=time.perf_counter)
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            help="Columns to keep beside the vector, as id,url; all if left out.", rich_help_panel=_FOLDER_PANEL
+        ),
+    ] = None
+    precision: Annotated[ShardPrecision, typer.Option(help="Of the stored vectors.", rich_help_panel=_FOLDER_PANEL)] = (
+        "float32"
+    )
+    shard_rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows of a shard; 16,384 if left out.", rich_help_panel=_FOLDER_PANEL)
+    ] = None
+    shard_of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RANK/N",
+            help="Make every Nth shard, as one of N workers: 0/16 to 15/16, or auto (Slurm, Kubernetes, torchrun).",
+            rich_help_panel=_FOLDER_PANEL,
+        ),
+    ] = None
 
-    def count(self, rows: Sequence[Row], statuses: Sequence[RowStatus]) -> None:
-        self.statuses.update(statuses)
-        for row, status in zip(rows, statuses, strict=True):
-            if status != "ok" and len(self.details) < _DETAILS_SHOWN:
-                self.details.append(row.detail or f"line {row.line} {_WORDS[status]}")
+    def kept(self) -> tuple[str, ...] | None:
+        """The columns to keep; None for all."""
+        return None if self.keep is None else tuple(name.strip() for name in self.keep.split(",") if name.strip())
 
-    def note_cost(self, n_tokens: int, padding_share: float) -> None:
-        self.n_tokens += n_tokens
-        self.n_padding += n_tokens * padding_share / (1 - padding_share)
+    def share(self) -> Share:
+        """The shards of this worker."""
+        try:
+            if self.shard_of == "auto":
+                return Share.of_environment(os.environ)
+            return Share() if self.shard_of is None else Share.parse(self.shard_of)
+        except ValueError as error:
+            raise typer.BadParameter(str(error), param_hint="--shard-of") from error
 
-    @property
-    def n_rows(self) -> int:
-        return self.statuses.total()
-
-    @property
-    def n_without_vector(self) -> int:
-        return self.n_rows - self.statuses["ok"]
+    def check(self, *, is_file: bool, is_chunked: bool, overwrite: bool) -> None:
+        """Refuse what a single file has no room for, and what several workers would do to each other."""
+        if overwrite and self.shard_of is not None:
+            raise typer.BadParameter(
+                "One of several workers would delete what the others made. Delete the folder yourself.",
+                param_hint="--overwrite",
+            )
+        asked = {
+            "--keep": self.keep is not None,
+            "--precision": self.precision != "float32",
+            "--shard-rows": self.shard_rows is not None,
+            "--shard-of": self.shard_of is not None,
+            "--long": is_chunked,
+        }
+        for option, is_asked in asked.items():
+            if is_file and is_asked:
+                raise typer.BadParameter(
+                    "This needs a folder of shards: give --output a name without an ending. `e5studio jobs merge` "
+                    "makes one file of it.",
+                    param_hint=option,
+                )
 
 
 @grouped
 def encode(
     *,
-    texts: Annotated[Path, typer.Argument(help="File of texts: .txt, .csv, .tsv, .jsonl or .parquet.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="File of vectors: .npy or .parquet.")],
+    texts: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Files of texts, patterns or folders: .txt, .csv, .tsv, .jsonl (also with .gz or .zst), .parquet."
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File of vectors (.npy or .parquet), or a folder for shards.")
+    ],
     arguments: ModelArguments,
     role: Annotated[
         str | None, typer.Option("--role", "-r", help="query, document or symmetric; needed where a model has prompts.")
     ] = None,
     prompt: Annotated[str | None, typer.Option(help="Text to put in front, in place of a role; '' for none.")] = None,
     instruction: InstructionOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
+    long: Annotated[
+        LongTexts,
+        typer.Option(
+            help="Texts longer than the model reads: cut them, make a row of each part, or average the parts."
+        ),
+    ] = "truncate",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the output file, or a job that was begun with other options.")
+    ] = False,
+    progress: Annotated[
+        ProgressForm, typer.Option(help="A bar on a terminal, a line of JSON a second on stdout, or nothing.")
+    ] = "bar",
+    job: JobOptions,
     files: TextOptions,
 ) -> None:
-    """Embed a file of texts; rows without a usable text keep their place and get no vector (exit code 3)."""
+    """Embed files of texts. A run that was stopped goes on when the same command is given again.
+
+    Rows without a usable text get no vector (exit code 3). They keep their place in a file; of a folder they stand in
+    its rejects/.
+    """
     if arguments.model is None:
         raise typer.BadParameter("Name the model: vectors of different models cannot be mixed.", param_hint="--model")
     options = arguments.checked()
     _check_role(known_prompt_kind(options), role, prompt)
-    _check_output(texts, output, overwrite)
-    source = files.open(texts)
+    is_file = output.suffix.lower() in VECTOR_ENDINGS and not output.is_dir()
+    share = job.share()
+    job.check(is_file=is_file, is_chunked=long == "chunk", overwrite=overwrite)
+    paths = expand(texts)
+    _check_output(paths, output, overwrite, is_file=is_file)
+    folder = JobFolder(parts_folder(output) if is_file else output)
+    corpus = read_corpus(paths, asdict(files), () if is_file else job.kept(), long, folder, overwrite=overwrite)
     with _signals_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
         resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
-        tally = _encode_file(encoder, source, output, resolved, overwrite=overwrite)
-    _report(tally, encoder, output, resolved)
-    if tally.n_without_vector:
+        layout: Layout = "parts" if is_file else "parquet"
+        plan = Plan(corpus, encoder.spec, resolved, long, job.precision, job.shard_rows or SHARD_ROWS[layout], layout)
+        with _shown(plan, share, progress) as show:
+            if is_file:
+                run = encode_to_file(plan, encoder, output, show, overwrite=overwrite)
+            else:
+                run = _encode_to_folder(plan, encoder, folder, share, show, overwrite=overwrite)
+    _report(run, plan, output)
+    if run.progress.rejected:
         raise typer.Exit(SOME_ROWS_WITHOUT_VECTOR)
+
+
+def parts_folder(output: Path) -> Path:
+    """Where the parts of a file of vectors are until it is whole."""
+    return output.with_name(f"{output.name}.job")
+
+
+def encode_to_file(
+    plan: Plan, encoder: E5Encoder, output: Path, on_run: OnRun = lambda run: None, *, overwrite: bool = False
+) -> Run:
+    """Make the parts of a file of vectors that are missing, and join them."""
+    folder = JobFolder(parts_folder(output))
+    # The lock of the output is held from the beginning, so that no other run works on the same parts.
+    with write_vectors(output, manifest_of(plan), plan.corpus.n_rows, overwrite=overwrite) as write:
+        with _saying_how_to_go_on(plan, folder):
+            folder.begin(plan, overwrite=overwrite)
+            run = run_job(plan, folder, encoder, on_run=on_run)
+            if not run.progress.rows:
+                folder.remove()
+                raise TextError(f"No row of {plan.corpus.name} could be embedded: {'; '.join(run.reasons)}.")
+            join_parts(plan, folder, write)
+    folder.remove()
+    return run
+
+
+def _encode_to_folder(
+    plan: Plan, encoder: E5Encoder, folder: JobFolder, share: Share, on_run: OnRun, *, overwrite: bool
+) -> Run:
+    folder.begin(plan, overwrite=overwrite)
+    with _saying_how_to_go_on(plan, folder):
+        return run_job(plan, folder, encoder, share, on_run)
+
+
+@contextmanager
+def _saying_how_to_go_on(plan: Plan, folder: JobFolder) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        n_done = sum(folder.record(plan, shard) is not None for shard in range(plan.n_shards))
+        if n_done:
+            say(
+                f"{n_done:,} of {plan.n_shards:,} shards are done and stay in {folder.path}. Give the same command "
+                "again to go on."
+            )
+        elif plan.layout == "parts":
+            folder.remove()
+        raise
+
+
+@contextmanager
+def _shown(plan: Plan, share: Share, form: ProgressForm) -> Iterator[OnRun]:
+    """How far a run is, as a bar or as lines of JSON."""
+    n_rows = sum(len(plan.rows_of(shard)) for shard in share.of(plan.n_shards))
+    if form == "json":
+        yield _JsonLines(n_rows).show
+    elif form == "none":
+        yield lambda run: None
+    else:
+        with described_bar(n_rows) as show:
+            yield lambda run: show(n_rows - run.n_rows + run.n_done, _in_words(run))
+
+
+class _JsonLines:
+    """Writes a line a second, and one at the end."""
+
+    def __init__(self, n_rows: int) -> None:
+        self._n_rows, self._next = n_rows, 0.0
+
+    def show(self, run: Run) -> None:
+        if time.perf_counter() < self._next and run.n_done < run.n_rows:
+            return
+        self._next = time.perf_counter() + _JSON_EVERY
+        left = run.seconds_left
+        line = {
+            "rows": int(self._n_rows - run.n_rows + run.n_done),
+            "of": self._n_rows,
+            "rejected": run.n_rejected,
+            "tokens": run.n_tokens,
+            "tokens_per_second": round(run.n_tokens / run.seconds),
+            "seconds": round(run.seconds, 1),
+            "seconds_left": None if left is None else round(left, 1),
+        }
+        typer.echo(json.dumps(line))
+        sys.stdout.flush()
+
+
+def _in_words(run: Run) -> str:
+    rejected = f", {run.n_rejected:,} rows without a vector" if run.n_rejected else ""
+    left = "" if run.seconds_left is None else f", {_as_time(run.seconds_left)} left"
+    return f"{run.n_tokens / run.seconds:,.0f} tokens/s{left}{rejected}"
+
+
+def _as_time(seconds: float) -> str:
+    hours, rest = divmod(round(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
 @contextmanager
@@ -147,85 +299,50 @@ def _check_role(kind: PromptKind | None, role: str | None, prompt: str | None) -
         )
 
 
-def _check_output(texts: Path, output: Path, overwrite: bool) -> None:
-    check_vector_ending(output)
-    if output.exists() and texts.exists() and output.samefile(texts):
-        raise FileFormatError(f"{output} is the file of texts. Give the vectors another name.")
+def _check_output(paths: Sequence[Path], output: Path, overwrite: bool, *, is_file: bool) -> None:
+    if output.suffix and not is_file and not output.is_dir():
+        raise FileFormatError(
+            f"{output} ends in {output.suffix!r}. Vectors are stored in .npy or .parquet files, or as shards in a "
+            "folder, whose name has no ending."
+        )
     if not output.parent.is_dir():
         raise FileFormatError(f"There is no folder {output.parent}. Make it first, or choose another --output.")
+    if not is_file:
+        import_pyarrow()
+        if output.exists() and not output.is_dir():
+            refuse_existing(output)
+        return
+    check_vector_ending(output)
+    if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
+        raise FileFormatError(f"{output} is the file of texts. Give the vectors another name.")
     if not overwrite:
         refuse_existing(*files_of(output))
 
 
-def _encode_file(encoder: E5Encoder, source: TextFile, output: Path, prompt: Prompt, *, overwrite: bool) -> _Tally:
-    manifest = VectorManifest(encoder.spec, prompt.text, prompt.name, prompt.instruction, source.path.name)
-    quiet = encoder.with_options(show_progress=False)
-    tally = _Tally()
-    with (
-        progress_bar(source.n_rows) as show,
-        write_vectors(output, manifest, source.n_rows, overwrite=overwrite) as write,
-    ):
-        stream = source.rows()
-        while rows := list(islice(stream, _BLOCK_ROWS)):
-            statuses, vectors = _embed_rows(quiet, rows, prompt, tally, show)
-            tally.count(rows, statuses)
-            show(tally.n_rows)
-            write(VectorBlock([row.text for row in rows], statuses, vectors))
-        if not tally.statuses["ok"]:
-            raise TextError(f"No row of {source.path} could be embedded: {'; '.join(tally.details)}.")
-    return tally
-
-
-def _embed_rows(
-    encoder: E5Encoder, rows: list[Row], prompt: Prompt, tally: _Tally, show: Callable[[float], None]
-) -> tuple[list[RowStatus], FloatArray]:
-    """Statuses and vectors of the rows; a row that cannot be embedded does not affect the others."""
-    texts = [row.text or "" for row in rows]
-    empty = find_bad_texts(texts)
-    statuses: list[RowStatus] = [row.problem or ("empty" if index in empty else "ok") for index, row in enumerate(rows)]
-    vectors = np.zeros((len(rows), encoder.spec.embed_dim), np.float32)
-    while good := [index for index, status in enumerate(statuses) if status == "ok"]:
-        try:
-            prepared = encoder.prepare([texts[index] for index in good], prompt=prompt)
-            vectors[good] = encoder.embed_prepared(
-                prepared, on_progress=lambda done, total: show(tally.n_rows + len(rows) * done / total)
-            )
-        except (TextError, NonFiniteError) as error:
-            if not error.indices:
-                raise
-            for index in (good[bad] for bad in error.indices):
-                if isinstance(error, TextError):
-                    statuses[index] = "empty"
-                    rows[index] = replace(rows[index], detail=f"line {rows[index].line} leaves the model no token")
-                else:
-                    statuses[index] = "failed"
-        else:
-            tally.notes.add(prepared.report, lambda index: f"line {rows[good[index]].line}")
-            tally.note_cost(int(prepared.batch.lengths.sum()), encoder.padding_share(prepared))
-            break
-    return statuses, vectors
-
-
-def _report(tally: _Tally, encoder: E5Encoder, output: Path, prompt: Prompt) -> None:
-    spec = encoder.spec
+def _report(run: Run, plan: Plan, output: Path) -> None:
+    spec, progress = plan.encoder, run.progress
     say(
-        f"Wrote {tally.statuses['ok']:,} vectors of {spec.embed_dim} dimensions to {output} "
-        f"({spec.model}, prompt {prompt.text!r}, fingerprint {spec.fingerprint})."
+        f"Wrote {progress.vectors:,} vectors of {spec.embed_dim} dimensions to {output} "
+        f"({spec.model}, prompt {plan.prompt.text!r}, fingerprint {spec.fingerprint})."
     )
-    seconds = time.perf_counter() - tally.started
-    say(
-        f"{tally.n_tokens:,} tokens in {seconds:.1f} s ({tally.n_tokens / seconds:,.0f} a second) by {spec.backend} in "
-        f"{spec.dtype}; padding was {tally.n_padding / (tally.n_tokens + tally.n_padding):.1%} of what was computed."
-    )
-    for sentence in tally.notes.sentences().values():
-        say(f"Warning: {sentence}", style="yellow")
-    if tally.n_without_vector:
-        counts = ", ".join(
-            f"{tally.statuses[status]:,} {kind}" for status, kind in _KINDS.items() if tally.statuses[status]
-        )
-        more = "; ..." if tally.n_without_vector > len(tally.details) else ""
+    if run.n_tokens:
         say(
-            f"Warning: {tally.n_without_vector:,} of {tally.n_rows:,} rows have no vector ({counts}): "
-            f"{'; '.join(tally.details)}{more}.",
+            f"{run.n_tokens:,} tokens in {run.seconds:.1f} s ({run.n_tokens / run.seconds:,.0f} a second) by "
+            f"{spec.backend} in {spec.dtype}; padding was "
+            f"{run.n_padding / (run.n_tokens + run.n_padding):.1%} of what was computed."
+        )
+    n_earlier = progress.rows + progress.rejected.total() - run.n_rows
+    if n_earlier:
+        say(f"{n_earlier:,} of the rows were embedded by earlier runs.")
+    for sentence in run.notes.sentences().values():
+        say(f"Warning: {sentence}", style="yellow")
+    if n_rejected := progress.rejected.total():
+        counts = ", ".join(
+            f"{progress.rejected[status]:,} {kind}" for status, kind in _KINDS.items() if progress.rejected[status]
+        )
+        more = "; ..." if n_rejected > len(run.reasons) else ""
+        say(
+            f"Warning: {n_rejected:,} of {progress.rows + n_rejected:,} rows have no vector ({counts}): "
+            f"{'; '.join(run.reasons)}{more}.",
             style="yellow",
         )

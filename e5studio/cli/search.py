@@ -73,7 +73,7 @@ def search(
         raise typer.BadParameter("Give at least one query, or a file with --queries.", param_hint="QUERY")
     vector_file = read_vectors(vectors)
     _refuse_other_model(vector_file, model)
-    with _encoder_of(vector_file.manifest, model, device, local_files_only) as encoder:
+    with encoder_of(vector_file.manifest, model, device, local_files_only) as encoder:
         vector_file.check_made_by(encoder.spec)
         chosen = _query_prompt(encoder, vector_file.manifest, instruction, prompt)
         query_vectors = encoder.encode(texts, prompt=chosen)
@@ -102,7 +102,7 @@ def _refuse_other_model(vector_file: VectorFile, model: str | None) -> None:
         )
 
 
-def _encoder_of(manifest: VectorManifest, model: str | None, device: str, local_files_only: bool) -> E5Encoder:
+def encoder_of(manifest: VectorManifest, model: str | None, device: str, local_files_only: bool) -> E5Encoder:
     """The encoder that made the vectors.
 
     What the file names is not downloaded unless it is one of the table: whoever wrote the file chose it.

@@ -13,7 +13,7 @@ from typing import Any, Literal, TextIO
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 from typer.core import TyperCommand
 
@@ -92,15 +92,26 @@ def print_table(
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[float], None]]:
     """A bar on stderr if that is a terminal; yields the function to call with the number done."""
+    with _bar(total, TimeRemainingColumn()) as show:
+        yield lambda done: show(done, "")
+
+
+@contextmanager
+def described_bar(total: int) -> Iterator[Callable[[float, str], None]]:
+    """As `progress_bar`, but the function also takes the words beside the bar, in place of the time that is left."""
+    with _bar(total, TextColumn("{task.description}")) as show:
+        yield show
+
+
+@contextmanager
+def _bar(total: int, last_column: ProgressColumn) -> Iterator[Callable[[float, str], None]]:
     console = _console(sys.stderr)
     if not console.is_terminal:
-        yield lambda _: None
+        yield lambda done, words: None
         return
-    with Progress(
-        BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True
-    ) as progress:
+    with Progress(BarColumn(), MofNCompleteColumn(), last_column, console=console, transient=True) as progress:
         task = progress.add_task("", total=total)
-        yield lambda done: progress.update(task, completed=done)
+        yield lambda done, words: progress.update(task, completed=done, description=words)
 
 
 def _console(stream: TextIO) -> Console:

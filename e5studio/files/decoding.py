@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from e5studio.errors import FileEncodingError, FileFormatError
+from e5studio.files.compression import open_bytes
 from e5studio.files.foreign import refuse_foreign
 
 _SNIFFED_BYTES = 4096
@@ -38,7 +39,7 @@ def text_encoding(path: Path, requested: str | None) -> str:
         FileEncodingError: It looks like UTF-16 without a mark, or the requested encoding does not exist or contradicts
             its mark or its bytes.
     """
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         start = file.read(_SNIFFED_BYTES)
     if not start:
         raise FileFormatError(f"{path} is empty.")
@@ -70,7 +71,7 @@ def decoded_lines(path: Path, encoding: str, *, skip_bad_bytes: bool = False) ->
     """
     try:
         # Other separators of Unicode, such as U+2028, are part of a line; str.splitlines would break there.
-        with path.open(encoding=encoding, newline="", errors=KEEP_BAD_BYTES) as file:
+        with io.TextIOWrapper(open_bytes(path), encoding, KEEP_BAD_BYTES, newline="") as file:
             for index, line in enumerate(file):
                 if index == 0:
                     line = line.lstrip(BYTE_ORDER_MARK)  # some programs write it twice
@@ -124,7 +125,7 @@ def bad_byte_error(path: Path, encoding: str) -> FileEncodingError:
 def _advice(path: Path, encoding: str) -> str:
     """Correct the byte where the rest of the file is in the encoding; else name another encoding."""
     n_bad = n_good = 0
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         start = file.read(_SNIFFED_BYTES)
     for line in decoded_lines(path, encoding, skip_bad_bytes=True):
         bad, good = _count_bad_and_good(line)
@@ -184,7 +185,7 @@ def _refuse_mojibake(path: Path, encoding: str) -> None:
     leading_bytes = b"\xc3\xe2"  # of characters of two and three bytes; alone they are none in UTF-8 or in East Asia
     if "\ufffd" in "".join(bytes([byte]).decode(encoding, "replace") for byte in leading_bytes):
         return
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         text = file.read(_COMPARED_BYTES).decode("utf-8", KEEP_BAD_BYTES)
     n_bad, n_good = _count_bad_and_good(text)
     if n_good > n_bad:
@@ -207,7 +208,7 @@ def _first_bad_byte(path: Path, encoding: str) -> tuple[int, int]:
     decoder = codecs.getincrementaldecoder(encoding)()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)  # knows \r\n also where two chunks part it
     position, line = 0, 1
-    with path.open("rb") as file:
+    with open_bytes(path) as file:
         while True:
             chunk = file.read(1 << 16)
             position += len(chunk)

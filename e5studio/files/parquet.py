@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,21 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from e5studio.errors import FileFormatError, MissingDependencyError
+from e5studio.errors import FileFormatError
+from e5studio.files.arrow import import_pyarrow
 from e5studio.files.decoding import KEEP_BAD_BYTES
 from e5studio.files.delimited import check_column_count, refuse_repeated
 
 _ROWS_AT_ONCE = 256
 _AS_STRING = "Save the texts in a column of type string."
 _AS_UTF8 = "Mark the texts as UTF-8: in pyarrow, cast the column to pyarrow.string()."
-
-
-def import_pyarrow(module: str = "pyarrow") -> Any:
-    """A module of pyarrow; a MissingDependencyError if it is not installed."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise MissingDependencyError("Parquet files need pyarrow. Install it with: pip install pyarrow") from error
 
 
 @contextmanager
@@ -113,6 +105,12 @@ def _cells(column: Any, kind: str) -> list[str | None]:
             return cast("list[str | None]", column.cast(arrow.string()).to_pylist())
         except arrow.ArrowInvalid:  # such as a time beyond the calendar
             return [None] * len(column)
+    return text_cells(column)
+
+
+def text_cells(column: Any) -> list[str | None]:
+    """The cells of a column of text; `decoding.has_bad_byte` finds one that is not UTF-8."""
+    arrow = import_pyarrow()
     try:
         return cast("list[str | None]", column.to_pylist())
     except UnicodeDecodeError:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from e5studio.errors import FileFormatError
-from e5studio.files.parquet import import_pyarrow, open_parquet
+from e5studio.files.arrow import import_pyarrow
+from e5studio.files.parquet import open_parquet
 
 _log = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.errors import FileFormatError
-from e5studio.files.parquet import import_pyarrow, open_parquet
+from e5studio.files.arrow import import_pyarrow
+from e5studio.files.parquet import open_parquet
 from e5studio.files.vector_block import VectorBlock, check_row_count
 from e5studio.files.vector_manifest import (
     ContentDigests,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from e5studio.errors import FileFormatError
+from e5studio.files.compression import COMPRESSIONS
 from e5studio.files.decoding import BadBytes, decoded_lines, has_bad_byte, text_encoding
 from e5studio.files.delimited import Quotes
 from e5studio.files.dialect import DELIMITERS, decide_dialect
@@ -35,10 +36,12 @@ class NotText:
     Attributes:
         kind: Name of its type, such as "int" or "list".
         shown: The value as text; None for a list or an object.
+        value: The value itself, where it comes from JSON.
     """
 
     kind: str
     shown: str | None
+    value: Any = field(default=None, compare=False)
 
 
 Cell = str | NotText | None
@@ -107,7 +110,14 @@ def open_records(
         raise FileFormatError(_folder_message(path))
     if ending not in RECORD_ENDINGS:
         known = ", ".join(sorted(RECORD_ENDINGS))
-        raise FileFormatError(f"{path} ends in {ending or 'nothing'!r}. Texts are read from {known}.")
+        raise FileFormatError(
+            f"{path} ends in {ending or 'nothing'!r}. Texts are read from {known}, and all but Parquet also from "
+            f"{' and '.join(COMPRESSIONS)} of them."
+        )
+    if ending in PARQUET and path.suffix.lower() in COMPRESSIONS:
+        raise FileFormatError(
+            f"{path} is a compressed Parquet file. Parquet compresses by itself: decompress it first."
+        )
     if ending in PARQUET:
         columns = parquet_columns(path, max_columns)
         kinds = columns.kinds if only_columns is None else {name: columns.kinds[name] for name in only_columns}
@@ -155,7 +165,7 @@ def _json_cell(value: Any) -> Cell:
     if value is None or isinstance(value, str):
         return value
     is_single = not isinstance(value, list | dict)
-    return NotText(type(value).__name__, str(value) if is_single else None)
+    return NotText(type(value).__name__, str(value) if is_single else None, value)
 
 
 def _parquet_records(path: Path, kinds: dict[str, str]) -> Rows:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from e5studio.errors import FileFormatError
+from e5studio.files.compression import ending_of
 from e5studio.files.delimited import Quotes
 from e5studio.files.parquet import parquet_columns, unfit_message
 from e5studio.files.records import JSON_LINES, LINES, PARQUET, NotText, Record, Records, open_records
@@ -39,6 +40,62 @@ class Row:
 
 
 @dataclass(frozen=True)
+class TextSource:
+    """A file of texts whose column is known; it has not been read through.
+
+    Attributes:
+        path: The file.
+        column: The column of its texts.
+        columns: All columns; empty for JSONL, which has no header, and the one of the texts for Parquet.
+    """
+
+    path: Path
+    column: str
+    columns: tuple[str, ...]
+    _open: Callable[[], Records]
+    _unit: str
+
+    def records(self) -> Iterator[Record]:
+        """The rows with all their cells, of Parquet with that of the text, read lazily."""
+        yield from self._open().rows
+
+    def row_of(self, record: Record) -> Row:
+        """The text of a record."""
+        return _row(record, self.column, self._unit)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows in the file's order, read lazily."""
+        return map(self.row_of, self.records())
+
+    def count(self, see: Callable[[Record], object] | None = None) -> int:
+        """Read the file through, so that a damaged end is reported before hours of work, not after.
+
+        Args:
+            see: Called with each record.
+
+        Returns:
+            Number of rows, including those with a problem.
+
+        Raises:
+            FileFormatError: It cannot be read to its end, or no row holds a text.
+        """
+        n_rows = n_texts = 0
+        first_detail = ""
+        for record in self.records():
+            if see is not None:
+                see(record)
+            row = self.row_of(record)
+            n_rows += 1
+            n_texts += row.text is not None
+            first_detail = first_detail or row.detail
+        if not n_rows:
+            raise FileFormatError(f"{self.path} has no rows.")
+        if not n_texts:
+            raise FileFormatError(f"No row of {self.path} holds a text; the first says: {first_detail}.")
+        return n_rows
+
+
+@dataclass(frozen=True)
 class TextFile:
     """A file of texts that was read through once without an error.
 
@@ -49,11 +106,11 @@ class TextFile:
 
     path: Path
     n_rows: int
-    _read: Callable[[], Iterator[Row]]
+    _source: TextSource
 
     def rows(self) -> Iterator[Row]:
         """The rows in the file's order, read lazily."""
-        return self._read()
+        return self._source.rows()
 
 
 def open_texts(
@@ -65,9 +122,30 @@ def open_texts(
     quotes: Quotes | None = None,
     skip_bad_bytes: bool = False,
 ) -> TextFile:
-    """Open a file of texts by its ending: .txt (a text a line), .csv, .tsv, .jsonl, .ndjson or .parquet.
+    """Open a file of texts as `find_texts`, and read the whole file once.
 
-    Reads the whole file once, so that a damaged end is reported before hours of work, not after.
+    Raises:
+        FileFormatError: It cannot be read as its ending says, or no row holds a text.
+        OSError: It cannot be opened.
+    """
+    source = find_texts(
+        path, column=column, encoding=encoding, delimiter=delimiter, quotes=quotes, skip_bad_bytes=skip_bad_bytes
+    )
+    return TextFile(path, source.count(), source)
+
+
+def find_texts(
+    path: Path,
+    *,
+    column: str | None = None,
+    encoding: str | None = None,
+    delimiter: str | None = None,
+    quotes: Quotes | None = None,
+    skip_bad_bytes: bool = False,
+) -> TextSource:
+    """Choose the texts of a file by its ending: .txt (a text a line), .csv, .tsv, .jsonl, .ndjson or .parquet.
+
+    All but Parquet may be compressed: .csv.gz, .jsonl.zst.
 
     Args:
         path: The file.
@@ -79,14 +157,16 @@ def open_texts(
         skip_bad_bytes: Whether a byte that is invalid in the encoding spoils its row only, and not the file.
 
     Raises:
-        FileFormatError: It cannot be read as its ending says, or no row holds a text.
+        FileFormatError: It cannot be read as its ending says.
         OSError: It cannot be opened.
     """
     if str(path) == "-":
         raise FileFormatError("Texts are not read from standard input. Give a file.")
-    ending = path.suffix.lower()
+    ending = ending_of(path)
     if ending in LINES and column is not None:
         raise FileFormatError(f"{path} is read as plain lines, which have no column {column!r}. Leave --column out.")
+    if ending in PARQUET and path.suffix.lower() not in PARQUET:
+        raise FileFormatError(f"{path} is a compressed Parquet file, which compresses by itself. Decompress it first.")
     only_columns = [_choose_parquet_column(path, column)] if ending in PARQUET and not path.is_dir() else None
     open_again = functools.partial(
         open_records,
@@ -98,14 +178,15 @@ def open_texts(
         skip_bad_bytes=skip_bad_bytes,
         only_columns=only_columns,
     )
+    columns: tuple[str, ...] = ()
     if ending in JSON_LINES:
         column = column or DEFAULT_COLUMN
     elif only_columns is not None:
-        [column] = only_columns
+        [column] = columns = tuple(only_columns)
     else:
-        column = _choose_column(path, open_again(), column)
-    read = functools.partial(_rows, open_again, column, "row" if ending in PARQUET else "line")
-    return TextFile(path, _count_rows(path, read()), read)
+        records = open_again()
+        columns, column = records.columns, _choose_column(path, records, column)
+    return TextSource(path, column, columns, open_again, "row" if ending in PARQUET else "line")
 
 
 def _choose_column(path: Path, records: Records, requested: str | None) -> str:
@@ -137,11 +218,6 @@ def _choose_parquet_column(path: Path, requested: str | None) -> str:
     raise FileFormatError(f"{path} has no column {column!r}. Its columns: {listed}. Choose one with --column.")
 
 
-def _rows(open_again: Callable[[], Records], column: str, unit: str) -> Iterator[Row]:
-    for record in open_again().rows:
-        yield _row(record, column, unit)
-
-
 def _row(record: Record, column: str, unit: str) -> Row:
     line, cell = record.line, record.cells.get(column)
     if record.problem:
@@ -154,20 +230,6 @@ def _row(record: Record, column: str, unit: str) -> Row:
         return Row(line, None, "missing", f"{unit} {line}: the value of {column!r} is null")
     fields = _quoted(list(record.cells)[:20]) or "no field at all"
     return Row(line, None, "missing", f"{unit} {line} has no {column!r}, but {fields}")
-
-
-def _count_rows(path: Path, rows: Iterator[Row]) -> int:
-    n_rows = n_texts = 0
-    first_detail = ""
-    for row in rows:
-        n_rows += 1
-        n_texts += row.text is not None
-        first_detail = first_detail or row.detail
-    if not n_rows:
-        raise FileFormatError(f"{path} has no rows.")
-    if not n_texts:
-        raise FileFormatError(f"No row of {path} holds a text; the first says: {first_detail}.")
-    return n_rows
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError
+from e5studio.files.arrow import import_pyarrow
 from e5studio.files.atomic import atomic_files
 from e5studio.files.npy_vectors import read_npy, sidecar_path, write_npy
-from e5studio.files.parquet import import_pyarrow
 from e5studio.files.parquet_vectors import read_parquet, read_texts, write_parquet
 from e5studio.files.vector_block import VectorBlock
 from e5studio.files.vector_manifest import ContentDigests, VectorManifest

@@ -17,9 +17,10 @@ from typer.testing import CliRunner
 
 from e5studio import model_packages
 from e5studio.cli.app import app, main
+from e5studio.cli.encode import parts_folder
 from e5studio.encoder import E5Encoder
 from e5studio.errors import ModelUnavailableError, NonFiniteError, OutOfMemoryError
-from e5studio.files import VectorBlock, VectorManifest, read_vectors, sidecar_path, write_vectors
+from e5studio.files import VectorBlock, VectorManifest, files_of, read_vectors, sidecar_path, write_vectors
 from e5studio.models import FOUR_BIT_MODEL, list_models
 from e5studio.quantization import Ranges, quantize, quantized_search
 from e5studio.spec import EncoderSpec
@@ -250,7 +251,7 @@ def output(request, tmp_path):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr("e5studio.cli.encode._BLOCK_ROWS", 2)
+    monkeypatch.setattr("e5studio.cli.encode.SHARD_ROWS", {"parts": 2})
 
 
 class TestEncode:
@@ -387,8 +388,16 @@ class TestEncode:
         result = run("encode", faq, "-o", output, "-r", "document", *own)
         assert result.exit_code == 1
         assert "exists already" in result.stderr
-        assert sorted(output.parent.iterdir()) == sorted([faq, output])
+        parts = parts_folder(output)
+        assert sorted(output.parent.iterdir()) == sorted([faq, output, parts])
         assert output.read_bytes() == b"of another program"
+
+        def again(*_, **__):
+            raise AssertionError("the parts are there")
+
+        monkeypatch.setattr(E5Encoder, "embed_prepared", again)
+        assert run("encode", faq, "-o", output, "-r", "document", *own, "--overwrite").exit_code == 0
+        assert sorted(output.parent.iterdir()) == sorted([faq, *files_of(output)])
 
     def test_role_is_asked_for_where_the_model_has_prompts(self, run, own, faq, output):
         result = run("encode", faq, "-o", output, *own)
@@ -458,7 +467,7 @@ class TestEncode:
         assert result.stderr.splitlines()[-1].startswith("Error: ")
         assert list(tmp_path.iterdir()) == [texts]
 
-    @pytest.mark.parametrize("name", ["none/vectors.npy", "vectors.txt", "vectors"])
+    @pytest.mark.parametrize("name", ["none/vectors.npy", "vectors.txt", "none/vectors"])
     def test_places_where_vectors_cannot_go(self, run, own, faq, tmp_path, name):
         result = run("encode", faq, "-o", tmp_path / name, "-r", "document", *own)
         assert result.exit_code == 1

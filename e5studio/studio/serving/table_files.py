@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from e5studio.files.parquet import import_pyarrow
+from e5studio.files.arrow import import_pyarrow
 from e5studio.studio.serving.downloads import Download
 from e5studio.tokenization import replace_surrogates
 

@@ -1,0 +1,275 @@
+"""The folder of a job: its plan, its shards and a record of each. All that knows how they are stored.
+
+job.json                                the plan
+shards/part-00000-of-00012.parquet      the vectors
+rejects/part-00000-of-00012.jsonl       the rows without one, and why; none where all rows have one
+manifest/part-00000-of-00012.json       the record, which is written last: a shard without it is none
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from e5studio.errors import FileFormatError, FingerprintMismatchError, OutputError
+from e5studio.files.atomic import atomic_files
+from e5studio.files.vector_block import RowStatus
+from e5studio.jobs.plan import Layout, Plan
+
+PLAN = "job.json"
+_FOLDERS = ("shards", "rejects", "manifest")
+_ENDINGS: dict[Layout, str] = {"parquet": ".parquet", "parts": ".npy"}
+_WAIT = 10.0  # seconds, for another worker that writes the plan, which takes milliseconds
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A row without a vector.
+
+    Attributes:
+        row: Its number in the corpus, from 0.
+        file: The file it stands in.
+        line: Its line there, from 1; in Parquet its row.
+        status: "empty", "missing", "bad_type", "bad_row" or "failed".
+        reason: The same in words.
+    """
+
+    row: int
+    file: str
+    line: int
+    status: RowStatus
+    reason: str
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a shard holds.
+
+    Attributes:
+        shard: Its number.
+        rows: Rows of the corpus that have a vector.
+        vectors: Rows written; more than `rows` where long texts become several.
+        rejected: Number of rejected rows by their status.
+        tokens: Tokens that the model read.
+        sha256: Digest of the shard.
+        rejects_sha256: Digest of the file of rejects; None where there is none.
+        seconds: How long it took.
+    """
+
+    shard: int
+    rows: int
+    vectors: int
+    rejected: dict[str, int]
+    tokens: int
+    sha256: str
+    rejects_sha256: str | None
+    seconds: float
+
+    @property
+    def n_rejected(self) -> int:
+        """All rejected rows."""
+        return sum(self.rejected.values())
+
+
+class JobFolder:
+    """A folder on a disk that holds one job."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def plan_path(self) -> Path:
+        """Where the plan stands."""
+        return self.path / PLAN
+
+    def read_plan(self, *, overwrite: bool = False) -> Plan | None:
+        """The plan; None where there is no job.
+
+        Args:
+            overwrite: Take a damaged one for none.
+
+        Raises:
+            FileFormatError: It is damaged.
+        """
+        try:
+            content = self.plan_path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return Plan.from_json(self.plan_path, content)
+        except FileFormatError:
+            if overwrite:
+                return None
+            raise
+
+    def begin(self, plan: Plan, *, overwrite: bool = False) -> None:
+        """Write the plan, or check that the one that is there says the same.
+
+        Args:
+            plan: The job.
+            overwrite: Delete another job that is there.
+
+        Raises:
+            FingerprintMismatchError: Another job is there.
+            OutputError: The folder holds something else.
+        """
+        if overwrite and self.plan_path.exists():
+            earlier = self.read_plan(overwrite=True)
+            if earlier is None or earlier.differences(plan):
+                self.remove()
+        if self.path.is_dir() and not self.plan_path.exists() and (entry := _stranger_in(self.path)):
+            raise OutputError(f"{self.path} holds {entry} and no job.", "Choose an empty folder, or a new name.")
+        for name in _FOLDERS:
+            (self.path / name).mkdir(parents=True, exist_ok=True)
+        content = json.dumps(plan.to_json(), indent=1).encode()
+        deadline = time.monotonic() + _WAIT
+        while (known := self.read_plan()) is None:
+            try:
+                with atomic_files(self.plan_path, overwrite=False) as (file,):
+                    file.write(content)
+            except OutputError:  # another worker writes it, or has written it
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+        if differing := known.differences(plan):
+            raise other_job(self.path, differing)
+
+    def remove(self) -> None:
+        """Delete the job, and the folder if nothing else is in it."""
+        self.plan_path.unlink(missing_ok=True)  # first: what is left of a job without a plan is none
+        for name in _FOLDERS:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def shard_path(self, plan: Plan, shard: int) -> Path:
+        """Where a shard stands."""
+        return self.path / "shards" / (plan.name_of(shard) + _ENDINGS[plan.layout])
+
+    def rejects_path(self, plan: Plan, shard: int) -> Path:
+        """Where the rejected rows of a shard stand."""
+        return self.path / "rejects" / f"{plan.name_of(shard)}.jsonl"
+
+    def record_path(self, plan: Plan, shard: int) -> Path:
+        """Where the record of a shard stands."""
+        return self.path / "manifest" / f"{plan.name_of(shard)}.json"
+
+    @contextmanager
+    def writing(self, plan: Plan, shard: int) -> Iterator[BinaryIO]:
+        """The file of a shard, which takes its name when the block ends without an error."""
+        with atomic_files(self.shard_path(plan, shard), overwrite=True) as (file,):
+            yield file
+
+    def commit(self, plan: Plan, record: ShardRecord, rejects: Iterable[Reject]) -> ShardRecord:
+        """Store the rejected rows and the record of a shard that was written; with this it is done."""
+        content = "".join(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
+        path = self.rejects_path(plan, record.shard)
+        if content:
+            encoded = content.encode(errors="replace")
+            with atomic_files(path, overwrite=True) as (file,):
+                file.write(encoded)
+            record = ShardRecord(**{**asdict(record), "rejects_sha256": hashlib.sha256(encoded).hexdigest()})
+        else:
+            path.unlink(missing_ok=True)
+        with atomic_files(self.record_path(plan, record.shard), overwrite=True) as (file,):
+            file.write(json.dumps(asdict(record)).encode())
+        return record
+
+    def record(self, plan: Plan, shard: int) -> ShardRecord | None:
+        """The record of a shard; None where it is not done."""
+        try:
+            return ShardRecord(**json.loads(self.record_path(plan, shard).read_bytes()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def whole(self, plan: Plan, shard: int) -> ShardRecord | None:
+        """The record of a shard that is as it was written; None where it is missing, cut or damaged."""
+        record = self.record(plan, shard)
+        if record is None or record.shard != shard:
+            return None
+        try:
+            is_whole = digest_of(self.shard_path(plan, shard)) == record.sha256
+            if record.rejects_sha256 is not None:
+                is_whole = is_whole and digest_of(self.rejects_path(plan, shard)) == record.rejects_sha256
+        except OSError:
+            return None
+        return record if is_whole else None
+
+    def rejects(self, plan: Plan, shard: int) -> Iterator[Reject]:
+        """The rejected rows of a shard."""
+        path = self.rejects_path(plan, shard)
+        if path.exists():
+            with path.open(encoding="utf-8") as lines:
+                for line in lines:
+                    yield Reject(**json.loads(line))
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        done: Shards that are done.
+        rows: Rows that have a vector.
+        vectors: Rows written.
+        tokens: Tokens read.
+        rejected: Rejected rows by their status.
+    """
+
+    done: int
+    rows: int
+    vectors: int
+    tokens: int
+    rejected: Counter[str]
+
+    @classmethod
+    def of(cls, records: Iterable[ShardRecord]) -> Progress:
+        """The sum of records."""
+        done = rows = vectors = tokens = 0
+        rejected: Counter[str] = Counter()
+        for record in records:
+            done, rows, vectors, tokens = done + 1, rows + record.rows, vectors + record.vectors, tokens + record.tokens
+            rejected.update(record.rejected)
+        return cls(done, rows, vectors, tokens, rejected)
+
+
+def open_job(path: Path) -> tuple[JobFolder, Plan]:
+    """A job that was begun.
+
+    Raises:
+        FileFormatError: There is none.
+    """
+    folder = JobFolder(path)
+    plan = folder.read_plan()
+    if plan is None:
+        raise FileFormatError(f"{path} holds no job: there is no {PLAN}. `e5studio encode TEXTS -o FOLDER` makes one.")
+    return folder, plan
+
+
+def other_job(path: Path, differing: list[str]) -> FingerprintMismatchError:
+    """The refusal to mix two jobs."""
+    return FingerprintMismatchError(
+        f"{path} holds a job with {'; '.join(differing)}.",
+        "To go on, give the options and files that it was begun with. Else choose another output, or begin anew "
+        "(--overwrite).",
+    )
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, read anew: its size and its time say little of a damaged disk."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stranger_in(folder: Path) -> str | None:
+    """Something in a folder that is not of a job that is about to begin."""
+    names: Any = (entry.name for entry in folder.iterdir() if entry.name not in _FOLDERS and entry.name[0] != ".")
+    return next(names, None)
