@@ -121,12 +121,12 @@ class JobFolder:
             FingerprintMismatchError: Another job is there.
             OutputError: The folder holds something else.
         """
-        if overwrite and self.plan_path.exists():
-            earlier = self.read_plan(overwrite=True)
-            if earlier is None or earlier.differences(plan):
+        if self.plan_path.exists():
+            earlier = self.read_plan(overwrite=True) if overwrite else None
+            if overwrite and (earlier is None or earlier.differences(plan)):
                 self.remove()
-        if self.path.is_dir() and not self.plan_path.exists() and (entry := _stranger_in(self.path)):
-            raise OutputError(f"{self.path} holds {entry} and no job.", "Choose an empty folder, or a new name.")
+        elif self.path.is_dir() and (stranger := _stranger_in(self.path)):
+            raise OutputError(f"{self.path} holds {stranger} and no job.", "Choose an empty folder, or a new name.")
         for name in _FOLDERS:
             (self.path / name).mkdir(parents=True, exist_ok=True)
         content = json.dumps(plan.to_json(), indent=1).encode()
@@ -271,5 +271,5 @@ def digest_of(path: Path) -> str:
 
 def _stranger_in(folder: Path) -> str | None:
     """Something in a folder that is not of a job that is about to begin."""
-    names: Any = (entry.name for entry in folder.iterdir() if entry.name not in _FOLDERS and entry.name[0] != ".")
+    names = (entry.name for entry in folder.iterdir() if entry.name not in _FOLDERS and entry.name[0] != ".")
     return next(names, None)
