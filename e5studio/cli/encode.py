@@ -332,6 +332,8 @@ def _report(run: Run, plan: Plan, output: Path) -> None:
             f"{run.n_padding / (run.n_tokens + run.n_padding):.1%} of what was computed."
         )
     n_earlier = progress.rows + progress.rejected.total() - run.n_rows
+    if len(run.records) < plan.n_shards:
+        say(f"These are {len(run.records):,} of {plan.n_shards:,} shards; `e5studio jobs status` says what others did.")
     if n_earlier:
         say(f"{n_earlier:,} of the rows were embedded by earlier runs.")
     for sentence in run.notes.sentences().values():

@@ -21,6 +21,8 @@ from e5studio.files.records import JSON_LINES, PARQUET, RECORD_ENDINGS, NotText,
 from e5studio.files.texts import Row, TextSource, find_texts
 from e5studio.tokenization import replace_surrogates
 
+PLAN = "job.json"
+"""The file by which the folder of a job is known."""
 BLOCK_ROWS = 4096
 _BLOCK_CHARS = 16_000_000
 _ROWS_AT_ONCE = 256
@@ -103,9 +105,14 @@ def expand(arguments: Sequence[Path]) -> list[Path]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    """The files of texts in a folder and those below it; hidden ones and marks such as _SUCCESS are none."""
+    """The files of texts in a folder and those below it.
+
+    Hidden ones, marks such as _SUCCESS, and what is in the folder of a job are none.
+    """
+    jobs = {plan.parent for plan in folder.rglob(PLAN)}
     below = (path for path in folder.rglob("*") if path.is_file() and ending_of(path) in RECORD_ENDINGS)
-    paths = sorted(path for path in below if not any(part[0] in "._" for part in path.relative_to(folder).parts))
+    visible = (path for path in below if not any(part[0] in "._" for part in path.relative_to(folder).parts))
+    paths = sorted(path for path in visible if jobs.isdisjoint(path.parents))
     endings = sorted({ending_of(path) for path in paths})
     if not paths:
         raise FileFormatError(f"{folder} holds no file of texts ({', '.join(sorted(RECORD_ENDINGS))}).")

@@ -17,14 +17,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError, OutputError
 from e5studio.files.atomic import atomic_files
 from e5studio.files.vector_block import RowStatus
+from e5studio.jobs.corpus import PLAN
 from e5studio.jobs.plan import Layout, Plan
 
-PLAN = "job.json"
 _FOLDERS = ("shards", "rejects", "manifest")
 _ENDINGS: dict[Layout, str] = {"parquet": ".parquet", "parts": ".npy"}
 _WAIT = 10.0  # seconds, for another worker that writes the plan, which takes milliseconds

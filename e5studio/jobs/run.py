@@ -123,6 +123,7 @@ def run_job(
     missing = [shard for shard in own if shard not in run.records]
     run.n_rejected = run.progress.rejected.total()
     run.n_rows = sum(len(plan.rows_of(shard)) for shard in missing)
+    run.started = time.perf_counter()  # without what it takes to read the shards that are there
     on_run(run)
     for shard in missing:
         before = run.n_done

@@ -21,6 +21,7 @@ from e5studio.jobs.folder import JobFolder, Reject, ShardRecord
 from e5studio.jobs.plan import Plan, ShardPrecision
 from e5studio.quantization import Ranges, quantize
 from e5studio.similarity import FloatArray
+from e5studio.tokenization import replace_surrogates
 
 METADATA_KEY = b"e5studio_job"
 OWN_COLUMNS = ("row", "vector")
@@ -212,7 +213,7 @@ def _columns(plan: Plan, block: Block, embedded: EmbeddedRows, schema: Any) -> l
         own |= {"chunk": arrow.array(chunks.astype(np.int32))}
         own |= {"start": arrow.array(embedded.spans[:, 0]), "end": arrow.array(embedded.spans[:, 1])}
         if plan.corpus.column in schema.names:
-            texts = [block.rows[row].text or "" for row in parents]
+            texts = [replace_surrogates(block.rows[row].text or "") for row in parents]
             parts = [text[start:end] for text, (start, end) in zip(texts, embedded.spans.tolist(), strict=True)]
             own[plan.corpus.column] = arrow.array(parts, schema.field(plan.corpus.column).type)
     if block.columns is not None:

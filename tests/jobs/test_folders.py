@@ -187,6 +187,9 @@ def test_a_folder_is_its_files_of_one_kind(run, own, out, tmp_path):
         (folder / name).write_text(text)
     assert run("encode", folder, "-o", out, *own).exit_code == 0
     assert table(out).column("text").to_pylist() == ["one", "two"]
+    assert run("encode", folder, "-o", folder / "inside", "--precision", "int8", *own).exit_code == 0
+    again = run("encode", folder, "-o", folder / "inside", "--precision", "int8", *own)
+    assert "2 of the rows were embedded by earlier runs" in again.stderr, "no output is taken for texts"
     (folder / "3.csv").write_text("text\nthree\n")
     assert "holds files of several kinds: .csv, .txt" in run("encode", folder, "-o", out, *own).stderr
 
