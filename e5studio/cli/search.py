@@ -24,6 +24,7 @@ from e5studio.cli.terminal import print_json, print_line, print_table
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, ModelUnavailableError, PromptError, UnknownModelError
 from e5studio.files import VectorFile, VectorManifest, read_vectors
+from e5studio.jobs.vectors import ShardVectors
 from e5studio.models import get_model_meta, is_in_table
 from e5studio.prompts import Prompt
 from e5studio.quantization import Precision, QuantizedSearch
@@ -45,7 +46,7 @@ class _Result(NamedTuple):
 @grouped
 def search(
     *,
-    vectors: Annotated[Path, typer.Argument(help="File that `e5studio encode` wrote: .npy or .parquet.")],
+    vectors: Annotated[Path, typer.Argument(help="What `e5studio encode` wrote: .npy, .parquet or a folder.")],
     query: Annotated[list[str] | None, typer.Argument(help="Queries.")] = None,
     queries: Annotated[Path | None, typer.Option(help="File of queries.")] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Results for each query.")] = 10,
@@ -71,7 +72,7 @@ def search(
     texts = files.gather(query, queries, "queries")
     if not texts:
         raise typer.BadParameter("Give at least one query, or a file with --queries.", param_hint="QUERY")
-    vector_file = read_vectors(vectors)
+    vector_file = ShardVectors(vectors) if vectors.is_dir() else read_vectors(vectors)
     _refuse_other_model(vector_file, model)
     with encoder_of(vector_file.manifest, model, device, local_files_only) as encoder:
         vector_file.check_made_by(encoder.spec)
@@ -84,7 +85,7 @@ def search(
         _print_tables(vector_file, texts, results)
 
 
-def _refuse_other_model(vector_file: VectorFile, model: str | None) -> None:
+def _refuse_other_model(vector_file: VectorFile | ShardVectors, model: str | None) -> None:
     """Refuse another model of the table before it is loaded or downloaded."""
     try:
         meta = get_model_meta(model) if model is not None else None
@@ -155,8 +156,10 @@ def _query_prompt(encoder: E5Encoder, manifest: VectorManifest, instruction: str
     return encoder.resolve_prompt("query", instruction=instruction or manifest.instruction)
 
 
-def _search(vector_file: VectorFile, search: QuantizedSearch) -> list[list[_Result]]:
+def _search(vector_file: VectorFile | ShardVectors, search: QuantizedSearch) -> list[list[_Result]]:
     """The nearest rows to each query; rows without a vector are ignored."""
+    if isinstance(vector_file, ShardVectors):
+        return _search_shards(vector_file, search)
     present = np.flatnonzero(~np.isnan(vector_file.vectors[:, 0]))
     is_whole = len(present) == len(vector_file.vectors)
     search.add(vector_file.vectors if is_whole else vector_file.vectors[present])
@@ -169,8 +172,16 @@ def _search(vector_file: VectorFile, search: QuantizedSearch) -> list[list[_Resu
     ]
 
 
+def _search_shards(shards: ShardVectors, search: QuantizedSearch) -> list[list[_Result]]:
+    for block in shards.blocks():
+        search.add(block)
+    best = search.best
+    rows = iter(shards.rows(best.ids.ravel().tolist()))
+    return [[_Result(score * 100, *next(rows)) for score in scores] for scores in best.scores.tolist()]
+
+
 def _as_json(
-    vector_file: VectorFile, prompt: Prompt, queries: list[str], results: list[list[_Result]]
+    vector_file: VectorFile | ShardVectors, prompt: Prompt, queries: list[str], results: list[list[_Result]]
 ) -> dict[str, Any]:
     return {
         "vectors": str(vector_file.path),
@@ -188,7 +199,7 @@ def _as_json(
     }
 
 
-def _print_tables(vector_file: VectorFile, queries: list[str], results: list[list[_Result]]) -> None:
+def _print_tables(vector_file: VectorFile | ShardVectors, queries: list[str], results: list[list[_Result]]) -> None:
     for query, of_query in zip(queries, results, strict=True):
         rows = [
             [str(rank), f"{hit.score:.2f}", str(hit.row), hit.text or f"row {hit.row} of {vector_file.manifest.source}"]

@@ -53,14 +53,23 @@ class VectorFile:
         Raises:
             FingerprintMismatchError: The encoders differ; the message says in what.
         """
-        if self.manifest.spec.fingerprint == spec.fingerprint:
-            return
-        theirs, ours = asdict(self.manifest.spec), asdict(spec)
-        differing = [f"{name} {theirs[name]!r} and not {ours[name]!r}" for name in ours if theirs[name] != ours[name]]
-        raise FingerprintMismatchError(
-            f"{self.path} was made with {', '.join(differing)}, so its vectors cannot be compared with this encoder's.",
-            "Search with the encoder that made them, or encode the texts again.",
-        )
+        check_made_by(self.path, self.manifest.spec, spec)
+
+
+def check_made_by(path: Path, maker: EncoderSpec, spec: EncoderSpec) -> None:
+    """Refuse a comparison of the vectors in a file with those of another encoder than their maker.
+
+    Raises:
+        FingerprintMismatchError: The encoders differ; the message says in what.
+    """
+    if maker.fingerprint == spec.fingerprint:
+        return
+    theirs, ours = asdict(maker), asdict(spec)
+    differing = [f"{name} {theirs[name]!r} and not {ours[name]!r}" for name in ours if theirs[name] != ours[name]]
+    raise FingerprintMismatchError(
+        f"{path} was made with {', '.join(differing)}, so its vectors cannot be compared with this encoder's.",
+        "Search with the encoder that made them, or encode the texts again.",
+    )
 
 
 def check_vector_ending(path: Path) -> None:

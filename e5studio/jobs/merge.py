@@ -17,10 +17,26 @@ from e5studio.files.vector_block import RowStatus, VectorBlock
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import write_vectors
 from e5studio.jobs.corpus import BLOCK_ROWS, CorpusReader
-from e5studio.jobs.folder import JobFolder
+from e5studio.jobs.folder import JobFolder, ShardRecord
 from e5studio.jobs.plan import Plan
 from e5studio.jobs.shard import parquet_options
 from e5studio.similarity import FloatArray
+
+
+def check_whole(plan: Plan, folder: JobFolder) -> list[ShardRecord]:
+    """The records of all shards.
+
+    Raises:
+        FileFormatError: A shard is missing or damaged.
+    """
+    records = [folder.whole(plan, shard) for shard in range(plan.n_shards)]
+    missing = [shard for shard, record in enumerate(records) if record is None]
+    if missing:
+        raise FileFormatError(
+            f"{len(missing):,} of the {plan.n_shards:,} shards of {folder.path} are missing or damaged, first "
+            f"{plan.name_of(missing[0])}. Give the command again that made them."
+        )
+    return [record for record in records if record is not None]
 
 
 def manifest_of(plan: Plan) -> VectorManifest:
@@ -55,12 +71,7 @@ def merge_shards(plan: Plan, folder: JobFolder, output: Path, *, overwrite: bool
         FileFormatError: A shard is missing, or the vectors do not go into such a file.
         OutputError: The file exists.
     """
-    missing = [shard for shard in range(plan.n_shards) if folder.whole(plan, shard) is None]
-    if missing:
-        raise FileFormatError(
-            f"{len(missing):,} of the {plan.n_shards:,} shards of {folder.path} are missing or damaged, first "
-            f"{plan.name_of(missing[0])}. Run `e5studio encode` again as it was begun, then merge."
-        )
+    check_whole(plan, folder)
     if output.suffix.lower() == ".npy":
         if plan.precision != "float32" or plan.long == "chunk":
             raise FileFormatError(

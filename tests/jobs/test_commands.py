@@ -147,6 +147,39 @@ class TestMerge:
         assert "these are chunks" in run("jobs", "merge", out, "-o", tmp_path / "all.npy").stderr.replace("\n", " ")
 
 
+class TestSearch:
+    @pytest.mark.parametrize("precision", ["float32", "float16", "int8", "ubinary"])
+    def test_the_nearest_rows_are_those_of_a_single_file(self, run, own, corpus, command, out, tmp_path, precision):
+        run(*command, "--precision", precision)
+        run("encode", corpus, "-o", tmp_path / "v.parquet", *own)
+        query = ["a cat at night", "--model", own[1], "--json", "--top-k", 5]
+        ours, theirs = (
+            json.loads(run("search", vectors, *query).stdout)["results"][0]["hits"]
+            for vectors in (out, tmp_path / "v.parquet")
+        )
+        if precision in ("float32", "float16"):
+            assert [hit["text"] for hit in ours] == [hit["text"] for hit in theirs]
+            assert [hit["row"] for hit in ours] == [hit["row"] for hit in theirs]
+        assert [hit["score"] for hit in ours] == pytest.approx(
+            [hit["score"] for hit in theirs],
+            abs={"float32": 0.001, "float16": 0.1, "int8": 3, "ubinary": 60}[precision],
+        )
+
+    def test_a_part_of_a_text_is_a_hit(self, run, own, out, tmp_path):
+        (tmp_path / "t.txt").write_text("cat dog " * 20 + "\nrain\n" + "river stone " * 20)
+        run("encode", tmp_path / "t.txt", "-o", out, "--long", "chunk", "--max-tokens", 16, "--shard-rows", 2, *own)
+        hits = json.loads(run("search", out, "rain", "--model", own[1], "--json").stdout)["results"][0]["hits"]
+        parts = {(row["row"], row["text"]) for row in table(out).to_pylist()}
+        assert {(hit["row"], hit["text"]) for hit in hits} <= parts
+
+    def test_a_job_that_is_not_done_is_refused(self, run, own, command, out):
+        run(*command)
+        shards(out)[1].unlink()
+        result = run("search", out, "rain", "--model", own[1])
+        assert result.exit_code == 1
+        assert "1 of the 4 shards" in result.stderr
+
+
 class TestShares:
     @pytest.mark.parametrize(
         ("environment", "rank"),
