@@ -76,7 +76,7 @@ class JobOptions:
         ),
     ] = None
 
-    def kept(self) -> tuple[str, ...] | None:
+    def columns(self) -> tuple[str, ...] | None:
         """The columns to keep; None for all."""
         return None if self.keep is None else tuple(name.strip() for name in self.keep.split(",") if name.strip())
 
@@ -96,15 +96,15 @@ class JobOptions:
                 "One of several workers would delete what the others made. Delete the folder yourself.",
                 param_hint="--overwrite",
             )
-        asked = {
+        given = {
             "--keep": self.keep is not None,
             "--precision": self.precision != "float32",
             "--shard-rows": self.shard_rows is not None,
             "--shard-of": self.shard_of is not None,
             "--long": is_chunked,
         }
-        for option, is_asked in asked.items():
-            if is_file and is_asked:
+        for option, is_given in given.items():
+            if is_file and is_given:
                 raise typer.BadParameter(
                     "This needs a folder of shards: give --output a name without an ending. `e5studio jobs merge` "
                     "makes one file of it.",
@@ -160,7 +160,7 @@ def encode(
     paths = expand(texts)
     _check_output(paths, output, overwrite, is_file=is_file)
     folder = JobFolder(parts_folder(output) if is_file else output)
-    corpus = read_corpus(paths, asdict(files), () if is_file else job.kept(), long, folder, overwrite=overwrite)
+    corpus = read_corpus(paths, asdict(files), () if is_file else job.columns(), long, folder, overwrite=overwrite)
     with _signals_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
         resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
         layout: Layout = "parts" if is_file else "parquet"
