@@ -398,7 +398,9 @@ class _ParquetStream:
         for part in parts:
             names = part.schema.names
             columns = [
-                part.column(field.name) if field.name in names else arrow.nulls(part.num_rows, field.type)
+                part.column(field.name).cast(field.type)
+                if field.name in names
+                else arrow.nulls(part.num_rows, field.type)
                 for field in self._schema
             ]
             tables.append(arrow.table(columns, schema=self._schema))
@@ -436,6 +438,8 @@ def _schema_of(corpus: Corpus) -> Any:
         if ending_of(Path(file.path)) in PARQUET and not {*corpus.fields.values()} <= types.keys():
             with open_parquet(Path(file.path)) as opened:
                 types |= {str(field.type): field.type for field in opened.schema_arrow}
+    # Arrow takes no rows of a view.
+    types |= {"string_view": arrow.large_string(), "binary_view": arrow.large_binary()}
     return arrow.schema([(name, types[kind]) for name, kind in corpus.fields.items()])
 
 

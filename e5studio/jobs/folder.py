@@ -17,10 +17,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError, OutputError
 from e5studio.files.atomic import atomic_files
+from e5studio.files.parquet import open_parquet
 from e5studio.files.vector_block import RowStatus
 from e5studio.jobs.corpus import PLAN
 from e5studio.jobs.plan import Layout, Plan
@@ -168,6 +169,12 @@ class JobFolder:
         with atomic_files(self.shard_path(plan, shard), overwrite=True) as (file,):
             yield file
 
+    @contextmanager
+    def reading(self, plan: Plan, shard: int) -> Iterator[Any]:
+        """A shard as a `pyarrow.parquet.ParquetFile`."""
+        with open_parquet(self.shard_path(plan, shard)) as file:
+            yield file
+
     def commit(self, plan: Plan, record: ShardRecord, rejects: Iterable[Reject]) -> ShardRecord:
         """Store the rejected rows and the record of a shard that was written; with this it is done."""
         content = "".join(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
@@ -271,5 +278,6 @@ def digest_of(path: Path) -> str:
 
 def _stranger_in(folder: Path) -> str | None:
     """Something in a folder that is not of a job that is about to begin."""
-    names = (entry.name for entry in folder.iterdir() if entry.name not in _FOLDERS and entry.name[0] != ".")
+    own = {PLAN, *_FOLDERS}  # the plan, too: another worker may write it at this moment
+    names = (entry.name for entry in folder.iterdir() if entry.name not in own and entry.name[0] != ".")
     return next(names, None)

@@ -12,7 +12,6 @@ from e5studio.errors import FileFormatError
 from e5studio.files.arrow import import_pyarrow
 from e5studio.files.atomic import atomic_files
 from e5studio.files.npy_vectors import open_npy
-from e5studio.files.parquet import open_parquet
 from e5studio.files.vector_block import RowStatus, VectorBlock
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import write_vectors
@@ -92,11 +91,11 @@ def _merge_parquet(plan: Plan, folder: JobFolder, output: Path, overwrite: bool)
     parquet = import_pyarrow("pyarrow.parquet")
     n_rows = 0
     with atomic_files(output, overwrite=overwrite) as (file,):
-        with open_parquet(folder.shard_path(plan, 0)) as first:
+        with folder.reading(plan, 0) as first:
             schema = first.schema_arrow
         with parquet.ParquetWriter(file, schema, **parquet_options(schema.names)) as writer:
             for shard in range(plan.n_shards):
-                with open_parquet(folder.shard_path(plan, shard)) as source:
+                with folder.reading(plan, shard) as source:
                     for batch in source.iter_batches(batch_size=BLOCK_ROWS):
                         writer.write_batch(batch)
                         n_rows += batch.num_rows
@@ -107,7 +106,7 @@ def _aligned(plan: Plan, folder: JobFolder, shard: int) -> Iterator[VectorBlock]
     """The vectors of a shard with a place for each of its rows."""
     own = plan.rows_of(shard)
     vectors = np.full((len(own), plan.encoder.embed_dim), np.nan, np.float32)
-    with open_parquet(folder.shard_path(plan, shard)) as file:
+    with folder.reading(plan, shard) as file:
         for batch in file.iter_batches(columns=["row", "vector"]):
             vectors[batch.column("row").to_numpy() - own.start] = vectors_of(batch)
     statuses = _statuses(plan, folder, shard)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from e5studio.files.parquet import open_parquet
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import check_made_by
 from e5studio.jobs.corpus import BLOCK_ROWS
@@ -71,7 +70,7 @@ class ShardVectors:
 
 
 def _batches(folder: JobFolder, plan: Plan, shard: int, columns: list[str]) -> Iterator[Any]:
-    with open_parquet(folder.shard_path(plan, shard)) as file:
+    with folder.reading(plan, shard) as file:
         yield from file.iter_batches(batch_size=BLOCK_ROWS, columns=columns)
 
 

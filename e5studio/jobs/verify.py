@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError
 from e5studio.files.npy_vectors import open_npy
-from e5studio.files.parquet import open_parquet
 from e5studio.jobs.corpus import CorpusReader
 from e5studio.jobs.embedding import RowEmbedder
 from e5studio.jobs.folder import JobFolder, ShardRecord
@@ -122,7 +121,7 @@ def stored_rows(plan: Plan, folder: JobFolder, shard: int, rows: list[int]) -> d
 
 
 def _batches(folder: JobFolder, plan: Plan, shard: int) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
-    with open_parquet(folder.shard_path(plan, shard)) as file:
+    with folder.reading(plan, shard) as file:
         for batch in file.iter_batches(columns=["row", "vector"]):
             yield batch.column("row").to_numpy(), vectors_of(batch)
 

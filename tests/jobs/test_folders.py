@@ -232,6 +232,31 @@ def test_rows_of_parquet_that_are_no_text_are_rejected(run, own, out, tmp_path):
     assert [(reject["line"], reject["status"]) for reject in rejects(out)] == [(2, "bad_type"), (3, "missing")]
 
 
+@pytest.mark.parametrize("options", [[], ["--long", "chunk", "--max-tokens", 16]])
+def test_columns_of_parquet_stay_what_they_are(run, own, out, tmp_path, options):
+    (tmp_path / "in").mkdir()
+    for number in range(2):
+        texts = [text_of(row) for row in range(30)]
+        columns = {
+            "text": pa.array(texts).dictionary_encode(),
+            "view": pa.array(texts, pa.string_view()),
+            "when": pa.array([number * 10**9] * 30, pa.timestamp("us", "UTC")),
+            "nested": pa.array([{"a": row, "b": ["x", None]} for row in range(30)]),
+            "kind": pa.array([f"{number} {row % 3}" for row in range(30)]).dictionary_encode(),
+            "nothing": pa.nulls(30),
+        }
+        pq.write_table(pa.table(columns), tmp_path / f"in/{number}.parquet", row_group_size=7)
+    assert run("encode", tmp_path / "in", "-o", out, "--shard-rows", 16, *own, *options).exit_code == 0
+    source = pa.concat_tables([pq.read_table(path) for path in sorted((tmp_path / "in").iterdir())])
+    rows = table(out)
+    origin = rows.column("row").to_pylist()
+    for name in source.column_names:
+        if name != "text" or not options:
+            cells = source.column(name).to_pylist()
+            assert rows.column(name).to_pylist() == [cells[row] for row in origin]
+    assert rows.schema.field("nested").type == source.schema.field("nested").type
+
+
 def test_one_poison_row_costs_no_other(run, own, corpus, out, monkeypatch):
     embed = E5Encoder.embed_prepared
 
