@@ -147,8 +147,7 @@ def encode(
 ) -> None:
     """Embed files of texts. A run that was stopped goes on when the same command is given again.
 
-    Rows without a usable text get no vector (exit code 3). They keep their place in a file; of a folder they stand in
-    its rejects/.
+    Rows without a usable text get no vector (exit code 3): an empty one in a file, a line in rejects/ of a folder.
     """
     if arguments.model is None:
         raise typer.BadParameter("Name the model: vectors of different models cannot be mixed.", param_hint="--model")
@@ -242,7 +241,7 @@ class _JsonLines:
         self._n_rows, self._next = n_rows, 0.0
 
     def show(self, run: Run) -> None:
-        if time.perf_counter() < self._next and run.n_done < run.n_rows:
+        if time.perf_counter() < self._next and not run.is_finished:
             return
         self._next = time.perf_counter() + _JSON_EVERY
         left = run.seconds_left

@@ -34,6 +34,7 @@ class Run:
         reasons: Why the first rows without a vector have none.
         notes: What a user should know of the texts.
         started: When it began.
+        is_finished: Whether all is done.
     """
 
     n_rows: int = 0
@@ -45,6 +46,7 @@ class Run:
     reasons: list[str] = field(default_factory=list)
     notes: ReportNotes = field(default_factory=ReportNotes)
     started: float = field(default_factory=time.perf_counter)
+    is_finished: bool = False
 
     @property
     def seconds(self) -> float:
@@ -138,5 +140,7 @@ def run_job(
 
         run.records[shard] = run_shard(plan, shard, embedder, reader, folder, on_block)
     rejects = (reject for shard in own if run.records[shard].rejected for reject in folder.rejects(plan, shard))
+    run.is_finished = True
+    on_run(run)
     run.reasons = [reject.reason for reject in islice(rejects, _REASONS)]
     return run
