@@ -21,7 +21,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.files.parquet import open_parquet
 from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import Layout, Plan, Share
-from e5studio.jobs.run import read_corpus, run_job
+from e5studio.jobs.run import Run, read_corpus, run_job
 
 BAD_EVERY = 97
 
@@ -83,16 +83,16 @@ def main(n_kills: int, n_rows: int, n_workers: int, shard_rows: int, folder: Pat
 
 
 def work(plan: Plan, folder: JobFolder, encoder: E5Encoder, share: Share, log: Path) -> None:
-    """What a worker does; each block that it embedded is a line of the log."""
+    """What a worker does; each batch that it embedded is a line of the log."""
     folder.begin(plan)
-    before = 0.0
+    before = 0
 
-    def note(run: object) -> None:
+    def note(run: Run) -> None:
         nonlocal before
-        done = run.n_done  # type: ignore[attr-defined]
-        if done - before >= 1 and done == int(done):
+        done = int(run.n_done)
+        if done > before:
             with log.open("a") as file:
-                file.write(f"{int(done - before)}\n")
+                file.write(f"{done - before}\n")
             before = done
 
     run_job(plan, folder, encoder, share, note)
