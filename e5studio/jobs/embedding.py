@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from e5studio.batching import IntArray
 from e5studio.encode_report import ReportNotes
-from e5studio.encoder import E5Encoder, PreparedTexts
+from e5studio.encoder import E5Encoder
 from e5studio.errors import NonFiniteError, TextError
 from e5studio.files.texts import Row
 from e5studio.files.vector_block import RowStatus
 from e5studio.jobs.plan import LongTexts
 from e5studio.long_documents import pool_parts, spans_to_fit
+from e5studio.prepared_texts import PreparedTexts
 from e5studio.prompts import Prompt
 from e5studio.similarity import FloatArray
 from e5studio.text_checks import find_bad_texts
