@@ -21,11 +21,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 @pytest.mark.parametrize("n_workers", [1, 3])
 def test_none_lost_none_twice(checkpoints, tmp_path, n_workers):
     pytest.importorskip("pyarrow")
-    arguments = [4, 600, n_workers, 64, tmp_path, checkpoints("e5").folder]
+    arguments = [3, 400, n_workers, 64, tmp_path, checkpoints("e5").folder]
     command = [sys.executable, "-W", "error", "-m", "tests.jobs.killing", *map(str, arguments)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "E5STUDIO_THREADS": "1"}
     ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     counts = json.loads(ended.stdout)
-    assert counts["kills"] + counts["kills_after_the_end"] == 4
-    assert counts["rows_embedded_twice"] <= 4 * 64
+    assert counts["kills"] + counts["kills_after_the_end"] == 3
+    assert counts["shards_begun_again"] <= counts["kills"]
