@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,7 +23,6 @@ from e5studio.studio.map import text as map_text
 from e5studio.studio.widgets.table_data import Choice
 
 CorpusColour = Literal["group", "plain", "tokens", "score"]
-CORPUS_COLOURS: tuple[CorpusColour, ...] = get_args(CorpusColour)
 
 MAX_MARKED = 50
 """More hits would cover each other."""
