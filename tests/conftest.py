@@ -247,3 +247,18 @@ def boxed_encoder(boxed_cache: Path) -> Iterator[E5Encoder]:
         loaded = E5Encoder("multilingual-e5-small@4bit", device="cpu")
     yield loaded
     loaded.close()
+
+
+@pytest.fixture
+def run() -> Callable[..., Any]:
+    """Runs a command line in this process, which must not show a traceback."""
+    from typer.testing import CliRunner
+
+    from e5studio.cli.app import app
+
+    def run_command(*arguments: object, **environment: str) -> Any:
+        result = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": None, **environment})
+        assert "Traceback" not in result.output
+        return result
+
+    return run_command

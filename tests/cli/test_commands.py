@@ -30,18 +30,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def run():
-    def run_command(*arguments, **environment):
-        result = CliRunner().invoke(
-            app, [str(argument) for argument in arguments], env={"COLUMNS": None, **environment}
-        )
-        assert "Traceback" not in result.output
-        return result
-
-    return run_command
-
-
-@pytest.fixture
 def run_json(run):
     def run_command(*arguments):
         result = run(*arguments, "--json")

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from typer.testing import CliRunner
 
-from e5studio.cli.app import app
 from tests.cli.conftest import _commands_are_built_once, _weights_are_read_once
 
 __all__ = ["_commands_are_built_once", "_weights_are_read_once"]
@@ -17,18 +15,6 @@ WORDS = "cat dog mat night bark sat rain river stone house".split()
 
 def text_of(number):
     return " ".join(WORDS[(number * 7 + step) % 10] for step in range(number % 12 + 1)) + f" {number}"
-
-
-@pytest.fixture
-def run():
-    def run_command(*arguments, **environment):
-        result = CliRunner().invoke(
-            app, [str(argument) for argument in arguments], env={"COLUMNS": None, **environment}
-        )
-        assert "Traceback" not in result.output
-        return result
-
-    return run_command
 
 
 @pytest.fixture
