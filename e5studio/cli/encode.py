@@ -184,6 +184,8 @@ def encode_to_file(
 ) -> Run:
     """Make the parts of a file of vectors that are missing, and join them."""
     folder = JobFolder(parts_folder(output))
+    if not overwrite:
+        folder.remove_if_older(output)
     # The lock of the output is held from the beginning, so that no other run works on the same parts.
     with write_vectors(output, manifest_of(plan), plan.corpus.n_rows, overwrite=overwrite) as write:
         with _saying_how_to_go_on(plan, folder):
@@ -315,6 +317,7 @@ def _check_output(paths: Sequence[Path], output: Path, overwrite: bool, *, is_fi
     if output.exists() and any(path.exists() and output.samefile(path) for path in paths):
         raise FileFormatError(f"{output} is the file of texts. Give the vectors another name.")
     if not overwrite:
+        JobFolder(parts_folder(output)).remove_if_older(output)
         refuse_existing(*files_of(output))
 
 

@@ -151,6 +151,20 @@ class JobFolder:
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
+    def remove_if_older(self, output: Path) -> None:
+        """Delete the parts of a file that is whole: a kill may come after it has its name and before they are removed.
+
+        Parts that are newer than the file, or not all there, are of another run, which can go on.
+        """
+        plan = self.read_plan(overwrite=True) if output.exists() else None
+        if plan is None:
+            return
+        records = [self.record_path(plan, shard) for shard in range(plan.n_shards)]
+        if all(path.exists() for path in records):
+            newest = max(path.stat().st_mtime_ns for path in (self.plan_path, *records))
+            if newest <= output.stat().st_mtime_ns:
+                self.remove()
+
     def shard_path(self, plan: Plan, shard: int) -> Path:
         """Where a shard stands."""
         return self.path / "shards" / (plan.name_of(shard) + _ENDINGS[plan.layout])

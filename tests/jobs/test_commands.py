@@ -14,6 +14,7 @@ import pytest
 from e5studio.cli.encode import parts_folder
 from e5studio.encoder import E5Encoder
 from e5studio.files import read_vectors
+from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import Share
 from tests.jobs.test_folders import contents, out, shards, table, vectors
 
@@ -276,6 +277,24 @@ class TestFaults:
         assert "48 of the rows were embedded by earlier runs" in result.stderr
         assert output.read_bytes() == before
         assert not parts_folder(output).exists()
+
+    def test_parts_of_a_file_that_is_whole_go_and_those_of_another_run_stay(
+        self, run, own, corpus, tmp_path, monkeypatch
+    ):
+        """A kill may come when the file has its name and its parts are there still."""
+        output = tmp_path / "v.npy"
+        parts = parts_folder(output)
+        command = ["encode", corpus, "-o", output, *own]
+        monkeypatch.setattr(JobFolder, "remove", lambda self: None)
+        run(*command)
+        monkeypatch.undo()
+        assert parts.exists()
+        os.utime(output, (0, 0))
+        assert "exists already" in run(*command).stderr
+        assert parts.exists(), "parts that are newer are of a run that has not ended"
+        os.utime(output)
+        assert "exists already" in run(*command).stderr
+        assert not parts.exists()
 
     @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
     def test_full_disk(self, run, command, out, whole):

@@ -1,6 +1,6 @@
 """Jobs whose workers are killed at random moments end with the bytes of a run that nothing disturbed.
 
-`benchmarks/kills.py` does the same with more kills of a larger job.
+`benchmarks/jobs.py` does the same with more kills of a larger job.
 """
 
 from __future__ import annotations
