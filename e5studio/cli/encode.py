@@ -156,7 +156,7 @@ def encode(
     is_file = output.suffix.lower() in VECTOR_ENDINGS and not output.is_dir()
     share = job.share()
     job.check(is_file=is_file, is_chunked=long == "chunk", overwrite=overwrite)
-    paths = expand(texts)
+    paths = expand(texts, ignoring=files_of(output) if is_file else ())
     _check_output(paths, output, overwrite, is_file=is_file)
     folder = JobFolder(parts_folder(output) if is_file else output)
     corpus = read_corpus(paths, asdict(files), () if is_file else job.columns(), long, folder, overwrite=overwrite)
@@ -188,8 +188,8 @@ def encode_to_file(
         folder.remove_if_older(output)
     # The lock of the output is held from the beginning, so that no other run works on the same parts.
     with write_vectors(output, manifest_of(plan), plan.corpus.n_rows, overwrite=overwrite) as write:
+        folder.begin(plan, overwrite=overwrite)
         with _saying_how_to_go_on(plan, folder):
-            folder.begin(plan, overwrite=overwrite)
             run = run_job(plan, folder, encoder, on_run=on_run)
             if not run.progress.rows:
                 folder.remove()

@@ -10,7 +10,7 @@ import typer
 from e5studio.cli.options import DeviceOption, JsonOption, LocalOption, not_blank
 from e5studio.cli.search import encoder_of
 from e5studio.cli.terminal import PlainCommand, print_json, print_line, say
-from e5studio.errors import FingerprintMismatchError
+from e5studio.errors import FileFormatError, FingerprintMismatchError
 from e5studio.jobs.folder import Progress, open_job
 from e5studio.jobs.merge import manifest_of, merge_shards
 from e5studio.jobs.verify import SAMPLE, verify_sample, verify_shards
@@ -58,7 +58,8 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
             f"stored in {plan.precision}, texts of {plan.corpus.name}."
         )
         if missing:
-            print_line(f"To go on, give `e5studio encode ... -o {folder}` again as it was begun.")
+            output = folder.with_name(folder.name.removesuffix(".job")) if plan.layout == "parts" else folder
+            print_line(f"To go on, give `e5studio encode ... -o {output}` again as it was begun.")
     if missing:
         raise typer.Exit(NOT_DONE)
 
@@ -85,7 +86,10 @@ def verify(
                     f"{encoder.spec.fingerprint}.",
                     "Give the --model that made it, or leave the sample out: --sample 0.",
                 )
-            verify_sample(plan, job, encoder, verdict, sample)
+            try:
+                verify_sample(plan, job, encoder, verdict, sample)
+            except (FileFormatError, OSError) as error:
+                verdict.problems.append(f"No rows could be embedded again: {error} Leave them out with --sample 0.")
     print_line(
         f"{verdict.n_shards:,} of {plan.n_shards:,} shards are whole: {verdict.n_rows:,} rows with vectors, "
         f"{verdict.n_rejected:,} rejected, of {plan.corpus.n_rows:,}."

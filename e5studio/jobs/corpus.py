@@ -6,7 +6,7 @@ import glob
 import itertools
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -29,6 +29,9 @@ _ROWS_AT_ONCE = 256
 _MAX_FIELDS = 1000
 _KINDS = {"str": "string", "int": "int64", "float": "double", "bool": "bool"}
 _INT64 = range(-(2**63), 2**63)
+_EXACT_IN_DOUBLE = range(-(2**53), 2**53 + 1)
+_LARGE = "int64 beyond double"
+_NAMES_LISTED = 20
 
 
 @dataclass(frozen=True)
@@ -78,19 +81,26 @@ class Corpus:
         return Path(self.files[0].path).name + (f" and {n_more:,} more" if n_more else "")
 
 
-def expand(arguments: Sequence[Path]) -> list[Path]:
+def expand(arguments: Sequence[Path], ignoring: Collection[Path] = ()) -> list[Path]:
     """The files that are meant by files, folders and patterns such as "corpus/*.jsonl".
+
+    Args:
+        arguments: The files, folders and patterns.
+        ignoring: Files that folders and patterns do not mean, such as the output.
 
     Raises:
         FileFormatError: A pattern or a folder holds no file of texts, a folder several kinds, or a file comes twice.
     """
     paths: list[Path] = []
+    ignored = {path.resolve() for path in ignoring}
     for argument in arguments:
         if argument.is_dir():
-            paths += _files_in(argument)
+            paths += _files_in(argument, ignored)
         elif not argument.exists() and glob.has_magic(str(argument)):
             matches = sorted(Path(match) for match in glob.glob(str(argument), recursive=True))
-            files = [match for match in matches if match.is_file()]
+            files = [
+                each for each in matches if each.is_file() and each.resolve() not in ignored and not _is_of_job(each)
+            ]
             if not files:
                 raise FileFormatError(f"No file matches {argument}.")
             paths += files
@@ -98,21 +108,23 @@ def expand(arguments: Sequence[Path]) -> list[Path]:
             paths.append(argument)
     taken: set[Path] = set()
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise FileFormatError(f"{path} is no file on a disk. Texts are read twice, so save them in one.")
         if path.resolve() in taken:
             raise FileFormatError(f"{path} is given twice, so its rows would be embedded twice. Give it once.")
         taken.add(path.resolve())
     return paths
 
 
-def _files_in(folder: Path) -> list[Path]:
-    """The files of texts in a folder and those below it.
+def _files_in(folder: Path, ignored: set[Path]) -> list[Path]:
+    """The files of texts in a folder and those below it, also those behind links.
 
     Hidden ones, marks such as _SUCCESS, and what is in the folder of a job are none.
     """
-    jobs = {plan.parent for plan in folder.rglob(PLAN)}
-    below = (path for path in folder.rglob("*") if path.is_file() and ending_of(path) in RECORD_ENDINGS)
-    visible = (path for path in below if not any(part[0] in "._" for part in path.relative_to(folder).parts))
-    paths = sorted(path for path in visible if jobs.isdisjoint(path.parents))
+    below = (path for path in _below(folder, {folder.resolve()}) if ending_of(path) in RECORD_ENDINGS)
+    paths = sorted(path for path in below if path.resolve() not in ignored)
+    if dangling := next((path for path in paths if not path.exists()), None):
+        raise FileFormatError(f"{dangling} is a link to nothing. Mend it, or remove it.")
     endings = sorted({ending_of(path) for path in paths})
     if not paths:
         raise FileFormatError(f"{folder} holds no file of texts ({', '.join(sorted(RECORD_ENDINGS))}).")
@@ -122,6 +134,24 @@ def _files_in(folder: Path) -> list[Path]:
             f"'{folder}/*{endings[0]}'."
         )
     return paths
+
+
+def _below(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """What is in a folder and below it, each folder once."""
+    if (folder / PLAN).is_file():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name[0] in "._":
+            continue
+        if not path.is_dir():
+            yield path
+        elif (real := path.resolve()) not in seen:
+            seen.add(real)
+            yield from _below(path, seen)
+
+
+def _is_of_job(path: Path) -> bool:
+    return any((parent / PLAN).is_file() for parent in path.parents)
 
 
 def measure(paths: Iterable[Path]) -> tuple[InputFile, ...]:
@@ -159,9 +189,10 @@ def scan(
         kinds_of[file.path] = kinds if see else _declared(source)
     fields = _joined(kinds_of, keep)
     if clashing := sorted(reserved & fields.keys()):
+        others = ",".join(name for name in list(fields)[:3] if name not in reserved)
         raise FileFormatError(
             f"The texts come with a column {clashing[0]!r}, which the output has as its own. Say which columns to keep "
-            f"without it (--keep {','.join(name for name in list(fields)[:3] if name not in reserved)}), or rename it."
+            f"without it (--keep {others or repr('')}), or rename it."
         )
     return Corpus(tuple(counted), dict(reading), None if keep is None else tuple(keep), column, fields)
 
@@ -175,18 +206,27 @@ class _Fields:
     def see(self, record: Record) -> None:
         for name, cell in record.cells.items():
             if self._keep is not None and name not in self._keep:
+                if len(self._kinds) < len(self._keep) + _NAMES_LISTED:
+                    self._kinds.setdefault(name, set())
                 continue
             kinds = self._kinds.setdefault(name, set())
             if isinstance(cell, str):
                 kinds.add("string")
             elif cell is not None:
-                kind = _KINDS.get(cell.kind, "string")
-                kinds.add("string" if kind == "int64" and cell.value not in _INT64 else kind)
+                kinds.add(_kind_of(cell))
         if len(self._kinds) > _MAX_FIELDS:
             raise FileFormatError(
                 f"The objects of {self._path} have more than {_MAX_FIELDS:,} different fields. Say which to keep with "
                 "--keep."
             )
+
+
+def _kind_of(cell: NotText) -> str:
+    """The type that holds a value; of whole numbers also whether a double would."""
+    kind = _KINDS.get(cell.kind, "string")
+    if kind != "int64" or cell.value in _EXACT_IN_DOUBLE:
+        return kind
+    return _LARGE if cell.value in _INT64 else "string"
 
 
 def _declared(source: TextSource) -> dict[str, set[str]]:
@@ -203,11 +243,13 @@ def _joined(kinds_of: Mapping[str, Mapping[str, set[str]]], keep: Sequence[str] 
         for name, each in of_file.items():
             joined.setdefault(name, set()).update(each)
     if missing := [name for name in keep or () if name not in joined]:
-        listed = ", ".join(map(repr, list(joined)[:20]))
+        listed = ", ".join(map(repr, list(joined)[:_NAMES_LISTED]))
         raise FileFormatError(f"No file has a column {missing[0]!r} to keep. There are: {listed}.")
     fields = {}
     for name in joined if keep is None else keep:
         kinds = joined[name]
+        if _LARGE in kinds:
+            kinds = {"int64"} if kinds <= {"int64", _LARGE} else {"string"}
         if kinds == {"int64", "double"}:
             kinds = {"double"}
         elif len(kinds) != 1 and kinds <= set(_KINDS.values()):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections import Counter
@@ -28,6 +29,7 @@ from e5studio.jobs.plan import Layout, Plan
 
 _FOLDERS = ("shards", "rejects", "manifest")
 _ENDINGS: dict[Layout, str] = {"parquet": ".parquet", "parts": ".npy"}
+_SHARD_NAME = re.compile(r"part-\d{5,}-of-\d{5,}")
 _WAIT = 10.0  # seconds, for another worker that writes the plan, which takes milliseconds
 
 
@@ -55,7 +57,9 @@ class ShardRecord:
     """What a shard holds.
 
     Attributes:
+        plan: Digest of the plan that made it.
         shard: Its number.
+        size: Bytes of the shard.
         rows: Rows of the corpus that have a vector.
         vectors: Rows written; more than `rows` where long texts become several.
         rejected: Number of rejected rows by their status.
@@ -65,7 +69,9 @@ class ShardRecord:
         seconds: How long it took.
     """
 
+    plan: str
     shard: int
+    size: int
     rows: int
     vectors: int
     rejected: dict[str, int]
@@ -142,12 +148,24 @@ class JobFolder:
                 time.sleep(0.01)
         if differing := known.differences(plan):
             raise other_job(self.path, differing)
+        if known.corpus.files != plan.corpus.files:  # the files were moved
+            with atomic_files(self.plan_path, overwrite=True) as (file,):
+                file.write(content)
+        self._remove_strangers(plan)
+
+    def _remove_strangers(self, plan: Plan) -> None:
+        """Delete what an earlier job, whose removal was stopped, left under other names than those of this one."""
+        own = {plan.name_of(shard) for shard in range(plan.n_shards)}
+        for name in _FOLDERS:
+            for path in (self.path / name).iterdir():
+                if _SHARD_NAME.fullmatch(path.stem) and path.stem not in own:
+                    path.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Delete the job, and the folder if nothing else is in it."""
-        self.plan_path.unlink(missing_ok=True)  # first: what is left of a job without a plan is none
-        for name in _FOLDERS:
+        for name in reversed(_FOLDERS):  # the records first: a shard without one is none
             shutil.rmtree(self.path / name, ignore_errors=True)
+        self.plan_path.unlink(missing_ok=True)
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
 
@@ -190,7 +208,13 @@ class JobFolder:
             yield file
 
     def commit(self, plan: Plan, record: ShardRecord, rejects: Iterable[Reject]) -> ShardRecord:
-        """Store the rejected rows and the record of a shard that was written; with this it is done."""
+        """Store the rejected rows and the record of a shard that was written; with this it is done.
+
+        Raises:
+            FingerprintMismatchError: Another job has begun here meanwhile.
+        """
+        if (now := self.read_plan(overwrite=True)) is None or now.digest != plan.digest:
+            raise other_job(self.path, ["another plan than this run began with"])
         content = "".join(json.dumps(asdict(reject), ensure_ascii=False) + "\n" for reject in rejects)
         path = self.rejects_path(plan, record.shard)
         if content:
@@ -205,16 +229,19 @@ class JobFolder:
         return record
 
     def record(self, plan: Plan, shard: int) -> ShardRecord | None:
-        """The record of a shard; None where it is not done."""
+        """The record of a shard; None where it is not done, or its file is gone or has another size."""
         try:
-            return ShardRecord(**json.loads(self.record_path(plan, shard).read_bytes()))
-        except (OSError, ValueError, TypeError):
+            record = ShardRecord(**json.loads(self.record_path(plan, shard).read_bytes()))
+            counts = (record.shard, record.size, record.rows, record.vectors, record.tokens, *record.rejected.values())
+            is_own = (record.plan, record.shard) == (plan.digest, shard) and all(type(each) is int for each in counts)
+            return record if is_own and self.shard_path(plan, shard).stat().st_size == record.size else None
+        except (OSError, ValueError, TypeError, AttributeError):
             return None
 
     def whole(self, plan: Plan, shard: int) -> ShardRecord | None:
         """The record of a shard that is as it was written; None where it is missing, cut or damaged."""
         record = self.record(plan, shard)
-        if record is None or record.shard != shard:
+        if record is None:
             return None
         try:
             is_whole = digest_of(self.shard_path(plan, shard)) == record.sha256

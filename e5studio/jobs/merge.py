@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from e5studio.errors import FileFormatError
+from e5studio.errors import FileFormatError, OutputError
 from e5studio.files.arrow import import_pyarrow
 from e5studio.files.atomic import atomic_files
 from e5studio.files.npy_vectors import open_npy
@@ -70,6 +70,8 @@ def merge_shards(plan: Plan, folder: JobFolder, output: Path, *, overwrite: bool
         FileFormatError: A shard is missing, or the vectors do not go into such a file.
         OutputError: The file exists.
     """
+    if folder.path.resolve() in output.resolve().parents:
+        raise OutputError(f"{output} is in the folder of the job, whose shards it would be among.", "Choose another.")
     check_whole(plan, folder)
     if output.suffix.lower() == ".npy":
         if plan.precision != "float32" or plan.long == "chunk":
@@ -95,11 +97,16 @@ def _merge_parquet(plan: Plan, folder: JobFolder, output: Path, overwrite: bool)
             schema = first.schema_arrow
         with parquet.ParquetWriter(file, schema, **parquet_options(schema.names)) as writer:
             for shard in range(plan.n_shards):
-                with folder.reading(plan, shard) as source:
-                    for batch in source.iter_batches(batch_size=BLOCK_ROWS):
-                        writer.write_batch(batch)
-                        n_rows += batch.num_rows
+                for batch in _batches(plan, folder, shard):
+                    writer.write_batch(batch)
+                    n_rows += batch.num_rows
     return n_rows
+
+
+def _batches(plan: Plan, folder: JobFolder, shard: int) -> Iterator[Any]:
+    """A shard some rows at a time; what goes wrong while they are written is not said of the shard."""
+    with folder.reading(plan, shard) as source:
+        yield from source.iter_batches(batch_size=BLOCK_ROWS)
 
 
 def _aligned(plan: Plan, folder: JobFolder, shard: int) -> Iterator[VectorBlock]:

@@ -5,6 +5,8 @@ A plan is written once, as `job.json`. Whoever comes later with other files or a
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from e5studio.errors import FileFormatError
+from e5studio.files.compression import ending_of
 from e5studio.jobs.corpus import BLOCK_ROWS, Corpus, InputFile
 from e5studio.prompts import Prompt
 from e5studio.spec import EncoderSpec
@@ -64,6 +67,14 @@ class Plan:
         """The name of a shard's files, without an ending."""
         return f"part-{shard:05}-of-{self.n_shards:05}"
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of all that decides the shards, so that each can tell which plan made it; files may be elsewhere."""
+        content = asdict(self)
+        for file in content["corpus"]["files"]:
+            file["path"] = ending_of(Path(file["path"]))
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
     def differences(self, other: Plan) -> list[str]:
         """In what another plan would make other vectors or other files: "precision 'int8' and not 'float32'"."""
         pairs: dict[str, tuple[Any, Any]] = {
@@ -80,7 +91,8 @@ class Plan:
 
     def to_json(self) -> dict[str, Any]:
         """The plan as `job.json` holds it."""
-        return {"format": _FORMAT, "fingerprint": self.encoder.fingerprint, **asdict(self)}
+        head = {"format": _FORMAT, "fingerprint": self.encoder.fingerprint, "digest": self.digest}
+        return {**head, **asdict(self)}
 
     @classmethod
     def from_json(cls, path: Path, content: str | bytes) -> Plan:
@@ -97,7 +109,7 @@ class Plan:
             record = json.loads(content)
             if record.pop("format") != _FORMAT:
                 raise FileFormatError(f"{path} was written by another version of E5 Studio. Begin anew elsewhere.")
-            fingerprint = record.pop("fingerprint")
+            fingerprint, digest = record.pop("fingerprint"), record.pop("digest")
             corpus = record.pop("corpus")
             keep = corpus["keep"]
             plan = cls(
@@ -116,14 +128,14 @@ class Plan:
             if isinstance(error, FileFormatError):
                 raise
             raise FileFormatError(f"{path} is not the plan of a job, or is damaged. Begin anew elsewhere.") from error
-        if plan.encoder.fingerprint != fingerprint:
-            raise FileFormatError(f"{path} was changed after it was written: its fingerprint is not its encoder's.")
+        if (plan.encoder.fingerprint, plan.digest) != (fingerprint, digest):
+            raise FileFormatError(f"{path} was changed after it was written. Bring it back, or begin anew elsewhere.")
         return plan
 
 
 def file_differences(theirs: tuple[InputFile, ...], ours: tuple[InputFile, ...]) -> list[str]:
     """In what the files of texts differ; a file that only moved does not."""
-    if [file.sha256 for file in theirs] == [file.sha256 for file in ours]:
+    if list(map(_content_of, theirs)) == list(map(_content_of, ours)):
         return []
     names = [[Path(file.path).name for file in files] for files in (theirs, ours)]
     if names[0] == names[1]:
@@ -131,6 +143,11 @@ def file_differences(theirs: tuple[InputFile, ...], ours: tuple[InputFile, ...])
         return [f"another content of {', '.join(changed[:3])}{' and others' if len(changed) > 3 else ''}"]
     shown = [", ".join(each[:3]) + (f" and {len(each) - 3:,} more" if len(each) > 3 else "") for each in names]
     return [f"the texts of {shown[0]} and not {shown[1]}"]
+
+
+def _content_of(file: InputFile) -> tuple[str, str]:
+    """What decides its rows: its bytes, and the ending by which they are read."""
+    return file.sha256, ending_of(Path(file.path))
 
 
 @dataclass(frozen=True)
@@ -146,6 +163,8 @@ class Share:
     n_workers: int = 1
 
     def __post_init__(self) -> None:
+        if self.n_workers < 1:
+            raise ValueError(f"{self.rank}/{self.n_workers} is no share: there must be a worker.")
         if not 0 <= self.rank < self.n_workers:
             raise ValueError(
                 f"{self.rank}/{self.n_workers} is no share: workers count from 0, so the last of {self.n_workers} is "
@@ -188,6 +207,9 @@ def _shares(environment: Mapping[str, str]) -> Iterator[Share]:
         ("RANK", "WORLD_SIZE"),
     ):
         if rank in environment and size in environment:
+            for name in (rank, size):
+                if not environment[name].isdecimal():
+                    raise ValueError(f"{name}={environment[name]!r} is no number. Write the share as 3/16.")
             number = int(environment[rank])
             if rank == "SLURM_ARRAY_TASK_ID":  # an array may begin at 1, and count in steps
                 number -= int(environment.get("SLURM_ARRAY_TASK_MIN", "0"))

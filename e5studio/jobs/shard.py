@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from e5studio.errors import FileFormatError
 from e5studio.files.arrow import import_pyarrow
 from e5studio.jobs.corpus import Block, CorpusReader
 from e5studio.jobs.embedding import EmbeddedRows, RowEmbedder
@@ -84,7 +85,9 @@ def run_shard(
     return folder.commit(
         plan,
         ShardRecord(
+            plan=plan.digest,
             shard=shard,
+            size=hashed.size,
             rows=len(own) - len(rejects),
             vectors=n_vectors,
             rejected=dict(Counter(reject.status for reject in rejects)),
@@ -110,11 +113,14 @@ class _HashedFile:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.digest = hashlib.sha256()
+        self.size = 0
         self.closed = False
 
     def write(self, content: Any) -> int:
         self.digest.update(content)
-        return self._file.write(content)
+        n_bytes = self._file.write(content)
+        self.size += n_bytes
+        return n_bytes
 
     def flush(self) -> None:
         self._file.flush()
@@ -217,9 +223,27 @@ def _columns(plan: Plan, block: Block, embedded: EmbeddedRows, schema: Any) -> l
             parts = [text[start:end] for text, (start, end) in zip(texts, embedded.spans.tolist(), strict=True)]
             own[plan.corpus.column] = arrow.array(parts, schema.field(plan.corpus.column).type)
     if block.columns is not None:
-        taken = block.columns.take(arrow.array(parents))
+        taken = _taken(block.columns, arrow.array(parents))
         own = {**dict(zip(taken.column_names, taken.columns, strict=True)), **own}
     return [own[name] for name in schema.names]
+
+
+def _taken(columns: Any, rows: Any) -> Any:
+    """Rows of a table.
+
+    Raises:
+        FileFormatError: Arrow cannot copy a column of this type.
+    """
+    arrow = import_pyarrow()
+    taken = []
+    for field, column in zip(columns.schema, columns.columns, strict=True):
+        try:
+            taken.append(column.take(rows))
+        except arrow.ArrowNotImplementedError:
+            raise FileFormatError(
+                f"Column {field.name!r} is {field.type}, which Arrow cannot copy. Choose other columns with --keep."
+            ) from None
+    return arrow.table(taken, schema=columns.schema)
 
 
 def _rejects_of(block: Block, embedded: EmbeddedRows) -> Iterator[Reject]:

@@ -55,7 +55,7 @@ def verify_shards(plan: Plan, folder: JobFolder) -> Verdict:
         name = plan.name_of(shard)
         record = folder.whole(plan, shard)
         if record is None:
-            is_there = folder.record(plan, shard) is not None
+            is_there = folder.shard_path(plan, shard).exists()
             verdict.problems.append(f"{name} was changed or damaged." if is_there else f"{name} is missing.")
             continue
         verdict.n_shards += 1
@@ -141,6 +141,11 @@ def _problems(plan: Plan, folder: JobFolder, record: ShardRecord) -> Iterator[st
         numbers = np.concatenate(parts) if parts else np.zeros(0, np.int64)
     if len(numbers) != record.vectors:
         yield f"it holds {len(numbers):,} vectors and its record says {record.vectors:,}."
+    if (record.rows, record.n_rejected) != (len(own) - len(rejected), len(rejected)):
+        yield (
+            f"its record says {record.rows:,} rows and {record.n_rejected:,} rejected, and it has "
+            f"{len(own) - len(rejected):,} and {len(rejected):,}."
+        )
     distinct = np.unique(numbers)
     if plan.long != "chunk" and len(distinct) != len(numbers):
         yield f"{len(numbers) - len(distinct):,} rows are there more than once."

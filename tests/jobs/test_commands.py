@@ -118,7 +118,8 @@ def rewrite(out, path, rows, name):
     pq.write_table(rows, path)
     record = out / f"manifest/{name}.json"
     content = json.loads(record.read_text())
-    record.write_text(json.dumps({**content, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}))
+    changed = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "size": path.stat().st_size}
+    record.write_text(json.dumps({**content, **changed}))
 
 
 class TestMerge:

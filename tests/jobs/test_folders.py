@@ -133,10 +133,9 @@ def test_other_files_are_refused_and_moved_ones_are_not(run, own, corpus, out, t
     assert "50 of the rows were embedded by earlier runs" in run("encode", moved, "-o", out, *own).stderr
     other = tmp_path / "other.txt"
     other.write_text("a text\n")
-    assert "the texts of corpus.jsonl and not other.txt" in run("encode", other, "-o", out, *own).stderr
-    moved.rename(corpus)
-    corpus.write_text(corpus.read_text() + '{"text": "more"}\n')
-    assert "another content of corpus.jsonl" in run("encode", corpus, "-o", out, *own).stderr
+    assert "the texts of elsewhere.jsonl and not other.txt" in run("encode", other, "-o", out, *own).stderr
+    moved.write_text(moved.read_text() + '{"text": "more"}\n')
+    assert "another content of elsewhere.jsonl" in run("encode", moved, "-o", out, *own).stderr
 
 
 @pytest.mark.parametrize("precision", ["float16", "int8", "uint8", "binary", "ubinary"])
