@@ -33,7 +33,7 @@ from e5studio.server.preparation import TextPart, estimated_tokens, token_embedd
 from e5studio.server.request_errors import as_request_error
 from e5studio.server.served_models import OfferedModel, ServedModel, loaded
 from e5studio.server.text_engine import Embedded, Timings, TokenVectors
-from e5studio.server.tokenizing import TokenizedRequest, Tokenizing
+from e5studio.server.tokenizing import TokenizedRequest, Tokenizing, ending
 from e5studio.similarity import FloatArray
 
 OnBatch = Callable[[str, int, int, float], None]
@@ -187,6 +187,9 @@ class Engine:
             ]
         with self._changed:
             for request in good:
+                if self._is_closed:  # nobody computes any more
+                    request.error = ending()
+                    continue
                 self._models[request.model.name] = request.model
                 for job in request.jobs:
                     job.is_dropped = request.is_dropped

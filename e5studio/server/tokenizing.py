@@ -65,7 +65,7 @@ class Tokenizing(Generic[R]):
             RequestError: The threads have ended.
         """
         if self._is_closed:
-            raise _ending()
+            raise ending()
         put_at = time.perf_counter()
         if sum(len(text) for part in request.parts for text in part.texts) > _SHORT_CHARACTERS:
             self._long.submit(self._tokenize, [(put_at, request)])
@@ -91,7 +91,7 @@ class Tokenizing(Generic[R]):
         requests = [request for _, request in waiting]
         if self._is_closed:
             for request in requests:
-                request.error = _ending()
+                request.error = ending()
         else:
             _fill(requests)
         end = time.perf_counter()
@@ -112,5 +112,6 @@ def _fill(requests: Sequence[TokenizedRequest]) -> None:
                 request.error = request.error or result
 
 
-def _ending() -> RequestError:
+def ending() -> RequestError:
+    """The refusal of what comes too late."""
     return RequestError("unavailable", "The server is ending.", retry_after=1.0)

@@ -207,6 +207,18 @@ async def test_all_parts_of_a_request_are_admitted_or_none(over):
         engine.close()
 
 
+async def test_a_request_that_is_tokenised_after_the_end_is_refused(over, monkeypatch):
+    engine, model = Engine(max_queue_tokens=1_000), over()
+    engine.start()
+    monkeypatch.setattr(engine._tokenizing, "close", lambda: None)
+    engine.close()
+    async with asyncio.timeout(20):
+        with pytest.raises(RequestError) as caught:
+            await engine.embed(model, [part(model, TEXTS)])
+    assert caught.value.kind == "unavailable"
+    assert engine.admission.n_waiting == 0
+
+
 async def test_a_bad_text_leaves_no_tokens_in_the_queue(engine, over):
     model = over()
     with pytest.raises(RequestError):
