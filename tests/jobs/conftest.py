@@ -32,3 +32,8 @@ def corpus(tmp_path):
     rows[33]["text"] = 5
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"

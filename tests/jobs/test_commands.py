@@ -16,11 +16,10 @@ from e5studio.encoder import E5Encoder
 from e5studio.files import read_vectors
 from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import Share
-from tests.jobs.test_folders import contents, out, shards, table, vectors
+from tests.jobs.test_folders import contents, shards, table, vectors
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
-__all__ = ["out"]
 
 
 @pytest.fixture

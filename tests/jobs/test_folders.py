@@ -22,11 +22,6 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def encoder(checkpoints):
     with E5Encoder(checkpoints("e5").folder, prompt_kind="query_passage", device="cpu") as loaded:
         yield loaded

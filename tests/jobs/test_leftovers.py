@@ -15,11 +15,6 @@ pq = pytest.importorskip("pyarrow.parquet")
 
 
 @pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
-@pytest.fixture
 def other(tmp_path):
     """As many rows with other texts."""
     path = tmp_path / "other.jsonl"
