@@ -32,7 +32,7 @@ _ADVICE: dict[str, str] = {
     "intfloat/multilingual-e5-large-instruct": "Recommended for best results: slow",
 }
 _TOKENS_PER_SECOND: dict[str, int] = {"intfloat/e5-small-v2": 7_634, "intfloat/multilingual-e5-base": 2_181}
-"""As benchmarks/README.md has them: OpenVINO in float32, texts of mixed length, two cores."""
+"""As benchmarks/README.md has them: OpenVINO in float32, texts of mixed length, two cores of an AMD EPYC (family 26)."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def _figures(meta: ModelMeta) -> str:
     speed = _TOKENS_PER_SECOND.get(meta.name)
     figures = [
         "" if mean is None else f"BEIR {100 * mean:.1f}",
-        "" if speed is None else f"{speed:,} tokens a second on two cores",
+        "" if speed is None else f"{speed:,} tokens a second on two AMD cores",
     ]
     return " \N{MIDDLE DOT} ".join(filter(None, figures))
 
