@@ -32,7 +32,7 @@ _ADVICE: dict[str, str] = {
     "intfloat/multilingual-e5-large-instruct": "Recommended for best results: slow",
 }
 _TOKENS_PER_SECOND: dict[str, int] = {"intfloat/e5-small-v2": 7_634, "intfloat/multilingual-e5-base": 2_181}
-"""As benchmarks/README.md has them: OpenVINO in float32, texts of mixed length, two cores of an AMD EPYC (family 26)."""
+"""As benchmarks/README.md has them: OpenVINO in float32, texts of mixed length, two cores of AMD EPYC (family 26)."""
 
 
 @dataclass(frozen=True)

@@ -124,6 +124,7 @@ class Engine:
         scores = score_matrix(vectors[: len(queries)], columns)
         seconds = time.perf_counter() - started
         best = best_passages(scores, is_self)
+        equal = [each.key for each in before if each.request == request and each.spec == spec]
         return ScoreResult(
             request,
             meta,
@@ -138,6 +139,7 @@ class Engine:
             spec,
             n_embedded,
             seconds,
+            *equal[:1],
         )
 
     def lease(self, meta: ModelMeta, stage: OnStage, dtype: DType = "auto", backend: BackendName = "auto") -> Lease:

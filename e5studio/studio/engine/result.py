@@ -51,7 +51,8 @@ class ScoreResult:
         spec: The encoder, with every "auto" resolved.
         n_embedded: Number of texts that were embedded; the other vectors come from an earlier result.
         seconds: Time it took, without loading the model.
-        key: A key of its own, so that nothing is shown beside it that was computed for another result.
+        key: A key of its own, so that nothing is shown beside it that was computed for another result. The same texts
+            scored again have the same key: what is shown of them stays.
     """
 
     request: ScoreRequest

@@ -39,7 +39,7 @@ from e5studio.studio.map.placing import TextMap
 from e5studio.studio.map.tab import MapTab, warm_once
 from e5studio.studio.page import privacy
 from e5studio.studio.page.share import Sharing
-from e5studio.studio.page.view_state import PendingView, view_for
+from e5studio.studio.page.view_state import PendingView, is_view_to_restore, view_for
 from e5studio.studio.scores import text as scores_text
 from e5studio.studio.scores.other_languages import warm_finder
 from e5studio.studio.scores.tab import ScoresTab
@@ -214,7 +214,7 @@ class _Page:
         self, result: ScoreResult | None, text_map: TextMap | None, pending_view: PendingView | None
     ) -> PendingOutput:
         """Texts were scored: draw their map."""
-        if result is None or (text_map is not None and text_map.of == result.key):  # the result is an older one
+        if result is None or _is_shown(text_map, result, pending_view):
             return NOTHING_PENDING
         return PendingOutput(result.key, self._drawn(result, pending_view))
 
@@ -229,12 +229,17 @@ class _Page:
 
         Scores that come close together have their maps drawn at once, and the older map may be ready last.
         """
-        if result is None or (text_map is not None and text_map.of == result.key):
+        if result is None or _is_shown(text_map, result, pending_view):
             return {}
         return output.changes if output and output.of == result.key else self._drawn(result, pending_view)
 
     def _drawn(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
         return {**self.map.show(result), **self._sharing.after_scoring(result, pending_view)}
+
+
+def _is_shown(text_map: TextMap | None, result: ScoreResult, pending_view: PendingView | None) -> bool:
+    """Whether the page has the result's map, by whatever method the visitor chose, and no link asks for another."""
+    return text_map is not None and text_map.of == result.key and not is_view_to_restore(pending_view, result)
 
 
 @functools.cache

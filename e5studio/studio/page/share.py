@@ -34,7 +34,14 @@ from e5studio.studio.map.placing import MapSettings, TextMap
 from e5studio.studio.map.tab import MapTab
 from e5studio.studio.page import text as page_text
 from e5studio.studio.page.save import STANDALONE_KINDS, export, export_html, export_page, valid_export
-from e5studio.studio.page.view_state import CHOICE_FIELDS, VIEW_FIELDS, PendingView, SharedView, read_view, view_for
+from e5studio.studio.page.view_state import (
+    CHOICE_FIELDS,
+    VIEW_FIELDS,
+    PendingView,
+    is_view_to_restore,
+    read_view,
+    view_for,
+)
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
@@ -151,11 +158,7 @@ class Sharing:
 
     def after_scoring(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
         """Have the browser restore a link's view, where more than the look of the matrix differs from the default."""
-        view = view_for(pending_view, result)
-        is_default = view is None or (
-            replace(view, tab=view.tab or "scores") == SharedView(order=view.order, shading=view.shading)
-        )
-        return {self.form.link: next_step("nothing" if is_default else "restore")}
+        return {self.form.link: next_step("restore" if is_view_to_restore(pending_view, result) else "nothing")}
 
     def on_save(
         self, event: gr.EventData, result: ScoreResult | None, text_map: TextMap | None, *view: Any

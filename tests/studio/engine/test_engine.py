@@ -181,6 +181,8 @@ class TestAfterAnEdit:
         after = self.score(engine, before=[before])
         assert after.n_embedded == 0
         np.testing.assert_array_equal(after.scores, before.scores)
+        assert after.key == before.key  # so that what the page shows of it stays
+        assert self.score(engine, "Another hill.", before=[before]).key != before.key
 
     def test_another_prompt_is_another_vector(self, engine):
         before = self.score(engine)

@@ -10,7 +10,10 @@ import pytest
 from e5studio.default_model import ModelChoice
 from e5studio.studio.engine.catalog import Catalog
 from e5studio.studio.engine.result import ScoreRequest
+from e5studio.studio.form.link import FIELDS, SharedForm
+from e5studio.studio.map.placing import MapSettings, place_texts
 from e5studio.studio.page import app
+from e5studio.studio.page.view_state import PendingView, SharedView
 from e5studio.studio.services import Services
 from tests.studio.conftest import ENGLISH, INSTRUCT, OFFLINE
 from tests.studio.node_text import text_of
@@ -78,3 +81,15 @@ def test_the_map_is_that_of_the_latest_scores_where_an_older_one_is_ready_last(p
     shown = page.on_placed(latest, None, None, pending)
     assert shown[page.map.text_map].of == latest.key
     assert page.on_placed(latest, shown[page.map.text_map], None, pending) == {}
+
+
+def test_the_map_stays_as_chosen_where_the_same_texts_are_scored_again(page, engine):
+    request = ScoreRequest(ENGLISH, "retrieval", "one", "two\nthree")
+    first = engine.score(request)
+    text_map = place_texts(first, MapSettings(method="axis"))
+    again = engine.score(request, before=[first])
+    assert page.on_placed(again, text_map, None, page.on_scored(again, text_map, None)) == {}
+    opened = PendingView(SharedForm(*(getattr(request, name) for name in FIELDS)), SharedView(colour="tokens"))
+    assert (
+        page.on_placed(again, text_map, opened, page.on_scored(again, text_map, opened))[page.map.panel.label] is None
+    )
