@@ -69,10 +69,11 @@ def part_of(scifact, n_queries, every):
     )
 
 
+@pytest.mark.long
 def test_both_paths_agree_on_a_part(scifact, pairs, offline_encoder):
-    part = part_of(scifact, 20, every=100)
+    part = part_of(scifact, 15, every=200)
     assert 0.7 < of_both_paths(offline_encoder, part).main_score < 1  # of all documents it is 0.645
-    n = 120
+    n = 60
     few = replace(pairs, first=pairs.first[:n], second=pairs.second[:n], scores=pairs.scores[:n])
     assert 0.6 < of_both_paths(offline_encoder, few).main_score < 0.95
 

@@ -248,9 +248,11 @@ def test_progress_is_lines_of_json(run, command):
 class TestFaults:
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
     def test_signals_end_it_and_it_goes_on(self, run, command, out, whole, number, code):
+        usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background command ignores it
         patch = stopping(2, lambda: os.kill(os.getpid(), number))
         result = run(*command)
         patch.undo()
+        signal.signal(signal.SIGINT, usual)
         assert result.exit_code == code
         assert "2 of 4 shards are done" in result.stderr
         assert "Give the same command again to go on." in result.stderr.replace("\n", " ")

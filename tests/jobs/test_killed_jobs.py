@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
-@pytest.mark.parametrize("n_workers", [1, 3])
+@pytest.mark.parametrize("n_workers", [pytest.param(1, marks=pytest.mark.long), 3])
 def test_none_lost_none_twice(checkpoints, tmp_path, n_workers):
     pytest.importorskip("pyarrow")
     arguments = [3, 400, n_workers, 64, tmp_path, checkpoints("e5").folder]

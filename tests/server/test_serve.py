@@ -43,7 +43,7 @@ def process(checkpoints):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
 def test_sigterm_under_load_answers_what_was_admitted_and_exits_0(process, e5):
     started, address = process
-    texts = [f"{number} " + "mountain river " * 200 for number in range(12)]
+    texts = [f"{number} " + "mountain river " * 150 for number in range(6)]
     headers = {"authorization": "Bearer the-key"}
 
     def ask(number):

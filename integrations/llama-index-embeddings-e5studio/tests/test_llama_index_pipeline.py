@@ -49,6 +49,7 @@ async def test_in_this_process(embedding, core, e5):
     assert_right(await pipeline.arun(nodes=nodes()), core(e5), atol=0)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Specified num_workers exceed number of CPUs:UserWarning")
 def test_in_a_spawned_process(embedding, core, e5, computed, monkeypatch):
     monkeypatch.setattr("multiprocessing.cpu_count", lambda: 1)  # the imports of each process take seconds

@@ -105,7 +105,7 @@ class TestExplain:
 
     def test_a_text_too_long_is_short_in_the_answer(self, answers):
         long = " ".join(f"word{number}" for number in range(700))
-        answer = answers.explain(OFFLINE, "summit 𓀀", long, None)
+        answer = answers.explain(ENGLISH, "summit 𓀀", long, None)
         assert answer["query"]["unknown"] == ["𓀀"]
         side = answer["passage"]
         assert side["not_read"].removesuffix("…") in long

@@ -670,7 +670,7 @@ def test_leaving_sentences_out_can_be_stopped_and_gives_way_to_another_cell_and_
 
     monkeypatch.setattr(why_module, "leave_out", held)
     monkeypatch.setattr(explanation_module, "_QUICK", 0)
-    story = " ".join(f"The house number {number} stands by the sea." for number in range(20))
+    story = " ".join(f"The house number {number} stands by the sea." for number in range(8))
     write(page, ["summit define"], ["a summit of the mountain " * 100 + "THE END", story, "another"])
     score(page)
     expect(page.locator("#e5-status .e5-doubtful")).to_contain_text("1 text cut off")
