@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import typer
 
 from e5studio.backends import BackendName, DType
-from e5studio.cli.options import model_or_default, not_blank
+from e5studio.cli.options import grouped, model_or_default, not_blank
 from e5studio.cli.terminal import say
 from e5studio.errors import MissingDependencyError
 from e5studio.models import PromptKind
@@ -23,7 +24,10 @@ _LIMITS = "Limits"
 _MODELS = "Models"
 
 
-def serve(
+@dataclass(frozen=True)
+class ServedModels:
+    """The options that say which models are served, and how they compute."""
+
     model: Annotated[
         list[str] | None,
         typer.Option(
@@ -35,7 +39,85 @@ def serve(
             "does not say how it was trained; may be repeated. In the environment: with spaces between.",
             rich_help_panel=_MODELS,
         ),
-    ] = None,
+    ] = None
+    prompt_kind: Annotated[
+        PromptKind | None,
+        typer.Option(
+            envvar="E5STUDIO_PROMPT_KIND", help="The same as =KIND, for every model.", rich_help_panel=_MODELS
+        ),
+    ] = None
+    backend: Annotated[
+        BackendName, typer.Option(envvar="E5STUDIO_BACKEND", help="What computes.", rich_help_panel=_MODELS)
+    ] = "auto"
+    dtype: Annotated[
+        DType, typer.Option(envvar="E5STUDIO_DTYPE", help="Precision; auto is float32.", rich_help_panel=_MODELS)
+    ] = "auto"
+    device: Annotated[
+        str, typer.Option(envvar="E5STUDIO_DEVICE", help="auto, cpu, cuda, mps.", rich_help_panel=_MODELS)
+    ] = "auto"
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=4, envvar="E5STUDIO_MAX_TOKENS", help="Tokens read of a text.", rich_help_panel=_MODELS),
+    ] = None
+    local_files_only: Annotated[
+        bool, typer.Option("--local-files-only", help="Never download.", rich_help_panel=_MODELS)
+    ] = False
+
+    def named(self) -> list[ModelOptions]:
+        """The options of each model; of the default one where none is named."""
+        options = ModelOptions(
+            "",
+            prompt_kind=self.prompt_kind,
+            backend=self.backend,
+            device=self.device,
+            dtype=self.dtype,
+            local_files_only=self.local_files_only,
+        )
+        return [read_model(name, options) for name in self.model or [model_or_default(None)]]
+
+
+@dataclass(frozen=True)
+class ServerLimits:
+    """The options that bound what is admitted."""
+
+    max_client_batch_size: Annotated[
+        int,
+        typer.Option(
+            min=1, envvar="E5STUDIO_MAX_CLIENT_BATCH_SIZE", help="Texts of a request.", rich_help_panel=_LIMITS
+        ),
+    ] = 2_048
+    payload_limit: Annotated[
+        int,
+        typer.Option(min=1_000, envvar="E5STUDIO_PAYLOAD_LIMIT", help="Bytes of a request.", rich_help_panel=_LIMITS),
+    ] = 8_000_000
+    max_concurrent_requests: Annotated[
+        int,
+        typer.Option(
+            min=1, envvar="E5STUDIO_MAX_CONCURRENT_REQUESTS", help="Requests at a time.", rich_help_panel=_LIMITS
+        ),
+    ] = 512
+    max_queue_tokens: Annotated[
+        int,
+        typer.Option(
+            min=512, envvar="E5STUDIO_MAX_QUEUE_TOKENS", help="Tokens that may wait.", rich_help_panel=_LIMITS
+        ),
+    ] = 1 << 20
+    drain_seconds: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            envvar="E5STUDIO_DRAIN_SECONDS",
+            help="Time to answer what was admitted, at the end.",
+            rich_help_panel=_LIMITS,
+        ),
+    ] = 60
+
+
+@grouped
+def serve(
+    *,
+    models: ServedModels,
+    limits: ServerLimits,
     host: Annotated[str, typer.Option(envvar="E5STUDIO_HOST", help="0.0.0.0 for all addresses.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, envvar="E5STUDIO_PORT", help="0 for any free one.")] = 8080,
     api_key: Annotated[
@@ -57,59 +139,6 @@ def serve(
         Literal["refuse", "own", "cl100k"],
         typer.Option(envvar="E5STUDIO_TOKEN_IDS", help="Whose vocabulary token ids in place of texts are of."),
     ] = "refuse",
-    prompt_kind: Annotated[
-        PromptKind | None,
-        typer.Option(
-            envvar="E5STUDIO_PROMPT_KIND", help="The same as =KIND, for every model.", rich_help_panel=_MODELS
-        ),
-    ] = None,
-    backend: Annotated[
-        BackendName, typer.Option(envvar="E5STUDIO_BACKEND", help="What computes.", rich_help_panel=_MODELS)
-    ] = "auto",
-    dtype: Annotated[
-        DType, typer.Option(envvar="E5STUDIO_DTYPE", help="Precision; auto is float32.", rich_help_panel=_MODELS)
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(envvar="E5STUDIO_DEVICE", help="auto, cpu, cuda, mps.", rich_help_panel=_MODELS)
-    ] = "auto",
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(min=4, envvar="E5STUDIO_MAX_TOKENS", help="Tokens read of a text.", rich_help_panel=_MODELS),
-    ] = None,
-    local_files_only: Annotated[
-        bool, typer.Option("--local-files-only", help="Never download.", rich_help_panel=_MODELS)
-    ] = False,
-    max_client_batch_size: Annotated[
-        int,
-        typer.Option(
-            min=1, envvar="E5STUDIO_MAX_CLIENT_BATCH_SIZE", help="Texts of a request.", rich_help_panel=_LIMITS
-        ),
-    ] = 2_048,
-    payload_limit: Annotated[
-        int,
-        typer.Option(min=1_000, envvar="E5STUDIO_PAYLOAD_LIMIT", help="Bytes of a request.", rich_help_panel=_LIMITS),
-    ] = 8_000_000,
-    max_concurrent_requests: Annotated[
-        int,
-        typer.Option(
-            min=1, envvar="E5STUDIO_MAX_CONCURRENT_REQUESTS", help="Requests at a time.", rich_help_panel=_LIMITS
-        ),
-    ] = 512,
-    max_queue_tokens: Annotated[
-        int,
-        typer.Option(
-            min=512, envvar="E5STUDIO_MAX_QUEUE_TOKENS", help="Tokens that may wait.", rich_help_panel=_LIMITS
-        ),
-    ] = 1 << 20,
-    drain_seconds: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            envvar="E5STUDIO_DRAIN_SECONDS",
-            help="Time to answer what was admitted, at the end.",
-            rich_help_panel=_LIMITS,
-        ),
-    ] = 60,
     cors_origin: Annotated[
         list[str] | None,
         typer.Option(envvar="E5STUDIO_CORS_ORIGIN", help="Pages of this address may call; none by default."),
@@ -120,32 +149,31 @@ def serve(
 ) -> None:
     """Serve embeddings over HTTP, on the routes of OpenAI, TEI, Cohere and Ollama."""
     _check_packages()
-    options = ModelOptions(
-        "", prompt_kind=prompt_kind, backend=backend, device=device, dtype=dtype, local_files_only=local_files_only
-    )
-    named = [read_model(name, options) for name in model or [model_or_default(None)]]
+    named = models.named()
     with bind(host, port) as listener, ThreadPoolExecutor(1) as thread:
         importing = thread.submit(_import_server)  # beside the models: it takes a third of the time that they take
-        models, leases = load_models(named, EncodeOptions(max_tokens=max_tokens, show_progress=False))
+        served, leases = load_models(named, EncodeOptions(max_tokens=models.max_tokens, show_progress=False))
         run, application = importing.result()
         run.log_to_stderr(as_json=json_output)
         server = application.Server(
-            models,
+            served,
             application.ServerOptions(
                 roles=application.Roles(default_role),
                 token_ids=application.TokenIds.load(token_ids),
-                limits=application.Limits(max_body_bytes=payload_limit, max_concurrent=max_concurrent_requests),
-                max_items=max_client_batch_size,
-                max_queue_tokens=max_queue_tokens,
+                limits=application.Limits(
+                    max_body_bytes=limits.payload_limit, max_concurrent=limits.max_concurrent_requests
+                ),
+                max_items=limits.max_client_batch_size,
+                max_queue_tokens=limits.max_queue_tokens,
                 api_keys=api_key or (),
                 cors_origins=cors_origin or (),
             ),
         )
         address = f"[{host}]" if ":" in host else host
-        listed = ", ".join(each.name for each in models)
+        listed = ", ".join(each.name for each in served)
         listener.listen()  # before anybody is told where
         say(f"Serving {listed} on http://{address}:{listener.getsockname()[1]}")
-        run.serve(listener, server, drain_seconds=drain_seconds)
+        run.serve(listener, server, drain_seconds=limits.drain_seconds)
         for lease in leases:
             lease.release()
 
