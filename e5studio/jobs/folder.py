@@ -15,7 +15,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -197,8 +197,19 @@ class JobFolder:
 
     @contextmanager
     def writing(self, plan: Plan, shard: int) -> Iterator[BinaryIO]:
-        """The file of a shard, which takes its name when the block ends without an error."""
-        with atomic_files(self.shard_path(plan, shard), overwrite=True) as (file,):
+        """The file of a shard, which takes its name when the block ends without an error.
+
+        Raises:
+            OutputError: Another worker makes this shard.
+        """
+        with ExitStack() as stack:
+            try:
+                (file,) = stack.enter_context(atomic_files(self.shard_path(plan, shard), overwrite=True))
+            except OutputError as error:
+                raise OutputError(
+                    f"Another worker makes {plan.name_of(shard)} of {self.path} now, so the shares of the two overlap.",
+                    "Give each worker its own --shard-of, all with the same number of workers: 0/4, 1/4, ...",
+                ) from error
             yield file
 
     @contextmanager

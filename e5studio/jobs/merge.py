@@ -15,7 +15,7 @@ from e5studio.files.npy_vectors import open_npy
 from e5studio.files.vector_block import RowStatus, VectorBlock
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import write_vectors
-from e5studio.jobs.corpus import BLOCK_ROWS, CorpusReader
+from e5studio.jobs.corpus_reader import BLOCK_ROWS, CorpusReader
 from e5studio.jobs.folder import JobFolder, ShardRecord
 from e5studio.jobs.plan import Plan
 from e5studio.jobs.shard import parquet_options

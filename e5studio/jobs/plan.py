@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from e5studio.errors import FileFormatError
 from e5studio.files.compression import ending_of
-from e5studio.jobs.corpus import BLOCK_ROWS, Corpus, InputFile
+from e5studio.jobs.corpus import Corpus, InputFile
+from e5studio.jobs.corpus_reader import BLOCK_ROWS
 from e5studio.prompts import Prompt
 from e5studio.spec import EncoderSpec
 

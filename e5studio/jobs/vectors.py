@@ -11,7 +11,7 @@ import numpy as np
 
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import check_made_by
-from e5studio.jobs.corpus import BLOCK_ROWS
+from e5studio.jobs.corpus_reader import BLOCK_ROWS
 from e5studio.jobs.folder import JobFolder, open_job
 from e5studio.jobs.merge import check_whole, manifest_of, vectors_of
 from e5studio.jobs.plan import Plan
