@@ -122,6 +122,10 @@ class OutputError(E5StudioError, OSError):
     """A file exists that may not be replaced, or another run is writing it."""
 
 
+class JobError(E5StudioError):
+    """A job cannot be run where it should, or a worker of it failed."""
+
+
 class UnknownTaskError(E5StudioError, ValueError):
     """No benchmark task has that name, or its data can neither be found here nor downloaded."""
 

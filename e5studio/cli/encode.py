@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -23,6 +24,7 @@ from e5studio.cli.options import (
     known_prompt_kind,
     load_encoder,
 )
+from e5studio.cli.ray_options import RayOptions
 from e5studio.cli.terminal import say
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, TextError
@@ -33,6 +35,7 @@ from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.input_files import expand
 from e5studio.jobs.merge import join_parts, manifest_of
 from e5studio.jobs.plan import SHARD_ROWS, Layout, LongTexts, Plan, ShardPrecision, Share
+from e5studio.jobs.ray import connected, run_on_ray
 from e5studio.jobs.run import OnRun, Run, read_corpus, run_job
 from e5studio.models import PromptKind
 
@@ -133,6 +136,7 @@ def encode(
         ProgressForm, typer.Option(help="A bar on a terminal, a line of JSON a second on stdout, or nothing.")
     ] = "bar",
     job: JobOptions,
+    ray: RayOptions,
     files: TextOptions,
 ) -> None:
     """Embed files of texts. A run that was stopped goes on when the same command is given again.
@@ -145,21 +149,28 @@ def encode(
     _check_role(known_prompt_kind(options), role, prompt)
     is_file = output.suffix.lower() in VECTOR_ENDINGS and not output.is_dir()
     share = job.share()
+    actors = ray.pool(is_file=is_file)
     job.check(is_file=is_file, is_chunked=long == "chunk", overwrite=overwrite)
     paths = expand(texts, ignoring=files_of(output) if is_file else ())
     _check_output(paths, output, overwrite, is_file=is_file)
     folder = JobFolder(parts_folder(output) if is_file else output)
     corpus = read_corpus(paths, asdict(files), () if is_file else job.columns(), long, folder, overwrite=overwrite)
     say_files_without_rows(corpus)
-    with _signals_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
+    layout: Layout = "parts" if is_file else "parquet"
+    with _signals_as_exit(), ExitStack() as stack:
+        encoder = stack.enter_context(load_encoder(options, arguments.max_tokens))
         resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
-        layout: Layout = "parts" if is_file else "parquet"
         plan = Plan(corpus, encoder.spec, resolved, long, job.precision, job.shard_rows or SHARD_ROWS[layout], layout)
-        with shown(plan, share, progress) as show:
-            if is_file:
-                run = encode_to_file(plan, encoder, output, show, overwrite=overwrite)
-            else:
-                run = _encode_to_folder(plan, encoder, folder, share, show, overwrite=overwrite)
+        show = stack.enter_context(shown(plan, share, progress))
+        if is_file:
+            run = encode_to_file(plan, encoder, output, show, overwrite=overwrite)
+        elif ray.ray is not None and actors is not None:
+            encoder.close()  # the actors have their own
+            work = partial(run_on_ray, plan, folder, options, actors, share, show)
+            run = _encode_to_folder(plan, folder, connected(ray.ray), work, overwrite=overwrite)
+        else:
+            work = partial(run_job, plan, folder, encoder, share, show)
+            run = _encode_to_folder(plan, folder, nullcontext(), work, overwrite=overwrite)
     say_result(run, plan, output)
     if run.progress.rejected:
         raise typer.Exit(SOME_ROWS_WITHOUT_VECTOR)
@@ -191,11 +202,11 @@ def encode_to_file(
 
 
 def _encode_to_folder(
-    plan: Plan, encoder: E5Encoder, folder: JobFolder, share: Share, on_run: OnRun, *, overwrite: bool
+    plan: Plan, folder: JobFolder, workers: AbstractContextManager[None], work: Callable[[], Run], *, overwrite: bool
 ) -> Run:
     folder.begin(plan, overwrite=overwrite)
-    with _saying_how_to_go_on(plan, folder):
-        return run_job(plan, folder, encoder, share, on_run)
+    with _saying_how_to_go_on(plan, folder), workers:
+        return work()
 
 
 @contextmanager

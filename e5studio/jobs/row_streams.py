@@ -91,15 +91,8 @@ class ParquetStream:
                     yield batch.slice(n_skipped)
 
     def _rows_of(self, batch: Any) -> Iterator[Row]:
-        for cell in text_cells(batch.column(self._column)):
-            self._row += 1
-            if cell is None:
-                yield Row(self._row, None, "missing", f"row {self._row}: the value of {self._column!r} is null")
-            elif has_bad_byte(cell):
-                problem = f"row {self._row}: {self._column!r} is not text but bytes that are no UTF-8"
-                yield Row(self._row, None, "bad_type", problem)
-            else:
-                yield Row(self._row, cell)
+        first, self._row = self._row + 1, self._row + batch.num_rows
+        return rows_of_column(batch.column(self._column), self._column, first)
 
     def _columns_of(self, parts: list[Any]) -> Any:
         arrow = import_pyarrow()
@@ -114,6 +107,17 @@ class ParquetStream:
             ]
             tables.append(arrow.table(columns, schema=self._schema))
         return arrow.concat_tables(tables) if tables else self._schema.empty_table()
+
+
+def rows_of_column(column: Any, name: str, first: int) -> Iterator[Row]:
+    """The texts of a column of Arrow, whose rows count from `first`."""
+    for row, cell in enumerate(text_cells(column), first):
+        if cell is None:
+            yield Row(row, None, "missing", f"row {row}: the value of {name!r} is null")
+        elif has_bad_byte(cell):
+            yield Row(row, None, "bad_type", f"row {row}: {name!r} is not text but bytes that are no UTF-8")
+        else:
+            yield Row(row, cell)
 
 
 def _table_of(records: Sequence[Record], schema: Any) -> Any:

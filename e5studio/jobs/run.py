@@ -133,12 +133,7 @@ def run_job(
     reader = CorpusReader(plan.corpus)
     embedder = RowEmbedder(encoder.with_options(show_progress=False), plan.prompt, plan.long, run.notes)
     own = (share or Share()).of(plan.n_shards)
-    _check_earlier_shards(run, plan, folder, own, on_run)
-    missing = [shard for shard in own if shard not in run.records]
-    run.n_rejected = run.progress.rejected.total()
-    run.n_rows = sum(len(plan.rows_of(shard)) for shard in missing)
-    run.started = time.perf_counter()  # without what it takes to read the shards that are there
-    on_run(run)
+    missing = take_earlier_shards(run, plan, folder, own, on_run)
     for shard in missing:
         before = run.n_done
 
@@ -151,14 +146,12 @@ def run_job(
             on_run(run)
 
         run.records[shard] = run_shard(plan, shard, embedder, reader, folder, on_block)
-    run.is_finished = True
-    on_run(run)
-    run.reasons = list(islice(_reasons(run, plan, folder), _REASONS))
+    finish(run, plan, folder, on_run)
     return run
 
 
-def _check_earlier_shards(run: Run, plan: Plan, folder: JobFolder, own: Sequence[int], on_run: OnRun) -> None:
-    """Take over the shards that are as their records say; the others are made again."""
+def take_earlier_shards(run: Run, plan: Plan, folder: JobFolder, own: Sequence[int], on_run: OnRun) -> list[int]:
+    """Begin a run with the shards that are as their records say; returns the others, which are to be made."""
     earlier = [shard for shard in own if folder.record(plan, shard) is not None]
     run.n_to_check = len(earlier)
     for shard in earlier:
@@ -166,6 +159,19 @@ def _check_earlier_shards(run: Run, plan: Plan, folder: JobFolder, own: Sequence
         if (record := folder.whole(plan, shard)) is not None:
             run.records[shard] = record
         run.n_checked += 1
+    missing = [shard for shard in own if shard not in run.records]
+    run.n_rejected = run.progress.rejected.total()
+    run.n_rows = sum(len(plan.rows_of(shard)) for shard in missing)
+    run.started = time.perf_counter()  # without what it takes to read the shards that are there
+    on_run(run)
+    return missing
+
+
+def finish(run: Run, plan: Plan, folder: JobFolder, on_run: OnRun) -> None:
+    """End a run whose shards are all there."""
+    run.is_finished = True
+    on_run(run)
+    run.reasons = list(islice(_reasons(run, plan, folder), _REASONS))
 
 
 def _reasons(run: Run, plan: Plan, folder: JobFolder) -> Iterator[str]:
