@@ -71,6 +71,7 @@ PLACES = {
         "backends.openvino_conversion",
         "backends.onnx_conversion",
         "backends.onnx_proof",
+        "backends.int8_products",
         "adapters.sentence_transformers",
     ),
     "transformers": (
@@ -119,6 +120,7 @@ PLACES = {
     "umap": ("analysis.umap_projection",),
     "sklearn": ("analysis.projection",),
     "scipy": ("analysis.correlation",),
+    "fsspec": ("files.remote",),
     "ray": ("jobs.ray",),
     "pandas": (),
     "pyarrow": ("files", "jobs", "cli.encode", "studio.serving.table_files"),

@@ -102,7 +102,7 @@ def test_everything_imported_is_declared():
     }
     optional = ("parquet", "openvino", "onnx", "eval", "mcp", "server", "ray")
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
-    others_own = {"httpx", "spaces", "datasets", "numba"}  # Gradio's, a Space's, mteb's, UMAP's
+    others_own = {"httpx", "spaces", "datasets", "numba", "fsspec"}  # Gradio's, a Space's, mteb's, UMAP's, the Hub's
     adapted = {
         "sentence-transformers",
         "chromadb",

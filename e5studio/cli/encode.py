@@ -30,6 +30,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, TextError
 from e5studio.files import check_vector_ending, files_of, refuse_existing, write_vectors
 from e5studio.files.arrow import import_pyarrow
+from e5studio.files.remote import RemotePath, located
 from e5studio.files.vectors import VECTOR_ENDINGS
 from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.input_files import expand
@@ -111,11 +112,21 @@ def encode(
     texts: Annotated[
         list[Path],
         typer.Argument(
-            help="Files of texts, patterns or folders: .txt, .csv, .tsv, .jsonl (also with .gz or .zst), .parquet."
+            parser=located,
+            metavar="TEXTS...",
+            help="Files of texts, patterns or folders: .txt, .csv, .tsv, .jsonl (also with .gz or .zst), .parquet; "
+            "also as s3://, gs://, hf://.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File of vectors (.npy or .parquet), or a folder for shards.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=located,
+            metavar="PATH",
+            help="File of vectors (.npy or .parquet), or a folder for shards, also as s3:// or gs://.",
+        ),
     ],
     arguments: ModelArguments,
     role: Annotated[
@@ -260,7 +271,13 @@ def _check_output(paths: Sequence[Path], output: Path, overwrite: bool, *, is_fi
             f"{output} ends in {output.suffix!r}. Vectors are stored in .npy or .parquet files, or as shards in a "
             "folder, whose name has no ending."
         )
-    if not output.parent.is_dir():
+    is_remote = isinstance(output, RemotePath)
+    if is_remote and is_file:
+        raise FileFormatError(
+            f"{output} is no folder. On a store vectors are written as shards: leave out the ending. `e5studio jobs "
+            "merge` makes one file of them on this machine."
+        )
+    if not is_remote and not output.parent.is_dir():
         raise FileFormatError(f"There is no folder {output.parent}. Make it first, or choose another --output.")
     if not is_file:
         import_pyarrow()

@@ -20,12 +20,14 @@ class InputFile:
         n_bytes: Its size.
         sha256: Its digest.
         n_rows: Its rows, including those with a problem.
+        version: What the store of a remote file calls this version of it; "" on a disk.
     """
 
     path: str
     n_bytes: int
     sha256: str
     n_rows: int
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from e5studio.errors import FileFormatError
 from e5studio.files.arrow import import_pyarrow
 from e5studio.files.compression import ending_of
 from e5studio.files.records import PARQUET
+from e5studio.files.remote import RemotePath, located
 from e5studio.files.texts import Row, find_texts
-from e5studio.jobs.corpus import Corpus
+from e5studio.jobs.corpus import Corpus, InputFile
 from e5studio.jobs.row_streams import ParquetStream, RecordStream, RowStream, schema_of
 
 BLOCK_ROWS = 4096
@@ -49,7 +48,8 @@ class CorpusReader:
     def __init__(self, corpus: Corpus) -> None:
         self.corpus = corpus
         self._first_rows = list(itertools.accumulate((file.n_rows for file in corpus.files), initial=0))
-        self._stats = [_stat_of(file.path) for file in corpus.files]
+        # What a remote file was when it was planned stands in the plan.
+        self._versions = [file.version or _version_of(file) for file in corpus.files]
         self.schema = schema_of(corpus) if corpus.fields else None
         self._open: tuple[int, int, RowStream] | None = None  # file, next row, stream
 
@@ -72,15 +72,20 @@ class CorpusReader:
         if held:
             yield self._block(first, held)
 
-    def check_unchanged(self) -> None:
-        """Refuse to go on with a file that changed since it was read first.
+    def check_unchanged(self, start: int = 0, stop: int | None = None) -> None:
+        """Refuse to go on with a file of some rows that changed since it was read first.
 
         Raises:
             FileFormatError: One did.
             OSError: One is gone.
         """
-        for file, before in zip(self.corpus.files, self._stats, strict=True):
-            if before[0] != file.n_bytes or _stat_of(file.path) != before:
+        stop = self.corpus.n_rows if stop is None else stop
+        for index, file in enumerate(self.corpus.files):
+            is_read = self._first_rows[index] < stop and start < self._first_rows[index + 1]
+            if is_read and (located(file.path).stat().st_size, _version_of(file)) != (
+                file.n_bytes,
+                self._versions[index],
+            ):
                 raise _changed(file.path)
 
     def _block(self, first: int, pieces: list[tuple[str, list[Row], Any]]) -> Block:
@@ -105,7 +110,7 @@ class CorpusReader:
     def _stream_at(self, index: int, row: int) -> RowStream:
         if self._open is not None and self._open[:2] == (index, row):
             return self._open[2]
-        path = Path(self.corpus.files[index].path)
+        path = located(self.corpus.files[index].path)
         stream: RowStream
         if ending_of(path) in PARQUET:
             stream = ParquetStream(path, self.corpus.column, self.schema, row)
@@ -118,9 +123,9 @@ class CorpusReader:
         return stream
 
 
-def _stat_of(path: str) -> tuple[int, int]:
-    stat = os.stat(path)
-    return stat.st_size, stat.st_mtime_ns
+def _version_of(file: InputFile) -> str:
+    path = located(file.path)
+    return path.version() if isinstance(path, RemotePath) else str(path.stat().st_mtime_ns)
 
 
 def _changed(path: str) -> FileFormatError:

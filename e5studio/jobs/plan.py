@@ -74,6 +74,7 @@ class Plan:
         content = asdict(self)
         for file in content["corpus"]["files"]:
             file["path"] = ending_of(Path(file["path"]))
+            del file["version"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: Plan) -> list[str]:
@@ -221,4 +222,4 @@ def _shares(environment: Mapping[str, str]) -> Iterator[Share]:
 def at_paths_of(files: tuple[InputFile, ...], known: Corpus) -> Corpus:
     """A corpus that was read through before, at the paths where its files are now."""
     pairs = zip(files, known.files, strict=True)
-    return replace(known, files=tuple(replace(old, path=new.path) for new, old in pairs))
+    return replace(known, files=tuple(replace(old, path=new.path, version=new.version) for new, old in pairs))

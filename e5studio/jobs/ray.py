@@ -21,11 +21,13 @@ from e5studio.encode_report import ReportNotes
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError, FingerprintMismatchError, JobError, MissingDependencyError
 from e5studio.files.arrow import import_pyarrow
+from e5studio.files.remote import located
 from e5studio.files.texts import Row
 from e5studio.jobs.corpus_reader import BLOCK_ROWS, CorpusReader
 from e5studio.jobs.embedding import EmbeddedRows, RowEmbedder, one_ahead
-from e5studio.jobs.folder import JobFolder, ShardRecord
+from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import LongTexts, Plan, ShardPrecision, Share
+from e5studio.jobs.records import ShardRecord
 from e5studio.jobs.row_streams import rows_of_column
 from e5studio.jobs.run import OnRun, Run, finish, take_earlier_shards
 from e5studio.jobs.shard import run_shard, stored
@@ -165,7 +167,7 @@ class ShardMaker:
     """
 
     def __init__(self, plan: str, folder: str, options: ModelOptions, n_threads: int) -> None:
-        self._folder = JobFolder(Path(folder))
+        self._folder = JobFolder(located(folder))
         self._plan = Plan.from_json(self._folder.plan_path, plan)
         encoder = _load(options, EncodeOptions(max_tokens=self._plan.encoder.max_tokens), n_threads)
         if encoder.spec != self._plan.encoder:
@@ -191,7 +193,7 @@ class ShardMaker:
         record, error = "", ""
         try:
             # Ray gives a shard out again where it lost sight of the actor that made it.
-            made = self._folder.whole(self._plan, shard) or run_shard(
+            made = self._folder.earlier(self._plan, shard) or run_shard(
                 self._plan, shard, embedder, self._reader, self._folder, note
             )
             record = json.dumps(asdict(made))

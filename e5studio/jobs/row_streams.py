@@ -13,6 +13,7 @@ from e5studio.files.compression import ending_of
 from e5studio.files.decoding import has_bad_byte
 from e5studio.files.parquet import open_parquet, text_cells
 from e5studio.files.records import PARQUET, NotText, Record
+from e5studio.files.remote import located
 from e5studio.files.texts import Row, TextSource
 from e5studio.jobs.corpus import Corpus
 from e5studio.tokenization import replace_surrogates
@@ -149,7 +150,7 @@ def schema_of(corpus: Corpus) -> Any:
     }
     for file in corpus.files:
         if ending_of(Path(file.path)) in PARQUET and not {*corpus.fields.values()} <= types.keys():
-            with open_parquet(Path(file.path)) as opened:
+            with open_parquet(located(file.path)) as opened:
                 types |= {str(field.type): field.type for field in opened.schema_arrow}
     # Arrow takes no rows of a view.
     types |= {"string_view": arrow.large_string(), "binary_view": arrow.large_binary()}

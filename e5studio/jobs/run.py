@@ -14,9 +14,10 @@ from e5studio.encoder import E5Encoder
 from e5studio.jobs.corpus import Corpus
 from e5studio.jobs.corpus_reader import CorpusReader
 from e5studio.jobs.embedding import EmbeddedRows, RowEmbedder
-from e5studio.jobs.folder import JobFolder, Progress, ShardRecord, other_job
+from e5studio.jobs.folder import JobFolder, other_job
 from e5studio.jobs.input_files import measure
 from e5studio.jobs.plan import Plan, Share, at_paths_of, file_differences
+from e5studio.jobs.records import Progress, ShardRecord
 from e5studio.jobs.scan import scan
 from e5studio.jobs.shard import reserved_columns, run_shard
 
@@ -103,7 +104,8 @@ def read_corpus(
         FileFormatError: A file cannot be read, or they do not fit together.
         OSError: A file is missing.
     """
-    files, known = measure(paths), folder.read_plan(overwrite=overwrite)
+    known = folder.read_plan(overwrite=overwrite)
+    files = measure(paths, () if known is None else known.corpus.files)
     differing = [] if known is None else file_differences(known.corpus.files, files)
     if differing and not overwrite:
         raise other_job(folder.path, differing)
@@ -156,7 +158,7 @@ def take_earlier_shards(run: Run, plan: Plan, folder: JobFolder, own: Sequence[i
     run.n_to_check = len(earlier)
     for shard in earlier:
         on_run(run)
-        if (record := folder.whole(plan, shard)) is not None:
+        if (record := folder.earlier(plan, shard)) is not None:
             run.records[shard] = record
         run.n_checked += 1
     missing = [shard for shard in own if shard not in run.records]

@@ -11,6 +11,7 @@ from e5studio.errors import FileFormatError, NoRowsError
 from e5studio.files.compression import ending_of
 from e5studio.files.parquet import open_parquet
 from e5studio.files.records import JSON_LINES, PARQUET, NotText, Record
+from e5studio.files.remote import located
 from e5studio.files.texts import TextSource, find_texts
 from e5studio.jobs.corpus import Corpus, InputFile
 
@@ -41,7 +42,7 @@ def scan(
     kinds_of: dict[str, Mapping[str, set[str]]] = {}
     for file in files:
         try:
-            n_rows, columns[file.path], kinds_of[file.path] = _scan_file(Path(file.path), reading, keep)
+            n_rows, columns[file.path], kinds_of[file.path] = _scan_file(located(file.path), reading, keep)
         except NoRowsError:
             if len(files) == 1:
                 raise

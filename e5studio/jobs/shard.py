@@ -18,8 +18,9 @@ from e5studio.errors import FileFormatError
 from e5studio.files.arrow import import_pyarrow
 from e5studio.jobs.corpus_reader import Block, CorpusReader
 from e5studio.jobs.embedding import EmbeddedRows, RowEmbedder, one_ahead
-from e5studio.jobs.folder import JobFolder, Reject, ShardRecord
+from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import Plan, ShardPrecision
+from e5studio.jobs.records import Reject, ShardRecord
 from e5studio.quantization import Ranges, quantize
 from e5studio.similarity import FloatArray
 from e5studio.tokenization import replace_surrogates
@@ -82,7 +83,7 @@ def run_shard(
                 n_vectors += len(embedded.vectors)
                 n_tokens += embedded.n_tokens
                 on_block(done + n_rows, embedded)
-        reader.check_unchanged()
+        reader.check_unchanged(own.start, own.stop)
     return folder.commit(
         plan,
         ShardRecord(

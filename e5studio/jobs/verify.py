@@ -15,9 +15,10 @@ from e5studio.errors import FileFormatError
 from e5studio.files.npy_vectors import open_npy
 from e5studio.jobs.corpus_reader import CorpusReader
 from e5studio.jobs.embedding import RowEmbedder
-from e5studio.jobs.folder import JobFolder, ShardRecord
+from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.merge import vectors_of
 from e5studio.jobs.plan import Plan
+from e5studio.jobs.records import ShardRecord
 from e5studio.jobs.shard import stored
 
 SAMPLE = 20
