@@ -59,6 +59,15 @@ class ShardVectors:
             for batch in _batches(self._folder, self.plan, shard, ["vector"]):
                 yield _as_floats(self.plan, vectors_of(batch))
 
+    def columns(self, names: list[str]) -> dict[str, list[Any]]:
+        """Whole columns of all shards."""
+        cells: dict[str, list[Any]] = {name: [] for name in names}
+        for shard in range(self.plan.n_shards):
+            for batch in _batches(self._folder, self.plan, shard, names):
+                for name in names:
+                    cells[name] += batch.column(name).to_pylist()
+        return cells
+
     def vectors_at(self, positions: IdArray) -> FloatArray:
         """The vectors at some positions in ascending order, as `blocks` gives them."""
         parts = [
