@@ -129,7 +129,7 @@ class RemotePath(PosixPath):
 
     def _named(self, keys: list[str]) -> list[RemotePath]:
         scheme = str(self).split("://", 1)[0]
-        return sorted(RemotePath(f"{scheme}://{key.lstrip('/')}") for key in keys)
+        return sorted(RemotePath(key if "://" in key else f"{scheme}://{key.lstrip('/')}") for key in keys)
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Call the file system, which may have listed the folder before others changed it."""

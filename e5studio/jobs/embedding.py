@@ -103,16 +103,16 @@ class RowEmbedder:
 
     def embed(self, prepared: PreparedRows, on_share: OnShare = lambda share: None) -> EmbeddedRows:
         """Embed rows; those whose vector is not finite are left out, and the others embedded without them."""
-        while prepared.texts is not None:
+        while (texts := prepared.texts) is not None:
             try:
-                vectors = self._vectors(prepared, prepared.texts, on_share)
+                vectors = self._vectors(prepared, texts, on_share)
             except NonFiniteError as error:
                 if not error.indices:
                     raise
                 _reject(prepared, error.indices, "failed", "has a vector that is not finite")
                 prepared = self._prepare(prepared.rows, prepared.statuses, prepared.reasons)
                 continue
-            return self._embedded(prepared, prepared.texts, vectors)
+            return self._embedded(prepared, texts, vectors)
         none = np.zeros((0, self.encoder.spec.embed_dim), np.float32)
         no_spans = np.zeros((0, 2), np.int32)
         return EmbeddedRows(prepared.statuses, prepared.reasons, none, np.zeros(0, np.intp), no_spans, 0, 0.0)
