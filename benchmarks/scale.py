@@ -87,7 +87,7 @@ def simulate(worker: Worker, n_workers: int, scatter: list[float], *, is_static:
     Args:
         worker: The kind of machine.
         n_workers: How many.
-        scatter: Seconds of shards over their median.
+        scatter: Seconds of shards over their mean.
         is_static: Whether each has its share from the beginning (--shard-of), or takes the next (--ray).
         seed: Of the random numbers.
     """
@@ -131,10 +131,11 @@ def simulate(worker: Worker, n_workers: int, scatter: list[float], *, is_static:
 
 
 def scatter_of(folder: Path) -> list[float]:
-    """The seconds a token of a job's shards over their median, from its records, as 19 quantiles."""
+    """The seconds a token of a job's shards over their mean, from its records, as 19 quantiles."""
     records = [json.loads(path.read_bytes()) for path in (folder / "manifest").glob("*.json")]
     seconds = [record["seconds"] / record["tokens"] for record in records if record["tokens"]]
-    return [round(each / statistics.median(seconds), 3) for each in statistics.quantiles(seconds, n=20)]
+    mean = statistics.fmean(seconds)
+    return [round(each / mean, 3) for each in statistics.quantiles(seconds, n=20)]
 
 
 def main() -> None:
