@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import pickle
 from collections.abc import Iterator
@@ -78,8 +79,9 @@ def connected(address: str) -> Iterator[None]:
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address=address, include_dashboard=False if address == "local" else None, log_to_driver=False)
+        ray.init(address=address, include_dashboard=False if address == "local" else None, **quiet)
     except (ConnectionError, ValueError) as error:
         advice = "--ray local starts one on this machine; `ray start --head` starts one that others can join."
         raise JobError(f"There is no Ray at {address!r}: {error}", advice) from error
@@ -112,6 +114,7 @@ def run_on_ray(
     """
     data = import_ray("ray.data")
     data.DataContext.get_current().enable_progress_bars = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)  # the command says how far it is
     own = (share or Share()).of(plan.n_shards)
     run = Run()
     missing = take_earlier_shards(run, plan, folder, own, on_run)
