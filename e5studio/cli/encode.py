@@ -113,7 +113,7 @@ def encode(
         list[Path],
         typer.Argument(
             parser=located,
-            metavar="TEXTS...",
+            metavar="TEXTS",
             help="Files of texts, patterns or folders: .txt, .csv, .tsv, .jsonl (also with .gz or .zst), .parquet; "
             "also as s3://, gs://, hf://.",
         ),

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import MissingDependencyError
 from e5studio.jobs import ray as ray_module
 from e5studio.jobs.folder import JobFolder, open_job
-from e5studio.jobs.ray import ShardMaker, TableEmbedder, import_ray
+from e5studio.jobs.plan import Share
+from e5studio.jobs.ray import Actors, ShardMaker, TableEmbedder, import_ray
+from e5studio.jobs.run import Run, finish, take_earlier_shards
 from e5studio.options import EncodeOptions, ModelOptions
 from tests.jobs.conftest import text_of
 from tests.jobs.test_folders import contents
@@ -76,6 +79,33 @@ def test_what_ray_cannot_do_is_said(run, own, corpus, out, monkeypatch):
         import_ray()
 
 
+def test_the_command_hands_the_plan_to_the_actors(run, own, corpus, out, tmp_path, monkeypatch):
+    given = []
+
+    def work(plan, folder, options, actors, share, on_run):
+        given.append((actors, share))
+        ShardMaker(json.dumps(plan.to_json()), str(folder.path), options, 2)(pa.table({"shard": range(plan.n_shards)}))
+        return finished(plan, folder, on_run)
+
+    monkeypatch.setattr("e5studio.cli.encode.connected", lambda address: nullcontext())
+    monkeypatch.setattr("e5studio.cli.encode.run_on_ray", work)
+    command = ["encode", corpus, "--shard-rows", 16, *own]
+    result = run(*command, "-o", out, "--ray", "auto", "--actors", "2-8", "--actor-cpus", 2)
+    assert result.exit_code == 3, result.stderr
+    assert "Wrote 47 vectors" in result.stderr
+    assert given == [(Actors(2, 8, 2), Share())]
+    run(*command, "-o", tmp_path / "local")
+    assert contents(out) == contents(tmp_path / "local")
+
+
+def finished(plan, folder, on_run):
+    """What a run says when all shards are there."""
+    run = Run()
+    take_earlier_shards(run, plan, folder, range(plan.n_shards), on_run)
+    finish(run, plan, folder, on_run)
+    return run
+
+
 @pytest.mark.long
 def test_jobs_by_local_ray(checkpoints, tmp_path):
     pytest.importorskip("ray")
@@ -84,3 +114,19 @@ def test_jobs_by_local_ray(checkpoints, tmp_path):
     ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.endswith("done\n")
+    command = [sys.executable, "-m", "e5studio", "encode", tmp_path / "texts.jsonl", "-o", tmp_path / "command"]
+    options = ["-m", checkpoints("e5").folder, "--prompt-kind", "query_passage", "-r", "document", "--shard-rows", 64]
+    ended = subprocess.run(
+        [*map(str, [*command, *options, "--ray", "local", "--actors", 2, "--backend", "torch", "--device", "cpu"])],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=280,
+    )
+    assert ended.returncode == 3, ended.stderr[-3000:]
+    assert "Wrote 296 vectors" in ended.stderr
+    shards = [
+        {path.name: path.read_bytes() for path in (tmp_path / name / "shards").iterdir()}
+        for name in ("command", "local")
+    ]
+    assert shards[0] == shards[1]
