@@ -3,6 +3,7 @@
 python benchmarks/jobs.py kills --workers 3
 python benchmarks/jobs.py speed
 python benchmarks/jobs.py memory --rows 2000000
+python benchmarks/jobs.py ray
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,70 @@ def speed(folder: Path, n_rows: int, rounds: int, model: str, backend: Any) -> d
     }
 
 
+def ray(folder: Path, n_rows: int, n_kills: int, model: str, backend: Any) -> dict[str, Any]:
+    """Rows a second of a local job and of two actors with a thread each; a job begun by a killed worker, ended by Ray.
+
+    Each is counted from its second shard to its last, so that no start counts.
+    """
+    from e5studio import E5Encoder
+    from e5studio.jobs.folder import JobFolder
+    from e5studio.jobs.plan import Plan, Share
+    from e5studio.jobs.ray import Actors, connected, run_on_ray
+    from e5studio.jobs.run import Run, read_corpus, run_job
+    from e5studio.options import ModelOptions
+    from tests.jobs.killing import kill_all, shards, work
+
+    path = folder / "texts.jsonl"
+    texts = itertools.islice(endless_short_texts(), n_rows)
+    path.write_text("".join(json.dumps({"id": row, "text": text}) + "\n" for row, text in enumerate(texts)))
+    names = ("local", "ray", "one_thread", "killed", "local_again")
+    jobs = {name: JobFolder(folder / name) for name in names}
+    corpus = read_corpus([path], {}, None, "truncate", jobs["local"])
+    rates: dict[str, float] = {}
+
+    def rate_of(name: str, begin_after: int, run: Callable[[Callable[[Run], None]], Run]) -> None:
+        ends: list[float] = []
+
+        def note(run: Run) -> None:
+            if len(run.records) > len(ends):
+                ends.append(time.perf_counter())
+
+        run(note)
+        rates[name] = (len(ends) - begin_after) * plan.shard_rows / (ends[-1] - ends[begin_after - 1])
+
+    encoder = E5Encoder(model, backend=backend, device="cpu")
+    plan = Plan(corpus, encoder.spec, encoder.resolve_prompt("document"), shard_rows=n_rows // 16)
+    for job in jobs.values():
+        job.begin(plan)
+    rate_of("local", 1, lambda note: run_job(plan, jobs["local"], encoder, on_run=note))
+    encoder.close()
+    os.environ["E5STUDIO_THREADS"] = "1"  # as of an actor
+    encoder = E5Encoder(model, backend=backend, device="cpu")
+    run_job(plan, jobs["one_thread"], encoder)
+    half = Share(0, 2)
+    kills = kill_all([lambda: work(plan, jobs["killed"], encoder, half, folder / "log")], n_kills, 20 / max(n_kills, 1))
+    encoder.close()
+    options = ModelOptions(model, backend=backend, device="cpu")
+    with connected("local"):
+        rate_of("ray", 2, lambda note: run_on_ray(plan, jobs["ray"], options, Actors(2), on_run=note))
+        run_on_ray(plan, jobs["killed"], options, Actors(2))
+    del os.environ["E5STUDIO_THREADS"]
+    with E5Encoder(model, backend=backend, device="cpu") as again:  # others may have been at work beside one of them
+        rate_of("local_again", 1, lambda note: run_job(plan, jobs["local_again"], again, on_run=note))
+    expected = shards(jobs["one_thread"], plan)
+    assert shards(jobs["ray"], plan) == expected, "the same bytes"
+    assert shards(jobs["killed"], plan) == expected, "the same bytes"
+    return {
+        "rows": n_rows,
+        "shards": plan.n_shards,
+        "encoder": f"{model} {backend}",
+        "rows_a_second": {name: round(rate, 1) for name, rate in rates.items()},
+        "ray_against_local": [round(rates["ray"] / rates[name], 3) for name in ("local", "local_again")],
+        **kills,
+        "bytes": "those of a local job with one thread: all by Ray; half by a killed worker and half by Ray",
+    }
+
+
 def memory(folder: Path, n_rows: int) -> dict[str, Any]:
     """The largest memory of a job over many short rows, after each tenth of them."""
     from e5studio import E5Encoder
@@ -117,9 +183,9 @@ def memory(folder: Path, n_rows: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure one of the three and add it to the results."""
+    """Measure one of the four and add it to the results."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["kills", "speed", "memory"])
+    parser.add_argument("what", choices=["kills", "speed", "memory", "ray"])
     parser.add_argument("--rows", type=int)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--workers", type=int, default=1)
@@ -134,6 +200,8 @@ def main() -> None:
             result = kills(folder, options.kills, options.rows or 20_000, options.workers)
         elif what == "speed":
             result = speed(folder, options.rows or 8192, options.rounds, options.model, options.backend)
+        elif what == "ray":
+            result = ray(folder, options.rows or 8192, min(options.kills, 10), options.model, options.backend)
         else:
             result = memory(folder, options.rows or 2_000_000)
     print(json.dumps(result))

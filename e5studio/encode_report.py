@@ -199,6 +199,14 @@ class ReportNotes:
             self._add_names("already_prompted", map(name, report.already_prompted))
         return self
 
+    def merge(self, other: ReportNotes) -> None:
+        """Add what was collected elsewhere of texts of the same model and prompt."""
+        self._facts |= other._facts
+        self._n_texts += other._n_texts
+        self._counts += other._counts
+        for kind, names in other._names.items():
+            self._add_names(kind, names)
+
     def sentences(self) -> dict[NoteKind, str]:
         """A sentence for each kind of fact that occurs, without advice."""
         of_all = f"of {self._n_texts:,} {self._texts}"

@@ -90,6 +90,10 @@ class FileFormatError(E5StudioError, ValueError):
     """A file of texts or vectors cannot be read as its format."""
 
 
+class NoRowsError(FileFormatError):
+    """A file of texts is empty, or has a header only."""
+
+
 class FileOptionError(FileFormatError):
     """How a file is meant cannot be told from the file, so that an option has to say it.
 
@@ -116,6 +120,10 @@ class FileEncodingError(FileOptionError):
 
 class OutputError(E5StudioError, OSError):
     """A file exists that may not be replaced, or another run is writing it."""
+
+
+class JobError(E5StudioError):
+    """A job cannot be run where it should, or a worker of it failed."""
 
 
 class UnknownTaskError(E5StudioError, ValueError):

@@ -35,6 +35,12 @@ def sha256_of(path: Path) -> str:
     return _read(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
 
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, read anew: its size and its time say little of a damaged disk."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def remember(path: Path, digest: str) -> None:
     """Record the digest of a file that the caller wrote, and that nobody can have changed since."""
     stat = path.stat()
@@ -70,8 +76,7 @@ def _read(path: Path, size: int, mtime_ns: int, _inode: int) -> str:
     if recorded is not None:
         return recorded
     is_settled = time.time_ns() - mtime_ns > _SETTLED_NS
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = digest_of(path)
     if size >= _LARGE and is_settled:
         _record(path, size, mtime_ns, digest)
     return digest

@@ -71,6 +71,7 @@ PLACES = {
         "backends.openvino_conversion",
         "backends.onnx_conversion",
         "backends.onnx_proof",
+        "backends.int8_products",
         "adapters.sentence_transformers",
     ),
     "transformers": (
@@ -119,6 +120,8 @@ PLACES = {
     "umap": ("analysis.umap_projection",),
     "sklearn": ("analysis.projection",),
     "scipy": ("analysis.correlation",),
+    "fsspec": ("files.remote",),
+    "ray": ("jobs.ray",),
     "pandas": (),
     "pyarrow": ("files", "jobs", "cli.encode", "studio.serving.table_files"),
     "typer": ("cli",),
@@ -180,7 +183,9 @@ def targets(node: ast.AST) -> list[str]:
             f"{source}.{alias.name}" if f"{source}.{alias.name}".removeprefix("e5studio.") in MODULES else source
             for alias in node.names
         ]
-    is_call = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "import_pyarrow"))
+    is_call = isinstance(node, ast.Call) and ast.unparse(node.func).endswith(
+        ("import_module", "import_pyarrow", "import_ray")
+    )
     if is_call and node.args and isinstance(node.args[0], ast.Constant):
         return [str(node.args[0].value)]
     return []
@@ -287,7 +292,7 @@ def test_no_module_has_a_name_that_says_nothing():
 
 HEAVY = (
     "torch transformers gradio sklearn scipy pandas umap numba plotly pyarrow onnx onnxruntime openvino "
-    "mteb datasets polars pytrec_eval sentence_transformers chromadb lancedb haystack"
+    "ray mteb datasets polars pytrec_eval sentence_transformers chromadb lancedb haystack"
 ).split()
 
 

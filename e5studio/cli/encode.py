@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from e5studio.cli.encode_progress import ProgressForm, say_files_without_rows, say_result, shown
 from e5studio.cli.options import (
     InstructionOption,
     ModelArguments,
@@ -24,30 +24,24 @@ from e5studio.cli.options import (
     known_prompt_kind,
     load_encoder,
 )
-from e5studio.cli.terminal import described_bar, say
+from e5studio.cli.ray_options import RayOptions
+from e5studio.cli.terminal import say
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, TextError
-from e5studio.files import RowStatus, check_vector_ending, files_of, refuse_existing, write_vectors
+from e5studio.files import check_vector_ending, files_of, refuse_existing, write_vectors
 from e5studio.files.arrow import import_pyarrow
+from e5studio.files.remote import RemotePath, located
 from e5studio.files.vectors import VECTOR_ENDINGS
-from e5studio.jobs.corpus import expand
 from e5studio.jobs.folder import JobFolder
+from e5studio.jobs.input_files import expand
 from e5studio.jobs.merge import join_parts, manifest_of
 from e5studio.jobs.plan import SHARD_ROWS, Layout, LongTexts, Plan, ShardPrecision, Share
+from e5studio.jobs.ray import connected, run_on_ray
 from e5studio.jobs.run import OnRun, Run, read_corpus, run_job
 from e5studio.models import PromptKind
 
 SOME_ROWS_WITHOUT_VECTOR = 3
-ProgressForm = Literal["bar", "json", "none"]
 _ENDING_SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-_JSON_EVERY = 1.0  # seconds
-_KINDS: dict[RowStatus, str] = {
-    "empty": "empty",
-    "missing": "without a value",
-    "bad_type": "not text",
-    "bad_row": "unreadable",
-    "failed": "with a vector that is not finite",
-}
 _FOLDER_PANEL = "Folders of shards"
 
 
@@ -118,11 +112,21 @@ def encode(
     texts: Annotated[
         list[Path],
         typer.Argument(
-            help="Files of texts, patterns or folders: .txt, .csv, .tsv, .jsonl (also with .gz or .zst), .parquet."
+            parser=located,
+            metavar="TEXTS",
+            help="Files of texts, patterns or folders: .txt, .csv, .tsv, .jsonl (also with .gz or .zst), .parquet; "
+            "also as s3://, gs://, hf://.",
         ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File of vectors (.npy or .parquet), or a folder for shards.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            parser=located,
+            metavar="PATH",
+            help="File of vectors (.npy or .parquet), or a folder for shards, also as s3:// or gs://.",
+        ),
     ],
     arguments: ModelArguments,
     role: Annotated[
@@ -143,6 +147,7 @@ def encode(
         ProgressForm, typer.Option(help="A bar on a terminal, a line of JSON a second on stdout, or nothing.")
     ] = "bar",
     job: JobOptions,
+    ray: RayOptions,
     files: TextOptions,
 ) -> None:
     """Embed files of texts. A run that was stopped goes on when the same command is given again.
@@ -155,21 +160,29 @@ def encode(
     _check_role(known_prompt_kind(options), role, prompt)
     is_file = output.suffix.lower() in VECTOR_ENDINGS and not output.is_dir()
     share = job.share()
+    actors = ray.pool(is_file=is_file)
     job.check(is_file=is_file, is_chunked=long == "chunk", overwrite=overwrite)
     paths = expand(texts, ignoring=files_of(output) if is_file else ())
     _check_output(paths, output, overwrite, is_file=is_file)
     folder = JobFolder(parts_folder(output) if is_file else output)
     corpus = read_corpus(paths, asdict(files), () if is_file else job.columns(), long, folder, overwrite=overwrite)
-    with _signals_as_exit(), load_encoder(options, arguments.max_tokens) as encoder:
+    say_files_without_rows(corpus)
+    layout: Layout = "parts" if is_file else "parquet"
+    with _signals_as_exit(), ExitStack() as stack:
+        encoder = stack.enter_context(load_encoder(options, arguments.max_tokens))
         resolved = encoder.resolve_prompt(role, prompt=prompt, instruction=instruction)
-        layout: Layout = "parts" if is_file else "parquet"
         plan = Plan(corpus, encoder.spec, resolved, long, job.precision, job.shard_rows or SHARD_ROWS[layout], layout)
-        with _shown(plan, share, progress) as show:
-            if is_file:
-                run = encode_to_file(plan, encoder, output, show, overwrite=overwrite)
-            else:
-                run = _encode_to_folder(plan, encoder, folder, share, show, overwrite=overwrite)
-    _report(run, plan, output)
+        show = stack.enter_context(shown(plan, share, progress))
+        if is_file:
+            run = encode_to_file(plan, encoder, output, show, overwrite=overwrite)
+        elif ray.ray is not None and actors is not None:
+            encoder.close()  # the actors have their own
+            work = partial(run_on_ray, plan, folder, options, actors, share, show)
+            run = _encode_to_folder(plan, folder, connected(ray.ray), work, overwrite=overwrite)
+        else:
+            work = partial(run_job, plan, folder, encoder, share, show)
+            run = _encode_to_folder(plan, folder, nullcontext(), work, overwrite=overwrite)
+    say_result(run, plan, output)
     if run.progress.rejected:
         raise typer.Exit(SOME_ROWS_WITHOUT_VECTOR)
 
@@ -200,11 +213,11 @@ def encode_to_file(
 
 
 def _encode_to_folder(
-    plan: Plan, encoder: E5Encoder, folder: JobFolder, share: Share, on_run: OnRun, *, overwrite: bool
+    plan: Plan, folder: JobFolder, workers: AbstractContextManager[None], work: Callable[[], Run], *, overwrite: bool
 ) -> Run:
     folder.begin(plan, overwrite=overwrite)
-    with _saying_how_to_go_on(plan, folder):
-        return run_job(plan, folder, encoder, share, on_run)
+    with _saying_how_to_go_on(plan, folder), workers:
+        return work()
 
 
 @contextmanager
@@ -221,54 +234,6 @@ def _saying_how_to_go_on(plan: Plan, folder: JobFolder) -> Iterator[None]:
         elif plan.layout == "parts":
             folder.remove()
         raise
-
-
-@contextmanager
-def _shown(plan: Plan, share: Share, form: ProgressForm) -> Iterator[OnRun]:
-    """How far a run is, as a bar or as lines of JSON."""
-    n_rows = sum(len(plan.rows_of(shard)) for shard in share.of(plan.n_shards))
-    if form == "json":
-        yield _JsonLines(n_rows).show
-    elif form == "none":
-        yield lambda run: None
-    else:
-        with described_bar(n_rows) as show:
-            yield lambda run: show(n_rows - run.n_rows + run.n_done, _in_words(run))
-
-
-class _JsonLines:
-    """Writes a line a second, and one at the end."""
-
-    def __init__(self, n_rows: int) -> None:
-        self._n_rows, self._next = n_rows, 0.0
-
-    def show(self, run: Run) -> None:
-        if time.perf_counter() < self._next and not run.is_finished:
-            return
-        self._next = time.perf_counter() + _JSON_EVERY
-        left = run.seconds_left
-        line = {
-            "rows": int(self._n_rows - run.n_rows + run.n_done),
-            "of": self._n_rows,
-            "rejected": run.n_rejected,
-            "tokens": run.n_tokens,
-            "tokens_per_second": round(run.n_tokens / run.seconds),
-            "seconds": round(run.seconds, 1),
-            "seconds_left": None if left is None else round(left, 1),
-        }
-        typer.echo(json.dumps(line))
-        sys.stdout.flush()
-
-
-def _in_words(run: Run) -> str:
-    rejected = f", {run.n_rejected:,} rows without a vector" if run.n_rejected else ""
-    left = "" if run.seconds_left is None else f", {_as_time(run.seconds_left)} left"
-    return f"{run.n_tokens / run.seconds:,.0f} tokens/s{left}{rejected}"
-
-
-def _as_time(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}"
 
 
 @contextmanager
@@ -306,7 +271,13 @@ def _check_output(paths: Sequence[Path], output: Path, overwrite: bool, *, is_fi
             f"{output} ends in {output.suffix!r}. Vectors are stored in .npy or .parquet files, or as shards in a "
             "folder, whose name has no ending."
         )
-    if not output.parent.is_dir():
+    is_remote = isinstance(output, RemotePath)
+    if is_remote and is_file:
+        raise FileFormatError(
+            f"{output} is no folder. On a store vectors are written as shards: leave out the ending. `e5studio jobs "
+            "merge` makes one file of them on this machine."
+        )
+    if not is_remote and not output.parent.is_dir():
         raise FileFormatError(f"There is no folder {output.parent}. Make it first, or choose another --output.")
     if not is_file:
         import_pyarrow()
@@ -319,34 +290,3 @@ def _check_output(paths: Sequence[Path], output: Path, overwrite: bool, *, is_fi
     if not overwrite:
         JobFolder(parts_folder(output)).remove_if_older(output)
         refuse_existing(*files_of(output))
-
-
-def _report(run: Run, plan: Plan, output: Path) -> None:
-    spec, progress = plan.encoder, run.progress
-    say(
-        f"Wrote {progress.vectors:,} vectors of {spec.embed_dim} dimensions to {output} "
-        f"({spec.model}, prompt {plan.prompt.text!r}, fingerprint {spec.fingerprint})."
-    )
-    if run.n_tokens:
-        say(
-            f"{run.n_tokens:,} tokens in {run.seconds:.1f} s ({run.n_tokens / run.seconds:,.0f} a second) by "
-            f"{spec.backend} in {spec.dtype}; padding was "
-            f"{run.n_padding / (run.n_tokens + run.n_padding):.1%} of what was computed."
-        )
-    n_earlier = progress.rows + progress.rejected.total() - run.n_rows
-    if len(run.records) < plan.n_shards:
-        say(f"These are {len(run.records):,} of {plan.n_shards:,} shards; `e5studio jobs status` says what others did.")
-    if n_earlier:
-        say(f"{n_earlier:,} of the rows were embedded by earlier runs.")
-    for sentence in run.notes.sentences().values():
-        say(f"Warning: {sentence}", style="yellow")
-    if n_rejected := progress.rejected.total():
-        counts = ", ".join(
-            f"{progress.rejected[status]:,} {kind}" for status, kind in _KINDS.items() if progress.rejected[status]
-        )
-        more = "; ..." if n_rejected > len(run.reasons) else ""
-        say(
-            f"Warning: {n_rejected:,} of {progress.rows + n_rejected:,} rows have no vector ({counts}): "
-            f"{'; '.join(run.reasons)}{more}.",
-            style="yellow",
-        )

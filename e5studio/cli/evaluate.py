@@ -23,6 +23,9 @@ from e5studio.cli.terminal import in_options, print_json, progress_bar, say
 from e5studio.encoder import E5Encoder
 from e5studio.errors import E5StudioError
 from e5studio.evaluation import K_VALUES, Evaluation, Protocol, RetrievalTask, StsTask, prompts_of
+from e5studio.files.remote import located
+from e5studio.jobs.judged import JudgedVectors
+from e5studio.jobs.vectors import ShardVectors
 from e5studio.options import ModelOptions
 from e5studio.quantization import Precision
 
@@ -54,6 +57,14 @@ def evaluate(
     cache: Annotated[
         Path | None, typer.Option(help="Folder in which vectors are kept, so that no run computes them again.")
     ] = None,
+    vectors: Annotated[
+        Path | None,
+        typer.Option(
+            parser=located,
+            metavar="FOLDER",
+            help="Measure the vectors of this job of `e5studio encode` over the task's corpus.jsonl, as they are.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: results in mteb's form.")] = False,
     tasks: TaskOptions,
 ) -> None:
@@ -62,7 +73,8 @@ def evaluate(
     settings = arguments.settings()
     read = [tasks.read(target) for target in targets]
     _check_prompts(settings, read, protocol)
-    run = _Run(protocol, VectorCache(cache), tasks.cut_offs or K_VALUES, arguments.precisions(read))
+    judged = None if vectors is None else _judged(vectors, read)
+    run = _Run(protocol, VectorCache(cache), tasks.cut_offs or K_VALUES, arguments.precisions(read), judged)
     groups, left_out = _evaluate_all(run, settings, arguments.max_tokens, read)
     if as_json:
         print_json(results_as_json(groups) | {"left_out": left_out})
@@ -84,6 +96,22 @@ def _check_prompts(settings: dict[ModelOptions, list[Prompting]], tasks: Sequenc
                 prompts_of(task, kind, protocol, way.instruction)
 
 
+def _judged(folder: Path, tasks: Sequence[Any]) -> JudgedVectors:
+    """The vectors of a job over the corpus of the only task."""
+    if len(tasks) != 1 or not isinstance(tasks[0], RetrievalTask):
+        raise typer.BadParameter("Give one folder in BEIR's form, whose corpus was encoded.", param_hint="--vectors")
+    judged = JudgedVectors.of(ShardVectors(folder), tasks[0])
+    if judged.n_missing:
+        say(f"{judged.n_missing:,} documents have no vector, so that no query finds them.", style="yellow")
+    if judged.n_other_texts:
+        say(
+            f"Warning: {judged.n_other_texts:,} of {len(judged.task.document_ids):,} documents were embedded as "
+            "another text than title and text, which the authors' scores are of.",
+            style="yellow",
+        )
+    return judged
+
+
 @dataclass(frozen=True)
 class _Run:
     """What all evaluations of a command share."""
@@ -92,6 +120,7 @@ class _Run:
     cache: VectorCache
     k_values: Sequence[int]
     precisions: Sequence[Precision]
+    judged: JudgedVectors | None
 
 
 def _evaluate_all(
@@ -144,6 +173,12 @@ def _evaluate_one(run: _Run, encoder: E5Encoder, task: Any, way: Prompting, prec
             cache=run.cache,
         )
     else:
+        documents = None
+        if run.judged is not None and isinstance(task, RetrievalTask):
+            task, documents = run.judged.task, run.judged.shards.blocks()
+            run.judged.shards.check_made_by(evaluation.under_protocol(encoder, run.protocol).spec)
+            kind = way.prompt_kind or encoder.meta.prompt_kind
+            run.judged.check_prompt(prompts_of(task, kind, run.protocol, way.instruction).document)
         with progress_bar(task.n_texts) as show:
             result = evaluation.evaluate(
                 encoder,
@@ -154,6 +189,7 @@ def _evaluate_one(run: _Run, encoder: E5Encoder, task: Any, way: Prompting, prec
                 cache=run.cache,
                 k_values=run.k_values,
                 precision=precision,
+                documents=documents,
                 on_progress=lambda done, _: show(done),
             )
     _say_work(result)

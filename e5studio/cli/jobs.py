@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from e5studio.cli.options import DeviceOption, JsonOption, LocalOption, not_blank
+from e5studio.cli.options import DeviceOption, JobFolderArgument, JsonOption, LocalOption, not_blank
 from e5studio.cli.search import encoder_of
 from e5studio.cli.terminal import PlainCommand, print_json, print_line, say
 from e5studio.errors import FileFormatError, FingerprintMismatchError
-from e5studio.jobs.folder import Progress, open_job
+from e5studio.jobs.folder import open_job
 from e5studio.jobs.merge import manifest_of, merge_shards
+from e5studio.jobs.records import Progress
 from e5studio.jobs.verify import SAMPLE, verify_sample, verify_shards
 
 NOT_DONE = 4
@@ -20,11 +21,9 @@ WRONG = 5
 
 jobs = typer.Typer(no_args_is_help=True, help="Look after the folders of shards that `e5studio encode` makes.")
 
-FolderArgument = Annotated[Path, typer.Argument(help="The folder that was given to `e5studio encode` as --output.")]
-
 
 @jobs.command(cls=PlainCommand)
-def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
+def status(folder: JobFolderArgument, as_json: JsonOption = False) -> None:
     """Say how far a job is; exit code 4 if shards are missing."""
     job, plan = open_job(folder)
     records = [job.record(plan, shard) for shard in range(plan.n_shards)]
@@ -66,7 +65,7 @@ def status(folder: FolderArgument, as_json: JsonOption = False) -> None:
 
 @jobs.command(cls=PlainCommand)
 def verify(
-    folder: FolderArgument,
+    folder: JobFolderArgument,
     sample: Annotated[int, typer.Option(min=0, help="Rows to embed again.")] = SAMPLE,
     model: Annotated[
         str | None,
@@ -104,7 +103,7 @@ def verify(
 
 @jobs.command(cls=PlainCommand)
 def merge(
-    folder: FolderArgument,
+    folder: JobFolderArgument,
     output: Annotated[Path, typer.Option("--output", "-o", help="A .parquet or .npy file.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
 ) -> None:

@@ -19,6 +19,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, ModelUnavailableError
 from e5studio.files import TextFile, open_texts
 from e5studio.files.delimited import Quotes
+from e5studio.files.remote import located
 from e5studio.hub import find_local
 from e5studio.load import load_model
 from e5studio.model_packages import FOUR_BIT_PACKAGE
@@ -62,6 +63,12 @@ InstructionOption = Annotated[
     typer.Option("--instruction", "-i", callback=not_blank, help="The task in one sentence, for instruct models."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JobFolderArgument = Annotated[
+    Path,
+    typer.Argument(
+        parser=located, metavar="FOLDER", help="The folder that was given to `e5studio encode` as --output."
+    ),
+]
 EncodingOption = Annotated[
     str | None,
     typer.Option("--encoding", help="Encoding, if neither UTF-8 nor marked.", rich_help_panel=_FILE_PANEL),

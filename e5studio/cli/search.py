@@ -24,10 +24,13 @@ from e5studio.cli.terminal import print_json, print_line, print_table
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError, ModelUnavailableError, PromptError, UnknownModelError
 from e5studio.files import VectorFile, VectorManifest, read_vectors
+from e5studio.files.remote import located
+from e5studio.jobs.search_index import index_of
 from e5studio.jobs.vectors import ShardVectors
 from e5studio.models import get_model_meta, is_in_table
 from e5studio.prompts import Prompt
 from e5studio.quantization import Precision, QuantizedSearch
+from e5studio.similarity import TopK
 from e5studio.spec import EncoderSpec
 
 _LOCAL_REVISION = "sha256:"
@@ -46,7 +49,12 @@ class _Result(NamedTuple):
 @grouped
 def search(
     *,
-    vectors: Annotated[Path, typer.Argument(help="What `e5studio encode` wrote: .npy, .parquet or a folder.")],
+    vectors: Annotated[
+        Path,
+        typer.Argument(
+            parser=located, metavar="VECTORS", help="What `e5studio encode` wrote: .npy, .parquet or a folder."
+        ),
+    ],
     query: Annotated[list[str] | None, typer.Argument(help="Queries.")] = None,
     queries: Annotated[Path | None, typer.Option(help="File of queries.")] = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", min=1, help="Results for each query.")] = 10,
@@ -78,7 +86,11 @@ def search(
         vector_file.check_made_by(encoder.spec)
         chosen = _query_prompt(encoder, vector_file.manifest, instruction, prompt)
         query_vectors = encoder.encode(texts, prompt=chosen)
-    results = _search(vector_file, QuantizedSearch(query_vectors, precision, top_k=top_k))
+    index = index_of(vector_file) if isinstance(vector_file, ShardVectors) and precision == "float32" else None
+    if isinstance(vector_file, ShardVectors) and index is not None:
+        results = _results_of(vector_file, index.search(query_vectors, top_k))
+    else:
+        results = _search(vector_file, QuantizedSearch(query_vectors, precision, top_k=top_k))
     if as_json:
         print_json({"precision": precision, **_as_json(vector_file, chosen, texts, results)})
     else:
@@ -175,7 +187,10 @@ def _search(vector_file: VectorFile | ShardVectors, search: QuantizedSearch) -> 
 def _search_shards(shards: ShardVectors, search: QuantizedSearch) -> list[list[_Result]]:
     for block in shards.blocks():
         search.add(block)
-    best = search.best
+    return _results_of(shards, search.best)
+
+
+def _results_of(shards: ShardVectors, best: TopK) -> list[list[_Result]]:
     rows = iter(shards.rows(best.ids.ravel().tolist()))
     return [[_Result(score * 100, *next(rows)) for score in scores] for scores in best.scores.tolist()]
 

@@ -14,7 +14,7 @@ from e5studio.evaluation.beir import read_beir
 from e5studio.evaluation.protocols import Protocol, TaskPrompts
 from e5studio.evaluation.published import Check, PublishedScore, check, published_scores
 from e5studio.evaluation.results import PairedTest, as_mteb_result, interval, paired_tests
-from e5studio.evaluation.run import Evaluation, evaluate, prompts_of
+from e5studio.evaluation.run import Evaluation, evaluate, prompts_of, under_protocol
 from e5studio.evaluation.sts_files import read_sts
 from e5studio.evaluation.tasks import Document, RetrievalTask, StsTask
 
@@ -53,6 +53,7 @@ __all__ = [
     "published_scores",
     "read_beir",
     "read_sts",
+    "under_protocol",
 ]
 
 

@@ -113,6 +113,7 @@ def evaluate(
     cache: VectorCache | None = None,
     k_values: Sequence[int] = K_VALUES,
     precision: Precision = "float32",
+    documents: Iterable[FloatArray] | None = None,
     on_progress: Progress | None = None,
 ) -> Evaluation:
     """Evaluate an encoder on a task, with the prompts that a protocol gives it.
@@ -126,6 +127,7 @@ def evaluate(
         cache: The vector cache; None: one in memory for this call.
         k_values: Cut-offs of retrieval metrics; the main score is nDCG@10 if 10 is among them, else at the largest.
         precision: Of the documents' vectors in retrieval; see `retrieval_scores`.
+        documents: Vectors of the documents in the task's order, block by block; they are embedded if None.
         on_progress: Called with the number of texts embedded and of all.
 
     Raises:
@@ -136,9 +138,9 @@ def evaluate(
         raise UnsupportedError(f"{task.name} has pairs and no documents, whose vectors could be {precision}.")
     prompts = prompts_of(task, prompt_kind or encoder.meta.prompt_kind, protocol, instruction)
     run = _Run(under_protocol(encoder, protocol), task, prompts, cache, on_progress)
-    return (
-        _evaluate_sts(run, task) if isinstance(task, StsTask) else _evaluate_retrieval(run, task, k_values, precision)
-    )
+    if isinstance(task, StsTask):
+        return _evaluate_sts(run, task)
+    return _evaluate_retrieval(run, task, k_values, precision, documents)
 
 
 def prompts_of(
@@ -159,12 +161,18 @@ def under_protocol(encoder: E5Encoder, protocol: Protocol) -> E5Encoder:
     return encoder.with_options(max_tokens=AUTHORS_MAX_TOKENS if is_too_long else None)
 
 
-def _evaluate_retrieval(run: _Run, task: RetrievalTask, k_values: Sequence[int], precision: Precision) -> Evaluation:
+def _evaluate_retrieval(
+    run: _Run,
+    task: RetrievalTask,
+    k_values: Sequence[int],
+    precision: Precision,
+    documents: Iterable[FloatArray] | None,
+) -> Evaluation:
     """Rank a corpus for every query, exactly, and score the rankings as trec_eval does."""
     check_cut_offs(k_values)
     import_pytrec_eval()  # fail before hours of work if it is missing
     queries = run.embed(task.queries, run.prompts.query)
-    documents = run.document_blocks(task)
+    documents = run.document_blocks(task) if documents is None else documents
     sample = retrieval_scores(task, queries, documents, k_values=k_values, precision=precision, work=run.work)
     return run.finished(f"ndcg_at_{_main_cut_off(k_values)}", sample.means(), sample, precision)
 

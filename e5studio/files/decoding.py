@@ -8,7 +8,7 @@ import re
 from collections.abc import Generator
 from pathlib import Path
 
-from e5studio.errors import FileEncodingError, FileFormatError
+from e5studio.errors import FileEncodingError, NoRowsError
 from e5studio.files.compression import open_bytes
 from e5studio.files.foreign import refuse_foreign
 
@@ -35,14 +35,15 @@ def text_encoding(path: Path, requested: str | None) -> str:
     """The encoding to read a text file with: the requested one, that of its byte order mark, or UTF-8.
 
     Raises:
-        FileFormatError: It is empty, or not a text file.
+        NoRowsError: It is empty.
+        FileFormatError: It is not a text file.
         FileEncodingError: It looks like UTF-16 without a mark, or the requested encoding does not exist or contradicts
             its mark or its bytes.
     """
     with open_bytes(path) as file:
         start = file.read(_SNIFFED_BYTES)
     if not start:
-        raise FileFormatError(f"{path} is empty.")
+        raise NoRowsError(f"{path} is empty.")
     refuse_foreign(path, start)
     if requested is not None:
         encoding = _known_encoding(path, requested, start)

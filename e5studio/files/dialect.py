@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from e5studio.errors import FileFormatError, FileOptionError
+from e5studio.errors import FileFormatError, FileOptionError, NoRowsError
 from e5studio.files.decoding import decoded_lines, text_encoding
 from e5studio.files.delimited import DelimitedRow, Dialect, Quotes, delimited_rows
 from e5studio.files.foreign import refuse_other_text
@@ -63,7 +63,7 @@ def decide_dialect(
     with closing(decoded_lines(path, known_encoding, skip_bad_bytes=True)) as lines:
         index, first_line = next(((index, line) for index, line in enumerate(lines) if line.strip()), (0, ""))
     if not first_line:
-        raise FileFormatError(f"{path} holds nothing but blank lines.")
+        raise NoRowsError(f"{path} holds nothing but blank lines.")
     refuse_other_text(path, first_line)
     separator_line = _SEPARATOR_LINE.fullmatch(first_line.rstrip("\r\n")) if index == 0 else None
     usual = separator_line[1] if separator_line else DELIMITERS[ending]

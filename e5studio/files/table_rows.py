@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from e5studio.errors import FileFormatError
+from e5studio.errors import FileFormatError, NoRowsError
 from e5studio.files.decoding import BYTE_ORDER_MARK, BadBytes, bad_byte_error
 from e5studio.files.delimited import (
     DelimitedRow,
@@ -41,7 +41,7 @@ def open_rows(
     with closing(delimited_rows(path, dialect, skip_bad_bytes=skip_bad_bytes)) as rows:
         header = next(rows, None)
     if header is None:
-        raise FileFormatError(f"{path} holds nothing but blank lines.")
+        raise NoRowsError(f"{path} holds nothing but blank lines.")
     if header.problem == "byte":
         raise bad_byte_error(path, dialect.encoding)
     if header.problem:

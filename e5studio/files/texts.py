@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from e5studio.errors import FileFormatError
+from e5studio.errors import FileFormatError, NoRowsError
 from e5studio.files.compression import ending_of
 from e5studio.files.delimited import Quotes
 from e5studio.files.parquet import parquet_columns, unfit_message
@@ -77,6 +77,7 @@ class TextSource:
             Number of rows, including those with a problem.
 
         Raises:
+            NoRowsError: There is none.
             FileFormatError: It cannot be read to its end, or no row holds a text.
         """
         n_rows = n_texts = 0
@@ -89,7 +90,7 @@ class TextSource:
             n_texts += row.text is not None
             first_detail = first_detail or row.detail
         if not n_rows:
-            raise FileFormatError(f"{self.path} has no rows.")
+            raise NoRowsError(f"{self.path} has no rows.")
         if not n_texts:
             raise FileFormatError(f"No row of {self.path} holds a text; the first says: {first_detail}.")
         return n_rows

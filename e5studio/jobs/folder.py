@@ -13,77 +13,28 @@ import json
 import re
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from e5studio.errors import FileFormatError, FingerprintMismatchError, OutputError
+from e5studio.file_digest import digest_of
 from e5studio.files.atomic import atomic_files
 from e5studio.files.parquet import open_parquet
-from e5studio.files.vector_block import RowStatus
+from e5studio.files.remote import RemotePath
 from e5studio.jobs.corpus import PLAN
 from e5studio.jobs.plan import Layout, Plan
+from e5studio.jobs.records import Reject, ShardRecord
 
 _FOLDERS = ("shards", "rejects", "manifest")
+INDEX = "index"
+"""What a search writes beside the shards."""
+
 _ENDINGS: dict[Layout, str] = {"parquet": ".parquet", "parts": ".npy"}
 _SHARD_NAME = re.compile(r"part-\d{5,}-of-\d{5,}")
 _WAIT = 10.0  # seconds, for another worker that writes the plan, which takes milliseconds
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A row without a vector.
-
-    Attributes:
-        row: Its number in the corpus, from 0.
-        file: The file it stands in.
-        line: Its line there, from 1; in Parquet its row.
-        status: "empty", "missing", "bad_type", "bad_row" or "failed".
-        reason: The same in words.
-    """
-
-    row: int
-    file: str
-    line: int
-    status: RowStatus
-    reason: str
-
-
-@dataclass(frozen=True)
-class ShardRecord:
-    """What a shard holds.
-
-    Attributes:
-        plan: Digest of the plan that made it.
-        shard: Its number.
-        size: Bytes of the shard.
-        rows: Rows of the corpus that have a vector.
-        vectors: Rows written; more than `rows` where long texts become several.
-        rejected: Number of rejected rows by their status.
-        tokens: Tokens that the model read.
-        sha256: Digest of the shard.
-        rejects_sha256: Digest of the file of rejects; None where there is none.
-        seconds: How long it took.
-    """
-
-    plan: str
-    shard: int
-    size: int
-    rows: int
-    vectors: int
-    rejected: dict[str, int]
-    tokens: int
-    sha256: str
-    rejects_sha256: str | None
-    seconds: float
-
-    @property
-    def n_rejected(self) -> int:
-        """All rejected rows."""
-        return sum(self.rejected.values())
 
 
 class JobFolder:
@@ -140,7 +91,7 @@ class JobFolder:
         deadline = time.monotonic() + _WAIT
         while (known := self.read_plan()) is None:
             try:
-                with atomic_files(self.plan_path, overwrite=False) as (file,):
+                with _whole_file(self.plan_path, overwrite=False) as file:
                     file.write(content)
             except OutputError:  # another worker writes it, or has written it
                 if time.monotonic() > deadline:
@@ -149,7 +100,7 @@ class JobFolder:
         if differing := known.differences(plan):
             raise other_job(self.path, differing)
         if known.corpus.files != plan.corpus.files:  # the files were moved
-            with atomic_files(self.plan_path, overwrite=True) as (file,):
+            with _whole_file(self.plan_path) as file:
                 file.write(content)
         self._remove_strangers(plan)
 
@@ -163,8 +114,12 @@ class JobFolder:
 
     def remove(self) -> None:
         """Delete the job, and the folder if nothing else is in it."""
-        for name in reversed(_FOLDERS):  # the records first: a shard without one is none
-            shutil.rmtree(self.path / name, ignore_errors=True)
+        for name in (INDEX, *reversed(_FOLDERS)):  # the records first: a shard without one is none
+            folder = self.path / name
+            if isinstance(folder, RemotePath):
+                folder.delete_all()
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
         self.plan_path.unlink(missing_ok=True)
         if self.path.is_dir() and not any(self.path.iterdir()):
             self.path.rmdir()
@@ -197,8 +152,19 @@ class JobFolder:
 
     @contextmanager
     def writing(self, plan: Plan, shard: int) -> Iterator[BinaryIO]:
-        """The file of a shard, which takes its name when the block ends without an error."""
-        with atomic_files(self.shard_path(plan, shard), overwrite=True) as (file,):
+        """The file of a shard, which takes its name when the block ends without an error.
+
+        Raises:
+            OutputError: Another worker makes this shard.
+        """
+        with ExitStack() as stack:
+            try:
+                file = stack.enter_context(_whole_file(self.shard_path(plan, shard)))
+            except OutputError as error:
+                raise OutputError(
+                    f"Another worker makes {plan.name_of(shard)} of {self.path} now, so the shares of the two overlap.",
+                    "Give each worker its own --shard-of, all with the same number of workers: 0/4, 1/4, ...",
+                ) from error
             yield file
 
     @contextmanager
@@ -219,12 +185,12 @@ class JobFolder:
         path = self.rejects_path(plan, record.shard)
         if content:
             encoded = content.encode(errors="replace")
-            with atomic_files(path, overwrite=True) as (file,):
+            with _whole_file(path) as file:
                 file.write(encoded)
             record = ShardRecord(**{**asdict(record), "rejects_sha256": hashlib.sha256(encoded).hexdigest()})
         else:
             path.unlink(missing_ok=True)
-        with atomic_files(self.record_path(plan, record.shard), overwrite=True) as (file,):
+        with _whole_file(self.record_path(plan, record.shard)) as file:
             file.write(json.dumps(asdict(record)).encode())
         return record
 
@@ -237,6 +203,13 @@ class JobFolder:
             return record if is_own and self.shard_path(plan, shard).stat().st_size == record.size else None
         except (OSError, ValueError, TypeError, AttributeError):
             return None
+
+    def earlier(self, plan: Plan, shard: int) -> ShardRecord | None:
+        """The record of a shard that need not be made again: one that is whole.
+
+        Of a remote one the size is enough: its digest costs a download, and stores check what they hold.
+        """
+        return self.record(plan, shard) if isinstance(self.path, RemotePath) else self.whole(plan, shard)
 
     def whole(self, plan: Plan, shard: int) -> ShardRecord | None:
         """The record of a shard that is as it was written; None where it is missing, cut or damaged."""
@@ -258,35 +231,6 @@ class JobFolder:
             with path.open(encoding="utf-8") as lines:
                 for line in lines:
                     yield Reject(**json.loads(line))
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a job is.
-
-    Attributes:
-        done: Shards that are done.
-        rows: Rows that have a vector.
-        vectors: Rows written.
-        tokens: Tokens read.
-        rejected: Rejected rows by their status.
-    """
-
-    done: int
-    rows: int
-    vectors: int
-    tokens: int
-    rejected: Counter[str]
-
-    @classmethod
-    def of(cls, records: Iterable[ShardRecord]) -> Progress:
-        """The sum of records."""
-        done = rows = vectors = tokens = 0
-        rejected: Counter[str] = Counter()
-        for record in records:
-            done, rows, vectors, tokens = done + 1, rows + record.rows, vectors + record.vectors, tokens + record.tokens
-            rejected.update(record.rejected)
-        return cls(done, rows, vectors, tokens, rejected)
 
 
 def open_job(path: Path) -> tuple[JobFolder, Plan]:
@@ -311,14 +255,23 @@ def other_job(path: Path, differing: list[str]) -> FingerprintMismatchError:
     )
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, read anew: its size and its time say little of a damaged disk."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+@contextmanager
+def _whole_file(path: Path, *, overwrite: bool = True) -> Iterator[BinaryIO]:
+    """A file that is there, under its name, as a whole or not at all.
+
+    Stores have no locks and rename by copying: there an upload ends with the object under its own name, and of two
+    workers the last one counts. `JobFolder.begin` reads a plan again, and shards of one plan are the same.
+    """
+    if isinstance(path, RemotePath):
+        with path.uploading() as file:
+            yield file
+    else:
+        with atomic_files(path, overwrite=overwrite) as (local,):
+            yield local
 
 
 def _stranger_in(folder: Path) -> str | None:
     """Something in a folder that is not of a job that is about to begin."""
-    own = {PLAN, *_FOLDERS}  # the plan, too: another worker may write it at this moment
+    own = {PLAN, INDEX, *_FOLDERS}  # the plan, too: another worker may write it at this moment
     names = (entry.name for entry in folder.iterdir() if entry.name not in own and entry.name[0] != ".")
     return next(names, None)

@@ -15,9 +15,10 @@ from e5studio.files.npy_vectors import open_npy
 from e5studio.files.vector_block import RowStatus, VectorBlock
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import write_vectors
-from e5studio.jobs.corpus import BLOCK_ROWS, CorpusReader
-from e5studio.jobs.folder import JobFolder, ShardRecord
+from e5studio.jobs.corpus_reader import BLOCK_ROWS, CorpusReader
+from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import Plan
+from e5studio.jobs.records import ShardRecord
 from e5studio.jobs.shard import parquet_options
 from e5studio.similarity import FloatArray
 
@@ -28,7 +29,20 @@ def check_whole(plan: Plan, folder: JobFolder) -> list[ShardRecord]:
     Raises:
         FileFormatError: A shard is missing or damaged.
     """
-    records = [folder.whole(plan, shard) for shard in range(plan.n_shards)]
+    return _all_of(plan, folder, folder.whole)
+
+
+def check_there(plan: Plan, folder: JobFolder) -> list[ShardRecord]:
+    """The records of all shards, whose digests are not compared; pages of Parquet have their own.
+
+    Raises:
+        FileFormatError: A shard is missing or cut.
+    """
+    return _all_of(plan, folder, folder.record)
+
+
+def _all_of(plan: Plan, folder: JobFolder, record_of: Callable[[Plan, int], ShardRecord | None]) -> list[ShardRecord]:
+    records = [record_of(plan, shard) for shard in range(plan.n_shards)]
     missing = [shard for shard, record in enumerate(records) if record is None]
     if missing:
         raise FileFormatError(

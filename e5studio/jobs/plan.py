@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from e5studio.errors import FileFormatError
 from e5studio.files.compression import ending_of
-from e5studio.jobs.corpus import BLOCK_ROWS, Corpus, InputFile
+from e5studio.jobs.corpus import Corpus, InputFile
+from e5studio.jobs.corpus_reader import BLOCK_ROWS
 from e5studio.prompts import Prompt
 from e5studio.spec import EncoderSpec
 
@@ -73,6 +74,7 @@ class Plan:
         content = asdict(self)
         for file in content["corpus"]["files"]:
             file["path"] = ending_of(Path(file["path"]))
+            del file["version"]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: Plan) -> list[str]:
@@ -220,4 +222,4 @@ def _shares(environment: Mapping[str, str]) -> Iterator[Share]:
 def at_paths_of(files: tuple[InputFile, ...], known: Corpus) -> Corpus:
     """A corpus that was read through before, at the paths where its files are now."""
     pairs = zip(files, known.files, strict=True)
-    return replace(known, files=tuple(replace(old, path=new.path) for new, old in pairs))
+    return replace(known, files=tuple(replace(old, path=new.path, version=new.version) for new, old in pairs))

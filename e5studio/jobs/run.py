@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,10 +11,14 @@ from typing import Any
 
 from e5studio.encode_report import ReportNotes
 from e5studio.encoder import E5Encoder
-from e5studio.jobs.corpus import Corpus, CorpusReader, measure, scan
+from e5studio.jobs.corpus import Corpus
+from e5studio.jobs.corpus_reader import CorpusReader
 from e5studio.jobs.embedding import EmbeddedRows, RowEmbedder
-from e5studio.jobs.folder import JobFolder, Progress, ShardRecord, other_job
+from e5studio.jobs.folder import JobFolder, other_job
+from e5studio.jobs.input_files import measure
 from e5studio.jobs.plan import Plan, Share, at_paths_of, file_differences
+from e5studio.jobs.records import Progress, ShardRecord
+from e5studio.jobs.scan import scan
 from e5studio.jobs.shard import reserved_columns, run_shard
 
 _REASONS = 5
@@ -25,6 +29,8 @@ class Run:
     """What one run did so far.
 
     Attributes:
+        n_to_check: Shards of earlier runs, whose digests are compared with what their records say.
+        n_checked: Of these, those that were.
         n_rows: Rows that this run has to embed.
         n_done: Of these, rows that are done, in part by shards that are not.
         n_rejected: Rows without a vector, also those of earlier runs.
@@ -37,6 +43,8 @@ class Run:
         is_finished: Whether all is done.
     """
 
+    n_to_check: int = 0
+    n_checked: int = 0
     n_rows: int = 0
     n_done: float = 0
     n_rejected: int = 0
@@ -47,6 +55,11 @@ class Run:
     notes: ReportNotes = field(default_factory=ReportNotes)
     started: float = field(default_factory=time.perf_counter)
     is_finished: bool = False
+
+    @property
+    def is_checking(self) -> bool:
+        """Whether shards of earlier runs are being read, and nothing is embedded yet."""
+        return self.n_checked < self.n_to_check
 
     @property
     def seconds(self) -> float:
@@ -91,7 +104,8 @@ def read_corpus(
         FileFormatError: A file cannot be read, or they do not fit together.
         OSError: A file is missing.
     """
-    files, known = measure(paths), folder.read_plan(overwrite=overwrite)
+    known = folder.read_plan(overwrite=overwrite)
+    files = measure(paths, () if known is None else known.corpus.files)
     differing = [] if known is None else file_differences(known.corpus.files, files)
     if differing and not overwrite:
         raise other_job(folder.path, differing)
@@ -121,12 +135,7 @@ def run_job(
     reader = CorpusReader(plan.corpus)
     embedder = RowEmbedder(encoder.with_options(show_progress=False), plan.prompt, plan.long, run.notes)
     own = (share or Share()).of(plan.n_shards)
-    run.records = {shard: record for shard in own if (record := folder.whole(plan, shard)) is not None}
-    missing = [shard for shard in own if shard not in run.records]
-    run.n_rejected = run.progress.rejected.total()
-    run.n_rows = sum(len(plan.rows_of(shard)) for shard in missing)
-    run.started = time.perf_counter()  # without what it takes to read the shards that are there
-    on_run(run)
+    missing = take_earlier_shards(run, plan, folder, own, on_run)
     for shard in missing:
         before = run.n_done
 
@@ -139,8 +148,35 @@ def run_job(
             on_run(run)
 
         run.records[shard] = run_shard(plan, shard, embedder, reader, folder, on_block)
-    rejects = (reject for shard in own if run.records[shard].rejected for reject in folder.rejects(plan, shard))
+    finish(run, plan, folder, on_run)
+    return run
+
+
+def take_earlier_shards(run: Run, plan: Plan, folder: JobFolder, own: Sequence[int], on_run: OnRun) -> list[int]:
+    """Begin a run with the shards that are as their records say; returns the others, which are to be made."""
+    earlier = [shard for shard in own if folder.record(plan, shard) is not None]
+    run.n_to_check = len(earlier)
+    for shard in earlier:
+        on_run(run)
+        if (record := folder.earlier(plan, shard)) is not None:
+            run.records[shard] = record
+        run.n_checked += 1
+    missing = [shard for shard in own if shard not in run.records]
+    run.n_rejected = run.progress.rejected.total()
+    run.n_rows = sum(len(plan.rows_of(shard)) for shard in missing)
+    run.started = time.perf_counter()  # without what it takes to read the shards that are there
+    on_run(run)
+    return missing
+
+
+def finish(run: Run, plan: Plan, folder: JobFolder, on_run: OnRun) -> None:
+    """End a run whose shards are all there."""
     run.is_finished = True
     on_run(run)
-    run.reasons = [reject.reason for reject in islice(rejects, _REASONS)]
-    return run
+    run.reasons = list(islice(_reasons(run, plan, folder), _REASONS))
+
+
+def _reasons(run: Run, plan: Plan, folder: JobFolder) -> Iterator[str]:
+    for shard, record in sorted(run.records.items()):
+        if record.rejected:
+            yield from (reject.reason for reject in folder.rejects(plan, shard))

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from e5studio.errors import FileFormatError
 from e5studio.files.arrow import import_pyarrow
-from e5studio.jobs.corpus import Block, CorpusReader
-from e5studio.jobs.embedding import EmbeddedRows, RowEmbedder
-from e5studio.jobs.folder import JobFolder, Reject, ShardRecord
+from e5studio.jobs.corpus_reader import Block, CorpusReader
+from e5studio.jobs.embedding import EmbeddedRows, RowEmbedder, one_ahead
+from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import Plan, ShardPrecision
+from e5studio.jobs.records import Reject, ShardRecord
 from e5studio.quantization import Ranges, quantize
 from e5studio.similarity import FloatArray
 from e5studio.tokenization import replace_surrogates
@@ -69,19 +70,20 @@ def run_shard(
     with folder.writing(plan, shard) as file:
         hashed = _HashedFile(file)
         with _writing(plan, reader, hashed) as write:
-            for block in reader.blocks(own.start, own.stop):
+            blocks = ((block, embedder.prepare(block.rows)) for block in reader.blocks(own.start, own.stop))
+            for block, prepared in one_ahead(blocks):  # read and tokenised beside the device
                 done, n_rows = block.first - own.start, len(block.rows)
 
                 def on_share(share: float, done: int = done, n_rows: int = n_rows) -> None:
                     on_block(done + share * n_rows, None)
 
-                embedded = embedder.embed(block.rows, on_share)
+                embedded = embedder.embed(prepared, on_share)
                 write(block, embedded)
                 rejects += _rejects_of(block, embedded)
                 n_vectors += len(embedded.vectors)
                 n_tokens += embedded.n_tokens
                 on_block(done + n_rows, embedded)
-        reader.check_unchanged()
+        reader.check_unchanged(own.start, own.stop)
     return folder.commit(
         plan,
         ShardRecord(

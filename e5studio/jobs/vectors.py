@@ -11,12 +11,12 @@ import numpy as np
 
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import check_made_by
-from e5studio.jobs.corpus import BLOCK_ROWS
+from e5studio.jobs.corpus_reader import BLOCK_ROWS
 from e5studio.jobs.folder import JobFolder, open_job
-from e5studio.jobs.merge import check_whole, manifest_of, vectors_of
+from e5studio.jobs.merge import check_there, manifest_of, vectors_of
 from e5studio.jobs.plan import Plan
 from e5studio.quantization import Ranges, dequantize
-from e5studio.similarity import FloatArray
+from e5studio.similarity import FloatArray, IdArray
 from e5studio.spec import EncoderSpec
 
 
@@ -26,15 +26,23 @@ class ShardVectors:
     Args:
         path: The folder.
 
+    Attributes:
+        records: Of all shards.
+
     Raises:
-        FileFormatError: There is no job, or a shard is missing or damaged.
+        FileFormatError: There is no job, or a shard is missing or cut. A damaged one is known when it is read.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._folder, self.plan = open_job(path)
-        records = check_whole(self.plan, self._folder)
-        self._first_positions = list(itertools.accumulate((record.vectors for record in records), initial=0))
+        self.records = check_there(self.plan, self._folder)
+        self._first_positions = list(itertools.accumulate((record.vectors for record in self.records), initial=0))
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors of all shards."""
+        return self._first_positions[-1]
 
     @property
     def manifest(self) -> VectorManifest:
@@ -51,22 +59,48 @@ class ShardVectors:
             for batch in _batches(self._folder, self.plan, shard, ["vector"]):
                 yield _as_floats(self.plan, vectors_of(batch))
 
+    def columns(self, names: list[str]) -> dict[str, list[Any]]:
+        """Whole columns of all shards."""
+        cells: dict[str, list[Any]] = {name: [] for name in names}
+        for shard in range(self.plan.n_shards):
+            for batch in _batches(self._folder, self.plan, shard, names):
+                for name in names:
+                    cells[name] += batch.column(name).to_pylist()
+        return cells
+
+    def vectors_at(self, positions: IdArray) -> FloatArray:
+        """The vectors at some positions in ascending order, as `blocks` gives them."""
+        parts = [
+            _as_floats(self.plan, vectors_of(batch)[rows]) for batch, rows in self._batches_with(positions, ["vector"])
+        ]
+        return np.concatenate(parts)
+
     def rows(self, positions: Sequence[int]) -> list[tuple[int, str | None]]:
         """The row of the texts and the text at some positions; None where the texts were not kept."""
         column = self.plan.corpus.column
         names = ["row", *([column] if column in self.plan.corpus.fields else [])]
-        cells: dict[int, tuple[int, str | None]] = {}
         wanted = np.unique(np.array(positions, np.int64))
+        cells: list[tuple[int, str | None]] = []
+        for batch, rows in self._batches_with(wanted, names):
+            numbers = batch.column("row").take(rows).to_pylist()
+            texts = batch.column(column).take(rows).to_pylist() if len(names) > 1 else [None] * len(rows)
+            cells += zip(numbers, texts, strict=True)
+        at = dict(zip(wanted.tolist(), cells, strict=True))
+        return [at[position] for position in positions]
+
+    def _batches_with(self, positions: IdArray, columns: list[str]) -> Iterator[tuple[Any, IdArray]]:
+        """The groups of rows that hold some ascending positions, and which of their rows; no others are read."""
         for shard, (start, stop) in enumerate(itertools.pairwise(self._first_positions)):
-            mine = wanted[(start <= wanted) & (wanted < stop)]
-            if not len(mine):
+            own = positions[(start <= positions) & (positions < stop)] - start
+            if not len(own):
                 continue
-            for batch in _batches(self._folder, self.plan, shard, names):
-                for position in mine[(start <= mine) & (mine < start + batch.num_rows)].tolist():
-                    text = batch.column(column)[position - start].as_py() if len(names) > 1 else None
-                    cells[position] = (batch.column("row")[position - start].as_py(), text)
-                start += batch.num_rows
-        return [cells[position] for position in positions]
+            with self._folder.reading(self.plan, shard) as file:
+                sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+                for group, (first, end) in enumerate(itertools.pairwise(itertools.accumulate(sizes, initial=0))):
+                    rows = own[(first <= own) & (own < end)] - first
+                    if len(rows):
+                        [batch] = file.read_row_group(group, columns=columns).combine_chunks().to_batches()
+                        yield batch, rows
 
 
 def _batches(folder: JobFolder, plan: Plan, shard: int, columns: list[str]) -> Iterator[Any]:

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from e5studio.encoder import E5Encoder
 from e5studio.errors import FileFormatError
 from e5studio.files.npy_vectors import open_npy
-from e5studio.jobs.corpus import CorpusReader
+from e5studio.jobs.corpus_reader import CorpusReader
 from e5studio.jobs.embedding import RowEmbedder
-from e5studio.jobs.folder import JobFolder, ShardRecord
+from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.merge import vectors_of
 from e5studio.jobs.plan import Plan
+from e5studio.jobs.records import ShardRecord
 from e5studio.jobs.shard import stored
 
 SAMPLE = 20
@@ -95,7 +96,7 @@ def verify_sample(plan: Plan, folder: JobFolder, encoder: E5Encoder, verdict: Ve
         there = stored_rows(plan, folder, shard, rows)
         for row in rows:
             [block] = reader.blocks(row, row + 1)
-            vectors = stored(embedder.embed(block.rows).vectors, plan.precision)
+            vectors = stored(embedder.embed(embedder.prepare(block.rows)).vectors, plan.precision)
             verdict.n_sampled += 1
             if len(vectors) != len(there[row]):
                 verdict.problems.append(f"Row {row:,} has {len(there[row])} vectors, and {len(vectors)} made again.")

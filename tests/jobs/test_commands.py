@@ -13,6 +13,7 @@ import pytest
 
 from e5studio.cli.encode import parts_folder
 from e5studio.encoder import E5Encoder
+from e5studio.file_lock import held
 from e5studio.files import read_vectors
 from e5studio.jobs.folder import JobFolder
 from e5studio.jobs.plan import Share
@@ -243,6 +244,25 @@ def test_progress_is_lines_of_json(run, command):
     lines = [json.loads(line) for line in run(*command, "--progress", "json").stdout.splitlines()]
     assert {"rows", "of", "rejected", "tokens", "tokens_per_second", "seconds", "seconds_left"} == lines[0].keys()
     assert (lines[0]["rows"], lines[-1]["rows"], lines[-1]["of"], lines[-1]["rejected"]) == (0, 50, 50, 3)
+
+
+def test_shards_of_earlier_runs_are_checked_before_anything_is_embedded(run, command, out):
+    run(*command)
+    shards(out)[1].unlink()
+    lines = [json.loads(line) for line in run(*command, "--progress", "json").stdout.splitlines()]
+    assert lines[0] == {"checked_shards": 0, "of_shards": 3}
+    assert (lines[-1]["rows"], lines[-1]["of"]) == (50, 50)
+
+
+def test_shares_that_overlap_are_called_that(run, command, out):
+    run(*command, "--shard-of", "0/2")
+    shards(out)[0].unlink()
+    with held(out / "shards/.part-00000-of-00004.parquet.tmp"):
+        result = run(*command, "--shard-of", "0/4")
+    assert result.exit_code == 1
+    words = " ".join(result.stderr.split())
+    assert "Another worker makes part-00000-of-00004" in words
+    assert "the shares of the two overlap" in words
 
 
 class TestFaults:

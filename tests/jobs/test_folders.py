@@ -12,7 +12,10 @@ import pytest
 from e5studio.encoder import E5Encoder
 from e5studio.errors import NonFiniteError
 from e5studio.files import read_vectors
-from e5studio.jobs import corpus as corpus_module
+from e5studio.jobs import corpus_reader
+from e5studio.jobs.corpus_reader import CorpusReader
+from e5studio.jobs.input_files import measure
+from e5studio.jobs.scan import scan
 from e5studio.long_documents import encode_long_documents, split_to_fit
 from e5studio.quantization import Ranges, quantize
 from tests.jobs.conftest import text_of
@@ -190,6 +193,31 @@ def test_a_folder_is_its_files_of_one_kind(run, own, out, tmp_path):
     assert "holds files of several kinds: .csv, .txt" in run("encode", folder, "-o", out, *own).stderr
 
 
+@pytest.mark.parametrize("ending", [".csv", ".txt", ".jsonl", ".csv.gz", ".parquet"])
+def test_a_file_without_rows_among_others_is_said_once_and_refuses_nothing(run, own, tmp_path, out, ending):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    contents = {".csv": "text\n{}", ".csv.gz": "text\n{}", ".txt": "{}", ".jsonl": "{}"}
+    row = '{"text": "one"}\n' if ending == ".jsonl" else "one\n"
+    for name, texts in (("a", []), ("b", ["one"]), ("c", [])):
+        path = folder / f"{name}{ending}"
+        if ending == ".parquet":
+            pq.write_table(pa.table({"text": pa.array(texts, pa.string())}), path)
+        else:
+            content = contents[ending].format(row if texts else "").encode()
+            path.write_bytes(gzip.compress(content) if ending.endswith(".gz") else content)
+    if ending == ".csv":
+        (folder / "c.csv").write_bytes(b"")
+    result = run("encode", folder, "-o", out, *own)
+    assert result.exit_code == 0, result.stderr
+    assert f"2 of 3 files have no rows: a{ending}, c{ending}." in result.stderr
+    assert table(out).column("text").to_pylist() == ["one"]
+    (folder / f"b{ending}").unlink()
+    result = run("encode", folder, "-o", tmp_path / "none", *own)
+    assert result.exit_code == 1
+    assert "None of the files has a row." in result.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -299,13 +327,13 @@ class TestLongTexts:
 
 
 def test_blocks_do_not_depend_on_where_reading_begins(corpus, tmp_path, monkeypatch):
-    monkeypatch.setattr(corpus_module, "BLOCK_ROWS", 8)
-    monkeypatch.setattr(corpus_module, "_ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(corpus_reader, "BLOCK_ROWS", 8)
+    monkeypatch.setattr(corpus_reader, "_ROWS_AT_ONCE", 4)
     table = pa.table({"text": [text_of(number) for number in range(50)]})
     pq.write_table(table, tmp_path / "t.parquet", row_group_size=7)
-    files = corpus_module.measure([corpus, tmp_path / "t.parquet"])
-    both = corpus_module.scan(files, {}, None, set())
-    reader = corpus_module.CorpusReader(both)
+    files = measure([corpus, tmp_path / "t.parquet"])
+    both = scan(files, {}, None, set())
+    reader = CorpusReader(both)
 
     def rows(start, stop, reader):
         return [
@@ -314,6 +342,6 @@ def test_blocks_do_not_depend_on_where_reading_begins(corpus, tmp_path, monkeypa
         ]
 
     for start, stop in ((40, 60), (0, 100), (60, 61), (99, 100), (3, 9), (10, 20), (55, 90)):
-        assert rows(start, stop, reader) == rows(start, stop, corpus_module.CorpusReader(both))
+        assert rows(start, stop, reader) == rows(start, stop, CorpusReader(both))
         got = [each for _, some, _ in rows(start, stop, reader) for each in some]
         assert [line for line, _ in got] == [number % 50 + 1 for number in range(start, stop)]

@@ -17,6 +17,7 @@ DOCS = (Path(__file__).parents[2] / "docs/corpora.md").read_text(encoding="utf-8
 PROGRAMS = {
     re.findall(r"import (?:numpy, )?(\w+)", block)[0]: block
     for block in re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+    if "nearest" in block
 }
 
 
