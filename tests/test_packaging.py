@@ -74,7 +74,9 @@ def test_a_space_can_install_requirements_before_it_has_the_other_files():
     assert exact == MODEL_PACKAGES, "a Space brings its own torch and Gradio"
 
 
-TESTED = requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"], *EXTRAS["mcp"], *EXTRAS["server"]])
+TESTED = requirements_of(
+    [*EXTRAS["parquet"], *EXTRAS["eval"], *EXTRAS["mcp"], *EXTRAS["server"], *EXTRAS["train"], *EXTRAS["lora"]]
+)
 
 
 @pytest.mark.parametrize("name", [*REQUIREMENTS, *DEV, *TESTED])
@@ -100,7 +102,7 @@ def test_everything_imported_is_declared():
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
     }
-    optional = ("parquet", "openvino", "onnx", "eval", "mcp", "server")
+    optional = ("parquet", "openvino", "onnx", "eval", "mcp", "server", "train", "lora")
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
     others_own = {"httpx", "spaces", "datasets", "numba"}  # Gradio's, a Space's, mteb's, UMAP's
     adapted = {
