@@ -39,7 +39,9 @@ _TRANSFORMER_FILES = tuple(
 )
 _MODEL_FILE = "config_sentence_transformers.json"
 _POOLING_FILE = "1_Pooling/config.json"
-FILES = ("modules.json", *_TRANSFORMER_FILES, _MODEL_FILE, _POOLING_FILE, "2_Normalize/config.json")
+SPEC_FILE = "e5studio.json"
+"""Our own word for the prompts, beside sentence-transformers': it has none for a model without prompts."""
+FILES = ("modules.json", *_TRANSFORMER_FILES, _MODEL_FILE, _POOLING_FILE, "2_Normalize/config.json", SPEC_FILE)
 """What is read here, but for tokenizer_config.json."""
 
 _POOLING_MODES: dict[str, Pooling] = {"mean": "mean", "lasttoken": "last_token"}
@@ -71,6 +73,7 @@ _MODEL_FIELDS: dict[str, Kind] = {
     "prompts": either(mapping_to(either(TEXT, NULL)), NULL),
     "default_prompt_name": either(TEXT, NULL),
 }
+_SPEC_FIELDS: dict[str, Kind] = {"prompt_kind": Kind(" or ".join(PROMPT_KINDS), lambda value: value in PROMPT_KINDS)}
 _POOLING_FIELDS: dict[str, Kind] = {
     "word_embedding_dimension": POSITIVE,
     "embedding_dimension": POSITIVE,
@@ -193,7 +196,10 @@ def transformer_settings(folder: Path) -> JsonObject:
 
 
 def stated_prompt_kind(folder: Path) -> PromptKind | None:
-    """The prompt kind whose prompts the folder states; None where it states none."""
+    """The prompt kind that the folder names, or whose prompts it states; None where it states none."""
+    named = _named_prompt_kind(folder)
+    if named is not None:
+        return named
     model = read_object(folder / _MODEL_FILE)
     _check_fields(model, _MODEL_FIELDS)
     if not _stated_prompts(_prompts(model)):
@@ -221,6 +227,17 @@ def _check_prompts(folder: Path, kind: PromptKind) -> None:
     contradiction = _contradiction(model, kind)
     if contradiction is not None:
         raise model.refusal(*contradiction, _prompt_advice(model))
+    named = _named_prompt_kind(folder)
+    if named not in (None, kind):
+        spec = read_object(folder / SPEC_FILE)
+        raise spec.refusal("prompt_kind", f"prompt_kind={kind!r} was given", f"Take prompt_kind={named!r}.")
+
+
+def _named_prompt_kind(folder: Path) -> PromptKind | None:
+    spec = read_object(folder / SPEC_FILE)
+    _check_fields(spec, _SPEC_FIELDS)
+    kind: PromptKind | None = spec.fields.get("prompt_kind")
+    return kind
 
 
 def _module_name(module: JsonObject) -> str:

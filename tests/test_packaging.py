@@ -80,7 +80,8 @@ def test_a_space_can_install_requirements_before_it_has_the_other_files():
     assert exact == MODEL_PACKAGES, "a Space brings its own torch and Gradio"
 
 
-TESTED = requirements_of([*EXTRAS["parquet"], *EXTRAS["eval"], *EXTRAS["mcp"], *EXTRAS["server"], *EXTRAS["ray"]])
+_TESTED_EXTRAS = ("parquet", "eval", "mcp", "server", "train", "lora", "ray")
+TESTED = requirements_of([line for extra in _TESTED_EXTRAS for line in EXTRAS[extra]])
 
 
 @pytest.mark.parametrize("name", [*REQUIREMENTS, *DEV, *TESTED])
@@ -106,7 +107,7 @@ def test_everything_imported_is_declared():
         "sklearn": "scikit-learn",
         "umap": "umap-learn",
     }
-    optional = ("parquet", "openvino", "onnx", "eval", "mcp", "server", "ray")
+    optional = ("openvino", "onnx", *_TESTED_EXTRAS)
     extras = [name for extra in optional for name in requirements_of(EXTRAS[extra])]
     others_own = {"httpx", "spaces", "datasets", "numba", "fsspec"}  # Gradio's, a Space's, mteb's, UMAP's, the Hub's
     adapted = {

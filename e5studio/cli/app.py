@@ -8,12 +8,14 @@ from e5studio import __version__
 from e5studio.cli.encode import encode
 from e5studio.cli.evaluate import evaluate
 from e5studio.cli.jobs import jobs
+from e5studio.cli.mine import mine
 from e5studio.cli.models import models
 from e5studio.cli.score import score
 from e5studio.cli.search import search
 from e5studio.cli.serve import serve
 from e5studio.cli.studio import studio
 from e5studio.cli.terminal import PlainCommand
+from e5studio.cli.train import train
 from e5studio.network import send_no_telemetry
 from e5studio.streams import set_up_streams
 from e5studio.studio.launch import ending_at_once
@@ -25,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (models, score, encode, search, evaluate, serve, studio):
+for _command in (models, score, encode, search, evaluate, train, mine, serve, studio):
     app.command(cls=PlainCommand)(_command)
 app.add_typer(jobs, name="jobs")
 

@@ -12,6 +12,7 @@ import typer
 
 from e5studio import evaluation
 from e5studio.cache import VectorCache
+from e5studio.cli.comparison_report import print_movers
 from e5studio.cli.evaluation_options import Prompting, SettingOptions, TaskOptions
 from e5studio.cli.evaluation_report import disagrees, print_results, results_as_json
 from e5studio.cli.options import (
@@ -81,6 +82,8 @@ def evaluate(
     else:
         for task, group in zip(read, groups, strict=True):
             print_results(task, group, check)
+            if arguments.compare:
+                print_movers(task, group)
     if left_out:
         raise typer.Exit(SOME_LEFT_OUT)
     if check and any(disagrees(each) for group in groups for each in group):

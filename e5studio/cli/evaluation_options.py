@@ -157,6 +157,14 @@ class SettingOptions:
             rich_help_panel=_MODEL_PANEL,
         ),
     ] = None
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="PARENT CHILD",
+            help="Two models in place of --model: which is better, and which queries or pairs moved most.",
+            rich_help_panel=_MODEL_PANEL,
+        ),
+    ] = None
     backend: Annotated[list[str] | None, _choices(BackendName, "What computes.")] = None
     dtype: Annotated[list[str] | None, _choices(DType, "Precision of the model.")] = None
     precision: Annotated[
@@ -197,7 +205,9 @@ class SettingOptions:
         return list(dict.fromkeys(["float32", *cast(list[Precision], self.precision or [])]))
 
     def _encoders(self) -> list[ModelOptions]:
-        models = self.model or [model_or_default(os.environ.get("E5STUDIO_MODEL") or None)]
+        if self.compare and self.model:
+            raise typer.BadParameter("It stands in place of --model: give one of them.", param_hint="--compare")
+        models = self.compare or self.model or [model_or_default(os.environ.get("E5STUDIO_MODEL") or None)]
         return [
             ModelArguments(
                 model,

@@ -20,6 +20,7 @@ from e5studio.errors import FileFormatError, ModelUnavailableError
 from e5studio.files import TextFile, open_texts
 from e5studio.files.delimited import Quotes
 from e5studio.files.remote import located
+from e5studio.folder_recipe import stated_prompt_kind
 from e5studio.hub import find_local
 from e5studio.load import load_model
 from e5studio.model_packages import FOUR_BIT_PACKAGE
@@ -158,8 +159,10 @@ class ModelArguments:
     def checked(self) -> ModelOptions:
         """For the loader; asks for what a model outside the table needs before anything is read."""
         model = model_or_default(self.model)
-        is_own = "/" in model or Path(model).is_dir()  # any other name is one of the table's, mistyped
-        if self.prompt_kind is None and not is_in_table(model) and is_own:
+        is_folder = Path(model).is_dir()
+        is_own = "/" in model or is_folder  # any other name is one of the table's, mistyped
+        states_it = is_folder and stated_prompt_kind(Path(model)) is not None
+        if self.prompt_kind is None and not is_in_table(model) and is_own and not states_it:
             raise typer.BadParameter(
                 f"{model!r} is no model of `e5studio models`. {did_you_mean(model)}For a model of your own say "
                 "how it was trained to be used: query_passage (query: / passage:), instruct or none.",

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from e5studio.analysis.retrieval_metrics import K_VALUES
 from e5studio.evaluation.beir import read_beir
+from e5studio.evaluation.movers import Mover, movers
 from e5studio.evaluation.protocols import Protocol, TaskPrompts
 from e5studio.evaluation.published import Check, PublishedScore, check, published_scores
 from e5studio.evaluation.results import PairedTest, as_mteb_result, interval, paired_tests
 from e5studio.evaluation.run import Evaluation, evaluate, prompts_of, under_protocol
 from e5studio.evaluation.sts_files import read_sts
 from e5studio.evaluation.tasks import Document, RetrievalTask, StsTask
+from e5studio.evaluation.verdicts import Verdict, verdict_of
 
 if TYPE_CHECKING:
     from e5studio.evaluation.mteb_adapter import MtebEncoder, load_mteb_encoder
@@ -34,6 +36,7 @@ __all__ = [
     "Check",
     "Document",
     "Evaluation",
+    "Mover",
     "MtebEncoder",
     "PairedTest",
     "Protocol",
@@ -41,6 +44,7 @@ __all__ = [
     "RetrievalTask",
     "StsTask",
     "TaskPrompts",
+    "Verdict",
     "as_mteb_result",
     "check",
     "evaluate",
@@ -48,12 +52,14 @@ __all__ = [
     "interval",
     "load_mteb_encoder",
     "load_task",
+    "movers",
     "paired_tests",
     "prompts_of",
     "published_scores",
     "read_beir",
     "read_sts",
     "under_protocol",
+    "verdict_of",
 ]
 
 

@@ -1,0 +1,229 @@
+"""What is known of a trained model: report.json for programs, and README.md, the model card, for people."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from e5studio import __version__
+from e5studio.analysis.significance import Interval
+from e5studio.evaluation import as_mteb_result
+from e5studio.models import ModelMeta
+from e5studio.training.negatives import MiningReport
+from e5studio.training.recipe import Recipe
+from e5studio.training.roles import RolePrompts
+from e5studio.training.verdict import Verdict
+from e5studio.training.weights import TrainedModel
+
+REPORT_FILE, CARD_FILE = "report.json", "README.md"
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingReport:
+    """A run: its data, settings and verdicts.
+
+    Attributes:
+        parent: The model that was trained.
+        parent_fingerprint: Of the encoder that was evaluated before.
+        source: Where the pairs were read.
+        data_digest: Of all texts, judgements and scores.
+        n_documents: Different documents.
+        n_train: Queries trained on.
+        n_held_out: Queries held out.
+        prompts: By role.
+        recipe: The settings of training.
+        mining: How negatives were mined; None where none were.
+        trained: Losses, seconds, tokens.
+        verdicts: Of the held-out queries first, then of each named set.
+        seconds: By stage.
+    """
+
+    parent: ModelMeta
+    parent_fingerprint: str
+    source: str
+    data_digest: str
+    n_documents: int
+    n_train: int
+    n_held_out: int
+    prompts: RolePrompts
+    recipe: Recipe
+    mining: MiningReport | None
+    trained: TrainedModel
+    verdicts: tuple[Verdict, ...]
+    seconds: dict[str, float]
+
+    @property
+    def tokens_per_second(self) -> float:
+        """In training, padding not counted."""
+        return self.trained.steps.n_tokens / max(self.trained.steps.seconds, 1e-9)
+
+    def as_json(self) -> dict[str, Any]:
+        """For report.json."""
+        return {
+            "parent": {"name": self.parent.name, "fingerprint": self.parent_fingerprint},
+            "data": {
+                "source": Path(self.source).name,
+                "digest": self.data_digest,
+                "documents": self.n_documents,
+                "train_queries": self.n_train,
+                "held_out_queries": self.n_held_out,
+            },
+            "prompts": {"query": self.prompts.query().text, "document": self.prompts.document.text},
+            "recipe": asdict(self.recipe),
+            "mining": None if self.mining is None else asdict(self.mining),
+            "training": {
+                "steps": len(self.trained.steps.losses),
+                "tokens": self.trained.steps.n_tokens,
+                "tokens_per_second": round(self.tokens_per_second, 1),
+                "trained_weights": self.trained.n_trained,
+                "weights": self.trained.n_weights,
+                "memory_limits": asdict(self.trained.limits),
+                "halved": self.trained.steps.n_halved,
+                "resumed_after": self.trained.steps.n_resumed,
+                "losses": _thinned(self.trained.steps.losses),
+            },
+            "seconds": {stage: round(seconds, 1) for stage, seconds in self.seconds.items()},
+            "peak_memory_bytes": peak_memory(),
+            "verdicts": [_verdict(each) for each in self.verdicts],
+            "not_measured": self.not_measured(),
+            "versions": {
+                "e5studio": __version__,
+                "python": platform.python_version(),
+                **{name: version(name) for name in ("torch", "transformers", "sentence-transformers")},
+            },
+        }
+
+    def not_measured(self) -> list[str]:
+        """What nobody should read out of the figures."""
+        gaps = ["One seed: another one gives other figures."]
+        if not self.n_held_out:
+            gaps.append("No queries were held out, so nothing says whether training helped on such queries.")
+        if not any(not each.is_held_out for each in self.verdicts):
+            gaps.append("No other set was named (--evaluate), so what the model has forgotten is not known.")
+        return gaps
+
+
+def write_reports(report: TrainingReport, folder: Path, name: str) -> None:
+    """Write report.json and the model card into the model's folder.
+
+    Args:
+        report: The run.
+        folder: Where.
+        name: What the model is called.
+    """
+    content = json.dumps(report.as_json(), indent=2, ensure_ascii=False, allow_nan=False)
+    (folder / REPORT_FILE).write_text(content + "\n", encoding="utf-8")
+    (folder / CARD_FILE).write_text(model_card(report, name), encoding="utf-8")
+
+
+def model_card(report: TrainingReport, name: str) -> str:
+    """The model card in Markdown."""
+    recipe, steps = report.recipe, report.trained.steps
+    mined = "no mined negatives" if report.mining is None else _mining_sentence(report.mining)
+    query, document = json.dumps(report.prompts.query().text), json.dumps(report.prompts.document.text)
+    lines = [
+        "---",
+        "library_name: sentence-transformers",
+        f"base_model: {report.parent.name}",
+        f"license: {report.parent.license}",
+        "tags: [sentence-transformers, feature-extraction, e5, e5studio]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"{report.parent.name}, trained on {report.n_train:,} queries of {Path(report.source).name} "
+        f"(digest {report.data_digest}) by E5's recipe.",
+        "",
+        *_card_table(report.verdicts),
+        "",
+        "## How it is used",
+        "",
+        f"{query} stands in front of every query and {document} in front of every document; the folder says so, and "
+        "the libraries put them there:",
+        "",
+        "```python",
+        "from e5studio import E5Encoder  # or sentence_transformers.SentenceTransformer, whose vectors are the same",
+        "",
+        f'encoder = E5Encoder("{name}")',
+        'queries, documents = encoder.encode_query(["..."]), encoder.encode_document(["..."])',
+        "```",
+        "",
+        "## How it was trained",
+        "",
+        f"- InfoNCE at temperature {recipe.temperature:g}, {recipe.batch_size} queries a step, {len(steps.losses):,} "
+        f"steps in {recipe.n_epochs} epoch{'s' if recipe.n_epochs > 1 else ''}; {mined}.",
+        f"- AdamW, learning rate {recipe.learning_rate:g}, warm-up over {recipe.warmup_share:.0%} of the steps; "
+        f"{recipe.max_tokens} tokens of a text; seed {recipe.seed}.",
+        f"- {report.trained.n_trained:,} of {report.trained.n_weights:,} weights were trained"
+        f"{' (the word embeddings were not)' if recipe.freezes_words else ''}, in {recipe.dtype}.",
+        f"- {report.seconds['training']:,.0f} s at {report.tokens_per_second:,.0f} tokens a second.",
+        "",
+        "## What was not measured",
+        "",
+        *(f"- {gap}" for gap in report.not_measured()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def range_of(interval: Interval | None) -> str:
+    """The ends of an interval of a difference."""
+    return "" if interval is None else f"{interval.low:+.4f} to {interval.high:+.4f}"
+
+
+def peak_memory() -> int | None:
+    """The most memory that this process has held, in bytes; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _card_table(verdicts: tuple[Verdict, ...]) -> list[str]:
+    if not verdicts:
+        return ["It was not evaluated."]
+    rows = [
+        f"| {each.name}, {each.before.split} ({each.before.n_samples:,}) | {each.before.metric} | "
+        f"{each.before.main_score:.4f} | {each.after.main_score:.4f} | {each.comparison.difference:+.4f} | "
+        f"{range_of(each.comparison.interval)} | {each.word} |"
+        for each in verdicts
+    ]
+    heading = "| set (queries or pairs) | score | before | after | difference | 95 % interval | verdict |"
+    return [heading, "| --- | --- | --- | --- | --- | --- | --- |", *rows]
+
+
+def _mining_sentence(mining: MiningReport) -> str:
+    return (
+        f"{mining.n_mined:,} negatives mined from the first {mining.options.depth} ranks of the parent, "
+        f"{mining.n_left_out:,} documents left out that are probably answers (within {mining.options.margin:g} of the "
+        "best known one)"
+    )
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "set": verdict.name,
+        "held_out": verdict.is_held_out,
+        "metric": verdict.before.metric,
+        "samples": verdict.before.n_samples,
+        "before": verdict.before.main_score,
+        "after": verdict.after.main_score,
+        **asdict(verdict.comparison),
+        "verdict": verdict.word,
+        "evaluations": [as_mteb_result(verdict.before), as_mteb_result(verdict.after)],
+    }
+
+
+def _thinned(losses: tuple[float, ...]) -> list[float]:
+    """At most 200 losses: the mean of each block."""
+    size = -(-len(losses) // _CURVE_POINTS) or 1
+    blocks = [losses[start : start + size] for start in range(0, len(losses), size)]
+    return [round(sum(block) / len(block), 5) for block in blocks]

@@ -1,0 +1,244 @@
+"""A whole run: read, hold out, evaluate, mine, train, save, evaluate again, say what it brought.
+
+Everything before the first step follows from the data, the settings and the seed, and its vectors lie in the work
+folder. So a run that was stopped, however it ended, goes on when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from e5studio import checkpoint, file_lock
+from e5studio.cache import VectorCache
+from e5studio.encoder import E5Encoder
+from e5studio.errors import OutputError, UnsupportedError
+from e5studio.files.atomic import refuse_existing
+from e5studio.load import load_model
+from e5studio.models import ModelMeta
+from e5studio.options import ModelOptions
+from e5studio.training.examples import TrainingSet
+from e5studio.training.model_folder import write_start_folder
+from e5studio.training.negatives import MinedSet, mine_negatives
+from e5studio.training.options import OnStage, TrainOptions
+from e5studio.training.pairs_file import read_training_set
+from e5studio.training.recipe import Recipe, recipe_for
+from e5studio.training.report import TrainingReport, write_reports
+from e5studio.training.roles import RolePrompts
+from e5studio.training.split import Split, split_queries
+from e5studio.training.steps import Step, StepOptions, digest_of, plan_steps
+from e5studio.training.verdict import Trial, read_named_sets
+from e5studio.training.weights import TrainedModel, train_weights
+
+_PLAN, _TRAINED, _LOCK = "plan.json", "trained.json", "lock"
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A trained model and what is known of it.
+
+    Attributes:
+        folder: The model.
+        report: Settings, figures and verdicts.
+    """
+
+    folder: Path
+    report: TrainingReport
+
+
+def train(
+    pairs: str | Path,
+    model: str | Path | ModelOptions,
+    output: str | Path,
+    options: TrainOptions | None = None,
+    *,
+    on_stage: OnStage | None = None,
+) -> TrainingResult:
+    """Fine-tune a model by E5's recipe, and measure whether it helped.
+
+    A run that was stopped goes on when it is called again with the same arguments; until it is done, its work lies in
+    `output` + ".train".
+
+    Args:
+        pairs: A .jsonl, .csv, .tsv or .parquet file, or a folder in BEIR's form; see `read_training_set`.
+        model: The model to start from.
+        output: A new folder for the trained model.
+        options: What the run does beside E5's recipe.
+        on_stage: Called with the progress.
+
+    Raises:
+        FileFormatError: The pairs cannot be read, or are too few.
+        OutputError: The output exists, another run is at work on it, or its work is of other data or settings.
+        UnsupportedError: The model cannot be trained here.
+        OutOfMemoryError: Not even small parts of a step fit.
+    """
+    options, output = options or TrainOptions(), Path(output)
+    refuse_existing(output)
+    training_set = read_training_set(pairs, options.form)
+    trial_sets = read_named_sets(options.named_sets)
+    with _work_folder(output) as work:
+        run = _Run(options, output.name, work, on_stage or (lambda stage, done, total: None))
+        report = run.run(training_set, trial_sets, _as_options(model, options))
+        write_reports(report, run.child, output.name)
+        os.replace(run.child, output)
+    return TrainingResult(output, report)
+
+
+@dataclass
+class _Run:
+    """The stages, which hand their results on."""
+
+    options: TrainOptions
+    name: str
+    work: Path
+    tell: OnStage
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def child(self) -> Path:
+        """Where the trained model is written and measured, before it gets its name."""
+        return self.work / "model"
+
+    def run(self, training_set: TrainingSet, trial_sets: Any, parent: ModelOptions) -> TrainingReport:
+        """All stages."""
+        options, cache = self.options, VectorCache(self.work / "vectors")
+        with E5Encoder.from_loaded(load_model(parent)) as encoder:
+            prompts = RolePrompts.of(
+                encoder.meta.prompt_kind, is_symmetric=options.is_symmetric, instruction=options.instruction
+            )
+            prompts.check(training_set)
+            split = split_queries(training_set, options.held_out, options.recipe.get("seed", Recipe.seed))
+            recipe = self._recipe(encoder, len(split.train.examples))
+            trial = Trial(split.held_out, trial_sets, prompts, Path(training_set.source).stem)
+            with self._timed("before"):
+                before = trial.evaluate(encoder, cache, self._progress("before"))
+            mined = self._mine(encoder, split, prompts, recipe, cache)
+            steps = plan_steps(
+                mined.training_set,
+                StepOptions(recipe.batch_size, recipe.n_epochs, recipe.n_negatives, recipe.seed),
+            )
+            self._check_plan(encoder.spec.revision, training_set.digest, recipe, steps)
+            trained = TrainedModel.read(self.work / _TRAINED)
+            if trained is None:
+                write_start_folder(encoder, self.work / "start")
+            meta, spec = encoder.meta, encoder.spec
+        if trained is None:
+            trained = self._train(mined.training_set, steps, prompts, recipe, meta)
+        with self._timed("after"), E5Encoder.from_loaded(load_model(self._as_child(parent, meta))) as child:
+            after = trial.evaluate(child, cache, self._progress("after"))
+        cache.close()
+        return TrainingReport(
+            parent=meta,
+            parent_fingerprint=spec.fingerprint,
+            source=training_set.source,
+            data_digest=training_set.digest,
+            n_documents=len(training_set.documents),
+            n_train=len(split.train.examples),
+            n_held_out=len(split.held_out.examples) if split.held_out else 0,
+            prompts=prompts,
+            recipe=recipe,
+            mining=mined.report,
+            trained=trained,
+            verdicts=trial.verdicts(before, after),
+            seconds=self.seconds | {"training": trained.steps.seconds},
+        )
+
+    def _recipe(self, encoder: E5Encoder, n_queries: int) -> Recipe:
+        meta = encoder.meta
+        if meta.model_type == "mistral":
+            raise UnsupportedError(
+                f"{meta.name} cannot be trained here: with its optimiser it takes over 100 GB.",
+                "Train an encoder, such as intfloat/multilingual-e5-large-instruct.",
+            )
+        n_words = checkpoint.count_words(encoder.files.folder)
+        return recipe_for(meta, n_words, n_queries, device=encoder.device, **self.options.recipe)
+
+    def _mine(
+        self, encoder: E5Encoder, split: Split, prompts: RolePrompts, recipe: Recipe, cache: VectorCache
+    ) -> MinedSet:
+        train, mines = split.train, self.options.mines
+        if mines is None:
+            mines = not train.has_teacher and any(not example.negatives for example in train.examples)
+        if not mines or not recipe.n_negatives:
+            return MinedSet(train, None)
+        n_pool = min(recipe.n_negatives * recipe.n_epochs, self.options.mining.depth)  # other ones in each epoch
+        options = replace(self.options.mining, n_negatives=n_pool, seed=recipe.seed)
+        with self._timed("mining"):
+            return mine_negatives(
+                encoder, train, options, prompts=prompts, cache=cache, on_progress=self._progress("mining")
+            )
+
+    def _train(
+        self,
+        training_set: TrainingSet,
+        steps: tuple[Step, ...],
+        prompts: RolePrompts,
+        recipe: Recipe,
+        meta: ModelMeta,
+    ) -> TrainedModel:
+        trained = train_weights(
+            self.work / "start",
+            self.child,
+            training_set,
+            steps,
+            prompts,
+            recipe,
+            meta=meta,
+            checkpoints=self.work / "checkpoints",
+            on_step=self._progress("training"),
+        )
+        trained.write(self.work / _TRAINED)
+        return trained
+
+    def _as_child(self, parent: ModelOptions, meta: ModelMeta) -> ModelOptions:
+        """The trained model under the name that it will have, on the same backend, device and precision."""
+        child = checkpoint.describe(self.child, name=self.name, prompt_kind=meta.prompt_kind)
+        return ModelOptions(child, path=self.child, backend=parent.backend, device=parent.device, dtype=parent.dtype)
+
+    def _check_plan(self, parent: str, data: str, recipe: Recipe, steps: tuple[Step, ...]) -> None:
+        """Refuse to go on with the work of other data or settings; write down those of this run."""
+        settings = {name: value for name, value in asdict(recipe).items() if name != "checkpoint_seconds"}
+        plan = {"parent": parent, "data": data, "steps": digest_of(steps), "recipe": settings}
+        path, content = self.work / _PLAN, json.dumps(plan, indent=2)
+        if path.is_file() and path.read_text(encoding="utf-8") != content:
+            raise OutputError(
+                f"{self.work} holds the work of a run with another model, other data or other settings.",
+                "Give these again to go on with it, delete that folder to start anew, or name another output.",
+            )
+        path.write_text(content, encoding="utf-8")
+
+    def _progress(self, stage: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.tell(stage, done, total)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = time.perf_counter() - start
+
+
+@contextmanager
+def _work_folder(output: Path) -> Iterator[Path]:
+    """The folder of unfinished work, for this run alone; deleted once the model has its name."""
+    work = output.with_name(f"{output.name}.train")
+    work.mkdir(parents=True, exist_ok=True)
+    try:
+        with file_lock.held(work / _LOCK):
+            yield work
+    except BlockingIOError as error:
+        raise OutputError(f"Another run is training {output} now.", "Wait until it has ended.") from error
+    with suppress(OSError):
+        shutil.rmtree(work)
+
+
+def _as_options(model: str | Path | ModelOptions, options: TrainOptions) -> ModelOptions:
+    given = model if isinstance(model, ModelOptions) else ModelOptions(model)
+    dtype = options.evaluation_dtype if given.dtype == "auto" else given.dtype
+    return replace(given, dtype=dtype)
