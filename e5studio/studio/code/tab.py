@@ -10,10 +10,18 @@ from e5studio.studio.code import text as code_text
 from e5studio.studio.code.state import state_of
 from e5studio.studio.code.targets import TARGETS
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.jobs.events import UNQUEUED, Changes
+from e5studio.studio.jobs.events import (
+    NOTHING_PENDING,
+    UNQUEUED,
+    Changes,
+    PendingOutput,
+    pending_state,
+    show_if_current,
+)
 from e5studio.studio.widgets.text_tree import text_tree
 
 # Only the browser knows the address under which the page is open.
+_AFTER_SCORING = "(result, address) => [result, document.baseURI]"
 _WITH_ADDRESS = "(result, target, address) => [result, target, document.baseURI]"
 _BY_TITLE = {target.title: target for target in TARGETS}
 
@@ -51,12 +59,16 @@ class CodeTab:
             scored: The event that scores.
             result: What the page shows.
         """
-        inputs = [result, self.target, self._address]
-        outputs = [self.status, self.program, self.code, self.notes]
-        scored.then(self.on_scored, inputs, outputs, js=_WITH_ADDRESS, **UNQUEUED)
-        self.target.input(self.on_target, inputs, [self.code], js=_WITH_ADDRESS, **UNQUEUED)
+        outputs = [self.status, self.program, self.notes]
+        scored.then(self.on_scored, [result, self._address], outputs, js=_AFTER_SCORING, **UNQUEUED)
+        # A target that is chosen while the code of the one before is on its way would be overwritten by it.
+        for start in (scored.then, self.target.input):
+            pending = pending_state()
+            inputs = [result, self.target, self._address]
+            written = start(self.on_target, inputs, [pending], js=_WITH_ADDRESS, **UNQUEUED)
+            show_if_current(written, pending, result, [self.code], [self.target])
 
-    def on_scored(self, result: ScoreResult | None, target: str, address: str) -> Changes:
+    def on_scored(self, result: ScoreResult | None, address: str) -> Changes:
         """Texts were scored."""
         if result is None:
             return {}
@@ -65,13 +77,13 @@ class CodeTab:
             self.status: code_text.status(state),
             self.program: gr.update(visible=True),
             self.notes: code_text.notes(state, has_v1=self._has_v1),
-            **self.on_target(result, target, address),
         }
 
-    def on_target(self, result: ScoreResult | None, target: str, address: str) -> Changes:
-        """Another target was chosen."""
+    def on_target(self, result: ScoreResult | None, target: str, address: str) -> PendingOutput:
+        """Texts were scored, or another target was chosen: write its program."""
         if result is None or target not in _BY_TITLE:
-            return {}
+            return NOTHING_PENDING
         chosen = _BY_TITLE[target]
         code = chosen.write(state_of(result, address))
-        return {self.code: gr.update(value=code, language=chosen.language, label=chosen.file_name)}
+        shown = gr.update(value=code, language=chosen.language, label=chosen.file_name)
+        return PendingOutput(result.key, {self.code: shown}, (target,))

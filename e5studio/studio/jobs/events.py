@@ -6,7 +6,7 @@ those are in `e5studio.studio.api.endpoints`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,10 +90,12 @@ class PendingOutput:
     Attributes:
         of: The result's key.
         changes: What it changes on the page.
+        choices: What the visitor had chosen, as it was made for.
     """
 
     of: str
     changes: Changes
+    choices: tuple[Any, ...] = ()
 
 
 NOTHING_PENDING = PendingOutput("", {})
@@ -105,7 +107,14 @@ def pending_state() -> gr.State:
     return gr.State(None)
 
 
-def show_if_current(event: Any, pending: gr.State, result: gr.State, outputs: Sequence[Any]) -> Any:
+def show_if_current(
+    event: Any,
+    pending: gr.State,
+    result: gr.State,
+    outputs: Sequence[Any],
+    choices: Sequence[Any] = (),
+    again: Callable[..., Changes] = lambda *_: {},
+) -> Any:
     """After an event: show its pending output, or drop it where the page shows another result by now.
 
     The output stays pending. Were it cleared, an event that comes close behind would find nothing, though its progress
@@ -116,12 +125,17 @@ def show_if_current(event: Any, pending: gr.State, result: gr.State, outputs: Se
         pending: Of `pending_state`.
         result: What the page shows.
         outputs: The components that the pending output may change.
+        choices: Where the visitor chooses what it is made for.
+        again: What to show where something else is chosen by now, from the result, the pending output and the choices;
+            nothing if another event, of that choice, will.
     """
 
-    def show(current: ScoreResult | None, output: PendingOutput | None) -> Changes:
-        return output.changes if current and output and output.of == current.key else {}
+    def show(current: ScoreResult | None, output: PendingOutput | None, *chosen: Any) -> Changes:
+        if not current or not output or output.of != current.key:
+            return {}
+        return output.changes if output.choices == chosen else again(current, output, *chosen)
 
-    return event.then(show, [result, pending], outputs, **UNQUEUED)
+    return event.then(show, [result, pending, *choices], outputs, **UNQUEUED)
 
 
 def cell_of(event: gr.EventData) -> tuple[int, int] | None:

@@ -108,7 +108,7 @@ class MapTab:
         on_settings = functools.partial(self.on_settings, placed)
         inputs = [result, panel.colour, *self.settings]
         for event in panel.connect_settings(on_settings, inputs, [panel.status, placed], PROJECT_QUEUE):
-            show_if_current(event, placed, result, components_of(self))
+            show_if_current(event, placed, result, components_of(self), [panel.colour], self.on_placed)
         event = panel.colour.choose(self.on_colour, looks, [coloured], **PROJECT_QUEUE)
         show_if_current(event, coloured, result, components_of(panel))
         for pick in (*panel.picked, self.table.pick):
@@ -137,14 +137,16 @@ class MapTab:
         """Show the settings that the method uses."""
         return self.panel.show_settings(settings)
 
-    def place(self, pending: gr.State, result: ScoreResult, colour: Colour, settings: MapSettings) -> Iterator[Changes]:
-        """Place the texts: shows that it does, then leaves the map in `pending`."""
+    def place(
+        self, pending: gr.State, result: ScoreResult, colour: Colour, settings: MapSettings, *choices: str
+    ) -> Iterator[Changes]:
+        """Place the texts: shows that it does, then leaves the map in `pending`, made for some choices."""
         yield {self.status: nodes.progress(None, map_text.placing(settings.method))}
         try:
             changes = self._show_map(result, place_texts(result, settings), colour)
         except Exception as error:
             changes = self.panel.show_error(error)
-        yield {pending: PendingOutput(result.key, changes)}
+        yield {pending: PendingOutput(result.key, changes, choices)}
 
     def on_settings(
         self, pending: gr.State, result: ScoreResult | None, colour: str, *settings: Any
@@ -153,7 +155,12 @@ class MapTab:
         if result is None:
             yield {pending: NOTHING_PENDING}
             return
-        yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings))
+        yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings), colour)
+
+    def on_placed(self, result: ScoreResult, output: PendingOutput, colour: str) -> Changes:
+        """A map was placed, and another colouring chosen meanwhile: show it in that."""
+        text_map = output.changes.get(self.text_map)
+        return output.changes if text_map is None else {**output.changes, **self._draw(result, text_map, colour)}
 
     def on_colour(
         self, result: ScoreResult | None, text_map: TextMap | None, colour: str, label: str | None, hits: Sequence[int]

@@ -56,6 +56,17 @@ def test_texts_are_placed_as_the_settings_say(tab, result, method):
     assert list(tab.on_settings(pending, None, "best", method, 3)) == [{pending: NOTHING_PENDING}]
 
 
+def test_a_map_that_comes_late_has_the_colours_that_are_chosen_by_then(tab, result):
+    pending = gr.State(None)
+    *_, last = tab.on_settings(pending, result, "role", "axis", 2, 15, 0.1, 2, 0)
+    output = last[pending]
+    assert output.choices == ("role",)
+    changes = tab.on_placed(result, output, "cluster")
+    expected = tab.on_colour(result, changes[tab.text_map], "cluster", None, ()).changes
+    assert text_of(changes[tab.panel.caption]) == text_of(expected[tab.panel.caption])
+    assert text_of(changes[tab.panel.caption]) != text_of(output.changes[tab.panel.caption])
+
+
 def test_a_map_of_an_earlier_result_changes_nothing(tab, result, score):
     text_map = tab.show(score("one\ntwo", "three"))[tab.text_map]
     assert tab.on_colour(result, text_map, "best", None, ()) == NOTHING_PENDING
