@@ -165,8 +165,9 @@ class SessionMiddleware(HttpMiddleware):
             self._pages.close(heartbeat[1])
 
     def _note(self, session: str) -> Response:
-        if session in self._stored.last_used:  # Gradio stores a page's with its first event, which may still run
-            self._pages.note(session)
+        if session not in self._stored.last_used:  # Gradio stores a page's with its first event, which may still run
+            return Response(status_code=202)
+        self._pages.note(session)
         return Response(status_code=204)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:

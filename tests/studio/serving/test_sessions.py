@@ -186,7 +186,7 @@ async def test_the_watch_hears_pages_that_say_that_they_are_open(clock):
     clock.go(CLOSED_SECONDS - 1)
     await watch({"type": "http", "path": f"{PRESENT_PATH}ann"}, None, send)
     await watch({"type": "http", "path": f"{PRESENT_PATH}unknown"}, None, send)
-    assert sent[::2] == [204, 204]  # a fault would stand in the console of a page that has just been opened
+    assert sent[::2] == [204, 202]  # a fault would stand in the console of a page that has just been opened
     clock.go(2)
     pages.forget_absent(stored)
     assert "ann" in stored.last_used
