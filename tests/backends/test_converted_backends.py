@@ -135,7 +135,8 @@ for _ in range(2):
     if child == 0:
         row = load().encode_query("summit define")
         telemetry = [name for name in sys.modules if name.startswith("openvino_telemetry")]
-        print([row.tolist(), telemetry, os.environ.get("ORT_DISABLE_TELEMETRY")])
+        # In one write: an unbuffered print writes the end of the line by itself, behind what the other child wrote.
+        sys.stdout.write(str([row.tolist(), telemetry, os.environ.get("ORT_DISABLE_TELEMETRY")]) + "\\n")
         sys.exit(0)
     children.append(child)
 assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
