@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from typer.testing import CliRunner
 
+from e5studio.cli.app import app
 from e5studio.encoder import E5Encoder
 from e5studio.errors import JobError
 from e5studio.jobs.folder import JobFolder
@@ -36,25 +38,35 @@ def main(folder: Path, model: str) -> None:
     corpus = read_corpus([texts], {}, None, "truncate", JobFolder(folder / "none"))
     plan = Plan(corpus, encoder.spec, encoder.resolve_prompt("document"), shard_rows=64)
     options = ModelOptions(model, prompt_kind="query_passage", backend="torch", device="cpu")
-    names = ("local", "ray", "ray_then_local", "local_then_ray")
-    local, ray, ray_first, local_first = (begun(folder / name, plan) for name in names)
+    local, ray_first, local_first = (begun(folder / name, plan) for name in ("local", "ray_first", "local_first"))
     run_job(plan, local, encoder)
     run_job(plan, local_first, encoder, Share(0, 2))
     with connected("local"):
-        ran = run_on_ray(plan, ray, options, Actors(1, 2))
-        run_on_ray(plan, ray_first, options, Actors(), Share(1, 2))
+        by_command(texts, folder / "command", model)
+        another = ModelOptions(model, prompt_kind="none", device="cpu")
+        with pytest.raises(JobError, match="this node loads"):
+            run_on_ray(plan, ray_first, another, Actors())
+        ran = run_on_ray(plan, ray_first, options, Actors(), Share(1, 2))
         again = run_on_ray(plan, local_first, options, Actors())
-        check_faults(plan, ray, options)
         check_dataset(rows, model, encoder)
     run_job(plan, ray_first, encoder)
     expected = shards(local, plan)
-    for job in (ray, ray_first, local_first):
+    for job in (JobFolder(folder / "command"), ray_first, local_first):
         assert shards(job, plan) == expected, job.path
         check_rows(job, plan)
-    assert (ran.n_done, ran.n_rejected, len(ran.records), len(ran.reasons)) == (300, 4, 5, 4)
+    assert (ran.n_done, ran.n_rejected, len(ran.records), len(ran.reasons)) == (128, 1, 2, 1)
     assert (again.n_checked, again.n_rows) == (3, 128)
     assert ran.n_tokens == sum(record.tokens for record in ran.records.values())
     sys.stdout.write("done\n")
+
+
+def by_command(texts: Path, output: Path, model: str) -> None:
+    """The job by `e5studio encode --ray`, which takes the Ray that is there."""
+    own = ["-m", model, "--prompt-kind", "query_passage", "--backend", "torch", "--device", "cpu"]
+    job = ["encode", str(texts), "-o", str(output), "-r", "document", "--shard-rows", "64"]
+    result = CliRunner().invoke(app, [*job, *own, "--ray", "local", "--actors", "1-2"])
+    assert result.exit_code == 3, result.output
+    assert "Wrote 296 vectors" in result.stderr
 
 
 def begun(path: Path, plan: Plan) -> JobFolder:
@@ -62,21 +74,6 @@ def begun(path: Path, plan: Plan) -> JobFolder:
     folder = JobFolder(path)
     folder.begin(plan)
     return folder
-
-
-def check_faults(plan: Plan, folder: JobFolder, options: ModelOptions) -> None:
-    """Another encoder is refused, and texts that are gone are said; what is done stays."""
-    folder.shard_path(plan, 0).unlink()
-    for fault, words in (("encoder", "this node loads"), ("texts", "No such file")):
-        texts = Path(plan.corpus.files[0].path)
-        other = options if fault == "texts" else ModelOptions(options.model, prompt_kind="none", device="cpu")
-        if fault == "texts":
-            texts.rename(texts.with_suffix(".away"))
-        with pytest.raises(JobError, match=words):
-            run_on_ray(plan, folder, other, Actors())
-        if fault == "texts":
-            texts.with_suffix(".away").rename(texts)
-    assert len(run_on_ray(plan, folder, options, Actors()).records) == plan.n_shards
 
 
 def check_dataset(rows: list[dict[str, object]], model: str, encoder: E5Encoder) -> None:

@@ -114,19 +114,3 @@ def test_jobs_by_local_ray(checkpoints, tmp_path):
     ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert ended.stdout.endswith("done\n")
-    command = [sys.executable, "-m", "e5studio", "encode", tmp_path / "texts.jsonl", "-o", tmp_path / "command"]
-    options = ["-m", checkpoints("e5").folder, "--prompt-kind", "query_passage", "-r", "document", "--shard-rows", 64]
-    ended = subprocess.run(
-        [*map(str, [*command, *options, "--ray", "local", "--actors", 2, "--backend", "torch", "--device", "cpu"])],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-    assert ended.returncode == 3, ended.stderr[-3000:]
-    assert "Wrote 296 vectors" in ended.stderr
-    shards = [
-        {path.name: path.read_bytes() for path in (tmp_path / name / "shards").iterdir()}
-        for name in ("command", "local")
-    ]
-    assert shards[0] == shards[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
@@ -104,30 +103,25 @@ def test_two_runs_never_share_a_folder(run_training, pairs, tmp_path):
 PROGRAM = """
 import os, sys, torch
 torch.set_num_threads(1)
-from pathlib import Path
 from e5studio.options import ModelOptions
 from e5studio.training import TrainOptions, train
-pairs, model, output, recipe, last = sys.argv[1], sys.argv[2], sys.argv[3], eval(sys.argv[4]), int(sys.argv[5])
+pairs, model, output, recipe = sys.argv[1], sys.argv[2], sys.argv[3], eval(sys.argv[4])
 def on_stage(stage, done, total):
-    if stage == "training" and done == last:
+    if (stage, done) == ("training", 3):
         os.kill(os.getpid(), 9)
-options = TrainOptions(recipe=recipe)
 parent = ModelOptions(model, prompt_kind="query_passage", device="cpu", backend="torch")
-train(pairs, parent, output, options, on_stage=on_stage)
+train(pairs, parent, output, TrainOptions(recipe=recipe), on_stage=on_stage)
 """
 
 
 @pytest.mark.long
-def test_kill_minus_nine(pairs, checkpoints, tmp_path):
-    def run(output, last):
-        recipe = repr({**RECIPE, **EVERY_STEP})
-        arguments = [str(pairs), str(checkpoints("e5").folder), str(tmp_path / output), recipe, str(last)]
-        return subprocess.run([sys.executable, "-c", PROGRAM, *arguments], env={**os.environ}, timeout=200).returncode
-
-    assert run("whole", 0) == 0
-    assert run("killed", 3) == -signal.SIGKILL
-    assert run("killed", 0) == 0
-    assert_same_weights(tmp_path / "whole", tmp_path / "killed")
+def test_kill_minus_nine(whole, run_training, pairs, checkpoints, tmp_path):
+    recipe = repr({**RECIPE, **EVERY_STEP})
+    arguments = [str(pairs), str(checkpoints("e5").folder), str(tmp_path / "killed"), recipe]
+    assert subprocess.run([sys.executable, "-c", PROGRAM, *arguments], timeout=280).returncode == -signal.SIGKILL
+    resumed = run_training(pairs, output="killed", recipe=EVERY_STEP)
+    assert resumed.report.trained.steps.n_resumed == 2
+    assert_same_weights(whole.folder, resumed.folder)
 
 
 def short_of_memory(monkeypatch, most_tokens):

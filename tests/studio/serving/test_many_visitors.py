@@ -204,8 +204,7 @@ def switching(checkpoints, tmp_path):
     pool.clear()
 
 
-@pytest.mark.parametrize("n_people", [5, pytest.param(15, marks=pytest.mark.long)])
-def test_models_change_while_many_people_score(switching, encoders, n_people):
+def test_models_change_while_many_people_score(switching, encoders):
     pool, address = switching
     models = [ENGLISH, INSTRUCT, ENGLISH, FAULTY, INSTRUCT]
     loaded = {ENGLISH: encoders("e5"), INSTRUCT: encoders("multilingual-e5-instruct")}
@@ -223,7 +222,7 @@ def test_models_change_while_many_people_score(switching, encoders, n_people):
 
     async def everybody():
         page = await open_page(address)
-        return await asyncio.gather(*(visit(page, number) for number in range(n_people)))
+        return await asyncio.gather(*(visit(page, number) for number in range(5)))
 
     for number, visits in enumerate(asyncio.run(everybody())):
         for step, (model, scores) in enumerate(visits):
