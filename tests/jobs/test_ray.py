@@ -109,7 +109,9 @@ def finished(plan, folder, on_run):
 @pytest.mark.long
 def test_jobs_by_local_ray(checkpoints, tmp_path):
     pytest.importorskip("ray")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "E5STUDIO_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    pytest.importorskip("openvino")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "E5STUDIO_CACHE": str(tmp_path / "cache")}
+    environment |= {"E5STUDIO_THREADS": "1", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "tests.jobs.on_ray", str(tmp_path), str(checkpoints("e5").folder)]
     ended = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert ended.returncode == 0, ended.stderr[-3000:]

@@ -140,7 +140,8 @@ def test_nothing_of_three_rounds_of_people_stays(crowded, offline_encoder):
     _, second, last = asyncio.run(rounds())  # until the second, what is bounded may still fill
     assert {path: (second.get(path, 0), n) for path, n in last.items() if n > second.get(path, 0)} == {}
     assert len(last) > 100  # it was a census of something
-    assert not texts_in_memory(r"visitor\d\dround[01]")  # an idle thread holds its last arguments
+    # An idle thread holds its last arguments; on a busy machine another may not have ended its work yet.
+    assert any(not texts_in_memory(r"visitor\d\dround[01]") for _ in range(10))
 
 
 def test_nothing_of_a_closed_page_stays(crowded):
