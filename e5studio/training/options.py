@@ -11,6 +11,7 @@ from e5studio.backends import DType
 from e5studio.errors import VectorError
 from e5studio.training.negatives import MiningOptions
 from e5studio.training.pairs_file import PairsFormat
+from e5studio.training.recipe import check_fields
 
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, parts done, parts in all); the stages are "before", "mining", "training" and "after"."""
@@ -45,3 +46,4 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise VectorError(f"held_out={self.held_out} is no share of the queries: it is 0 to below 1.")
+        check_fields(self.recipe)

@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 
 from e5studio import E5Encoder
-from e5studio.analysis.significance import Comparison, Interval
+from e5studio.analysis.significance import Comparison, Interval, compare_means
 from e5studio.errors import FileFormatError, OutputError, PromptError, UnsupportedError, VectorError
+from e5studio.evaluation import verdict_of
+from e5studio.evaluation.run import retrieval_scores
 from e5studio.options import ModelOptions
 from e5studio.training import TrainOptions, read_training_set, train
+from e5studio.training.examples import Example, TrainingSet
 from e5studio.training.recipe import recipe_for
 from e5studio.training.run import TrainingResult
-from e5studio.training.split import split_queries
+from e5studio.training.split import as_task, split_queries
 from e5studio.training.steps import StepOptions, plan_steps
 from e5studio.training.verdict import Verdict
 from tests.training.conftest import make_pairs, write_pairs
@@ -45,7 +48,7 @@ def test_all_stages_tell_how_far_they_are(trained):
     assert list(dict.fromkeys(stage for stage, _, _ in stages)) == ["before", "mining", "training", "after"]
     n_steps = len(result.report.trained.steps.losses)
     assert [(done, total) for stage, done, total in stages if stage == "training"] == [
-        (step, n_steps) for step in range(1, n_steps + 1)
+        (step, n_steps) for step in range(n_steps + 1)
     ]
 
 
@@ -53,7 +56,7 @@ def test_the_report_and_the_card_say_what_was_done(trained):
     result, _ = trained
     report = json.loads((result.folder / "report.json").read_text())
     assert report["data"] | {"source": "", "digest": ""} == {
-        "source": "", "digest": "", "documents": 40, "train_queries": 30, "held_out_queries": 10
+        "source": "", "digest": "", "documents": 40, "train_queries": 30, "left_out_queries": 0, "held_out_queries": 10
     }  # fmt: skip
     assert report["prompts"] == {"query": "query: ", "document": "passage: "}
     assert report["recipe"]["temperature"] == 0.01
@@ -141,11 +144,27 @@ def test_mistral_is_refused_before_anything_is_done(run_training, checkpoints, p
 
 def test_an_output_that_exists_is_never_replaced(run_training, pairs, tmp_path):
     (tmp_path / "my-e5").mkdir()
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already, and a trained model is never replaced"):
         run_training(pairs)
 
 
-@pytest.mark.parametrize("wrong", [{"learning_rate": 2.0}, {"batch_size": 1}, {"dims": (48,)}, {"dtype": "float16"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": 2.0},
+        {"learning_rate": float("nan")},
+        {"batch_size": 1},
+        {"batch_size": 10**9},
+        {"n_epochs": 1.5},
+        {"lora_rank": 33},
+        {"dims": (48,)},
+        {"dims": (-1,)},
+        {"dtype": "float16"},
+        {"seed": -1},
+        {"epochs": 1},
+    ],
+    ids=str,
+)
 def test_figures_out_of_range_are_refused(wrong, run_training, pairs):
     with pytest.raises(VectorError):
         run_training(pairs, recipe=wrong)
@@ -166,6 +185,43 @@ def test_held_out_queries_are_in_no_step(pairs):
     ]
     assert not queries[0] & queries[1]
     assert len(split.train.examples) + len(split.held_out.examples) == 41
+
+
+def test_paraphrases_stay_on_one_side():
+    """A pair in both directions would be judged by what was trained on."""
+    texts = [f"text {number}" for number in range(60)]
+    pairs = [(row, row ^ 1) for row in range(60)]
+    examples = [Example(texts[query], (answer,), (1.0,)) for query, answer in pairs]
+    split = split_queries(TrainingSet(tuple(texts), tuple(examples)), 0.4, seed=0)
+    sides = [{int(each.query.split()[1]) // 2 for each in side.examples} for side in (split.train, split.held_out)]
+    assert len(sides[1]) == 12
+    assert not sides[0] & sides[1]
+    assert len(split.held_out.examples) == 24
+
+
+def test_a_copy_of_the_query_is_not_judged():
+    texts = [f"text {number}" for number in range(4)]
+    examples = [Example(texts[0], (1,), (1.0,)), Example(texts[2], (2, 3), (1.0, 1.0)), Example("new", (0,), (1.0,))]
+    task = as_task(TrainingSet(tuple(texts), tuple(examples)), "pairs")
+    assert task.query_ids == ("d0", "q1", "q2"), "the first has the id of its copy, which is skipped"
+    assert task.skips_own_id
+    vectors = np.eye(4, dtype=np.float32)
+    first = np.array([[0.8, 0.6, 0, 0]], np.float32)
+    queries = np.concatenate([first, vectors[2:3], vectors[:1]])
+    assert retrieval_scores(task, queries, [vectors]).values["ndcg_at_1"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_one_answer_for_all_teaches_nothing(run_training, tmp_path):
+    rows = [{"query": f"summit {number}", "positive": "valley"} for number in range(8)]
+    with pytest.raises(FileFormatError, match="all queries have the same answer"):
+        run_training(write_pairs(tmp_path / "pairs.jsonl", rows), held_out=0)
+
+
+def test_queries_that_no_step_takes_are_reported(run_training, tmp_path):
+    rows = [{"query": f"summit {number}", "positive": "valley"} for number in range(8)]
+    rows.append({"query": "river", "positive": "stone"})
+    report = run_training(write_pairs(tmp_path / "pairs.jsonl", rows), held_out=0, recipe={"n_negatives": 0}).report
+    assert (report.n_train, report.n_left_out, len(report.trained.steps.losses)) == (2, 7, 1)
 
 
 def test_no_step_holds_a_query_or_an_answer_twice(pairs):
@@ -210,3 +266,13 @@ def test_better_only_where_the_interval_says_so(interval, word, trained):
     [verdict] = trained[0].report.verdicts
     comparison = Comparison(0.1, None if interval is None else Interval(*interval), 0.01)
     assert Verdict("set", True, verdict.before, verdict.after, comparison).word == word
+
+
+def test_an_interval_that_the_test_contradicts_claims_nothing():
+    """Of 22 queries five moved, all upwards: chance does that one time in 16."""
+    before = np.zeros(22)
+    after = np.where(np.arange(22) < 5, 0.4, 0.0)
+    comparison = compare_means(before, after)
+    assert comparison.interval.low > 0
+    assert comparison.p_value == pytest.approx(1 / 16, abs=0.02)
+    assert verdict_of(comparison) == "no gain"
