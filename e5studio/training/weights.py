@@ -174,8 +174,12 @@ def limits_for(meta: ModelMeta, device: str) -> StepLimits:
 
 
 def _weights_of(transformer: Any) -> dict[str, Any]:
-    """The tensors by the names that transformers gives them, without a pooler, which no E5 has."""
-    return {name: tensor for name, tensor in transformer.state_dict().items() if not name.startswith("pooler.")}
+    """The tensors by the names that transformers gives them; the pooler, which no E5 uses, is 0.
+
+    Without one transformers warns that the model needs more training.
+    """
+    weights = transformer.state_dict()
+    return {name: torch.zeros_like(weights[name]) if name.startswith("pooler.") else weights[name] for name in weights}
 
 
 def _transformer(model: SentenceTransformer) -> Any:
