@@ -112,7 +112,7 @@ class TrainingReport:
 
     def not_measured(self) -> list[str]:
         """What nobody should read out of the figures."""
-        gaps = ["Other seeds: each gives other figures."]
+        gaps = ["What another seed gives."]
         if not self.n_held_out:
             gaps.append("Whether training helped on such queries: no queries were held out.")
         if all(each.is_held_out for each in self.verdicts):

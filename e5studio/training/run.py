@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,8 @@ def train(
     refuse_output(output)
     training_set = read_training_set(pairs, options.form)
     trial_sets = read_named_sets(options.named_sets)
-    with work_folder(output) as work:
-        run = _Run(options, output.name, work, on_stage or (lambda stage, done, total: None))
+    with work_folder(output) as work, closing(VectorCache(work / "vectors")) as cache:
+        run = _Run(options, output.name, work, cache, on_stage or (lambda stage, done, total: None))
         report = run.run(training_set, trial_sets, _as_options(model, options))
         with writing("The report", run.child):
             write_reports(report, run.child, output.name)
@@ -110,6 +110,7 @@ class _Run:
     options: TrainOptions
     name: str
     work: Path
+    cache: VectorCache
     tell: OnStage
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -120,7 +121,7 @@ class _Run:
 
     def run(self, training_set: TrainingSet, trial_sets: Any, parent: ModelOptions) -> TrainingReport:
         """All stages."""
-        options, cache = self.options, VectorCache(self.work / "vectors")
+        options = self.options
         with E5Encoder.from_loaded(load_model(parent)) as encoder:
             prompts = RolePrompts.of(
                 encoder.meta.prompt_kind, is_symmetric=options.is_symmetric, instruction=options.instruction
@@ -128,11 +129,12 @@ class _Run:
             prompts.check(training_set)
             split = split_queries(training_set, options.held_out, options.recipe.get("seed", Recipe.seed))
             recipe = self._recipe(encoder, len(split.train.examples))
+            _check_room(encoder, training_set, prompts, recipe.max_tokens)
             self._check_note(_SETTINGS, self._settings(encoder.spec.fingerprint, training_set.digest, prompts, recipe))
             trial = Trial(split.held_out, trial_sets, prompts, Path(training_set.source).stem)
             with self._timed("before"):
-                before = trial.evaluate(encoder, cache, self._progress("before"))
-            mined = self._mine(encoder, split, prompts, recipe, cache)
+                before = trial.evaluate(encoder, self.cache, self._progress("before"))
+            mined = self._mine(encoder, split, prompts, recipe)
             steps = plan_steps(
                 mined.training_set,
                 StepOptions(recipe.batch_size, recipe.n_epochs, recipe.n_negatives, recipe.seed),
@@ -146,16 +148,16 @@ class _Run:
         if trained is None:
             trained = self._train(mined.training_set, steps, prompts, recipe, meta)
         with self._timed("after"), E5Encoder.from_loaded(load_model(self._as_child(parent, meta))) as child:
-            after = trial.evaluate(child, cache, self._progress("after"))
-        cache.close()
+            after = trial.evaluate(child, self.cache, self._progress("after"))
+        queries = {draw.example for step in steps for draw in step}
         return TrainingReport(
             parent=meta,
             parent_fingerprint=spec.fingerprint,
             source=training_set.source,
             data_digest=training_set.digest,
             n_documents=len(training_set.documents),
-            n_train=len({draw.example for step in steps for draw in step}),
-            n_left_out=len(split.train.examples) - len({draw.example for step in steps for draw in step}),
+            n_train=len(queries),
+            n_left_out=len(split.train.examples) - len(queries),
             n_held_out=len(split.held_out.examples) if split.held_out else 0,
             prompts=prompts,
             recipe=recipe,
@@ -175,9 +177,7 @@ class _Run:
         n_words = checkpoint.count_words(encoder.files.folder)
         return recipe_for(meta, n_words, n_queries, device=encoder.device, **self.options.recipe)
 
-    def _mine(
-        self, encoder: E5Encoder, split: Split, prompts: RolePrompts, recipe: Recipe, cache: VectorCache
-    ) -> MinedSet:
+    def _mine(self, encoder: E5Encoder, split: Split, prompts: RolePrompts, recipe: Recipe) -> MinedSet:
         train, mines = split.train, self.options.mines
         if mines is None:
             mines = not train.has_teacher and any(not example.negatives for example in train.examples)
@@ -187,7 +187,7 @@ class _Run:
         options = replace(self.options.mining, n_negatives=n_pool, seed=recipe.seed)
         with self._timed("mining"):
             return mine_negatives(
-                encoder, train, options, prompts=prompts, cache=cache, on_progress=self._progress("mining")
+                encoder, train, options, prompts=prompts, cache=self.cache, on_progress=self._progress("mining")
             )
 
     def _train(
@@ -251,6 +251,14 @@ class _Run:
         start = time.perf_counter()
         yield
         self.seconds[stage] = time.perf_counter() - start
+
+
+def _check_room(encoder: E5Encoder, training_set: TrainingSet, prompts: RolePrompts, max_tokens: int) -> None:
+    """Refuse a length that a prompt fills alone: all queries would be the same."""
+    instructions = dict.fromkeys(example.instruction for example in training_set.examples)
+    limited = encoder.with_options(max_tokens=max_tokens)
+    for prompt in (prompts.document, *map(prompts.query, instructions)):
+        limited.prepare(["text"], prompt=prompt)
 
 
 def _as_options(model: str | Path | ModelOptions, options: TrainOptions) -> ModelOptions:

@@ -124,6 +124,14 @@ def test_instruct_models_take_instructions_by_row(run_training, checkpoints, tmp
     assert result.report.verdicts[0].before.n_samples == 10
 
 
+def test_a_prompt_that_fills_all_tokens_is_refused_first(run_training, checkpoints, pairs):
+    made, stages = checkpoints("multilingual-e5-instruct"), []
+    model = ModelOptions(made.meta, path=made.folder, device="cpu", backend="torch")
+    with pytest.raises(PromptError, match="leaves no room"):
+        run_training(pairs, model=model, recipe={"max_tokens": 12}, on_stage=lambda *stage: stages.append(stage))
+    assert stages == []
+
+
 def test_instructions_for_other_models_are_refused(run_training, pairs):
     with pytest.raises(PromptError, match="not trained with instructions"):
         run_training(pairs, instruction="Find answers")
@@ -156,7 +164,7 @@ def test_an_output_that_exists_is_never_replaced(run_training, pairs, tmp_path):
         {"batch_size": 1},
         {"batch_size": 10**9},
         {"n_epochs": 1.5},
-        {"lora_rank": 33},
+        {"lora_rank": 49},
         {"dims": (48,)},
         {"dims": (-1,)},
         {"dtype": "float16"},
@@ -209,6 +217,15 @@ def test_a_copy_of_the_query_is_not_judged():
     first = np.array([[0.8, 0.6, 0, 0]], np.float32)
     queries = np.concatenate([first, vectors[2:3], vectors[:1]])
     assert retrieval_scores(task, queries, [vectors]).values["ndcg_at_1"].tolist() == [1.0, 1.0, 1.0]
+
+
+def test_better_answers_are_drawn_more_often():
+    examples = [Example(f"query {row}", (2 * row, 2 * row + 1), (1.0, 9.0)) for row in range(100)]
+    texts = tuple(f"text {row}" for row in range(200))
+    steps = plan_steps(TrainingSet(texts, tuple(examples)), StepOptions(10, 10, 0))
+    draws = [draw for step in steps for draw in step]
+    assert np.mean([draw.positive % 2 for draw in draws]) == pytest.approx(0.9, abs=0.03)
+    assert len({tuple(draw.example for draw in step) for step in steps}) == len(steps), "each epoch has its own order"
 
 
 def test_one_answer_for_all_teaches_nothing(run_training, tmp_path):
