@@ -15,7 +15,7 @@ from e5studio.cli.training_options import MiningArguments, PairsArguments
 from e5studio.errors import FileFormatError
 from e5studio.files.atomic import atomic_files, refuse_existing
 from e5studio.training import MiningReport, TrainingSet, mine_negatives, read_training_set
-from e5studio.training.pairs_file import as_json_line
+from e5studio.training.pairs_file import as_rows
 from e5studio.training.roles import RolePrompts
 
 
@@ -24,7 +24,8 @@ def mine(
     *,
     pairs: PairsArguments,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A .jsonl file: query, positive, negatives; without prompts.")
+        Path,
+        typer.Option("--output", "-o", help="A .jsonl file of query, positive, negatives; without prompts."),
     ],
     model: ModelArguments,
     mining: MiningArguments,
@@ -59,8 +60,8 @@ def mine(
 def _write(training_set: TrainingSet, output: Path, overwrite: bool) -> None:
     with atomic_files(output, overwrite=overwrite) as (file,):
         for example in training_set.examples:
-            line = json.dumps(as_json_line(example, training_set.documents), ensure_ascii=False)
-            file.write(line.encode() + b"\n")
+            for row in as_rows(example, training_set.documents):
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
 def _say(report: MiningReport, output: Path) -> None:

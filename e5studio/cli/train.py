@@ -63,7 +63,6 @@ def train(
         named_sets=tuple(evaluate or ()),
         mines=mine,
         mining=mining.options(),
-        evaluation_dtype=model.dtype,
         recipe=recipe.changes(model.max_tokens),
     )
     parent = model.checked()

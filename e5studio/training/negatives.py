@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from e5studio.cache import VectorCache
 from e5studio.encoder import E5Encoder, Progress
-from e5studio.errors import VectorError
+from e5studio.errors import UnsupportedError, VectorError
 from e5studio.similarity import FloatArray, pairwise_cos_sim, top_k_search
 from e5studio.training.examples import Example, TrainingSet
 from e5studio.training.role_vectors import RoleVectors
@@ -105,10 +105,16 @@ def mine_negatives(
         on_progress: Called with the number of texts embedded and of all.
 
     Raises:
+        UnsupportedError: A teacher scored the documents, and did not score those that would be mined.
         TextError: A text leaves no token.
         PromptError: A text begins with a prompt already.
     """
     options, prompts = options or MiningOptions(), prompts or RolePrompts.of(encoder.meta.prompt_kind)
+    if training_set.has_teacher:
+        raise UnsupportedError(
+            f"{training_set.source} has a teacher's scores, which mined negatives lack.",
+            "Leave mining out, or take the scores out of the data.",
+        )
     prompts.check(training_set)
     vectors = RoleVectors(encoder, prompts, cache or VectorCache())
     documents = vectors.of_documents(training_set.documents, on_progress)

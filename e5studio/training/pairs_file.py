@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,13 +229,12 @@ def _is_finite_number(value: Any) -> bool:
         return False
 
 
-def as_json_line(example: Example, documents: Sequence[str]) -> Mapping[str, Any]:
-    """An example as one row of a .jsonl file that `read_training_set` reads: its first positive, all its negatives."""
-    row: dict[str, Any] = {"query": example.query, "positive": documents[example.positives[0]]}
-    if example.negatives:
-        row[_NEGATIVES] = [documents[index] for index in example.negatives]
-    if example.teacher_scores:
-        row[_SCORES] = list(example.teacher_scores)
-    if example.instruction is not None:
-        row[_INSTRUCTION] = example.instruction
-    return row
+def as_rows(example: Example, documents: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """An example as rows of a .jsonl file that `read_training_set` reads: one for each answer, with all negatives."""
+    for index in example.positives:
+        row: dict[str, Any] = {"query": example.query, "positive": documents[index]}
+        if example.negatives:
+            row[_NEGATIVES] = [documents[negative] for negative in example.negatives]
+        if example.instruction is not None:
+            row[_INSTRUCTION] = example.instruction
+        yield row

@@ -137,7 +137,6 @@ def model_card(report: TrainingReport, name: str) -> str:
     """The model card in Markdown."""
     recipe, steps = report.recipe, report.trained.steps
     mined = "no mined negatives" if report.mining is None else _mining_sentence(report.mining)
-    query, document = json.dumps(report.prompts.query().text), json.dumps(report.prompts.document.text)
     lines = [
         "---",
         "library_name: sentence-transformers",
@@ -155,15 +154,7 @@ def model_card(report: TrainingReport, name: str) -> str:
         "",
         "## How it is used",
         "",
-        f"{query} stands in front of every query and {document} in front of every document; the folder says so, and "
-        "the libraries put them there:",
-        "",
-        "```python",
-        "from e5studio import E5Encoder  # or sentence_transformers.SentenceTransformer, whose vectors are the same",
-        "",
-        f'encoder = E5Encoder("{name}")',
-        'queries, documents = encoder.encode_query(["..."]), encoder.encode_document(["..."])',
-        "```",
+        *_use(report.prompts, name),
         "",
         "## How it was trained",
         "",
@@ -191,6 +182,28 @@ def peak_memory() -> int | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _use(prompts: RolePrompts, name: str) -> list[str]:
+    """What the texts need: the folder states the prompts of its kind of model, but no task and no symmetric pairs."""
+    query, document = json.dumps(prompts.query().text), json.dumps(prompts.document.text)
+    task = prompts.default_instruction
+    encode_query = f'encoder.encode_query(["..."]{"" if task is None else f", instruction={task!r}"})'
+    encode_document = 'encoder.encode_document(["..."])'
+    where = f"{query} stands in front of every query and {document} in front of every document"
+    if query == document and prompts.kind != "none":
+        encode_document, where = encode_query, f"{query} stands in front of every text: both sides are queries"
+    how = "the folder says so, and the libraries put them there" if task is None else "the task is given with each call"
+    return [
+        f"{where}; {how}:",
+        "",
+        "```python",
+        "from e5studio import E5Encoder  # or sentence_transformers.SentenceTransformer, with the same prompts",
+        "",
+        f'encoder = E5Encoder("{name}")',
+        f"queries, documents = {encode_query}, {encode_document}",
+        "```",
+    ]
 
 
 def _verdict_row(verdict: Verdict) -> list[str]:

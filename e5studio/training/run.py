@@ -67,7 +67,7 @@ def train(
 
     Args:
         pairs: A .jsonl, .csv, .tsv or .parquet file, or a folder in BEIR's form; see `read_training_set`.
-        model: The model to start from.
+        model: The model to start from; a dtype is that of the evaluations and of mining.
         output: A new folder for the trained model.
         options: What the run does beside E5's recipe.
         on_stage: Called with the progress.
@@ -84,7 +84,7 @@ def train(
     trial_sets = read_named_sets(options.named_sets)
     with work_folder(output) as work, closing(VectorCache(work / "vectors")) as cache:
         run = _Run(options, output.name, work, cache, on_stage or (lambda stage, done, total: None))
-        report = run.run(training_set, trial_sets, _as_options(model, options))
+        report = run.run(training_set, trial_sets, model if isinstance(model, ModelOptions) else ModelOptions(model))
         with writing("The report", run.child):
             write_reports(report, run.child, output.name)
             os.replace(run.child, output)
@@ -259,9 +259,3 @@ def _check_room(encoder: E5Encoder, training_set: TrainingSet, prompts: RoleProm
     limited = encoder.with_options(max_tokens=max_tokens)
     for prompt in (prompts.document, *map(prompts.query, instructions)):
         limited.prepare(["text"], prompt=prompt)
-
-
-def _as_options(model: str | Path | ModelOptions, options: TrainOptions) -> ModelOptions:
-    given = model if isinstance(model, ModelOptions) else ModelOptions(model)
-    dtype = options.evaluation_dtype if given.dtype == "auto" else given.dtype
-    return replace(given, dtype=dtype)

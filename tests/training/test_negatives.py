@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from e5studio.errors import VectorError
+from e5studio.errors import UnsupportedError, VectorError
 from e5studio.training import MiningOptions, mine_negatives
 from e5studio.training.examples import Example, TrainingSet
 from e5studio.training.roles import RolePrompts
@@ -62,6 +64,13 @@ def test_given_negatives_stay(encoders, training_set):
     given = TrainingSet(training_set.documents, (Example("summit", (0,), (1.0,), (7,)), training_set.examples[1]))
     mined = mine_negatives(encoders("e5"), given, MiningOptions(n_negatives=2))
     assert mined.training_set.examples[0].negatives[0] == 7
+
+
+def test_a_teacher_forbids_mining(encoders, training_set):
+    scored = [replace(each, positives=(0,), grades=(1.0,), negatives=(1,), teacher_scores=(2.0, 1.0))
+              for each in training_set.examples]  # fmt: skip
+    with pytest.raises(UnsupportedError, match="a teacher's scores, which mined negatives lack"):
+        mine_negatives(encoders("e5"), training_set.with_examples(scored))
 
 
 def test_a_copy_of_the_query_is_never_mined(encoders):

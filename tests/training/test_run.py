@@ -17,6 +17,8 @@ from e5studio.options import ModelOptions
 from e5studio.training import TrainOptions, read_training_set, train
 from e5studio.training.examples import Example, TrainingSet
 from e5studio.training.recipe import recipe_for
+from e5studio.training.report import model_card
+from e5studio.training.roles import RolePrompts
 from e5studio.training.run import TrainingResult
 from e5studio.training.split import as_task, split_queries
 from e5studio.training.steps import StepOptions, plan_steps
@@ -69,6 +71,24 @@ def test_the_report_and_the_card_say_what_was_done(trained):
     assert "base_model: tiny/e5" in card
     assert f"{verdict['before']:.4f} | {verdict['after']:.4f}" in card
     assert "/tmp" not in card + json.dumps(report["data"])
+
+
+@pytest.mark.parametrize(
+    ("prompts", "words"),
+    [
+        (
+            RolePrompts.of("query_passage"),
+            ['"query: " stands in front of every query and "passage: "'],
+        ),
+        (RolePrompts.of("query_passage", is_symmetric=True), ["of every text: both sides are queries"]),
+        (RolePrompts.of("instruct", instruction="Find it"), ["instruction='Find it'", "given with each call"]),
+    ],
+    ids=["asymmetric", "symmetric", "instruct"],
+)
+def test_the_card_says_what_the_texts_need(prompts, words, trained):
+    card = model_card(replace(trained[0].report, prompts=prompts), "my-e5")
+    assert [word for word in words if word not in card] == []
+    assert ("encode_document" in card) is not (prompts.document.text == prompts.query().text)
 
 
 def test_nothing_is_left_beside_the_model(trained):

@@ -61,9 +61,23 @@ def test_mine_writes_what_train_reads(run, pairs, parent_options, tmp_path):
     mined = read_training_set(output)
     assert [each.query for each in mined.examples] == [row["query"] for row in make_pairs(40)]
     assert max(len(each.negatives) for each in mined.examples) == 3
+    assert len(output.read_text().splitlines()) == 40
     again = run("mine", pairs, *parent_options, "-o", output)
     assert again.exit_code == 1
     assert "exists already" in again.stderr
+
+
+def test_mine_writes_every_answer(run, parent_options, tmp_path):
+    """One that was left out would be a negative of its query elsewhere."""
+    from e5studio.training import read_training_set
+
+    rows = make_pairs(8)
+    rows.append({"query": rows[0]["query"], "positive": "summit of another"})
+    output = tmp_path / "mined.jsonl"
+    result = run("mine", write_pairs(tmp_path / "two.jsonl", rows), *parent_options, "-o", output)
+    assert result.exit_code == 0, result.output
+    answers = [len(each.positives) for each in read_training_set(output).examples]
+    assert answers == [2, *[1] * 7]
 
 
 @pytest.mark.parametrize(
