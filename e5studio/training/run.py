@@ -77,6 +77,7 @@ def train(
         OutputError: The output exists, another run is at work on it, or its work is of other data or settings.
         UnsupportedError: The model cannot be trained here.
         OutOfMemoryError: Not even small parts of a step fit.
+        NonFiniteError: The loss ran away.
     """
     options, output = options or TrainOptions(), Path(output)
     refuse_output(output)

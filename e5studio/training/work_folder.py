@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from e5studio import file_lock
 from e5studio.errors import E5StudioError, OutputError
 from e5studio.files.atomic import atomic_files
@@ -52,7 +54,7 @@ def writing(what: str, folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         if isinstance(error, E5StudioError) or is_out_of_memory(error):
             raise
         raise OutputError(

@@ -15,6 +15,7 @@ import torch
 from e5studio.errors import NonFiniteError, OutOfMemoryError, OutputError
 from e5studio.options import ModelOptions
 from e5studio.training import TrainOptions, step_loss, train
+from e5studio.training.work_folder import read_note, write_note, writing
 from tests.training.conftest import RECIPE, make_pairs, write_pairs
 
 EVERY_STEP = {"checkpoint_seconds": 0.0, "has_dropout": True}
@@ -123,6 +124,24 @@ def test_a_full_disk_is_a_sentence_and_costs_nothing(whole, run_training, pairs,
     resumed = run_training(pairs, output="stopped", recipe=EVERY_STEP)
     assert resumed.report.trained.steps.n_resumed == 1
     assert_same_weights(whole.folder, resumed.folder)
+
+
+def test_a_note_is_whole_or_missing(tmp_path):
+    write_note(tmp_path / "note", {"a": 1})
+    assert read_note(tmp_path / "note") == {"a": 1}
+    (tmp_path / "note").write_bytes(b'{"a": ')
+    assert read_note(tmp_path / "note") is None
+    assert read_note(tmp_path / "missing") is None
+
+
+def test_faults_other_than_of_writing_stay_what_they_are(tmp_path):
+    with pytest.raises(KeyError), writing("The model", tmp_path):
+        raise KeyError("name")
+    with pytest.raises(RuntimeError, match="out of memory"), writing("The model", tmp_path):
+        raise RuntimeError("CUDA out of memory")
+    with pytest.raises(OutputError, match=r"The model cannot be written to .* Free some space"):
+        with writing("The model", tmp_path):
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
 
 
 def test_a_model_that_was_moved_away_is_trained_again(run_training, pairs, tmp_path):
