@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -104,7 +104,8 @@ def print_report(report: training.TrainingReport) -> None:
 def _stages() -> Iterator[training.OnStage]:
     """A bar on stderr for each stage in turn, and for each set that is evaluated in it."""
     with ExitStack() as bars:
-        current, show = ("", 0), None
+        current = ("", 0)
+        show: Callable[[float], None] | None = None
 
         def on_stage(stage: str, done: int, total: int) -> None:
             nonlocal current, show

@@ -239,6 +239,14 @@ def test_a_copy_of_the_query_is_not_judged():
     assert retrieval_scores(task, queries, [vectors]).values["ndcg_at_1"].tolist() == [1.0, 1.0, 1.0]
 
 
+def test_no_step_holds_a_query_under_two_instructions():
+    """Each answer would be a negative of the same query."""
+    examples = [Example(f"query {row // 2}", (row,), (1.0,), (), (), f"task {row % 2}") for row in range(12)]
+    steps = plan_steps(TrainingSet(tuple(f"text {row}" for row in range(12)), tuple(examples)), StepOptions(4, 3, 0))
+    for step in steps:
+        assert len({examples[draw.example].query for draw in step}) == len(step)
+
+
 def test_better_answers_are_drawn_more_often():
     examples = [Example(f"query {row}", (2 * row, 2 * row + 1), (1.0, 9.0)) for row in range(100)]
     texts = tuple(f"text {row}" for row in range(200))
