@@ -22,6 +22,7 @@ from e5studio.errors import OutputError, UnsupportedError
 from e5studio.load import load_model
 from e5studio.models import ModelMeta
 from e5studio.options import ModelOptions
+from e5studio.spec import EncoderSpec
 from e5studio.training.examples import TrainingSet
 from e5studio.training.model_folder import write_start_folder
 from e5studio.training.negatives import MinedSet, mine_negatives
@@ -131,7 +132,7 @@ class _Run:
             split = split_queries(training_set, options.held_out, options.recipe.get("seed", Recipe.seed))
             recipe = self._recipe(encoder, len(split.train.examples))
             _check_room(encoder, training_set, prompts, recipe.max_tokens)
-            self._check_note(_SETTINGS, self._settings(encoder.spec.fingerprint, training_set.digest, prompts, recipe))
+            self._check_note(_SETTINGS, self._settings(encoder.spec, training_set.digest, prompts, recipe))
             trial = Trial(split.held_out, trial_sets, prompts, Path(training_set.source).stem)
             with self._timed("before"):
                 before = trial.evaluate(encoder, self.cache, self._progress("before"))
@@ -219,11 +220,11 @@ class _Run:
         child = checkpoint.describe(self.child, name=self.name, prompt_kind=meta.prompt_kind)
         return ModelOptions(child, path=self.child, backend=parent.backend, device=parent.device, dtype=parent.dtype)
 
-    def _settings(self, parent: str, data: str, prompts: RolePrompts, recipe: Recipe) -> dict[str, Any]:
+    def _settings(self, parent: EncoderSpec, data: str, prompts: RolePrompts, recipe: Recipe) -> dict[str, Any]:
         """All that the steps and the weights follow from."""
         options = self.options
         return {
-            "model": parent,
+            "model": {**asdict(parent), "model": None},  # whose revision says it, by whatever path it is named
             "data": data,
             "held out": options.held_out,
             "prompts": asdict(prompts),
