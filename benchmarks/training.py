@@ -30,6 +30,7 @@ import numpy as np
 from machine import describe_machine
 
 from e5studio import E5Encoder
+from e5studio.options import ModelOptions
 from e5studio.training import TrainingSet, TrainOptions, read_training_set, train
 
 RESULT = Path(__file__).with_name("results") / "training.json"
@@ -53,10 +54,9 @@ def gain(pairs: Path, general: Path, work: Path) -> dict[str, Any]:
 
     options = TrainOptions(
         named_sets=(general,),
-        evaluation_dtype="bfloat16",
         recipe={"dtype": "bfloat16", "n_epochs": 1, "max_tokens": 64, "checkpoint_seconds": 100.0},
     )
-    result = train(pairs, MODEL, work / "model", options, on_stage=note)
+    result = train(pairs, ModelOptions(MODEL, dtype="bfloat16"), work / "model", options, on_stage=note)
     pieces = [json.loads(path.read_text()) for path in work.glob("clock-*.json")]
     report = result.report.as_json()
     for verdict in report["verdicts"]:

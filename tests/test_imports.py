@@ -97,6 +97,7 @@ PLACES = {
         "four_bit.model_folder",
         "training.model_folder",
         "training.trainer",
+        "training.work_folder",
         "weights",
     ),
     "openvino": (

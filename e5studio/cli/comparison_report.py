@@ -10,9 +10,9 @@ from e5studio.evaluation import Evaluation, RetrievalTask, movers, paired_tests,
 
 _N_SHOWN = 5
 _SENTENCES = {
-    "better": "is better: the whole interval of the difference lies above 0",
-    "worse": "is worse: the whole interval of the difference lies below 0",
-    "no gain": "shows no gain: the interval of the difference holds 0",
+    "better": "is better: the whole interval of the difference lies above 0, and p is at most 0.05",
+    "worse": "is worse: the whole interval of the difference lies below 0, and p is at most 0.05",
+    "no gain": "shows no gain: the interval of the difference holds 0, or p is above 0.05",
     "too few queries": "cannot be judged: there are too few queries or pairs",
 }
 

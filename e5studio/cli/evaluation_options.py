@@ -161,7 +161,7 @@ class SettingOptions:
         tuple[str, str] | None,
         typer.Option(
             metavar="PARENT CHILD",
-            help="Two models in place of --model: which is better, and which queries or pairs moved most.",
+            help="Two models in place of --model: which is better, and which queries moved most.",
             rich_help_panel=_MODEL_PANEL,
         ),
     ] = None

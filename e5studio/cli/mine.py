@@ -9,39 +9,27 @@ from typing import Annotated
 import typer
 
 from e5studio.cache import VectorCache
-from e5studio.cli.options import ModelArguments, grouped, load_encoder, not_blank
+from e5studio.cli.options import ModelArguments, grouped, load_encoder
 from e5studio.cli.terminal import progress_bar, say
 from e5studio.cli.training_options import MiningArguments, PairsArguments
 from e5studio.errors import FileFormatError
 from e5studio.files.atomic import atomic_files, refuse_existing
 from e5studio.training import MiningReport, TrainingSet, mine_negatives, read_training_set
-from e5studio.training.pairs_file import as_json_line
+from e5studio.training.pairs_file import as_rows
 from e5studio.training.roles import RolePrompts
 
 
 @grouped
 def mine(
     *,
-    pairs: Annotated[
-        Path,
-        typer.Argument(
-            metavar="PAIRS", help="A .jsonl, .csv, .tsv or .parquet file of pairs, or a folder in BEIR's form."
-        ),
-    ],
+    pairs: PairsArguments,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="A .jsonl file: query, positive, negatives; without prompts.")
+        Path,
+        typer.Option("--output", "-o", help="A .jsonl file of query, positive, negatives; without prompts."),
     ],
     model: ModelArguments,
-    form: PairsArguments,
     mining: MiningArguments,
     n_negatives: Annotated[int, typer.Option("--negatives", min=1, help="Of each query.")] = 7,
-    instruction: Annotated[
-        str | None,
-        typer.Option("--instruction", "-i", callback=not_blank, help="The task in one sentence, for instruct models."),
-    ] = None,
-    symmetric: Annotated[
-        bool, typer.Option("--symmetric", help="Both sides are alike: the query's prompt on both.")
-    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the random choice.")] = 0,
     cache: Annotated[Path | None, typer.Option(help="Folder in which vectors are kept.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output file.")] = False,
@@ -52,9 +40,9 @@ def mine(
     if not overwrite:
         refuse_existing(output)
     options = mining.options(n_negatives, seed)
-    training_set = read_training_set(pairs, form.format())
+    training_set = read_training_set(pairs.pairs, pairs.format())
     with load_encoder(model.checked(), model.max_tokens) as encoder:
-        prompts = RolePrompts.of(encoder.meta.prompt_kind, is_symmetric=symmetric, instruction=instruction)
+        prompts = RolePrompts.of(encoder.meta.prompt_kind, is_symmetric=pairs.symmetric, instruction=pairs.instruction)
         with progress_bar(len(training_set.documents)) as show:
             mined = mine_negatives(
                 encoder,
@@ -72,8 +60,8 @@ def mine(
 def _write(training_set: TrainingSet, output: Path, overwrite: bool) -> None:
     with atomic_files(output, overwrite=overwrite) as (file,):
         for example in training_set.examples:
-            line = json.dumps(as_json_line(example, training_set.documents), ensure_ascii=False)
-            file.write(line.encode() + b"\n")
+            for row in as_rows(example, training_set.documents):
+                file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
 
 def _say(report: MiningReport, output: Path) -> None:

@@ -1,13 +1,14 @@
-"""The options of `e5studio train` and `e5studio mine`: how pairs are read, the recipe, how negatives are mined."""
+"""The options of `e5studio train` and `e5studio mine`: the pairs, the recipe, how negatives are mined."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from e5studio.cli.options import DelimiterOption, EncodingOption, QuotesOption
+from e5studio.cli.options import DelimiterOption, EncodingOption, InstructionOption, QuotesOption
 from e5studio.training import MiningOptions, PairsFormat
 
 _PAIRS_PANEL = "Pairs"
@@ -17,8 +18,18 @@ _MINING_PANEL = "Hard negatives"
 
 @dataclass(frozen=True)
 class PairsArguments:
-    """The options that say how pairs are read."""
+    """The pairs, how they are read, and what they are."""
 
+    pairs: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PAIRS", help="A .jsonl, .csv, .tsv or .parquet file of pairs, or a folder in BEIR's form."
+        ),
+    ]
+    instruction: InstructionOption = None
+    symmetric: Annotated[
+        bool, typer.Option("--symmetric", help="Both sides are alike, as paraphrases are: the query's prompt on both.")
+    ] = False
     columns: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -120,14 +131,6 @@ class RecipeArguments:
 class MiningArguments:
     """The options that say which documents become negatives."""
 
-    mine: Annotated[
-        bool | None,
-        typer.Option(
-            "--mine/--no-mine",
-            help="Mine negatives; if left out, where a query has none.",
-            rich_help_panel=_MINING_PANEL,
-        ),
-    ] = None
     depth: Annotated[
         int, typer.Option(min=1, help="Rank to which documents become negatives.", rich_help_panel=_MINING_PANEL)
     ] = 200
@@ -144,10 +147,6 @@ class MiningArguments:
         bool,
         typer.Option("--top", help="Take the highest ranks in place of random ones.", rich_help_panel=_MINING_PANEL),
     ] = False
-
-    def mines(self) -> bool | None:
-        """Whether to mine; None where that follows from the pairs."""
-        return self.mine
 
     def options(self, n_negatives: int = 1, seed: int = 0) -> MiningOptions:
         """For the miner."""

@@ -50,7 +50,7 @@ class StepCollator:
         return {
             **self._features("query", queries),
             **self._features("document", texts),
-            "label": _targets(draws, examples, documents),
+            "label": _targets(draws, examples, documents, [self.training_set.known_answers(each) for each in examples]),
         }
 
     def _features(self, name: str, texts: Sequence[tuple[str, str]]) -> dict[str, torch.Tensor]:
@@ -78,12 +78,17 @@ def _joined(batches: Sequence[TokenBatch]) -> TokenBatch:
     )
 
 
-def _targets(draws: Sequence[Draw], examples: Sequence[Example], documents: Sequence[int]) -> Targets:
+def _targets(
+    draws: Sequence[Draw],
+    examples: Sequence[Example],
+    documents: Sequence[int],
+    known_answers: Sequence[Sequence[int]],
+) -> Targets:
     """Which rows answer which queries; other known answers of a query are no negatives of it."""
     row_of = {index: row for row, index in enumerate(documents)}
     excluded = torch.zeros(len(draws), len(documents), dtype=torch.bool)
-    for row, (draw, example) in enumerate(zip(draws, examples, strict=True)):
-        answers = [row_of[index] for index in example.positives if index in row_of and index != draw.positive]
+    for row, (draw, known) in enumerate(zip(draws, known_answers, strict=True)):
+        answers = [row_of[index] for index in known if index in row_of and index != draw.positive]
         excluded[row, answers] = True
     longest = max(len(example.teacher_scores) for example in examples)
     candidates = torch.full((len(draws), longest), -1)

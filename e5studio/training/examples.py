@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from e5studio.errors import FileFormatError
 
@@ -64,6 +65,16 @@ class TrainingSet:
             digest.update(len(raw).to_bytes(8, "little") + raw)
         return digest.hexdigest()[:32]
 
+    @cached_property
+    def index_of(self) -> dict[str, int]:
+        """The index of each document by its text."""
+        return {text: index for index, text in enumerate(self.documents)}
+
+    def known_answers(self, example: Example) -> tuple[int, ...]:
+        """Documents that are never negatives of a query: those that answer it, and a copy of the query."""
+        own = self.index_of.get(example.query)
+        return example.positives if own is None or own in example.positives else (*example.positives, own)
+
     def with_examples(self, examples: Sequence[Example]) -> TrainingSet:
         """The same documents with other examples."""
         return replace(self, examples=tuple(examples))
@@ -105,15 +116,16 @@ class TrainingSetBuilder:
         )
 
     def build(self) -> TrainingSet:
-        """The finished set; a negative that is a positive of the same query elsewhere is left out.
+        """The finished set; a negative that is a known answer of its query is left out.
 
         Raises:
             FileFormatError: There are too few queries, or only some have a teacher's scores.
         """
-        examples = tuple(map(_without_positives, self._examples.values()))
+        examples = tuple(self._examples.values())
         if len(examples) < MIN_EXAMPLES:
             raise FileFormatError(
-                f"{self.source} holds {len(examples)} different queries, and training needs at least {MIN_EXAMPLES}."
+                f"{self.source} holds {'one query' if examples else 'no rows'}.",
+                f"Training needs {MIN_EXAMPLES} different queries or more: they learn from each other's answers.",
             )
         n_scored = sum(bool(example.teacher_scores) for example in examples)
         if n_scored not in (0, len(examples)):
@@ -121,10 +133,12 @@ class TrainingSetBuilder:
                 f"{self.source}: {n_scored:,} of {len(examples):,} queries have a teacher's scores.",
                 "Give scores for all or for none.",
             )
-        return TrainingSet(tuple(self._documents), examples, self.source)
+        training_set = TrainingSet(tuple(self._documents), examples, self.source)
+        if n_scored:  # the scores belong to these documents
+            return training_set
+        return training_set.with_examples([_without_answers(example, training_set) for example in examples])
 
 
-def _without_positives(example: Example) -> Example:
-    if example.teacher_scores:
-        return example
-    return replace(example, negatives=tuple(each for each in example.negatives if each not in example.positives))
+def _without_answers(example: Example, training_set: TrainingSet) -> Example:
+    answers = set(training_set.known_answers(example))
+    return replace(example, negatives=tuple(each for each in example.negatives if each not in answers))

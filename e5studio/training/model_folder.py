@@ -60,6 +60,7 @@ def write_child_folder(start: Path, weights: Mapping[str, Any], into: Path) -> N
     shutil.copytree(start, into, ignore=is_weights)
     tensors = {name: tensor.detach().cpu().float().contiguous() for name, tensor in weights.items()}
     safetensors.torch.save_file(tensors, into / _WEIGHTS, metadata={"format": "pt"})
+    (into / _WEIGHTS).chmod((into / "config.json").stat().st_mode)  # it is made for its owner alone
 
 
 def stated_prompts(meta: ModelMeta) -> dict[str, str]:

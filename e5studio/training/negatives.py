@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from e5studio.cache import VectorCache
 from e5studio.encoder import E5Encoder, Progress
-from e5studio.errors import VectorError
+from e5studio.errors import UnsupportedError, VectorError
 from e5studio.similarity import FloatArray, pairwise_cos_sim, top_k_search
 from e5studio.training.examples import Example, TrainingSet
 from e5studio.training.role_vectors import RoleVectors
@@ -106,10 +105,16 @@ def mine_negatives(
         on_progress: Called with the number of texts embedded and of all.
 
     Raises:
+        UnsupportedError: A teacher scored the documents, and did not score those that would be mined.
         TextError: A text leaves no token.
         PromptError: A text begins with a prompt already.
     """
     options, prompts = options or MiningOptions(), prompts or RolePrompts.of(encoder.meta.prompt_kind)
+    if training_set.has_teacher:
+        raise UnsupportedError(
+            f"{training_set.source} has a teacher's scores, which mined negatives lack.",
+            "Leave mining out, or take the scores out of the data.",
+        )
     prompts.check(training_set)
     vectors = RoleVectors(encoder, prompts, cache or VectorCache())
     documents = vectors.of_documents(training_set.documents, on_progress)
@@ -118,8 +123,9 @@ def mine_negatives(
     n_left_out = n_new = n_without = n_fewer = 0
     for start in range(0, len(training_set.examples), _QUERIES_AT_ONCE):
         block = training_set.examples[start : start + _QUERIES_AT_ONCE]
+        known = [training_set.known_answers(example) for example in block]
         queries = vectors.of_queries(block)
-        for example, candidates in zip(block, _candidates(block, queries, documents, options), strict=True):
+        for example, candidates in zip(block, _candidates(block, known, queries, documents, options), strict=True):
             chosen = _choose(candidates.usable, options, chance)
             mined.append(replace(example, negatives=tuple(dict.fromkeys((*example.negatives, *chosen)))))
             n_left_out, n_new = n_left_out + candidates.n_left_out, n_new + len(chosen)
@@ -137,19 +143,30 @@ class _Candidates:
 
 
 def _candidates(
-    block: Sequence[Example], queries: FloatArray, documents: FloatArray, options: MiningOptions
+    block: Sequence[Example],
+    known: Sequence[Sequence[int]],
+    queries: FloatArray,
+    documents: FloatArray,
+    options: MiningOptions,
 ) -> list[_Candidates]:
-    n_known = max(len(example.positives) for example in block)
-    hits = top_k_search(queries, documents, top_k=min(len(documents), options.depth + n_known))
-    return [_of_query(*row, documents, options) for row in zip(block, queries, hits.ids, hits.scores, strict=True)]
+    hits = top_k_search(queries, documents, top_k=min(len(documents), options.depth + max(map(len, known))))
+    rows = zip(known, _best_answers(block, queries, documents), hits.ids, hits.scores, strict=True)
+    return [_of_query(*row, options) for row in rows]
+
+
+def _best_answers(block: Sequence[Example], queries: FloatArray, documents: FloatArray) -> list[float]:
+    """The cosine of each query with the nearest of its answers."""
+    answers = [documents[list(example.positives)] for example in block]
+    return [
+        float(pairwise_cos_sim(np.repeat(query[None], len(vectors), 0), vectors).max())
+        for query, vectors in zip(queries, answers, strict=True)
+    ]
 
 
 def _of_query(
-    example: Example, query: FloatArray, ids: Any, scores: Any, documents: FloatArray, options: MiningOptions
+    known: Sequence[int], best_answer: float, ids: NDArray[np.int64], scores: FloatArray, options: MiningOptions
 ) -> _Candidates:
-    answers = documents[list(example.positives)]
-    best_answer = float(pairwise_cos_sim(np.repeat(query[None], len(answers), 0), answers).max())
-    is_unknown = ~np.isin(ids, example.positives)
+    is_unknown = ~np.isin(ids, known)
     ids, scores = ids[is_unknown][: options.depth], scores[is_unknown][: options.depth]
     is_usable = scores <= best_answer - options.margin
     return _Candidates(ids[is_usable], int(np.count_nonzero(~is_usable)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from e5studio.backends import DType
 from e5studio.errors import VectorError
 from e5studio.training.negatives import MiningOptions
 from e5studio.training.pairs_file import PairsFormat
+from e5studio.training.recipe import check_fields
 
 OnStage = Callable[[str, int, int], None]
 """Called with (stage, parts done, parts in all); the stages are "before", "mining", "training" and "after"."""
@@ -28,7 +28,6 @@ class TrainOptions:
         named_sets: Folders in BEIR's form or tables of scored pairs, to be evaluated before and after, too.
         mines: Whether to mine negatives; None: where a query has none and no teacher scored its documents.
         mining: How; the number of negatives follows from the recipe.
-        evaluation_dtype: Precision of the evaluations and of mining.
         recipe: Fields of `e5studio.training.recipe.Recipe` in place of those for the model.
     """
 
@@ -39,9 +38,9 @@ class TrainOptions:
     named_sets: tuple[str | Path, ...] = ()
     mines: bool | None = None
     mining: MiningOptions = field(default_factory=MiningOptions)
-    evaluation_dtype: DType = "auto"
     recipe: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
             raise VectorError(f"held_out={self.held_out} is no share of the queries: it is 0 to below 1.")
+        check_fields(self.recipe)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from e5studio.errors import FileFormatError
-from e5studio.evaluation.beir import read_beir
+from e5studio.errors import FileEncodingError, FileFormatError
+from e5studio.evaluation.beir import QRELS, read_beir
 from e5studio.evaluation.tasks import RetrievalTask
 from e5studio.files.delimited import Quotes
 from e5studio.files.records import RECORD_ENDINGS, Cell, NotText, Record, Records, open_records
@@ -24,10 +24,12 @@ from e5studio.training.examples import Example, TrainingSet, TrainingSetBuilder
 
 _QUERY_NAMES, _POSITIVE_NAMES = ("query", "anchor"), ("positive",)
 _NEGATIVE, _NEGATIVES, _SCORES, _INSTRUCTION = "negative", "negatives", "scores", "instruction"
+_NAMES = (*_QUERY_NAMES, *_POSITIVE_NAMES, _NEGATIVES, _SCORES, _INSTRUCTION)
 _FORM = (
     "Training data has the columns query (or anchor) and positive, and perhaps negative, negative_1, negative_2 and so "
     "on, or negatives (a JSON list), scores (a teacher's, of the positive and then of each negative) and instruction."
 )
+_SOURCES = "a .jsonl, .csv, .tsv or .parquet file, or a folder in BEIR's form"
 _TRAIN_SPLIT = "train"
 
 
@@ -37,7 +39,7 @@ class PairsFormat:
 
     Attributes:
         columns: The columns of queries and of positives, if they have other names.
-        split: File in a BEIR folder's qrels; "train", or the only one.
+        split: File in a BEIR folder's qrels; "train" if None.
         encoding: Encoding, if neither UTF-8 nor marked.
         delimiter: What separates the cells of CSV, if no comma.
         quotes: What a quote means in CSV.
@@ -64,17 +66,33 @@ def read_training_set(path: str | Path, form: PairsFormat | None = None) -> Trai
     if path.is_dir():
         return _from_task(_read_beir(path, form))
     if not path.is_file():
-        raise FileFormatError(f"There is no file {path}.", _FORM)
+        raise FileFormatError(f"There is no file or folder {path}.", f"Name {_SOURCES}.")
     ending = path.suffix.lower()
     if ending == ".txt" or ending not in RECORD_ENDINGS:
-        raise FileFormatError(f"{path} is no .jsonl, .csv, .tsv or .parquet file.", _FORM)
-    records = open_records(path, ending, encoding=form.encoding, delimiter=form.delimiter, quotes=form.quotes)
-    return _from_records(path, records, form.columns)
+        raise FileFormatError(f"{path} is no file of pairs. Name {_SOURCES}.", _FORM)
+    if form.split is not None:
+        raise FileFormatError(f"{path} is a file, and only a folder in BEIR's form has splits.", "Leave --split out.")
+    try:
+        records = open_records(path, ending, encoding=form.encoding, delimiter=form.delimiter, quotes=form.quotes)
+        return _from_records(path, records, form.columns)
+    except FileEncodingError as error:  # whose advice is to skip rows, which would hide what is not trained on
+        raise FileEncodingError(
+            error.fact, "Name the encoding that it was saved with, such as --encoding cp1252, or correct these bytes."
+        ) from error
 
 
 def _read_beir(folder: Path, form: PairsFormat) -> RetrievalTask:
-    has_train = (folder / "qrels" / f"{_TRAIN_SPLIT}.tsv").is_file()
-    return read_beir(folder, split=form.split or (_TRAIN_SPLIT if has_train else None), encoding=form.encoding)
+    if form.columns is not None:
+        raise FileFormatError(f"{folder} is a folder, and only a file has columns.", "Leave --columns out.")
+    splits = sorted(path.stem for path in (folder / QRELS).glob("*.tsv"))
+    if (folder / QRELS).is_dir() and not splits:
+        raise FileFormatError(f"{folder / QRELS} holds no .tsv file.", f"Put the judgements into {_TRAIN_SPLIT}.tsv.")
+    if splits and form.split is None and _TRAIN_SPLIT not in splits:
+        raise FileFormatError(
+            f"{folder / QRELS} has no {_TRAIN_SPLIT}.tsv, but {', '.join(f'{split}.tsv' for split in splits)}.",
+            "Name the judgements to train on with --split. What a model was trained on measures it no longer.",
+        )
+    return read_beir(folder, split=form.split or _TRAIN_SPLIT, encoding=form.encoding)
 
 
 def _from_task(task: RetrievalTask) -> TrainingSet:
@@ -100,11 +118,11 @@ def _from_task(task: RetrievalTask) -> TrainingSet:
 
 def _from_records(path: Path, records: Records, columns: tuple[str, str] | None) -> TrainingSet:
     builder = TrainingSetBuilder(str(path))
-    for name in (_NEGATIVES, _SCORES):
-        if name in records.unfit:
+    for name, kind in records.unfit.items():
+        if name in (columns or ()) or name in _NAMES or _is_negative_column(name):
             raise FileFormatError(
-                f"{path}: the column {name!r} is of type {records.unfit[name]}, which is not read from Parquet.",
-                "Write each list as JSON text into the cell, or write the rows as .jsonl.",
+                f"{path}: the column {name!r} is of type {kind}, which is not read from Parquet.",
+                "Write texts as strings and lists as JSON text, or write the rows as .jsonl.",
             )
     for record in records.rows:
         if record.problem:
@@ -119,6 +137,11 @@ def _from_records(path: Path, records: Records, columns: tuple[str, str] | None)
 
 
 def _columns_of(path: Path, record: Record) -> tuple[str, str]:
+    if all(name in record.cells for name in _QUERY_NAMES):
+        raise FileFormatError(
+            f"{path}, line {record.line}: there are both columns, {' and '.join(_QUERY_NAMES)}.",
+            "Choose with --columns QUERY POSITIVE.",
+        )
     names = [next((name for name in known if name in record.cells), None) for known in (_QUERY_NAMES, _POSITIVE_NAMES)]
     if names[0] is None or names[1] is None:
         listed = ", ".join(map(repr, record.cells)) or "none"
@@ -158,7 +181,7 @@ class _Row:
         numbers = self._list(_SCORES)
         if not numbers:
             return ()
-        if not all(isinstance(each, int | float) and math.isfinite(each) for each in numbers):
+        if not all(map(_is_finite_number, numbers)):
             raise self._error(f"{_SCORES!r} holds something else than finite numbers", "Write a JSON list of numbers.")
         if len(numbers) != n_documents or n_documents < 2:
             raise self._error(
@@ -195,17 +218,23 @@ def _parsed(cell: Cell) -> Any:
         return cell.value
     try:
         return json.loads(cell or "")
-    except ValueError:
+    except (ValueError, RecursionError):  # lists in lists, thousands deep
         return None
 
 
-def as_json_line(example: Example, documents: Sequence[str]) -> Mapping[str, Any]:
-    """An example as one row of a .jsonl file that `read_training_set` reads: its first positive, all its negatives."""
-    row: dict[str, Any] = {"query": example.query, "positive": documents[example.positives[0]]}
-    if example.negatives:
-        row[_NEGATIVES] = [documents[index] for index in example.negatives]
-    if example.teacher_scores:
-        row[_SCORES] = list(example.teacher_scores)
-    if example.instruction is not None:
-        row[_INSTRUCTION] = example.instruction
-    return row
+def _is_finite_number(value: Any) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return False
+
+
+def as_rows(example: Example, documents: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+    """An example as rows of a .jsonl file that `read_training_set` reads: one for each answer, with all negatives."""
+    for index in example.positives:
+        row: dict[str, Any] = {"query": example.query, "positive": documents[index]}
+        if example.negatives:
+            row[_NEGATIVES] = [documents[negative] for negative in example.negatives]
+        if example.instruction is not None:
+            row[_INSTRUCTION] = example.instruction
+        yield row

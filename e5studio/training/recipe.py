@@ -6,7 +6,8 @@ small, base and large; 7 hard negatives; 2 to 3 epochs; texts of 192 tokens; 400
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from e5studio.errors import VectorError
@@ -80,6 +81,7 @@ def recipe_for(meta: ModelMeta, n_words: int, n_queries: int, *, device: str, **
     Raises:
         VectorError: A figure is out of range.
     """
+    changes = {name: value for name, value in changes.items() if value is not None}
     rate = _LORA_RATE if changes.get("lora_rank") else _LEARNING_RATES.get(meta.embed_dim, _LARGE_MODEL_RATE)
     recipe = Recipe(
         learning_rate=rate,
@@ -88,7 +90,7 @@ def recipe_for(meta: ModelMeta, n_words: int, n_queries: int, *, device: str, **
     )
     recipe = replace(recipe, **(_ON_CPU if device == "cpu" else {}))
     recipe = replace(recipe, max_tokens=min(recipe.max_tokens, meta.max_tokens))
-    recipe = replace(recipe, **{name: value for name, value in changes.items() if value is not None})
+    recipe = replace(recipe, **changes)
     _check(recipe, meta)
     if "learning_rate" in changes:
         return recipe
@@ -97,10 +99,26 @@ def recipe_for(meta: ModelMeta, n_words: int, n_queries: int, *, device: str, **
     return replace(recipe, learning_rate=recipe.learning_rate * factor)
 
 
+def check_fields(changes: Mapping[str, Any]) -> None:
+    """Refuse what is no field of a recipe, and a seed that no generator takes.
+
+    Raises:
+        VectorError: With the fields that there are.
+    """
+    names = [each.name for each in fields(Recipe)]
+    if unknown := [name for name in changes if name not in names]:
+        raise VectorError(f"{unknown[0]!r} is no field of a recipe: these are {', '.join(names)}.")
+    seed = changes.get("seed", Recipe.seed)
+    if not isinstance(seed, int) or not 0 <= seed < 1 << 32:
+        raise VectorError(f"seed={seed!r} is out of range: it is a whole number from 0 to {(1 << 32) - 1}.")
+
+
 def _check(recipe: Recipe, meta: ModelMeta) -> None:
     ranges: dict[str, tuple[float, float]] = {
         "learning_rate": (1e-9, 1.0),
         "temperature": (1e-4, 1.0),
+        "warmup_share": (0.0, 1.0),
+        "weight_decay": (0.0, 1.0),
         "batch_size": (2, 1 << 20),
         "n_epochs": (1, 10_000),
         "n_negatives": (0, 1_000),
@@ -109,10 +127,14 @@ def _check(recipe: Recipe, meta: ModelMeta) -> None:
         "checkpoint_seconds": (0.0, 1e9),
     }
     for name, (low, high) in ranges.items():
-        value = getattr(recipe, name)
-        if not low <= value <= high:
-            raise VectorError(f"{name}={value} is out of range: it is a number from {low:g} to {high:g}.")
+        value, is_whole = getattr(recipe, name), isinstance(high, int)
+        if not isinstance(value, int if is_whole else int | float) or not low <= value <= high:
+            sort = "whole number" if is_whole else "number"
+            raise VectorError(f"{name}={value!r} is out of range: it is a {sort} from {low:,} to {high:,}.")
     if recipe.dtype not in ("float32", "bfloat16"):
         raise VectorError(f"dtype={recipe.dtype!r}: training computes in 'float32' or 'bfloat16'.")
     if wrong := [dim for dim in recipe.dims if not 1 <= dim < meta.embed_dim]:
-        raise VectorError(f"dims holds {wrong[0]}; the vectors of {meta.name} have {meta.embed_dim} dimensions.")
+        raise VectorError(
+            f"dims holds {wrong[0]}; the vectors of {meta.name} have {meta.embed_dim:,} dimensions, so that a shorter "
+            f"length is from 1 to {meta.embed_dim - 1:,}."
+        )

@@ -13,6 +13,7 @@ from typing import Any
 from e5studio import __version__
 from e5studio.analysis.significance import Interval
 from e5studio.evaluation import as_mteb_result
+from e5studio.evaluation.run import RETRIEVAL_METRIC, STS_METRIC
 from e5studio.models import ModelMeta
 from e5studio.training.negatives import MiningReport
 from e5studio.training.recipe import Recipe
@@ -22,6 +23,8 @@ from e5studio.training.weights import TrainedModel
 
 REPORT_FILE, CARD_FILE = "report.json", "README.md"
 _CURVE_POINTS = 200
+_METRICS = {RETRIEVAL_METRIC: "nDCG@10", STS_METRIC: "Spearman"}
+_HEADINGS = ["set", "size", "score", "before", "after", "difference", "95 % interval", "p", "verdict"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,7 @@ class TrainingReport:
         data_digest: Of all texts, judgements and scores.
         n_documents: Different documents.
         n_train: Queries trained on.
+        n_left_out: Queries that no step took, since its other queries have the same answer.
         n_held_out: Queries held out.
         prompts: By role.
         recipe: The settings of training.
@@ -50,6 +54,7 @@ class TrainingReport:
     data_digest: str
     n_documents: int
     n_train: int
+    n_left_out: int
     n_held_out: int
     prompts: RolePrompts
     recipe: Recipe
@@ -72,6 +77,7 @@ class TrainingReport:
                 "digest": self.data_digest,
                 "documents": self.n_documents,
                 "train_queries": self.n_train,
+                "left_out_queries": self.n_left_out,
                 "held_out_queries": self.n_held_out,
             },
             "prompts": {"query": self.prompts.query().text, "document": self.prompts.document.text},
@@ -99,13 +105,18 @@ class TrainingReport:
             },
         }
 
+    def table(self) -> list[list[str]]:
+        """The verdicts as cells of text, below a row of headings; empty where nothing was evaluated."""
+        rows = [_verdict_row(each) for each in self.verdicts]
+        return [_HEADINGS, *rows] if rows else []
+
     def not_measured(self) -> list[str]:
         """What nobody should read out of the figures."""
-        gaps = ["One seed: another one gives other figures."]
+        gaps = ["What another seed gives."]
         if not self.n_held_out:
-            gaps.append("No queries were held out, so nothing says whether training helped on such queries.")
-        if not any(not each.is_held_out for each in self.verdicts):
-            gaps.append("No other set was named (--evaluate), so what the model has forgotten is not known.")
+            gaps.append("Whether training helped on such queries: no queries were held out.")
+        if all(each.is_held_out for each in self.verdicts):
+            gaps.append("What the model has forgotten: no other set was named (--evaluate).")
         return gaps
 
 
@@ -126,7 +137,6 @@ def model_card(report: TrainingReport, name: str) -> str:
     """The model card in Markdown."""
     recipe, steps = report.recipe, report.trained.steps
     mined = "no mined negatives" if report.mining is None else _mining_sentence(report.mining)
-    query, document = json.dumps(report.prompts.query().text), json.dumps(report.prompts.document.text)
     lines = [
         "---",
         "library_name: sentence-transformers",
@@ -140,19 +150,11 @@ def model_card(report: TrainingReport, name: str) -> str:
         f"{report.parent.name}, trained on {report.n_train:,} queries of {Path(report.source).name} "
         f"(digest {report.data_digest}) by E5's recipe.",
         "",
-        *_card_table(report.verdicts),
+        *_card_table(report.table()),
         "",
         "## How it is used",
         "",
-        f"{query} stands in front of every query and {document} in front of every document; the folder says so, and "
-        "the libraries put them there:",
-        "",
-        "```python",
-        "from e5studio import E5Encoder  # or sentence_transformers.SentenceTransformer, whose vectors are the same",
-        "",
-        f'encoder = E5Encoder("{name}")',
-        'queries, documents = encoder.encode_query(["..."]), encoder.encode_document(["..."])',
-        "```",
+        *_use(report.prompts, name),
         "",
         "## How it was trained",
         "",
@@ -172,11 +174,6 @@ def model_card(report: TrainingReport, name: str) -> str:
     return "\n".join(lines)
 
 
-def range_of(interval: Interval | None) -> str:
-    """The ends of an interval of a difference."""
-    return "" if interval is None else f"{interval.low:+.4f} to {interval.high:+.4f}"
-
-
 def peak_memory() -> int | None:
     """The most memory that this process has held, in bytes; None where the system does not say."""
     try:
@@ -187,17 +184,52 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _card_table(verdicts: tuple[Verdict, ...]) -> list[str]:
-    if not verdicts:
-        return ["It was not evaluated."]
-    rows = [
-        f"| {each.name}, {each.before.split} ({each.before.n_samples:,}) | {each.before.metric} | "
-        f"{each.before.main_score:.4f} | {each.after.main_score:.4f} | {each.comparison.difference:+.4f} | "
-        f"{range_of(each.comparison.interval)} | {each.word} |"
-        for each in verdicts
+def _use(prompts: RolePrompts, name: str) -> list[str]:
+    """What the texts need: the folder states the prompts of its kind of model, but no task and no symmetric pairs."""
+    query, document = json.dumps(prompts.query().text), json.dumps(prompts.document.text)
+    task = prompts.default_instruction
+    encode_query = f'encoder.encode_query(["..."]{"" if task is None else f", instruction={task!r}"})'
+    encode_document = 'encoder.encode_document(["..."])'
+    where = f"{query} stands in front of every query and {document} in front of every document"
+    if query == document and prompts.kind != "none":
+        encode_document, where = encode_query, f"{query} stands in front of every text: both sides are queries"
+    how = "the folder says so, and the libraries put them there" if task is None else "the task is given with each call"
+    return [
+        f"{where}; {how}:",
+        "",
+        "```python",
+        "from e5studio import E5Encoder  # or sentence_transformers.SentenceTransformer, with the same prompts",
+        "",
+        f'encoder = E5Encoder("{name}")',
+        f"queries, documents = {encode_query}, {encode_document}",
+        "```",
     ]
-    heading = "| set (queries or pairs) | score | before | after | difference | 95 % interval | verdict |"
-    return [heading, "| --- | --- | --- | --- | --- | --- | --- |", *rows]
+
+
+def _verdict_row(verdict: Verdict) -> list[str]:
+    before, comparison = verdict.before, verdict.comparison
+    return [
+        f"{verdict.name}, held out" if verdict.is_held_out else verdict.name,
+        f"{before.n_samples:,} {'pairs' if before.metric == STS_METRIC else 'queries'}",
+        _METRICS.get(before.metric, before.metric),
+        f"{before.main_score:.4f}",
+        f"{verdict.after.main_score:.4f}",
+        f"{comparison.difference:+.4f}",
+        _range(comparison.interval),
+        f"{comparison.p_value:.4f}",
+        verdict.word,
+    ]
+
+
+def _range(interval: Interval | None) -> str:
+    return "" if interval is None else f"{interval.low:+.4f} to {interval.high:+.4f}"
+
+
+def _card_table(table: list[list[str]]) -> list[str]:
+    if not table:
+        return ["It was not evaluated."]
+    rows = (table[0], ["---"] * len(table[0]), *table[1:])
+    return [f"| {' | '.join(row)} |" for row in rows]
 
 
 def _mining_sentence(mining: MiningReport) -> str:

@@ -34,7 +34,7 @@ class StepLimits:
     stored_tokens: int = 8_192
 
     def halved(self) -> StepLimits:
-        """Half of it."""
+        """Half as much at a time, and a quarter stored."""
         return StepLimits(self.chunk_tokens // 2, self.stored_tokens // 4)
 
 

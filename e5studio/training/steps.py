@@ -6,11 +6,14 @@ All of it follows from the seed, before the first step, so that a run that was s
 from __future__ import annotations
 
 import hashlib
+import heapq
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from e5studio.errors import FileFormatError
 from e5studio.training.examples import Example, TrainingSet
 
 
@@ -54,6 +57,9 @@ def plan_steps(training_set: TrainingSet, options: StepOptions) -> tuple[Step, .
 
     No step holds a query or an answer twice: a copy would be a negative of itself. What does not fit into a step waits
     for the next one of its epoch; queries that fit into none, since all of them have one answer, are left out of it.
+
+    Raises:
+        FileFormatError: No query has anything to tell its answer from.
     """
     chance = np.random.default_rng(options.seed)
     steps: list[Step] = []
@@ -61,6 +67,11 @@ def plan_steps(training_set: TrainingSet, options: StepOptions) -> tuple[Step, .
         order = chance.permutation(len(training_set.examples))
         draws = [_draw(int(index), training_set.examples[index], options.n_negatives, chance) for index in order]
         steps += _without_copies(draws, training_set.examples, options.batch_size)
+    if not steps:
+        raise FileFormatError(
+            f"{training_set.source}: all queries have the same answer, and no query has a negative.",
+            "Training needs at least two different answers, or negatives.",
+        )
     return tuple(steps)
 
 
@@ -80,26 +91,29 @@ def _draw(index: int, example: Example, n_negatives: int, chance: np.random.Gene
 
 
 def _without_copies(draws: Sequence[Draw], examples: Sequence[Example], size: int) -> list[Step]:
+    """Steps in the order of the draws; those of one answer wait in a queue, whose first one alone may come next."""
+    queues: dict[int, deque[int]] = {}
+    for position, draw in enumerate(draws):
+        queues.setdefault(draw.positive, deque()).append(position)
+    heads = [queue.popleft() for queue in queues.values()]  # in order, so that it is a heap
     steps: list[Step] = []
-    waiting = list(draws)
-    while waiting:
+    while heads:
         step: list[Draw] = []
-        later: list[Draw] = []
+        later: list[int] = []
         queries: set[str] = set()
-        positives: set[int] = set()
-        for position, draw in enumerate(waiting):
-            if len(step) == size:
-                later += waiting[position:]
-                break
+        while heads and len(step) < size:
+            position = heapq.heappop(heads)
+            draw = draws[position]
             query = examples[draw.example].query
-            if query in queries or draw.positive in positives:
-                later.append(draw)
+            if query in queries:
+                later.append(position)
                 continue
             step.append(draw)
             queries.add(query)
-            positives.add(draw.positive)
-        if len(step) == 1 and not step[0].negatives:  # nothing to tell its answer from
-            break
-        steps.append(tuple(step))
-        waiting = later
+            if queues[draw.positive]:
+                later.append(queues[draw.positive].popleft())
+        if len(step) > 1 or step[0].negatives:  # else there is nothing to tell its answer from
+            steps.append(tuple(step))
+        for position in later:
+            heapq.heappush(heads, position)
     return steps

@@ -6,7 +6,6 @@ the weights that are trained, and counts only once it is whole.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +19,14 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from transformers import PrinterCallback, TrainerCallback
 
-from e5studio.errors import OutOfMemoryError
+from e5studio.errors import NonFiniteError, OutOfMemoryError
+from e5studio.file_digest import digest_of
 from e5studio.memory import is_out_of_memory
 from e5studio.training.collator import StepCollator
 from e5studio.training.recipe import Recipe
 from e5studio.training.step_loss import MIN_CHUNK_TOKENS, StepLoss
 from e5studio.training.steps import Step
+from e5studio.training.work_folder import read_note, write_note, writing
 
 OnStep = Callable[[int, int], None]
 """Called with (steps done, steps in all)."""
@@ -99,8 +100,9 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         return control
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> Any:
-        marker = Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE
-        marker.write_text(json.dumps(asdict(self.spent())), encoding="utf-8")
+        checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        with writing("A checkpoint", checkpoint):
+            write_note(checkpoint / _WHOLE, {"spent": asdict(self.spent()), "digests": _digests(checkpoint)})
         self._last = time.monotonic()
         return control
 
@@ -115,11 +117,17 @@ class E5Trainer(SentenceTransformerTrainer):
         while True:
             try:
                 loss: torch.Tensor = super().training_step(model, dict(inputs), num_items_in_batch)
-                return loss
+                break
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 self._halve(error)
+        if not torch.isfinite(loss):
+            raise NonFiniteError(
+                f"The loss of step {self.state.global_step + 1} is no finite number: the weights have run away. Take a "
+                "smaller --learning-rate or a higher --temperature, and another output."
+            )
+        return loss
 
     def _halve(self, error: Exception) -> None:
         step_loss: Any = self.loss
@@ -135,6 +143,10 @@ class E5Trainer(SentenceTransformerTrainer):
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """None: the report is our own."""
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        with writing("A checkpoint", Path(self.args.output_dir)):
+            super()._save_checkpoint(model, trial)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self.args.output_dir)
@@ -178,7 +190,7 @@ def run_steps(
         OutOfMemoryError: Not even the smallest chunk fits.
     """
     checkpoint = _last_whole(folder)
-    spent = _Spent() if checkpoint is None else _Spent(**json.loads((checkpoint / _WHOLE).read_text(encoding="utf-8")))
+    spent = _Spent() if checkpoint is None else _Spent(**read_note(checkpoint / _WHOLE)["spent"])
     watch = _Watch(recipe.checkpoint_seconds, collator, spent, on_step)
     trainer = E5Trainer(
         model=model,
@@ -225,14 +237,18 @@ def _arguments(steps: Sequence[Step], recipe: Recipe, folder: Path) -> SentenceT
 
 
 def _last_whole(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; others are deleted."""
-    whole: list[Path] = []
-    for path in folder.glob("checkpoint-*"):
-        if (path / _WHOLE).is_file():
-            whole.append(path)
-        else:
-            shutil.rmtree(path)
-    return max(whole, key=_step_of, default=None)
+    """The newest checkpoint that is as it was written; newer ones, which are not, are deleted."""
+    for path in sorted(folder.glob("checkpoint-*"), key=_step_of, reverse=True):
+        note = read_note(path / _WHOLE)
+        if note is not None and note["digests"] == _digests(path):
+            return path
+        shutil.rmtree(path)
+    return None
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    """The digest of each file of a checkpoint but the note that holds them."""
+    return {path.name: digest_of(path) for path in sorted(checkpoint.iterdir()) if path.name != _WHOLE}
 
 
 def _step_of(checkpoint: Path) -> int:

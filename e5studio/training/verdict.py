@@ -38,7 +38,7 @@ class Verdict:
 
     @property
     def word(self) -> evaluation.Verdict:
-        """What may be said: "better" and "worse" only where the interval of the difference leaves out 0."""
+        """What may be said: "better" and "worse" only where the interval leaves out 0 and the test agrees."""
         return verdict_of(self.comparison)
 
 

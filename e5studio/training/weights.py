@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +30,7 @@ from e5studio.training.roles import RolePrompts
 from e5studio.training.step_loss import StepLimits, StepLoss
 from e5studio.training.steps import Step
 from e5studio.training.trainer import OnStep, TrainedSteps, run_steps
+from e5studio.training.work_folder import read_note, write_note, writing
 
 _LIMITS_FILE = "limits.json"
 _LARGEST_DIFFERENCE = 1e-4  # of two float32 computations of one vector
@@ -60,14 +60,14 @@ class TrainedModel:
 
     def write(self, path: Path) -> None:
         """Note that the model is trained and written, so that a run stopped after that does not train again."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        write_note(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> TrainedModel | None:
         """The note of `write`; None where there is none."""
-        if not path.is_file():
+        fields = read_note(path)
+        if fields is None:
             return None
-        fields = json.loads(path.read_text(encoding="utf-8"))
         steps = TrainedSteps(**fields["steps"] | {"losses": tuple(fields["steps"]["losses"])})
         return cls(steps, fields["n_trained"], fields["n_weights"], StepLimits(**fields["limits"]))
 
@@ -125,7 +125,9 @@ def train_weights(
         trained = run_steps(model, loss, steps, collator, recipe, checkpoints, on_step)
         sizes = [(each.numel(), each.requires_grad) for name, each in model.named_parameters() if "pooler." not in name]
         model.eval()
-        write_child_folder(start, _weights_of(_transformer(model) if adapted is None else merged(adapted)), into)
+        weights = _weights_of(_transformer(model) if adapted is None else merged(adapted))
+        with writing("The trained model", into.parent):
+            write_child_folder(start, weights, into)
         _check_vectors(loss, collator, into)
     return TrainedModel(
         trained, sum(size for size, is_trained in sizes if is_trained), sum(s for s, _ in sizes), limits
@@ -153,11 +155,12 @@ def load_for_training(start: Path, recipe: Recipe) -> SentenceTransformer:
 def limits_of_run(folder: Path, meta: ModelMeta, device: str) -> StepLimits:
     """The limits that the run began with: other parts of a step would round otherwise, and end in other weights."""
     path = folder / _LIMITS_FILE
-    if path.is_file():
-        return StepLimits(**json.loads(path.read_text(encoding="utf-8")))
+    earlier = read_note(path)
+    if earlier is not None:
+        return StepLimits(**earlier)
     limits = limits_for(meta, device)
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(limits)), encoding="utf-8")
+    write_note(path, asdict(limits))
     return limits
 
 
@@ -171,8 +174,12 @@ def limits_for(meta: ModelMeta, device: str) -> StepLimits:
 
 
 def _weights_of(transformer: Any) -> dict[str, Any]:
-    """The tensors by the names that transformers gives them, without a pooler, which no E5 has."""
-    return {name: tensor for name, tensor in transformer.state_dict().items() if not name.startswith("pooler.")}
+    """The tensors by the names that transformers gives them; the pooler, which no E5 uses, is 0.
+
+    Without one transformers warns that the model needs more training.
+    """
+    weights = transformer.state_dict()
+    return {name: torch.zeros_like(weights[name]) if name.startswith("pooler.") else weights[name] for name in weights}
 
 
 def _transformer(model: SentenceTransformer) -> Any:
@@ -194,7 +201,7 @@ def _check_vectors(loss: StepLoss, collator: StepCollator, folder: Path) -> None
     ) as encoder:
         vectors = encoder.embed_prepared(encoder.prepare(texts, prompt=prompt))
     difference = float(np.abs(vectors - expected).max())
-    if difference > _LARGEST_DIFFERENCE:
+    if not difference <= _LARGEST_DIFFERENCE:  # nor NaN
         raise ModelFilesError(
             f"The trained model was written to {folder}, which gives other vectors (by {difference:.1e}).",
             "Please report this; the checkpoints stay beside it.",

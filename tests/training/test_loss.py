@@ -9,8 +9,13 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from e5studio.tokenization import Tokenizer
+from e5studio.training.collator import StepCollator
+from e5studio.training.examples import Example, TrainingSet
 from e5studio.training.loss import CONTRASTIVE_SHARE, Targets, contrastive_loss
+from e5studio.training.roles import RolePrompts
 from e5studio.training.step_loss import StepLimits, StepLoss
+from e5studio.training.steps import Draw
 
 
 def vectors(n, seed, dim=12):
@@ -88,6 +93,19 @@ def test_shorter_vectors_are_trained_too():
     )
     short = written_out(normalize(queries[:, :5]), normalize(documents[:, :5]), 4, 0.05)
     assert float(both) == pytest.approx((float(whole) + short) / 2, abs=1e-9)
+
+
+def test_known_answers_and_copies_of_a_query_are_left_out(encoders):
+    """Of the first query: text 1 is another answer, and text 0 the query itself; the second query's own ones stay."""
+    documents = ("a", "b", "c", "d", "e")
+    examples = (Example("a", (2, 1), (1.0, 1.0), (4,)), Example("q", (1, 0), (1.0, 1.0), (3,)))
+    draws = [Draw(0, 2, (4,)), Draw(1, 0, (1, 3))]
+    tokenizer = Tokenizer.from_folder(encoders("e5").files.folder, pooling="mean")
+    prompts = RolePrompts.of("query_passage")
+    collator = StepCollator(TrainingSet(documents, examples), draws, tokenizer, prompts, 16, 0)
+    made = collator([{"draw": 0}, {"draw": 1}])["label"]
+    assert made.positives.tolist() == [0, 2]
+    assert made.excluded.tolist() == [[False, False, True, True, False], [False, False, False, True, False]]
 
 
 class Encoder(torch.nn.Module):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from e5studio.errors import VectorError
+from e5studio.errors import UnsupportedError, VectorError
 from e5studio.training import MiningOptions, mine_negatives
 from e5studio.training.examples import Example, TrainingSet
+from e5studio.training.roles import RolePrompts
 from tests.training.conftest import make_pairs
 
 
@@ -61,6 +64,31 @@ def test_given_negatives_stay(encoders, training_set):
     given = TrainingSet(training_set.documents, (Example("summit", (0,), (1.0,), (7,)), training_set.examples[1]))
     mined = mine_negatives(encoders("e5"), given, MiningOptions(n_negatives=2))
     assert mined.training_set.examples[0].negatives[0] == 7
+
+
+def test_a_teacher_forbids_mining(encoders, training_set):
+    scored = [replace(each, positives=(0,), grades=(1.0,), negatives=(1,), teacher_scores=(2.0, 1.0))
+              for each in training_set.examples]  # fmt: skip
+    with pytest.raises(UnsupportedError, match="a teacher's scores, which mined negatives lack"):
+        mine_negatives(encoders("e5"), training_set.with_examples(scored))
+
+
+def test_a_copy_of_the_query_is_never_mined(encoders):
+    """In pairs of paraphrases each text is a query and a document."""
+    texts = [row["query"] for row in make_pairs(12)]
+    examples = [Example(text, ((row + 1) % 12,), (1.0,)) for row, text in enumerate(texts)]
+    options = MiningOptions(n_negatives=12, depth=12, margin=0.0, sampling="top")
+    mined = mine_negatives(
+        encoders("e5"),
+        TrainingSet(tuple(texts), tuple(examples)),
+        options,
+        prompts=RolePrompts.of("query_passage", is_symmetric=True),
+    )
+    assert not [row for row, example in enumerate(mined.training_set.examples) if row in example.negatives]
+    for example in mined.training_set.examples:  # the margin counts from the answer, not from the copy
+        vectors = encoders("e5").encode_query([example.query, *(texts[row] for row in example.positives)])
+        others = encoders("e5").encode_query([texts[row] for row in example.negatives] or ["none"])
+        assert not example.negatives or (others @ vectors[0]).max() <= vectors[0] @ vectors[1] + 1e-5
 
 
 @pytest.mark.parametrize("wrong", [{"n_negatives": 0}, {"depth": 3}, {"margin": -0.1}, {"sampling": "best"}])

@@ -48,12 +48,16 @@ def test_csv_with_other_columns_and_lists_in_cells(tmp_path):
     assert training_set.documents == ("p1", "n1", "p2")
 
 
-def test_a_beir_folder(tmp_path):
-    (tmp_path / "qrels").mkdir()
-    write_pairs(tmp_path / "corpus.jsonl", [{"_id": f"d{i}", "title": "t", "text": f"x{i}"} for i in range(3)])
-    write_pairs(tmp_path / "queries.jsonl", [{"_id": f"q{i}", "text": f"query {i}"} for i in range(2)])
+def make_beir(folder, split):
+    (folder / "qrels").mkdir()
+    write_pairs(folder / "corpus.jsonl", [{"_id": f"d{i}", "title": "t", "text": f"x{i}"} for i in range(3)])
+    write_pairs(folder / "queries.jsonl", [{"_id": f"q{i}", "text": f"query {i}"} for i in range(2)])
     lines = ["query-id\tcorpus-id\tscore", "q0\td0\t2", "q0\td1\t1", "q0\td2\t0", "q1\td2\t1"]
-    (tmp_path / "qrels" / "train.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
+
+
+def test_a_beir_folder(tmp_path):
+    make_beir(tmp_path, "train")
     (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td0\t1\n")
     training_set = read_training_set(tmp_path)
     assert training_set.documents == ("t x0", "t x1", "t x2")
@@ -80,7 +84,11 @@ def test_the_digest_says_what_was_read(tmp_path):
         ([{**ROWS[0], "negatives": ["n"], "scores": [1, "x"]}], "something else than finite numbers"),
         ([{**ROWS[0], "negatives": ["n"], "scores": [1, 2]}, ROWS[1]], "1 of 2 queries have a teacher's scores"),
         ([{**ROWS[0], "negatives": ["n"], "scores": [1, 2]}] * 2, "comes twice, with scores"),
-        ([ROWS[0]], "holds 1 different queries"),
+        ([{**ROWS[0], "negatives": ["n"], "scores": [1, True]}], "something else than finite numbers"),
+        ([{**ROWS[0], "negatives": ["n"], "scores": [1, 10**400]}], "something else than finite numbers"),
+        ([{**ROWS[0], "anchor": "a"}], "both columns, query and anchor"),
+        ([ROWS[0]], "holds one query"),
+        ([ROWS[0]] * 3, "holds one query"),
         ([], "is empty"),
     ],
 )
@@ -95,8 +103,50 @@ def test_other_files_are_refused(tmp_path):
         (tmp_path / name).write_text(json.dumps(ROWS))
         with pytest.raises(FileFormatError, match="jsonl"):
             read_training_set(tmp_path / name)
-    with pytest.raises(FileFormatError, match="There is no file"):
+    with pytest.raises(FileFormatError, match="There is no file or folder"):
         read_training_set(tmp_path / "missing.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"query,positive\n", "holds no rows"),
+        (b'query,positive,negatives\na,b,"' + b"[" * 100_000 + b'"\n', "line 2: 'negatives' is no list"),
+        ("query,positive\n\u00e4,b\nc,d\n".encode("latin-1"), "Name the encoding that it was saved with, such as"),
+    ],
+    ids=["header only", "deep list", "latin-1"],
+)
+def test_broken_csv_is_a_sentence(content, words, tmp_path):
+    (tmp_path / "pairs.csv").write_bytes(content)
+    with pytest.raises(FileFormatError) as caught:
+        read_training_set(tmp_path / "pairs.csv")
+    assert words in str(caught.value)
+    assert "skip-bad-bytes" not in str(caught.value), "which these commands lack"
+
+
+def test_a_folder_is_never_trained_on_by_its_test_split(tmp_path):
+    make_beir(tmp_path, "test")
+    with pytest.raises(FileFormatError, match=r"has no train\.tsv, but test\.tsv\. Name .* with --split"):
+        read_training_set(tmp_path)
+    assert len(read_training_set(tmp_path, PairsFormat(split="test")).examples) == 2
+    (tmp_path / "qrels" / "test.tsv").unlink()
+    with pytest.raises(FileFormatError, match=r"Put the judgements into train\.tsv"):
+        read_training_set(tmp_path)
+
+
+def test_options_of_the_other_form_are_refused(tmp_path):
+    make_beir(tmp_path, "train")
+    with pytest.raises(FileFormatError, match="Leave --columns out"):
+        read_training_set(tmp_path, PairsFormat(columns=("a", "b")))
+    with pytest.raises(FileFormatError, match="Leave --split out"):
+        read(tmp_path, ROWS, split="train")
+
+
+def test_a_copy_of_the_query_is_no_negative_of_it(tmp_path):
+    training_set = read(tmp_path, [{"query": "a", "positive": "b", "negatives": ["a", "n"]}, ROWS[1]])
+    assert training_set.documents[:3] == ("b", "a", "n")
+    assert training_set.examples[0].negatives == (2,)
+    assert training_set.known_answers(training_set.examples[0]) == (0, 1)
 
 
 def test_lists_of_parquet_are_refused_with_the_way_out(tmp_path):
@@ -108,5 +158,8 @@ def test_lists_of_parquet_are_refused_with_the_way_out(tmp_path):
     pyarrow.parquet.write_table(arrow.table(table), path)
     assert len(read_training_set(path).examples) == 2
     pyarrow.parquet.write_table(arrow.table({**table, "negatives": [["n"], ["m"]]}), path)
-    with pytest.raises(FileFormatError, match="Write each list as JSON"):
+    with pytest.raises(FileFormatError, match="lists as JSON text"):
+        read_training_set(path)
+    pyarrow.parquet.write_table(arrow.table({"query": ["a", "b"], "positive": [["p"], ["r"]]}), path)
+    with pytest.raises(FileFormatError, match="the column 'positive' is of type list"):
         read_training_set(path)

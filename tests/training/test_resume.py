@@ -9,11 +9,13 @@ import sys
 
 import pytest
 import safetensors.numpy
+import safetensors.torch
 import torch
 
-from e5studio.errors import OutOfMemoryError, OutputError
+from e5studio.errors import NonFiniteError, OutOfMemoryError, OutputError
 from e5studio.options import ModelOptions
 from e5studio.training import TrainOptions, step_loss, train
+from e5studio.training.work_folder import read_note, write_note, writing
 from tests.training.conftest import RECIPE, make_pairs, write_pairs
 
 EVERY_STEP = {"checkpoint_seconds": 0.0, "has_dropout": True}
@@ -85,11 +87,75 @@ def test_a_run_stopped_after_training_does_not_train_again(run_training, pairs):
 def test_other_data_or_settings_do_not_go_on_with_it(run_training, pairs, tmp_path):
     with pytest.raises(KilledError):
         run_training(pairs, recipe=EVERY_STEP, on_stage=killing_at("training", 2))
-    with pytest.raises(OutputError, match="other settings"):
-        run_training(pairs, recipe={**EVERY_STEP, "learning_rate": 1e-4})
+    stages = []
+    for changes in ({"recipe": {**EVERY_STEP, "learning_rate": 1e-4}}, {"is_symmetric": True}, {"held_out": 0.4}):
+        with pytest.raises(OutputError, match="other settings"):
+            run_training(pairs, **{"recipe": EVERY_STEP, **changes}, on_stage=lambda *stage: stages.append(stage))
     write_pairs(pairs, make_pairs(41))
-    with pytest.raises(OutputError, match="other data"):
-        run_training(pairs, recipe=EVERY_STEP)
+    with pytest.raises(OutputError, match=r"other settings \(data\)"):
+        run_training(pairs, recipe=EVERY_STEP, on_stage=lambda *stage: stages.append(stage))
+    assert stages == [], "refused before anything is computed"
+
+
+@pytest.mark.parametrize("name", ["trained.safetensors", "optimizer.pt", "whole"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(name, whole, run_training, pairs, tmp_path):
+    with pytest.raises(KilledError):
+        run_training(pairs, output="stopped", recipe=EVERY_STEP, on_stage=killing_at("training", 4))
+    path = tmp_path / "stopped.train" / "checkpoints" / "checkpoint-3" / name
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    resumed = run_training(pairs, output="stopped", recipe=EVERY_STEP)
+    assert resumed.report.trained.steps.n_resumed == 2
+    assert_same_weights(whole.folder, resumed.folder)
+
+
+def test_a_full_disk_is_a_sentence_and_costs_nothing(whole, run_training, pairs, monkeypatch):
+    save, full = safetensors.torch.save_file, [False, True, True]
+
+    def save_or_fail(tensors, path, **options):
+        if full.pop(0) if full else False:
+            raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
+        save(tensors, path, **options)
+
+    monkeypatch.setattr(safetensors.torch, "save_file", save_or_fail)
+    for _ in range(2):
+        with pytest.raises(OutputError, match=r"cannot be written .* MB are free\): .*No space left"):
+            run_training(pairs, output="stopped", recipe=EVERY_STEP)
+    resumed = run_training(pairs, output="stopped", recipe=EVERY_STEP)
+    assert resumed.report.trained.steps.n_resumed == 1
+    assert_same_weights(whole.folder, resumed.folder)
+
+
+def test_a_note_is_whole_or_missing(tmp_path):
+    write_note(tmp_path / "note", {"a": 1})
+    assert read_note(tmp_path / "note") == {"a": 1}
+    (tmp_path / "note").write_bytes(b'{"a": ')
+    assert read_note(tmp_path / "note") is None
+    assert read_note(tmp_path / "missing") is None
+
+
+def test_faults_other_than_of_writing_stay_what_they_are(tmp_path):
+    with pytest.raises(KeyError), writing("The model", tmp_path):
+        raise KeyError("name")
+    with pytest.raises(RuntimeError, match="out of memory"), writing("The model", tmp_path):
+        raise RuntimeError("CUDA out of memory")
+    with pytest.raises(OutputError, match=r"The model cannot be written to .* Free some space"):
+        with writing("The model", tmp_path):
+            raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+
+def test_a_model_that_was_moved_away_is_trained_again(run_training, pairs, tmp_path):
+    with pytest.raises(KilledError):
+        run_training(pairs, on_stage=killing_at("after", 40))
+    shutil.rmtree(tmp_path / "my-e5.train" / "model")
+    assert len(run_training(pairs).report.trained.steps.losses) == 4
+
+
+def test_weights_that_run_away_are_a_sentence(run_training, pairs, monkeypatch):
+    loss = step_loss.contrastive_loss
+    monkeypatch.setattr(step_loss, "contrastive_loss", lambda *given, **options: loss(*given, **options) * torch.nan)
+    with pytest.raises(NonFiniteError, match="smaller --learning-rate"):
+        run_training(pairs, held_out=0)
 
 
 def test_two_runs_never_share_a_folder(run_training, pairs, tmp_path):

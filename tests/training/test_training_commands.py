@@ -32,9 +32,9 @@ def test_train_then_compare(run, pairs, beir, parent_options, checkpoints, tmp_p
     result = run("train", pairs, *parent_options, "-o", output, *figures)
     assert result.exit_code == 0, result.output
     rows = [line for line in result.stdout.splitlines() if line.startswith(("pairs", "general"))]
-    assert [line.split()[1] for line in rows] == ["10", "14"]
+    assert ["10 queries" in rows[0], "14 queries" in rows[1]] == [True, True]
     assert "negatives were mined" in result.stdout
-    assert f"e5studio studio --model {output}" in result.stderr
+    assert f"e5studio studio --model {output} --model {checkpoints('e5').folder}" in result.stderr
     for stage in ("Evaluating the model as it is", "Mining negatives", "Training", "Evaluating the trained model"):
         assert stage in result.stderr
     compared = run("evaluate", beir, "--compare", checkpoints("e5").folder, output, *parent_options[2:])
@@ -48,7 +48,7 @@ def test_train_as_json(run, pairs, parent_options, tmp_path):
     report = json.loads(result.stdout)
     assert report["data"]["held_out_queries"] == 0
     assert report["verdicts"] == []
-    assert "No queries were held out" in " ".join(report["not_measured"])
+    assert "no queries were held out" in " ".join(report["not_measured"])
 
 
 def test_mine_writes_what_train_reads(run, pairs, parent_options, tmp_path):
@@ -61,16 +61,31 @@ def test_mine_writes_what_train_reads(run, pairs, parent_options, tmp_path):
     mined = read_training_set(output)
     assert [each.query for each in mined.examples] == [row["query"] for row in make_pairs(40)]
     assert max(len(each.negatives) for each in mined.examples) == 3
+    assert len(output.read_text().splitlines()) == 40
     again = run("mine", pairs, *parent_options, "-o", output)
     assert again.exit_code == 1
     assert "exists already" in again.stderr
+
+
+def test_mine_writes_every_answer(run, parent_options, tmp_path):
+    """One that was left out would be a negative of its query elsewhere."""
+    from e5studio.training import read_training_set
+
+    rows = make_pairs(8)
+    rows.append({"query": rows[0]["query"], "positive": "summit of another"})
+    output = tmp_path / "mined.jsonl"
+    result = run("mine", write_pairs(tmp_path / "two.jsonl", rows), *parent_options, "-o", output)
+    assert result.exit_code == 0, result.output
+    answers = [len(each.positives) for each in read_training_set(output).examples]
+    assert answers == [2, *[1] * 7]
 
 
 @pytest.mark.parametrize(
     ("command", "words"),
     [
         (["train", "PAIRS"], "--output"),
-        (["train", "missing.jsonl", "-o", "OUT"], "There is no file missing.jsonl"),
+        (["train", "missing.jsonl", "-o", "OUT"], "There is no file or folder missing.jsonl"),
+        (["mine", "PAIRS", "-o", "out.jsonl", "--no-mine"], "No such option"),
         (["train", "PAIRS", "-o", "EXISTING"], "exists already"),
         (["train", "PAIRS", "-o", "OUT", "--columns", "a", "b"], "'b' is missing"),
         (["train", "PAIRS", "-o", "OUT", "-i", "Find answers"], "not trained with instructions"),

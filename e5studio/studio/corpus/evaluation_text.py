@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from e5studio.encode_report import NOTEWORTHY_UNKNOWN_SHARE
 from e5studio.errors import BackendError, MissingDependencyError
+from e5studio.evaluation.verdicts import verdict_of
 from e5studio.studio.corpus.corpus import Corpus
 from e5studio.studio.corpus.evaluation import MAIN_METRIC, CorpusEvaluation, FailedSetting, SettingResult
 from e5studio.studio.corpus.failures import AnswerRanks, Reasons, duel, query_words
@@ -200,6 +201,6 @@ def _difference(row: SettingResult, base: str) -> str:
     if difference.interval is None:
         return f"{change}; too few queries to say whether that is chance."
     low, high = difference.interval.low, difference.interval.high
-    certainty = "hardly chance" if low > 0 or high < 0 else "may well be chance"
+    certainty = "may well be chance" if verdict_of(difference) == "no gain" else "hardly chance"
     ends = f"{signed(low, 4)} to {signed(high, 4)}"
     return f"{change} (95 % interval {ends}, p {difference.p_value:.3f}): {certainty}."
