@@ -7,6 +7,7 @@ from typing import Any
 
 from e5studio.encode_report import NOTEWORTHY_UNKNOWN_SHARE
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, EmbeddedCorpus
+from e5studio.studio.corpus.corpus_folder import CorpusFolder
 from e5studio.studio.corpus.embedding import EmbeddingProgress
 from e5studio.studio.corpus.map import CorpusMap, corpus_neighbours
 from e5studio.studio.corpus.map_figure import MAX_MARKED, Colouring
@@ -41,11 +42,17 @@ def pairs_came_along(pairs: SourceTable) -> list[Node]:
     return hint(f"{count(n_queries, 'query', 'queries')} with known answers came along: they are under Evaluate.")
 
 
+def folder_title(folder: CorpusFolder) -> str:
+    """The name of a folder of vectors, and its size."""
+    return f"{shown(folder.name, 60)}: {count(folder.n_rows, 'row')}"
+
+
 def in_a_line(table: SourceTable, embedded: EmbeddedCorpus | None) -> list[Node]:
     """The texts at a glance."""
     facts = [count(len(table), "row"), "not embedded yet"]
     if embedded is not None:
-        facts = [count(len(embedded.corpus), "text"), embedded.meta.short_name]
+        n_texts = count(len(embedded.corpus), "text")
+        facts = [_of_all(n_texts, embedded.corpus), embedded.meta.short_name]
     return [["p", "", ["b", "", shown(table.name, 80)], *(f" · {fact}" for fact in facts)]]
 
 
@@ -101,10 +108,13 @@ def embedded(embedded: EmbeddedCorpus) -> list[Node]:
         speed += f" ({_rate(n_embedded / seconds)} texts per second)"
     n_known = len(corpus) - n_embedded
     known = f" {n_known:,} vectors were known already." if n_known and embedded.n_tokens is not None else ""
-    texts = f"{count(len(corpus), 'text')} of {shown(corpus.source, 80)}"
+    texts = f"{_of_all(count(len(corpus), 'text'), corpus)} of {shown(corpus.source, 80)}"
     front: list[Any] = ["In front of each: ", prompt_code(embedded.prompt)] if embedded.prompt else ["No prompt."]
     done: Node = ["span", "e5-done", f"{texts} embedded with {embedded.meta.short_name}{speed}.{known}"]
     nodes: list[Node] = [["p", "e5-hint", done, " ", *front]]
+    if corpus.n_source_rows is not None:
+        everything = prompt_code(f'e5studio search {shown(corpus.source, 80)} "..."')
+        nodes.append(["p", "e5-warning", "These are evenly spaced ones. All are searched by ", everything])
     if embedded.n_truncated:
         longer = f"{count(embedded.n_truncated, 'text')} longer than the model reads: it ignores the rest of each."
         nodes.append(["p", "e5-warning", longer])
@@ -224,6 +234,10 @@ def _colour_sentences(colouring: Colouring) -> list[str]:
     grey = f"Grey: {colouring.n_without_number:,} texts without a number." if colouring.n_without_number else ""
     clipped = "The last hundredth at either end shares a colour." if colouring.is_clipped else ""
     return [f"Coloured by {column}.", grey, clipped]
+
+
+def _of_all(n_texts: str, corpus: Corpus) -> str:
+    return n_texts if corpus.n_source_rows is None else f"{n_texts} of {corpus.n_source_rows:,}"
 
 
 def _left_out(bad_rows: Sequence[str]) -> list[Node]:
