@@ -251,7 +251,7 @@ def _read_table(shards: ShardVectors, name: str, max_rows: int, on_stage: OnStag
     """Rows within all limits, with their positions."""
     n_taken = min(max_rows, MAX_BYTES // (_BYTES_OF_A_NUMBER * shards.plan.encoder.embed_dim))
     n_rejected = sum(record.n_rejected for record in shards.records)
-    rejected = f"{count(n_rejected, 'row')} of the texts have no vector: `rejects` in the folder says why."
+    rejected = f"Left out: {count(n_rejected, 'row')} without a vector. The folder's rejects say why."
     row_word = "part" if shards.plan.long == "chunk" else "row"
     while True:
         positions = spread_positions(shards.n_vectors, n_taken)

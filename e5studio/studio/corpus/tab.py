@@ -127,7 +127,7 @@ class CorpusTab:
             column.input(self.on_choose, [self.token, *columns], chosen, **READ_QUEUE)
         shown = [*state, *job, *components_of(self.search)]
         folders = [
-            button.click(functools.partial(self.on_folder, folder), [self.token], read, **EMBED_QUEUE)
+            button.click(self._opener(folder), [self.token], read, **EMBED_QUEUE)
             for folder, button in self.folders.items()
         ]
         embedded = [
@@ -192,7 +192,7 @@ class CorpusTab:
         """Read texts that come with the Studio."""
         return self._replace_table(token, lambda: (sample_table(name), None))
 
-    def on_folder(self, folder: CorpusFolder, request: gr.Request, token: str) -> Iterator[Changes]:
+    def on_folder(self, request: gr.Request, token: str, folder: CorpusFolder) -> Iterator[Changes]:
         """Show a folder of vectors, which is embedded already."""
         before = self._stores.get(token)
         table = before.table if before else None
@@ -304,10 +304,21 @@ class CorpusTab:
 
     def on_delete(self, token: str) -> Changes:
         """Delete the visitor's texts, vectors and files."""
+        before = self._stores.get(token)
+        is_shared = before is not None and before.shared is not None
         self._stores.forget(token)
         store, changes = self._open(None)
         cleared = self.source.clear() | self.search.show(None) | self.evaluation.clear() | self._state(store)
-        return changes | cleared | {self.vectors: None, self.job.status: nodes.hint(corpus_text.DELETED)}
+        message = corpus_text.CLOSED if is_shared else corpus_text.DELETED
+        return changes | cleared | {self.vectors: None, self.job.status: nodes.hint(message)}
+
+    def _opener(self, folder: CorpusFolder) -> Callable[[gr.Request, str], Iterator[Changes]]:
+        """`on_folder` of one folder. Not `functools.partial`, to which Gradio passes no request."""
+
+        def on_click(request: gr.Request, token: str) -> Iterator[Changes]:
+            yield from self.on_folder(request, token, folder)
+
+        return on_click
 
     def _open(self, token: object) -> tuple[VisitorStore, Changes]:
         """The store of a token or a new one, and its token for the page."""

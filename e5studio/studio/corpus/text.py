@@ -51,8 +51,9 @@ def in_a_line(table: SourceTable, embedded: EmbeddedCorpus | None) -> list[Node]
     """The texts at a glance."""
     facts = [count(len(table), "row"), "not embedded yet"]
     if embedded is not None:
-        n_texts = count(len(embedded.corpus), "text")
-        facts = [_of_all(n_texts, embedded.corpus), embedded.meta.short_name]
+        n_all = embedded.corpus.n_source_rows
+        of_all = "" if n_all is None else f" of {n_all:,}"
+        facts = [count(len(embedded.corpus), "text") + of_all, embedded.meta.short_name]
     return [["p", "", ["b", "", shown(table.name, 80)], *(f" · {fact}" for fact in facts)]]
 
 
@@ -90,6 +91,7 @@ def embedding_progress(progress: EmbeddingProgress) -> str:
 FORM_HINT = "Model, prompts and instruction are those of the form."
 RESUMED = "Your texts from before are here. Press Embed: vectors computed so far are not computed again."
 DELETED = "Deleted: the file, its texts and their vectors are no longer on the server."
+CLOSED = "Closed. The folder itself stays on the server, where whoever runs this page keeps it."
 EXPIRED = "The texts are no longer on the server. Choose the file again and press Embed."
 OTHER_COLUMNS = "You chose other columns: the results below belong to the previous ones until you press Embed again."
 REPLACED = "Stopped, because the texts were replaced or deleted meanwhile."
@@ -108,13 +110,13 @@ def embedded(embedded: EmbeddedCorpus) -> list[Node]:
         speed += f" ({_rate(n_embedded / seconds)} texts per second)"
     n_known = len(corpus) - n_embedded
     known = f" {n_known:,} vectors were known already." if n_known and embedded.n_tokens is not None else ""
-    texts = f"{_of_all(count(len(corpus), 'text'), corpus)} of {shown(corpus.source, 80)}"
+    texts = f"{count(len(corpus), 'text')} of {shown(corpus.source, 80)}"
     front: list[Any] = ["In front of each: ", prompt_code(embedded.prompt)] if embedded.prompt else ["No prompt."]
     done: Node = ["span", "e5-done", f"{texts} embedded with {embedded.meta.short_name}{speed}.{known}"]
     nodes: list[Node] = [["p", "e5-hint", done, " ", *front]]
     if corpus.n_source_rows is not None:
-        everything = prompt_code(f'e5studio search {shown(corpus.source, 80)} "..."')
-        nodes.append(["p", "e5-warning", "These are evenly spaced ones. All are searched by ", everything])
+        part = f"{len(corpus):,} of {count(corpus.n_source_rows, corpus.row_word)}, evenly spaced. All are searched by "
+        nodes.append(["p", "e5-warning", part, prompt_code(f'e5studio search {shown(corpus.source, 80)} "..."')])
     if embedded.n_truncated:
         longer = f"{count(embedded.n_truncated, 'text')} longer than the model reads: it ignores the rest of each."
         nodes.append(["p", "e5-warning", longer])
@@ -234,10 +236,6 @@ def _colour_sentences(colouring: Colouring) -> list[str]:
     grey = f"Grey: {colouring.n_without_number:,} texts without a number." if colouring.n_without_number else ""
     clipped = "The last hundredth at either end shares a colour." if colouring.is_clipped else ""
     return [f"Coloured by {column}.", grey, clipped]
-
-
-def _of_all(n_texts: str, corpus: Corpus) -> str:
-    return n_texts if corpus.n_source_rows is None else f"{n_texts} of {corpus.n_source_rows:,}"
 
 
 def _left_out(bad_rows: Sequence[str]) -> list[Node]:

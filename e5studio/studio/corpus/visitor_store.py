@@ -52,6 +52,7 @@ class VisitorStore:
         pairs: The latest file of queries and answers.
         corpus: The latest choice of columns.
         embedded: The latest embedded corpus; an older one than `corpus` until that is embedded.
+        shared: The table with its vectors, where other stores may have the same; None where it is the visitor's own.
     """
 
     def __init__(self, on_use: Callable[[bool], None]) -> None:
@@ -65,7 +66,7 @@ class VisitorStore:
         self._pairs_of_table: SourceTable | None = None
         self.corpus: Corpus | None = None
         self.embedded: EmbeddedCorpus | None = None
-        self._shared: SharedCorpus | None = None
+        self.shared: SharedCorpus | None = None
         self._text_bytes = 0
 
     @property
@@ -73,7 +74,7 @@ class VisitorStore:
         """Bytes of everything that only this store has; texts and vectors in several parts of it count once."""
         embedded = self.embedded
         n_bytes = _EMPTY_BYTES + self._text_bytes + self.vectors.n_bytes
-        is_shared = self._shared is not None and embedded is self._shared.embedded
+        is_shared = self.shared is not None and embedded is self.shared.embedded
         if embedded is not None and not is_shared and not self.vectors.holds(embedded.vectors):
             n_bytes += embedded.vectors.nbytes
         return n_bytes
@@ -87,13 +88,13 @@ class VisitorStore:
         if pairs is not None or self.pairs is self._pairs_of_table:
             self.pairs = pairs
         self._pairs_of_table = pairs
-        self.table, self.corpus, self.embedded, self._shared = table, None, None, None
+        self.table, self.corpus, self.embedded, self.shared = table, None, None, None
         self._count()
 
     def set_shared(self, shared: SharedCorpus) -> None:
         """As `set_table`, with a table that is embedded already."""
         self.set_table(shared.table)
-        self._shared, self.corpus, self.embedded = shared, shared.embedded.corpus, shared.embedded
+        self.shared, self.corpus, self.embedded = shared, shared.embedded.corpus, shared.embedded
         self._count()
 
     def set_pairs(self, pairs: SourceTable | None) -> None:
@@ -115,7 +116,7 @@ class VisitorStore:
     def clear(self) -> None:
         """Drop everything and stop the running job."""
         self.stop_job()
-        self.table = self.pairs = self.corpus = self.embedded = self._shared = None
+        self.table = self.pairs = self.corpus = self.embedded = self.shared = None
         self.vectors.clear()
         self._count()
 
@@ -141,7 +142,7 @@ class VisitorStore:
             yield stop
 
     def _count(self) -> None:
-        shared = self._shared
+        shared = self.shared
         corpora = [self.corpus, self.embedded.corpus if self.embedded else None]
         columns: list[Iterable[object]] = [
             column

@@ -245,7 +245,7 @@ def tab(engine, job):
 
 def open_folder(tab, token=None):
     [folder] = tab.folders
-    *_, last = tab.on_folder(folder, VISITOR, token)
+    *_, last = tab.on_folder(VISITOR, token, folder)
     return last
 
 
@@ -256,7 +256,7 @@ def test_a_button_opens_a_folder_and_everything_works_on_it(tab):
     token, panel = last[tab.token], tab.search
     assert text_of(last[tab.line]) == "animals · 39 texts · e5"
     assert "39 texts of animals embedded with e5." in text_of(last[tab.job.status])
-    assert "1 row of the texts have no vector" in text_of(last[tab.source.summary])
+    assert "Left out: 1 row without a vector." in text_of(last[tab.source.summary])
     assert last[tab.source.text]["value"] == "text"
     assert [choice["title"] for choice in last[panel.filter]["choices"]] == ["All texts", "a (20)", "b (19)"]
     *_, placed = panel.on_place(VISITOR, token, None, "group", None, None, None, "pca", 2, 15, 0.1, 30, 0)
@@ -270,6 +270,7 @@ def test_a_button_opens_a_folder_and_everything_works_on_it(tab):
     assert "addresses" in saved
     again = tab.on_open(gr.EventData(None, {"token": token}))
     assert "39 texts of animals embedded" in text_of(again[tab.job.status])
+    assert "stays on the server" in text_of(tab.on_delete(token)[tab.job.status])
 
 
 def test_the_vectors_of_a_folder_are_evaluated_without_embedding(tab, engine, monkeypatch):
@@ -293,7 +294,7 @@ def test_a_folder_that_cannot_be_opened_leaves_the_texts_before_it(tab):
     token = tab.on_paste("", "one\ntwo")[tab.token]
     [folder] = tab.folders
     (folder._path / "job.json").unlink()
-    *_, last = tab.on_folder(folder, VISITOR, token)
+    *_, last = tab.on_folder(VISITOR, token, folder)
     assert "animals holds no job" in text_of(last[tab.job.status])
     assert tab.on_open(gr.EventData(None, {"token": token}))[tab.source.text]["value"] == "text"
 
@@ -303,5 +304,4 @@ def test_a_part_of_a_folder_says_so_and_names_the_command_for_all(tab, monkeypat
     last = open_folder(tab)
     assert text_of(last[tab.line]) == "animals · 10 texts of 39 · e5"
     status = text_of(last[tab.job.status])
-    assert "10 texts of 39 of animals embedded" in status
-    assert 'All are searched by e5studio search animals "..."' in status
+    assert '10 of 39 rows, evenly spaced. All are searched by e5studio search animals "..."' in status
