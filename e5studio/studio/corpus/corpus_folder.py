@@ -13,11 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
-from e5studio.backends import BackendName, DType
 from e5studio.errors import (
     BackendError,
     FileFormatError,
@@ -171,7 +169,7 @@ class CorpusFolder:
             spec = shards.plan.encoder
             raise FingerprintMismatchError(
                 f"{self.name} needs {meta.short_name} by {spec.backend} in {spec.dtype} for its queries. {fact}",
-                "Open it on a machine like the one that made it, where that model is, or embed its texts again here.",
+                "Open it on a machine like the one that made it, or make it again on this one: e5studio encode TEXTS -o FOLDER.",
             ) from error
 
 
@@ -225,10 +223,9 @@ def _setting(name: str, plan: Plan, catalog: Catalog) -> tuple[ModelMeta, Corpus
             f"{name} was made with a model that this page does not offer, {spec.model!r}.",
             f"Whoever starts it can offer that model, too: --model {what}.",
         )
-    dtype = next((each for each in get_args(DType) if each == spec.dtype), "auto")
-    backend = next((each for each in get_args(BackendName) if each == spec.backend), "auto")
     mode, instruction = _prompt_mode(name, plan), plan.prompt.instruction or ""
-    return meta, CorpusSetting(meta.name, mode, instruction, dtype, backend)
+    setting = CorpusSetting(meta.name, mode, instruction, spec.dtype, spec.backend)  # type: ignore[arg-type]
+    return meta, setting
 
 
 def _prompt_mode(name: str, plan: Plan) -> PromptMode:
@@ -242,7 +239,7 @@ def _prompt_mode(name: str, plan: Plan) -> PromptMode:
             return mode
     raise PromptError(
         f"{name} was made with the prompt {prompt.text!r}, which is none of its model's own, so this page cannot tell "
-        f"what to put in front of a query.",
+        "what to put in front of a query.",
         f"Search it with: e5studio search {name} --prompt TEXT.",
     )
 

@@ -180,7 +180,7 @@ def test_other_files_of_the_model_are_refused(job, engine, checkpoints, tmp_path
     (other / "config.json").write_text(json.dumps({**settings, "layer_norm_eps": 1e-6}))
     catalog = named_catalog([f"{other}=query_passage"])
     with pytest.raises(
-        FingerprintMismatchError, match=r"needs e5 by torch in float32.*revision .*embed its texts again"
+        FingerprintMismatchError, match=r"needs e5 by torch in float32.*revision .*make it again on this one"
     ) as caught:
         opened(Engine(engine.pool, catalog=catalog), folder)
     assert str(tmp_path) not in str(caught.value)
