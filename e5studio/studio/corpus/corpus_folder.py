@@ -169,7 +169,7 @@ class CorpusFolder:
             spec = shards.plan.encoder
             raise FingerprintMismatchError(
                 f"{self.name} needs {meta.short_name} by {spec.backend} in {spec.dtype} for its queries. {fact}",
-                "Open it on a machine like the one that made it, or make it again on this one: e5studio encode TEXTS -o FOLDER.",
+                "Open it on a machine like the one that made it, or make it again on this one with `e5studio encode`.",
             ) from error
 
 
