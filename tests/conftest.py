@@ -22,8 +22,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["XDG_CACHE_HOME"] = _HOME.name
 for _name in ("HF_HUB_CACHE", "HF_ENDPOINT", "HF_TOKEN"):
     os.environ.pop(_name, None)
-for _name in ("E5STUDIO_MODEL", "E5STUDIO_MODELS", "E5STUDIO_CACHE", "E5STUDIO_THREADS", "E5STUDIO_MCP"):
-    os.environ.pop(_name, None)
+for _name in ("MODEL", "MODELS", "CORPORA", "CACHE", "THREADS", "MCP"):
+    os.environ.pop(f"E5STUDIO_{_name}", None)
 
 # As many as the machine has are for models that are not as small as these, and for one process instead of several.
 os.environ["E5STUDIO_THREADS"] = "1"

@@ -94,8 +94,13 @@ def parquet_cells(path: Path, columns: dict[str, str]) -> Iterator[list[list[str
     """
     with open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=_ROWS_AT_ONCE, columns=list(columns)):
-            # pyarrow takes "a.b" for a field "b" of a structure "a" as well, so columns are found by their names
-            yield [_cells(batch.column(name), kind) for name, kind in columns.items()]
+            yield batch_cells(batch, columns)
+
+
+def batch_cells(batch: Any, columns: dict[str, str]) -> list[list[str | None]]:
+    """As `parquet_cells`, of a batch of rows that was read already."""
+    # pyarrow takes "a.b" for a field "b" of a structure "a" as well, so columns are found by their names
+    return [_cells(batch.column(name), kind) for name, kind in columns.items()]
 
 
 def _cells(column: Any, kind: str) -> list[str | None]:

@@ -171,8 +171,13 @@ def _json_cell(value: Any) -> Cell:
 def _parquet_records(path: Path, kinds: dict[str, str]) -> Rows:
     rows = (cells for columns in parquet_cells(path, kinds) for cells in zip(*columns, strict=True))
     for row, cells in enumerate(rows, 1):
-        pairs = zip(kinds.items(), cells, strict=True)
-        yield Record(row, {name: _parquet_cell(cell, kind) for (name, kind), cell in pairs})
+        yield parquet_record(row, cells, kinds)
+
+
+def parquet_record(row: int, cells: Sequence[str | None], kinds: Mapping[str, str]) -> Record:
+    """A row of Parquet, from cells as `parquet.batch_cells` gives them."""
+    pairs = zip(kinds.items(), cells, strict=True)
+    return Record(row, {name: _parquet_cell(cell, kind) for (name, kind), cell in pairs})
 
 
 def _parquet_cell(cell: str | None, kind: str) -> Cell:

@@ -6,7 +6,6 @@ numbers that the shards hold: results have the scores of a search over these.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from collections.abc import Iterator
 from typing import Any
@@ -47,7 +46,7 @@ class SearchIndex:
         self._shards = shards
         self._is_binary = shards.plan.precision in ("binary", "ubinary")
         self._precision: Precision = "ubinary" if self._is_binary else "int8"
-        self.path = shards.path / INDEX / f"{_key(shards)}.npy"
+        self.path = shards.path / INDEX / f"{shards.digest}.npy"
         if not self.path.exists():
             self._write()
 
@@ -156,9 +155,3 @@ def _signs_alike(queries: FloatArray) -> Any:
         return np.stack([-np.bitwise_count(rows ^ each).sum(axis=1, dtype=np.int64) for each in own])
 
     return score
-
-
-def _key(shards: ShardVectors) -> str:
-    """What changes when a shard does."""
-    digests = " ".join(record.sha256 for record in shards.records)
-    return hashlib.sha256(f"{shards.plan.digest} {digests}".encode()).hexdigest()[:16]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from e5studio.files.parquet import batch_cells, parquet_columns
+from e5studio.files.records import Record, Records, parquet_record
 from e5studio.files.vector_manifest import VectorManifest
 from e5studio.files.vectors import check_made_by
 from e5studio.jobs.corpus_reader import BLOCK_ROWS
@@ -49,6 +52,12 @@ class ShardVectors:
         """How the vectors were made."""
         return manifest_of(self.plan)
 
+    @property
+    def digest(self) -> str:
+        """What changes when a shard does."""
+        digests = " ".join(record.sha256 for record in self.records)
+        return hashlib.sha256(f"{self.plan.digest} {digests}".encode()).hexdigest()[:16]
+
     def check_made_by(self, spec: EncoderSpec) -> None:
         """Refuse a comparison with the vectors of another encoder (FingerprintMismatchError)."""
         check_made_by(self.path, self.plan.encoder, spec)
@@ -87,6 +96,28 @@ class ShardVectors:
             cells += zip(numbers, texts, strict=True)
         at = dict(zip(wanted.tolist(), cells, strict=True))
         return [at[position] for position in positions]
+
+    def records_at(self, positions: IdArray) -> Records:
+        """The columns beside the vectors at some positions in ascending order.
+
+        The line of each is its row of the texts; its position where texts became several vectors, which have columns
+        `row`, `chunk`, `start` and `end`.
+        """
+        columns = parquet_columns(self._folder.shard_path(self.plan, 0))
+        own = {"vector"} if self.plan.long == "chunk" else {"vector", "row"}
+        kinds, unfit = (
+            {name: kind for name, kind in each.items() if name not in own} for each in (columns.kinds, columns.unfit)
+        )
+        return Records(tuple(kinds), self._records(positions, kinds), unfit)
+
+    def _records(self, positions: IdArray, kinds: dict[str, str]) -> Generator[Record]:
+        names, numbers = list(dict.fromkeys(["row", *kinds])), iter(positions.tolist())
+        for batch, rows in self._batches_with(positions, names):
+            taken = batch.take(rows)
+            lines = numbers if self.plan.long == "chunk" else taken.column("row").to_pylist()
+            # The lines come last: `zip` asks for the next one only where there is a row.
+            for *cells, line in zip(*batch_cells(taken, kinds), lines, strict=False):
+                yield parquet_record(line, cells, kinds)
 
     def _batches_with(self, positions: IdArray, columns: list[str]) -> Iterator[tuple[Any, IdArray]]:
         """The groups of rows that hold some ascending positions, and which of their rows; no others are read."""

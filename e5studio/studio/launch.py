@@ -20,7 +20,7 @@ from e5studio.network import are_settings_readable, send_no_telemetry, without_s
 from e5studio.streams import set_up_streams
 from e5studio.studio.engine.catalog import Catalog, named_catalog
 from e5studio.studio.engine.zero_gpu import import_before_torch
-from e5studio.studio.options import is_mcp_on, is_v1_on, models_of_environment, option_parser
+from e5studio.studio.options import corpora_of_environment, is_mcp_on, is_v1_on, models_of_environment, option_parser
 from e5studio.studio.serving.address import BoundAddress, bind
 from e5studio.studio.serving.gradio_import import set_up_gradio
 from e5studio.studio.serving.temporary_folders import delete_folders, delete_folders_on_termination
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from e5studio.default_model import ModelChoice
     from e5studio.model_pool import ModelPool
+    from e5studio.studio.corpus.corpus_folder import CorpusFolder
     from e5studio.studio.engine.engine import Engine
     from e5studio.studio.services import Services
 
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         names, kinds = options.model, options.prompt_kind
-        run_studio(names, kinds, host=options.host, port=options.port, v1=options.v1, mcp=options.mcp)
+        serving = {"host": options.host, "port": options.port, "v1": options.v1, "mcp": options.mcp}
+        run_studio(names, kinds, corpora=options.corpus, **serving)
     except KeyboardInterrupt:
         parser.exit(130)
     except (E5StudioError, OSError) as error:
@@ -87,6 +89,7 @@ def run_studio(
     models: Sequence[str] | None = None,
     prompt_kinds: Sequence[str] | None = None,
     *,
+    corpora: Sequence[str] | None = None,
     host: str | None = None,
     port: int | None = None,
     v1: bool | None = None,
@@ -98,6 +101,7 @@ def run_studio(
         models: Models to start with and to offer, as `named_catalog` takes them; if none, those of E5STUDIO_MODEL and
             E5STUDIO_MODELS.
         prompt_kinds: One at most: how the only model outside the table was trained to be used.
+        corpora: Folders of vectors that visitors can open; if none, those of E5STUDIO_CORPORA.
         host: Address to listen on, of IPv4 or IPv6; GRADIO_SERVER_NAME, or this machine only, if None.
         port: Port to listen on; the first free one from 7860 (or GRADIO_SERVER_PORT) if None.
         v1: Whether programs find OpenAI's routes at /v1/; if None, as E5STUDIO_V1 says, else yes.
@@ -108,6 +112,7 @@ def run_studio(
         PromptError: Nothing tells how a model was trained to be used.
         ModelFilesError: A model's files are missing, damaged, or not those of an E5 model.
         ModelUnavailableError: A model of the Hub cannot be downloaded.
+        FileFormatError: A folder holds no vectors that `e5studio encode` made.
         AddressError: The port is taken or not a port, or the address is not this machine's.
         MissingDependencyError: `mcp` is on, and its package is not installed or fails.
         SettingError: E5STUDIO_V1 or E5STUDIO_MCP is neither yes nor no.
@@ -120,12 +125,13 @@ def run_studio(
         v1, mcp = is_v1_on(v1), is_mcp_on(mcp)
         send_no_telemetry()
         catalog = named_catalog(models or models_of_environment(), prompt_kinds or ())
+        folders = _checked_folders(corpora or corpora_of_environment(), catalog)
         delete_folders_on_termination()
         with bind(host, port) as address:
             set_up_gradio()
             use_own_folder()
             import_before_torch()
-            build_app, services, choice = _import_and_choose(catalog, has_v1=v1)
+            build_app, services, choice = _import_and_choose(catalog, folders, has_v1=v1)
             _has_started = True
             loading = load_in_background(services.engine, choice.name)
             demo = build_app(services, choice)
@@ -135,7 +141,7 @@ def run_studio(
 
 
 def _import_and_choose(
-    catalog: Catalog, *, has_v1: bool
+    catalog: Catalog, folders: tuple[CorpusFolder, ...], *, has_v1: bool
 ) -> tuple[Callable[[Services, ModelChoice], gr.Blocks], Services, ModelChoice]:
     """Import Gradio, and choose the model meanwhile: asking the Hub may take its 3 seconds."""
     with ThreadPoolExecutor(1) as thread, ExitStack() as importing:
@@ -149,7 +155,23 @@ def _import_and_choose(
         from e5studio.studio.page.app import build_app
         from e5studio.studio.services import Services
 
-        return build_app, Services(Engine(_model_pool(), catalog=catalog), has_v1=has_v1), choosing.result()
+        services = Services(Engine(_model_pool(), catalog=catalog), corpora=folders, has_v1=has_v1)
+        return build_app, services, choosing.result()
+
+
+def _checked_folders(names: Sequence[str], catalog: Catalog) -> tuple[CorpusFolder, ...]:
+    """The folders of vectors; what will keep one from being opened is logged, and its button reports it again."""
+    if not names:
+        return ()
+    from e5studio.studio.corpus.corpus_folder import corpus_folders
+
+    folders = corpus_folders(names)
+    for folder in folders:
+        try:
+            folder.check(catalog)
+        except E5StudioError as error:
+            _log.warning("%s", error)
+    return folders
 
 
 @contextmanager

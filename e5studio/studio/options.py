@@ -13,6 +13,10 @@ MODEL_HELP = (
     "=query_passage, =instruct or =none where it does not say how it was trained to be used. Give it again for each "
     "further model of your own (also: E5STUDIO_MODEL, and E5STUDIO_MODELS with commas)."
 )
+CORPUS_HELP = (
+    "Folder of vectors that `e5studio encode TEXTS -o FOLDER` made, which visitors of the Corpus tab can open. Give it "
+    "again for each further folder (also: E5STUDIO_CORPORA with commas)."
+)
 V1_HELP = "Whether programs find OpenAI's routes at /v1/; yes by default (also: E5STUDIO_V1=0)."
 PROMPT_KIND_HELP = "The same as =KIND, for the only model of your own: query_passage, instruct or none."
 
@@ -26,10 +30,11 @@ class SettingError(E5StudioError, ValueError):
 
 
 def option_parser() -> argparse.ArgumentParser:
-    """The options of `python app.py`: models and their prompt kind, host, port, v1, mcp."""
+    """The options of `python app.py`: models and their prompt kind, corpora, host, port, v1, mcp."""
     parser = argparse.ArgumentParser(description="E5 Studio: see what E5 embeddings say about your texts.")
     parser.add_argument("--model", action="append", metavar="MODEL[=KIND]", help=MODEL_HELP, type=_name)
     parser.add_argument("--prompt-kind", action="append", metavar="KIND", help=PROMPT_KIND_HELP)
+    parser.add_argument("--corpus", action="append", metavar="FOLDER", help=CORPUS_HELP, type=_name)
     parser.add_argument("--host", help="address to listen on; 0.0.0.0 for all (also: GRADIO_SERVER_NAME)")
     parser.add_argument("--port", type=_port, help="port to listen on; 7860 if free (also: GRADIO_SERVER_PORT)")
     parser.add_argument("--v1", action=argparse.BooleanOptionalAction, help=V1_HELP)
@@ -43,8 +48,12 @@ def option_parser() -> argparse.ArgumentParser:
 
 def models_of_environment() -> list[str]:
     """The models that the environment names: that of E5STUDIO_MODEL, then those of E5STUDIO_MODELS."""
-    names = [os.environ.get("E5STUDIO_MODEL", ""), *os.environ.get("E5STUDIO_MODELS", "").split(",")]
-    return list(dict.fromkeys(name.strip() for name in names if name.strip()))
+    return list(dict.fromkeys([*_names("E5STUDIO_MODEL"), *_names("E5STUDIO_MODELS")]))
+
+
+def corpora_of_environment() -> list[str]:
+    """The folders of vectors that E5STUDIO_CORPORA names."""
+    return _names("E5STUDIO_CORPORA")
 
 
 def is_mcp_on(option: bool | None) -> bool:
@@ -76,6 +85,10 @@ def _setting(variable: str, default: str) -> bool:
     return value in _YES
 
 
+def _names(variable: str) -> list[str]:
+    return [name.strip() for name in os.environ.get(variable, "").split(",") if name.strip()]
+
+
 def _check_mcp() -> None:
     """Gradio would serve the page without its tools and print the reason among other lines."""
     try:
@@ -88,7 +101,7 @@ def _check_mcp() -> None:
 
 def _name(value: str) -> str:
     if not value.strip():
-        raise argparse.ArgumentTypeError("it is empty; name a model, or leave it out for the usual one")
+        raise argparse.ArgumentTypeError("it is empty; name something, or leave the option out")
     return value
 
 

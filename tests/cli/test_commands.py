@@ -635,12 +635,15 @@ class TestStudio:
         monkeypatch.setattr(
             "e5studio.cli.studio.run_studio", lambda *models, **address: calls.append((models, address))
         )
-        models = ("--model", "e5-base-v2", "-m", "./my e5", "--prompt-kind", "none")
+        models = ("--model", "e5-base-v2", "-m", "./my e5", "--prompt-kind", "none", "--corpus", "a", "--corpus", "b")
         assert run("studio", *models, "--host", "0.0.0.0", "--port", "7999", "--mcp").exit_code == 0
         assert run("studio").exit_code == 0
         assert calls == [
-            ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "v1": None, "mcp": True}),
-            ((None, None), {"host": None, "port": None, "v1": None, "mcp": None}),
+            (
+                (["e5-base-v2", "./my e5"], ["none"]),
+                {"corpora": ["a", "b"], "host": "0.0.0.0", "port": 7999, "v1": None, "mcp": True},
+            ),
+            ((None, None), {"corpora": None, "host": None, "port": None, "v1": None, "mcp": None}),
         ]
 
     @pytest.mark.parametrize(

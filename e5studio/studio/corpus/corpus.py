@@ -35,7 +35,8 @@ class Corpus:
         n_missing: Rows left out because they hold no text at all (null, or no such field).
         n_empty: Rows left out because their text is empty or white space.
         bad_rows: The problem of each unreadable row; these rows are left out.
-        row_word: The unit of `lines`: "line" or "row".
+        row_word: The unit of `lines`: "line", "row" or "part".
+        n_source_rows: Rows of the source, where the corpus has evenly spaced ones of them; None where it has all.
         key: Of this corpus alone.
     """
 
@@ -49,6 +50,7 @@ class Corpus:
     n_empty: int = 0
     bad_rows: tuple[str, ...] = ()
     row_word: str = "line"
+    n_source_rows: int | None = None
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def __len__(self) -> int:
@@ -122,6 +124,7 @@ class EmbeddedCorpus:
         n_dropped: Tokens of each text beyond the model's limit, (n,); None for uploaded vectors.
         unknown_share: Share of each text's tokens that the vocabulary lacks, (n,) in 0..1; None for uploaded vectors.
         reads_end_spaces: Whether white space at the end of a text changes what the model reads; False if unknown.
+        is_exact: Whether the vectors are known to be those that the encoder gives for the texts.
         key: Of this result alone.
     """
 
@@ -138,6 +141,7 @@ class EmbeddedCorpus:
     n_dropped: NDArray[np.int32] | None = None
     unknown_share: FloatArray | None = None
     reads_end_spaces: bool = False
+    is_exact: bool = False
     key: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property

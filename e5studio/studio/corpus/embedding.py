@@ -16,6 +16,7 @@ from e5studio.encoder import E5Encoder
 from e5studio.errors import NonFiniteError
 from e5studio.prepared_texts import PreparedTexts
 from e5studio.prompts import Prompt
+from e5studio.similarity import FloatArray
 from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.vector_store import PartialVectors, RowArray, TokenStats, VectorStore
 from e5studio.studio.engine.engine import Engine
@@ -124,11 +125,22 @@ def embed_corpus(
 
 
 def embed_documents(
-    encoder: E5Encoder, corpus: Corpus, prompt: Prompt, store: VectorStore, on_progress: OnEmbeddingProgress
+    encoder: E5Encoder,
+    corpus: Corpus,
+    prompt: Prompt,
+    store: VectorStore,
+    on_progress: OnEmbeddingProgress,
+    known: FloatArray | None = None,
 ) -> EmbeddedTexts:
-    """As `embed_corpus`, with an encoder at hand."""
+    """As `embed_corpus`, with an encoder at hand, and `known` as in `embed_texts`."""
     return embed_texts(
-        encoder, corpus.documents, prompt, store, on_progress, lambda row: f"the text on line {corpus.lines[row]:,}"
+        encoder,
+        corpus.documents,
+        prompt,
+        store,
+        on_progress,
+        lambda row: f"the text on line {corpus.lines[row]:,}",
+        known,
     )
 
 
@@ -139,6 +151,7 @@ def embed_texts(
     store: VectorStore,
     on_progress: OnEmbeddingProgress,
     name_of: Callable[[int], str],
+    known: FloatArray | None = None,
 ) -> EmbeddedTexts:
     """Embed texts that have no vectors yet, the longest first.
 
@@ -149,6 +162,7 @@ def embed_texts(
         store: Receives each batch once it is computed.
         on_progress: Called for every batch.
         name_of: Row -> the name of its text in an error.
+        known: The vectors of all texts, where the encoder has made them before; the texts are only tokenised then.
 
     Raises:
         NonFiniteError: The model gave no usable vector for a text; `indices` says which.
@@ -159,6 +173,10 @@ def embed_texts(
     missing = vectors.missing_rows()
     if len(missing):
         prepared = _prepare(encoder, texts, prompt, vectors, missing, on_progress)
+        if known is not None:
+            vectors.add(missing, known[missing], TokenStats.of_report(prepared.report))
+            missing = missing[:0]
+    if len(missing):
         _embed(
             encoder, prepared, vectors, missing, store, _BatchProgress(vectors, missing, prepared, on_progress), name_of
         )

@@ -222,7 +222,13 @@ class EvaluatePanel:
             settings = measured_settings(catalog, left, variants or [], instructions or "", models or [])
             with store.job() as stop:
                 return measure(
-                    self._services.engine, corpus, pairs, settings, store.vectors, stopped_by(stop, on_stage)
+                    self._services.engine,
+                    corpus,
+                    pairs,
+                    settings,
+                    store.vectors,
+                    stopped_by(stop, on_stage),
+                    store.embedded,
                 )
 
         def show(evaluation: CorpusEvaluation) -> Changes:

@@ -19,7 +19,8 @@ from e5studio.evaluation.tasks import Document, RetrievalTask
 from e5studio.models import ModelMeta
 from e5studio.prompts import Prompt
 from e5studio.similarity import FloatArray
-from e5studio.studio.corpus.corpus import Corpus, CorpusSetting
+from e5studio.spec import EncoderSpec
+from e5studio.studio.corpus.corpus import Corpus, CorpusSetting, EmbeddedCorpus
 from e5studio.studio.corpus.embedding import (
     EmbeddedTexts,
     EmbeddingProgress,
@@ -126,6 +127,7 @@ def measure(
     settings: Sequence[CorpusSetting],
     store: VectorStore,
     on_stage: OnStage = ignore_progress,
+    embedded: EmbeddedCorpus | None = None,
 ) -> CorpusEvaluation:
     """Rank the corpus for every query under every setting.
 
@@ -140,6 +142,7 @@ def measure(
         settings: To compare.
         store: The visitor's vectors; receives each batch once it is computed.
         on_stage: Called for every batch; may stop the run.
+        embedded: Has vectors of the corpus that need not be computed again, if they are exact.
 
     Raises:
         MissingDependencyError: The package that computes the metrics is not installed.
@@ -153,7 +156,7 @@ def measure(
         try:
             meta = engine.catalog.offered(setting.model)
             on_part = _part_of(on_stage, number, len(settings))
-            rows.append(_measure_one(engine, corpus, pairs, setting, meta, store, on_part))
+            rows.append(_measure_one(engine, corpus, pairs, setting, meta, store, on_part, embedded))
         except (StoppedError, FullError):
             raise
         except Exception as error:
@@ -173,12 +176,14 @@ def _measure_one(
     meta: ModelMeta,
     store: VectorStore,
     on_stage: OnStage,
+    embedded: EmbeddedCorpus | None,
 ) -> SettingResult:
     """The metrics of one setting, without its vectors: those stay while the store has room."""
     prompt_mode = valid_prompt_mode(meta.prompt_kind, setting.prompt_mode)
     prompts = prompts_in_front(meta.prompt_kind, prompt_mode, setting.instruction)
     with engine.corpus_encoder(meta, on_stage, setting.dtype, setting.backend, corpus.texts) as encoder:
-        documents, queries = _embed(encoder, corpus, pairs, prompts, store, on_stage)
+        known = _known_vectors(embedded, corpus, encoder.spec, prompts[1])
+        documents, queries = _embed(encoder, corpus, pairs, prompts, store, on_stage, known)
     on_stage(1.0, "Ranking the texts for each query")
     vectors = queries.vectors.complete(), documents.vectors.complete()
     scores = retrieval_scores(_task(corpus, pairs), vectors[0], [vectors[1]], k_values=K_VALUES)
@@ -200,6 +205,16 @@ def _measure_one(
     )
 
 
+def _known_vectors(
+    embedded: EmbeddedCorpus | None, corpus: Corpus, spec: EncoderSpec, prompt: Prompt
+) -> FloatArray | None:
+    """The vectors of a corpus, where this encoder would compute the same under this prompt."""
+    if embedded is None or not embedded.is_exact or embedded.corpus is not corpus:
+        return None
+    is_same = (embedded.fingerprint, embedded.prompt) == (spec.fingerprint, prompt.text)
+    return embedded.vectors if is_same else None
+
+
 def _embed(
     encoder: E5Encoder,
     corpus: Corpus,
@@ -207,11 +222,12 @@ def _embed(
     prompts: tuple[Prompt, Prompt],
     store: VectorStore,
     on_stage: OnStage,
+    known: FloatArray | None,
 ) -> tuple[EmbeddedTexts, EmbeddedTexts]:
     query_prompt, document_prompt = prompts
     share = len(corpus) / (len(corpus) + len(pairs))
     on_documents = _as_stages(on_stage, 0.0, share, "texts")
-    documents = embed_documents(encoder, corpus, document_prompt, store, on_documents)
+    documents = embed_documents(encoder, corpus, document_prompt, store, on_documents, known)
     queries = embed_texts(
         encoder,
         pairs.queries,

@@ -20,6 +20,7 @@ from e5studio.studio.corpus.beir_files import read_corpus_zip
 from e5studio.studio.corpus.browser_key import browser_key
 from e5studio.studio.corpus.choices import read_choices
 from e5studio.studio.corpus.corpus import Corpus, EmbeddedCorpus
+from e5studio.studio.corpus.corpus_folder import CorpusFolder
 from e5studio.studio.corpus.embedding import EmbeddingProgress, embed_corpus
 from e5studio.studio.corpus.evaluate_panel import EvaluatePanel
 from e5studio.studio.corpus.samples import SAMPLES, sample_table
@@ -28,7 +29,7 @@ from e5studio.studio.corpus.selection import CorpusChoice, check_machine, chosen
 from e5studio.studio.corpus.source_panel import SourcePanel
 from e5studio.studio.corpus.table_file import BadRows, SourceTable, read_pasted, read_table
 from e5studio.studio.corpus.vector_files import ImportedVectors, import_vectors
-from e5studio.studio.corpus.visitor_store import VisitorStore
+from e5studio.studio.corpus.visitor_store import SharedCorpus, VisitorStore
 from e5studio.studio.engine.error_messages import message_for_visitor
 from e5studio.studio.engine.progress import OnStage
 from e5studio.studio.errors import StoppedError
@@ -69,6 +70,12 @@ class CorpusTab:
             )
         with gr.Column(elem_id="e5-setup", elem_classes=_SHOWN) as self.setup:
             with gr.Row(elem_id="e5-samples"):
+                self.folders = {
+                    folder: gr.Button(
+                        corpus_text.folder_title(folder), size="sm", elem_id=f"e5-folder-{number}", min_width=0
+                    )
+                    for number, folder in enumerate(services.corpora)
+                }
                 self.samples = {
                     name: gr.Button(title, size="sm", elem_id=f"e5-sample-{name.replace('_', '-')}", min_width=0)
                     for name, title in SAMPLES.items()
@@ -119,6 +126,10 @@ class CorpusTab:
             chosen = [source.chosen, self.job.status, *components_of(self.evaluation)]
             column.input(self.on_choose, [self.token, *columns], chosen, **READ_QUEUE)
         shown = [*state, *job, *components_of(self.search)]
+        folders = [
+            button.click(self._opener(folder), [self.token], read, **EMBED_QUEUE)
+            for folder, button in self.folders.items()
+        ]
         embedded = [
             self.job.start.click(self.on_embed, choice, shown, **(EMBED_QUEUE | ONCE)),
             *(event.then(self.on_embed, choice, shown, **EMBED_QUEUE) for event in tries),
@@ -127,10 +138,10 @@ class CorpusTab:
         self.job.connect_stop()
         self.change.click(self.on_change, [self.token, self.is_open, self.section], state, **UNQUEUED)
         self.section.input(self.on_section, [self.token, self.section], [*state, self.search.panel], **UNQUEUED)
-        self.search.connect(form, self.token, opened, after=[*embedded, imported])
+        self.search.connect(form, self.token, opened, after=[*embedded, imported, *folders])
         self.evaluation.connect(choice)
         deleted = self.delete.click(self.on_delete, [self.token], [*read, self.vectors], **UNQUEUED)
-        return [opened, *reads, *embedded, imported, deleted]
+        return [opened, *reads, *embedded, imported, *folders, deleted]
 
     def on_open(self, event: gr.EventData) -> Changes:
         """Show again what the page had before it was reloaded."""
@@ -180,6 +191,33 @@ class CorpusTab:
     def on_sample(self, name: str, token: str) -> Changes:
         """Read texts that come with the Studio."""
         return self._replace_table(token, lambda: (sample_table(name), None))
+
+    def on_folder(self, request: gr.Request, token: str, folder: CorpusFolder) -> Iterator[Changes]:
+        """Show a folder of vectors, which is embedded already."""
+        before = self._stores.get(token)
+        table = before.table if before else None
+
+        def open_folder(on_stage: OnStage) -> SharedCorpus:
+            check_machine()
+            return folder.open(self._engine, on_stage)
+
+        def show(shared: SharedCorpus) -> Changes:
+            store, changes = self._open(token)  # after reading: the store may have expired meanwhile
+            if store.table is not table and store is before:
+                raise StoppedError(corpus_text.REPLACED)
+            store.set_shared(shared)
+            embedded = shared.embedded
+            return {
+                **changes,
+                **self.source.show(shared.table, embedded.corpus),
+                **self.search.show(embedded, str(changes[self.token])),
+                **self.evaluation.show_columns(store),
+                **self.evaluation.clear_results(),
+                **self._state(store),
+                self.job.status: corpus_text.embedded(embedded),
+            }
+
+        yield from self.job.run(request, open_folder, show, is_result_left=self._has_result(token))
 
     def on_change(self, token: str, is_open: bool, section: str) -> Changes:
         """Show the set-up of texts that are embedded, or hide it again."""
@@ -266,10 +304,21 @@ class CorpusTab:
 
     def on_delete(self, token: str) -> Changes:
         """Delete the visitor's texts, vectors and files."""
+        before = self._stores.get(token)
+        is_shared = before is not None and before.shared is not None
         self._stores.forget(token)
         store, changes = self._open(None)
         cleared = self.source.clear() | self.search.show(None) | self.evaluation.clear() | self._state(store)
-        return changes | cleared | {self.vectors: None, self.job.status: nodes.hint(corpus_text.DELETED)}
+        message = corpus_text.CLOSED if is_shared else corpus_text.DELETED
+        return changes | cleared | {self.vectors: None, self.job.status: nodes.hint(message)}
+
+    def _opener(self, folder: CorpusFolder) -> Callable[[gr.Request, str], Iterator[Changes]]:
+        """`on_folder` of one folder. Not `functools.partial`, to which Gradio passes no request."""
+
+        def on_click(request: gr.Request, token: str) -> Iterator[Changes]:
+            yield from self.on_folder(request, token, folder)
+
+        return on_click
 
     def _open(self, token: object) -> tuple[VisitorStore, Changes]:
         """The store of a token or a new one, and its token for the page."""

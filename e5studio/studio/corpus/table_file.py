@@ -61,8 +61,9 @@ class SourceTable:
         lines: The line (in Parquet the row) on which each row begins, from 1.
         bad_rows: The problem of each unreadable row; these rows are not in the table.
         on_bad_rows: As requested; also for cells of the text column that are no text.
-        row_word: The unit of `lines`: "line" or "row".
+        row_word: The unit of `lines`: "line", "row" or "part".
         notes: What else a visitor should know, such as columns that are not offered.
+        n_source_rows: Rows of the source, where the table has evenly spaced ones of them; None where it has all.
     """
 
     name: str
@@ -73,6 +74,7 @@ class SourceTable:
     on_bad_rows: BadRows = "skip"
     row_word: str = "line"
     notes: tuple[str, ...] = field(default=(), repr=False)
+    n_source_rows: int | None = None
 
     def __len__(self) -> int:
         """Rows that could be read."""
@@ -141,7 +143,6 @@ def read_table(
         raise FileFormatError(f"{name} ends in {ending or 'nothing'!r}. A file of texts ends in one of {known}.")
     if ending not in PARQUET and path.stat().st_size > _BYTES_OF_A_CHARACTER * MAX_CHARACTERS:
         raise _too_many_characters(name)
-    reading = _Reading(name, bad_rows, max_rows, "row" if ending in PARQUET else "line")
     source = rewritten(path, max_rows) if ending in PARQUET else nullcontext(path)
     try:
         with source as file:
@@ -156,12 +157,35 @@ def read_table(
                 max_line_chars=MAX_LINE_CHARACTERS,
             )
             _refuse_unfit(name, records)
-            reading.add_columns(records.columns)
-            with closing(records.rows):  # a file that is refused halfway is closed at once
-                for record in records.rows:
-                    reading.add(record)
+            row_word = "row" if ending in PARQUET else "line"
+            table = table_of(records, name, bad_rows=bad_rows, max_rows=max_rows, row_word=row_word)
     except FileFormatError as error:
         raise with_shown_name(error, path, name, has_menus=has_menus) from error
+    _refuse_textless(table)
+    return table
+
+
+def table_of(
+    records: Records, name: str, *, bad_rows: BadRows = "skip", max_rows: int = MAX_ROWS, row_word: str = "row"
+) -> SourceTable:
+    """Rows as they are read, as a table.
+
+    Args:
+        records: The rows.
+        name: What they come from, used in messages.
+        bad_rows: Leave unreadable rows out, or refuse them all.
+        max_rows: More are refused.
+        row_word: What a row is called.
+
+    Raises:
+        FileFormatError: There are no rows.
+        LimitError: There are too many rows, cells or characters.
+    """
+    reading = _Reading(name, bad_rows, max_rows, row_word)
+    reading.add_columns(records.columns)
+    with closing(records.rows):  # a file that is refused halfway is closed at once
+        for record in records.rows:
+            reading.add(record)
     return reading.table(tuple(f"Not offered: {column!r} ({kind})." for column, kind in records.unfit.items()))
 
 
@@ -221,6 +245,7 @@ def choose_columns(table: SourceTable, text: str, title: str | None = None) -> C
         n_empty=len(empty),
         bad_rows=(*table.bad_rows, *bad),
         row_word=table.row_word,
+        n_source_rows=table.n_source_rows,
     )
 
 
@@ -239,6 +264,16 @@ def _refuse_unfit(name: str, records: Records) -> None:
     wanted = DEFAULT_COLUMN if DEFAULT_COLUMN in records.unfit else first_named(_TEXT_NAMES, tuple(records.unfit))
     if wanted == DEFAULT_COLUMN or (wanted is not None and first_named(_TEXT_NAMES, records.columns) is None):
         raise FileFormatError(unfit_message(name, wanted, records.unfit[wanted]))
+
+
+def _refuse_textless(table: SourceTable) -> None:
+    """Refuse a table whose column of texts, or all columns, hold none."""
+    if DEFAULT_COLUMN in table.columns and DEFAULT_COLUMN not in table.text_columns:
+        kinds = sorted({cell.kind for cell in table.column(DEFAULT_COLUMN) if isinstance(cell, NotText)})
+        what = f"is no text but {' and '.join(kinds)}" if kinds else "has no value at all"
+        raise FileFormatError(f"Column {DEFAULT_COLUMN!r} of {table.name} {what}. Save it as text.")
+    if not table.text_columns:
+        raise FileFormatError(f"{table.name} has no column of text. Its columns: {_listed(table.columns) or 'none'}.")
 
 
 class _Reading:
@@ -288,7 +323,7 @@ class _Reading:
             what = f"has no row that can be read; {self._bad[0]}" if self._bad else "names columns but has no rows"
             raise FileFormatError(f"{self._name} {what if self._columns or self._bad else 'has no rows'}.")
         columns = tuple(self._columns)
-        table = SourceTable(
+        return SourceTable(
             name=self._name,
             columns=columns,
             cells=tuple(tuple(row.get(name) for row in self._rows) for name in columns),
@@ -298,13 +333,6 @@ class _Reading:
             row_word=self._row_word,
             notes=notes,
         )
-        if DEFAULT_COLUMN in columns and DEFAULT_COLUMN not in table.text_columns:
-            kinds = sorted({cell.kind for cell in table.column(DEFAULT_COLUMN) if isinstance(cell, NotText)})
-            what = f"is no text but {' and '.join(kinds)}" if kinds else "has no value at all"
-            raise FileFormatError(f"Column {DEFAULT_COLUMN!r} of {self._name} {what}. Save it as text.")
-        if not table.text_columns:
-            raise FileFormatError(f"{self._name} has no column of text. Its columns: {_listed(columns) or 'none'}.")
-        return table
 
 
 def as_text(cell: Cell) -> str:

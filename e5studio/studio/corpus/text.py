@@ -7,6 +7,7 @@ from typing import Any
 
 from e5studio.encode_report import NOTEWORTHY_UNKNOWN_SHARE
 from e5studio.studio.corpus.corpus import MAX_ROWS, Corpus, EmbeddedCorpus
+from e5studio.studio.corpus.corpus_folder import CorpusFolder
 from e5studio.studio.corpus.embedding import EmbeddingProgress
 from e5studio.studio.corpus.map import CorpusMap, corpus_neighbours
 from e5studio.studio.corpus.map_figure import MAX_MARKED, Colouring
@@ -41,11 +42,18 @@ def pairs_came_along(pairs: SourceTable) -> list[Node]:
     return hint(f"{count(n_queries, 'query', 'queries')} with known answers came along: they are under Evaluate.")
 
 
+def folder_title(folder: CorpusFolder) -> str:
+    """The name of a folder of vectors, and its size."""
+    return f"{shown(folder.name, 60)}: {count(folder.n_rows, 'row')}"
+
+
 def in_a_line(table: SourceTable, embedded: EmbeddedCorpus | None) -> list[Node]:
     """The texts at a glance."""
     facts = [count(len(table), "row"), "not embedded yet"]
     if embedded is not None:
-        facts = [count(len(embedded.corpus), "text"), embedded.meta.short_name]
+        n_all = embedded.corpus.n_source_rows
+        of_all = "" if n_all is None else f" of {n_all:,}"
+        facts = [count(len(embedded.corpus), "text") + of_all, embedded.meta.short_name]
     return [["p", "", ["b", "", shown(table.name, 80)], *(f" · {fact}" for fact in facts)]]
 
 
@@ -83,6 +91,7 @@ def embedding_progress(progress: EmbeddingProgress) -> str:
 FORM_HINT = "Model, prompts and instruction are those of the form."
 RESUMED = "Your texts from before are here. Press Embed: vectors computed so far are not computed again."
 DELETED = "Deleted: the file, its texts and their vectors are no longer on the server."
+CLOSED = "Closed. The folder itself stays on the server, where whoever runs this page keeps it."
 EXPIRED = "The texts are no longer on the server. Choose the file again and press Embed."
 OTHER_COLUMNS = "You chose other columns: the results below belong to the previous ones until you press Embed again."
 REPLACED = "Stopped, because the texts were replaced or deleted meanwhile."
@@ -105,6 +114,9 @@ def embedded(embedded: EmbeddedCorpus) -> list[Node]:
     front: list[Any] = ["In front of each: ", prompt_code(embedded.prompt)] if embedded.prompt else ["No prompt."]
     done: Node = ["span", "e5-done", f"{texts} embedded with {embedded.meta.short_name}{speed}.{known}"]
     nodes: list[Node] = [["p", "e5-hint", done, " ", *front]]
+    if corpus.n_source_rows is not None:
+        part = f"{len(corpus):,} of {count(corpus.n_source_rows, corpus.row_word)}, evenly spaced. All are searched by "
+        nodes.append(["p", "e5-warning", part, prompt_code(f'e5studio search {shown(corpus.source, 80)} "..."')])
     if embedded.n_truncated:
         longer = f"{count(embedded.n_truncated, 'text')} longer than the model reads: it ignores the rest of each."
         nodes.append(["p", "e5-warning", longer])

@@ -118,7 +118,7 @@ def import_vectors(
     if imported.manifest is not None:
         _check_origin(imported.manifest, spec, prompt, name)
     _check_texts(imported, corpus, name)
-    vectors = _normalised(imported, name)
+    vectors = unit_vectors(imported.vectors, name)
     note = "" if imported.manifest else f"Nothing in {name} tells which model made it: it counts as {meta.name}."
     seconds = time.perf_counter() - started
     embedded = EmbeddedCorpus(corpus, setting, meta, spec, prompt.text, vectors, None, 0, n_embedded=0, seconds=seconds)
@@ -211,9 +211,14 @@ def _other_title(name: str, row: int, title: str | None, corpus: Corpus) -> str:
     )
 
 
-def _normalised(imported: ForeignVectors, name: str) -> FloatArray:
-    require_finite(imported.vectors, name, np.arange(1, len(imported.vectors) + 1))
-    vectors = unit_rows(imported.vectors, name)
+def unit_vectors(rows: FloatArray, name: str) -> FloatArray:
+    """Vectors of a file as a corpus has them: of unit length, and read-only.
+
+    Raises:
+        NonFiniteError: Some row holds NaN, infinity or only zeros.
+    """
+    require_finite(rows, name, np.arange(1, len(rows) + 1))
+    vectors = unit_rows(rows, name)
     zero = np.flatnonzero(~vectors.any(axis=1))
     if len(zero):
         raise NonFiniteError(

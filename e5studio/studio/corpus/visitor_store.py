@@ -32,6 +32,14 @@ _TOKEN_BYTES = 24
 _POINTER_BYTES = 8
 
 
+@dataclass(frozen=True)
+class SharedCorpus:
+    """A table and its embedded corpus that the stores of several visitors may hold; it counts for none of them."""
+
+    table: SourceTable
+    embedded: EmbeddedCorpus
+
+
 class VisitorStore:
     """One visitor's latest table, pairs, corpus and embedded corpus, and the vectors embedded so far.
 
@@ -44,6 +52,7 @@ class VisitorStore:
         pairs: The latest file of queries and answers.
         corpus: The latest choice of columns.
         embedded: The latest embedded corpus; an older one than `corpus` until that is embedded.
+        shared: The table with its vectors, where other stores may have the same; None where it is the visitor's own.
     """
 
     def __init__(self, on_use: Callable[[bool], None]) -> None:
@@ -57,14 +66,16 @@ class VisitorStore:
         self._pairs_of_table: SourceTable | None = None
         self.corpus: Corpus | None = None
         self.embedded: EmbeddedCorpus | None = None
+        self.shared: SharedCorpus | None = None
         self._text_bytes = 0
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of everything here; shared texts and vectors count once."""
+        """Bytes of everything that only this store has; texts and vectors in several parts of it count once."""
         embedded = self.embedded
         n_bytes = _EMPTY_BYTES + self._text_bytes + self.vectors.n_bytes
-        if embedded is not None and not self.vectors.holds(embedded.vectors):
+        is_shared = self.shared is not None and embedded is self.shared.embedded
+        if embedded is not None and not is_shared and not self.vectors.holds(embedded.vectors):
             n_bytes += embedded.vectors.nbytes
         return n_bytes
 
@@ -77,7 +88,13 @@ class VisitorStore:
         if pairs is not None or self.pairs is self._pairs_of_table:
             self.pairs = pairs
         self._pairs_of_table = pairs
-        self.table, self.corpus, self.embedded = table, None, None
+        self.table, self.corpus, self.embedded, self.shared = table, None, None, None
+        self._count()
+
+    def set_shared(self, shared: SharedCorpus) -> None:
+        """As `set_table`, with a table that is embedded already."""
+        self.set_table(shared.table)
+        self.shared, self.corpus, self.embedded = shared, shared.embedded.corpus, shared.embedded
         self._count()
 
     def set_pairs(self, pairs: SourceTable | None) -> None:
@@ -99,7 +116,7 @@ class VisitorStore:
     def clear(self) -> None:
         """Drop everything and stop the running job."""
         self.stop_job()
-        self.table = self.pairs = self.corpus = self.embedded = None
+        self.table = self.pairs = self.corpus = self.embedded = self.shared = None
         self.vectors.clear()
         self._count()
 
@@ -125,11 +142,20 @@ class VisitorStore:
             yield stop
 
     def _count(self) -> None:
+        shared = self.shared
         corpora = [self.corpus, self.embedded.corpus if self.embedded else None]
-        tables = [table for table in (self.table, self.pairs) if table is not None]
-        columns: list[Iterable[object]] = [column for table in tables for column in table.cells]
+        columns: list[Iterable[object]] = [
+            column
+            for table in (self.table, self.pairs)
+            if table is not None and not (shared and table is shared.table)
+            for column in table.cells
+        ]
         columns += [
-            column for corpus in corpora if corpus for column in (corpus.texts, corpus.titles) if column is not None
+            column
+            for corpus in corpora
+            if corpus is not None and not (shared and corpus is shared.embedded.corpus)
+            for column in (corpus.texts, corpus.titles)
+            if column is not None
         ]
         # The texts of a corpus are those of its table, the same objects.
         sizes = {id(cell): _size(cell) for column in columns for cell in column}

@@ -16,7 +16,17 @@ from e5studio.errors import UnknownModelError
 from e5studio.evaluation.published import published_scores
 from e5studio.hub import find_local
 from e5studio.model_packages import package_of
-from e5studio.models import ENGLISH, OFFLINE_MODEL, XLMR_LANGUAGES, ModelMeta, PromptKind, get_model_meta, list_models
+from e5studio.models import (
+    ENGLISH,
+    OFFLINE_MODEL,
+    XLMR_LANGUAGES,
+    ModelMeta,
+    PromptKind,
+    get_model_meta,
+    is_in_table,
+    list_models,
+)
+from e5studio.spec import EncoderSpec
 from e5studio.studio.engine.own_models import OwnModel, checked_models, read_names
 
 _PROMPTS: dict[PromptKind, str] = {
@@ -112,6 +122,13 @@ class Catalog:
         except UnknownModelError as error:
             # The library's advice on models outside the table does not hold here.
             raise UnknownModelError(f"{error.fact} The Studio takes no others.") from error
+
+    def maker(self, spec: EncoderSpec) -> ModelMeta | None:
+        """The model that a file of vectors names; of own models with one name the one with the same files."""
+        own = [each for each in self.own if each.source.name == spec.model]
+        if own:
+            return next((each for each in own if each.revision == spec.revision), own[0]).meta
+        return get_model_meta(spec.model) if is_in_table(spec.model) else None
 
     def loadable(self, meta: ModelMeta) -> tuple[str | ModelMeta, FilesArguments]:
         """What the library loads for a model of `offered`, as `E5Encoder` takes it."""

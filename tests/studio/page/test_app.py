@@ -278,12 +278,15 @@ def test_what_is_not_layout_loads_no_gradio(module):
 def test_python_app_py_passes_on_what_it_was_told(monkeypatch):
     calls = []
     monkeypatch.setattr(launch, "run_studio", lambda *models, **address: calls.append((models, address)))
-    models = ["--model", "e5-base-v2", "--model", "./my e5", "--prompt-kind", "none"]
+    models = ["--model", "e5-base-v2", "--model", "./my e5", "--prompt-kind", "none", "--corpus", "a", "--corpus", "b"]
     main([*models, "--host", "0.0.0.0", "--port", "7999", "--mcp"])
     main([])
     assert calls == [
-        ((["e5-base-v2", "./my e5"], ["none"]), {"host": "0.0.0.0", "port": 7999, "v1": None, "mcp": True}),
-        ((None, None), {"host": None, "port": None, "v1": None, "mcp": None}),
+        (
+            (["e5-base-v2", "./my e5"], ["none"]),
+            {"corpora": ["a", "b"], "host": "0.0.0.0", "port": 7999, "v1": None, "mcp": True},
+        ),
+        ((None, None), {"corpora": None, "host": None, "port": None, "v1": None, "mcp": None}),
     ]
 
 
