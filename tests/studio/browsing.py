@@ -137,6 +137,18 @@ def cell(page, row, column):
     return {"x": place[0], "y": place[1]}
 
 
+def check_names(page, figure="#e5-heat"):
+    """The names of columns come to stand apart from each other."""
+    page.wait_for_function(
+        """figure => {
+            const names = [...document.querySelectorAll(`${figure} .xtick text`)];
+            const boxes = names.map((name) => name.getBoundingClientRect()).sort((one, other) => one.left - other.left);
+            return boxes.length > 1 && boxes.slice(1).every((box, index) => box.left > boxes[index].right + 1);
+        }""",
+        arg=figure,
+    )
+
+
 def middle(locator):
     """The middle of an element, on the screen."""
     locator.scroll_into_view_if_needed()
