@@ -182,6 +182,7 @@ async function draw() {
   element.classList.toggle("e5-plot-empty", !figure);
   if (!figure || !drawing.isConnected || drawing.clientWidth === 0) return;
   isNarrow = isTight();
+  const isNew = drawn !== revision;
   drawn = revision;
   drawing.style.height = heightOf(figure) + "px";
   drawing.style.minWidth = `min(${figure.width}px, 100cqw)`;
@@ -191,6 +192,7 @@ async function draw() {
   await Plotly.react(drawing, data, layout, config());
   await fitWords();
   if (isFirst) listen();
+  if (isNew && figure?.is_stand_in) trigger("stand_in"); // somebody looks at it
 }
 
 function listen() {
