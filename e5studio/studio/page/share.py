@@ -81,7 +81,7 @@ class Sharing:
         methods, settings = self.map.settings[0], self.map.settings[1:]
         inputs = [each.input for each in (self.scores.order, self.scores.shading, *settings)]
         for listener in (self.map.panel.colour.choose, methods.choose, *inputs):
-            listener(None, [*form.typed, *choices], None, js=choices_script(CHOICE_FIELDS), **UNQUEUED)
+            listener(None, choices, None, js=choices_script(CHOICE_FIELDS), **UNQUEUED)
         self._connect_restore()
         for bar in (self.scores.save, self.map.save):
             bar.wanted(self.on_save, [self.result, self.map.text_map, *self._view], [bar], **(SAVE_QUEUE | EACH))

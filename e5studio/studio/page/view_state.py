@@ -46,8 +46,8 @@ class PendingView:
 PLACING_FIELDS: tuple[str, ...] = tuple(each.name for each in fields(MapSettings))
 VIEW_FIELDS: tuple[str, ...] = ("order", "shading", "colour", "cell", *PLACING_FIELDS)
 """What a script puts into a link's "view", and "tab" beside it."""
-CHOICE_FIELDS: tuple[str, ...] = (*FIELDS, "order", "shading", "colour", *PLACING_FIELDS)
-"""What a script notes for a reload: what the texts are, and what was chosen for them."""
+CHOICE_FIELDS: tuple[str, ...] = ("order", "shading", "colour", *PLACING_FIELDS)
+"""What a script notes for a reload."""
 
 
 def read_view(state: Any) -> SharedView:
