@@ -67,11 +67,29 @@ def as_new(page):
     page.get_by_role("tab", name="Scores").click()
     if OFFLINE.rsplit("/", 1)[-1] not in page.locator("#e5-model .e5-models-chosen").inner_text():
         take_model(page, OFFLINE)
+    forget_choices(page)
     queries = page.locator("#e5-queries textarea")
     queries.fill("of another visit")
     example(page, "English")
     expect(queries).not_to_have_value("of another visit")
     forget_score(page)
+
+
+def forget_choices(page):
+    """Take back the order of the matrix, and the method and the colours of the map, which the next result keeps."""
+    order = page.locator("#e5-order").get_by_text("As written")
+    if order.is_visible():
+        order.click()
+    page.evaluate(
+        """() => {
+            for (const [name, value] of [["method", "pca"], ["colour", "role"]]) {
+                const menu = document.querySelector(`#e5-map-${name} select`);
+                if (!menu || menu.value === value) continue;
+                menu.value = value;
+                menu.dispatchEvent(new Event("change"));
+            }
+        }"""
+    )
 
 
 def forget_score(page):
@@ -135,6 +153,18 @@ def cell(page, row, column):
         [row, column],
     )
     return {"x": place[0], "y": place[1]}
+
+
+def check_names(page, figure="#e5-heat"):
+    """The names of columns come to stand apart from each other."""
+    page.wait_for_function(
+        """figure => {
+            const names = [...document.querySelectorAll(`${figure} .xtick text`)];
+            const boxes = names.map((name) => name.getBoundingClientRect()).sort((one, other) => one.left - other.left);
+            return boxes.length > 1 && boxes.slice(1).every((box, index) => box.left > boxes[index].right + 1);
+        }""",
+        arg=figure,
+    )
 
 
 def middle(locator):

@@ -7,6 +7,7 @@ plus what our component adds:
 - `hover` holds the texts that a pointer brings up,
 - `label` is the description for screen readers,
 - `numbers` lists the traces that write a number into each cell of a matrix; the script fits their size to the cells,
+- `is_stand_in` has the script say, by the event `stand_in`, that the figure is drawn where it can be seen,
 - `title` stands above a saved picture,
 - `headings` are the names of a matrix's columns and their texts, of which the script writes what fits,
 - `height` and `width` are in pixels, `zoom` allows zooming.

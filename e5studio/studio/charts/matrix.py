@@ -22,7 +22,6 @@ _COLOUR_BAR = {"thickness": 10, "outlinewidth": 0, "len": 1, "x": 1.01, "xpad": 
 MAX_CELLS_WITH_NUMBERS = 400
 MAX_ROWS_WITH_OUTLINES = 64
 _MAX_WORDED = 16  # columns whose names are followed by words
-_MAX_LEVEL, _MAX_UPRIGHT = 9, 24  # names above the columns on a phone: beside each other, and turned
 _SMALLEST_SPAN = 2.0  # a narrower range of scores would paint differences that mean nothing in full colour
 
 
@@ -135,7 +134,6 @@ def _matrix(
     doubts: Doubts = ({}, {}),
 ) -> Figure:
     n_rows, n_columns = values.shape
-    step = _tick_step(n_rows)
     row_names, column_names = (
         [f"<b>{html.escape(label)}{' !' if index in doubtful else ''}</b>" for index, label in enumerate(side)]
         for side, doubtful in zip(labels, doubts, strict=True)
@@ -144,21 +142,16 @@ def _matrix(
     shades, span = (row_shades(values), (0.0, 1.0)) if look.is_by_row else (values, look.span)
     is_numbered = values.size <= MAX_CELLS_WITH_NUMBERS
     numbers = [_numbers(values, best, look, number_colours(shades, look.scale, span))] if is_numbered else []
-    is_upright = n_columns > _MAX_LEVEL
+    words = texts[1] if n_columns <= _MAX_WORDED else [""] * n_columns
     return {
         "data": [heat_trace(shades, span, look.scale) | {"showscale": not look.is_by_row}, *numbers],
         "numbers": [1] if is_numbered else [],
-        "headings": [[name, text] for name, (_, text) in zip(column_names, named(labels[1], texts[1], 60), strict=True)]
-        if n_columns <= _MAX_WORDED
-        else [],
+        "headings": named(column_names, words, 60),
         "layout": _heat_layout(row_ticks, column_names, names)
         | {"shapes": [*outlines(best), *_hatched_corners(values.shape, doubts)]},
         "narrow": {
             "data": [{"showscale": False}],
-            "layout": {
-                "xaxis": _upright_ticks(column_names) if is_upright else {},
-                "yaxis": {"ticktext": row_names[::step]},
-            },
+            "layout": {"yaxis": {"ticktext": row_names[:: _tick_step(n_rows)]}},
         },
         "hover": {
             "kind": "cells",
@@ -217,7 +210,7 @@ def _heat_layout(row_ticks: list[str], column_ticks: Sequence[str], names: tuple
             "ticktext": list(column_ticks[::step_x]),
             "range": [-0.5, n_columns - 0.5],
             "title": {"text": names[1], "standoff": 8, "font": {"size": 12}},
-            "tickangle": 0 if n_columns <= 20 else -90,
+            "autotickangles": [0, -90],
         },
         "yaxis": {
             **axis,
@@ -232,14 +225,6 @@ def _heat_layout(row_ticks: list[str], column_ticks: Sequence[str], names: tuple
 def _tick_step(n_ticks: int) -> int:
     """The distance between two rows (or columns) that get a name, where there is no room for all."""
     return max(1, -(-n_ticks // 40))
-
-
-def _upright_ticks(names: Sequence[str]) -> Figure:
-    """Names of columns on a phone, turned upright: some twenty fit beside each other."""
-    step = max(1, -(-len(names) // _MAX_UPRIGHT))
-    font = {"size": 12 if len(names) <= 16 else 10}
-    ticks = {"tickvals": list(range(0, len(names), step)), "ticktext": list(names[::step])}
-    return {**ticks, "tickangle": -90, "tickfont": font}
 
 
 def _numbers(scores: FloatArray, best: Sequence[int | None], look: _Look, colours: Sequence[str]) -> Figure:
@@ -304,13 +289,11 @@ def word_grid(shares: FloatArray, left: Sequence[str], right: Sequence[str], *, 
     largest = max(float(np.abs(shares).max(initial=0)), 1e-3)
     low = -largest if is_centred else min(0.0, float(shares.min(initial=0)))
     rows, columns = ([plot_text(word, 18) for word in words] for words in (left, right))
-    layout = _heat_layout([f"<b>{word}</b>" for word in rows[:: _tick_step(n_rows)]], columns, ("", ""))
-    layout["yaxis"] |= {"tickvals": list(range(0, n_rows, _tick_step(n_rows))), "range": [n_rows - 0.5, -0.5]}
-    layout["xaxis"] |= {"tickangle": -45 if n_columns > 6 else 0, "ticktext": columns[:: _tick_step(n_columns)]}
     return {
         "data": [heat_trace(shares, (low, largest), "difference" if is_centred else "score")],
-        "layout": layout,
-        "narrow": {"data": [{"showscale": False}], "layout": {"xaxis": _upright_ticks(columns)}},
+        "headings": [[word, ""] for word in columns],
+        "layout": _heat_layout([f"<b>{word}</b>" for word in rows], columns, ("", "")),
+        "narrow": {"data": [{"showscale": False}], "layout": {}},
         "hover": {
             "kind": "cells",
             "rows": [["", shown(word, 80)] for word in left],

@@ -54,7 +54,7 @@ def plotly_figure(figure: Figure, theme: Theme = "light") -> plotly.graph_object
         "height": figure["height"],
     }
     headings = figure.get("headings", [])
-    if 0 < len(headings) <= _MAX_WORDED:
+    if len(headings) <= _MAX_WORDED and any(text for _, text in headings):
         layout["xaxis"]["ticktext"] = [_heading(name, text, len(headings)) for name, text in headings]
     if figure.get("title"):
         layout["title"] = {"text": plot_text(figure["title"]), "font": {"size": 14}, **_TITLE}

@@ -46,7 +46,7 @@ from e5studio.studio.jobs.events import (
 )
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.panel import MapPanel, search_row
-from e5studio.studio.map.placing import method_choices, used_settings, valid_settings
+from e5studio.studio.map.placing import method_choices, valid_settings
 from e5studio.studio.map.table import chosen_table
 from e5studio.studio.services import Services
 from e5studio.studio.widgets import nodes
@@ -186,7 +186,7 @@ class SearchPanel:
             columns = category_columns(embedded.corpus, table_of(store_of(self._services.visitor_stores, token)))
             is_dull = colour == "group" and topics.n_topics < 2 and columns  # no topics, but columns that have some
             view = MapView(new_map, f"{COLUMN}{columns[0]}" if is_dull else colour, topics, search, label)
-            used = self.map.show_settings(used_settings(new_map.settings, new_map.projection))
+            used = self.map.show_settings(new_map.settings)
             shown = {self.corpus_map: new_map, self.groups: topics, self.map.colour: view.colour}
             return {**shown, **used, **self._draw(token, embedded, view)}
 

@@ -45,8 +45,7 @@ function noted(name) {
 
 function openNote() {
   const [state, view] = [noted(settings.note), noted(settings.view_note)];
-  const isOfTheseTexts = state && view && settings.fields.every((name) => name === "view" || view[name] === state[name]);
-  if (isOfTheseTexts) state.view = view;
+  if (state && view) state.view = view;
   if (state) trigger("opened", { state, is_note: true });
   return Boolean(state);
 }

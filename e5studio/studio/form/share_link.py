@@ -114,8 +114,5 @@ def note_script(fields: tuple[str, ...]) -> str:
 
 
 def choices_script(names: tuple[str, ...], note: str = _VIEW_NOTE) -> str:
-    """The script of an event whose inputs have these names: it notes their values for a reload of the tab.
-
-    The page's own note begins with the fields of the form: what was chosen for other texts is not brought back.
-    """
+    """The script of an event whose inputs have these names: it notes their values for a reload of the tab."""
     return _WRITE_CHOICES % (json.dumps(names), json.dumps(note))

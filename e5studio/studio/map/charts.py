@@ -12,7 +12,7 @@ from e5studio.studio.charts.topics import Topic, topics_on
 from e5studio.studio.engine.doubts import doubts_of_points
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
-from e5studio.studio.map.placing import Colour, TextMap, best_scores, joined_texts
+from e5studio.studio.map.placing import Colour, TextMap, best_scores, joined_texts, reason_against
 from e5studio.studio.map.text import axis_names, picture_title
 
 
@@ -57,6 +57,8 @@ def draw_map(
         doubts=doubts_of_points(result),
     )
     kept_share = float(text_map.neighbours_kept.mean())
+    # The script says when it is looked at, and the method that takes seconds begins then.
+    figure["is_stand_in"] = bool(text_map.instead_of and not reason_against(text_map.instead_of, result))
     figure["title"] = picture_title(result.meta, text_map.settings.method, kept_share, text_map.trust)
     return figure
 

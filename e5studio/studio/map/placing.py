@@ -16,9 +16,7 @@ from e5studio.analysis.map_quality import kept_neighbours, trustworthiness
 from e5studio.analysis.neighbours import nearest_neighbours
 from e5studio.analysis.projection import MIN_TSNE_POINTS, Projection, axis_between, pca, tsne
 from e5studio.analysis.umap_projection import MIN_UMAP_POINTS, umap
-from e5studio.errors import VectorError
 from e5studio.similarity import FloatArray, TopK
-from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.widgets.table_data import Choice
 
@@ -32,6 +30,7 @@ MAX_NEIGHBOURHOOD = 100
 MAX_SEED = 2**32 - 1
 
 _MAX_LINKED = 400
+_SLOW: tuple[Method, ...] = ("umap", "tsne")
 TITLES: dict[Method, str] = {"pca": "PCA", "umap": "UMAP", "tsne": "t-SNE", "axis": "Query\N{EN DASH}passage axis"}
 
 
@@ -101,13 +100,10 @@ def method_choices(
     return [Choice(TITLES[method], method, reasons.get(method, "")) for method in methods]
 
 
-def used_settings(settings: MapSettings, projection: Projection) -> MapSettings:
-    """The settings with the number of neighbours that was used, which is smaller for few texts."""
-    return replace(
-        settings,
-        n_neighbors=projection.n_neighbors or settings.n_neighbors,
-        perplexity=settings.perplexity if projection.perplexity is None else round(projection.perplexity, 1),
-    )
+def reason_against(method: Method, result: ScoreResult) -> str:
+    """Why a method cannot place these texts; "" where it can."""
+    choices = method_choices(len(result.vectors), sides=not result.is_self)
+    return next(choice.reason for choice in choices if choice.value == method)
 
 
 def valid_colour(colour: Any) -> Colour:
@@ -127,7 +123,8 @@ class TextMap:
 
     Attributes:
         of: The key of the result whose texts they are.
-        settings: What was asked for.
+        settings: How the texts are placed.
+        instead_of: The method that was asked for where PCA takes its place.
         projection: Where the texts lie, and how they came there.
         trust: The map's trustworthiness; None for too few texts.
         neighbours: The true neighbours of each text, in all dimensions.
@@ -140,6 +137,7 @@ class TextMap:
     trust: float | None
     neighbours: TopK
     neighbours_kept: NDArray[np.float64]
+    instead_of: Method | None = None
 
     @property
     def coordinates(self) -> FloatArray:
@@ -147,12 +145,19 @@ class TextMap:
         return self.projection.coordinates
 
 
-def place_texts(result: ScoreResult, settings: MapSettings) -> TextMap:
-    """Place the texts of a result on a map.
+def place_texts(result: ScoreResult, settings: MapSettings, *, is_quick: bool = False) -> TextMap:
+    """Place the texts of a result on a map; by PCA where the method cannot place these texts.
+
+    Args:
+        result: Has the texts.
+        settings: How to place them.
+        is_quick: Whether PCA takes the place of a method that takes seconds, too.
 
     Raises:
-        E5StudioError: Too few texts for the method, no two sides for an axis, or a setting out of its range.
+        E5StudioError: A package is missing.
     """
+    if (is_quick and settings.method in _SLOW) or reason_against(settings.method, result):
+        return replace(place_texts(result, replace(settings, method="pca")), instead_of=settings.method)
     projection = _project(result, settings)
     n_texts = len(result.vectors)
     neighbours = nearest_neighbours(result.vectors, n_neighbors=min(N_NEIGHBOURS, max(n_texts - 1, 1)))
@@ -209,12 +214,6 @@ def _project(result: ScoreResult, settings: MapSettings) -> Projection:
 
 
 def _along_sides(result: ScoreResult, n_dims: int) -> Projection:
-    if result.is_self:
-        names = side_labels(result.prompt_mode)
-        raise VectorError(
-            f"This axis leads from {names.left.lower()} to {names.right.lower()}, and there is one side. "
-            "Write texts in both boxes, or take another projection."
-        )
     n = len(result.queries)
     return axis_between(result.vectors, result.vectors[:n].mean(axis=0), result.vectors[n:].mean(axis=0), n_dims)
 

@@ -1,4 +1,4 @@
-"""The tab with the map: PCA at once, other projections on request; colours, neighbours of a point, a table of texts."""
+"""The tab with the map: quick projections at once, slow ones when somebody looks; colours, a table of texts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,6 @@ from e5studio.studio.map.placing import (
     method_choices,
     place_texts,
     true_neighbours,
-    used_settings,
     valid_colour,
     valid_settings,
 )
@@ -90,14 +89,9 @@ class MapTab:
         return self.panel.settings
 
     @property
-    def colour(self) -> gr.HTML:
-        """The colouring."""
-        return self.panel.colour
-
-    @property
-    def status(self) -> gr.HTML:
-        """What is being done."""
-        return self.panel.status
+    def choices(self) -> list[Any]:
+        """The colouring and the settings, which the next result's map keeps."""
+        return [self.panel.colour, *self.settings]
 
     def connect(self, result: gr.State) -> None:
         """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""
@@ -106,9 +100,10 @@ class MapTab:
         placed, coloured, picked = pending_state(), pending_state(), pending_state()
         searched = pending_state()
         on_settings = functools.partial(self.on_settings, placed)
-        inputs = [result, panel.colour, *self.settings]
-        for event in panel.connect_settings(on_settings, inputs, [panel.status, placed], PROJECT_QUEUE):
-            show_if_current(event, placed, result, components_of(self), [panel.colour], self.on_placed)
+        outputs = [panel.status, placed]
+        events = panel.connect_settings(on_settings, [result, *self.choices], outputs, PROJECT_QUEUE)
+        for event in (*events, panel.plot.stand_in(on_settings, [result, *self.choices], outputs, **PROJECT_QUEUE)):
+            show_if_current(event, placed, result, components_of(self), self.choices, self.on_placed)
         event = panel.colour.choose(self.on_colour, looks, [coloured], **PROJECT_QUEUE)
         show_if_current(event, coloured, result, components_of(panel))
         for pick in (*panel.picked, self.table.pick):
@@ -122,43 +117,51 @@ class MapTab:
             event = gr.on(starts, on_search, [*looks[:3], *query], [panel.status, searched], **ENCODE_QUEUE)
             show_if_current(event, searched, result, [*components_of(panel), self.hits])
 
-    def show(self, result: ScoreResult) -> Changes:
-        """Show the map of a new result."""
-        changes = {**self.show_settings(_DEFAULT), self.colour: "role", self.save: gr.update(visible=True)}
-        choices = method_choices(len(result.vectors), sides=not result.is_self)
-        method = {self.empty: [], self.panel.method: menu_update(choices, _DEFAULT.method)}
+    def show(
+        self,
+        result: ScoreResult,
+        colour: Colour = "role",
+        settings: MapSettings = _DEFAULT,
+        *,
+        is_of_link: bool = False,
+    ) -> Changes:
+        """Show the map of a new result, by PCA where the method takes seconds.
+
+        Args:
+            result: Has the texts.
+            colour: The colouring.
+            settings: How to place the texts.
+            is_of_link: Whether a link says so, and no choice on the page.
+        """
+        methods = method_choices(len(result.vectors), sides=not result.is_self)
+        changes: Changes = {self.save: gr.update(visible=True), self.empty: [], self.panel.method: menu_update(methods)}
+        if is_of_link:
+            changes |= {**self.panel.show_settings(settings), self.panel.colour: colour}
+            changes[self.panel.method] = menu_update(methods, settings.method)
         try:
-            return {**changes, **self._show_map(result, place_texts(result, _DEFAULT), "role"), **method}
+            return {**changes, **self._show_map(result, place_texts(result, settings, is_quick=True), colour)}
         except Exception as error:
             empty = {**self.panel.clear(), self.table: None, self.text_map: None, self.hits: ()}
-            return {**changes, **empty, **self.panel.show_error(error), **method}
+            return {**changes, **empty, **self.panel.show_error(error)}
 
-    def show_settings(self, settings: MapSettings) -> Changes:
-        """Show the settings that the method uses."""
-        return self.panel.show_settings(settings)
-
-    def place(
-        self, pending: gr.State, result: ScoreResult, colour: Colour, settings: MapSettings, *choices: str
-    ) -> Iterator[Changes]:
-        """Place the texts: shows that it does, then leaves the map in `pending`, made for some choices."""
-        yield {self.status: nodes.progress(None, map_text.placing(settings.method))}
+    def on_settings(self, pending: gr.State, result: ScoreResult | None, *choices: Any) -> Iterator[Changes]:
+        """Another setting was chosen, or PCA is looked at in place of a slow method: place the texts."""
+        if result is None:
+            yield {pending: NOTHING_PENDING}
+            return
+        colour, settings = valid_choices(*choices)
+        yield {self.panel.status: nodes.progress(None, map_text.placing(settings.method))}
         try:
             changes = self._show_map(result, place_texts(result, settings), colour)
         except Exception as error:
             changes = self.panel.show_error(error)
         yield {pending: PendingOutput(result.key, changes, choices)}
 
-    def on_settings(
-        self, pending: gr.State, result: ScoreResult | None, colour: str, *settings: Any
-    ) -> Iterator[Changes]:
-        """Another setting was chosen."""
-        if result is None:
-            yield {pending: NOTHING_PENDING}
-            return
-        yield from self.place(pending, result, valid_colour(colour), valid_settings(*settings), colour)
-
-    def on_placed(self, result: ScoreResult, output: PendingOutput, colour: str) -> Changes:
-        """A map was placed, and another colouring chosen meanwhile: show it in that."""
+    def on_placed(self, result: ScoreResult, output: PendingOutput, *choices: Any) -> Changes:
+        """A map was placed, and something else chosen meanwhile: other settings have an event of their own."""
+        colour, settings = valid_choices(*choices)
+        if settings != valid_choices(*output.choices)[1]:
+            return {}
         text_map = output.changes.get(self.text_map)
         return output.changes if text_map is None else {**output.changes, **self._draw(result, text_map, colour)}
 
@@ -197,7 +200,7 @@ class MapTab:
             yield {pending: NOTHING_PENDING}
             return
         if query.strip():
-            yield {self.status: nodes.progress(None, "Searching")}
+            yield {self.panel.status: nodes.progress(None, "Searching")}
         try:
             hits = nearest_passages(self._engine, result, query) if query.strip() else {}
             table = hit_table(*result.points, hits) if hits else None
@@ -217,7 +220,6 @@ class MapTab:
     def _show_map(self, result: ScoreResult, text_map: TextMap, colour: Colour) -> Changes:
         return {
             **self._draw(result, text_map, colour),
-            **self.show_settings(used_settings(text_map.settings, text_map.projection)),
             **self.panel.show_chosen(None),
             self.table: self._downloads.as_payload(map_table(result, text_map)),
             self.text_map: text_map,
@@ -242,6 +244,11 @@ class MapTab:
         if picked in result.points[0]:
             point = map_text.point(result, picked, true_neighbours(result, text_map, picked))
         return {**self.panel.show(picture), self.panel.point: point, self.panel.label: picked}
+
+
+def valid_choices(colour: Any, *settings: Any) -> tuple[Colour, MapSettings]:
+    """The values of `MapTab.choices`, which came over the wire."""
+    return valid_colour(colour), valid_settings(*settings)
 
 
 @functools.cache

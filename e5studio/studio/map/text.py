@@ -10,7 +10,7 @@ from e5studio.similarity import FloatArray
 from e5studio.studio.engine.prompt_modes import side_labels
 from e5studio.studio.engine.result import ScoreResult
 from e5studio.studio.formatting import fixed, shown
-from e5studio.studio.map.placing import TITLES, Colour, MapSettings, Method, TextMap, joined_texts
+from e5studio.studio.map.placing import TITLES, Colour, MapSettings, Method, TextMap, joined_texts, reason_against
 from e5studio.studio.widgets import nodes
 from e5studio.studio.widgets.nodes import Node
 
@@ -38,6 +38,7 @@ def caption(result: ScoreResult, text_map: TextMap, colour: Colour, picked: str 
     """How the map came about, and what its colours and lines mean."""
     sentences = [
         f"Vectors of {result.meta.short_name}.",
+        _instead(result, text_map.instead_of) if text_map.instead_of else "",
         _sides(result, text_map)
         if text_map.settings.method == "axis"
         else method(text_map.projection, text_map.settings),
@@ -141,6 +142,11 @@ def _instead_of(used: float | None, requested: float, amount: str) -> str:
     if used is None or used >= requested:
         return ""
     return f" in place of {requested:.0f}, for there are {amount} texts"
+
+
+def _instead(result: ScoreResult, method: Method) -> str:
+    reason = reason_against(method, result)
+    return f"{TITLES[method]} {reason}: this is PCA." if reason else f"{TITLES[method]} follows: this is PCA."
 
 
 def _sides(result: ScoreResult, text_map: TextMap) -> str:

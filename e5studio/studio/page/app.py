@@ -36,11 +36,12 @@ from e5studio.studio.jobs.events import (
     pending_state,
 )
 from e5studio.studio.map.placing import TextMap
-from e5studio.studio.map.tab import MapTab, warm_once
+from e5studio.studio.map.tab import MapTab, valid_choices, warm_once
 from e5studio.studio.page import privacy
 from e5studio.studio.page.share import Sharing
-from e5studio.studio.page.view_state import PendingView, is_view_to_restore, view_for
+from e5studio.studio.page.view_state import PendingView, view_for
 from e5studio.studio.scores import text as scores_text
+from e5studio.studio.scores.order import chosen_shading, valid_order
 from e5studio.studio.scores.other_languages import warm_finder
 from e5studio.studio.scores.tab import ScoresTab
 from e5studio.studio.services import Services
@@ -148,7 +149,7 @@ class _Page:
         form, result = self.form, self.result
         scored = form.link.rescore(
             self.on_score,
-            [result, self.pending_view, *form.typed],
+            [result, self.pending_view, self.scores.order, self.scores.shading, *form.typed],
             [form.score, form.stop, form.status, result, self.stale, *components_of(self.scores)],
             **(ENCODE_QUEUE | EACH),  # a later one replaces the one that runs
         )
@@ -156,10 +157,10 @@ class _Page:
         # An event of its own, so that the scores need not wait for the map. Another yield would not do: the browser
         # makes the second output from the first in place, and may do so before the first is drawn.
         pending = pending_state()
-        inputs = [result, self.map.text_map, self.pending_view]
-        placed = scored.then(self.on_scored, inputs, [pending], **UNQUEUED)
+        known = [result, self.map.text_map, self.pending_view]
+        placed = scored.then(self.on_scored, [*known, *self.map.choices], [pending], **UNQUEUED)
         outputs = [*components_of(self.map), form.link]
-        placed.then(self.on_placed, [*inputs, pending], outputs, **UNQUEUED)
+        placed.then(self.on_placed, [*known, pending, *self.map.choices], outputs, **UNQUEUED)
         scored.then(None, js=_SHOW_RESULTS, **UNQUEUED)
         return scored
 
@@ -176,6 +177,8 @@ class _Page:
         self,
         previous: ScoreResult | None,
         pending_view: PendingView | None,
+        order: str,
+        shading: str,
         event: gr.EventData,
         request: gr.Request,
         *typed: Any,
@@ -189,7 +192,8 @@ class _Page:
 
         def show(result: ScoreResult) -> Changes:
             view = view_for(pending_view, result)
-            shown = self.scores.show(result, view.order, view.shading) if view else self.scores.show(result)
+            look = (view.order, view.shading) if view else (valid_order(order), chosen_shading(shading, previous))
+            shown = self.scores.show(result, *look)
             stale = {self.stale: results_of(result, "These scores are")}
             return {self.form.status: scores_text.summary(result), self.result: result, **stale, **shown}
 
@@ -211,12 +215,12 @@ class _Page:
         return (cause == "arrival" and model == self._start_model) or catalog.is_here(catalog.offered(model))
 
     def on_scored(
-        self, result: ScoreResult | None, text_map: TextMap | None, pending_view: PendingView | None
+        self, result: ScoreResult | None, text_map: TextMap | None, pending_view: PendingView | None, *choices: Any
     ) -> PendingOutput:
         """Texts were scored: draw their map."""
         if result is None or _is_shown(text_map, result, pending_view):
             return NOTHING_PENDING
-        return PendingOutput(result.key, self._drawn(result, pending_view))
+        return PendingOutput(result.key, self._drawn(result, pending_view, choices), choices)
 
     def on_placed(
         self,
@@ -224,22 +228,26 @@ class _Page:
         text_map: TextMap | None,
         pending_view: PendingView | None,
         output: PendingOutput | None,
+        *choices: Any,
     ) -> Changes:
-        """A map was drawn: show it, or draw that of the result by now.
+        """A map was drawn: show it, or draw that of the result and the choices by now.
 
         Scores that come close together have their maps drawn at once, and the older map may be ready last.
         """
         if result is None or _is_shown(text_map, result, pending_view):
             return {}
-        return output.changes if output and output.of == result.key else self._drawn(result, pending_view)
+        is_current = output is not None and (output.of, output.choices) == (result.key, choices)
+        return output.changes if output and is_current else self._drawn(result, pending_view, choices)
 
-    def _drawn(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
-        return {**self.map.show(result), **self._sharing.after_scoring(result, pending_view)}
+    def _drawn(self, result: ScoreResult, pending_view: PendingView | None, choices: tuple[Any, ...]) -> Changes:
+        view = view_for(pending_view, result)
+        look = (view.colour, view.placing) if view else valid_choices(*choices)
+        return {**self.map.show(result, *look, is_of_link=view is not None), **self._sharing.after_scoring(view)}
 
 
 def _is_shown(text_map: TextMap | None, result: ScoreResult, pending_view: PendingView | None) -> bool:
     """Whether the page has the result's map, by whatever method the visitor chose, and no link asks for another."""
-    return text_map is not None and text_map.of == result.key and not is_view_to_restore(pending_view, result)
+    return text_map is not None and text_map.of == result.key and view_for(pending_view, result) is None
 
 
 @functools.cache

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,7 +18,6 @@ from e5studio.studio.jobs.events import (
     EACH,
     ENCODE_QUEUE,
     NOTHING_PENDING,
-    PROJECT_QUEUE,
     SAVE_QUEUE,
     UNQUEUED,
     Changes,
@@ -30,7 +27,7 @@ from e5studio.studio.jobs.events import (
     pending_state,
     show_if_current,
 )
-from e5studio.studio.map.placing import MapSettings, TextMap
+from e5studio.studio.map.placing import TextMap
 from e5studio.studio.map.tab import MapTab
 from e5studio.studio.page import text as page_text
 from e5studio.studio.page.save import STANDALONE_KINDS, export, export_html, export_page, valid_export
@@ -38,7 +35,7 @@ from e5studio.studio.page.view_state import (
     CHOICE_FIELDS,
     VIEW_FIELDS,
     PendingView,
-    is_view_to_restore,
+    SharedView,
     read_view,
     view_for,
 )
@@ -72,7 +69,7 @@ class Sharing:
     @property
     def _view(self) -> list[Any]:
         """The inputs of a callback that takes the values of `VIEW_FIELDS`."""
-        return [self.scores.order, self.scores.shading, self.map.colour, self.scores.why.cell, *self.map.settings]
+        return [self.scores.order, self.scores.shading, self.map.panel.colour, self.scores.why.cell, *self.map.settings]
 
     def connect(self) -> None:
         """Bind the events."""
@@ -80,24 +77,21 @@ class Sharing:
         form.share.click(None, [*form.typed, *self._view], js=pack_script(FIELDS, VIEW_FIELDS), **UNQUEUED)
         opened = link.opened(self.on_open, None, [*components_of(form), self.pending_view], **(UNQUEUED | EACH))
         form.note_after(opened.then)
-        choices = [self.scores.order, self.scores.shading, self.map.colour, *self.map.settings]
+        choices = [self.scores.order, self.scores.shading, *self.map.choices]
         methods, settings = self.map.settings[0], self.map.settings[1:]
         inputs = [each.input for each in (self.scores.order, self.scores.shading, *settings)]
-        for listener in (self.map.colour.choose, methods.choose, *inputs):
-            listener(None, [*form.typed, *choices], None, js=choices_script(CHOICE_FIELDS), **UNQUEUED)
+        for listener in (self.map.panel.colour.choose, methods.choose, *inputs):
+            listener(None, choices, None, js=choices_script(CHOICE_FIELDS), **UNQUEUED)
         self._connect_restore()
         for bar in (self.scores.save, self.map.save):
             bar.wanted(self.on_save, [self.result, self.map.text_map, *self._view], [bar], **(SAVE_QUEUE | EACH))
 
     def _connect_restore(self) -> None:
-        """Once a link's texts are scored: open its tab, its map and its pair."""
-        pending_map, pending_pair = pending_state(), pending_state()
+        """Once a link's texts are scored: open its tab and its pair."""
+        pending_pair = pending_state()
         inputs = [self.result, self.pending_view]
-        viewed = self.form.link.restore(self.on_restore, inputs, [self.tabs, *components_of(self.map)], **UNQUEUED)
-        on_restore_map = functools.partial(self.on_restore_map, pending_map)
-        placed = viewed.then(on_restore_map, inputs, [self.map.status, pending_map], **PROJECT_QUEUE)
-        placed = show_if_current(placed, pending_map, self.result, components_of(self.map))
-        explained = placed.then(self.on_restore_pair, inputs, [pending_pair], **ENCODE_QUEUE)
+        viewed = self.form.link.restore(self.on_restore, inputs, [self.tabs], **UNQUEUED)
+        explained = viewed.then(self.on_restore_pair, inputs, [pending_pair], **ENCODE_QUEUE)
         explained = show_if_current(explained, pending_pair, self.result, components_of(self.scores.why))
         explained.then(self.on_restored, inputs, [self.pending_view], **UNQUEUED)
 
@@ -127,23 +121,9 @@ class Sharing:
         }
 
     def on_restore(self, result: ScoreResult | None, pending_view: PendingView | None) -> Changes:
-        """Open a link's tab and show its settings."""
+        """Open a link's tab."""
         view = view_for(pending_view, result)
-        if view is None:
-            return {}
-        settings = self.map.show_settings(view.placing)
-        tab = {} if view.tab is None else {self.tabs: gr.update(selected=view.tab)}
-        return {**tab, **settings, self.map.colour: view.colour}
-
-    def on_restore_map(
-        self, pending: gr.State, result: ScoreResult | None, pending_view: PendingView | None
-    ) -> Iterator[Changes]:
-        """Draw a link's map, unless it is the first map of every result."""
-        view = view_for(pending_view, result)
-        if result is None or view is None or (view.placing == MapSettings() and view.colour == "role"):
-            yield {pending: NOTHING_PENDING}
-            return
-        yield from self.map.place(pending, result, view.colour, view.placing)
+        return {} if view is None or view.tab is None else {self.tabs: gr.update(selected=view.tab)}
 
     def on_restore_pair(self, result: ScoreResult | None, pending_view: PendingView | None) -> PendingOutput:
         """Explain a link's pair."""
@@ -156,9 +136,9 @@ class Sharing:
         """Forget a link's view that is shown; by now it may be another link's."""
         return {} if view_for(pending_view, result) is None else {self.pending_view: None}
 
-    def after_scoring(self, result: ScoreResult, pending_view: PendingView | None) -> Changes:
-        """Have the browser restore a link's view, where more than the look of the matrix differs from the default."""
-        return {self.form.link: next_step("restore" if is_view_to_restore(pending_view, result) else "nothing")}
+    def after_scoring(self, view: SharedView | None) -> Changes:
+        """Have the browser restore a link's view of what was scored."""
+        return {self.form.link: next_step("nothing" if view is None else "restore")}
 
     def on_save(
         self, event: gr.EventData, result: ScoreResult | None, text_map: TextMap | None, *view: Any

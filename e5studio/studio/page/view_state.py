@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from e5studio.studio.engine.result import ScoreRequest, ScoreResult
@@ -46,8 +46,8 @@ class PendingView:
 PLACING_FIELDS: tuple[str, ...] = tuple(each.name for each in fields(MapSettings))
 VIEW_FIELDS: tuple[str, ...] = ("order", "shading", "colour", "cell", *PLACING_FIELDS)
 """What a script puts into a link's "view", and "tab" beside it."""
-CHOICE_FIELDS: tuple[str, ...] = (*FIELDS, "order", "shading", "colour", *PLACING_FIELDS)
-"""What a script notes for a reload: what the texts are, and what was chosen for them."""
+CHOICE_FIELDS: tuple[str, ...] = ("order", "shading", "colour", *PLACING_FIELDS)
+"""What a script notes for a reload."""
 
 
 def read_view(state: Any) -> SharedView:
@@ -71,14 +71,6 @@ def view_for(pending_view: PendingView | None, result: ScoreResult | None) -> Sh
         return None
     is_same = all(getattr(result.request, name) == getattr(pending_view.form, name) for name in FIELDS)
     return pending_view.view if is_same else None
-
-
-def is_view_to_restore(pending_view: PendingView | None, result: ScoreResult) -> bool:
-    """Whether a link's view of the result differs from the default in more than the look of the matrix."""
-    view = view_for(pending_view, result)
-    if view is None:
-        return False
-    return replace(view, tab=view.tab or "scores") != SharedView(order=view.order, shading=view.shading)
 
 
 def saved_state(request: ScoreRequest, view: SharedView) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def _by_score(result: ScoreResult) -> tuple[Indices, Indices]:
     return rows, np.lexsort((-scores.max(axis=0), best_row))
 
 
+def chosen_shading(shading: str, result: ScoreResult | None) -> str | None:
+    """The shading of a result, where it is not the usual one and so was chosen; else None."""
+    return None if result is None or shading == valid_shading(None, result) else shading
+
+
 def _by_group(result: ScoreResult, n_rows: int, n_columns: int) -> tuple[Indices, Indices]:
     labels = result.clusters.labels
     rows = np.argsort(labels[:n_rows], kind="stable")

@@ -177,7 +177,10 @@ def explain_pair(encoder: E5Encoder, result: ScoreResult, row: int, column: int)
     n_tokens = sum(side.n_tokens * side.parts.parts.count("word") for side in explained.sides)
     if n_tokens * result.meta.n_layers * result.meta.embed_dim**2 > _QUICK:
         return explained
-    *_, effects = [[], *leave_out(encoder, result, [side.parts for side in explained.sides], explained)]
+    shortened = [_shortened(side.text, side.parts) for side in explained.sides]
+    whole = [read.vectors.mean(axis=0, keepdims=True) for read in tokens] if shares is not None else None
+    at_once = max(1, *map(len, shortened))  # nobody sees some before the others
+    *_, effects = [[], *_part_effects(encoder, explained.sides, prompts, shortened, whole=whole, at_once=at_once)]
     return replace(explained, effects=tuple(effects))
 
 
@@ -253,13 +256,17 @@ def _part_effects(
     sides: tuple[TextReading, TextReading],
     prompts: tuple[Prompt, Prompt],
     shortened: Sequence[Sequence[tuple[int, str, str]]],
+    *,
+    whole: Sequence[FloatArray] | None = None,
+    at_once: int = _PARTS_AT_ONCE,
 ) -> Iterator[list[PartEffect]]:
-    whole = [_embed(encoder, [side.text], prompt) for side, prompt in zip(sides, prompts, strict=True)]
+    if whole is None:
+        whole = [_embed(encoder, [side.text], prompt) for side, prompt in zip(sides, prompts, strict=True)]
     before = float(cos_sim(*whole)[0, 0]) * 100
     effects: list[PartEffect] = []
     for number, prompt in enumerate(prompts):
-        for start in range(0, len(shortened[number]), _PARTS_AT_ONCE):
-            parts = shortened[number][start : start + _PARTS_AT_ONCE]
+        for start in range(0, len(shortened[number]), at_once):
+            parts = shortened[number][start : start + at_once]
             vectors = _embed(encoder, [rest for _, _, rest in parts], prompt)
             scores = cos_sim(vectors, whole[1 - number])[:, 0] * 100
             effects += [

@@ -87,7 +87,6 @@ class WhyPanel:
         self.effects.pick(self.on_leave_words_out, known, outputs, **(ENCODE_QUEUE | EACH))
         self.stop.click(self.on_stop, **UNQUEUED)
         for source in sources:
-            source.pick(self.on_stop, **UNQUEUED)
             shown = source.pick(self.on_show, [result], components_of(self), **(UNQUEUED | EACH))
             shown.then(None, js=_SHOW_CARD, **UNQUEUED)
             pending = pending_state()
@@ -139,8 +138,9 @@ class WhyPanel:
             return {self.start: gr.update(value=why_text.leave_out_label(explanation), visible=True, interactive=True)}
         return {self.effects: why_text.strongest_sentences(explanation, explanation.effects)}
 
-    def on_show(self, result: ScoreResult | None, event: gr.EventData) -> Changes:
-        """A cell was picked: show what is known of it without the model."""
+    def on_show(self, result: ScoreResult | None, event: gr.EventData, request: gr.Request) -> Changes:
+        """A cell was picked: show what is known of it without the model, and stop leaving words of another out."""
+        self.on_stop(request)
         cell = cell_of(event)
         if result is None or cell is None or not result.has_pair(*cell):
             return {}

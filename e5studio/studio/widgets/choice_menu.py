@@ -25,9 +25,9 @@ def choice_menu(label: str, choices: Iterable[Choice], value: str, *, elem_id: s
     return scripted(__file__, template, value, before=MAKE_SCRIPT, elem_id=elem_id, choices=_as_data(choices))
 
 
-def menu_update(choices: Sequence[Choice], value: str) -> Any:
-    """Other choices, and the chosen one."""
-    return gr.update(choices=_as_data(choices), value=value)
+def menu_update(choices: Sequence[Choice], value: str | None = None) -> Any:
+    """Other choices, and the chosen one; None for the one before."""
+    return gr.update(choices=_as_data(choices), **({} if value is None else {"value": value}))
 
 
 def _as_data(choices: Iterable[Choice]) -> list[dict[str, str]]:

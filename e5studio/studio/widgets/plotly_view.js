@@ -19,6 +19,8 @@ let numberSize = null; // of the numbers in the cells; 0 where there is no room 
 const SMALLEST_NUMBER = 9;
 const SMALLEST_HEADING = 44;
 const CELL_PADDING = 6;
+const NAME_GAP = 10; // between the names of columns; a saved picture has wider names of rows, and so narrower columns
+const NAME_HEIGHT = 15; // and so the width of one that stands upright
 const LONGEST_CLICK = 6; // pixels that the pointer may move
 
 const isObject = (value) => value !== null && typeof value === "object" && !Array.isArray(value);
@@ -67,36 +69,53 @@ function build() {
     trace.visible = numberSize !== 0;
     if (numberSize) trace.textfont.size = numberSize;
   }
-  if (figure.headings?.length && !isNarrow) built.layout.xaxis.ticktext = figure.headings.map(heading);
+  if (figure.headings && columnWidth) Object.assign(built.layout.xaxis, columnTicks());
   built.layout.shapes = [...(built.layout.shapes || []), ...frameOfPicked(palette.ink)];
   return built;
+}
+
+const pen = document.createElement("canvas").getContext("2d");
+
+// In the page's font or that of a saved picture, whichever is wider.
+function widthOf(text, style) {
+  const widths = [getComputedStyle(element).fontFamily, "sans-serif"].map((family) => {
+    pen.font = `${style} ${family}`;
+    return pen.measureText(text.replace(/<[^>]*>/g, "")).width;
+  });
+  return Math.max(...widths);
 }
 
 // The size at which every number fits into its cell as it is drawn; 0 where none is large enough to read.
 function fittingSize() {
   const largest = figure.data[figure.numbers[0]].textfont.size;
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.font = `bold ${largest}px ${getComputedStyle(element).fontFamily}`;
-  const widths = figure.numbers.flatMap((index) => figure.data[index].text.map((text) => pen.measureText(text.replace(/<[^>]*>/g, "")).width));
+  const texts = new Set(figure.numbers.flatMap((index) => figure.data[index].text));
+  const widest = Math.max(1, ...[...texts].map((text) => widthOf(text, `bold ${largest}px`)));
   const { xaxis, yaxis } = drawing._fullLayout;
   const [width, height] = [xaxis, yaxis].map((axis) => Math.abs(axis.d2p(1) - axis.d2p(0)) - CELL_PADDING);
-  const size = Math.floor(Math.min(largest, (largest * width) / Math.max(1, ...widths), height));
+  const size = Math.floor(Math.min(largest, (largest * width) / widest, height));
   return size < SMALLEST_NUMBER ? 0 : size;
 }
 
 // As `plot_text` of charts/figure.py escapes.
 const escaped = (text) => text.replace(/[&<>$]/g, (character) => `&#${character.charCodeAt(0)};`);
 
+// The names of columns, with words where there is room; upright where they would touch, and then as many as fit.
+function columnTicks() {
+  const names = figure.headings.map(([name]) => name);
+  const isLevel = Math.max(...names.map((name) => widthOf(name, "bold 12px"))) <= columnWidth - NAME_GAP;
+  const step = isLevel ? 1 : Math.ceil(NAME_HEIGHT / columnWidth);
+  const texts = isLevel && columnWidth >= SMALLEST_HEADING ? figure.headings.map(heading) : names;
+  const tickvals = [...names.keys()].filter((column) => column % step === 0);
+  return { tickangle: isLevel ? 0 : -90, tickvals, ticktext: tickvals.map((column) => texts[column]) };
+}
+
 // A column's name, and below it as many words of its text as two lines hold.
 function heading([name, text]) {
-  if (columnWidth < SMALLEST_HEADING) return name;
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.font = `11px ${getComputedStyle(element).fontFamily}`;
   const lines = [];
   let rest = text.replace(/\s+/g, " ").trim();
   while (rest && lines.length < 2) {
     let end = rest.length;
-    while (end > 1 && pen.measureText(rest.slice(0, end) + "…").width > columnWidth) end -= 1;
+    while (end > 1 && widthOf(rest.slice(0, end) + "…", "11px") > columnWidth - NAME_GAP) end -= 1;
     const space = end < rest.length ? rest.lastIndexOf(" ", end) : end;
     end = space > 0 ? space : end;
     lines.push(rest.slice(0, end));
@@ -108,11 +127,11 @@ function heading([name, text]) {
 
 // The width of a cell is known only once it is drawn.
 async function fitWords() {
-  if (!figure?.numbers) return; // or the plot was emptied meanwhile
+  if (!figure?.headings) return; // or the plot was emptied meanwhile
   const drawnWidth = drawing.clientWidth;
   const { xaxis } = drawing._fullLayout;
-  const width = Math.floor(Math.abs(xaxis.d2p(1) - xaxis.d2p(0))) - CELL_PADDING;
-  const size = figure.numbers.length ? fittingSize() : numberSize;
+  const width = Math.abs(xaxis.d2p(1) - xaxis.d2p(0));
+  const size = figure.numbers?.length ? fittingSize() : numberSize;
   if (size !== numberSize || width !== columnWidth) {
     [numberSize, columnWidth] = [size, width];
     const { data, layout } = build();
@@ -163,6 +182,7 @@ async function draw() {
   element.classList.toggle("e5-plot-empty", !figure);
   if (!figure || !drawing.isConnected || drawing.clientWidth === 0) return;
   isNarrow = isTight();
+  const isNew = drawn !== revision;
   drawn = revision;
   drawing.style.height = heightOf(figure) + "px";
   drawing.style.minWidth = `min(${figure.width}px, 100cqw)`;
@@ -172,6 +192,7 @@ async function draw() {
   await Plotly.react(drawing, data, layout, config());
   await fitWords();
   if (isFirst) listen();
+  if (isNew && figure?.is_stand_in) trigger("stand_in"); // somebody looks at it
 }
 
 function listen() {
@@ -192,9 +213,7 @@ function namedLines(width) {
   const { kind, rows, columns, traces } = figure.hover;
   const texts = new Map((kind === "cells" ? [...rows, ...columns] : traces.flat()).map(([label, text]) => [label, text]));
   texts.delete("");
-  const pen = document.createElement("canvas").getContext("2d");
-  pen.font = "11px sans-serif";
-  const fits = (line) => pen.measureText(line).width < width - 72;
+  const fits = (line) => widthOf(line, "11px") < width - 72;
   const lines = [...texts].slice(0, MOST_LINES).map(([label, text]) => {
     let words = text.replace(/\s+/g, " ").trim();
     if (!fits(label + words)) {

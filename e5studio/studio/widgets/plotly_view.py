@@ -31,6 +31,7 @@ _TEMPLATE = (
 def plotly_view(elem_id: str) -> gr.HTML:
     """A plot, empty at first; its event `pick` carries the clicked cell or point, `gather` the lassoed points.
 
+    `stand_in` fires when a figure with `is_stand_in` is drawn where it can be seen.
     The value is a figure as `Downloads.as_payload` gives it, or None for an empty plot. Only our script reads it: no
     template holds it, so no text in it can become code.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from e5studio.studio.charts.palette import PALETTES
-from tests.studio.browsing import MARKS, expect, score, write
+from tests.studio.browsing import MARKS, check_names, expect, score, write
 
 pytestmark = MARKS
 
@@ -16,7 +16,7 @@ READ = """() => {
 
 def test_tokens_become_colours_of_the_theme_and_texts_stay_texts(open_page):
     page = open_page()
-    write(page, ["@ink", "@scale:score"], ["@ink", "@no-colour"])
+    write(page, ["@ink", "@scale:score"], ["@ink", "@no-colour", *["WWWWWWWWWWWWWWWWWWWWWWWWWWWWWW"] * 4])
     score(page)
     expect(page.locator("#e5-heat .ytick").first).to_contain_text("@ink")
     for theme in PALETTES:
@@ -32,3 +32,5 @@ def test_tokens_become_colours_of_the_theme_and_texts_stay_texts(open_page):
     picture = saved.value.path().read_text("utf-8")
     assert "fill: rgb(230, 234, 240)" in picture  # the ink of the dark theme
     assert "@ink" in picture
+    page.evaluate("picture => { document.body.innerHTML = picture; }", picture)
+    check_names(page, "svg")

@@ -278,18 +278,13 @@ def test_each_number_that_is_written_into_a_cell_is_known_as_one():
     assert large["numbers"] == []
 
 
-def test_a_phone_gets_names_of_columns_that_it_has_room_for():
-    few, many = (figure_of(np.zeros((1, n), np.float32))["narrow"]["layout"]["xaxis"] for n in (5, 100))
-    assert few == {}
-    assert many["tickangle"] == -90
-    assert many["ticktext"][:2] == ["<b>p0</b>", "<b>p5</b>"]
-    assert len(many["tickvals"]) == 20
-
-
-def test_every_word_of_a_sentence_is_named_on_a_phone():
-    words = [f"word{i}" for i in range(20)]
-    figure = word_grid(np.zeros((3, 20), np.float32), words[:3], words, is_centred=False)
-    assert figure["narrow"]["layout"]["xaxis"]["ticktext"] == words
+def test_every_column_has_a_name_and_few_have_words():
+    few, many = (figure_of(np.zeros((1, n), np.float32))["headings"] for n in (5, 100))
+    assert few[4] == ["<b>p4</b>", "p4"]
+    assert many[99] == ["<b>p99</b>", ""]
+    words = [f"<word{i}>" for i in range(20)]
+    headings = word_grid(np.zeros((3, 20), np.float32), words[:3], words, is_centred=False)["headings"]
+    assert [name for name, _ in headings] == [f"&lt;word{i}&gt;" for i in range(20)]
 
 
 def test_what_a_search_found_lights_up_with_its_rank_and_the_rest_fades():

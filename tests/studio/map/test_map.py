@@ -8,7 +8,6 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from e5studio.errors import E5StudioError
 from e5studio.studio.map import text as map_text
 from e5studio.studio.map.charts import draw_map
 from e5studio.studio.map.placing import (
@@ -17,7 +16,6 @@ from e5studio.studio.map.placing import (
     method_choices,
     place_texts,
     true_neighbours,
-    used_settings,
     valid_settings,
 )
 from e5studio.studio.map.table import chosen_table, map_table
@@ -63,9 +61,21 @@ def test_other_projections_say_what_they_are(score, method, n_dims):
     json.dumps(draw_map(result, text_map, "role"), allow_nan=False)
 
 
-def test_an_axis_between_sides_needs_two(score):
-    with pytest.raises(E5StudioError, match="one side"):
-        place_texts(score(QUESTIONS, "", prompt_mode="symmetric"), MapSettings("axis", 2))
+def test_a_method_that_cannot_place_the_texts_is_named_and_pca_takes_its_place(score):
+    result = score(QUESTIONS, "", prompt_mode="symmetric")
+    text_map = place_texts(result, MapSettings("axis", 3))
+    assert (text_map.settings, text_map.instead_of) == (MapSettings("pca", 3), "axis")
+    caption = map_text.caption(result, text_map, "role")
+    assert "Query\N{EN DASH}passage axis needs texts in both boxes: this is PCA." in caption
+    assert not draw_map(result, text_map, "role")["is_stand_in"]
+
+
+def test_a_method_that_takes_seconds_waits_until_somebody_looks(score):
+    result = score(QUESTIONS, ANSWERS)
+    text_map = place_texts(result, MapSettings("umap"), is_quick=True)
+    assert "UMAP follows: this is PCA." in map_text.caption(result, text_map, "role")
+    assert draw_map(result, text_map, "role")["is_stand_in"]
+    assert place_texts(result, MapSettings("axis"), is_quick=True).instead_of is None
 
 
 def test_groups_are_counted_and_named(score):
@@ -147,8 +157,8 @@ def test_settings_change_the_map_and_are_told(score):
     one, other = (place_texts(result, MapSettings("tsne", perplexity=each)) for each in (1.0, 3.0))
     assert not np.allclose(one.coordinates, other.coordinates)
     assert "perplexity 1, seed 0" in map_text.caption(result, one, "role")
-    used = used_settings(MapSettings("tsne"), place_texts(result, MapSettings("tsne")).projection)
-    assert used.perplexity == 3  # of 10 texts; the sliders show what was used
+    few = place_texts(result, MapSettings("tsne"))
+    assert "perplexity 3 in place of 30, for there are few texts" in map_text.caption(result, few, "role")
 
 
 def test_projections_that_cannot_work_say_why():

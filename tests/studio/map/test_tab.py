@@ -8,6 +8,7 @@ import gradio as gr
 import numpy as np
 import pytest
 
+from e5studio.errors import MissingDependencyError
 from e5studio.studio.jobs.events import NOTHING_PENDING
 from e5studio.studio.map.placing import COLOURS, METHODS
 from e5studio.studio.map.tab import MapTab, nearest_passages
@@ -49,7 +50,7 @@ def test_a_setting_a_colour_and_a_pick_change_the_picture(tab, result):
 def test_texts_are_placed_as_the_settings_say(tab, result, method):
     pending = gr.State(None)
     progress, last = tab.on_settings(pending, result, "best", method, 3, 15, 0.1, 2, 0)
-    assert set(progress) == {tab.status}
+    assert set(progress) == {tab.panel.status}
     changes = last[pending].changes
     assert changes[tab.text_map].coordinates.shape == (6, 3)
     assert {tab.panel.plot, tab.panel.caption, tab.table, tab.text_map} <= set(changes)
@@ -60,8 +61,8 @@ def test_a_map_that_comes_late_has_the_colours_that_are_chosen_by_then(tab, resu
     pending = gr.State(None)
     *_, last = tab.on_settings(pending, result, "role", "axis", 2, 15, 0.1, 2, 0)
     output = last[pending]
-    assert output.choices == ("role",)
-    changes = tab.on_placed(result, output, "cluster")
+    changes = tab.on_placed(result, output, "cluster", "axis", 2, 15, 0.1, 2, 0)
+    assert tab.on_placed(result, output, "cluster", "pca", 2, 15, 0.1, 2, 0) == {}  # its own map comes
     expected = tab.on_colour(result, changes[tab.text_map], "cluster", None, ()).changes
     assert text_of(changes[tab.panel.caption]) == text_of(expected[tab.panel.caption])
     assert text_of(changes[tab.panel.caption]) != text_of(output.changes[tab.panel.caption])
@@ -78,11 +79,15 @@ def test_few_texts_of_one_side_can_be_placed_by_pca_alone(tab, score):
     assert [choice["value"] for choice in shown[tab.panel.method]["choices"] if not choice["reason"]] == ["pca"]
 
 
-def test_a_failed_map_leaves_the_one_before(tab, score):
+def test_a_failed_map_leaves_the_one_before(tab, result, monkeypatch):
+    def fail(*_, **__):
+        raise MissingDependencyError("UMAP needs the package umap-learn, which is not installed.")
+
+    monkeypatch.setattr("e5studio.studio.map.placing.umap", fail)
     pending = gr.State(None)
-    *_, last = tab.on_settings(pending, score("one\ntwo", "three"), "role", "umap", 2, 15, 0.1, 30, 0)
-    assert set(last[pending].changes) == {tab.status}
-    assert "at least 5 points" in text_of(last[pending].changes[tab.status])
+    *_, last = tab.on_settings(pending, result, "role", "umap", 2, 15, 0.1, 30, 0)
+    assert set(last[pending].changes) == {tab.panel.status}
+    assert "umap-learn" in text_of(last[pending].changes[tab.panel.status])
 
 
 def test_a_loop_lists_its_texts(tab, result):

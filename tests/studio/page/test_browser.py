@@ -17,6 +17,7 @@ from tests.studio.browsing import (
     NASTY,
     cell,
     check_barriers,
+    check_names,
     check_width,
     example,
     expect,
@@ -386,6 +387,10 @@ def test_numbers_stand_in_cells_that_are_wide_enough_alone(page):
     score(page)
     expect(page.locator("#e5-heat .xtick").first).to_be_visible()
     expect(numbers).to_have_count(0)
+    for width in (1440, 600):
+        page.set_viewport_size({"width": width, "height": 900})
+        check_names(page)
+    page.set_viewport_size({"width": 1440, "height": 900})
     write(page, [f"text {n} about {n * n}" for n in range(8)], [])
     score(page)
     expect(numbers).to_have_count(56)
@@ -405,6 +410,7 @@ def test_numbers_stand_in_cells_that_are_wide_enough_alone(page):
         const isNarrow = plot.clientWidth < 390 && plot._fullLayout.width === plot.clientWidth;
         return isNarrow && (!one || one.right < other.left);
     }""")
+    check_names(page)
 
 
 def saved(page, bar, name):

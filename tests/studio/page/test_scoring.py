@@ -25,6 +25,7 @@ pytestmark = [
     pytest.mark.usefixtures("gradio_litter"),
 ]
 VISITOR = SimpleNamespace(session_hash="of one visitor")
+CHOICES = ("role", "pca", 2, 15, 0.1, 30, 0)  # what the map begins with
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +40,10 @@ def score(page, monkeypatch):
     monkeypatch.setattr(Catalog, "is_here", lambda _, meta: meta.name == OFFLINE)
 
     def score(cause, model, passages="two"):
-        event = SimpleNamespace(_data={"cause": cause})
-        return list(page.on_score(None, None, event, VISITOR, model, "retrieval", "one", passages, "", "line"))[-1]
+        event, look = SimpleNamespace(_data={"cause": cause}), ("written", "row")
+        return list(page.on_score(None, None, *look, event, VISITOR, model, "retrieval", "one", passages, "", "line"))[
+            -1
+        ]
 
     return score
 
@@ -77,10 +80,46 @@ def test_a_result_tells_the_strip_what_it_is_of(page, score):
 
 def test_the_map_is_that_of_the_latest_scores_where_an_older_one_is_ready_last(page, engine):
     older, latest = (engine.score(ScoreRequest(ENGLISH, "retrieval", "one", texts)) for texts in ("two", "two\nthree"))
-    pending = page.on_scored(older, None, None)
-    shown = page.on_placed(latest, None, None, pending)
+    pending = page.on_scored(older, None, None, *CHOICES)
+    shown = page.on_placed(latest, None, None, pending, *CHOICES)
     assert shown[page.map.text_map].of == latest.key
-    assert page.on_placed(latest, shown[page.map.text_map], None, pending) == {}
+    assert page.on_placed(latest, shown[page.map.text_map], None, pending, *CHOICES) == {}
+
+
+def test_the_map_of_new_texts_is_made_as_the_one_before(page, engine):
+    texts = engine.score(ScoreRequest(ENGLISH, "retrieval", "one", "two\nthree\nfour\nfive"))
+    drawn = page.on_scored(texts, None, None, "tokens", "axis", 3, 15, 0.1, 30, 0)
+    shown = page.on_placed(texts, None, None, drawn, "tokens", "axis", 3, 15, 0.1, 30, 0)
+    assert shown[page.map.text_map].settings == MapSettings("axis", 3)
+    assert "value" not in shown[page.map.panel.method]  # what is chosen meanwhile stays
+    assert page.map.panel.colour not in shown
+    changed = page.on_placed(texts, None, None, drawn, *CHOICES)
+    assert changed[page.map.text_map].settings == MapSettings()
+
+
+def test_a_link_decides_over_what_was_chosen_for_the_map(page, engine):
+    request = ScoreRequest(ENGLISH, "retrieval", "one", "two\nthree\nfour\nfive")
+    opened = PendingView(
+        SharedForm(*(getattr(request, name) for name in FIELDS)), SharedView(placing=MapSettings("umap"))
+    )
+    changes = page.on_scored(engine.score(request), None, opened, *CHOICES).changes
+    assert (changes[page.map.panel.method]["value"], changes[page.map.panel.colour]) == ("umap", "role")
+    assert changes[page.map.text_map].instead_of == "umap"
+    assert changes[page.form.link]["then"] == "restore"
+
+
+def test_the_look_of_the_matrix_stays_as_chosen(page, engine):
+    event = SimpleNamespace(_data={"cause": "press"})
+
+    def look(order, shading, model=ENGLISH, before=None):
+        typed = model, "retrieval", "one\ntwo", "two\nthree", "", "line"
+        changes = list(page.on_score(before, None, order, shading, event, VISITOR, *typed))[-1]
+        return changes[page.result], changes[page.scores.order], changes[page.scores.shading]
+
+    first, *usual = look("score", "all")
+    assert usual == ["score", "row"]  # nothing was shown before
+    assert look("score", "all", before=first)[1:] == ("score", "all")
+    assert look("written", "row", OFFLINE, before=first)[1:] == ("written", "all")  # the usual one was not chosen
 
 
 def test_the_map_stays_as_chosen_where_the_same_texts_are_scored_again(page, engine):
@@ -88,8 +127,7 @@ def test_the_map_stays_as_chosen_where_the_same_texts_are_scored_again(page, eng
     first = engine.score(request)
     text_map = place_texts(first, MapSettings(method="axis"))
     again = engine.score(request, before=[first])
-    assert page.on_placed(again, text_map, None, page.on_scored(again, text_map, None)) == {}
+    assert page.on_placed(again, text_map, None, page.on_scored(again, text_map, None, *CHOICES), *CHOICES) == {}
     opened = PendingView(SharedForm(*(getattr(request, name) for name in FIELDS)), SharedView(colour="tokens"))
-    assert (
-        page.on_placed(again, text_map, opened, page.on_scored(again, text_map, opened))[page.map.panel.label] is None
-    )
+    drawn = page.on_scored(again, text_map, opened, *CHOICES)
+    assert page.on_placed(again, text_map, opened, drawn, *CHOICES)[page.map.panel.label] is None

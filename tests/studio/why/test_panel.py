@@ -55,11 +55,11 @@ def test_a_pair_that_is_explained_late_does_not_replace_the_one_picked_after_it(
 def test_a_click_is_answered_before_the_model_has_read_anything(panel, score, monkeypatch):
     result = score("one\ntwo", "three\nfour")
     monkeypatch.setattr(panel, "_explain_pair", None)
-    changes = panel.on_show(result, click(0, 1))
+    changes = panel.on_show(result, click(0, 1), VISITOR)
     text = text_of(changes[panel.card])
     assert "for Q1" in text
     assert "four" in text
-    assert panel.on_show(result, click(5, 1)) == {}
+    assert panel.on_show(result, click(5, 1), VISITOR) == {}
 
 
 def test_what_goes_wrong_is_said_in_the_card_beside_the_verdict(panel, score, monkeypatch):
