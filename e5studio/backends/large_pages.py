@@ -24,7 +24,7 @@ _SETTING = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _MAPPINGS = Path("/proc/self/maps")
 _LARGE = 2 << 20
 _COLLAPSE = 25  # MADV_COLLAPSE of linux/mman.h, since Linux 6.1
-_MOMENTS = (1.0, 4.0, 16.0)  # seconds of work: who works longer has more buffers, and more to gain
+_MOMENTS = (0.5, 2.0, 8.0, 32.0)  # seconds of work: who works longer has more buffers, and more to gain
 _SECONDS = 0.3  # for each time; a process may hold much that is not ours
 
 

@@ -94,16 +94,16 @@ def test_it_happens_seldom_and_not_in_a_forked_process(monkeypatch):
     clock = WorkClock()
     for _ in range(200):
         clock.add(0.25)
-    assert moments == [1.0, 4.0, 16.0]
+    assert moments == [0.5, 2.0, 8.0, 32.0]
     clock = WorkClock()
-    clock.add(30)
-    clock.add(30)
-    assert moments == [1.0, 4.0, 16.0, 30.0]
+    clock.add(40)
+    clock.add(40)
+    assert moments == [0.5, 2.0, 8.0, 32.0, 40.0]
     monkeypatch.setattr(large_pages, "clock", clock := WorkClock())
     child = os.fork()
     if not child:
-        clock.add(30)
-        os._exit(len(moments) - 4)
+        clock.add(40)
+        os._exit(len(moments) - 5)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
