@@ -6,7 +6,6 @@ Everything below (padding, masks, position ids, devices, pooling) is the backend
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
-from e5studio.backends import large_pages
 from e5studio.batching import Limits, TokenBatch
 from e5studio.errors import OutOfMemoryError
 from e5studio.memory import is_out_of_memory
@@ -77,7 +75,6 @@ class BatchwiseBackend(ABC):
 
     def _run_in_memory(self, batch: TokenBatch, *, token_vectors: bool) -> FloatArray:
         """The vectors of a batch, computed in halves where it takes more memory than there is."""
-        started = time.perf_counter()
         try:
             return self._run(batch, token_vectors=token_vectors)
         except Exception as error:
@@ -88,9 +85,6 @@ class BatchwiseBackend(ABC):
                     f"A text of {batch.lengths[0]} tokens does not fit into the memory of {self.device}.",
                     "Take a smaller model, fewer max_tokens, or dtype='bfloat16'.",
                 ) from error
-        finally:
-            if self.device == "cpu":
-                large_pages.clock.add(time.perf_counter() - started)
         self._free_memory()
         half = len(batch) // 2
         parts = (range(half), range(half, len(batch)))
