@@ -44,6 +44,11 @@ from e5studio.studio.widgets.text_tree import text_tree
 _WORK = ["e5-work"]
 _SHOWN = ["e5-part"]
 _AWAY = ["e5-away"]
+# What led to the press of Embed goes; a page that was scrolled down to it would end below the search.
+_SHOW_BAR = """() => {
+  const bar = document.querySelector("#e5-corpus-bar");
+  if (bar.getBoundingClientRect().top < 0) bar.scrollIntoView();
+}"""
 
 
 class CorpusTab:
@@ -135,6 +140,8 @@ class CorpusTab:
             *(event.then(self.on_embed, choice, shown, **EMBED_QUEUE) for event in tries),
         ]
         imported = self.vectors.upload(self.on_import, [self.vectors, *choice], shown, **EMBED_QUEUE)
+        for event in embedded:
+            event.then(None, js=_SHOW_BAR, **UNQUEUED)
         self.job.connect_stop()
         self.change.click(self.on_change, [self.token, self.is_open, self.section], state, **UNQUEUED)
         self.section.input(self.on_section, [self.token, self.section], [*state, self.search.panel], **UNQUEUED)

@@ -84,14 +84,9 @@ class MapTab:
         add_picked()
 
     @property
-    def settings(self) -> list[Any]:
-        """The inputs of a callback that takes `valid_settings`' arguments."""
-        return self.panel.settings
-
-    @property
     def choices(self) -> list[Any]:
         """The colouring and the settings, which the next result's map keeps."""
-        return [self.panel.colour, *self.settings]
+        return [self.panel.colour, *self.panel.settings]
 
     def connect(self, result: gr.State) -> None:
         """Place the texts anew, colour them, join one to its true neighbours, list those that are lassoed."""

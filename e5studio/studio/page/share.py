@@ -69,7 +69,7 @@ class Sharing:
     @property
     def _view(self) -> list[Any]:
         """The inputs of a callback that takes the values of `VIEW_FIELDS`."""
-        return [self.scores.order, self.scores.shading, self.map.panel.colour, self.scores.why.cell, *self.map.settings]
+        return [self.scores.why.cell, self.scores.order, self.scores.shading, *self.map.choices]
 
     def connect(self) -> None:
         """Bind the events."""
@@ -77,8 +77,8 @@ class Sharing:
         form.share.click(None, [*form.typed, *self._view], js=pack_script(FIELDS, VIEW_FIELDS), **UNQUEUED)
         opened = link.opened(self.on_open, None, [*components_of(form), self.pending_view], **(UNQUEUED | EACH))
         form.note_after(opened.then)
-        choices = [self.scores.order, self.scores.shading, *self.map.choices]
-        methods, settings = self.map.settings[0], self.map.settings[1:]
+        choices = self._view[1:]
+        methods, settings = self.map.panel.settings[0], self.map.panel.settings[1:]
         inputs = [each.input for each in (self.scores.order, self.scores.shading, *settings)]
         for listener in (self.map.panel.colour.choose, methods.choose, *inputs):
             listener(None, choices, None, js=choices_script(CHOICE_FIELDS), **UNQUEUED)

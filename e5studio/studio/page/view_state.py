@@ -44,10 +44,10 @@ class PendingView:
 
 
 PLACING_FIELDS: tuple[str, ...] = tuple(each.name for each in fields(MapSettings))
-VIEW_FIELDS: tuple[str, ...] = ("order", "shading", "colour", "cell", *PLACING_FIELDS)
-"""What a script puts into a link's "view", and "tab" beside it."""
 CHOICE_FIELDS: tuple[str, ...] = ("order", "shading", "colour", *PLACING_FIELDS)
 """What a script notes for a reload."""
+VIEW_FIELDS: tuple[str, ...] = ("cell", *CHOICE_FIELDS)
+"""What a script puts into a link's "view", and "tab" beside it."""
 
 
 def read_view(state: Any) -> SharedView:

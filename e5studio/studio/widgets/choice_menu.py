@@ -27,8 +27,8 @@ def choice_menu(label: str, choices: Iterable[Choice], value: str, *, elem_id: s
 
 def menu_update(choices: Sequence[Choice], value: str | None = None) -> Any:
     """Other choices, and the chosen one; None for the one before."""
-    changes: dict[str, Any] = {"choices": _as_data(choices)} | ({} if value is None else {"value": value})
-    return gr.update(**changes)
+    chosen: dict[str, Any] = {} if value is None else {"value": value}
+    return gr.update(choices=_as_data(choices), **chosen)
 
 
 def _as_data(choices: Iterable[Choice]) -> list[dict[str, str]]:
