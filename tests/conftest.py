@@ -66,7 +66,6 @@ gc.disable()
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 20)  # by default after each 700 new objects; searches took a thirteenth of all time
     gc.enable()
 
 
