@@ -211,10 +211,10 @@ def _setting(name: str, plan: Plan, catalog: Catalog) -> tuple[ModelMeta, Corpus
             "that began it, and upload the file under Upload existing embeddings."
         )
     if column not in plan.corpus.fields:
-        kept = ",".join([column, *plan.corpus.fields])
+        columns = ",".join([column, *plan.corpus.fields])
         raise FileFormatError(
             f"{name} holds vectors without their texts, so there is nothing to show. Make it again with the column "
-            f"{column!r} kept: e5studio encode ... --keep {kept}."
+            f"{column!r} kept: e5studio encode ... --keep {columns}."
         )
     meta = catalog.maker(spec)
     if meta is None:
